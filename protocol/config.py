@@ -1,0 +1,108 @@
+"""The settings of one node, validated once and handed to every actor whole."""
+
+import msgspec
+
+from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
+from protocol.election_clock import ElectionTimeouts
+
+VALUE_BYTES_MAX = 1 << 20
+VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
+LOG_LEVELS = ("debug", "info", "warning", "error")
+ANY_HOST = ("0.0.0.0", "::", "*")
+
+
+class InvalidSetting(ValueError):
+    """A setting that no node can run with."""
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one node runs; ``validate`` says whether it can."""
+
+    dir: str = ""
+    bind: str = "127.0.0.1"
+    port: int = 9400
+    advertise: str = ""  # host or host:port at which others reach this node; empty: as bound
+    join_cluster: tuple[str, ...] = ()
+    standby: bool = False  # wait to be invited instead of founding a cluster
+    heartbeat_ms: int = 75
+    election_timeout_min_ms: int = 150
+    election_timeout_max_ms: int = 300
+    value_bytes_max: int = VALUE_BYTES_MAX
+    log_level: str = "warning"
+    trace: bool = False  # write down when each batch passes which stage
+
+    @property
+    def bind_address(self) -> Address:
+        """Where the node listens."""
+        return Address(self.bind.strip("[]"), self.port)
+
+    @property
+    def address(self) -> Address:
+        """Where clients and peers reach the node."""
+        if self.advertise:
+            return parse_address(self.advertise, default_port=self.port)
+        return self.bind_address
+
+    @property
+    def election_timeouts(self) -> ElectionTimeouts:
+        """The timer's intervals, in seconds."""
+        return ElectionTimeouts(
+            self.heartbeat_ms / 1000,
+            self.election_timeout_min_ms / 1000,
+            self.election_timeout_max_ms / 1000,
+        )
+
+    def validate(self) -> None:
+        """Check every setting.
+
+        Raises:
+            InvalidSetting: names the setting, what is wrong with it and what would be right.
+        """
+        _check(bool(self.dir), "dir must be named: the directory that keeps this node's data")
+        _check(1 <= self.port <= PORT_MAX, f"port must be from 1 to {PORT_MAX}, not {self.port}")
+        self._validate_addresses()
+        self._validate_times()
+        _check(
+            1 <= self.value_bytes_max <= VALUE_BYTES_CEILING,
+            f"value_bytes_max must be from 1 to {VALUE_BYTES_CEILING}, not {self.value_bytes_max}",
+        )
+        _check(
+            self.log_level in LOG_LEVELS,
+            f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}",
+        )
+
+    def _validate_addresses(self) -> None:
+        _check_address("bind", f"[{self.bind.strip('[]')}]")
+        _check(
+            bool(self.advertise) or self.bind not in ANY_HOST,
+            f"bind {self.bind} reaches nobody: name the host in advertise as others see it",
+        )
+        if self.advertise:
+            _check_address("advertise", self.advertise)
+        for address in self.join_cluster:
+            _check_address("join_cluster", address)
+        _check(
+            not (self.standby and self.join_cluster),
+            "standby waits to be invited and join_cluster does not: give one of them",
+        )
+
+    def _validate_times(self) -> None:
+        shortest, longest = self.election_timeout_min_ms, self.election_timeout_max_ms
+        _check(self.heartbeat_ms >= 1, f"heartbeat_ms must be positive, not {self.heartbeat_ms}")
+        _check(
+            self.heartbeat_ms * 2 <= shortest < longest,
+            "election timeouts must satisfy 2 * heartbeat_ms <= election_timeout_min_ms < "
+            f"election_timeout_max_ms, not {self.heartbeat_ms}, {shortest}, {longest}",
+        )
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise InvalidSetting(otherwise)
+
+
+def _check_address(setting: str, text: str) -> None:
+    try:
+        parse_address(text)
+    except InvalidAddressText as error:
+        raise InvalidSetting(f"{setting}: {error}") from None

@@ -1,0 +1,33 @@
+"""One place in the log: index, term and what is to be applied there."""
+
+from enum import IntEnum
+
+import msgspec
+
+from protocol.membership import Membership, NodeId
+
+
+class EntryKind(IntEnum):
+    """How an entry's payload is to be read."""
+
+    NO_OP = 0  # a leader's first entry: commits what came before it (Raft §8)
+    BATCH = 1  # commands.Batch
+    MEMBERSHIP = 2  # MembershipChange
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry of the replicated log; the payload stays encoded until it is applied."""
+
+    index: int
+    term: int
+    kind: EntryKind
+    payload: bytes = b""
+
+
+class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
+    """The members from this entry on, and the waiting request that it answers, if any."""
+
+    membership: Membership
+    origin: NodeId = b""
+    incarnation: int = 0
+    number: int = 0

@@ -1,0 +1,86 @@
+"""The replicated table: what inserting and removing a key does to it."""
+
+import msgspec
+
+from protocol.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.keys import parent_of
+from protocol.table import Table
+
+
+class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A key's value and its history: where it was created and last written, and how often."""
+
+    create_revision: int
+    revision: int
+    version: int
+    value: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_value = msgspec.msgpack.Decoder(StoredValue).decode
+_decode_count = msgspec.msgpack.Decoder(int).decode
+
+decode_stored_value = _decode_value
+
+
+class KeyValue:
+    """Keys with their values, and how many keys each parent path holds.
+
+    The revision counts the commands that changed something since the cluster began; it is the
+    same on every node because every node applies the same entries.
+    """
+
+    def __init__(self, values: Table, prefixes: Table, revision: int = 0) -> None:
+        self._values = values
+        self._prefixes = prefixes
+        self.revision = revision
+
+    def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
+        """Write the value unless the key's revision is not the required one."""
+        key = command.key.encode()
+        before = self._read(key)
+        current = before.revision if before else 0
+        if command.if_revision not in (None, current):
+            return RevisionMismatch(current)
+        self.revision += 1
+        self._values.put(key, _encode(self._written(before, command.value)))
+        if before is None:
+            self._count(command.key, 1)
+        events.append(Event(self.revision, command.key, command.value, current))
+        return Inserted(self.revision)
+
+    def remove(self, command: Remove, events: list[Event]) -> Removed | RevisionMismatch:
+        """Remove the key, if it is there and its revision is the required one."""
+        key = command.key.encode()
+        before = self._read(key)
+        current = before.revision if before else 0
+        if command.if_revision not in (None, current):
+            return RevisionMismatch(current)
+        if before is None:
+            return Removed(existed=False, revision=self.revision)
+        self.revision += 1
+        self._values.delete(key)
+        self._count(command.key, -1)
+        events.append(Event(self.revision, command.key, None, current))
+        return Removed(existed=True, revision=self.revision)
+
+    def _read(self, key: bytes) -> StoredValue | None:
+        stored = self._values.get(key)
+        return None if stored is None else _decode_value(stored)
+
+    def _written(self, before: StoredValue | None, value: bytes) -> StoredValue:
+        if before is None:
+            return StoredValue(self.revision, self.revision, 1, value)
+        return StoredValue(before.create_revision, self.revision, before.version + 1, value)
+
+    def _count(self, key: str, change: int) -> None:
+        """Keep the number of keys under the key's parent, so that listing prefixes is cheap."""
+        parent = parent_of(key).encode()
+        if not parent:
+            return
+        stored = self._prefixes.get(parent)
+        count = change + (0 if stored is None else _decode_count(stored))
+        if count:
+            self._prefixes.put(parent, _encode(count))
+        else:
+            self._prefixes.delete(parent)

@@ -1,0 +1,56 @@
+"""What a key may look like, where it sits in the hierarchy, and which keys a prefix covers."""
+
+KEY_BYTES_MAX = 4096
+SEPARATOR = "/"
+
+
+class InvalidKey(ValueError):
+    """A key that no node will store."""
+
+
+def encode_key(key: object) -> bytes:
+    """Return a key's bytes in the order in which RocksDB and Python both sort it.
+
+    Raises:
+        InvalidKey: the key is not a str, empty, longer than ``KEY_BYTES_MAX`` bytes of UTF-8,
+            or holds a NUL.
+    """
+    if not isinstance(key, str):
+        raise InvalidKey(f"a key is a str, not {type(key).__name__}")
+    if not key:
+        raise InvalidKey("a key cannot be empty")
+    if "\0" in key:
+        raise InvalidKey(f"a key cannot hold a NUL character: {key[:80]!r}")
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        raise InvalidKey(f"a key must be valid Unicode text: {key[:80]!r}") from None
+    if len(encoded) > KEY_BYTES_MAX:
+        raise InvalidKey(
+            f"a key holds at most {KEY_BYTES_MAX} bytes, this one {len(encoded)}: {key[:40]!r}…"
+        )
+    return encoded
+
+
+def encode_prefix(prefix: object) -> bytes:
+    """Return the bytes with which every key under a prefix begins; ``""`` and ``"/"`` mean all.
+
+    Raises:
+        InvalidKey: the prefix could not begin any key.
+    """
+    if prefix in ("", SEPARATOR):
+        return b""
+    return encode_key(prefix)
+
+
+def parent_of(key: str) -> str:
+    """Return the path above a key: ``"a/b"`` for ``"a/b/c"``, ``""`` for a key at the root."""
+    return key.rpartition(SEPARATOR)[0]
+
+
+def end_of_prefix(prefix: bytes) -> bytes | None:
+    """Return the first byte string after all that begin with the prefix, or None if none is."""
+    trimmed = prefix.rstrip(b"\xff")
+    if not trimmed:
+        return None
+    return trimmed[:-1] + bytes([trimmed[-1] + 1])

@@ -1,0 +1,63 @@
+"""Who belongs to the cluster, and how many of them are a majority."""
+
+import msgspec
+
+NodeId = bytes  # the 16 bytes of a UUID
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """One node of the cluster; a learner receives the log but does not vote yet."""
+
+    id: NodeId
+    address: str
+    voter: bool
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """All members, in the order of their ids."""
+
+    members: tuple[Member, ...] = ()
+
+    def get(self, node: NodeId) -> Member | None:
+        """Return the member with this id."""
+        return next((member for member in self.members if member.id == node), None)
+
+    def at(self, address: str) -> Member | None:
+        """Return the member with this address."""
+        return next((member for member in self.members if member.address == address), None)
+
+    @property
+    def voters(self) -> frozenset[NodeId]:
+        """Ids of the members whose votes and disks count."""
+        return frozenset(member.id for member in self.members if member.voter)
+
+    def is_voter(self, node: NodeId) -> bool:
+        """Whether this node's vote counts."""
+        member = self.get(node)
+        return member is not None and member.voter
+
+    def with_member(self, member: Member) -> "Membership":
+        """Return the membership with this member added, or changed where its id is present."""
+        others = [other for other in self.members if other.id != member.id]
+        return Membership(tuple(sorted([*others, member], key=lambda each: each.id)))
+
+    def without(self, node: NodeId) -> "Membership":
+        """Return the membership with this node left out."""
+        return Membership(tuple(member for member in self.members if member.id != node))
+
+
+class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
+    """A membership and the index of the entry that brought it."""
+
+    index: int
+    membership: Membership
+
+
+def is_majority(nodes: int, voters: int) -> bool:
+    """Whether so many nodes are more than half of so many voters."""
+    return nodes * 2 > voters
+
+
+def majority_index(match_indexes: list[int]) -> int:
+    """Return the highest index that more than half of the voters hold (Raft §5.3)."""
+    return sorted(match_indexes, reverse=True)[len(match_indexes) // 2]

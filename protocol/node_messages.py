@@ -1,0 +1,329 @@
+"""What the actors of one node say to each other, grouped by who hears it.
+
+Each frame between two actors is a list of messages, handled in order. None is lost while both
+live, and all actors of a node live and die together.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from protocol.commands import Event, Result
+from protocol.entry import Entry
+from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.refusal import Refusal
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """What a node must not forget before it answers: its term, and whom it voted for in it."""
+
+    term: int = 0
+    voted_for: NodeId = b""
+
+
+class RoleName(IntEnum):
+    """What a node does in its current term."""
+
+    FOLLOWER = 0
+    CANDIDATE = 1
+    LEADER = 2
+
+
+# --- heard by the storage writer
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Make durable, in one step, what changed since the write before.
+
+    Entries replace all that the log holds from the first of them on. ``memberships`` are all
+    that may still be rolled back to, where they changed.
+    """
+
+    number: int
+    hard_state: HardState | None
+    entries: tuple[Entry, ...]
+    memberships: tuple[MembershipAt, ...] | None
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Everything up to this index is committed: apply it."""
+
+    index: int
+
+
+class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Answer these reads once the index is applied; the payload is a ``ReadBatch``."""
+
+    number: int
+    index: int
+    payload: bytes
+
+
+class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Read entries that have left the replicator's window, for a follower far behind."""
+
+    peer: NodeId
+    from_index: int
+    bytes_max: int
+
+
+class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """This node belongs to a cluster from now on; written before whatever follows."""
+
+    cluster: bytes
+
+
+class ReportStatus(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Add what the state machine knows to a status and send it on to the gateway."""
+
+    number: int
+    status: "ReplicationStatus"
+
+
+class FollowChanges(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Send every change from now on, and say at which revision that began."""
+
+    nonce: bytes
+
+
+class IgnoreChanges(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Nobody watches any more."""
+
+
+StorageMessage = (
+    Append
+    | Commit
+    | ReadAt
+    | FetchLog
+    | AdoptCluster
+    | ReportStatus
+    | FollowChanges
+    | IgnoreChanges
+)
+
+
+# --- heard by the log replicator
+
+
+class Recovered(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """What the data directory held when the node started."""
+
+    node: NodeId
+    cluster: bytes
+    incarnation: int
+    hard_state: HardState
+    applied_index: int
+    prev_index: int  # the entry before the first of ``entries``
+    prev_term: int
+    entries: tuple[Entry, ...]
+    memberships: tuple[MembershipAt, ...]
+
+
+class Persisted(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """All writes up to this number are durable; term and index are of the last entry then."""
+
+    number: int
+    incarnation: int
+    term: int
+    index: int
+
+
+class LogSlice(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """The entries that ``FetchLog`` asked for, with the term of the one before them."""
+
+    peer: NodeId
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+
+
+class ElectionDue(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """The randomised deadline passed since this contact with a leader."""
+
+    contact: int
+
+
+class LeaderQuiet(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """The shortest election timeout passed since this contact with a leader."""
+
+    contact: int
+
+
+class HeartbeatDue(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """It is time to send heartbeats."""
+
+
+class QuorumCheckDue(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """A longest election timeout passed since the last check of who answers the leader."""
+
+
+class Propose(msgspec.Struct, frozen=True, array_like=True, tag=27):
+    """Append this encoded ``Batch`` to the log."""
+
+    number: int
+    payload: bytes
+
+
+class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
+    """Serve this encoded ``ReadBatch`` linearizably."""
+
+    number: int
+    payload: bytes
+
+
+class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=29):
+    """Take a node out of the cluster."""
+
+    number: int
+    node: NodeId
+
+
+class InviteMember(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Ask the standby node at this address to join."""
+
+    address: str
+
+
+class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=31):
+    """Ask how this node stands."""
+
+    number: int
+
+
+class CommitNoticeDue(msgspec.Struct, frozen=True, array_like=True, tag=32):
+    """No entries came along in time to carry the commit index to the followers."""
+
+
+class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
+    """The node is about to stop: hand leadership over, if it leads."""
+
+
+ReplicatorMessage = (
+    Recovered
+    | Persisted
+    | LogSlice
+    | ElectionDue
+    | LeaderQuiet
+    | HeartbeatDue
+    | QuorumCheckDue
+    | Propose
+    | Read
+    | RemoveMember
+    | InviteMember
+    | AskStatus
+    | CommitNoticeDue
+    | StepAside
+)
+
+
+# --- heard by the client gateway
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """The data directory is open: who this node is."""
+
+    node: NodeId
+    cluster: bytes
+    incarnation: int
+
+
+class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
+    """Who leads, as far as this node knows, and who the members are."""
+
+    term: int
+    role: RoleName
+    leader: NodeId | None
+    leader_address: str
+    membership: Membership
+    removed: bool
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    """A proposal or membership change was certainly not begun by this attempt."""
+
+    number: int
+    refusal: Refusal
+
+
+class ReadFailed(msgspec.Struct, frozen=True, array_like=True, tag=43):
+    """A read could not be confirmed by a leader."""
+
+    number: int
+
+
+class BatchApplied(msgspec.Struct, frozen=True, array_like=True, tag=44):
+    """The results of a batch, or of a change of members, that this node's gateway proposed."""
+
+    number: int
+    results: tuple[Result, ...]
+
+
+class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """The encoded outcomes of a ``ReadBatch``, in its order."""
+
+    number: int
+    outcomes: tuple[msgspec.Raw, ...]
+
+
+class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
+    """How this node stands."""
+
+    number: int
+    status: "ReplicationStatus"
+    applied_index: int
+    revision: int
+
+
+class Changes(msgspec.Struct, frozen=True, array_like=True, tag=47):
+    """What this node applied, in order."""
+
+    events: tuple[Event, ...]
+
+
+class Following(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Every change after this revision is sent."""
+
+    nonce: bytes
+    revision: int
+
+
+GatewayMessage = (
+    Opened
+    | Leadership
+    | Refused
+    | ReadFailed
+    | BatchApplied
+    | ReadsDone
+    | StatusReport
+    | Changes
+    | Following
+)
+
+
+# --- heard by the election timer
+
+
+class ClockState(msgspec.Struct, frozen=True, array_like=True, tag=60):
+    """Whether this node leads, and the count of its contacts with a leader.
+
+    ``votes`` is false for a node that must not campaign: a learner or a removed member.
+    """
+
+    leading: bool
+    votes: bool
+    contact: int
+
+
+TimerMessage = ClockState
+
+
+class ReplicationStatus(msgspec.Struct, frozen=True, array_like=True):
+    """What the Raft core knows about its node."""
+
+    term: int
+    role: RoleName
+    leader: NodeId | None
+    last_index: int
+    commit_index: int
+    membership: Membership
+    removed: bool

@@ -1,0 +1,182 @@
+"""What the log replicators of two nodes say to each other, over TCP.
+
+Each message may arrive late, twice, out of order or not at all: Raft sends again what matters.
+"""
+
+import msgspec
+
+from protocol.entry import Entry
+from protocol.membership import Membership, NodeId
+from protocol.refusal import Refusal
+
+PEER_PROTOCOL_VERSION = 1
+
+
+class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A candidate asks for a vote in its term (Raft §5.2).
+
+    A pre-vote only asks whether the vote would be given, for the term after the candidate's own
+    (dissertation §9.6).
+    """
+
+    term: int
+    last_index: int
+    last_term: int
+    pre: bool = False
+    transfer: bool = False  # the leader itself asked for this election (dissertation §3.10)
+
+
+class RequestVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The vote, in the voter's term; a granted pre-vote repeats the term that was asked for."""
+
+    term: int
+    granted: bool
+    pre: bool = False
+
+
+class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The leader's entries after ``prev_index`` and what is committed (Raft §5.3)."""
+
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+    commit_index: int
+
+
+class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """What the follower's disk holds; or, refused, where to look for the last agreement.
+
+    Accepted, ``index`` is the last entry known to match the leader's log and durable here.
+    Refused, it is the ``prev_index`` refused, and the hint is the follower's last entry that
+    could still agree.
+    """
+
+    term: int
+    accepted: bool
+    index: int
+    hint_index: int = 0
+    hint_term: int = 0
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The leader lives; ``round`` is confirmed by the reply, so that reads may be served.
+
+    ``commit_index`` never exceeds what this follower is known to hold.
+    """
+
+    term: int
+    round: int
+    commit_index: int
+
+
+class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """In this term and round the sender followed this leader."""
+
+    term: int
+    round: int
+
+
+class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A batch that the sender's gateway proposed, for the leader to append."""
+
+    number: int
+    payload: bytes
+
+
+class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The batch or change of members was certainly not appended by this attempt."""
+
+    number: int
+    refusal: Refusal
+
+
+class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Ask the leader up to which index a read of the sender's must wait (dissertation §6.4)."""
+
+    number: int
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The commit index at a moment when the sender was certainly the leader."""
+
+    number: int
+    index: int
+
+
+class ReadRefused(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The sender could not confirm that it leads."""
+
+    number: int
+
+
+class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """A change of members that the sender's gateway asked for."""
+
+    number: int
+    incarnation: int  # the sender's, so that the answer finds this life of it
+    remove: NodeId
+
+
+class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """The receiver is no member any more since the committed membership at this index."""
+
+    index: int
+
+
+class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """A node wants to be a member at this address; repeated until it finds itself one."""
+
+    address: str
+
+
+class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Whether the sender, as leader, has begun to add the node, or whom to ask instead."""
+
+    accepted: bool
+    membership: Membership
+    leader_address: str = ""
+    refusal: str = ""
+
+
+class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Ask a standby node to join the sender's cluster through this address."""
+
+    address: str
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """The leader asks the receiver to campaign at once (dissertation §3.10)."""
+
+    term: int
+
+
+PeerMessage = (
+    RequestVote
+    | RequestVoteReply
+    | AppendEntries
+    | AppendEntriesReply
+    | Heartbeat
+    | HeartbeatReply
+    | ForwardProposal
+    | ProposalRefused
+    | ForwardRead
+    | ReadIndex
+    | ReadRefused
+    | ForwardMembershipChange
+    | Removed
+    | JoinRequest
+    | JoinReply
+    | Invitation
+    | TimeoutNow
+)
+
+
+class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
+    """All that one turn of the sender has for one peer; the cluster is empty before a join."""
+
+    version: int
+    cluster: bytes
+    sender: NodeId
+    incarnation: int
+    messages: tuple[PeerMessage, ...]

@@ -1,0 +1,120 @@
+"""Changing who belongs to the cluster, one node at a time (Raft dissertation §4.1, §4.2)."""
+
+from protocol.entry import EntryKind, MembershipChange
+from protocol.membership import Member, Membership, NodeId
+from protocol.node_messages import Refused, RemoveMember
+from protocol.peer_messages import (
+    AppendEntriesReply,
+    ForwardMembershipChange,
+    JoinReply,
+    JoinRequest,
+    ProposalRefused,
+)
+from protocol.raft.replication import (
+    append,
+    follow_members,
+    is_caught_up,
+    on_append_entries_reply,
+)
+from protocol.raft.roles import Leader
+from protocol.raft.state import RaftState
+from protocol.refusal import Refusal
+from protocol.wire import encode
+
+PROMOTION_LAG_MAX = 100  # entries that a learner may lack when it becomes a voter
+
+Origin = tuple[NodeId, int, int]  # node, incarnation, number: whose request this answers
+NOBODY: Origin = (b"", 0, 0)
+
+
+def on_remove_member(state: RaftState, _: NodeId, message: RemoveMember) -> None:
+    """Remove a node for this node's own gateway, or let the leader do it."""
+    origin = (state.id, state.incarnation, message.number)
+    refusal = remove(state, message.node, origin)
+    if refusal is Refusal.NOT_LEADER and state.leader is not None:
+        forward = ForwardMembershipChange(message.number, state.incarnation, message.node)
+        state.send(state.leader, forward)
+    elif refusal is not None:
+        state.outbox.gateway.append(Refused(message.number, refusal))
+
+
+def on_forward_membership_change(
+    state: RaftState, asker: NodeId, message: ForwardMembershipChange
+) -> None:
+    """Remove a node for another node's gateway."""
+    refusal = remove(state, message.remove, (asker, message.incarnation, message.number))
+    if refusal is not None:
+        state.send(asker, ProposalRefused(message.number, refusal))
+    elif isinstance(state.role, Leader):
+        state.role.proposers[asker] = state.log.last_index
+
+
+def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
+    """Begin to remove a node; return why not, if not."""
+    refusal = _why_not_now(state)
+    if refusal is not None:
+        return refusal
+    if state.membership.get(node) is None:
+        return Refusal.UNKNOWN_MEMBER
+    after = state.membership.without(node)
+    if not after.voters:
+        return Refusal.LAST_VOTER
+    _change(state, after, origin)
+    return None
+
+
+def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
+    """Answer a node that wants to be a member, as a learner at first, or has a new address."""
+    if not isinstance(state.role, Leader):
+        return JoinReply(False, state.membership, state.leadership().leader_address)
+    here = state.membership.at(request.address)
+    if here is not None and here.id != joiner:
+        return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))
+    known = state.membership.get(joiner)
+    if known is None or known.address != request.address:
+        if _why_not_now(state) is not None:
+            return JoinReply(False, state.membership)
+        voter = known is not None and known.voter
+        member = Member(joiner, request.address, voter)
+        _change(state, state.membership.with_member(member), NOBODY)
+    return JoinReply(True, state.membership)
+
+
+def _address_taken(address: str, member: Member) -> str:
+    return (
+        f"{address} belongs to member {member.id.hex()}; if that node is gone for good, "
+        "remove it from the cluster first"
+    )
+
+
+def on_reply_promote(state: RaftState, peer: NodeId, message: AppendEntriesReply) -> None:
+    """Take a follower's answer; a learner that has caught up becomes a voter."""
+    on_append_entries_reply(state, peer, message)
+    member = state.membership.get(peer)
+    if member is None or member.voter or not is_caught_up(state, member, PROMOTION_LAG_MAX):
+        return
+    if _why_not_now(state) is None:
+        voter = Member(member.id, member.address, voter=True)
+        _change(state, state.membership.with_member(voter), NOBODY)
+
+
+def _why_not_now(state: RaftState) -> Refusal | None:
+    """Return why no change of members may begin now.
+
+    Two leaders could each commit a change that the other does not know of, if the later one
+    had not first committed an entry of its own term (the published bug of §4.1).
+    """
+    leader = state.role
+    if not isinstance(leader, Leader) or leader.transfer_to is not None:
+        return Refusal.NOT_LEADER
+    if state.commit_index < leader.first_index or state.memberships.pending:
+        return Refusal.BUSY
+    return None
+
+
+def _change(state: RaftState, membership: Membership, origin: Origin) -> None:
+    """Append a membership, in force at once (§4.1)."""
+    assert isinstance(state.role, Leader)
+    payload = encode(MembershipChange(membership, *origin))
+    append(state, state.role, EntryKind.MEMBERSHIP, payload)
+    follow_members(state)

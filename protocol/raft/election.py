@@ -1,0 +1,153 @@
+"""Who leads: when a node campaigns, to whom it gives its vote, and when a leader gives up.
+
+Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6), check-quorum
+(§6.2) and leadership transfer (§3.10).
+"""
+
+from protocol.membership import NodeId, is_majority
+from protocol.node_messages import ElectionDue, LeaderQuiet, QuorumCheckDue, StepAside
+from protocol.peer_messages import Removed, RequestVote, RequestVoteReply, TimeoutNow
+from protocol.raft.replication import append_no_op, follow_members, hand_over
+from protocol.raft.roles import Candidate, Follower, Leader
+from protocol.raft.state import RaftState
+
+STALLED_CHECKS_MAX = 3  # quorum checks that one write may outlast before the disk counts as hung
+
+
+def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
+    """Campaign, unless a leader was heard or a vote given since the deadline was set."""
+    if message.contact == state.contact and state.may_campaign:
+        campaign(state, pre=True)
+
+
+def on_leader_quiet(state: RaftState, _: NodeId, message: LeaderQuiet) -> None:
+    """Stop protecting a leader that has not been heard for the shortest election timeout."""
+    if isinstance(state.role, Follower) and message.contact == state.contact:
+        state.role.leader_lives = False
+
+
+def campaign(state: RaftState, *, pre: bool, transfer: bool = False) -> None:
+    """Ask all voters for their votes; with ``pre``, whether they would give them."""
+    state.role = Candidate(pre)
+    state.fail_reads()
+    term = state.term + 1
+    if not pre:
+        state.set_term(term, state.id)
+    request = RequestVote(term, state.log.last_index, state.log.last_term, pre, transfer)
+    for voter in state.membership.voters - {state.id}:
+        # A candidate is bound by its own vote before it asks for others' (§5.2).
+        state.send(voter, request) if pre else state.durability.promise(voter, request)
+    own_vote = RequestVoteReply(term, granted=True, pre=pre)
+    if pre:
+        on_request_vote_reply(state, state.id, own_vote)
+    else:
+        state.durability.promise(state.id, own_vote)
+
+
+def on_request_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> None:
+    """Give the vote to a candidate whose log is up to date, one in each term (§5.2, §5.4.1)."""
+    if _was_removed(state, candidate):
+        state.send(candidate, Removed(state.memberships.committed.index))
+        return
+    granted = _would_vote(state, candidate, message)
+    if not granted:
+        state.say(candidate, RequestVoteReply(state.term, granted=False, pre=message.pre))
+    elif message.pre:
+        state.say(candidate, RequestVoteReply(message.term, granted=True, pre=True))
+    else:
+        state.set_term(state.term, candidate)
+        state.contact += 1
+        state.durability.promise(candidate, RequestVoteReply(state.term, granted=True))
+
+
+def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bool:
+    if not state.log.is_behind(message.last_index, message.last_term):
+        return False
+    if message.pre:
+        return message.term > state.term and not state.leader_lives
+    return isinstance(state.role, Follower) and state.voted_for in (b"", candidate)
+
+
+def _was_removed(state: RaftState, candidate: NodeId) -> bool:
+    """Whether a membership without the candidate is committed here.
+
+    The candidate compares the index with its own log: it may also be newer than this node knows.
+    """
+    members = state.memberships.committed.membership
+    return bool(members.members) and members.get(candidate) is None
+
+
+def on_removed(state: RaftState, _: NodeId, message: Removed) -> None:
+    """Stop campaigning, unless this node knows a newer membership that it belongs to."""
+    known = state.memberships.latest.index
+    if message.index > known or (message.index == known and state.member is None):
+        state.removed = True
+        state.become_follower()
+
+
+def on_request_vote_reply(state: RaftState, voter: NodeId, message: RequestVoteReply) -> None:
+    """Count a vote; campaign in earnest after enough pre-votes, lead after enough votes."""
+    role = state.role
+    if not isinstance(role, Candidate) or role.pre != message.pre:
+        return
+    voters = state.membership.voters
+    role.votes[voter] = message.granted
+    granted = sum(role.votes.get(each, False) for each in voters)
+    refused = sum(not role.votes.get(each, True) for each in voters)
+    if is_majority(granted, len(voters)):
+        if role.pre:
+            campaign(state, pre=False)
+        else:
+            _become_leader(state)
+    elif is_majority(refused, len(voters)):
+        state.role = Follower()
+
+
+def _become_leader(state: RaftState) -> None:
+    state.role = Leader(first_index=state.log.last_index + 1)
+    state.contact += 1
+    follow_members(state)
+    append_no_op(state)
+
+
+def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None:
+    """Give up leading where no majority answers, or this node's own disk does not."""
+    leader = state.role
+    if not isinstance(leader, Leader):
+        return
+    voters = state.membership.voters
+    active = sum(
+        each == state.id or (each in leader.progress and leader.progress[each].active)
+        for each in voters
+    )
+    for progress in leader.progress.values():
+        progress.active = False
+    leader.transfer_to = None  # whom it was handed to has had its time
+    if not is_majority(active, len(voters)) or _is_disk_hung(state, leader):
+        state.become_follower()
+
+
+def _is_disk_hung(state: RaftState, leader: Leader) -> bool:
+    """Whether the same write has been owed at several checks: nothing else shows it outside."""
+    oldest = state.durability.oldest_under_way
+    owed_before = oldest is not None and oldest == leader.stalled_write
+    leader.stalled_checks = leader.stalled_checks + 1 if owed_before else 0
+    leader.stalled_write = oldest
+    return leader.stalled_checks >= STALLED_CHECKS_MAX
+
+
+def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
+    """Hand leadership to the follower that is closest, taking no more proposals (§3.10)."""
+    leader = state.role
+    if not isinstance(leader, Leader):
+        return
+    others = [each for each in leader.progress if each in state.membership.voters]
+    if others:
+        leader.transfer_to = max(others, key=lambda each: leader.progress[each].match_index)
+        hand_over(state, leader)
+
+
+def on_timeout_now(state: RaftState, _: NodeId, __: TimeoutNow) -> None:
+    """Campaign at once, because the leader wants it."""
+    if state.may_campaign:
+        campaign(state, pre=False, transfer=True)

@@ -1,0 +1,283 @@
+"""One node of Raft: messages in, and what is to be sent and stored because of them out.
+
+Which rule handles which message stands in the table at the end of this file.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from protocol.membership import Membership, NodeId
+from protocol.node_messages import (
+    AskStatus,
+    ClockState,
+    Commit,
+    CommitNoticeDue,
+    ElectionDue,
+    HeartbeatDue,
+    LeaderQuiet,
+    Leadership,
+    LogSlice,
+    Persisted,
+    Propose,
+    QuorumCheckDue,
+    Read,
+    Recovered,
+    RemoveMember,
+    ReplicatorMessage,
+    ReportStatus,
+    StepAside,
+)
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    AppendEntries,
+    AppendEntriesReply,
+    ForwardMembershipChange,
+    ForwardProposal,
+    ForwardRead,
+    Heartbeat,
+    HeartbeatReply,
+    JoinReply,
+    JoinRequest,
+    PeerFrame,
+    PeerMessage,
+    ProposalRefused,
+    ReadIndex,
+    ReadRefused,
+    Removed,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from protocol.raft import changing_members, election, reading, replication
+from protocol.raft.outbox import Outbox
+from protocol.raft.roles import Leader
+from protocol.raft.state import RaftState
+
+Handler = Callable[[RaftState, NodeId, Any], None]
+
+
+class StrangeFrame(ValueError):
+    """A frame from another cluster, another version of the protocol or another life of a peer."""
+
+
+class RaftNode:
+    """The Raft core of one node.
+
+    ``step`` and ``receive`` take messages in; ``flush`` ends a turn and returns what it wants
+    sent, so that what arrives together is written and replicated together.
+    """
+
+    def __init__(self, recovered: Recovered) -> None:
+        self._state = RaftState(recovered)
+        self._incarnations: dict[NodeId, int] = {}
+        self._commit_handed = self._state.commit_index
+        self._clock_told: ClockState | None = None
+        self._leadership_told: Leadership | None = None
+        if self._state.membership.voters == {self._state.id}:
+            election.campaign(self._state, pre=False)  # nobody else could be the leader
+
+    @property
+    def id(self) -> NodeId:
+        """This node's id."""
+        return self._state.id
+
+    @property
+    def cluster(self) -> bytes:
+        """The id of the cluster this node belongs to; empty before it joined one."""
+        return self._state.cluster
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in force."""
+        return self._state.membership
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node is the leader, as far as it knows."""
+        return isinstance(self._state.role, Leader)
+
+    @property
+    def term(self) -> int:
+        """The present term."""
+        return self._state.term
+
+    def is_settled_at(self, address: str) -> bool:
+        """Whether the cluster knows this node at this address, or has removed it."""
+        member = self._state.membership.get(self._state.id)
+        return self._state.removed or (member is not None and member.address == address)
+
+    def adopt(self, cluster: bytes) -> None:
+        """Belong to a cluster from now on; a removed node that joins anew may take part again."""
+        self._state.cluster = cluster
+        self._state.removed = False
+
+    def join(self, joiner: NodeId, request: JoinRequest) -> JoinReply:
+        """Answer a node that wants to be a member."""
+        return changing_members.join(self._state, joiner, request)
+
+    def receive(self, frame: PeerFrame) -> None:
+        """Take in all messages of a peer's frame.
+
+        Raises:
+            StrangeFrame: nothing of the frame was taken in.
+        """
+        if frame.version != PEER_PROTOCOL_VERSION:
+            raise StrangeFrame(f"peer protocol version {frame.version}")
+        if not self._state.cluster or frame.cluster != self._state.cluster:
+            raise StrangeFrame(f"another cluster, {frame.cluster.hex()}")
+        if frame.incarnation < self._incarnations.get(frame.sender, 0):
+            raise StrangeFrame(f"a former life of the sender, {frame.incarnation}")
+        self._incarnations[frame.sender] = frame.incarnation
+        for message in frame.messages:
+            self._step_peer(frame.sender, message)
+
+    def step(self, message: ReplicatorMessage) -> None:
+        """Take in a message of this node's own actors."""
+        match message:
+            case Persisted():
+                self._on_persisted(message)
+            case AskStatus(number):
+                report = ReportStatus(number, self._state.status())
+                self._state.outbox.storage.append(report)
+            case _:
+                self._handle(self._state.id, message)
+
+    def flush(self) -> Outbox:
+        """End the turn: replicate what is new, and return all that is to be sent."""
+        state = self._state
+        if isinstance(state.role, Leader):
+            if reading.begin_round(state, state.role):
+                replication.send_heartbeats(state, state.role)
+            replication.replicate(state, state.role)
+        self._write()
+        self._tell_commit()
+        self._tell_role()
+        state.log.trim(state.commit_index)
+        outbox, state.outbox = state.outbox, Outbox()
+        return outbox
+
+    @property
+    def owes_commit_notice(self) -> bool:
+        """Whether ``CommitNoticeDue`` should follow soon, if no entries do."""
+        return replication.owes_commit_notice(self._state)
+
+    def _step_peer(self, sender: NodeId, message: PeerMessage) -> None:
+        term = getattr(message, "term", None)
+        if term is None or term == self._state.term or _is_pre_vote(message):
+            self._handle(sender, message)
+        elif term > self._state.term:
+            self._meet_newer_term(sender, message, term)
+        else:
+            self._answer_older_term(sender, message)
+
+    def _meet_newer_term(self, sender: NodeId, message: PeerMessage, term: int) -> None:
+        """Enter the newer term first (§5.1), unless a living leader should not be disturbed."""
+        state = self._state
+        if isinstance(message, RequestVote) and state.leader_lives and not message.transfer:
+            return
+        state.set_term(term)
+        state.become_follower()
+        self._handle(sender, message)
+
+    def _answer_older_term(self, sender: NodeId, message: PeerMessage) -> None:
+        """Let a leader or candidate of an older term know that it is one."""
+        state = self._state
+        match message:
+            case AppendEntries(prev_index=prev_index):
+                state.say(sender, AppendEntriesReply(state.term, False, prev_index))
+            case Heartbeat():
+                state.say(sender, HeartbeatReply(state.term, 0))
+            case RequestVote():
+                state.say(sender, RequestVoteReply(state.term, granted=False))
+            case _:
+                pass  # an answer to a question of that term, which nobody asks any more
+
+    def _handle(self, sender: NodeId, message: Any) -> None:
+        handler = HANDLERS.get(type(message))
+        if handler is not None:
+            handler(self._state, sender, message)
+
+    def _on_persisted(self, message: Persisted) -> None:
+        if message.incarnation != self._state.incarnation:
+            return
+        released, end = self._state.durability.acknowledge(message)
+        for to, promise in released:
+            self._deliver(to, promise)
+        leader = self._state.role
+        # The write may be of entries that have been replaced since: then it says nothing.
+        if isinstance(leader, Leader) and end is not None and self._state.log.matches(*end):
+            leader.durable_index = max(leader.durable_index, end[0])
+            replication.advance_commit(self._state, leader)
+
+    def _deliver(self, to: NodeId, promise: PeerMessage) -> None:
+        if to == self._state.id:
+            self._step_peer(to, promise)
+        else:
+            self._state.send(to, promise)
+
+    def _write(self) -> None:
+        state = self._state
+        write = state.durability.take_write(state.log.last_index, state.log.last_term)
+        if write is not None:
+            state.outbox.storage.insert(0, write)
+        for to, promise in state.durability.take_ready():
+            self._deliver(to, promise)
+
+    def _tell_commit(self) -> None:
+        if self._state.commit_index > self._commit_handed:
+            self._commit_handed = self._state.commit_index
+            self._state.outbox.storage.append(Commit(self._commit_handed))
+
+    def _tell_role(self) -> None:
+        """Let the timer and the gateway know what has changed for them."""
+        state = self._state
+        clock = ClockState(self.leads, state.may_campaign, state.contact)
+        if clock != self._clock_told:
+            self._clock_told = state.outbox.clock = clock
+        leadership = state.leadership()
+        if leadership != self._leadership_told:
+            self._leadership_told = leadership
+            state.outbox.gateway.append(leadership)
+
+
+def _is_pre_vote(message: PeerMessage) -> bool:
+    """Whether the message's term is only asked about; a refusal tells the voter's real term."""
+    match message:
+        case RequestVote(pre=pre):
+            return pre
+        case RequestVoteReply(pre=pre, granted=granted):
+            return pre and granted
+        case _:
+            return False
+
+
+HANDLERS: dict[type, Handler] = {
+    # elections
+    ElectionDue: election.on_election_due,
+    LeaderQuiet: election.on_leader_quiet,
+    QuorumCheckDue: election.on_quorum_check_due,
+    StepAside: election.on_step_aside,
+    RequestVote: election.on_request_vote,
+    RequestVoteReply: election.on_request_vote_reply,
+    TimeoutNow: election.on_timeout_now,
+    Removed: election.on_removed,
+    # replication
+    Propose: replication.on_propose,
+    ForwardProposal: replication.on_forward_proposal,
+    ProposalRefused: replication.on_proposal_refused,
+    HeartbeatDue: replication.on_heartbeat_due,
+    CommitNoticeDue: replication.on_commit_notice_due,
+    LogSlice: replication.on_log_slice,
+    AppendEntries: replication.on_append_entries,
+    AppendEntriesReply: changing_members.on_reply_promote,
+    Heartbeat: replication.on_heartbeat,
+    HeartbeatReply: replication.on_heartbeat_reply,
+    # reads
+    Read: reading.on_read,
+    ForwardRead: reading.on_forward_read,
+    ReadIndex: reading.on_read_index,
+    ReadRefused: reading.on_read_refused,
+    # members
+    RemoveMember: changing_members.on_remove_member,
+    ForwardMembershipChange: changing_members.on_forward_membership_change,
+}

@@ -1,0 +1,79 @@
+"""Serving linearizable reads on any node: from a gateway's question to a confirmed index (§6.4)."""
+
+from protocol.membership import NodeId, is_majority
+from protocol.node_messages import Read, ReadAt, ReadFailed
+from protocol.peer_messages import ForwardRead, ReadIndex, ReadRefused
+from protocol.raft.reads import WaitingRead
+from protocol.raft.roles import Leader
+from protocol.raft.state import RaftState
+
+WAITING_READS_MAX = 10_000  # batches of reads that one node may have waiting for a leader
+
+
+def on_read(state: RaftState, _: NodeId, message: Read) -> None:
+    """Take reads of this node's own gateway; a follower asks the leader for the index."""
+    if state.leader is None or len(state.reads) >= WAITING_READS_MAX:
+        state.outbox.gateway.append(ReadFailed(message.number))
+        return
+    state.reads[message.number] = message.payload
+    if isinstance(state.role, Leader):
+        state.role.reads.waiting.append(WaitingRead(state.id, message.number))
+    else:
+        state.send(state.leader, ForwardRead(message.number))
+
+
+def on_forward_read(state: RaftState, reader: NodeId, message: ForwardRead) -> None:
+    """Take a follower's question into the next round."""
+    if isinstance(state.role, Leader) and len(state.role.reads.waiting) < WAITING_READS_MAX:
+        state.role.reads.waiting.append(WaitingRead(reader, message.number))
+    else:
+        state.send(reader, ReadRefused(message.number))
+
+
+def on_read_index(state: RaftState, _: NodeId, message: ReadIndex) -> None:
+    """Let storage serve the read once it has applied what the leader had committed."""
+    payload = state.reads.pop(message.number, None)
+    if payload is not None:
+        state.outbox.storage.append(ReadAt(message.number, message.index, payload))
+
+
+def on_read_refused(state: RaftState, _: NodeId, message: ReadRefused) -> None:
+    """Let the gateway ask again."""
+    if state.reads.pop(message.number, None) is not None:
+        state.outbox.gateway.append(ReadFailed(message.number))
+
+
+def begin_round(state: RaftState, leader: Leader) -> bool:
+    """Begin a round for the reads that wait; return whether heartbeats must carry it.
+
+    A new leader knows what is committed only after an entry of its own term is (§6.4).
+    """
+    if state.commit_index < leader.first_index:
+        return False
+    if not leader.reads.begin_round(state.commit_index):
+        return False
+    confirm_round(state, leader)
+    return bool(leader.reads.confirming)
+
+
+def confirm_round(state: RaftState, leader: Leader) -> None:
+    """Release the reads of the present round, if a majority has confirmed it."""
+    voters = state.membership.voters
+    confirmed = sum(_has_confirmed(state, leader, voter) for voter in voters)
+    if leader.reads.confirming and is_majority(confirmed, len(voters)):
+        for read in leader.reads.take_confirmed():
+            _release(state, read, leader.reads.index)
+
+
+def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
+    if voter == state.id:
+        return True
+    return leader.progress[voter].confirmed_round >= leader.reads.round
+
+
+def _release(state: RaftState, read: WaitingRead, index: int) -> None:
+    answer = ReadIndex(read.number, index)
+    if read.reader == state.id:
+        on_read_index(state, state.id, answer)
+    else:
+        state.send(read.reader, answer)

@@ -1,0 +1,54 @@
+"""Linearizable reads without a log entry: the read index (Raft dissertation §6.4).
+
+A read may be served at the commit index of a moment at which a majority confirmed the leader.
+Reads that arrive while a round of heartbeats is under way wait for the next round, and every
+attempt is a round of its own: the reply to an older one never confirms a later read.
+"""
+
+import msgspec
+
+from protocol.membership import NodeId
+
+
+class WaitingRead(msgspec.Struct, frozen=True):
+    """A read that must be confirmed: whose it is, and its number there."""
+
+    reader: NodeId
+    number: int
+
+
+class Reads(msgspec.Struct):
+    """The reads of one leader's term."""
+
+    round: int = 0
+    index: int = 0  # the commit index when the present round began
+    confirming: list[WaitingRead] = msgspec.field(default_factory=list)
+    waiting: list[WaitingRead] = msgspec.field(default_factory=list)
+
+    def begin_round(self, commit_index: int) -> bool:
+        """Begin a round for all that waits, unless one is under way; return whether it began."""
+        if self.confirming or not self.waiting:
+            return False
+        self._start(commit_index)
+        return True
+
+    def begin_again(self, commit_index: int) -> None:
+        """Begin a round whatever is under way: its messages may have been lost."""
+        self.waiting = self.confirming + self.waiting
+        self._start(commit_index)
+
+    def _start(self, commit_index: int) -> None:
+        self.round += 1
+        self.index = commit_index
+        self.confirming, self.waiting = self.waiting, []
+
+    def take_confirmed(self) -> list[WaitingRead]:
+        """Return the reads of the present round, which a majority has confirmed."""
+        confirmed, self.confirming = self.confirming, []
+        return confirmed
+
+    def take_all(self) -> list[WaitingRead]:
+        """Return every read that was not served, because this leader leads no more."""
+        unserved = self.confirming + self.waiting
+        self.confirming, self.waiting = [], []
+        return unserved

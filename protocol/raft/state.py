@@ -1,0 +1,187 @@
+"""What a node knows as a Raft server, and the few changes that every rule is made of."""
+
+from collections.abc import Sequence
+
+from protocol.entry import Entry, EntryKind
+from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.node_messages import (
+    HardState,
+    Leadership,
+    ReadFailed,
+    Recovered,
+    ReplicationStatus,
+    RoleName,
+)
+from protocol.peer_messages import PeerMessage, ReadRefused
+from protocol.raft.durability import Durability
+from protocol.raft.log import Log
+from protocol.raft.memberships import Memberships
+from protocol.raft.outbox import Outbox
+from protocol.raft.roles import Candidate, Follower, Leader, Role
+from protocol.state_machine import decode_membership_change
+
+
+class RaftState:
+    """Term, vote, role, log, commit index and membership of one node."""
+
+    def __init__(self, recovered: Recovered) -> None:
+        self.id = recovered.node
+        self.cluster = recovered.cluster
+        self.incarnation = recovered.incarnation
+        self.term = recovered.hard_state.term
+        self.voted_for = recovered.hard_state.voted_for
+        self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries)
+        self.memberships = Memberships(recovered.memberships)
+        # What was applied was committed; how much more is, a leader will tell.
+        self.commit_index = recovered.applied_index
+        self.role: Role = Follower()
+        self.contact = 0  # counts the reasons not to campaign: hearing a leader, giving a vote
+        self.removed = bool(self.membership.members) and self.member is None
+        self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
+        self.durability = Durability()
+        self.outbox = Outbox()
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in force."""
+        return self.memberships.latest.membership
+
+    @property
+    def member(self) -> bool | None:
+        """Whether this node votes, or None if it is no member."""
+        member = self.membership.get(self.id)
+        return None if member is None else member.voter
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this node's own timeout may begin an election."""
+        return bool(self.member) and not self.removed
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Who leads in this term, as far as this node knows."""
+        match self.role:
+            case Leader():
+                return self.id
+            case Follower(leader=leader):
+                return leader
+            case Candidate():
+                return None
+
+    @property
+    def leader_lives(self) -> bool:
+        """Whether a leader was heard so lately that nobody else should become one (§9.6)."""
+        return isinstance(self.role, Leader) or (
+            isinstance(self.role, Follower) and self.role.leader_lives
+        )
+
+    def send(self, to: NodeId, message: PeerMessage) -> None:
+        """Send a message that rests on no fact which a crash could take back."""
+        self.outbox.peers[to].append(message)
+
+    def say(self, to: NodeId, message: PeerMessage) -> None:
+        """Send a message that speaks for this term, as soon as the term is durable."""
+        if self.durability.hard_state_durable:
+            self.send(to, message)
+        else:
+            self.durability.promise(to, message)
+
+    def set_term(self, term: int, voted_for: NodeId = b"") -> None:
+        """Enter a term, or vote in the present one."""
+        self.term = term
+        self.voted_for = voted_for
+        self.durability.write_hard_state(HardState(term, voted_for))
+
+    def become_follower(self, leader: NodeId | None = None) -> None:
+        """Follow a leader, or nobody yet."""
+        before, self.role = self.role, Follower(leader, leader is not None)
+        self.contact += 1
+        if isinstance(before, Leader):
+            self._refuse_reads(before)
+        self.fail_reads()
+
+    def hear_leader(self, leader: NodeId) -> None:
+        """Note that the leader of this term lives."""
+        if isinstance(self.role, Follower) and self.role.leader == leader:
+            self.role.leader_lives = True
+            self.contact += 1
+        else:
+            self.become_follower(leader)
+
+    def fail_reads(self) -> None:
+        """Tell the gateway to ask again for what the former leader will not confirm."""
+        for number in self.reads:
+            self.outbox.gateway.append(ReadFailed(number))
+        self.reads.clear()
+
+    def _refuse_reads(self, leader: Leader) -> None:
+        for read in leader.reads.take_all():
+            if read.reader != self.id:
+                self.send(read.reader, ReadRefused(read.number))
+
+    def take_entries(self, entries: Sequence[Entry]) -> None:
+        """Put entries into the log, in place of what it held from the first of them on."""
+        first = entries[0].index
+        assert first > self.commit_index, "committed entries never change"
+        changed = first <= self.log.last_index and self.memberships.truncate_from(first)
+        self.log.replace_from(entries)
+        self.durability.write_entries(entries)
+        for entry in entries:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                membership = decode_membership_change(entry.payload).membership
+                self.memberships.append(entry.index, membership)
+                changed = True
+        if changed:
+            self.membership_changed()
+
+    def membership_changed(self) -> None:
+        """Store the memberships; a node that finds itself a member is not removed."""
+        self.durability.write_memberships(self.memberships.to_store())
+        if self.member is not None:
+            self.removed = False
+
+    def commit_to(self, index: int) -> MembershipAt | None:
+        """Raise the commit index; return the membership that this committed, if any."""
+        if index <= self.commit_index:
+            return None
+        self.commit_index = index
+        if not self.memberships.commit(index):
+            return None
+        self.durability.write_memberships(self.memberships.to_store())
+        self.removed = self.removed or self.member is None
+        return self.memberships.committed
+
+    @property
+    def role_name(self) -> RoleName:
+        """The role, as others are told."""
+        match self.role:
+            case Leader():
+                return RoleName.LEADER
+            case Candidate():
+                return RoleName.CANDIDATE
+            case Follower():
+                return RoleName.FOLLOWER
+
+    def leadership(self) -> Leadership:
+        """Who leads, for the gateway."""
+        leader = None if self.leader is None else self.membership.get(self.leader)
+        return Leadership(
+            self.term,
+            self.role_name,
+            self.leader,
+            "" if leader is None else leader.address,
+            self.memberships.committed.membership,
+            self.removed,
+        )
+
+    def status(self) -> ReplicationStatus:
+        """How this node stands, for people."""
+        return ReplicationStatus(
+            self.term,
+            self.role_name,
+            self.leader,
+            self.log.last_index,
+            self.commit_index,
+            self.memberships.committed.membership,
+            self.removed,
+        )

@@ -1,0 +1,13 @@
+"""Why a leader, or a node without one, did not begin what it was asked to do."""
+
+from enum import IntEnum
+
+
+class Refusal(IntEnum):
+    """Each says that this attempt certainly changed nothing."""
+
+    NOT_LEADER = 1  # asked the wrong node, or nobody leads: try again
+    OVERLOADED = 2  # too much waits to be committed
+    BUSY = 3  # another change of members is under way: try again
+    UNKNOWN_MEMBER = 4  # no such node is a member
+    LAST_VOTER = 5  # without this node nobody could commit anything

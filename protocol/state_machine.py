@@ -1,0 +1,150 @@
+"""What applying the log does: entries in, results and events out, the same on every node."""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import msgspec
+
+from protocol.commands import (
+    Batch,
+    Event,
+    Insert,
+    OpenSession,
+    Remove,
+    Result,
+    SessionExpired,
+    SessionOpened,
+    Write,
+)
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.key_value import KeyValue
+from protocol.sessions import Sessions, is_duplicate, remember
+from protocol.table import Table
+
+APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
+
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """How far the state machine is: the last entry applied, and its counters."""
+
+    index: int = 0
+    term: int = 0
+    revision: int = 0
+    sessions_opened: int = 0
+    session_uses: int = 0
+
+
+_decode_applied = msgspec.msgpack.Decoder(Applied).decode
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one entry gave: the answers for whoever proposed it, and what changed."""
+
+    origin: bytes = b""
+    incarnation: int = 0
+    number: int = 0
+    results: tuple[Result, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class StateMachine:
+    """Applies committed entries, each once and in order.
+
+    The caller makes all that one call of ``apply`` and ``store_progress`` put into the tables
+    durable as one atomic batch; a crash then leaves whole entries only.
+    """
+
+    def __init__(
+        self,
+        values: Table,
+        prefixes: Table,
+        sessions: Table,
+        stored_sessions: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        stored = values.get(APPLIED_KEY)
+        applied = Applied() if stored is None else _decode_applied(stored)
+        self._values = values
+        self._session_table = sessions
+        self._sessions = Sessions(stored_sessions)
+        self._key_value = KeyValue(values, prefixes, applied.revision)
+        self._sessions_opened = applied.sessions_opened
+        self._session_uses = applied.session_uses
+        self.applied_index = applied.index
+        self.applied_term = applied.term
+
+    @property
+    def revision(self) -> int:
+        """How many commands have changed something since the cluster began."""
+        return self._key_value.revision
+
+    def apply(self, entry: Entry) -> Outcome:
+        """Apply the entry after the last one applied."""
+        assert entry.index == self.applied_index + 1, "entries are applied in order, once"
+        outcome = self._outcome(entry)
+        self.applied_index = entry.index
+        self.applied_term = entry.term
+        return outcome
+
+    def store_progress(self) -> None:
+        """Put into the tables how far the state machine is and which sessions changed."""
+        for key, record in self._sessions.take_changes():
+            if record is None:
+                self._session_table.delete(key)
+            else:
+                self._session_table.put(key, record)
+        self._values.put(APPLIED_KEY, _encode(self._progress()))
+
+    def _progress(self) -> Applied:
+        return Applied(
+            self.applied_index,
+            self.applied_term,
+            self.revision,
+            self._sessions_opened,
+            self._session_uses,
+        )
+
+    def _outcome(self, entry: Entry) -> Outcome:
+        match entry.kind:
+            case EntryKind.NO_OP:
+                return Outcome()
+            case EntryKind.BATCH:
+                return self._apply_batch(decode_batch(entry.payload))
+            case EntryKind.MEMBERSHIP:
+                change = decode_membership_change(entry.payload)
+                return Outcome(change.origin, change.incarnation, change.number)
+            case unknown:
+                assert_never(unknown)
+
+    def _apply_batch(self, batch: Batch) -> Outcome:
+        events: list[Event] = []
+        results = tuple([self._apply_once(write, events) for write in batch.writes])
+        return Outcome(batch.origin, batch.incarnation, batch.number, results, tuple(events))
+
+    def _apply_once(self, write: Write, events: list[Event]) -> Result:
+        self._session_uses += 1
+        if isinstance(write.command, OpenSession):
+            self._sessions_opened += 1
+            self._sessions.open(self._sessions_opened, self._session_uses)
+            return SessionOpened(self._sessions_opened)
+        session = self._sessions.find(write.session, self._session_uses)
+        if session is None:
+            return SessionExpired()
+        if is_duplicate(session, write):
+            # Below the window nobody waits for the answer any more; it is only not done again.
+            return session.results.get(write.sequence, SessionExpired())
+        result = self._execute(write.command, events)
+        remember(session, write, result)
+        return result
+
+    def _execute(self, command: Insert | Remove, events: list[Event]) -> Result:
+        match command:
+            case Insert():
+                return self._key_value.insert(command, events)
+            case Remove():
+                return self._key_value.remove(command, events)
+            case unknown:
+                assert_never(unknown)

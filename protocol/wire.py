@@ -1,0 +1,67 @@
+"""Messages to bytes and back; every malformed input becomes one exception."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from protocol.client_messages import (
+    Established,
+    Mark,
+    Outcome,
+    Published,
+    ReadBatch,
+    Reply,
+    Request,
+)
+from protocol.node_messages import (
+    GatewayMessage,
+    ReplicatorMessage,
+    StorageMessage,
+    TimerMessage,
+)
+from protocol.peer_messages import PeerFrame
+
+REQUEST_BYTES_MAX = 8 << 20  # one frame from a client
+PEER_FRAME_BYTES_MAX = 32 << 20  # one frame from a peer
+
+MessageT = TypeVar("MessageT")
+
+encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+
+
+class Malformed(ValueError):
+    """Bytes that are no message of the expected kind."""
+
+
+class Decoder(Generic[MessageT]):
+    """Reads frames that hold one kind of message."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decode: Callable[[bytes], MessageT] = msgspec.msgpack.Decoder(kind).decode
+
+    def __call__(self, frame: bytes) -> MessageT:
+        """Return the message in a frame.
+
+        Raises:
+            Malformed: the frame holds no such message.
+        """
+        try:
+            return self._decode(frame)
+        # Deep nesting and bad UTF-8 surface as other errors than msgspec's own.
+        except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
+            raise Malformed(str(error)) from None
+
+
+decode_request: Decoder[Request] = Decoder(Request)
+decode_reply: Decoder[Reply] = Decoder(Reply)
+decode_outcome: Decoder[Outcome] = Decoder(Outcome)
+decode_read_batch: Decoder[ReadBatch] = Decoder(ReadBatch)
+decode_peer_frame: Decoder[PeerFrame] = Decoder(PeerFrame)
+decode_for_storage: Decoder[list[StorageMessage]] = Decoder(list[StorageMessage])
+decode_for_replicator: Decoder[list[ReplicatorMessage]] = Decoder(list[ReplicatorMessage])
+decode_for_gateway: Decoder[list[GatewayMessage]] = Decoder(list[GatewayMessage])
+decode_for_timer: Decoder[list[TimerMessage]] = Decoder(list[TimerMessage])
+decode_published: Decoder[Published] = Decoder(Published)
+decode_established: Decoder[Established] = Decoder(Established)
+decode_mark: Decoder[Mark] = Decoder(Mark)
