@@ -1,0 +1,43 @@
+"""How a job is done: operation after operation, each timed, until the window ends."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from scripts.benchmark.client import BlockingClient
+from scripts.benchmark.job import Job, Window
+
+WARM_UP_OPERATIONS = 20
+
+# Called when a client is connected and warm; returns the window that all clients share.
+Gate = Callable[[], Window]
+# Does a job and returns the nanoseconds of each operation that ended within the window.
+Drive = Callable[[Job, Gate], list[int]]
+
+
+def drive_threads(
+    connect: Callable[[Sequence[str]], BlockingClient], job: Job, gate: Gate
+) -> list[int]:
+    """Do a job with one blocking client that as many threads share as there are in flight."""
+    with closing(connect(job.addresses)) as client, ThreadPoolExecutor(job.in_flight) as threads:
+        numbers = itertools.count()
+        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
+            job.perform(client, number)
+        window = gate()
+        lanes = [threads.submit(_drive, job, client, numbers, window) for _ in range(job.in_flight)]
+        return [latency_ns for lane in lanes for latency_ns in lane.result()]
+
+
+def _drive(job: Job, client: BlockingClient, numbers: Iterator[int], window: Window) -> list[int]:
+    latencies_ns = []
+    window.wait_for_start()
+    began = time.monotonic_ns()
+    while began < window.end_ns:
+        job.perform(client, next(numbers))
+        ended = time.monotonic_ns()
+        latencies_ns.append(ended - began)
+        began = ended
+    # The last one ended after the window: it is not of this window's rate.
+    return latencies_ns[:-1]
