@@ -1,0 +1,213 @@
+"""A three-node etcd cluster on loopback, as durable as etcd is by default, gone when closed."""
+
+import functools
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from scripts.benchmark import etcd_client
+from scripts.benchmark.drive import drive_threads
+from scripts.benchmark.etcd_client import EtcdClient, Status
+from scripts.benchmark.system import System
+
+NODES = 3
+READY_MAX_S = 20.0
+START_ATTEMPTS_MAX = 3  # another program may take a free port before etcd does
+POLL_S = 0.02
+# Below what kernels give to outgoing connections, so that a killed node finds its ports again.
+PORTS = range(20_000, 32_000)
+
+
+class EtcdFailed(Exception):
+    """The etcd cluster did not do what it was asked to."""
+
+
+@dataclass
+class Node:
+    """One member: where it listens, where it stores, and its process."""
+
+    name: str
+    client_address: str
+    peer_address: str
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, initial_cluster: str) -> None:
+        """Start the process with etcd's own defaults for all that touches speed or safety."""
+        client, peer = f"http://{self.client_address}", f"http://{self.peer_address}"
+        options = {
+            "name": self.name,
+            "data-dir": str(self.directory / "data"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": initial_cluster,
+            "logger": "zap",
+            "log-level": "error",
+        }
+        # A session of its own: Ctrl-C is for the benchmark, which then ends its nodes.
+        with (self.directory / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                ["etcd", *(f"--{name}={value}" for name, value in options.items())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={name: value for name, value in os.environ.items() if name[:5] != "ETCD_"},
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End the process with SIGKILL and return when it is dead."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def status(self) -> Status | None:
+        """Return what the node says of itself, or None while it does not answer."""
+        with closing(etcd_client.connect_once(self.client_address)) as client:
+            try:
+                return client.status()
+            except grpc.RpcError:
+                return None
+
+    def check_alive(self) -> None:
+        """Raise what the node last wrote if its process has ended by itself."""
+        if self.process is None or self.process.poll() is not None:
+            last_words = (self.directory / "output").read_text(errors="replace")[-500:]
+            raise EtcdFailed(f"etcd {self.name} has ended: {last_words.strip()}")
+
+
+class EtcdCluster:
+    """Three nodes and which of them is the leader."""
+
+    def __init__(self, directory: Path) -> None:
+        ports = iter(_free_ports(2 * NODES))
+        self._nodes = [
+            Node(name, f"127.0.0.1:{next(ports)}", f"127.0.0.1:{next(ports)}", directory / name)
+            for name in (f"n{number}" for number in range(1, NODES + 1))
+        ]
+        self._initial_cluster = ",".join(f"{n.name}=http://{n.peer_address}" for n in self._nodes)
+        self._killed: Node | None = None
+
+    def start(self) -> None:
+        """Start all nodes and return when each knows the leader."""
+        for node in self._nodes:
+            node.directory.mkdir()
+            node.start(self._initial_cluster)
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """End all nodes; nothing they hold is needed any more."""
+        for node in self._nodes:
+            node.kill()
+
+    def addresses(self) -> list[str]:
+        """Return where clients connect, the leader's address first."""
+        leader = self._leader()
+        followers = [node for node in self._nodes if node is not leader]
+        return [node.client_address for node in (leader, *followers)]
+
+    def kill_leader(self) -> int:
+        """End the leader with SIGKILL; return, when it is dead, the clock's time of the signal."""
+        self._killed = self._leader()
+        killed_ns = time.monotonic_ns()
+        self._killed.kill()
+        return killed_ns
+
+    def restart_killed(self) -> None:
+        """Start the killed node again and return when it follows a leader."""
+        assert self._killed is not None, "a node must have been killed"
+        self._killed.start(self._initial_cluster)
+        self._wait_until_ready()
+
+    def _leader(self) -> Node:
+        for node in self._nodes:
+            status = node.status()
+            if status is not None and status.leader_id == status.member_id:
+                return node
+        raise EtcdFailed("no etcd node says that it leads")
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_MAX_S
+        while not self._is_ready():
+            for node in self._nodes:
+                node.check_alive()
+            if time.monotonic() > deadline:
+                raise EtcdFailed(f"etcd has no leader after {READY_MAX_S:.0f} s")
+            time.sleep(POLL_S)
+
+    def _is_ready(self) -> bool:
+        statuses = [node.status() for node in self._nodes]
+        leaders = {0 if status is None else status.leader_id for status in statuses}
+        return len(leaders) == 1 and 0 not in leaders
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        ports: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ports.append(port)
+            if len(ports) == count:
+                break
+        return ports
+
+
+def _start(directory: Path) -> EtcdCluster:
+    for attempt in range(1, START_ATTEMPTS_MAX + 1):
+        folder = directory / str(attempt)
+        folder.mkdir()
+        cluster = EtcdCluster(folder)
+        try:
+            cluster.start()
+        except BaseException as error:
+            cluster.stop()
+            if attempt == START_ATTEMPTS_MAX or not isinstance(error, EtcdFailed):
+                raise
+        else:
+            return cluster
+    raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def start() -> Iterator[EtcdCluster]:
+    """Run a cluster in a temporary directory; leave neither process nor file behind."""
+    with tempfile.TemporaryDirectory(prefix="skiff-bench-etcd-") as directory:
+        cluster = _start(Path(directory))
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def find() -> System | None:
+    """Return etcd if it is installed on this machine."""
+    if shutil.which("etcd") is None:
+        return None
+    answer = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True)
+    return System(
+        name="etcd",
+        version=answer.stdout.splitlines()[0].rpartition(" ")[2],
+        start=start,
+        connect=EtcdClient,
+        connect_impatiently=etcd_client.connect_impatiently,
+        drive_blocking=functools.partial(drive_threads, EtcdClient),
+        drive_in_flight=etcd_client.drive_in_flight,
+        in_flight_processes=2,
+    )

@@ -1,0 +1,169 @@
+"""Clients of etcd over gRPC: a blocking one that fails over, and one on an event loop."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from scripts.benchmark import etcd_messages as messages
+from scripts.benchmark.drive import WARM_UP_OPERATIONS, Gate
+from scripts.benchmark.job import Job, Window
+
+CALL_MAX_S = 5.0  # for one put or get, over all attempts
+STATUS_MAX_S = 1.0
+# Where nodes die, the next one is asked after this: what a follower passed on to a dead leader is
+# lost, so longer waits were measured to lengthen the pause, and shorter ones not to shorten it.
+IMPATIENT_ATTEMPT_MAX_S = 0.1
+RETRY_PAUSE_S = 0.01
+# A node that was away is tried again at once, not after gRPC's usual minutes.
+_CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 250), ("grpc.use_local_subchannel_pool", 1)]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a node says of itself."""
+
+    member_id: int
+    leader_id: int  # 0 where it knows none
+
+
+def _call(channel: Any, method: str, request: Any, response: Any) -> Any:
+    return channel.unary_unary(
+        f"/{messages.PACKAGE}.{method}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
+
+
+class _Calls:
+    """The calls on one channel, blocking or not as the channel is."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.put = _call(channel, "KV/Put", messages.PutRequest, messages.PutResponse)
+        self.range = _call(channel, "KV/Range", messages.RangeRequest, messages.RangeResponse)
+        status = messages.StatusRequest, messages.StatusResponse
+        self.status = _call(channel, "Maintenance/Status", *status)
+
+
+class EtcdClient:
+    """Blocks until it has an answer, and asks the next node when one fails or is slow."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        attempt_max_s: float = CALL_MAX_S,
+        call_max_s: float = CALL_MAX_S,
+    ) -> None:
+        self._attempt_max_s = attempt_max_s
+        self._call_max_s = call_max_s
+        self._nodes = [
+            _Calls(grpc.insecure_channel(address, options=_CHANNEL_OPTIONS))
+            for address in addresses
+        ]
+        self._turn = 0
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write a value; a repeated attempt writes the same value once more."""
+        self._ask("put", messages.PutRequest(key=key.encode(), value=value))
+
+    def get(self, key: str) -> bytes | None:
+        """Read a value; a range is linearizable unless one asks for less."""
+        return _value(self._ask("range", messages.RangeRequest(key=key.encode())))
+
+    def status(self) -> Status:
+        """Return what a node says of itself."""
+        answer = self._ask("status", messages.StatusRequest())
+        return Status(member_id=answer.header.member_id, leader_id=answer.leader)
+
+    def close(self) -> None:
+        """Close every channel."""
+        for node in self._nodes:
+            node.channel.close()
+
+    def _ask(self, call: str, request: Any) -> Any:
+        deadline = time.monotonic() + self._call_max_s
+        while True:
+            calls = self._nodes[self._turn % len(self._nodes)]
+            try:
+                return getattr(calls, call)(request, timeout=self._attempt_max_s)
+            except grpc.RpcError:
+                if time.monotonic() > deadline:
+                    raise
+                self._turn += 1
+                time.sleep(RETRY_PAUSE_S)
+
+
+def connect_impatiently(addresses: Sequence[str]) -> EtcdClient:
+    """Return a client that soon gives up on a node."""
+    return EtcdClient(addresses, attempt_max_s=IMPATIENT_ATTEMPT_MAX_S)
+
+
+def connect_once(address: str) -> EtcdClient:
+    """Return a client that asks one node once."""
+    return EtcdClient([address], attempt_max_s=STATUS_MAX_S, call_max_s=0)
+
+
+class AsyncEtcdClient:
+    """Keeps as many requests in flight to one node as are awaited at once."""
+
+    def __init__(self, address: str) -> None:
+        self._calls = _Calls(grpc.aio.insecure_channel(address))
+
+    def put(self, key: str, value: bytes) -> Awaitable[object]:
+        """Begin to write a value."""
+        request = messages.PutRequest(key=key.encode(), value=value)
+        answer: Awaitable[object] = self._calls.put(request, timeout=CALL_MAX_S)
+        return answer
+
+    def get(self, key: str) -> Awaitable[object]:
+        """Begin to read a value linearizably."""
+        request = messages.RangeRequest(key=key.encode())
+        answer: Awaitable[object] = self._calls.range(request, timeout=CALL_MAX_S)
+        return answer
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._calls.channel.close()
+
+
+def _value(answer: Any) -> bytes | None:
+    return answer.kvs[0].value if answer.kvs else None
+
+
+def drive_in_flight(job: Job, gate: Gate) -> list[int]:
+    """Do a job on an event loop, which gRPC is faster with than with as many threads."""
+    return asyncio.run(_drive_in_flight(job, gate))
+
+
+async def _drive_in_flight(job: Job, gate: Gate) -> list[int]:
+    client = AsyncEtcdClient(job.addresses[0])
+    try:
+        numbers = itertools.count()
+        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
+            await job.perform(client, number)
+        window = gate()
+        window.wait_for_start()
+        lanes = [_drive(job, client, numbers, window) for _ in range(job.in_flight)]
+        return [latency_ns for lane in await asyncio.gather(*lanes) for latency_ns in lane]
+    finally:
+        await client.close()
+
+
+async def _drive(
+    job: Job, client: AsyncEtcdClient, numbers: Iterator[int], window: Window
+) -> list[int]:
+    latencies_ns = []
+    began = time.monotonic_ns()
+    while began < window.end_ns:
+        await job.perform(client, next(numbers))
+        ended = time.monotonic_ns()
+        latencies_ns.append(ended - began)
+        began = ended
+    return latencies_ns[:-1]

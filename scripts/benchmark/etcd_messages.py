@@ -1,0 +1,69 @@
+"""The few messages of etcd's gRPC interface that are needed, described when imported.
+
+Only the fields that are read or written are named: protobuf skips those it does not know.
+"""
+
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+PACKAGE = "etcdserverpb"
+
+# Message → field → (number, type). "*" marks a repeated field, a capital another message.
+_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+    "ResponseHeader": {"member_id": (2, "uint64")},
+    "KeyValue": {"key": (1, "bytes"), "value": (5, "bytes")},
+    "RangeRequest": {"key": (1, "bytes")},
+    "RangeResponse": {"kvs": (2, "*KeyValue")},
+    "PutRequest": {"key": (1, "bytes"), "value": (2, "bytes")},
+    "PutResponse": {"header": (1, "ResponseHeader")},
+    "StatusRequest": {},
+    "StatusResponse": {"header": (1, "ResponseHeader"), "leader": (4, "uint64")},
+}
+_SCALARS = {
+    "bytes": FieldDescriptorProto.TYPE_BYTES,
+    "uint64": FieldDescriptorProto.TYPE_UINT64,
+}
+
+
+def _describe_field(name: str, number: int, kind: str) -> FieldDescriptorProto:
+    field = FieldDescriptorProto(
+        name=name, number=number, label=FieldDescriptorProto.LABEL_OPTIONAL
+    )
+    if kind.startswith("*"):
+        field.label = FieldDescriptorProto.LABEL_REPEATED
+    kind = kind.lstrip("*")
+    if kind in _SCALARS:
+        field.type = _SCALARS[kind]
+    else:
+        field.type = FieldDescriptorProto.TYPE_MESSAGE
+        field.type_name = f".{PACKAGE}.{kind}"
+    return field
+
+
+def _describe_file() -> FileDescriptorProto:
+    file = FileDescriptorProto(name="benchmark_etcd.proto", package=PACKAGE, syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        described = (_describe_field(field, *of) for field, of in fields.items())
+        file.message_type.add(name=name).field.extend(described)
+    return file
+
+
+# A pool of its own, so that it cannot clash with another copy of etcd's messages.
+_pool = DescriptorPool()
+_pool.Add(_describe_file())
+
+
+def _message_class(name: str) -> Any:
+    return GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+
+
+# `Any`, because a type checker cannot see fields that are described at run time.
+RangeRequest: Any = _message_class("RangeRequest")
+RangeResponse: Any = _message_class("RangeResponse")
+PutRequest: Any = _message_class("PutRequest")
+PutResponse: Any = _message_class("PutResponse")
+StatusRequest: Any = _message_class("StatusRequest")
+StatusResponse: Any = _message_class("StatusResponse")
