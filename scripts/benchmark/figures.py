@@ -1,0 +1,47 @@
+"""From latencies to the figures that are reported, and nothing but arithmetic."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one round, or the median of several, has shown."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+def percentile(ordered: Sequence[int], percent: float) -> int:
+    """Return the smallest value that at least so many percent of the values do not exceed."""
+    rank = math.ceil(len(ordered) * percent / 100)
+    return ordered[max(rank, 1) - 1]
+
+
+def summarize(latencies_ns: Sequence[int], duration_s: float) -> Figures:
+    """Return the figures of one round."""
+    if not latencies_ns:
+        return Figures(rate=0.0, p50_ms=math.inf, p99_ms=math.inf)
+    ordered = sorted(latencies_ns)
+    return Figures(
+        rate=len(ordered) / duration_s,
+        p50_ms=percentile(ordered, 50) / 1e6,
+        p99_ms=percentile(ordered, 99) / 1e6,
+    )
+
+
+def median_of(rounds: Sequence[Figures]) -> Figures:
+    """Return the median of each figure over the rounds."""
+    return Figures(
+        rate=statistics.median(each.rate for each in rounds),
+        p50_ms=statistics.median(each.p50_ms for each in rounds),
+        p99_ms=statistics.median(each.p99_ms for each in rounds),
+    )
+
+
+def ratio(ours: float, theirs: float) -> float | None:
+    """Return how many times theirs ours is, or None where that says nothing."""
+    return ours / theirs if theirs > 0 and math.isfinite(ours / theirs) else None

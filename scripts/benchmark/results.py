@@ -1,0 +1,54 @@
+"""What a run has found so far, and the medians and ratios drawn from it."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.benchmark.figures import Figures, median_of, ratio
+from scripts.benchmark.trace import Stage
+
+OURS, THEIRS = "skiff", "etcd"
+
+
+@dataclass
+class Results:
+    """The figures of every round, by workload and system."""
+
+    rounds: dict[str, dict[str, list[Figures]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    pauses_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    stages: Sequence[Stage] = ()
+
+    def medians(self, workload: str) -> dict[str, Figures]:
+        """Return each system's medians over its rounds."""
+        return {system: median_of(rounds) for system, rounds in self.rounds[workload].items()}
+
+    def rate_ratio(self, workload: str) -> float | None:
+        """Return how many times etcd's rate skiff's is, if both were measured."""
+        medians = self.medians(workload)
+        if not {OURS, THEIRS} <= medians.keys():
+            return None
+        return ratio(medians[OURS].rate, medians[THEIRS].rate)
+
+    def pause_ratio(self) -> float | None:
+        """Return how many times etcd's median pause skiff's is, if both were measured."""
+        if not {OURS, THEIRS} <= self.pauses_ms.keys():
+            return None
+        ours, theirs = (statistics.median(self.pauses_ms[each]) for each in (OURS, THEIRS))
+        return ratio(ours, theirs)
+
+    def for_json(self) -> dict[str, Any]:
+        """Return everything, rounds and medians, for a program to read."""
+        workloads = {
+            name: {
+                "rounds": rounds,
+                "medians": self.medians(name),
+                "ratio": self.rate_ratio(name),
+            }
+            for name, rounds in self.rounds.items()
+        }
+        failover = {"pauses_ms": self.pauses_ms, "ratio": self.pause_ratio()}
+        return {"workloads": workloads, "failover": failover, "stages": self.stages}

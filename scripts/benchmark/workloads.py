@@ -1,0 +1,57 @@
+"""The workloads, and one round of them on one system."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from scripts.benchmark.client_processes import ClientProcesses
+from scripts.benchmark.figures import Figures, summarize
+from scripts.benchmark.job import Job, Verb, seed
+from scripts.benchmark.system import Cluster, System
+
+
+@dataclass(frozen=True)
+class Workload:
+    """So many clients, or so many operations in flight, of one kind."""
+
+    name: str
+    title: str
+    verb: Verb
+    clients: int = 0  # blocking clients, each a process
+    in_flight: int = 0  # in all, over as many processes as suit the system
+
+
+PUT_1 = Workload("put-1", "put, 1 client", "put", clients=1)
+WORKLOADS = (
+    PUT_1,
+    Workload("put-8", "put, 8 clients", "put", clients=8),
+    Workload("put-64", "put, 64 in flight", "put", in_flight=64),
+    Workload("get-1", "get, 1 client", "get", clients=1),
+    Workload("get-64", "get, 64 in flight", "get", in_flight=64),
+)
+
+
+def run_workloads(
+    system: System,
+    cluster: Cluster,
+    processes: ClientProcesses,
+    workloads: Sequence[Workload],
+    duration_s: float,
+) -> Iterator[tuple[str, Figures]]:
+    """Run each workload once and yield its name and figures."""
+    if workloads:
+        with closing(system.connect(cluster.addresses())) as client:
+            seed(client)
+    for workload in workloads:
+        drive = system.drive_blocking if workload.clients else system.drive_in_flight
+        jobs = _jobs(workload, system, cluster.addresses())
+        latencies_ns = processes.run(drive, jobs, duration_s)
+        yield workload.name, summarize(latencies_ns, duration_s)
+
+
+def _jobs(workload: Workload, system: System, addresses: Sequence[str]) -> list[Job]:
+    clients = workload.clients or system.in_flight_processes
+    in_flight = workload.in_flight // clients or 1
+    return [
+        Job(workload.name, workload.verb, client, in_flight, addresses) for client in range(clients)
+    ]
