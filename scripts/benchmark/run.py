@@ -1,0 +1,65 @@
+"""One run: rounds in which the systems take turns, then a look inside skiff.
+
+Only the cluster that is being measured is up. An idle one still sends heartbeats on the same few
+cores: on two of them, an idle etcd cluster took 6 to 11 % off another's rates, and each system
+would take another share. Starting a cluster anew for each round costs a second or two and gives
+both the same fresh start.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scripts.benchmark.client_processes import ClientProcesses
+from scripts.benchmark.failover import measure_failover
+from scripts.benchmark.results import Results
+from scripts.benchmark.system import System
+from scripts.benchmark.trace import Stage, aggregate, read_events
+from scripts.benchmark.workloads import PUT_1, Workload, run_workloads
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, how often and for how long."""
+
+    workloads: Sequence[Workload]
+    rounds: int
+    duration_s: float
+    kills_a_round: int
+    trace: bool
+
+
+def run(plan: Plan, systems: Sequence[System], say: Say) -> Results:
+    """Carry out a plan and return what it found."""
+    results = Results()
+    with ClientProcesses() as processes:
+        for number in range(plan.rounds if plan.workloads or plan.kills_a_round else 0):
+            # Who goes first changes, so that a machine that slows down is unfair to neither.
+            for system in systems if number % 2 == 0 else reversed(systems):
+                say(f"round {number + 1} of {plan.rounds}: {system.name}")
+                _run_round(plan, system, processes, results)
+        if plan.trace:
+            say("trace")
+            results.stages = _trace(systems, processes, plan.duration_s)
+    return results
+
+
+def _run_round(plan: Plan, system: System, processes: ClientProcesses, results: Results) -> None:
+    with system.start() as cluster:
+        figures = run_workloads(system, cluster, processes, plan.workloads, plan.duration_s)
+        for workload, figure in figures:
+            results.rounds[workload][system.name].append(figure)
+        for _ in range(plan.kills_a_round):
+            results.pauses_ms[system.name].append(measure_failover(system, cluster))
+
+
+def _trace(
+    systems: Sequence[System], processes: ClientProcesses, duration_s: float
+) -> Sequence[Stage]:
+    for system in systems:
+        if system.start_traced is not None:
+            with system.start_traced() as cluster:
+                list(run_workloads(system, cluster, processes, [PUT_1], duration_s))
+                return aggregate(read_events(cluster.trace_files()))
+    return ()

@@ -1,0 +1,85 @@
+"""A three-node skiff cluster on loopback, seen as the benchmark sees every system."""
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from scripts.benchmark.drive import drive_threads
+from scripts.benchmark.system import System
+from skiff import Client
+from skiff.testing import Cluster, Node
+
+NODES = 3
+CALL_MAX_S = 5.0
+
+
+class SkiffClient:
+    """Blocks until it has an answer; finds the leader by itself."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._client = Client(list(addresses), timeout=CALL_MAX_S)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write a value."""
+        self._client.insert(key, value)
+
+    def get(self, key: str) -> bytes | None:
+        """Read a value linearizably."""
+        return self._client.get(key, bytes)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class SkiffCluster:
+    """Three nodes and which of them was killed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._killed: Node | None = None
+
+    def addresses(self) -> list[str]:
+        """Return where clients connect, the leader's address first."""
+        leader = str(self._cluster.leader().address)
+        return [leader, *(each for each in self._cluster.addresses if each != leader)]
+
+    def kill_leader(self) -> int:
+        """End the leader with SIGKILL; return, when it is dead, the clock's time of the signal."""
+        self._killed = self._cluster.leader()
+        killed_ns = time.monotonic_ns()
+        self._cluster.kill(self._killed)
+        return killed_ns
+
+    def restart_killed(self) -> None:
+        """Start the killed node again and return when it follows a leader."""
+        assert self._killed is not None, "a node must have been killed"
+        self._cluster.restart(self._killed)
+
+    def trace_files(self) -> list[Path]:
+        """Return the files that traced nodes have written so far."""
+        return sorted(Path(self._cluster.directory).glob("**/trace/*.ndjson"))
+
+
+@contextmanager
+def _start(*, trace: bool) -> Iterator[SkiffCluster]:
+    with Cluster(nodes=NODES, trace=trace) as cluster:
+        yield SkiffCluster(cluster)
+
+
+def find() -> System:
+    """Return skiff as it is in this folder."""
+    return System(
+        name="skiff",
+        version=metadata.version("skiff-kv"),
+        start=functools.partial(_start, trace=False),
+        start_traced=functools.partial(_start, trace=True),
+        connect=SkiffClient,
+        connect_impatiently=SkiffClient,
+        drive_blocking=functools.partial(drive_threads, SkiffClient),
+        drive_in_flight=functools.partial(drive_threads, SkiffClient),
+        in_flight_processes=4,
+    )
