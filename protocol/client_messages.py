@@ -83,9 +83,9 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
     cluster: bytes
     node: NodeId
     publish_endpoint: str
-    leader: NodeId | None
-    leader_address: str
-    membership: Membership
+    leader: NodeId | None = None
+    leader_address: str = ""
+    membership: Membership = Membership()
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):

@@ -173,10 +173,14 @@ PeerMessage = (
 
 
 class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
-    """All that one turn of the sender has for one peer; the cluster is empty before a join."""
+    """All that one turn of the sender has for one peer; the cluster is empty before a join.
+
+    The address is where the sender hears answers: a follower whose log is behind may not know it.
+    """
 
     version: int
     cluster: bytes
     sender: NodeId
     incarnation: int
+    address: str
     messages: tuple[PeerMessage, ...]

@@ -1,5 +1,6 @@
 """Changing who belongs to the cluster, one node at a time (Raft dissertation §4.1, §4.2)."""
 
+from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import EntryKind, MembershipChange
 from protocol.membership import Member, Membership, NodeId
 from protocol.node_messages import Refused, RemoveMember
@@ -31,9 +32,9 @@ def on_remove_member(state: RaftState, _: NodeId, message: RemoveMember) -> None
     """Remove a node for this node's own gateway, or let the leader do it."""
     origin = (state.id, state.incarnation, message.number)
     refusal = remove(state, message.node, origin)
-    if refusal is Refusal.NOT_LEADER and state.leader is not None:
+    if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
         forward = ForwardMembershipChange(message.number, state.incarnation, message.node)
-        state.send(state.leader, forward)
+        state.send(state.other_leader, forward)
     elif refusal is not None:
         state.outbox.gateway.append(Refused(message.number, refusal))
 
@@ -67,6 +68,10 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     """Answer a node that wants to be a member, as a learner at first, or has a new address."""
     if not isinstance(state.role, Leader):
         return JoinReply(False, state.membership, state.leadership().leader_address)
+    try:
+        parse_address(request.address)
+    except InvalidAddressText as error:
+        return JoinReply(False, state.membership, refusal=str(error))
     here = state.membership.at(request.address)
     if here is not None and here.id != joiner:
         return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))

@@ -6,7 +6,7 @@ Which rule handles which message stands in the table at the end of this file.
 from collections.abc import Callable
 from typing import Any
 
-from protocol.membership import Membership, NodeId
+from protocol.membership import Member, Membership, NodeId
 from protocol.node_messages import (
     AskStatus,
     ClockState,
@@ -97,14 +97,14 @@ class RaftNode:
         return isinstance(self._state.role, Leader)
 
     @property
+    def committed_member(self) -> Member | None:
+        """This node as the cluster knows it for good, or None if it does not."""
+        return self._state.memberships.committed.membership.get(self._state.id)
+
+    @property
     def term(self) -> int:
         """The present term."""
         return self._state.term
-
-    def is_settled_at(self, address: str) -> bool:
-        """Whether the cluster knows this node at this address, or has removed it."""
-        member = self._state.membership.get(self._state.id)
-        return self._state.removed or (member is not None and member.address == address)
 
     def adopt(self, cluster: bytes) -> None:
         """Belong to a cluster from now on; a removed node that joins anew may take part again."""

@@ -35,8 +35,8 @@ UNCOMMITTED_BYTES_MAX = 32 << 20  # beyond this, proposals are refused until som
 def on_propose(state: RaftState, _: NodeId, message: Propose) -> None:
     """Append a batch of this node's own gateway, or pass it to the leader."""
     refusal = _append_proposal(state, message.payload)
-    if refusal is Refusal.NOT_LEADER and state.leader is not None:
-        state.send(state.leader, ForwardProposal(message.number, message.payload))
+    if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
+        state.send(state.other_leader, ForwardProposal(message.number, message.payload))
     elif refusal is not None:
         state.outbox.gateway.append(Refused(message.number, refusal))
 

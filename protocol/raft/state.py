@@ -69,6 +69,11 @@ class RaftState:
                 return None
 
     @property
+    def other_leader(self) -> NodeId | None:
+        """To whom to pass what only a leader may begin; a leader has nobody."""
+        return None if self.leader == self.id else self.leader
+
+    @property
     def leader_lives(self) -> bool:
         """Whether a leader was heard so lately that nobody else should become one (§9.6)."""
         return isinstance(self.role, Leader) or (

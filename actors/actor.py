@@ -1,0 +1,110 @@
+"""The loop that all actors run, and how it begins and ends."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from actors.failure import ActorFailure
+from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
+from actors.logs import Whereabouts, configure
+from actors.sockets import Sockets
+from actors.trace import Trace
+from protocol.config import NodeConfig
+
+NEVER = float("inf")
+
+
+class Surroundings(msgspec.Struct):
+    """What an actor is given to work with."""
+
+    config: NodeConfig
+    sockets: Sockets
+    lifeline: ActorEnd
+    whereabouts: Whereabouts
+
+    def ready(self, node: bytes) -> None:
+        """Tell the supervisor that this actor serves."""
+        self.lifeline.report(Ready(node.hex()))
+
+    def trace(self, node: bytes) -> Trace | None:
+        """Return where stages are noted, if the node is to be traced."""
+        if not self.config.trace:
+            return None
+        file = Path(self.config.dir) / "trace" / f"{self.whereabouts.actor}.ndjson"
+        return Trace(node.hex(), file)
+
+
+class Actor(Protocol):
+    """One process's part: called when something has arrived or is due."""
+
+    def timeout(self) -> float:
+        """Return how many seconds from now something will be due."""
+
+    def turn(self, readable: set[object]) -> None:
+        """Handle what has arrived on these sockets, and what is due."""
+
+    def stop(self) -> float:
+        """Prepare to end; return how many seconds more the loop may run for that."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
+    """Run an actor as this process until the supervisor stops it or is gone."""
+    # The supervisor alone decides when a node ends, also where a signal hits the whole group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lifeline = ActorEnd()
+    try:
+        start = _wait_for_start(lifeline)
+    except LifelineCut:
+        sys.exit(1)
+    os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
+    surroundings = Surroundings(
+        start.config, Sockets(), lifeline, configure(name, start.config.log_level)
+    )
+    try:
+        _run(build, surroundings)
+    except LifelineCut:
+        # Nobody else is left to clean up.
+        shutil.rmtree(start.names, ignore_errors=True)
+        os._exit(1)
+    except ActorFailure as failure:
+        lifeline.report(Failing(failure.error, str(failure), failure.lasting))
+        sys.exit(1)
+
+
+def _wait_for_start(lifeline: ActorEnd) -> Start:
+    for order in lifeline.orders():
+        if isinstance(order, Start):
+            return order
+    raise LifelineCut
+
+
+def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> None:
+    sockets, lifeline = surroundings.sockets, surroundings.lifeline
+    sockets.watch_descriptor(lifeline)
+    actor = build(surroundings)
+    while True:
+        readable = sockets.wait(actor.timeout())
+        if lifeline.fileno() in readable and Stop() in lifeline.orders():
+            break
+        actor.turn(readable)
+    _linger(actor, sockets)
+    actor.close()
+    sockets.close()
+
+
+def _linger(actor: Actor, sockets: Sockets) -> None:
+    """Let an actor that is to stop finish what it has begun."""
+    remaining = actor.stop()
+    while remaining > 0:
+        actor.turn(sockets.wait(min(remaining, actor.timeout())))
+        remaining = actor.stop()

@@ -1,0 +1,167 @@
+"""The door of the node: takes clients' requests, answers them, and publishes changes."""
+
+import logging
+import time
+
+from actors.actor import NEVER, Surroundings, run
+from actors.change_publisher import ChangePublisher
+from actors.failure import ActorFailure
+from actors.logs import OncePerSender
+from actors.sockets import BindFailed, Frames, Port
+from protocol.calls import Call
+from protocol.client_messages import Failed, FailureCode, Reply
+from protocol.gateway import Gateway
+from protocol.node_messages import (
+    BatchApplied,
+    Changes,
+    FollowChanges,
+    Following,
+    GatewayMessage,
+    IgnoreChanges,
+    Leadership,
+    Opened,
+    Propose,
+    ReplicatorMessage,
+)
+from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
+
+CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
+
+log = logging.getLogger("skiff.client_gateway")
+
+
+class ClientGateway:
+    """Serves clients over TCP and ipc; the core decides what becomes of their requests."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._sockets = surroundings.sockets
+        self._inbox = self._sockets.inbox("gateway")
+        self._replicator = self._sockets.outbox("replicator")
+        self._storage = self._sockets.outbox("storage")
+        opened = self._wait_for_storage()
+        surroundings.whereabouts.node = opened.node.hex()[:8]
+        self._trace = surroundings.trace(opened.node)
+        self._core = Gateway(opened, surroundings.config)
+        self._router, publisher = self._listen()
+        self._publisher = ChangePublisher(publisher)
+        self._publisher_port = publisher
+        self._followed = False
+        self._malformed = OncePerSender()
+        surroundings.ready(opened.node)
+
+    def timeout(self) -> float:
+        """Return when a deadline must be looked at or something be published."""
+        now = time.monotonic()
+        return min(self._core.next_deadline(), self._publisher.next_deadline(now)) - now
+
+    def turn(self, readable: set[object]) -> None:
+        """Take in what has arrived, and send what follows from it."""
+        now = time.monotonic()
+        if self._inbox.socket in readable:
+            for (encoded,) in self._inbox.drain():
+                for message in decode_for_gateway(encoded):
+                    self._hear(message, now)
+        if self._router.socket in readable:
+            for frames in self._router.drain():
+                self._receive(frames, now)
+        if self._publisher_port.socket in readable:
+            self._subscribe()
+        self._publisher.turn(now)
+        self._send(now)
+
+    def stop(self) -> float:
+        """Nothing is left to do: clients ask another node."""
+        return 0.0
+
+    def close(self) -> None:
+        """Write down the trace."""
+        if self._trace is not None:
+            self._trace.write()
+
+    def _wait_for_storage(self) -> Opened:
+        """Wait until the data directory is open."""
+        while True:
+            readable = self._sockets.wait(NEVER)
+            if self._surroundings.lifeline.fileno() in readable:
+                self._surroundings.lifeline.orders()
+            for (encoded,) in self._inbox.drain():
+                for message in decode_for_gateway(encoded):
+                    if isinstance(message, Opened):
+                        return message
+
+    def _listen(self) -> tuple[Port, Port]:
+        address = self._surroundings.config.bind_address
+        try:
+            router = self._sockets.client_router(
+                [address.client_endpoint, f"ipc://{CLIENT_SOCKET}"]
+            )
+            return router, self._sockets.publisher(address.publish_endpoint)
+        except BindFailed as error:
+            raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
+
+    def _hear(self, message: GatewayMessage, now: float) -> None:
+        match message:
+            case Changes(events=events):
+                self._publisher.publish(events, now)
+            case Following():
+                self._publisher.establish(message, now)
+            case BatchApplied(number=number):
+                self._mark("gateway.result", number)
+                self._core.hear(message, now)
+            case Leadership(term=term):
+                self._surroundings.whereabouts.term = term
+                self._core.hear(message, now)
+            case _:
+                self._core.hear(message, now)
+
+    def _receive(self, frames: Frames, now: float) -> None:
+        """Take one client's message: the connection, an empty delimiter from REQ, the body."""
+        *client, body = frames
+        try:
+            if client[1:] not in ([], [b""]):
+                raise Malformed(f"{len(frames) - 1} frames; send one, or an empty one and one")
+            request = decode_request(body)
+        except Malformed as error:
+            if self._malformed.is_new(frames[0]):
+                log.warning("refused a malformed request: %s", error)
+            failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
+            self._router.send(*client[:2], encode(Reply(0, (failed,))))
+        else:
+            self._core.receive(tuple(client), request, len(body), now)
+
+    def _subscribe(self) -> None:
+        """Take in subscriptions; storage says from when on it sends changes, in their order."""
+        nonces = self._publisher.take_nonces()
+        wanted = self._publisher.has_subscribers
+        orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(nonce) for nonce in nonces]
+        if self._followed and not wanted and not nonces:
+            orders.append(IgnoreChanges())
+        if orders:
+            self._storage.send(encode(orders))
+        self._followed = wanted or bool(nonces)
+
+    def _send(self, now: float) -> None:
+        outbox = self._core.flush(now)
+        if outbox.replicator:
+            self._mark_proposals(outbox.replicator)
+            self._replicator.send(encode(outbox.replicator))
+        for call in outbox.replies:
+            self._reply(call)
+
+    def _reply(self, call: Call) -> None:
+        reply = Reply(call.id, tuple(call.outcomes))  # type: ignore[arg-type]
+        self._router.send(*call.client, encode(reply))
+
+    def _mark_proposals(self, messages: list[ReplicatorMessage]) -> None:
+        for message in messages:
+            if isinstance(message, Propose):
+                self._mark("gateway.propose", message.number)
+
+    def _mark(self, stage: str, number: int) -> None:
+        if self._trace is not None:
+            self._trace.mark(stage, number)
+
+
+if __name__ == "__main__":
+    run("client_gateway", ClientGateway)

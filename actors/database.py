@@ -1,0 +1,168 @@
+"""The RocksDB layout: which column family keeps what, and how it gets there.
+
+    raft_meta   identity, hard state, memberships
+    raft_log    index, eight bytes big-endian -> entry
+    kv          key -> value and its history; how far it is applied, so that both agree
+    prefixes    parent path -> number of keys in it
+    sessions    session, eight bytes big-endian -> results that a retry may ask for
+
+No other module imports rocksdict.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rocksdict
+
+from actors.failure import ActorFailure
+
+FAMILIES = ("raft_meta", "raft_log", "kv", "prefixes", "sessions")
+WRITE_BUFFER_BYTES = 32 << 20
+WAL_BYTES_MAX = 256 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
+KEPT_INFO_LOGS = 3
+
+_ReturnT = TypeVar("_ReturnT")
+
+
+class Database:
+    """Tables in one RocksDB directory; what a turn puts into them is written as one batch."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        families = {name: _options(create=create) for name in FAMILIES}
+        self._path = path
+        self._db: rocksdict.Rdict = self._guard(
+            lambda: rocksdict.Rdict(str(path), _options(create=create), families)
+        )
+        self._batch = rocksdict.WriteBatch(raw_mode=True)
+        self._synced = rocksdict.WriteOptions()
+        self._synced.sync = True
+        self._buffered = rocksdict.WriteOptions()
+        self._tables = {
+            name: DatabaseTable(
+                self._db.get_column_family(name),
+                self._db.get_column_family_handle(name),
+                lambda: self._batch,
+            )
+            for name in FAMILIES
+        }
+
+    def table(self, family: str) -> "DatabaseTable":
+        """Return the table of a column family."""
+        return self._tables[family]
+
+    def write(self, *, sync: bool) -> None:
+        """Write all that was put and deleted since the last call, in one step.
+
+        Raises:
+            ActorFailure: nothing may be assumed about the write; the directory must be reopened.
+        """
+        batch, self._batch = self._batch, rocksdict.WriteBatch(raw_mode=True)
+        self._guard(lambda: self._db.write(batch, self._synced if sync else self._buffered))
+        for table in self._tables.values():
+            table.forget_pending()
+
+    def close(self) -> None:
+        """Close the directory; what was written without sync is on its way to the disk."""
+        for table in self._tables.values():
+            table.close()
+        self._guard(self._db.close)
+
+    def _guard(self, operation: Callable[[], _ReturnT]) -> _ReturnT:
+        """Turn whatever RocksDB reports into a failure of this actor."""
+        try:
+            return operation()
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
+            raise storage_failure(self._path, error) from error
+
+
+class DatabaseTable:
+    """A column family that already shows what the present turn puts into it."""
+
+    def __init__(
+        self,
+        family: rocksdict.Rdict,
+        handle: rocksdict.ColumnFamily,
+        batch: Callable[[], rocksdict.WriteBatch],
+    ) -> None:
+        self._family = family
+        self._handle = handle
+        self._batch = batch
+        self._pending: dict[bytes, bytes | None] = {}
+        self._read: Callable[[bytes], Any] = family.get
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key."""
+        if key in self._pending:
+            return self._pending[key]
+        value: bytes | None = self._read(key)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value of a key."""
+        self._pending[key] = value
+        self._batch().put(key, value, self._handle)
+
+    def delete(self, key: bytes) -> None:
+        """Forget a key."""
+        self._pending[key] = None
+        self._batch().delete(key, self._handle)
+
+    def delete_range(self, first: bytes, end: bytes) -> None:
+        """Forget all keys from the first up to, but not including, the end."""
+        for key in [key for key in self._pending if first <= key < end]:
+            self._pending[key] = None
+        self._batch().delete_range(first, end, self._handle)
+
+    def scan(self, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is written, from a key on; what is only pending is not seen."""
+        items: Iterator[tuple[bytes, bytes]] = self._family.items(from_key=first)  # type: ignore[assignment]
+        return items
+
+    def keys(self, first: bytes) -> Iterator[bytes]:
+        """Yield the keys that are written, from one on."""
+        keys: Iterator[bytes] = self._family.keys(from_key=first)  # type: ignore[assignment]
+        return keys
+
+    def last_key(self) -> bytes | None:
+        """Return the last key that is written."""
+        keys: Sequence[bytes] = [key for key, _ in zip(self._backwards(), range(1), strict=False)]
+        return keys[0] if keys else None
+
+    def forget_pending(self) -> None:
+        """Read from the database again what the turn has put there."""
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Let go of the column family."""
+        self._family.close()
+
+    def _backwards(self) -> Iterator[bytes]:
+        keys: Iterator[bytes] = self._family.keys(backwards=True)  # type: ignore[assignment]
+        return keys
+
+
+def storage_failure(path: Path, error: Exception) -> ActorFailure:
+    """Say what a RocksDB error means for whoever runs the node."""
+    text = str(error)
+    if text.startswith("Corruption"):
+        return ActorFailure(
+            "StorageError",
+            f"the data in {path.parent} is damaged ({text}); it was left as it is. Start this "
+            "node with a new directory and let it join the cluster again, then remove the old "
+            "member.",
+            lasting=True,
+        )
+    return ActorFailure("StorageError", f"cannot use the data in {path.parent}: {text}")
+
+
+def _options(*, create: bool) -> rocksdict.Options:
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(create)
+    options.create_missing_column_families(True)
+    # The default mode opens a log with a flipped bit in it as if it had ended there.
+    options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_total_wal_size(WAL_BYTES_MAX)
+    options.set_keep_log_file_num(KEPT_INFO_LOGS)
+    return options

@@ -1,0 +1,46 @@
+"""The clock of a node: tells the log replicator which deadline has passed."""
+
+import random
+import time
+
+from actors.actor import Surroundings, run
+from protocol.election_clock import ElectionClock
+from protocol.wire import decode_for_timer, encode
+
+
+class ElectionTimer:
+    """Runs an election clock on real time and real chance."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        sockets = surroundings.sockets
+        self._inbox = sockets.inbox("timer")
+        self._replicator = sockets.outbox("replicator")
+        self._clock = ElectionClock(
+            surroundings.config.election_timeouts, time.monotonic(), random.random()
+        )
+        surroundings.ready(b"")
+
+    def timeout(self) -> float:
+        """Return when the next deadline is."""
+        return self._clock.next_deadline() - time.monotonic()
+
+    def turn(self, readable: set[object]) -> None:
+        """Take in what the replicator says, then tell it what is due."""
+        now = time.monotonic()
+        for (frame,) in self._inbox.drain():
+            for state in decode_for_timer(frame):
+                self._clock.update(state, now, random.random())
+        due = self._clock.take_due(now, random.random())
+        if due:
+            self._replicator.send(encode(due))
+
+    def stop(self) -> float:
+        """Nothing is left to do."""
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+if __name__ == "__main__":
+    run("election_timer", ElectionTimer)

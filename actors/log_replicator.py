@@ -1,0 +1,238 @@
+"""The voice of the node among its peers: feeds the Raft core and sends what it wants sent."""
+
+import logging
+import time
+
+from actors.actor import NEVER, Surroundings, run
+from actors.failure import ActorFailure
+from actors.joining import Joining
+from actors.logs import OncePerSender
+from actors.peer_links import Doors, PeerLinks
+from actors.sockets import BindFailed
+from protocol.membership import Membership
+from protocol.node_messages import (
+    AdoptCluster,
+    ClockState,
+    CommitNoticeDue,
+    InviteMember,
+    Leadership,
+    Propose,
+    Recovered,
+    ReplicatorMessage,
+    StepAside,
+)
+from protocol.peer_messages import Invitation, JoinReply, JoinRequest, PeerFrame
+from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.outbox import Outbox
+from protocol.wire import decode_for_replicator, encode
+
+COMMIT_NOTICE_SECONDS = 0.002  # how long the commit index waits for entries to travel with
+CONTACT_SECONDS = 0.015  # the timer need not hear of every single contact with a leader
+STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
+
+log = logging.getLogger("skiff.log_replicator")
+
+
+class LogReplicator:
+    """Runs the Raft core; the only actor that talks to other nodes."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._sockets = surroundings.sockets
+        self._inbox = self._sockets.inbox("replicator")
+        self._storage = self._sockets.outbox("storage")
+        self._gateway = self._sockets.outbox("gateway")
+        self._timer = self._sockets.outbox("timer")
+        self._address = str(surroundings.config.address)
+        self._guests = Doors(self._sockets)
+        join_cluster = surroundings.config.join_cluster
+        self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
+        recovered = self._wait_for_storage()
+        self._core = RaftNode(recovered)
+        self._invited = bool(join_cluster) and self._core.committed_member is None
+        self._links = self._listen(recovered)
+        self._strange = OncePerSender()
+        self._clock: ClockState | None = None
+        self._clock_told = 0.0
+        self._commit_notice_at = NEVER
+        self._stop_at = 0.0
+        surroundings.whereabouts.node = recovered.node.hex()[:8]
+        self._trace = surroundings.trace(recovered.node)
+        self._finish_turn()
+        surroundings.ready(recovered.node)
+
+    def timeout(self) -> float:
+        """Return when to send a commit notice, tell the timer or ask to join."""
+        due = self._commit_notice_at - time.monotonic()
+        if self._clock is not None:
+            due = min(due, self._clock_told + CONTACT_SECONDS - time.monotonic())
+        if self._wants_to_join():
+            due = min(due, self._joining.timeout())
+        return due
+
+    def turn(self, readable: set[object]) -> None:
+        """Take in all that has arrived, peers first, and send what follows from it.
+
+        What a leader has sent is seen before a deadline that passed while this process waited.
+        """
+        if self._links.is_readable(readable):
+            for connection, frame in self._links.receive():
+                self._receive(connection, frame)
+        if self._inbox.socket in readable:
+            for (encoded,) in self._inbox.drain():
+                for message in decode_for_replicator(encoded):
+                    self._step(message)
+        if self._commit_notice_at <= time.monotonic():
+            self._core.step(CommitNoticeDue())
+        if self._wants_to_join():
+            self._join()
+        elif self._invited:
+            self._invited = False  # a node that is removed later does not come back by itself
+            self._joining.close()
+        self._finish_turn()
+
+    def stop(self) -> float:
+        """Hand leadership over before the end, where there is somebody to take it."""
+        now = time.monotonic()
+        if not self._stop_at:
+            self._stop_at = now + STEP_ASIDE_SECONDS
+            self._core.step(StepAside())
+            self._finish_turn()
+        alone = len(self._core.membership.voters) == 1
+        return self._stop_at - now if self._core.leads and not alone else 0.0
+
+    def close(self) -> None:
+        """Write down the trace."""
+        if self._trace is not None:
+            self._trace.write()
+
+    def _wait_for_storage(self) -> Recovered:
+        """Wait until the data directory is open; the supervisor's end would end this too."""
+        while True:
+            readable = self._sockets.wait(NEVER)
+            if self._surroundings.lifeline.fileno() in readable:
+                self._surroundings.lifeline.orders()
+            for (encoded,) in self._inbox.drain():
+                for message in decode_for_replicator(encoded):
+                    if isinstance(message, Recovered):
+                        return message
+
+    def _listen(self, recovered: Recovered) -> PeerLinks:
+        try:
+            return PeerLinks(self._sockets, self._surroundings.config, recovered)
+        except BindFailed as error:
+            raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
+
+    def _receive(self, connection: bytes, frame: PeerFrame) -> None:
+        match frame.messages:
+            case (JoinRequest() as request,):
+                reply = self._answer_join(frame, request)
+                self._links.answer(connection, self._core.cluster, reply)
+            case (Invitation(address=address),):
+                self._accept_invitation(address)
+            case _:
+                self._receive_from_member(frame)
+
+    def _receive_from_member(self, frame: PeerFrame) -> None:
+        try:
+            self._core.receive(frame)
+        except StrangeFrame as error:
+            if self._strange.is_new(frame.sender + str(error).encode()):
+                log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
+        else:
+            self._links.link(frame.sender, frame.address)
+
+    def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
+        if not self._core.cluster:
+            return JoinReply(False, Membership())
+        if frame.cluster and frame.cluster != self._core.cluster:
+            refusal = f"{self._address} belongs to another cluster, {self._core.cluster.hex()}"
+            return JoinReply(False, Membership(), refusal=refusal)
+        return self._core.join(frame.sender, request)
+
+    def _accept_invitation(self, address: str) -> None:
+        if self._core.committed_member is not None:
+            log.warning("declined an invitation by %s: already member of a cluster", address)
+            return
+        self._joining.invite(address)
+        self._invited = True
+
+    def _step(self, message: ReplicatorMessage) -> None:
+        match message:
+            case InviteMember(address=address):
+                frame = self._links.frame(self._core.cluster, Invitation(self._address))
+                self._guests.send(address, frame)
+            case Propose(number=number):
+                self._mark("replicator.propose", number)
+                self._core.step(message)
+            case _:
+                self._core.step(message)
+
+    # --- becoming a member
+
+    def _wants_to_join(self) -> bool:
+        """Whether the cluster has yet to learn of this node, or of its address."""
+        member = self._core.committed_member
+        if member is None:
+            return self._invited
+        return member.address != self._address
+
+    def _join(self) -> None:
+        for frame, _ in self._joining.answers():
+            self._begin_membership(frame)
+        if self._core.leads:
+            # A leader that has moved tells itself.
+            self._core.join(self._core.id, self._joining.request)
+        else:
+            request = self._links.frame(self._core.cluster, self._joining.request)
+            self._joining.ask(request, self._core.membership)
+
+    def _begin_membership(self, frame: PeerFrame) -> None:
+        """Belong to the cluster whose leader has begun to add this node."""
+        if not self._core.cluster:
+            log.info("joining cluster %s", frame.cluster.hex())
+            self._storage.send(encode([AdoptCluster(frame.cluster)]))
+        self._core.adopt(frame.cluster)
+
+    # --- the end of a turn
+
+    def _finish_turn(self) -> None:
+        outbox = self._core.flush()
+        self._links.send(self._core.cluster, outbox.peers)
+        if outbox.storage:
+            self._storage.send(encode(outbox.storage))
+        if outbox.gateway:
+            self._gateway.send(encode(outbox.gateway))
+            self._note_leadership(outbox)
+        self._tell_timer(outbox.clock)
+        self._schedule_commit_notice()
+        self._links.follow(self._core.membership)
+
+    def _note_leadership(self, outbox: Outbox) -> None:
+        for message in outbox.gateway:
+            if isinstance(message, Leadership):
+                self._surroundings.whereabouts.term = message.term
+                leader = "nobody" if message.leader is None else message.leader.hex()[:8]
+                log.info("%s, leader is %s", message.role.name.lower(), leader)
+
+    def _tell_timer(self, clock: ClockState | None) -> None:
+        """Pass on the newest state of affairs, but not every single contact with a leader."""
+        self._clock = clock or self._clock
+        now = time.monotonic()
+        if self._clock is not None and now - self._clock_told >= CONTACT_SECONDS:
+            self._timer.send(encode([self._clock]))
+            self._clock, self._clock_told = None, now
+
+    def _schedule_commit_notice(self) -> None:
+        if not self._core.owes_commit_notice:
+            self._commit_notice_at = NEVER
+        elif self._commit_notice_at == NEVER:
+            self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
+
+    def _mark(self, stage: str, number: int) -> None:
+        if self._trace is not None:
+            self._trace.mark(stage, number)
+
+
+if __name__ == "__main__":
+    run("log_replicator", LogReplicator)

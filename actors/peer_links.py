@@ -1,0 +1,158 @@
+"""The connections to the other nodes: one ROUTER that hears them all, one DEALER to each.
+
+Messages travel one way on a link; the answer comes over the other node's own link. A DEALER
+has no identity of its own making, because a ROUTER ignores for ever a second connection under
+an identity that it still believes to be there.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import msgspec
+
+from actors.logs import OncePerSender
+from actors.sockets import ConnectFailed, Frames, Port, Sockets
+from protocol.address import InvalidAddressText, parse_address
+from protocol.config import NodeConfig
+from protocol.membership import Membership, NodeId
+from protocol.node_messages import Recovered
+from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.wire import Malformed, decode_peer_frame, encode
+
+log = logging.getLogger("skiff.peer_links")
+
+
+class PeerLinks:
+    """Sends frames to members by id, and hears whoever sends any."""
+
+    def __init__(self, sockets: Sockets, config: NodeConfig, recovered: Recovered) -> None:
+        self._sockets = sockets
+        self._router = sockets.peer_router(config.bind_address.peer_endpoint)
+        self._node = recovered.node
+        self._incarnation = recovered.incarnation
+        self._address = str(config.address)
+        self._linked = Membership()
+        self._links: dict[NodeId, tuple[str, Port]] = {}
+        self._malformed = OncePerSender()
+
+    def follow(self, membership: Membership) -> None:
+        """Link to the members of a new membership, and no longer to those that it dropped."""
+        if membership is self._linked:
+            return
+        for member in self._linked.members:
+            if membership.get(member.id) is None:
+                self._unlink(member.id)
+        for member in membership.members:
+            if self._linked.get(member.id) != member:
+                self.link(member.id, member.address)
+        self._linked = membership
+
+    def link(self, node: NodeId, address: str) -> None:
+        """Reach a node at this address from now on."""
+        known = self._links.get(node)
+        if node == self._node or (known is not None and known[0] == address):
+            return
+        self._unlink(node)
+        link = _dial(self._sockets, address)
+        if link is not None:
+            self._links[node] = (address, link)
+
+    def _unlink(self, node: NodeId) -> None:
+        known = self._links.pop(node, None)
+        if known is not None:
+            known[1].close()
+
+    def send(self, cluster: bytes, peers: dict[NodeId, list[PeerMessage]]) -> None:
+        """Send every peer its messages in one frame; what cannot go out now is dropped.
+
+        Peers that are sent the very same messages share the work of encoding them.
+        """
+        encoded: dict[tuple[int, ...], bytes] = {}
+        for peer, messages in peers.items():
+            link = self._links.get(peer)
+            if link is None:
+                continue
+            same = tuple(map(id, messages))
+            frame = encoded.get(same)
+            if frame is None:
+                frame = encoded[same] = self.frame(cluster, *messages)
+            link[1].send(frame)
+
+    def frame(self, cluster: bytes, *messages: PeerMessage) -> bytes:
+        """Return the encoded frame that carries these messages."""
+        return encode(
+            PeerFrame(
+                PEER_PROTOCOL_VERSION,
+                cluster,
+                self._node,
+                self._incarnation,
+                self._address,
+                messages,
+            )
+        )
+
+    def receive(self) -> Iterator[tuple[bytes, PeerFrame]]:
+        """Yield what has arrived, with the connection over which a stranger can be answered."""
+        for frames in self._router.drain():
+            frame = self._decode(frames)
+            if frame is not None:
+                yield frames[0], frame
+
+    def answer(self, connection: bytes, cluster: bytes, message: PeerMessage) -> None:
+        """Answer a node that is no member over the connection on which it asked."""
+        self._router.send(connection, self.frame(cluster, message))
+
+    def is_readable(self, readable: set[object]) -> bool:
+        """Whether a peer's frames have arrived."""
+        return self._router.socket in readable
+
+    def _decode(self, frames: Frames) -> PeerFrame | None:
+        try:
+            if len(frames) != 2:  # noqa: PLR2004 - connection and body
+                raise Malformed(f"{len(frames) - 1} frames instead of one")
+            return decode_peer_frame(frames[1])
+        except Malformed as error:
+            if self._malformed.is_new(frames[0]):
+                log.warning("dropped a malformed frame from a peer connection: %s", error)
+            return None
+
+
+class Doors(msgspec.Struct):
+    """Short-lived links to addresses whose node is not known yet, to ask for membership."""
+
+    sockets: Sockets
+    links: dict[str, Port] = msgspec.field(default_factory=dict)
+
+    def send(self, address: str, frame: bytes) -> None:
+        """Send a frame to whoever listens at a node's address."""
+        link = self.links.get(address) or _dial(self.sockets, address)
+        if link is None:
+            return
+        if address not in self.links:
+            self.sockets.watch(link)
+            self.links[address] = link
+        link.send(frame)
+
+    def receive(self) -> Iterator[PeerFrame]:
+        """Yield the answers that have arrived."""
+        for link in list(self.links.values()):
+            for frames in link.drain():
+                try:
+                    yield decode_peer_frame(frames[-1])
+                except Malformed as error:
+                    log.warning("dropped a malformed answer: %s", error)
+
+    def close(self) -> None:
+        """Close all links."""
+        for link in self.links.values():
+            self.sockets.forget(link)
+        self.links.clear()
+
+
+def _dial(sockets: Sockets, address: str) -> Port | None:
+    """Return a link to a node's address, or None if nobody could be reached at such a one."""
+    try:
+        return sockets.peer_dealer(parse_address(address).peer_endpoint)
+    except (InvalidAddressText, ConnectFailed) as error:
+        log.warning("cannot reach %r: %s", address, error)
+        return None

@@ -1,0 +1,74 @@
+"""Answering reads from the database: what a client asked for, as encoded outcomes."""
+
+from typing import assert_never
+
+import msgspec
+
+from actors.database import Database, DatabaseTable
+from protocol.client_messages import (
+    Found,
+    Get,
+    ListKeys,
+    ListPrefixes,
+    Missing,
+    Names,
+    ReadOperation,
+    ReadOutcome,
+)
+from protocol.key_value import decode_stored_value
+from protocol.keys import encode_prefix
+from protocol.wire import decode_read_batch, encode
+
+PAGE_NAMES_MAX = 10_000  # and no more bytes than this, so that appends never wait for a list
+PAGE_BYTES_MAX = 1 << 20
+FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
+
+
+class Reader:
+    """Serves batches of reads at the present revision."""
+
+    def __init__(self, database: Database) -> None:
+        self._values = database.table("kv")
+        self._prefixes = database.table("prefixes")
+
+    def serve(self, payload: bytes, revision: int) -> tuple[msgspec.Raw, ...]:
+        """Return the encoded outcomes of an encoded ``ReadBatch``."""
+        operations = decode_read_batch(payload).operations
+        return tuple([msgspec.Raw(encode(self._serve(each, revision))) for each in operations])
+
+    def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:
+        match operation:
+            case Get(key=key):
+                return self._get(key, revision)
+            case ListKeys():
+                return _list(self._values, operation, revision)
+            case ListPrefixes():
+                return _list(self._prefixes, operation, revision)
+            case unknown:
+                assert_never(unknown)
+
+    def _get(self, key: str, revision: int) -> ReadOutcome:
+        stored = self._values.get(key.encode())
+        if stored is None:
+            return Missing(revision)
+        value = decode_stored_value(stored)
+        return Found(revision, value.create_revision, value.revision, value.version, value.value)
+
+
+def _list(table: DatabaseTable, operation: ListKeys | ListPrefixes, revision: int) -> Names:
+    """Return one page of names under the prefix, after ``start_after``."""
+    prefix = encode_prefix(operation.prefix)
+    first = max(prefix, FIRST_USER_KEY)
+    if operation.start_after is not None:
+        first = max(first, operation.start_after.encode() + b"\0")
+    limit = min(operation.limit, PAGE_NAMES_MAX)
+    names: list[str] = []
+    size = 0
+    for key in table.keys(first):
+        if not key.startswith(prefix):
+            break
+        if len(names) >= limit or size > PAGE_BYTES_MAX:
+            return Names(revision, tuple(names), more=True)
+        names.append(key.decode())
+        size += len(key)
+    return Names(revision, tuple(names), more=False)

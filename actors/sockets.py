@@ -1,0 +1,205 @@
+"""The wiring of a node: every socket, who binds and who connects, with all its limits.
+
+    client        --REQ/DEALER->  ROUTER  client gateway    tcp port, ipc
+    subscriber    --SUB------->   XPUB    client gateway    tcp port + 1
+    peer          --DEALER---->   ROUTER  log replicator    tcp port + 2
+    actor         --PUSH------>   PULL    actor's inbox     ipc, one inbox an actor
+
+No other module of this package imports zmq.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import zmq
+
+from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX
+
+DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
+BACKLOG = 1024
+HANDSHAKE_MS = 3000  # a connection that says nothing is closed after this
+CLIENT_HWM = 10_000  # messages waiting for one client or subscriber
+# A peer that is cut off must not find old messages waiting when it is back: see the options
+# of a peer link. Its high-water mark only bounds what waits for the operating system.
+PEER_HWM = 256
+PEER_HEARTBEAT_MS = 300
+PEER_TIMEOUT_MS = 1000
+ACTOR_RECONNECT_MS = 5  # the actors of a node start side by side, in any order
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1000
+
+Frames = list[bytes]
+
+
+class BindFailed(OSError):
+    """An address that cannot be listened on."""
+
+
+class ConnectFailed(OSError):
+    """An address that can never be connected to."""
+
+
+class Pollable(Protocol):
+    """What a poller can wait for besides ZeroMQ sockets."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+
+
+class Port:
+    """One ZeroMQ socket that is never waited for."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+        self.socket = socket
+
+    def drain(self) -> Iterator[Frames]:
+        """Yield the messages that have arrived, as many as one turn should take."""
+        receive, more = self.socket.recv, self.socket.getsockopt
+        for _ in range(DRAIN_MAX):
+            try:
+                frames = [receive(zmq.NOBLOCK)]
+            except zmq.Again:
+                return
+            while more(zmq.RCVMORE):
+                frames.append(receive(zmq.NOBLOCK))
+            yield frames
+
+    def send(self, *frames: bytes) -> bool:
+        """Send a message; return False where it would have to wait or has nowhere to go."""
+        try:
+            for frame in frames[:-1]:
+                self.socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
+            self.socket.send(frames[-1], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return False
+            raise
+        return True
+
+    def set_lossy(self, *, lossy: bool) -> None:
+        """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
+        self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
+
+    def close(self) -> None:
+        """Close the socket; what was not sent yet is dropped."""
+        self.socket.close()
+
+
+class Sockets:
+    """All sockets of one actor, and the waiting for them."""
+
+    def __init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+
+    def wait(self, timeout: float) -> set[object]:
+        """Wait at most so many seconds; return the watched ports' sockets that are readable."""
+        milliseconds = None if timeout == float("inf") else max(0, round(timeout * 1000 + 0.5))
+        return {socket for socket, _ in self._poller.poll(milliseconds)}
+
+    def watch(self, port: Port) -> None:
+        """Wait for this port from now on."""
+        self._poller.register(port.socket, zmq.POLLIN)
+
+    def forget(self, port: Port) -> None:
+        """Wait for this port no more, and close it."""
+        self._poller.unregister(port.socket)
+        port.close()
+
+    def watch_descriptor(self, pollable: Pollable) -> None:
+        """Wait for a file descriptor from now on."""
+        self._poller.register(pollable.fileno(), zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close everything without waiting for anybody."""
+        self._context.destroy(linger=0)
+
+    # --- between the actors of a node: bounded by what the gateway admits, never dropped
+
+    def inbox(self, name: str) -> Port:
+        """Bind the inbox of this actor."""
+        port = self._port(zmq.PULL, rcvhwm=0)
+        port.socket.bind(f"ipc://{name}")
+        self.watch(port)
+        return port
+
+    def outbox(self, name: str) -> Port:
+        """Connect to the inbox of another actor, which may not be there yet."""
+        port = self._port(zmq.PUSH, sndhwm=0)
+        port.socket.setsockopt(zmq.RECONNECT_IVL, ACTOR_RECONNECT_MS)
+        port.socket.connect(f"ipc://{name}")
+        return port
+
+    # --- open to the network
+
+    def client_router(self, endpoints: list[str]) -> Port:
+        """Bind the socket on which clients ask."""
+        port = self._port(zmq.ROUTER, sndhwm=CLIENT_HWM, rcvhwm=CLIENT_HWM)
+        port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is not waited for
+        self._open(port, REQUEST_BYTES_MAX, endpoints)
+        self.watch(port)
+        return port
+
+    def publisher(self, endpoint: str) -> Port:
+        """Bind the socket on which changes are published; subscriptions can be read from it."""
+        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM)
+        port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # learn of a subscriber that is too slow
+        port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
+        port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * PEER_TIMEOUT_MS)
+        self._open(port, REQUEST_BYTES_MAX, [endpoint])
+        self.watch(port)
+        return port
+
+    def peer_router(self, endpoint: str) -> Port:
+        """Bind the socket on which peers are heard."""
+        port = self._port(zmq.ROUTER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
+        self._set_peer_options(port)
+        self._open(port, PEER_FRAME_BYTES_MAX, [endpoint])
+        self.watch(port)
+        return port
+
+    def peer_dealer(self, endpoint: str) -> Port:
+        """Connect to a peer; what cannot be sent now is never sent."""
+        port = self._port(zmq.DEALER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
+        self._set_peer_options(port)
+        # Without a connection there is no queue, and a lost connection takes its queue along.
+        port.socket.setsockopt(zmq.IMMEDIATE, 1)
+        port.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        port.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        port.socket.setsockopt(zmq.CONNECT_TIMEOUT, PEER_TIMEOUT_MS)
+        self._limit(port, PEER_FRAME_BYTES_MAX, endpoint)
+        try:
+            port.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            port.close()
+            raise ConnectFailed(f"{endpoint}: {error.strerror}") from error
+        return port
+
+    def _port(self, kind: int, *, sndhwm: int = 0, rcvhwm: int = 0) -> Port:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, sndhwm)
+        socket.setsockopt(zmq.RCVHWM, rcvhwm)
+        return Port(socket)
+
+    def _set_peer_options(self, port: Port) -> None:
+        """Give up a connection, and all it holds, within about a second of silence."""
+        port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
+        port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_TIMEOUT_MS)
+        port.socket.setsockopt(zmq.TCP_MAXRT, PEER_TIMEOUT_MS)
+
+    def _limit(self, port: Port, bytes_max: int, endpoint: str) -> None:
+        port.socket.setsockopt(zmq.MAXMSGSIZE, bytes_max)
+        port.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        port.socket.setsockopt(zmq.BACKLOG, BACKLOG)
+        port.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+
+    def _open(self, port: Port, bytes_max: int, endpoints: list[str]) -> None:
+        for endpoint in endpoints:
+            self._limit(port, bytes_max, endpoint)
+            try:
+                port.socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                raise BindFailed(f"cannot listen on {endpoint}: {error.strerror}") from error

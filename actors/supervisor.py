@@ -1,0 +1,234 @@
+"""Starts the four actors of a node, restarts them together when one dies, and stops them.
+
+Runs as a thread of the embedding program. Everything it shares with its callers is a value that
+only it writes.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import weakref
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+import actors
+from actors.lifeline import (
+    Failing,
+    LifelineCut,
+    Ready,
+    Start,
+    Stop,
+    SupervisorEnd,
+    open_lifeline,
+)
+from protocol.config import NodeConfig
+
+# In the order in which they are stopped: first who hands leadership over, last who writes.
+ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
+STOP_SECONDS = 3.0  # for one actor to end in good order, before it is killed
+RESTARTS_MAX = 5  # within the window, after which the node gives up
+RESTART_WINDOW_SECONDS = 60.0
+BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
+
+
+class _Child(msgspec.Struct):
+    """One actor's process."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    lifeline: SupervisorEnd
+    ready: bool = False
+
+
+class Supervisor:
+    """One node's processes, from ``start`` to ``stop``."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._names = ""
+        self._children: list[_Child] = []
+        self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._wake, self._woken = os.pipe()[::-1]
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
+        self.node = b""  # the node's id, once its directory is open
+        self.serving = False  # whether all actors are ready
+        self.failure: Failing | None = None  # why the node gave up
+
+    def start(self) -> None:
+        """Start the actors; returns at once."""
+        _supervisors.add(self)
+        self._thread.start()
+
+    @property
+    def client_endpoint(self) -> str:
+        """Where clients on this machine may ask."""
+        return f"ipc://{self._names}/client"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of each actor."""
+        with self._lock:
+            return {child.name: child.process.pid for child in self._children}
+
+    def wait_until_serving(self, timeout: float | None) -> bool:
+        """Wait until all actors are ready, or the node has given up; return whether it serves."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.serving or self.failure, timeout)
+            return self.serving
+
+    def wait_until_identified(self, timeout: float | None) -> bool:
+        """Wait until the node's id is known, or the node has given up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.node or self.failure, timeout)
+            return bool(self.node)
+
+    def stop(self) -> None:
+        """End all actors in good order; returns when they are gone."""
+        self._stopping = True
+        os.write(self._wake, b"!")
+        self._thread.join()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping and self._may_start_again():
+                self._start_actors()
+                self._watch()
+                self._stop_actors(in_order=self._stopping)
+        finally:
+            with self._changed:
+                self.serving = False
+                self._changed.notify_all()
+
+    def _may_start_again(self) -> bool:
+        """Wait a little longer before each restart; give up after too many."""
+        if self.failure is not None:
+            return False
+        now = time.monotonic()
+        if len(self._starts) > RESTARTS_MAX and now - self._starts[0] < RESTART_WINDOW_SECONDS:
+            return False
+        recent = sum(now - start < RESTART_WINDOW_SECONDS for start in self._starts)
+        if recent:
+            select.select([self._woken], [], [], BACKOFF_SECONDS * 2 ** (recent - 1))
+        self._starts.append(time.monotonic())
+        return not self._stopping
+
+    def _start_actors(self) -> None:
+        self._names = tempfile.mkdtemp(prefix="skiff-")
+        start = Start(self._config, self._names)
+        for name in ACTORS:
+            lifeline, theirs = open_lifeline()
+            process = _spawn(name, theirs.fileno())
+            theirs.close()
+            with self._lock:
+                self._children.append(_Child(name, process, lifeline))
+            with contextlib.suppress(LifelineCut):
+                lifeline.order(start)
+
+    def _watch(self) -> None:
+        """Return when an actor has failed or the node is to stop."""
+        while True:
+            lifelines = {child.lifeline.fileno(): child for child in self._children}
+            readable, _, _ = select.select([*lifelines, self._woken], [], [])
+            if self._stopping:
+                return
+            for descriptor in readable:
+                if not self._hear(lifelines[descriptor]):
+                    return
+
+    def _hear(self, child: _Child) -> bool:
+        """Take in what an actor reports; return False if it is done for."""
+        try:
+            reports = child.lifeline.reports()
+        except LifelineCut:
+            self._note_failure(Failing("SkiffError", f"{child.name} died", lasting=False))
+            return False
+        for report in reports:
+            match report:
+                case Ready(node=node):
+                    self._note_ready(child, bytes.fromhex(node))
+                case Failing():
+                    self._note_failure(report)
+                    return False
+        return True
+
+    def _note_ready(self, child: _Child, node: bytes) -> None:
+        with self._changed:
+            child.ready = True
+            self.node = node or self.node
+            self.serving = all(each.ready for each in self._children)
+            self._changed.notify_all()
+
+    def _note_failure(self, failure: Failing) -> None:
+        with self._changed:
+            self.serving = False
+            if failure.lasting or len(self._starts) > RESTARTS_MAX:
+                self.failure = failure
+            self._changed.notify_all()
+
+    def _stop_actors(self, *, in_order: bool) -> None:
+        for child in self._children:
+            if in_order:
+                _stop_in_order(child)
+            else:
+                child.process.kill()
+        for child in self._children:
+            child.process.wait()
+            child.lifeline.close()
+        with self._lock:
+            self._children = []
+        shutil.rmtree(self._names, ignore_errors=True)
+
+    def leave_to_parent(self) -> None:
+        """Let go of the actors in a forked process: they belong to the process that forked."""
+        for child in self._children:
+            child.lifeline.close()
+
+
+def _stop_in_order(child: _Child) -> None:
+    with contextlib.suppress(LifelineCut):
+        child.lifeline.order(Stop())
+    try:
+        child.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.process.kill()
+
+
+def _spawn(name: str, lifeline: int) -> subprocess.Popen[bytes]:
+    """Start an actor with this interpreter, whatever lies in the working directory."""
+    command = [sys.executable, "-P", "-m", f"actors.{name}"]
+    return subprocess.Popen(command, stdin=lifeline, stdout=subprocess.DEVNULL, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """Let the actors import the packages that this process has imported."""
+    root = str(Path(actors.__file__).resolve().parent.parent)
+    if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return dict(os.environ)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+_supervisors: "weakref.WeakSet[Supervisor]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Keep lifelines from outliving this process in a child that was forked from it."""
+    for supervisor in _supervisors:
+        supervisor.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,406 @@
+"""What becomes of clients' requests: gathered, sent on, sent again, answered once.
+
+The gateway alone remembers who waits for what. Times are seconds of any steady clock.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from protocol.calls import Answer, Call, Errand, Slot
+from protocol.client_messages import (
+    CLIENT_PROTOCOL_VERSION,
+    AddNode,
+    Done,
+    Failed,
+    FailureCode,
+    Get,
+    Hello,
+    ListKeys,
+    ListPrefixes,
+    NodeStatus,
+    Operation,
+    ReadBatch,
+    ReadOperation,
+    RemoveNode,
+    Request,
+    Status,
+    Welcome,
+)
+from protocol.commands import Batch, Insert, Write
+from protocol.config import NodeConfig
+from protocol.node_messages import (
+    AskStatus,
+    BatchApplied,
+    GatewayMessage,
+    InviteMember,
+    Leadership,
+    Opened,
+    Propose,
+    Read,
+    ReadFailed,
+    ReadsDone,
+    Refused,
+    RemoveMember,
+    ReplicatorMessage,
+    StatusReport,
+)
+from protocol.refusal import Refusal
+from protocol.validation import InvalidOperation, validate
+from protocol.wire import encode
+
+SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
+RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
+LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
+INVITE_SECONDS = 0.3
+BATCH_BYTES_MAX = 1 << 20
+BATCH_WRITES_MAX = 1000
+BATCHES_IN_FLIGHT_MAX = 4  # what comes meanwhile waits, and travels in fewer, larger batches
+CALLS_MAX = 20_000
+CALL_BYTES_MAX = 128 << 20  # of all requests that are not answered yet
+TIMEOUT_MS_MAX = 3_600_000
+
+NEVER = float("inf")
+
+
+class GatewayOutbox(msgspec.Struct):
+    """What one turn wants sent."""
+
+    replies: list[Call] = msgspec.field(default_factory=list)
+    replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
+
+
+class Gateway:
+    """All requests that the clients of one node wait for."""
+
+    def __init__(self, opened: Opened, config: NodeConfig) -> None:
+        self._opened = opened
+        self._config = config
+        self._leadership: Leadership | None = None
+        self._outbox = GatewayOutbox()
+        self._number = 0
+        self._writes: list[tuple[Slot, Write]] = []
+        self._reads: list[tuple[Slot, ReadOperation]] = []
+        self._errands: dict[int, Errand] = {}
+        self._invitations: list[tuple[Slot, AddNode]] = []
+        self._invite_at = 0.0
+        self._sweep_at = NEVER
+        self._calls = 0
+        self._bytes = 0
+
+    def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
+        """Take a client's request of so many bytes."""
+        count = len(request.operations)
+        timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
+        call = Call(client, request.id, now + timeout, size, [None] * count, count)
+        self._calls += 1
+        self._bytes += size
+        refusal = self._why_not(request)
+        if not count:
+            self._finish(call)
+        for position, operation in enumerate(request.operations):
+            slot = Slot(call, position)
+            if refusal is not None:
+                self._answer(slot, refusal)
+            else:
+                self._begin(slot, operation, now)
+
+    def hear(self, message: GatewayMessage, now: float) -> None:
+        """Take a message of the node's other actors."""
+        match message:
+            case BatchApplied():
+                self._on_batch_applied(message)
+            case ReadsDone():
+                self._on_reads_done(message)
+            case Refused():
+                self._on_refused(message, now)
+            case ReadFailed():
+                self._on_read_failed(message, now)
+            case Leadership():
+                self._on_leadership(message, now)
+            case StatusReport():
+                self._on_status_report(message)
+            case _:
+                pass  # for the publisher
+
+    def flush(self, now: float) -> GatewayOutbox:
+        """End the turn: send on what was gathered, and return all that is to be sent."""
+        if self._sweep_at <= now:
+            self._sweep(now)
+        self._send_writes(now)
+        self._send_reads(now)
+        if self._sweep_at == NEVER and (self._errands or self._writes or self._invitations):
+            self._sweep_at = now + SWEEP_SECONDS
+        outbox, self._outbox = self._outbox, GatewayOutbox()
+        return outbox
+
+    def next_deadline(self) -> float:
+        """Return when ``flush`` should be called though nothing has arrived."""
+        return self._sweep_at
+
+    # --- taking requests
+
+    def _why_not(self, request: Request) -> Failed | None:
+        if request.version != CLIENT_PROTOCOL_VERSION:
+            spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
+            return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {request.version}")
+        if self._calls > CALLS_MAX or self._bytes > CALL_BYTES_MAX:
+            return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
+        return None
+
+    def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
+        try:
+            validate(operation, self._config.value_bytes_max)
+        except InvalidOperation as error:
+            self._answer(slot, Failed(FailureCode.INVALID, str(error)))
+            return
+        removed = self._leadership is not None and self._leadership.removed
+        match operation:
+            case Hello():
+                self._answer(slot, self._welcome())
+            case Status():
+                self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
+            case _ if removed:
+                self._answer(slot, _not_member())
+            case Write():
+                self._writes.append((slot, operation))
+            case Get() | ListKeys() | ListPrefixes():
+                self._reads.append((slot, operation))
+            case RemoveNode(node=node):
+                message = RemoveMember(self._next_number(), node)
+                self._send_errand(message, [slot], now + LOST_SECONDS)
+            case AddNode():
+                self._invitations.append((slot, operation))
+            case unknown:
+                assert_never(unknown)
+
+    def _welcome(self) -> Welcome:
+        leadership = self._leadership
+        address = self._config.address
+        if leadership is None:
+            return Welcome(self._opened.cluster, self._opened.node, address.publish_endpoint)
+        return Welcome(
+            self._opened.cluster,
+            self._opened.node,
+            address.publish_endpoint,
+            leadership.leader,
+            leadership.leader_address,
+            leadership.membership,
+        )
+
+    # --- sending on
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _send_errand(
+        self, message: Propose | Read | RemoveMember | AskStatus, slots: list[Slot], retry_at: float
+    ) -> None:
+        self._errands[message.number] = Errand(message.number, message, slots, retry_at)
+        self._outbox.replicator.append(message)
+
+    def _send_writes(self, now: float) -> None:
+        """Propose what was gathered, in as few batches as sizes allow."""
+        while self._writes and self._batches_in_flight() < BATCHES_IN_FLIGHT_MAX:
+            count = _count_for_batch(self._writes)
+            taken, self._writes = self._writes[:count], self._writes[count:]
+            number = self._next_number()
+            writes = tuple([write for _, write in taken])
+            batch = Batch(self._opened.node, self._opened.incarnation, number, writes)
+            slots = [slot for slot, _ in taken]
+            self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
+
+    def _batches_in_flight(self) -> int:
+        return sum(isinstance(errand.message, Propose) for errand in self._errands.values())
+
+    def _send_reads(self, now: float) -> None:
+        if self._reads:
+            taken, self._reads = self._reads, []
+            batch = ReadBatch(tuple([operation for _, operation in taken]))
+            message = Read(self._next_number(), encode(batch))
+            self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
+
+    def _send_again(self, errand: Errand, now: float) -> None:
+        errand.retry_at = now + LOST_SECONDS
+        if isinstance(errand.message, Read):
+            # Every attempt to confirm a read has a number of its own.
+            del self._errands[errand.number]
+            errand.number = self._next_number()
+            errand.message = Read(errand.number, errand.message.payload)
+            self._errands[errand.number] = errand
+        errand.sent += 1
+        self._outbox.replicator.append(errand.message)
+
+    # --- hearing back
+
+    def _on_leadership(self, message: Leadership, now: float) -> None:
+        before, self._leadership = self._leadership, message
+        if message.removed:
+            self._fail_all(_not_member())
+        elif message.leader is not None and (
+            before is None or (before.term, before.leader) != (message.term, message.leader)
+        ):
+            # What an earlier leader was told may be lost; what was done is recognised.
+            for errand in list(self._errands.values()):
+                if not isinstance(errand.message, AskStatus):
+                    self._send_again(errand, now)
+        self._check_invitations()
+
+    def _on_refused(self, message: Refused, now: float) -> None:
+        errand = self._errands.get(message.number)
+        if errand is None:
+            return
+        errand.refused += 1
+        match message.refusal:
+            case Refusal.OVERLOADED if errand.certainly_not_done:
+                text = "too much waits to be committed"
+                self._fail(errand, Failed(FailureCode.OVERLOADED, text))
+            case Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
+                self._fail(errand, Failed(FailureCode.UNKNOWN_NODE, "no member has this id"))
+            case Refusal.UNKNOWN_MEMBER:
+                self._fail(errand, Done())  # an earlier attempt has removed it
+            case Refusal.LAST_VOTER:
+                text = "the last voter cannot be removed: nobody could write any more"
+                self._fail(errand, Failed(FailureCode.INVALID, text))
+            case _:
+                errand.retry_at = now + RETRY_SECONDS
+
+    def _on_read_failed(self, message: ReadFailed, now: float) -> None:
+        errand = self._errands.get(message.number)
+        if errand is not None:
+            errand.refused += 1
+            errand.retry_at = now + RETRY_SECONDS
+
+    def _on_batch_applied(self, message: BatchApplied) -> None:
+        errand = self._errands.pop(message.number, None)
+        if errand is None:
+            return  # answered before: it was proposed twice
+        if isinstance(errand.message, RemoveMember):
+            self._answer(errand.slots[0], Done())
+        for slot, result in zip(errand.slots, message.results, strict=False):
+            self._answer(slot, result)
+
+    def _on_reads_done(self, message: ReadsDone) -> None:
+        errand = self._errands.pop(message.number, None)
+        if errand is not None:
+            for slot, outcome in zip(errand.slots, message.outcomes, strict=True):
+                self._answer(slot, outcome)
+
+    def _on_status_report(self, message: StatusReport) -> None:
+        errand = self._errands.pop(message.number, None)
+        if errand is None:
+            return
+        status = message.status
+        answer = NodeStatus(
+            self._opened.cluster,
+            self._opened.node,
+            str(self._config.address),
+            status.role,
+            status.term,
+            status.leader,
+            status.last_index,
+            status.commit_index,
+            message.applied_index,
+            message.revision,
+            status.membership,
+            status.removed,
+        )
+        self._answer(errand.slots[0], answer)
+
+    # --- deadlines
+
+    def _sweep(self, now: float) -> None:
+        """Fail what is past its deadline, and send again what was refused or lost."""
+        self._sweep_at = NEVER
+        for errand in list(self._errands.values()):
+            expired = [slot for slot in errand.slots if slot.call.deadline <= now]
+            for slot in expired:
+                self._answer(slot, _timed_out(errand))
+            if len(expired) == len(errand.slots):
+                del self._errands[errand.number]
+            elif errand.retry_at <= now:
+                self._send_again(errand, now)
+        late = [slot for slot, _ in self._writes if slot.call.deadline <= now]
+        if late:
+            self._writes = [each for each in self._writes if each[0].call.deadline > now]
+            for slot in late:
+                self._answer(slot, _NOT_PROPOSED)
+        self._sweep_invitations(now)
+
+    def _sweep_invitations(self, now: float) -> None:
+        for slot, _ in self._invitations:
+            if slot.call.deadline <= now:
+                text = "the invited node has not become a voting member in time; it still may"
+                self._answer(slot, Failed(FailureCode.UNKNOWN, text))
+        self._check_invitations()
+        if self._invitations and self._invite_at <= now:
+            self._invite_at = now + INVITE_SECONDS
+            for _, operation in self._invitations:
+                self._outbox.replicator.append(InviteMember(operation.address))
+
+    def _check_invitations(self) -> None:
+        """Answer those whose node votes by now; forget those answered."""
+        if not self._invitations or self._leadership is None:
+            return
+        waiting: list[tuple[Slot, AddNode]] = []
+        for slot, operation in self._invitations:
+            member = self._leadership.membership.at(operation.address)
+            if member is not None and member.voter:
+                self._answer(slot, Done())
+            elif slot.call.outcomes[slot.position] is None:
+                waiting.append((slot, operation))
+        self._invitations = waiting
+
+    # --- answering
+
+    def _answer(self, slot: Slot, outcome: Answer) -> None:
+        if slot.call.answer(slot.position, outcome):
+            self._finish(slot.call)
+
+    def _finish(self, call: Call) -> None:
+        self._calls -= 1
+        self._bytes -= call.size
+        self._outbox.replies.append(call)
+
+    def _fail(self, errand: Errand, outcome: Answer) -> None:
+        del self._errands[errand.number]
+        for slot in errand.slots:
+            self._answer(slot, outcome)
+
+    def _fail_all(self, outcome: Failed) -> None:
+        """Answer everything that this node can no longer do."""
+        for errand in list(self._errands.values()):
+            if errand.certainly_not_done:
+                self._fail(errand, outcome)
+            elif not isinstance(errand.message, AskStatus):
+                text = f"{outcome.message}, and may have done this before"
+                self._fail(errand, Failed(FailureCode.UNKNOWN, text))
+
+
+_NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
+
+
+def _not_member() -> Failed:
+    return Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
+
+
+def _timed_out(errand: Errand) -> Failed:
+    if isinstance(errand.message, Read):
+        text = "no leader could confirm the read before the deadline: is a majority up?"
+        return Failed(FailureCode.NOT_APPLIED, text)
+    if errand.certainly_not_done:
+        return _NOT_PROPOSED
+    text = "no majority confirmed it before the deadline; it may have been done or may yet be"
+    return Failed(FailureCode.UNKNOWN, text)
+
+
+def _count_for_batch(writes: list[tuple[Slot, Write]]) -> int:
+    """Return how many of the writes fit into one batch: at least one."""
+    size = 0
+    for count, (_, write) in enumerate(writes[:BATCH_WRITES_MAX]):
+        if isinstance(write.command, Insert):
+            size += len(write.command.value)
+        if count and size > BATCH_BYTES_MAX:
+            return count
+    return min(len(writes), BATCH_WRITES_MAX)
