@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     _end_tidily_on_signals()
     plan, systems = _plan(options), _systems(options)
+    if not systems:
+        sys.exit("No system is left to measure.")
     conditions = note_conditions(systems, plan.rounds, plan.duration_s)
     try:
         results = run(plan, systems, _say)
@@ -79,7 +81,7 @@ def _systems(options: argparse.Namespace) -> list[System]:
         wanted.discard("etcd")
     found = {"etcd": etcd.find(), "skiff": skiff_cluster.find()}
     if "etcd" in wanted and found["etcd"] is None:
-        _say("etcd is not installed here (on Debian: etcd-server), so only skiff is measured.")
+        _say("etcd is not installed here (on Debian: etcd-server), so it is left out.")
     return [system for name, system in found.items() if name in wanted and system is not None]
 
 

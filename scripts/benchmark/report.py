@@ -34,10 +34,11 @@ def print_tables(conditions: Conditions, results: Results) -> None:
 
 
 def _table(title: str, *columns: str, figures: Sequence[str]) -> Table:
-    # As wide as the title, which would else be broken into lines.
+    # As wide as the title, which would else be broken into lines, but within 80 columns.
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, min_width=len(title))
+    table.padding = (0, 1, 0, 0)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in figures:
         table.add_column(column, justify="right")
     return table
