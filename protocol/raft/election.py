@@ -34,7 +34,7 @@ def campaign(state: RaftState, *, pre: bool, transfer: bool = False) -> None:
     if not pre:
         state.set_term(term, state.id)
     request = RequestVote(term, state.log.last_index, state.log.last_term, pre, transfer)
-    for voter in state.membership.voters - {state.id}:
+    for voter in sorted(state.membership.voters - {state.id}):
         # A candidate is bound by its own vote before it asks for others' (§5.2).
         state.send(voter, request) if pre else state.durability.promise(voter, request)
     own_vote = RequestVoteReply(term, granted=True, pre=pre)

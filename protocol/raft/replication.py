@@ -86,7 +86,7 @@ def follow_members(state: RaftState) -> None:
     assert isinstance(leader, Leader)
     members = {member.id for member in state.membership.members}
     members |= {member.id for member in state.memberships.committed.membership.members}
-    for node in members - {state.id} - leader.progress.keys():
+    for node in sorted(members - {state.id} - leader.progress.keys()):
         leader.progress[node] = Progress(next_index=state.log.last_index + 1)
     for node in leader.progress.keys() - members:
         del leader.progress[node]
