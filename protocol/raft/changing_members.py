@@ -7,6 +7,7 @@ from protocol.node_messages import Refused, RemoveMember
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardMembershipChange,
+    HeartbeatReply,
     JoinReply,
     JoinRequest,
     ProposalRefused,
@@ -16,6 +17,7 @@ from protocol.raft.replication import (
     follow_members,
     is_caught_up,
     on_append_entries_reply,
+    on_heartbeat_reply,
 )
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -95,6 +97,16 @@ def _address_taken(address: str, member: Member) -> str:
 def on_reply_promote(state: RaftState, peer: NodeId, message: AppendEntriesReply) -> None:
     """Take a follower's answer; a learner that has caught up becomes a voter."""
     on_append_entries_reply(state, peer, message)
+    _promote(state, peer)
+
+
+def on_beat_promote(state: RaftState, peer: NodeId, message: HeartbeatReply) -> None:
+    """Promote a learner that caught up while another change was under way."""
+    on_heartbeat_reply(state, peer, message)
+    _promote(state, peer)
+
+
+def _promote(state: RaftState, peer: NodeId) -> None:
     member = state.membership.get(peer)
     if member is None or member.voter or not is_caught_up(state, member, PROMOTION_LAG_MAX):
         return

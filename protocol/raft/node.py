@@ -271,7 +271,7 @@ HANDLERS: dict[type, Handler] = {
     AppendEntries: replication.on_append_entries,
     AppendEntriesReply: changing_members.on_reply_promote,
     Heartbeat: replication.on_heartbeat,
-    HeartbeatReply: replication.on_heartbeat_reply,
+    HeartbeatReply: changing_members.on_beat_promote,
     # reads
     Read: reading.on_read,
     ForwardRead: reading.on_forward_read,
