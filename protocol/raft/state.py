@@ -36,7 +36,7 @@ class RaftState:
         self.commit_index = recovered.applied_index
         self.role: Role = Follower()
         self.contact = 0  # counts the reasons not to campaign: hearing a leader, giving a vote
-        self.removed = bool(self.membership.members) and self.member is None
+        self.removed = self._is_left_out
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.durability = Durability()
         self.outbox = Outbox()
@@ -53,9 +53,20 @@ class RaftState:
         return None if member is None else member.voter
 
     @property
+    def _is_left_out(self) -> bool:
+        """Whether neither the committed membership nor a later one has this node."""
+        committed = self.memberships.committed.membership
+        left_out = bool(committed.members) and committed.get(self.id) is None
+        return left_out and self.member is None
+
+    @property
     def may_campaign(self) -> bool:
-        """Whether this node's own timeout may begin an election."""
-        return bool(self.member) and not self.removed
+        """Whether this node's own timeout may begin an election.
+
+        A removed voter may be needed until its removal is committed (dissertation §4.2.2).
+        """
+        known = (self.membership, self.memberships.committed.membership)
+        return not self.removed and any(each.is_voter(self.id) for each in known)
 
     @property
     def leader(self) -> NodeId | None:
