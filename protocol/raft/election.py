@@ -45,13 +45,15 @@ def campaign(state: RaftState, *, pre: bool, transfer: bool = False) -> None:
 
 
 def on_request_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> None:
-    """Give the vote to a candidate whose log is up to date, one in each term (§5.2, §5.4.1)."""
-    if _was_removed(state, candidate):
-        state.send(candidate, Removed(state.memberships.committed.index))
-        return
-    granted = _would_vote(state, candidate, message)
-    if not granted:
+    """Give the vote to a candidate whose log is up to date, one in each term (§5.2, §5.4.1).
+
+    Also to one that this node does not know as a member: only that vote may complete a majority
+    of a newer membership (dissertation §4.1).
+    """
+    if not _would_vote(state, candidate, message):
         state.say(candidate, RequestVoteReply(state.term, granted=False, pre=message.pre))
+        if _was_removed(state, candidate):
+            state.send(candidate, Removed(state.memberships.committed.index))
     elif message.pre:
         state.say(candidate, RequestVoteReply(message.term, granted=True, pre=True))
     else:
