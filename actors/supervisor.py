@@ -94,6 +94,11 @@ class Supervisor:
             self._changed.wait_for(lambda: self.node or self.failure, timeout)
             return bool(self.node)
 
+    def wait_until_over(self, timeout: float | None) -> None:
+        """Wait until the node has given up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.failure, timeout)
+
     def stop(self) -> None:
         """End all actors in good order; returns when they are gone."""
         self._stopping = True

@@ -1,0 +1,81 @@
+"""A strongly consistent key-value store that a program embeds, and its client."""
+
+from pathlib import Path
+
+import actors
+import protocol
+
+for _package in (actors, protocol):
+    _place = Path(str(_package.__file__)).resolve()
+    if _place.parent.parent != Path(__file__).resolve().parent.parent:
+        raise ImportError(
+            f"skiff needs its own package {_package.__name__!r} and found another one at {_place}: "
+            "rename or remove that, or install skiff in an environment of its own"
+        )
+
+from skiff.client import Client  # noqa: E402 - only after the check above
+from skiff.errors import (  # noqa: E402
+    ClientConnectFailed,
+    ClusterInitFailed,
+    ClusterJoinFailed,
+    DataDirectoryCreateFailed,
+    DeserializeFailed,
+    InsertFailed,
+    InvalidAddress,
+    InvalidConfig,
+    InvalidRequest,
+    LeaderElectionTimeout,
+    MissingClusterConfig,
+    OutcomeUnknown,
+    Overloaded,
+    PeerConnectFailed,
+    PeerNotFound,
+    RequestTimeout,
+    RevisionMismatch,
+    RPCBindFailed,
+    RPCCallFailed,
+    SerializeFailed,
+    SkiffError,
+    StorageError,
+    StreamClosed,
+)
+from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
+from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
+from skiff.subscriber import Subscriber  # noqa: E402
+
+__all__ = [
+    "Builder",
+    "Client",
+    "ClientConnectFailed",
+    "ClusterInitFailed",
+    "ClusterJoinFailed",
+    "DataDirectoryCreateFailed",
+    "DeserializeFailed",
+    "ElectionState",
+    "Entry",
+    "Event",
+    "EventKind",
+    "InsertFailed",
+    "InvalidAddress",
+    "InvalidConfig",
+    "InvalidRequest",
+    "LeaderElectionTimeout",
+    "Member",
+    "MissingClusterConfig",
+    "NodeStatus",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PeerConnectFailed",
+    "PeerNotFound",
+    "RPCBindFailed",
+    "RPCCallFailed",
+    "RequestTimeout",
+    "RevisionMismatch",
+    "Role",
+    "SerializeFailed",
+    "Skiff",
+    "SkiffError",
+    "StorageError",
+    "StreamClosed",
+    "Subscriber",
+]

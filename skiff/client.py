@@ -1,0 +1,328 @@
+"""The blocking client: every operation of the store as a method."""
+
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast, overload
+
+from protocol.client_messages import (
+    AddNode,
+    Found,
+    Get,
+    ListKeys,
+    ListPrefixes,
+    Missing,
+    Names,
+    NodeStatus as WireStatus,
+    Outcome,
+    RemoveNode,
+    Status,
+)
+from protocol.commands import Insert, Inserted, Remove, Removed, Result
+from protocol.commands import RevisionMismatch as Mismatch
+from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.membership import Membership
+from skiff.caller import Caller
+from skiff.errors import InvalidRequest, RevisionMismatch, RPCCallFailed
+from skiff.records import Entry, Member, NodeStatus, Role
+from skiff.subscriber import Subscriber
+from skiff.target import endpoints_of
+from skiff.values import decode_value, encode_value
+
+ValueT = TypeVar("ValueT")
+OutcomeT = TypeVar("OutcomeT")
+
+PAGE_NAMES = 10_000
+DEFAULT_TIMEOUT = 5.0
+_CLIENT_DEFAULT = -1.0  # stands for the timeout that the client was made with
+
+
+class Client:
+    """A client of a cluster, through any of its nodes.
+
+    Connects when first used. May be shared by threads, and used on after a fork. Every method
+    takes ``timeout``, the seconds within which it returns or raises, None for no limit; within
+    it the client tries again, on other nodes too, and a write is still applied once at most.
+
+    Every operation is linearizable: it sees all that was acknowledged before it began.
+    """
+
+    def __init__(
+        self,
+        target: str | Iterable[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        follow_leader: bool = True,
+    ) -> None:
+        """Name the cluster: addresses, a ``skiff://`` URL, or nothing for SKIFF_URL.
+
+        With ``follow_leader`` off, the client speaks to the named nodes only.
+
+        Raises:
+            MissingClusterConfig: nothing names an address.
+            InvalidAddress: what should be an address is none.
+        """
+        self._timeout = timeout
+        self._caller = Caller(endpoints_of(target), follow_leader=follow_leader)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._caller.close()
+
+    # --- values
+
+    def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        if_revision: int | None = None,
+        timeout: float | None = _CLIENT_DEFAULT,
+    ) -> int:
+        """Write a value and return the revision of that write.
+
+        ``if_revision`` is the revision that the key must have, 0 to require that it is absent.
+
+        Raises:
+            RevisionMismatch: the key has another revision; nothing was written.
+            InvalidRequest: the key or the value is none that a node stores.
+            SerializeFailed: MessagePack cannot carry the value.
+            OutcomeUnknown: the deadline passed, and the value may have been written.
+            RequestTimeout: the deadline passed, and nothing was written.
+        """
+        _check_key(key)
+        command = Insert(key, encode_value(key, value), if_revision)
+        result = self._caller.write(command, self._seconds(timeout))
+        return _expect(_matching(key, result), Inserted).revision
+
+    @overload
+    def get(
+        self, key: str, type: type[ValueT], *, timeout: float | None = ...
+    ) -> ValueT | None: ...
+    @overload
+    def get(
+        self, key: str, type: type[ValueT], *, default: ValueT, timeout: float | None = ...
+    ) -> ValueT: ...
+    @overload
+    def get(
+        self, key: str, type: Any = ..., *, default: Any = ..., timeout: float | None = ...
+    ) -> Any: ...
+    def get(
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        default: Any = None,
+        timeout: float | None = _CLIENT_DEFAULT,
+    ) -> Any:
+        """Return a key's value as the given type, or the default where there is no such key.
+
+        Raises:
+            DeserializeFailed: the value is not of that type.
+            RequestTimeout: no majority could be asked before the deadline.
+        """
+        found = self._get(key, timeout)
+        return default if found is None else decode_value(key, found.value, type)
+
+    @overload
+    def get_entry(
+        self, key: str, type: type[ValueT], *, timeout: float | None = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    def get_entry(
+        self, key: str, type: Any = ..., *, timeout: float | None = ...
+    ) -> Entry[Any] | None: ...
+    def get_entry(
+        self, key: str, type: Any = Any, *, timeout: float | None = _CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
+        """Return a key's value with its revisions and version, or None.
+
+        Raises:
+            DeserializeFailed: the value is not of that type.
+            RequestTimeout: no majority could be asked before the deadline.
+        """
+        found = self._get(key, timeout)
+        if found is None:
+            return None
+        value = decode_value(key, found.value, type)
+        return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+
+    def remove(
+        self,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        timeout: float | None = _CLIENT_DEFAULT,
+    ) -> bool:
+        """Remove a key; return whether it existed.
+
+        Raises:
+            RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
+            OutcomeUnknown: the deadline passed, and the key may have been removed.
+            RequestTimeout: the deadline passed, and nothing was removed.
+        """
+        _check_key(key)
+        result = self._caller.write(Remove(key, if_revision), self._seconds(timeout))
+        return _expect(_matching(key, result), Removed).existed
+
+    # --- names
+
+    def list_keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int | None = None,
+        start_after: str | None = None,
+        timeout: float | None = _CLIENT_DEFAULT,
+    ) -> list[str]:
+        """Return the sorted keys that begin with a prefix; ``""`` and ``"/"`` mean all.
+
+        Each page of up to 10,000 keys is read at one revision of its own.
+        """
+        return self._list(ListKeys, prefix, limit, start_after, timeout)
+
+    def get_prefixes(
+        self, prefix: str = "", *, timeout: float | None = _CLIENT_DEFAULT
+    ) -> list[str]:
+        """Return every path that directly holds a key, sorted: ``["a", "a/b"]``."""
+        return self._list(ListPrefixes, prefix, None, None, timeout)
+
+    def watch(
+        self, prefix: str = "", *, type: Any = Any, timeout: float | None = _CLIENT_DEFAULT
+    ) -> Subscriber:
+        """Subscribe to the changes of all keys that begin with a prefix.
+
+        Every change that is made after this returns is delivered, in order of revision.
+
+        Raises:
+            RequestTimeout: no node established the subscription in time.
+        """
+        _check_prefix(prefix)
+        return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
+
+    # --- the cluster
+
+    def members(self, *, timeout: float | None = _CLIENT_DEFAULT) -> list[Member]:
+        """Return the members of the cluster, as committed where the asked node knows it."""
+        return list(self.status(timeout=timeout).members)
+
+    def add_member(self, address: str, *, timeout: float | None = _CLIENT_DEFAULT) -> None:
+        """Bring a node that was started on standby into the cluster; returns when it votes.
+
+        Raises:
+            OutcomeUnknown: it does not vote yet; it still may, later.
+        """
+        endpoints_of([address])
+        self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
+
+    def remove_node(
+        self, node: uuid.UUID | str, *, timeout: float | None = _CLIENT_DEFAULT
+    ) -> None:
+        """Take a node out of the cluster; returns when that is committed.
+
+        Raises:
+            PeerNotFound: no member has this id.
+            InvalidRequest: it is the last voter.
+        """
+        try:
+            identity = uuid.UUID(str(node))
+        except ValueError:
+            raise InvalidRequest(f"{node!r} is no node id; see members()") from None
+        self._caller.call(RemoveNode(identity.bytes), self._seconds(timeout), writes=True)
+
+    def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
+        """Return how the node that answers stands."""
+        outcome = self._caller.call(Status(), self._seconds(timeout))
+        return _status(_expect(outcome, WireStatus))
+
+    # ---
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout == _CLIENT_DEFAULT else timeout
+
+    def _get(self, key: str, timeout: float | None) -> Found | None:
+        _check_key(key)
+        outcome = self._caller.call(Get(key), self._seconds(timeout))
+        return None if isinstance(outcome, Missing) else _expect(outcome, Found)
+
+    def _list(
+        self,
+        kind: type[ListKeys] | type[ListPrefixes],
+        prefix: str,
+        limit: int | None,
+        start_after: str | None,
+        timeout: float | None,
+    ) -> list[str]:
+        _check_prefix(prefix)
+        names: list[str] = []
+        while limit is None or len(names) < limit:
+            page = PAGE_NAMES if limit is None else min(limit - len(names), PAGE_NAMES)
+            operation = kind(prefix, page, start_after)
+            outcome = _expect(self._caller.call(operation, self._seconds(timeout)), Names)
+            names.extend(outcome.names)
+            if not outcome.more:
+                break
+            start_after = names[-1]
+        return names
+
+
+def _check_key(key: str) -> None:
+    try:
+        encode_key(key)
+    except InvalidKey as error:
+        raise InvalidRequest(str(error)) from None
+
+
+def _check_prefix(prefix: str) -> None:
+    try:
+        encode_prefix(prefix)
+    except InvalidKey as error:
+        raise InvalidRequest(f"prefix: {error}") from None
+
+
+def _matching(key: str, result: Result) -> Result:
+    if isinstance(result, Mismatch):
+        state = f"has revision {result.current}" if result.current else "is absent"
+        raise RevisionMismatch(f"{key!r} {state}; nothing was written", result.current)
+    return result
+
+
+def _expect(outcome: Outcome, kind: type[OutcomeT]) -> OutcomeT:
+    if not isinstance(outcome, kind):
+        raise RPCCallFailed(f"expected {kind.__name__} and was answered {outcome!r}")
+    return outcome
+
+
+def _members(membership: Membership) -> tuple[Member, ...]:
+    return tuple(
+        Member(uuid.UUID(bytes=member.id), member.address, member.voter)
+        for member in membership.members
+    )
+
+
+def _status(status: WireStatus) -> NodeStatus:
+    return NodeStatus(
+        id=uuid.UUID(bytes=status.node),
+        cluster_id=uuid.UUID(bytes=status.cluster) if status.cluster else None,
+        address=status.address,
+        role=Role(status.role.name.lower()),
+        term=status.term,
+        leader=uuid.UUID(bytes=status.leader) if status.leader else None,
+        revision=status.revision,
+        last_index=status.last_index,
+        commit_index=status.commit_index,
+        applied_index=status.applied_index,
+        removed=status.removed,
+        members=_members(status.membership),
+    )

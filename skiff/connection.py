@@ -1,0 +1,80 @@
+"""One REQ socket to one node, which notices when the node is gone."""
+
+import time
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from protocol.wire import PEER_FRAME_BYTES_MAX
+
+SLICE_MS = 40  # how often a waiting client looks whether its node is still there
+LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 2000
+
+
+class ConnectionLost(Exception):
+    """No answer came over this connection; ``sent`` tells whether the node may have acted."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__()
+        self.sent = sent
+
+
+class Connection:
+    """Asks one question at a time. Belongs to one thread."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._socket = context.socket(zmq.REQ)
+        self._monitor = self._socket.get_monitor_socket(LOST_EVENTS)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
+        self._socket.setsockopt(zmq.RCVTIMEO, SLICE_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self._socket.connect(endpoint)
+        self._connected = False
+        self.welcomed_at = 0.0
+
+    def ask(self, request: bytes, deadline: float) -> bytes:
+        """Return the reply to a request.
+
+        Raises:
+            ConnectionLost: the node is not there, or did not answer by the deadline.
+        """
+        if not self._connected:
+            self._wait_for_connection(deadline)
+        try:
+            self._socket.send(request, zmq.NOBLOCK)
+        except zmq.Again:
+            raise ConnectionLost(sent=False) from None
+        while True:
+            try:
+                return self._socket.recv()
+            except zmq.Again:
+                if self._is_lost() or time.monotonic() >= deadline:
+                    raise ConnectionLost(sent=True) from None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+
+    def _wait_for_connection(self, deadline: float) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLOUT)
+        poller.register(self._monitor, zmq.POLLIN)
+        ready = dict(poller.poll(max(0, int((deadline - time.monotonic()) * 1000))))
+        if self._socket not in ready:
+            raise ConnectionLost(sent=False)
+        self._connected = True
+
+    def _is_lost(self) -> bool:
+        if not self._monitor.poll(0):
+            return False
+        recv_monitor_message(self._monitor)
+        return True

@@ -1,0 +1,260 @@
+"""A node of the cluster, run by this program: its settings, its life, its view of the cluster."""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from actors.supervisor import Supervisor
+from protocol.config import InvalidSetting, NodeConfig
+from skiff import errors
+from skiff.client import Client
+from skiff.errors import (
+    ClientConnectFailed,
+    ClusterInitFailed,
+    InvalidConfig,
+    LeaderElectionTimeout,
+    RequestTimeout,
+    SkiffError,
+)
+from skiff.records import NodeStatus, Role
+
+START_SECONDS = 15.0  # for all processes of a node to come up, on a busy machine
+STATUS_SECONDS = 1.0
+POLL_SECONDS = 0.01
+
+
+class ElectionState(msgspec.Struct, frozen=True):
+    """What the node does in its present term, and whom it follows if it follows anybody."""
+
+    role: Role
+    leader: uuid.UUID | None
+
+
+class Builder:
+    """Names a node's settings one by one; ``build`` checks them all."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, object] = {}
+
+    def set_dir(self, path: str | Path) -> Self:
+        """Keep the node's data in this directory; it is made where it is missing."""
+        return self._set("dir", path)
+
+    def bind(self, host: str) -> Self:
+        """Listen at this address of the machine."""
+        return self._set("bind", host)
+
+    def port(self, port: int) -> Self:
+        """Answer clients on this port; changes are published on the next, peers heard one on."""
+        return self._set("port", port)
+
+    def advertise(self, address: str) -> Self:
+        """Tell clients and peers to reach the node here, where that is not where it listens."""
+        return self._set("advertise", address)
+
+    def join_cluster(self, addresses: Iterable[str]) -> Self:
+        """Become a member of the cluster that any of these addresses belongs to."""
+        return self._set("join_cluster", tuple(addresses))
+
+    def standby(self) -> Self:
+        """Wait until a member invites this node, instead of founding a cluster."""
+        return self._set("standby", True)
+
+    def heartbeat_ms(self, milliseconds: int) -> Self:
+        """Let a leader be heard this often."""
+        return self._set("heartbeat_ms", milliseconds)
+
+    def election_timeout_ms(self, shortest: int, longest: int) -> Self:
+        """Bear a leader's silence for a random time between these two."""
+        self._set("election_timeout_min_ms", shortest)
+        return self._set("election_timeout_max_ms", longest)
+
+    def value_bytes_max(self, size: int) -> Self:
+        """Refuse values larger than this."""
+        return self._set("value_bytes_max", size)
+
+    def log_level(self, level: str) -> Self:
+        """Log from this level on to standard error: debug, info, warning or error."""
+        return self._set("log_level", level)
+
+    def build(self) -> "Skiff":
+        """Return the node; nothing is started or written yet.
+
+        Raises:
+            InvalidConfig: names the setting that is wrong, and what would be right.
+        """
+        return Skiff(**self._settings)  # type: ignore[arg-type]
+
+    def _set(self, setting: str, value: object) -> Self:
+        self._settings[setting] = value
+        return self
+
+
+class Skiff:
+    """One node: four processes that live and die with this program.
+
+    Use it as a context manager, or call ``start`` and ``shutdown``.
+    """
+
+    def __init__(
+        self,
+        dir: str | Path = "",
+        *,
+        join_cluster: Iterable[str] = (),
+        **settings: str | int | bool,
+    ) -> None:
+        """Check the settings, by the names that ``Builder`` has for them.
+
+        Raises:
+            InvalidConfig: names the setting that is wrong, and what would be right.
+        """
+        path = str(Path(dir).absolute()) if str(dir) else ""
+        given = {"dir": path, "join_cluster": tuple(join_cluster), **settings}
+        try:
+            self._config = msgspec.convert(given, NodeConfig)
+            self._config.validate()
+        except (msgspec.ValidationError, InvalidSetting) as error:
+            raise InvalidConfig(str(error)) from None
+        self._supervisor: Supervisor | None = None
+        self._client: tuple[str, Client] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    # --- its life
+
+    def start(self) -> None:
+        """Start the node's processes; returns at once."""
+        if self._supervisor is not None:
+            raise ClusterInitFailed("the node is started already")
+        self._supervisor = Supervisor(self._config)
+        self._supervisor.start()
+
+    def wait_until_serving(self, timeout: float | None = START_SECONDS) -> None:
+        """Wait until all processes of the node are ready.
+
+        Raises:
+            SkiffError: why the node did not come up, as the class that says it best.
+        """
+        if not self._running.wait_until_serving(timeout):
+            self._raise_failure()
+            raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
+
+    def shutdown(self) -> None:
+        """Hand leadership over where this node leads, then end all its processes."""
+        if self._client is not None:
+            self._client[1].close()
+            self._client = None
+        if self._supervisor is not None:
+            self._supervisor.stop()
+            self._supervisor = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the node has given up; return False if it still runs after so many seconds.
+
+        Raises:
+            SkiffError: why the node gave up.
+        """
+        self._running.wait_until_over(timeout)
+        self._raise_failure()
+        return False
+
+    # --- its view
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The node's identity, which outlives restarts; waits until its directory is open.
+
+        Raises:
+            SkiffError: why the directory cannot be opened.
+        """
+        if not self._running.wait_until_identified(START_SECONDS):
+            self._raise_failure()
+            raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
+        return uuid.UUID(bytes=self._running.node)
+
+    @property
+    def address(self) -> str:
+        """Where clients and peers reach the node."""
+        return str(self._config.address)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of each actor."""
+        return self._running.pids
+
+    def is_leader_elected(self) -> bool:
+        """Whether this node knows who leads."""
+        return self.election_state().leader is not None
+
+    def wait_for_leader(self, timeout: float = 5.0) -> None:
+        """Wait until this node knows who leads.
+
+        Raises:
+            LeaderElectionTimeout: nobody does, in time.
+            SkiffError: why the node did not come up.
+        """
+        deadline = time.monotonic() + timeout
+        self._running.wait_until_serving(timeout)
+        while time.monotonic() < deadline:
+            self._raise_failure()
+            with contextlib.suppress(ClientConnectFailed, RequestTimeout):
+                if self._status(deadline - time.monotonic()).leader is not None:
+                    return
+            time.sleep(POLL_SECONDS)
+        self._raise_failure()
+        raise LeaderElectionTimeout(f"the node at {self.address} knows no leader")
+
+    def election_state(self) -> ElectionState:
+        """Return what the node does in its present term."""
+        status = self._status()
+        return ElectionState(status.role, status.leader)
+
+    def cluster(self) -> dict[uuid.UUID, str]:
+        """Return the address of every member, as far as committed where this node knows it."""
+        return {member.id: member.address for member in self._status().members}
+
+    def client(self, *, timeout: float | None = 5.0) -> Client:
+        """Return a client that asks this node."""
+        return Client([self._local_endpoint()], timeout=timeout, follow_leader=False)
+
+    # ---
+
+    @property
+    def _running(self) -> Supervisor:
+        if self._supervisor is None:
+            raise ClusterInitFailed("the node is not started")
+        return self._supervisor
+
+    def _status(self, timeout: float = STATUS_SECONDS) -> NodeStatus:
+        endpoint = self._local_endpoint()
+        if self._client is None or self._client[0] != endpoint:
+            if self._client is not None:
+                self._client[1].close()
+            self._client = (endpoint, Client([endpoint], follow_leader=False))
+        return self._client[1].status(timeout=min(timeout, STATUS_SECONDS))
+
+    def _local_endpoint(self) -> str:
+        self.wait_until_serving()
+        return self._running.client_endpoint
+
+    def _raise_failure(self) -> None:
+        failure = self._running.failure
+        if failure is not None:
+            kind = getattr(errors, failure.error, SkiffError)
+            raise kind(failure.message)

@@ -1,0 +1,73 @@
+"""What the client returns besides plain values."""
+
+import uuid
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import msgspec
+
+ValueT = TypeVar("ValueT")
+
+
+class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
+    """A key's value and history.
+
+    ``create_revision`` is that of its first write, ``revision`` that of its last, ``version``
+    the number of writes since it was created.
+    """
+
+    key: str
+    value: ValueT
+    revision: int
+    create_revision: int
+    version: int
+
+
+class EventKind(StrEnum):
+    """What happened to a key."""
+
+    INSERT = "insert"
+    REMOVE = "remove"
+
+
+class Event(msgspec.Struct, Generic[ValueT], frozen=True):
+    """One change of one key; a removal has no value, a key that was absent no ``prev_revision``."""
+
+    kind: EventKind
+    key: str
+    value: ValueT | None
+    revision: int
+    prev_revision: int
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One node of the cluster; a learner receives the log and does not vote yet."""
+
+    id: uuid.UUID
+    address: str
+    voter: bool
+
+
+class Role(StrEnum):
+    """What a node does in its current term."""
+
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """How one node stands."""
+
+    id: uuid.UUID
+    cluster_id: uuid.UUID | None
+    address: str
+    role: Role
+    term: int
+    leader: uuid.UUID | None
+    revision: int
+    last_index: int
+    commit_index: int
+    applied_index: int
+    removed: bool
+    members: tuple[Member, ...]

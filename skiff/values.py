@@ -1,0 +1,40 @@
+"""Python values to the bytes that are stored, and back: MessagePack, never pickle."""
+
+import functools
+from typing import Any
+
+import msgspec
+
+from skiff.errors import DeserializeFailed, SerializeFailed
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_value(key: str, value: object) -> bytes:
+    """Return the bytes to store for a value.
+
+    Raises:
+        SerializeFailed: MessagePack cannot carry the value.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise SerializeFailed(f"cannot store the value of {key!r}: {error}") from error
+
+
+def decode_value(key: str, stored: bytes, type_: Any) -> Any:
+    """Return the stored value as a type that msgspec knows how to build.
+
+    Raises:
+        DeserializeFailed: what is stored is not of that type.
+    """
+    try:
+        return _decoder(type_).decode(stored)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        name = getattr(type_, "__name__", str(type_))
+        raise DeserializeFailed(f"the value of {key!r} is no {name}: {error}") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _decoder(type_: Any) -> "msgspec.msgpack.Decoder[Any]":
+    return msgspec.msgpack.Decoder(type_)
