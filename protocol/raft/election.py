@@ -92,6 +92,8 @@ def on_request_vote_reply(state: RaftState, voter: NodeId, message: RequestVoteR
     role = state.role
     if not isinstance(role, Candidate) or role.pre != message.pre:
         return
+    if message.pre and message.granted and message.term != state.term + 1:
+        return  # the answer to an earlier question
     voters = state.membership.voters
     role.votes[voter] = message.granted
     granted = sum(role.votes.get(each, False) for each in voters)
