@@ -1,0 +1,463 @@
+"""A cluster of Raft cores in one process whose network, disks and crashes obey a script.
+
+Nothing happens by itself. A test delivers packets, lets disks write and acknowledge, lets
+deadlines pass and crashes nodes, in the order it wants to prove something about; a ``Judge``
+sees every turn and asserts what must hold whatever the order.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from protocol.entry import Entry, EntryKind
+from protocol.membership import Member, Membership, MembershipAt, NodeId
+from protocol.node_messages import (
+    Append,
+    ClockState,
+    Commit,
+    CommitNoticeDue,
+    ElectionDue,
+    FetchLog,
+    GatewayMessage,
+    HardState,
+    HeartbeatDue,
+    LeaderQuiet,
+    LogSlice,
+    Persisted,
+    Propose,
+    QuorumCheckDue,
+    Read,
+    ReadAt,
+    Recovered,
+    RemoveMember,
+    ReplicatorMessage,
+    StorageMessage,
+)
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    JoinReply,
+    JoinRequest,
+    PeerFrame,
+    PeerMessage,
+)
+from protocol.raft.node import RaftNode, StrangeFrame
+from tests.unit.raft_judge import Judge
+
+A, B, C, D, E = b"A", b"B", b"C", b"D", b"E"
+CLUSTER = b"cluster"
+ROUNDS_TO_SETTLE_MAX = 1000
+
+
+class Packet(msgspec.Struct, frozen=True):
+    """One message on its way from one life of a node to another node."""
+
+    sender: NodeId
+    incarnation: int
+    to: NodeId
+    message: PeerMessage
+
+
+class Disk:
+    """What stands in for storage: handles messages in order, and only when it is told to.
+
+    Unwritten messages and untold replies are lost in a crash. So is what was applied after the
+    last ``Append``, because only that waits for the disk.
+    """
+
+    def __init__(self, membership: Membership) -> None:
+        self.hard_state = HardState()
+        self.entries: list[Entry] = []
+        self.memberships: tuple[MembershipAt, ...] = ()
+        if membership.members:
+            self.memberships = (MembershipAt(0, membership),)
+        self.applied_index = 0
+        self.incarnation = 0
+        self.served: list[ReadAt] = []
+        self.unwritten: deque[StorageMessage] = deque()
+        self.untold: deque[ReplicatorMessage] = deque()
+        self._unserved: list[ReadAt] = []
+        self._applied_durably = 0
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last durable entry."""
+        return len(self.entries)
+
+    def term_at(self, index: int) -> int:
+        """The term of the durable entry at an index; 0 where there is none."""
+        return self.entries[index - 1].term if 1 <= index <= len(self.entries) else 0
+
+    def preload(self, terms: Sequence[int], *, term: int = 0, voted_for: NodeId = b"") -> None:
+        """Begin with a log of entries of these terms."""
+        self.entries = [
+            Entry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
+            for index, each in enumerate(terms, start=1)
+        ]
+        self.hard_state = HardState(max(term, *terms, 0), voted_for)
+
+    def recover(self, node: NodeId, cluster: bytes, window_entries: int | None) -> Recovered:
+        """Forget what a crash takes, and return what the next life of the node finds."""
+        self.incarnation += 1
+        self.unwritten.clear()
+        self.untold.clear()
+        self._unserved.clear()
+        self.applied_index = self._applied_durably
+        first = 0 if window_entries is None else max(0, self.applied_index - window_entries)
+        return Recovered(
+            node,
+            cluster,
+            self.incarnation,
+            self.hard_state,
+            self.applied_index,
+            first,
+            self.term_at(first),
+            tuple(self.entries[first:]),
+            self.memberships,
+        )
+
+    def write(self) -> None:
+        """Handle the message that has waited for longest."""
+        match self.unwritten.popleft():
+            case Append() as append:
+                self._append(append)
+            case Commit(index):
+                assert index <= self.last_index, "what is applied was written before"
+                self.applied_index = index
+                self._serve()
+            case ReadAt() as read:
+                self._unserved.append(read)
+                self._serve()
+            case FetchLog() as fetch:
+                self.untold.append(self._slice(fetch))
+            case _:
+                pass
+
+    def _append(self, append: Append) -> None:
+        if append.hard_state is not None:
+            self.hard_state = append.hard_state
+        if append.entries:
+            first = append.entries[0].index
+            assert self.applied_index < first <= self.last_index + 1
+            self.entries[first - 1 :] = append.entries
+        if append.memberships is not None:
+            self.memberships = append.memberships
+        self._applied_durably = self.applied_index
+        end = (self.term_at(self.last_index), self.last_index)
+        self.untold.append(Persisted(append.number, self.incarnation, *end))
+
+    def _serve(self) -> None:
+        ready = [read for read in self._unserved if read.index <= self.applied_index]
+        self.served.extend(ready)
+        self._unserved = [read for read in self._unserved if read.index > self.applied_index]
+
+    def _slice(self, fetch: FetchLog) -> LogSlice:
+        before = fetch.from_index - 1
+        entries: list[Entry] = []
+        size = 0
+        for entry in self.entries[before:]:
+            size += len(entry.payload)
+            if entries and size > fetch.bytes_max:
+                break
+            entries.append(entry)
+        return LogSlice(fetch.peer, before, self.term_at(before), tuple(entries))
+
+
+class Machine:
+    """One node: its core while it lives, its disk, and what its gateway and timer were told."""
+
+    def __init__(self, node: NodeId, membership: Membership) -> None:
+        self.id = node
+        self.disk = Disk(membership)
+        self.running: RaftNode | None = None
+        self.clock = ClockState(leading=False, votes=False, contact=0)
+        self.gateway: list[GatewayMessage] = []
+
+    @property
+    def core(self) -> RaftNode:
+        """The Raft core of the present life."""
+        assert self.running is not None, f"{self.id!r} is down"
+        return self.running
+
+    @property
+    def log_terms(self) -> list[int]:
+        """The terms of the log in memory, from the first entry of the window on."""
+        log = self.core._state.log
+        return [entry.term for entry in log.slice(log.prev_index + 1, 1 << 40)]
+
+    @property
+    def commit_index(self) -> int:
+        return self.core._state.commit_index
+
+    @property
+    def last_index(self) -> int:
+        return self.core._state.log.last_index
+
+    def told(self, kind: type[Any]) -> list[Any]:
+        """Return what the gateway was told, of one kind."""
+        return [message for message in self.gateway if isinstance(message, kind)]
+
+
+class Cluster:
+    """Machines and the packets between them."""
+
+    def __init__(self, *voters: NodeId, spare: Iterable[NodeId] = ()) -> None:
+        founders = Membership(tuple(Member(node, address_of(node), True) for node in voters))
+        self.judge = Judge()
+        self.network: list[Packet] = []
+        self.machines = {node: Machine(node, founders) for node in voters}
+        self.machines |= {node: Machine(node, Membership()) for node in spare}
+        self._groups: list[set[NodeId]] = []
+
+    def __getitem__(self, node: NodeId) -> Machine:
+        return self.machines[node]
+
+    @property
+    def alive(self) -> list[Machine]:
+        """Machines that are not down."""
+        return [machine for machine in self.machines.values() if machine.running is not None]
+
+    @property
+    def leaders(self) -> list[NodeId]:
+        """All that believe to lead."""
+        return [machine.id for machine in self.alive if machine.core.leads]
+
+    # --- lives
+
+    def start(self, *nodes: NodeId, window_entries: int | None = None) -> "Cluster":
+        """Let these nodes, or all, begin their next life; most of the log may be on disk only."""
+        for node in nodes or self.machines:
+            machine = self[node]
+            recovered = machine.disk.recover(node, CLUSTER, window_entries)
+            machine.clock = ClockState(leading=False, votes=False, contact=0)
+            machine.gateway.clear()
+            machine.running = RaftNode(recovered)
+            self._end_turn(machine)
+        return self
+
+    def crash(self, *nodes: NodeId) -> None:
+        """End these nodes' lives; what their disks have not written is lost."""
+        for node in nodes:
+            self[node].running = None
+
+    def restart(self, *nodes: NodeId, window_entries: int | None = None) -> None:
+        """End these nodes' lives and begin their next."""
+        self.crash(*nodes)
+        self.start(*nodes, window_entries=window_entries)
+
+    # --- turns
+
+    def step(self, node: NodeId, *messages: ReplicatorMessage) -> None:
+        """Give a node messages of its own actors, in one turn."""
+        for message in messages:
+            self[node].core.step(message)
+        self._end_turn(self[node])
+
+    def turn(self, node: NodeId, action: Callable[[RaftNode], Any]) -> Any:
+        """Do something else to a node's core, as one turn."""
+        result = action(self[node].core)
+        self._end_turn(self[node])
+        return result
+
+    def time_out(self, node: NodeId) -> None:
+        """Let a node's election deadline pass."""
+        self.step(node, ElectionDue(self[node].clock.contact))
+
+    def go_quiet(self, *nodes: NodeId) -> None:
+        """Let the shortest election timeout pass at these nodes since they heard a leader."""
+        for node in nodes:
+            self.step(node, LeaderQuiet(self[node].clock.contact))
+
+    def beat(self, node: NodeId) -> None:
+        """Let a heartbeat be due."""
+        self.step(node, HeartbeatDue())
+
+    def check_quorum(self, node: NodeId) -> None:
+        """Let a quorum check be due."""
+        self.step(node, QuorumCheckDue())
+
+    def propose(self, node: NodeId, payload: bytes, *, number: int = 1) -> None:
+        """Let a node's gateway propose a batch."""
+        self.step(node, Propose(number, payload))
+
+    def read(self, node: NodeId, number: int) -> None:
+        """Let a node's gateway ask for a linearizable read."""
+        self.step(node, Read(number, b""))
+
+    def remove(self, node: NodeId, *, through: NodeId, number: int = 1) -> None:
+        """Let a gateway ask for a node's removal."""
+        self.step(through, RemoveMember(number, node))
+
+    def join(self, node: NodeId, *, through: NodeId, address: str = "") -> JoinReply:
+        """Let a node ask another to become a member."""
+        request = JoinRequest(address or address_of(node))
+        reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
+        return reply
+
+    def _end_turn(self, machine: Machine) -> None:
+        outbox = machine.core.flush()
+        machine.disk.unwritten.extend(outbox.storage)
+        machine.gateway.extend(outbox.gateway)
+        machine.clock = outbox.clock or machine.clock
+        incarnation = machine.disk.incarnation
+        for to, messages in outbox.peers.items():
+            assert to != machine.id, "no node sends to itself"
+            if self.are_linked(machine.id, to):
+                sent = [Packet(machine.id, incarnation, to, message) for message in messages]
+                self.network.extend(sent)
+        disks = {node: each.disk for node, each in self.machines.items()}
+        self.judge.see(machine.core, outbox, disks)
+
+    # --- the network
+
+    def sent(
+        self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
+    ) -> list[Any]:
+        """Return the messages on their way that are of a kind."""
+        return [each.message for each in self._on_the_way(kind, sender, to)]
+
+    def deliver(
+        self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
+    ) -> int:
+        """Deliver what is on its way now, in order; return how many messages that were."""
+        packets = self.take(kind, sender=sender, to=to)
+        for packet in packets:
+            self.arrive(packet)
+        return len(packets)
+
+    def take(
+        self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
+    ) -> list[Packet]:
+        """Take packets from the network: to lose them, or to let them arrive later."""
+        taken = self._on_the_way(kind, sender, to)
+        identities = set(map(id, taken))
+        self.network = [packet for packet in self.network if id(packet) not in identities]
+        return taken
+
+    drop = take
+
+    def arrive(self, packet: Packet) -> None:
+        """Let a packet reach its node, if that is up and not cut off from the sender."""
+        machine = self[packet.to]
+        if machine.running is None or not self.are_linked(packet.sender, packet.to):
+            return
+        frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
+        with suppress(StrangeFrame):  # the sender has been restarted since
+            machine.core.receive(frame)
+        self._end_turn(machine)
+
+    def inject(self, sender: NodeId, to: NodeId, message: PeerMessage) -> None:
+        """Let a message arrive that no core sent."""
+        self.arrive(Packet(sender, self[sender].disk.incarnation, to, message))
+
+    def partition(self, *groups: Iterable[NodeId]) -> None:
+        """Lose everything between these groups, what is on its way included."""
+        self._groups = [set(group) for group in groups]
+        self.network = [each for each in self.network if self.are_linked(each.sender, each.to)]
+
+    def heal(self) -> None:
+        """End the partition."""
+        self._groups = []
+
+    def are_linked(self, one: NodeId, other: NodeId) -> bool:
+        """Whether packets between two nodes arrive."""
+        return not self._groups or any({one, other} <= group for group in self._groups)
+
+    def _on_the_way(self, kind: Any, sender: NodeId | None, to: NodeId | None) -> list[Packet]:
+        return [
+            packet
+            for packet in self.network
+            if isinstance(packet.message, kind)
+            and sender in (None, packet.sender)
+            and to in (None, packet.to)
+        ]
+
+    # --- the disks
+
+    def write(self, node: NodeId) -> None:
+        """Let a disk handle everything, without a word to its node."""
+        while self[node].disk.unwritten:
+            self[node].disk.write()
+
+    def acknowledge(self, node: NodeId) -> None:
+        """Tell a node what its disk has done."""
+        machine = self[node]
+        while machine.disk.untold:
+            self.step(node, machine.disk.untold.popleft())
+
+    def sync(self, *nodes: NodeId) -> None:
+        """Let disks, or all of them, write and say so."""
+        for node in nodes or [machine.id for machine in self.alive]:
+            self.write(node)
+            self.acknowledge(node)
+
+    # --- several things at once
+
+    def settle(self, *nodes: NodeId) -> None:
+        """Let everything arrive and be written, at these nodes or at all, until nothing happens.
+
+        A node that is left out neither writes nor receives.
+        """
+        chosen = set(nodes or self.machines)
+        for _ in range(ROUNDS_TO_SETTLE_MAX):
+            if not self._settle_once([each for each in self.alive if each.id in chosen]):
+                return
+        raise AssertionError("the cluster does not come to rest")
+
+    def _settle_once(self, machines: list[Machine]) -> bool:
+        happened = 0
+        for machine in machines:
+            happened += len(machine.disk.unwritten) + len(machine.disk.untold)
+            self.sync(machine.id)
+            happened += self.deliver(to=machine.id)
+        if not happened:
+            owing = [machine for machine in machines if machine.core.owes_commit_notice]
+            for machine in owing:
+                self.step(machine.id, CommitNoticeDue())
+            happened = len(owing)
+        return bool(happened)
+
+    def elect(self, node: NodeId, *, among: Iterable[NodeId] = ()) -> None:
+        """Let the former leader fall silent and this node be elected, by all or some."""
+        among = set(among) or {machine.id for machine in self.alive}
+        self.go_quiet(*sorted(among - {node}))
+        self.time_out(node)
+        self.settle(*among, node)
+        assert self[node].core.leads, f"{node!r} was not elected"
+
+
+def address_of(node: NodeId) -> str:
+    """Return the address that a node has unless a test says otherwise."""
+    return f"{node.decode().lower()}.example:9400"
+
+
+def frame_of(sender: NodeId, *messages: PeerMessage, incarnation: int = 1) -> PeerFrame:
+    """Return the frame in which a sender's messages travel."""
+    return PeerFrame(
+        version=PEER_PROTOCOL_VERSION,
+        cluster=CLUSTER,
+        sender=sender,
+        incarnation=incarnation,
+        address=address_of(sender),
+        messages=messages,
+    )
+
+
+def with_logs(logs: Mapping[NodeId, Sequence[int]], *, term: int = 0) -> Cluster:
+    """Return a cluster whose logs begin with entries of these terms, all nodes in one term."""
+    cluster = Cluster(*logs)
+    newest = max(term, *(max(terms, default=0) for terms in logs.values()))
+    for node, terms in logs.items():
+        cluster[node].disk.preload(terms, term=newest)
+    return cluster.start()
+
+
+def led_by(leader: NodeId, *others: NodeId, spare: Iterable[NodeId] = ()) -> Cluster:
+    """Return a cluster at rest whose leader has committed the first entry of its term."""
+    cluster = Cluster(leader, *others, spare=spare).start()
+    cluster.settle()
+    if not cluster[leader].core.leads:
+        cluster.elect(leader)
+    return cluster

@@ -1,0 +1,127 @@
+"""What must hold in every cluster at every turn, whatever was lost, delayed or crashed."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from protocol.entry import Entry
+from protocol.membership import NodeId, is_majority
+from protocol.node_messages import Append, Commit, HardState, ReadAt
+from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from protocol.raft.node import RaftNode
+from protocol.raft.outbox import Outbox
+
+
+class DurableState(Protocol):
+    """What would survive a crash of one node now."""
+
+    hard_state: HardState
+
+    @property
+    def last_index(self) -> int: ...
+
+    def term_at(self, index: int) -> int: ...
+
+
+Disks = Mapping[NodeId, DurableState]
+
+
+class Judge:
+    """Sees what every turn sends and stores, and remembers what that rules out later."""
+
+    def __init__(self) -> None:
+        self.committed_index = 0  # the highest that any node has learned
+        self._leaders: dict[int, NodeId] = {}
+        self._votes: dict[tuple[NodeId, int], NodeId] = {}
+        self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
+        self._committed: dict[int, Entry] = {}
+        self._asked_at: dict[tuple[NodeId, int], int] = {}
+        self._led: dict[NodeId, tuple[int, int]] = {}
+
+    def reads(self, node: NodeId, number: int) -> None:
+        """Note that a read begins: it must see all that is committed by now."""
+        self._asked_at[node, number] = self.committed_index
+
+    def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
+        """Judge what one turn of a node has brought."""
+        for message in outbox.storage:
+            match message:
+                case Append():
+                    self._log_matching(core, message)
+                    self._leader_append_only(core, message)
+                case Commit(index):
+                    self._state_machine_safety(core, index)
+                    self._committed_is_durable(core, index, disks)
+                case ReadAt(number, index):
+                    assert index >= self._asked_at.get((core.id, number), 0), "a stale read"
+        self._election_safety(core)
+        for to, messages in outbox.peers.items():
+            for each in messages:
+                self._promise_is_durable(core.id, to, each, disks[core.id])
+
+    def _election_safety(self, core: RaftNode) -> None:
+        if core.leads:
+            assert self._leaders.setdefault(core.term, core.id) == core.id, "two leaders in a term"
+            last_index = core._state.log.last_index
+            if self._led.get(core.id, (0, 0))[0] != core.term:
+                self._leader_completeness(core)
+            self._led[core.id] = (core.term, last_index)
+        else:
+            self._led.pop(core.id, None)
+
+    def _leader_completeness(self, core: RaftNode) -> None:
+        for index in range(core._state.log.prev_index + 1, self.committed_index + 1):
+            held = core._state.log.term_at(index)
+            assert held == self._committed[index].term, "a leader lacks a committed entry"
+
+    def _leader_append_only(self, core: RaftNode, append: Append) -> None:
+        term, last_index = self._led.get(core.id, (0, 0))
+        if append.entries and core.leads and term == core.term:
+            assert append.entries[0].index > last_index, "a leader replaced its own entry"
+
+    def _log_matching(self, core: RaftNode, append: Append) -> None:
+        for entry in append.entries:
+            term_before = core._state.log.term_at(entry.index - 1)
+            assert term_before is not None
+            assert term_before <= entry.term, "terms never fall along a log"
+            known = self._entries.setdefault((entry.index, entry.term), (entry, term_before))
+            assert known == (entry, term_before), "logs that share an entry differ before it"
+
+    def _state_machine_safety(self, core: RaftNode, index: int) -> None:
+        log = core._state.log
+        first = max(log.prev_index, core._state.commit_index - 200) + 1
+        for entry in log.slice(first, 1 << 40):
+            if entry.index > index:
+                break
+            known = self._committed.setdefault(entry.index, entry)
+            assert known == entry, "two entries are committed at one index"
+        self.committed_index = max(self.committed_index, index)
+
+    def _committed_is_durable(self, core: RaftNode, index: int, disks: Disks) -> None:
+        if core.leads:
+            term = core._state.log.term_at(index)
+            voters = core.membership.voters
+            holders = sum(disks[voter].term_at(index) == term for voter in voters)
+            assert is_majority(holders, len(voters)), "committed before a majority's disks hold it"
+
+    def _promise_is_durable(
+        self, node: NodeId, to: NodeId, message: PeerMessage, disk: DurableState
+    ) -> None:
+        match message:
+            case RequestVoteReply(term=term, granted=True, pre=False):
+                self._vote_is_durable(node, to, term, disk)
+            case RequestVote(term=term, pre=False):
+                self._vote_is_durable(node, node, term, disk)
+            case AppendEntriesReply(term=term, accepted=True, index=index):
+                assert disk.hard_state.term >= term, "accepted in a term that is not durable"
+                replaced_since = disk.hard_state.term > term
+                assert replaced_since or disk.last_index >= index, "accepted before the disk did"
+            case _:
+                pass
+
+    def _vote_is_durable(
+        self, voter: NodeId, candidate: NodeId, term: int, disk: DurableState
+    ) -> None:
+        assert self._votes.setdefault((voter, term), candidate) == candidate, "two votes in a term"
+        durable = disk.hard_state
+        forgotten = durable.term <= term and durable != HardState(term, candidate)
+        assert not forgotten, "a crash would take back a vote"

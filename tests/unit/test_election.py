@@ -1,0 +1,450 @@
+"""Who may lead, who votes for whom, and when a leader gives up."""
+
+from itertools import product
+
+import pytest
+
+from protocol.node_messages import ElectionDue, StepAside
+from protocol.peer_messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    PeerMessage,
+    Removed,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from protocol.raft.election import STALLED_CHECKS_MAX
+from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
+
+
+def founded(*voters: bytes) -> Cluster:
+    return Cluster(*voters).start()
+
+
+# --- votes
+
+
+def test_a_majority_elects_a_leader() -> None:
+    cluster = founded(A, B, C)
+    cluster.partition({A, B}, {C})
+    cluster.time_out(A)
+    cluster.settle()
+    assert cluster.leaders == [A]
+    assert cluster[A].core.term == 1
+
+
+def test_half_of_the_nodes_elect_nobody() -> None:
+    cluster = founded(A, B, C, D)
+    cluster.partition({A, B}, {C, D})
+    for node in (A, C, B, D):
+        cluster.time_out(node)
+        cluster.settle()
+    assert cluster.leaders == []
+
+
+def test_a_node_votes_for_one_candidate_a_term() -> None:
+    cluster = founded(A, B, C)
+    cluster.inject(A, C, RequestVote(5, 0, 0))
+    cluster.inject(B, C, RequestVote(5, 0, 0))
+    cluster.sync(C)
+    assert cluster.sent(RequestVoteReply, to=A) == [RequestVoteReply(5, granted=True)]
+    assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(5, granted=False)]
+
+
+def test_a_crash_does_not_give_a_second_vote() -> None:
+    cluster = founded(A, B, C)
+    cluster.inject(A, C, RequestVote(5, 0, 0))
+    cluster.sync(C)
+    cluster.restart(C)
+    cluster.drop()
+    cluster.inject(B, C, RequestVote(5, 0, 0))
+    cluster.inject(A, C, RequestVote(5, 0, 0))
+    cluster.sync(C)
+    assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(5, granted=False)]
+    assert cluster.sent(RequestVoteReply, to=A) == [RequestVoteReply(5, granted=True)]
+
+
+def test_a_vote_that_a_crash_took_back_was_never_told() -> None:
+    cluster = founded(A, B, C)
+    cluster.inject(A, C, RequestVote(5, 0, 0))
+    cluster.restart(C)
+    assert cluster.sent(RequestVoteReply) == []
+    cluster.inject(B, C, RequestVote(5, 0, 0))
+    cluster.sync(C)
+    assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(5, granted=True)]
+
+
+def test_a_leader_does_not_vote_for_another_in_its_own_term() -> None:
+    cluster = led_by(A, B, C)
+    cluster.inject(B, A, RequestVote(cluster[A].core.term, 99, 99))
+    cluster.sync(A)
+    assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(1, granted=False)]
+
+
+@pytest.mark.parametrize(
+    ("voter", "candidate", "granted"),
+    [
+        ((), (), True),
+        ((1,), (), False),
+        ((1, 1), (1,), False),
+        ((1, 1), (1, 1), True),
+        ((1,), (1, 1), True),
+        ((1, 1, 1), (2,), True),
+        ((2,), (1, 1, 1), False),
+        ((1, 2), (2,), False),
+    ],
+)
+@pytest.mark.parametrize("pre", [True, False])
+def test_the_later_term_and_then_the_longer_log_is_more_up_to_date(
+    voter: tuple[int, ...], candidate: tuple[int, ...], granted: bool, pre: bool
+) -> None:
+    cluster = with_logs({A: candidate, B: voter, C: ()}, term=7)
+    last_term = candidate[-1] if candidate else 0
+    cluster.inject(A, B, RequestVote(8, len(candidate), last_term, pre=pre))
+    cluster.sync(B)
+    (reply,) = cluster.sent(RequestVoteReply, to=A)
+    assert reply.granted == granted
+
+
+def test_an_answer_for_another_term_is_no_vote() -> None:
+    cluster = with_logs({A: (), B: (), C: ()}, term=4)
+    cluster.go_quiet(B, C)
+    cluster.time_out(A)
+    cluster.deliver(RequestVote)
+    cluster.deliver(RequestVoteReply)
+    cluster.sync(A)
+    assert cluster.sent(RequestVote) == [RequestVote(5, 0, 0)] * 2
+    cluster.inject(B, A, RequestVoteReply(4, granted=True))
+    assert cluster.leaders == []
+    cluster.inject(B, A, RequestVoteReply(5, granted=True))
+    assert cluster.leaders == [A]
+
+
+def test_who_is_refused_by_a_majority_gives_up() -> None:
+    cluster = with_logs({A: (), B: (1,), C: (1,)})
+    cluster.time_out(A)
+    cluster.settle()
+    cluster.inject(B, A, RequestVoteReply(2, granted=True, pre=True))
+    assert cluster.leaders == []
+    assert cluster.sent(RequestVote) == []
+
+
+def test_a_candidate_follows_the_leader_of_its_term() -> None:
+    cluster = founded(A, B, C)
+    cluster.time_out(A)
+    cluster.deliver(to=B)
+    cluster.deliver(to=A)
+    cluster.sync(A)
+    cluster.drop()
+    cluster.inject(C, A, Heartbeat(1, 0, 0))
+    assert cluster[A].core._state.leader == C
+    cluster.inject(B, A, RequestVoteReply(1, granted=True))
+    assert cluster.leaders == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AppendEntries(9, 0, 0, (), 0),
+        AppendEntriesReply(9, accepted=False, index=0),
+        Heartbeat(9, 0, 0),
+        HeartbeatReply(9, 0),
+        RequestVoteReply(9, granted=False),
+        RequestVoteReply(9, granted=False, pre=True),
+        RequestVote(9, 9, 9, transfer=True),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_leader_that_hears_of_a_newer_term_leads_no_more(message: PeerMessage) -> None:
+    cluster = led_by(A, B, C)
+    cluster.inject(B, A, message)
+    assert cluster.leaders == []
+    assert cluster[A].core.term == 9
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (AppendEntries(3, 4, 3, (), 0), AppendEntriesReply(7, accepted=False, index=4)),
+        (Heartbeat(3, 5, 0), HeartbeatReply(7, 0)),
+        (RequestVote(3, 9, 9), RequestVoteReply(7, granted=False)),
+    ],
+)
+def test_who_is_of_an_older_term_is_told_the_newer_one(
+    message: PeerMessage, answer: PeerMessage
+) -> None:
+    cluster = with_logs({A: (), B: (), C: ()}, term=7)
+    cluster.inject(A, B, message)
+    assert cluster.sent(to=A) == [answer]
+    assert cluster[B].core._state.leader is None
+
+
+# --- deadlines
+
+
+def test_a_deadline_set_before_the_leader_was_heard_is_void() -> None:
+    cluster = founded(A, B, C)
+    before = cluster[B].clock.contact
+    cluster.elect(A)
+    cluster.step(B, ElectionDue(before))
+    assert cluster.sent(RequestVote) == []
+
+
+def test_giving_a_vote_puts_off_an_election_of_ones_own() -> None:
+    cluster = founded(A, B, C)
+    before = cluster[B].clock.contact
+    cluster.inject(A, B, RequestVote(1, 0, 0))
+    assert cluster[B].clock.contact > before
+    cluster.step(B, ElectionDue(before))
+    assert cluster.sent(RequestVote) == []
+
+
+def test_a_lost_election_is_held_again() -> None:
+    cluster = founded(A, B, C)
+    cluster.time_out(A)
+    cluster.drop()
+    cluster.time_out(A)
+    cluster.settle()
+    assert cluster.leaders == [A]
+
+
+def test_a_learner_does_not_campaign() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.time_out(D)
+    assert cluster.sent(RequestVote) == []
+    assert not cluster[D].clock.votes
+
+
+# --- pre-vote and stickiness
+
+
+def test_who_only_asks_whether_it_would_win_stays_in_its_term() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, B}, {C})
+    for _ in range(10):
+        cluster.go_quiet(C)
+        cluster.time_out(C)
+        cluster.settle()
+    assert cluster[C].core.term == 1
+    assert cluster[C].disk.hard_state.term == 1
+
+
+def test_a_node_that_was_cut_off_does_not_disturb_when_it_returns() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, B}, {C})
+    cluster.go_quiet(C)
+    cluster.time_out(C)
+    cluster.propose(A, b"meanwhile")
+    cluster.settle()
+    cluster.heal()
+    cluster.time_out(C)
+    cluster.settle()
+    cluster.beat(A)
+    cluster.settle()
+    assert cluster.leaders == [A]
+    assert {machine.core.term for machine in cluster.alive} == {1}
+    assert cluster[C].commit_index == cluster[A].commit_index
+
+
+def test_who_hears_a_leader_lets_nobody_else_become_one() -> None:
+    cluster = led_by(A, B, C)
+    cluster.inject(C, B, RequestVote(2, 99, 99, pre=True))
+    assert cluster.sent(RequestVoteReply) == [RequestVoteReply(1, granted=False, pre=True)]
+    cluster.inject(C, B, RequestVote(2, 99, 99))
+    cluster.inject(C, A, RequestVote(2, 99, 99))
+    assert {cluster[A].core.term, cluster[B].core.term} == {1}
+
+
+def test_who_heard_no_leader_for_the_shortest_timeout_may_vote() -> None:
+    cluster = led_by(A, B, C)
+    cluster.go_quiet(B)
+    cluster.inject(C, B, RequestVote(2, 99, 99, pre=True))
+    assert cluster.sent(RequestVoteReply) == [RequestVoteReply(2, granted=True, pre=True)]
+
+
+def test_an_answer_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> None:
+    cluster = with_logs({A: (), B: (), C: ()}, term=4)
+    cluster.time_out(A)
+    cluster.deliver(RequestVote)
+    late = cluster.take(RequestVoteReply, sender=B)
+    cluster.drop()
+    cluster.elect(C)
+    cluster.drop()
+    cluster.time_out(A)
+    cluster.drop(RequestVote)
+    for packet in late:
+        cluster.arrive(packet)
+    assert cluster[A].core.term == 5, "nobody said that it would vote for A in term 6"
+
+
+def test_a_refused_pre_vote_tells_the_newer_term() -> None:
+    # B's term is the highest but its log too short; A's log is the longest in an older term.
+    cluster = founded(A, B, C)
+    cluster[A].disk.preload((1, 1), term=1)
+    cluster[B].disk.preload((1,), term=8)
+    cluster.restart(A, B)
+    cluster.crash(C)
+    cluster.time_out(A)
+    cluster.settle()
+    assert cluster[A].core.term == 8
+    cluster.time_out(A)
+    cluster.settle()
+    assert cluster.leaders == [A]
+
+
+@pytest.mark.parametrize("down", [A, B, C])
+def test_every_pair_of_logs_and_terms_can_elect_a_leader(down: bytes) -> None:
+    logs = [(), (1,), (1, 1), (1, 2), (2,)]
+    for states in product(product(logs, (2, 3)), repeat=2):
+        cluster = Cluster(A, B, C)
+        pair = [node for node in (A, B, C) if node != down]
+        for node, (terms, term) in zip(pair, states, strict=True):
+            cluster[node].disk.preload(terms, term=term)
+        cluster.start(*pair)
+        for node in pair * 2:
+            cluster.go_quiet(*pair)
+            if not cluster.leaders:
+                cluster.time_out(node)
+                cluster.settle()
+        assert len(cluster.leaders) == 1, f"{states} elect nobody"
+
+
+# --- members that a voter does not know
+
+
+def test_a_voter_that_lags_behind_votes_for_a_member_it_does_not_know() -> None:
+    # D joined A, B and C while C was away; now A is gone, and B, C and D are just a majority.
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.partition({A, B, D}, {C})
+    cluster.join(D, through=A)
+    cluster.settle()
+    assert cluster[A].core.membership.is_voter(D)
+    cluster.partition({A, D}, {B}, {C})
+    cluster.propose(A, b"only D has it")
+    cluster.settle()
+    cluster.crash(A)
+    cluster.heal()
+    cluster.elect(D)
+
+
+def test_a_voter_removed_by_an_uncommitted_entry_may_still_lead_to_commit_it() -> None:
+    cluster = led_by(B, A)
+    cluster.remove(B, through=B)
+    cluster.sync(B)
+    cluster.drop()
+    cluster.restart(A, B)
+    cluster.go_quiet(A)
+    cluster.time_out(B)
+    cluster.settle()
+    assert cluster[A].core.membership.voters == {A}
+    assert cluster.leaders == []
+    assert not cluster[B].clock.votes
+
+
+# --- giving up
+
+
+def test_a_leader_that_no_majority_answers_gives_up() -> None:
+    cluster = led_by(A, B, C)
+    cluster.check_quorum(A)
+    cluster.partition({A}, {B, C})
+    cluster.beat(A)
+    cluster.settle()
+    cluster.check_quorum(A)
+    assert cluster.leaders == []
+
+
+def test_a_leader_that_a_majority_answers_stays() -> None:
+    cluster = led_by(A, B, C, D, E)
+    cluster.partition({A, B, C}, {D, E})
+    for _ in range(5):
+        cluster.beat(A)
+        cluster.settle()
+        cluster.check_quorum(A)
+    assert cluster.leaders == [A]
+
+
+def test_a_leader_whose_disk_hangs_gives_up_although_all_answer() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"never written here")
+    checks = 0
+    while cluster.leaders:
+        cluster.beat(A)
+        cluster.settle(B, C)
+        cluster.deliver(to=A)
+        cluster.check_quorum(A)
+        checks += 1
+    assert checks == STALLED_CHECKS_MAX + 1
+    cluster.crash(A)
+    cluster.elect(B)
+
+
+def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"first")
+    for _ in range(3 * STALLED_CHECKS_MAX):
+        cluster.propose(A, b"next")
+        cluster[A].disk.write()
+        cluster.acknowledge(A)
+        cluster.settle(B, C)
+        cluster.deliver(to=A)
+        cluster.check_quorum(A)
+    assert cluster[A].disk.unwritten
+    assert cluster.leaders == [A]
+
+
+# --- handing over
+
+
+def test_a_leader_that_steps_aside_is_followed_at_once() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(A, StepAside())
+    cluster.settle()
+    assert len(cluster.leaders) == 1
+    assert cluster.leaders != [A]
+    assert {machine.core.term for machine in cluster.alive} == {2}
+
+
+def test_leadership_goes_to_a_node_that_holds_the_whole_log() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, C}, {B})
+    cluster.propose(A, b"B lacks it")
+    cluster.settle(A, C)
+    cluster.propose(A, b"C has yet to get it")
+    cluster.step(A, StepAside())
+    assert cluster.sent(TimeoutNow) == []
+    cluster.settle(A, C)
+    assert cluster.leaders == [C]
+
+
+def test_a_leader_that_nobody_replaced_leads_on_after_a_quorum_check() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(A, StepAside())
+    cluster.drop()
+    cluster.check_quorum(A)
+    cluster.propose(A, b"taken again")
+    cluster.settle()
+    assert cluster[A].commit_index == 2
+
+
+def test_a_single_node_steps_aside_for_nobody() -> None:
+    cluster = led_by(A)
+    cluster.step(A, StepAside())
+    assert cluster.leaders == [A]
+
+
+def test_who_cannot_vote_does_not_campaign_even_if_it_is_asked_to() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.inject(A, D, TimeoutNow(1))
+    assert cluster.sent(RequestVote) == []
+
+
+def test_a_node_told_of_its_removal_does_not_campaign() -> None:
+    cluster = led_by(A, B, C)
+    cluster.inject(A, B, Removed(7))
+    cluster.time_out(B)
+    assert cluster.sent(RequestVote) == []
+    assert not cluster[B].clock.votes
