@@ -72,7 +72,7 @@ class Database:
         """Turn whatever RocksDB reports into a failure of this actor."""
         try:
             return operation()
-        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
+        except Exception as error:
             raise storage_failure(self._path, error) from error
 
 

@@ -79,9 +79,7 @@ class LogReplicator:
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
         if self._inbox.socket in readable:
-            for (encoded,) in self._inbox.drain():
-                for message in decode_for_replicator(encoded):
-                    self._step(message)
+            self._hear_actors()
         if self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
         if self._wants_to_join():
@@ -122,6 +120,11 @@ class LogReplicator:
             return PeerLinks(self._sockets, self._surroundings.config, recovered)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
+
+    def _hear_actors(self) -> None:
+        for (encoded,) in self._inbox.drain():
+            for message in decode_for_replicator(encoded):
+                self._step(message)
 
     def _receive(self, connection: bytes, frame: PeerFrame) -> None:
         match frame.messages:

@@ -119,11 +119,17 @@ class StorageWriter:
                 self._commit_index = max(self._commit_index, index)
             case ReadAt():
                 self._reads.append(message)
+            case AdoptCluster(cluster=cluster):
+                self._store.adopt_cluster(cluster)
+            case _:
+                self._tell(message)
+
+    def _tell(self, message: FetchLog | ReportStatus | FollowChanges | IgnoreChanges) -> None:
+        """Answer a question about what is stored by now."""
+        match message:
             case FetchLog(peer=peer, from_index=first, bytes_max=bytes_max):
                 self._write()
                 self._to_replicator.append(self._store.slice_for(peer, first, bytes_max))
-            case AdoptCluster(cluster=cluster):
-                self._store.adopt_cluster(cluster)
             case ReportStatus(number=number, status=status):
                 revision = self._machine.revision
                 report = StatusReport(number, status, self._machine.applied_index, revision)

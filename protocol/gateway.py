@@ -29,11 +29,11 @@ from protocol.client_messages import (
 )
 from protocol.commands import Batch, Insert, Write
 from protocol.config import NodeConfig
+from protocol.invitations import Invitations
 from protocol.node_messages import (
     AskStatus,
     BatchApplied,
     GatewayMessage,
-    InviteMember,
     Leadership,
     Opened,
     Propose,
@@ -52,7 +52,6 @@ from protocol.wire import encode
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
-INVITE_SECONDS = 0.3
 BATCH_BYTES_MAX = 1 << 20
 BATCH_WRITES_MAX = 1000
 BATCHES_IN_FLIGHT_MAX = 4  # what comes meanwhile waits, and travels in fewer, larger batches
@@ -82,8 +81,7 @@ class Gateway:
         self._writes: list[tuple[Slot, Write]] = []
         self._reads: list[tuple[Slot, ReadOperation]] = []
         self._errands: dict[int, Errand] = {}
-        self._invitations: list[tuple[Slot, AddNode]] = []
-        self._invite_at = 0.0
+        self._invitations = Invitations()
         self._sweep_at = NEVER
         self._calls = 0
         self._bytes = 0
@@ -154,14 +152,19 @@ class Gateway:
         except InvalidOperation as error:
             self._answer(slot, Failed(FailureCode.INVALID, str(error)))
             return
-        removed = self._leadership is not None and self._leadership.removed
         match operation:
             case Hello():
                 self._answer(slot, self._welcome())
             case Status():
                 self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
-            case _ if removed:
+            case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, _not_member())
+            case _:
+                self._gather(slot, operation, now)
+
+    def _gather(self, slot: Slot, operation: Operation, now: float) -> None:
+        """Keep an operation for the end of the turn, when it is sent on together with others."""
+        match operation:
             case Write():
                 self._writes.append((slot, operation))
             case Get() | ListKeys() | ListPrefixes():
@@ -170,7 +173,9 @@ class Gateway:
                 message = RemoveMember(self._next_number(), node)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode():
-                self._invitations.append((slot, operation))
+                self._invitations.add(slot, operation)
+            case Hello() | Status():
+                raise AssertionError("answered before")
             case unknown:
                 assert_never(unknown)
 
@@ -245,7 +250,6 @@ class Gateway:
             for errand in list(self._errands.values()):
                 if not isinstance(errand.message, AskStatus):
                     self._send_again(errand, now)
-        self._check_invitations()
 
     def _on_refused(self, message: Refused, now: float) -> None:
         errand = self._errands.get(message.number)
@@ -326,31 +330,14 @@ class Gateway:
             self._writes = [each for each in self._writes if each[0].call.deadline > now]
             for slot in late:
                 self._answer(slot, _NOT_PROPOSED)
-        self._sweep_invitations(now)
+        self._invite(now)
 
-    def _sweep_invitations(self, now: float) -> None:
-        for slot, _ in self._invitations:
-            if slot.call.deadline <= now:
-                text = "the invited node has not become a voting member in time; it still may"
-                self._answer(slot, Failed(FailureCode.UNKNOWN, text))
-        self._check_invitations()
-        if self._invitations and self._invite_at <= now:
-            self._invite_at = now + INVITE_SECONDS
-            for _, operation in self._invitations:
-                self._outbox.replicator.append(InviteMember(operation.address))
-
-    def _check_invitations(self) -> None:
-        """Answer those whose node votes by now; forget those answered."""
-        if not self._invitations or self._leadership is None:
-            return
-        waiting: list[tuple[Slot, AddNode]] = []
-        for slot, operation in self._invitations:
-            member = self._leadership.membership.at(operation.address)
-            if member is not None and member.voter:
-                self._answer(slot, Done())
-            elif slot.call.outcomes[slot.position] is None:
-                waiting.append((slot, operation))
-        self._invitations = waiting
+    def _invite(self, now: float) -> None:
+        """Invite standby nodes, and answer for those that vote by now."""
+        if self._leadership is not None:
+            for slot, outcome in self._invitations.take_answers(self._leadership.membership, now):
+                self._answer(slot, outcome)
+        self._outbox.replicator.extend(self._invitations.take_due(now))
 
     # --- answering
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, overload
 
 from protocol.client_messages import (
     AddNode,
@@ -13,10 +13,12 @@ from protocol.client_messages import (
     ListPrefixes,
     Missing,
     Names,
-    NodeStatus as WireStatus,
     Outcome,
     RemoveNode,
     Status,
+)
+from protocol.client_messages import (
+    NodeStatus as WireStatus,
 )
 from protocol.commands import Insert, Inserted, Remove, Removed, Result
 from protocol.commands import RevisionMismatch as Mismatch

@@ -1,0 +1,47 @@
+"""Bringing standby nodes into the cluster: who waits for which address to vote."""
+
+from protocol.calls import Answer, Slot
+from protocol.client_messages import AddNode, Done, Failed, FailureCode
+from protocol.membership import Membership
+from protocol.node_messages import InviteMember
+
+INVITE_SECONDS = 0.3  # between two invitations: a standby node may not be up yet
+
+_LATE = Failed(FailureCode.UNKNOWN, "the invited node has not become a voter in time; it still may")
+
+
+class Invitations:
+    """Addresses that are invited again and again until their nodes vote."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Slot, AddNode]] = []
+        self._invite_at = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, slot: Slot, operation: AddNode) -> None:
+        """Wait for the node at an address."""
+        self._waiting.append((slot, operation))
+
+    def take_answers(self, membership: Membership, now: float) -> list[tuple[Slot, Answer]]:
+        """Return the answers for those whose node votes by now, or whose time is over."""
+        answers: list[tuple[Slot, Answer]] = []
+        waiting: list[tuple[Slot, AddNode]] = []
+        for slot, operation in self._waiting:
+            member = membership.at(operation.address)
+            if member is not None and member.voter:
+                answers.append((slot, Done()))
+            elif slot.call.deadline <= now:
+                answers.append((slot, _LATE))
+            else:
+                waiting.append((slot, operation))
+        self._waiting = waiting
+        return answers
+
+    def take_due(self, now: float) -> list[InviteMember]:
+        """Return the invitations to send now."""
+        if not self._waiting or now < self._invite_at:
+            return []
+        self._invite_at = now + INVITE_SECONDS
+        return [InviteMember(operation.address) for _, operation in self._waiting]
