@@ -108,7 +108,8 @@ def on_request_vote_reply(state: RaftState, voter: NodeId, message: RequestVoteR
 
 
 def _become_leader(state: RaftState) -> None:
-    state.role = Leader(first_index=state.log.last_index + 1)
+    left_over = state.log.payload_bytes(state.commit_index + 1, state.log.last_index)
+    state.role = Leader(first_index=state.log.last_index + 1, uncommitted_bytes=left_over)
     state.contact += 1
     follow_members(state)
     append_no_op(state)
