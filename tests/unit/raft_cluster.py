@@ -427,6 +427,25 @@ class Cluster:
         self.settle(*among, node)
         assert self[node].core.leads, f"{node!r} was not elected"
 
+    def elect_without_replication(self, node: NodeId, *, votes_of: Iterable[NodeId]) -> None:
+        """Elect a node and lose all that it then sends."""
+        self.go_quiet(*votes_of)
+        self.time_out(node)
+        for _ in range(2):
+            for voter in votes_of:
+                self.deliver(to=voter)
+                self.sync(voter)
+            self.sync(node)
+            self.deliver(to=node)
+            self.write(node)
+        self.acknowledge(node)
+        for voter in votes_of:
+            self.deliver(to=voter)
+            self.sync(voter)
+        self.deliver(to=node)
+        self.drop()
+        assert self[node].core.leads, f"{node!r} was not elected"
+
 
 def address_of(node: NodeId) -> str:
     """Return the address that a node has unless a test says otherwise."""

@@ -79,12 +79,15 @@ class Judge:
             assert append.entries[0].index > last_index, "a leader replaced its own entry"
 
     def _log_matching(self, core: RaftNode, append: Append) -> None:
+        before = append.entries[0].index - 1 if append.entries else 0
+        term_before = core._state.log.term_at(before)
         for entry in append.entries:
-            term_before = core._state.log.term_at(entry.index - 1)
-            assert term_before is not None
-            assert term_before <= entry.term, "terms never fall along a log"
-            known = self._entries.setdefault((entry.index, entry.term), (entry, term_before))
-            assert known == (entry, term_before), "logs that share an entry differ before it"
+            # Where the window has already moved past it, nobody knows the entry before the first.
+            if term_before is not None:
+                assert term_before <= entry.term, "terms never fall along a log"
+                known = self._entries.setdefault((entry.index, entry.term), (entry, term_before))
+                assert known == (entry, term_before), "logs that share an entry differ before it"
+            term_before = entry.term
 
     def _state_machine_safety(self, core: RaftNode, index: int) -> None:
         log = core._state.log

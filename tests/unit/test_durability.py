@@ -1,0 +1,230 @@
+"""Nothing is said on the strength of a write before the disk has it."""
+
+from protocol.entry import Entry, EntryKind
+from protocol.node_messages import Append, HardState, Persisted
+from protocol.peer_messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from protocol.raft.durability import Durability
+from tests.unit.raft_cluster import A, B, C, Cluster, led_by
+
+ENTRY = Entry(1, 1, EntryKind.NO_OP)
+ANSWER = HeartbeatReply(1, 0)
+
+
+def persisted(number: int) -> Persisted:
+    return Persisted(number, incarnation=1, term=1, index=1)
+
+
+# --- elections
+
+
+def test_a_candidate_asks_for_votes_only_when_its_own_is_durable() -> None:
+    cluster = Cluster(A, B, C).start()
+    cluster.time_out(A)
+    cluster.deliver(RequestVote)
+    cluster.deliver(RequestVoteReply)
+    assert cluster.sent(RequestVote) == []
+    cluster.write(A)
+    assert cluster.sent(RequestVote) == []
+    cluster.acknowledge(A)
+    assert cluster.sent(RequestVote) == [RequestVote(1, 0, 0)] * 2
+
+
+def test_a_vote_is_told_only_when_it_is_durable() -> None:
+    cluster = Cluster(A, B, C).start()
+    cluster.inject(A, B, RequestVote(1, 0, 0))
+    assert cluster.sent(RequestVoteReply) == []
+    cluster.sync(B)
+    assert cluster.sent(RequestVoteReply) == [RequestVoteReply(1, granted=True)]
+
+
+def test_a_term_is_spoken_for_only_when_it_is_durable() -> None:
+    cluster = Cluster(A, B, C).start()
+    cluster.inject(A, B, Heartbeat(4, 1, 0))
+    cluster.inject(C, B, RequestVote(4, 0, 0))
+    assert cluster.sent() == []
+    cluster.sync(B)
+    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1)]
+
+
+def test_a_single_node_leads_only_when_its_vote_is_durable() -> None:
+    cluster = Cluster(A).start()
+    assert cluster.leaders == []
+    cluster.sync(A)
+    assert cluster.leaders == [A]
+    cluster.restart(A)
+    assert cluster[A].core.term == 2
+
+
+# --- replication
+
+
+def test_entries_are_accepted_only_when_they_are_durable() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.deliver(AppendEntries, to=B)
+    assert cluster.sent(AppendEntriesReply) == []
+    cluster.write(B)
+    assert cluster.sent(AppendEntriesReply) == []
+    cluster.acknowledge(B)
+    assert cluster.sent(AppendEntriesReply) == [AppendEntriesReply(1, accepted=True, index=2)]
+
+
+def test_entries_received_again_are_accepted_only_when_the_first_copy_is_durable() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    (packet,) = cluster.take(AppendEntries, to=B)
+    cluster.arrive(packet)
+    cluster.arrive(packet)
+    assert cluster.sent(AppendEntriesReply) == []
+    cluster.sync(B)
+    assert cluster.sent(AppendEntriesReply) == [AppendEntriesReply(1, accepted=True, index=2)] * 2
+
+
+def test_a_leader_counts_its_own_disk_only_when_that_holds_the_entry() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, B}, {C})
+    cluster.propose(A, b"x")
+    cluster.deliver(to=B)
+    cluster.sync(B)
+    cluster.deliver(to=A)
+    assert cluster[A].commit_index == 1
+    cluster.write(A)
+    assert cluster[A].commit_index == 1
+    cluster.acknowledge(A)
+    assert cluster[A].commit_index == 2
+
+
+def test_two_other_disks_commit_what_the_leaders_has_not_written_yet() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.settle(B, C)
+    cluster.deliver(to=A)
+    assert cluster[A].commit_index == 2
+    assert cluster[A].disk.last_index == 1
+
+
+def test_a_single_node_commits_only_when_its_disk_holds_the_entry() -> None:
+    cluster = led_by(A)
+    cluster.propose(A, b"x")
+    assert cluster[A].commit_index == 1
+    cluster.sync(A)
+    assert cluster[A].commit_index == 2
+
+
+def test_what_was_committed_survives_a_crash_of_all_nodes() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.settle()
+    cluster.propose(A, b"y")
+    cluster.restart(A, B, C)
+    cluster.drop()
+    cluster.elect(B)
+    assert [entry.payload for entry in cluster[B].disk.entries] == [b"", b"x", b""]
+
+
+def test_what_a_crash_took_was_never_acknowledged() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.deliver(to=B)
+    cluster.restart(B)
+    assert cluster[B].last_index == 1
+    cluster.sync(A)
+    cluster.deliver(to=A)
+    assert cluster[A].commit_index == 1
+
+
+def test_a_late_word_of_a_write_says_nothing_of_the_entries_that_took_its_place() -> None:
+    # ABA: C's write of an entry of term 1 is acknowledged after term 2 has replaced the entry.
+    cluster = led_by(A, B, C)
+    cluster.partition({A, C}, {B})
+    cluster.propose(A, b"old")
+    cluster.deliver(AppendEntries, to=C)
+    cluster.partition({B, C}, {A})
+    cluster.write(C)
+    (late,) = cluster[C].disk.untold
+    cluster[C].disk.untold.clear()
+    cluster.inject(B, C, AppendEntries(2, 1, 1, (Entry(2, 2, EntryKind.NO_OP),), 1))
+    cluster.step(C, late)
+    assert cluster.sent(AppendEntriesReply, to=B) == []
+    cluster.sync(C)
+    assert AppendEntriesReply(2, accepted=True, index=2) in cluster.sent(to=B)
+
+
+def test_a_word_from_the_disk_about_an_earlier_write_does_not_cover_a_later_one() -> None:
+    cluster = led_by(A, B, C)
+    cluster.elect(B)
+    cluster.propose(B, b"x")
+    cluster.step(B, persisted(1))
+    cluster.settle(C)
+    cluster.deliver(to=B)
+    assert cluster[B].commit_index == 2, "of the majority, only C's disk holds the entry"
+    cluster.sync(B)
+    assert cluster[B].commit_index == 3
+
+
+def test_a_word_from_the_disk_of_a_former_life_is_ignored() -> None:
+    cluster = Cluster(A).start()
+    cluster.write(A)
+    (former,) = cluster[A].disk.untold
+    cluster.restart(A)
+    cluster.step(A, former)
+    assert cluster.leaders == []
+
+
+# --- the bookkeeping
+
+
+def test_promises_of_a_turn_wait_for_the_turns_write() -> None:
+    durability = Durability()
+    durability.write_entries([ENTRY])
+    durability.promise(B, ANSWER)
+    assert durability.take_write(1, 1) == Append(1, None, (ENTRY,), None)
+    assert durability.take_ready() == []
+    assert durability.acknowledge(persisted(1)) == ([(B, ANSWER)], (1, 1))
+
+
+def test_promises_of_a_turn_without_a_write_wait_for_the_writes_before() -> None:
+    durability = Durability()
+    durability.write_entries([ENTRY])
+    durability.take_write(1, 1)
+    durability.promise(B, ANSWER)
+    assert durability.take_write(1, 1) is None
+    assert durability.take_ready() == []
+    assert durability.acknowledge(persisted(1))[0] == [(B, ANSWER)]
+
+
+def test_promises_need_not_wait_where_nothing_is_being_written() -> None:
+    durability = Durability()
+    durability.promise(B, ANSWER)
+    assert durability.take_write(0, 0) is None
+    assert durability.take_ready() == [(B, ANSWER)]
+
+
+def test_one_word_from_the_disk_may_stand_for_several_writes() -> None:
+    durability = Durability()
+    for term in (1, 2, 3):
+        durability.write_hard_state(HardState(term))
+        durability.promise(B, HeartbeatReply(term, 0))
+        durability.take_write(0, 0)
+    released, _ = durability.acknowledge(persisted(2))
+    assert released == [(B, HeartbeatReply(1, 0)), (B, HeartbeatReply(2, 0))]
+    assert durability.oldest_under_way == 3
+    assert not durability.hard_state_durable
+    durability.acknowledge(persisted(3))
+    assert durability.hard_state_durable
+
+
+def test_entries_replaced_within_a_turn_are_not_written() -> None:
+    durability = Durability()
+    durability.write_entries([ENTRY, Entry(2, 1, EntryKind.NO_OP)])
+    durability.write_entries([Entry(2, 2, EntryKind.NO_OP)])
+    write = durability.take_write(2, 2)
+    assert write is not None
+    assert write.entries == (ENTRY, Entry(2, 2, EntryKind.NO_OP))
