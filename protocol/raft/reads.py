@@ -1,8 +1,9 @@
 """Linearizable reads without a log entry: the read index (Raft dissertation §6.4).
 
 A read may be served at the commit index of a moment at which a majority confirmed the leader.
-Reads that arrive while a round of heartbeats is under way wait for the next round, and every
-attempt is a round of its own: the reply to an older one never confirms a later read.
+Reads that arrive while a round of heartbeats is under way wait for the next round, so that the
+reply to an older one never confirms a later read. A round whose messages may have been lost is
+sent again under its own number: what confirms it at all was asked after its reads had arrived.
 """
 
 import msgspec
@@ -29,18 +30,10 @@ class Reads(msgspec.Struct):
         """Begin a round for all that waits, unless one is under way; return whether it began."""
         if self.confirming or not self.waiting:
             return False
-        self._start(commit_index)
-        return True
-
-    def begin_again(self, commit_index: int) -> None:
-        """Begin a round whatever is under way: its messages may have been lost."""
-        self.waiting = self.confirming + self.waiting
-        self._start(commit_index)
-
-    def _start(self, commit_index: int) -> None:
         self.round += 1
         self.index = commit_index
         self.confirming, self.waiting = self.waiting, []
+        return True
 
     def take_confirmed(self) -> list[WaitingRead]:
         """Return the reads of the present round, which a majority has confirmed."""

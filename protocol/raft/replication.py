@@ -142,10 +142,8 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
 
 
 def on_heartbeat_due(state: RaftState, _: NodeId, __: HeartbeatDue) -> None:
-    """Send heartbeats; reads that still wait for a round get a fresh one."""
+    """Send heartbeats, and with them again the round that confirms reads."""
     if isinstance(state.role, Leader):
-        if state.role.reads.confirming:
-            state.role.reads.begin_again(state.commit_index)
         send_heartbeats(state, state.role)
 
 
