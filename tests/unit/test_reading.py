@@ -1,0 +1,247 @@
+"""A read sees all that was acknowledged before it, on whichever node it is asked for."""
+
+import pytest
+
+from protocol.node_messages import ReadAt, ReadFailed
+from protocol.peer_messages import (
+    AppendEntriesReply,
+    ForwardRead,
+    Heartbeat,
+    HeartbeatReply,
+    ReadIndex,
+    ReadRefused,
+)
+from protocol.raft import reading
+from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
+
+
+def served(machine: Machine) -> list[tuple[int, int]]:
+    return [(read.number, read.index) for read in machine.disk.served]
+
+
+def confirm(cluster: Cluster, *nodes: bytes) -> None:
+    """Let these nodes answer the leader's heartbeats."""
+    for node in nodes:
+        cluster.deliver(Heartbeat, to=node)
+        cluster.deliver(HeartbeatReply, sender=node)
+
+
+def test_a_read_is_served_once_a_majority_has_confirmed_the_leader() -> None:
+    cluster = led_by(A, B, C, D, E)
+    cluster.read(A, 1)
+    confirm(cluster, B)
+    cluster.sync()
+    assert served(cluster[A]) == []
+    confirm(cluster, C)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1)]
+
+
+def test_a_single_node_confirms_itself() -> None:
+    cluster = led_by(A)
+    cluster.read(A, 1)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1)]
+
+
+def test_a_followers_read_waits_for_what_the_leader_had_committed() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, C}, {B})
+    cluster.propose(A, b"x")
+    cluster.settle()
+    cluster.heal()
+    cluster.read(B, 7)
+    assert cluster.sent() == [ForwardRead(7)]
+    cluster.deliver(ForwardRead)
+    confirm(cluster, C)
+    cluster.deliver(ReadIndex)
+    cluster.sync()
+    assert served(cluster[B]) == [], "B has not applied the entry yet"
+    cluster.beat(A)
+    cluster.settle()
+    assert served(cluster[B]) == [(7, 2)]
+
+
+def test_a_leader_cut_off_from_the_majority_serves_no_read() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A}, {B, C})
+    cluster.read(A, 1)
+    cluster.elect(B, among=[C])
+    cluster.propose(B, b"x")
+    cluster.settle()
+    cluster.beat(A)
+    cluster.settle()
+    assert served(cluster[A]) == []
+    cluster.check_quorum(A)
+    cluster.check_quorum(A)
+    assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
+
+
+def test_answers_to_an_earlier_round_confirm_no_later_read() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    confirm(cluster, B)
+    late = cluster.take(Heartbeat, to=C)
+    cluster.read(A, 2)
+    cluster.drop()
+    for packet in [*late, *late]:
+        cluster.arrive(packet)
+    cluster.deliver(HeartbeatReply)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1)]
+
+
+def test_an_answer_from_a_former_term_confirms_no_read() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    cluster.deliver(Heartbeat)
+    late = cluster.take(HeartbeatReply)
+    cluster.elect(B)
+    cluster.elect(A)
+    cluster.read(A, 2)
+    cluster.drop()
+    for packet in late:
+        cluster.arrive(packet)
+    cluster.sync()
+    assert served(cluster[A]) == []
+
+
+def test_a_read_that_arrives_during_a_round_waits_for_the_next_one() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    cluster.read(A, 2)
+    assert [each.round for each in cluster.sent(Heartbeat, to=B)] == [1]
+    confirm(cluster, B)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1)]
+    confirm(cluster, B)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1), (2, 1)]
+
+
+def test_one_round_confirms_all_reads_that_waited() -> None:
+    cluster = led_by(A, B, C)
+    for number in range(5):
+        cluster.read(A, number)
+        cluster.read(B, 10 + number)
+    cluster.deliver(ForwardRead)
+    confirm(cluster, C)
+    confirm(cluster, C)
+    cluster.settle()
+    assert len(served(cluster[A])) == len(served(cluster[B])) == 5
+    assert cluster[A].core._state.role.reads.round == 2  # type: ignore[union-attr]
+
+
+def test_a_read_outlives_the_loss_of_its_heartbeats() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    cluster.drop()
+    cluster.beat(A)
+    cluster.settle()
+    assert served(cluster[A]) == [(1, 1)]
+
+
+def test_a_read_is_served_even_if_answers_take_longer_than_a_heartbeat() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    on_the_way = cluster.take()
+    for _ in range(5):
+        cluster.beat(A)
+        arriving, on_the_way = on_the_way, cluster.take()
+        for packet in arriving:
+            cluster.arrive(packet)
+    cluster.sync()
+    assert served(cluster[A]) == [(1, 1)]
+
+
+def test_a_new_leader_serves_no_read_before_an_entry_of_its_term_is_committed() -> None:
+    # A committed x, but B, which leads now, does not know that yet.
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    for node in (B, C):
+        cluster.deliver(to=node)
+        cluster.sync(node)
+    cluster.deliver(AppendEntriesReply)
+    assert cluster[A].commit_index == 2
+    cluster.crash(A)
+    cluster.drop()
+    cluster.elect_without_replication(B, votes_of=[C])
+    assert cluster[B].commit_index == 1
+    cluster.read(B, 1)
+    cluster.read(C, 2)
+    cluster.deliver(ForwardRead)
+    cluster.deliver(Heartbeat)
+    assert cluster.sent(ReadIndex) == []
+    cluster.sync()
+    assert served(cluster[B]) == []
+    cluster.beat(B)
+    cluster.settle()
+    assert [index for _, index in served(cluster[B])] == [3]
+
+
+def test_a_read_without_a_leader_fails_at_once() -> None:
+    cluster = Cluster(A, B, C).start()
+    cluster.read(B, 1)
+    assert cluster[B].told(ReadFailed) == [ReadFailed(1)]
+
+
+def test_a_read_passed_to_who_does_not_lead_fails() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(B, 7)
+    cluster.take(ForwardRead)
+    cluster.inject(B, C, ForwardRead(7))
+    assert cluster.sent() == [ReadRefused(7)]
+    cluster.settle()
+    assert cluster[B].told(ReadFailed) == [ReadFailed(7)]
+
+
+def test_reads_fail_when_the_leader_changes() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    cluster.read(B, 2)
+    cluster.deliver(ForwardRead)
+    cluster.drop()
+    cluster.elect(C)
+    assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
+    assert cluster[B].told(ReadFailed) == [ReadFailed(2)]
+    assert served(cluster[A]) == served(cluster[B]) == []
+
+
+def test_an_index_for_a_read_that_has_failed_is_ignored() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(B, 2)
+    cluster.drop()
+    cluster.elect(C)
+    cluster.inject(A, B, ReadIndex(2, 1))
+    cluster.inject(A, B, ReadRefused(2))
+    cluster.sync()
+    assert served(cluster[B]) == []
+    assert len(cluster[B].told(ReadFailed)) == 1
+
+
+def test_an_index_that_arrives_twice_serves_a_read_once() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(B, 2)
+    cluster.deliver(ForwardRead)
+    confirm(cluster, C)
+    (answer,) = cluster.take(ReadIndex)
+    cluster.arrive(answer)
+    cluster.arrive(answer)
+    assert list(cluster[B].disk.unwritten) == [ReadAt(2, 1, b"")]
+
+
+def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "WAITING_READS_MAX", 3)
+    cluster = led_by(A, B, C)
+    for number in range(4):
+        cluster.read(B, number)
+    assert len(cluster.sent(ForwardRead)) == 3
+    assert cluster[B].told(ReadFailed) == [ReadFailed(3)]
+
+
+def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "WAITING_READS_MAX", 3)
+    cluster = led_by(A, B, C)
+    for number in range(6):  # one in the present round, three for the next, two too many
+        cluster.inject(B, A, ForwardRead(number))
+    assert cluster.sent(ReadRefused) == [ReadRefused(4), ReadRefused(5)]
