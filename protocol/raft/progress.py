@@ -45,7 +45,9 @@ class Progress(msgspec.Struct):
         if index <= self.match_index:
             return False
         self.match_index = index
-        self.next_index = max(self.next_index, index + 1)
+        if index >= self.next_index:
+            self.next_index = index + 1
+            self.paused = False  # what is being read from disk is not needed any more
         return True
 
     def refused(self, prev_index: int, agreement: int) -> bool:
