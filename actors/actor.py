@@ -13,7 +13,7 @@ import msgspec
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
-from actors.sockets import Sockets
+from actors.sockets import Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
 
@@ -46,7 +46,7 @@ class Actor(Protocol):
     def timeout(self) -> float:
         """Return how many seconds from now something will be due."""
 
-    def turn(self, readable: set[object]) -> None:
+    def turn(self, readable: Readable) -> None:
         """Handle what has arrived on these sockets, and what is due."""
 
     def stop(self) -> float:
@@ -94,7 +94,7 @@ def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> 
     actor = build(surroundings)
     while True:
         readable = sockets.wait(actor.timeout())
-        if lifeline.fileno() in readable and Stop() in lifeline.orders():
+        if lifeline in readable and Stop() in lifeline.orders():
             break
         actor.turn(readable)
     _linger(actor, sockets)

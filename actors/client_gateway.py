@@ -7,7 +7,7 @@ from actors.actor import NEVER, Surroundings, run
 from actors.change_publisher import ChangePublisher
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
-from actors.sockets import BindFailed, Frames, Port
+from actors.sockets import BindFailed, Frames, Port, Readable
 from protocol.calls import Call
 from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway import Gateway
@@ -55,17 +55,17 @@ class ClientGateway:
         now = time.monotonic()
         return min(self._core.next_deadline(), self._publisher.next_deadline(now)) - now
 
-    def turn(self, readable: set[object]) -> None:
+    def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""
         now = time.monotonic()
-        if self._inbox.socket in readable:
+        if self._inbox in readable:
             for (encoded,) in self._inbox.drain():
                 for message in decode_for_gateway(encoded):
                     self._hear(message, now)
-        if self._router.socket in readable:
+        if self._router in readable:
             for frames in self._router.drain():
                 self._receive(frames, now)
-        if self._publisher_port.socket in readable:
+        if self._publisher_port in readable:
             self._subscribe()
         self._publisher.turn(now)
         self._send(now)
@@ -83,7 +83,7 @@ class ClientGateway:
         """Wait until the data directory is open."""
         while True:
             readable = self._sockets.wait(NEVER)
-            if self._surroundings.lifeline.fileno() in readable:
+            if self._surroundings.lifeline in readable:
                 self._surroundings.lifeline.orders()
             for (encoded,) in self._inbox.drain():
                 for message in decode_for_gateway(encoded):

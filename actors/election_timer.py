@@ -4,6 +4,7 @@ import random
 import time
 
 from actors.actor import Surroundings, run
+from actors.sockets import Readable
 from protocol.election_clock import ElectionClock
 from protocol.wire import decode_for_timer, encode
 
@@ -24,7 +25,7 @@ class ElectionTimer:
         """Return when the next deadline is."""
         return self._clock.next_deadline() - time.monotonic()
 
-    def turn(self, readable: set[object]) -> None:
+    def turn(self, readable: Readable) -> None:
         """Take in what the replicator says, then tell it what is due."""
         now = time.monotonic()
         for (frame,) in self._inbox.drain():

@@ -8,7 +8,7 @@ from actors.failure import ActorFailure
 from actors.joining import Joining
 from actors.logs import OncePerSender
 from actors.peer_links import Doors, PeerLinks
-from actors.sockets import BindFailed
+from actors.sockets import BindFailed, Readable
 from protocol.membership import Membership
 from protocol.node_messages import (
     AdoptCluster,
@@ -70,7 +70,7 @@ class LogReplicator:
             due = min(due, self._joining.timeout())
         return due
 
-    def turn(self, readable: set[object]) -> None:
+    def turn(self, readable: Readable) -> None:
         """Take in all that has arrived, peers first, and send what follows from it.
 
         What a leader has sent is seen before a deadline that passed while this process waited.
@@ -78,7 +78,7 @@ class LogReplicator:
         if self._links.is_readable(readable):
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
-        if self._inbox.socket in readable:
+        if self._inbox in readable:
             self._hear_actors()
         if self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
@@ -108,7 +108,7 @@ class LogReplicator:
         """Wait until the data directory is open; the supervisor's end would end this too."""
         while True:
             readable = self._sockets.wait(NEVER)
-            if self._surroundings.lifeline.fileno() in readable:
+            if self._surroundings.lifeline in readable:
                 self._surroundings.lifeline.orders()
             for (encoded,) in self._inbox.drain():
                 for message in decode_for_replicator(encoded):

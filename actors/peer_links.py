@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from actors.logs import OncePerSender
-from actors.sockets import ConnectFailed, Frames, Port, Sockets
+from actors.sockets import ConnectFailed, Frames, Port, Readable, Sockets
 from protocol.address import InvalidAddressText, parse_address
 from protocol.config import NodeConfig
 from protocol.membership import Membership, NodeId
@@ -102,9 +102,9 @@ class PeerLinks:
         """Answer a node that is no member over the connection on which it asked."""
         self._router.send(connection, self.frame(cluster, message))
 
-    def is_readable(self, readable: set[object]) -> bool:
+    def is_readable(self, readable: Readable) -> bool:
         """Whether a peer's frames have arrived."""
-        return self._router.socket in readable
+        return self._router in readable
 
     def _decode(self, frames: Frames) -> PeerFrame | None:
         try:

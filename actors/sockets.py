@@ -8,7 +8,9 @@
 No other module of this package imports zmq.
 """
 
+import select
 from collections.abc import Iterator
+from math import ceil
 from typing import Protocol
 
 import zmq
@@ -47,18 +49,26 @@ class Pollable(Protocol):
 
 
 class Port:
-    """One ZeroMQ socket that is never waited for."""
+    """One ZeroMQ socket that is never waited for.
+
+    The descriptor that ZeroMQ has for a socket tells of news only once: whoever waits for it
+    must have read everything before, and must look again after having sent.
+    """
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self.socket = socket
+        self.descriptor = int(socket.getsockopt(zmq.FD))
+        self._may_hold_unread = True
 
     def drain(self) -> Iterator[Frames]:
         """Yield the messages that have arrived, as many as one turn should take."""
         receive, more = self.socket.recv, self.socket.getsockopt
+        self._may_hold_unread = True
         for _ in range(DRAIN_MAX):
             try:
                 frames = [receive(zmq.NOBLOCK)]
             except zmq.Again:
+                self._may_hold_unread = False
                 return
             while more(zmq.RCVMORE):
                 frames.append(receive(zmq.NOBLOCK))
@@ -66,6 +76,7 @@ class Port:
 
     def send(self, *frames: bytes) -> bool:
         """Send a message; return False where it would have to wait or has nowhere to go."""
+        self._may_hold_unread = True
         try:
             for frame in frames[:-1]:
                 self.socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
@@ -78,6 +89,10 @@ class Port:
             raise
         return True
 
+    def holds_unread(self) -> bool:
+        """Whether something can be read without the descriptor telling of it."""
+        return self._may_hold_unread and bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
     def set_lossy(self, *, lossy: bool) -> None:
         """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
         self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
@@ -87,30 +102,46 @@ class Port:
         self.socket.close()
 
 
+Readable = set[Port | Pollable]
+
+
 class Sockets:
     """All sockets of one actor, and the waiting for them."""
 
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._poller = zmq.Poller()
+        self._poll = select.poll()
+        self._watched: dict[int, Port | Pollable] = {}
+        self._ports: list[Port] = []
 
-    def wait(self, timeout: float) -> set[object]:
-        """Wait at most so many seconds; return the watched ports' sockets that are readable."""
-        milliseconds = None if timeout == float("inf") else max(0, round(timeout * 1000 + 0.5))
-        return {socket for socket, _ in self._poller.poll(milliseconds)}
+    def wait(self, timeout: float) -> Readable:
+        """Wait at most so many seconds; return what can be read."""
+        unread: Readable = {port for port in self._ports if port.holds_unread()}
+        if unread:
+            timeout = 0.0
+        milliseconds = None if timeout == float("inf") else max(0, ceil(timeout * 1000))
+        unread.update([self._watched[each] for each, _ in self._poll.poll(milliseconds)])
+        return unread
 
     def watch(self, port: Port) -> None:
         """Wait for this port from now on."""
-        self._poller.register(port.socket, zmq.POLLIN)
+        self._ports.append(port)
+        self._watch(port.descriptor, port)
 
     def forget(self, port: Port) -> None:
         """Wait for this port no more, and close it."""
-        self._poller.unregister(port.socket)
+        self._ports.remove(port)
+        self._poll.unregister(port.descriptor)
+        del self._watched[port.descriptor]
         port.close()
 
     def watch_descriptor(self, pollable: Pollable) -> None:
         """Wait for a file descriptor from now on."""
-        self._poller.register(pollable.fileno(), zmq.POLLIN)
+        self._watch(pollable.fileno(), pollable)
+
+    def _watch(self, descriptor: int, what: Port | Pollable) -> None:
+        self._watched[descriptor] = what
+        self._poll.register(descriptor, select.POLLIN)
 
     def close(self) -> None:
         """Close everything without waiting for anybody."""

@@ -13,6 +13,7 @@ from actors.data_directory import DataDirectory
 from actors.database import Database
 from actors.log_store import LogStore
 from actors.reading import Reader
+from actors.sockets import Readable
 from protocol.commands import Event
 from protocol.config import NodeConfig
 from protocol.entry import Entry
@@ -81,7 +82,7 @@ class StorageWriter:
         """Return at once while committed entries are left to apply."""
         return 0.0 if self._may_apply() else NEVER
 
-    def turn(self, readable: set[object]) -> None:
+    def turn(self, readable: Readable) -> None:
         """Take in what has arrived; apply, write, apply what that allowed, answer."""
         for (frame,) in self._inbox.drain():
             for message in decode_for_storage(frame):

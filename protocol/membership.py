@@ -1,5 +1,7 @@
 """Who belongs to the cluster, and how many of them are a majority."""
 
+from functools import cached_property
+
 import msgspec
 
 NodeId = bytes  # the 16 bytes of a UUID
@@ -13,20 +15,24 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     voter: bool
 
 
-class Membership(msgspec.Struct, frozen=True, array_like=True):
+class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """All members, in the order of their ids."""
 
     members: tuple[Member, ...] = ()
 
     def get(self, node: NodeId) -> Member | None:
         """Return the member with this id."""
-        return next((member for member in self.members if member.id == node), None)
+        return self._by_id.get(node)
 
     def at(self, address: str) -> Member | None:
         """Return the member with this address."""
         return next((member for member in self.members if member.address == address), None)
 
-    @property
+    @cached_property
+    def _by_id(self) -> dict[NodeId, Member]:
+        return {member.id: member for member in self.members}
+
+    @cached_property
     def voters(self) -> frozenset[NodeId]:
         """Ids of the members whose votes and disks count."""
         return frozenset(member.id for member in self.members if member.voter)

@@ -1,6 +1,6 @@
 """Which membership is in force: always the latest in the log, committed or not (§4.1)."""
 
-from protocol.membership import Membership, MembershipAt
+from protocol.membership import Membership, MembershipAt, NodeId
 
 _NOBODY = MembershipAt(0, Membership())
 
@@ -29,6 +29,10 @@ class Memberships:
     def pending(self) -> bool:
         """Whether a change is not committed yet."""
         return len(self._history) > 1
+
+    def ever_had(self, node: NodeId) -> bool:
+        """Whether a node belongs to any of these memberships."""
+        return any(each.membership.get(node) is not None for each in self._history)
 
     def append(self, index: int, membership: Membership) -> None:
         """Put a membership in force from this entry on."""

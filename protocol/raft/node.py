@@ -3,6 +3,7 @@
 Which rule handles which message stands in the table at the end of this file.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,6 @@ from protocol.node_messages import (
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
-    Leadership,
     LogSlice,
     Persisted,
     Propose,
@@ -71,8 +71,8 @@ class RaftNode:
         self._state = RaftState(recovered)
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
-        self._clock_told: ClockState | None = None
-        self._leadership_told: Leadership | None = None
+        self._contact_told = -1
+        self._standing_told: tuple[object, ...] = (None,) * 4
         if self._state.membership.voters == {self._state.id}:
             election.campaign(self._state, pre=False)  # nobody else could be the leader
 
@@ -147,7 +147,7 @@ class RaftNode:
         state = self._state
         if isinstance(state.role, Leader):
             if reading.begin_round(state, state.role):
-                replication.send_heartbeats(state, state.role)
+                replication.ask_enough(state, state.role)
             replication.replicate(state, state.role)
         self._write()
         self._tell_commit()
@@ -231,13 +231,15 @@ class RaftNode:
     def _tell_role(self) -> None:
         """Let the timer and the gateway know what has changed for them."""
         state = self._state
-        clock = ClockState(self.leads, state.may_campaign, state.contact)
-        if clock != self._clock_told:
-            self._clock_told = state.outbox.clock = clock
-        leadership = state.leadership()
-        if leadership != self._leadership_told:
-            self._leadership_told = leadership
-            state.outbox.gateway.append(leadership)
+        # Any change of leadership puts another object in one of these places.
+        standing = (state.role, state.term, state.memberships.committed, state.removed)
+        moved = not all(map(operator.is_, standing, self._standing_told))
+        if moved:
+            self._standing_told = standing
+            state.outbox.gateway.append(state.leadership())
+        if moved or state.contact != self._contact_told:
+            self._contact_told = state.contact
+            state.outbox.clock = ClockState(self.leads, state.may_campaign, state.contact)
 
 
 def _is_pre_vote(message: PeerMessage) -> bool:

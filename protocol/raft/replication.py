@@ -153,6 +153,19 @@ def send_heartbeats(state: RaftState, leader: Leader) -> None:
         _send_heartbeat(state, leader, peer, progress)
 
 
+def ask_enough(state: RaftState, leader: Leader) -> None:
+    """Ask just a majority to confirm this round: those first who confirmed the latest ones.
+
+    Should one of them be gone, the next heartbeats, which everybody gets, ask for the rest.
+    """
+    voters = state.membership.voters
+    others = [each for each in leader.progress.items() if each[0] in voters]
+    others.sort(key=lambda each: each[1].confirmed_round, reverse=True)
+    needed = len(voters) // 2 + (state.id not in voters)
+    for peer, progress in others[:needed]:
+        _send_heartbeat(state, leader, peer, progress)
+
+
 def _send_heartbeat(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
     # A heartbeat does not check the log, so it may only commit what is known to match.
     progress.commit_told = min(state.commit_index, progress.match_index)

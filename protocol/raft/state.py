@@ -161,10 +161,12 @@ class RaftState:
         if index <= self.commit_index:
             return None
         self.commit_index = index
+        was_member = self.memberships.ever_had(self.id)
         if not self.memberships.commit(index):
             return None
         self.durability.write_memberships(self.memberships.to_store())
-        self.removed = self.removed or self.member is None
+        # A node that joins first reads of memberships from before its time: they remove nobody.
+        self.removed = self.removed or (was_member and self._is_left_out)
         return self.memberships.committed
 
     @property
