@@ -1,0 +1,385 @@
+"""Nodes join and leave one at a time, and what is in force is what the log says."""
+
+import pytest
+
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.membership import Member, Membership
+from protocol.node_messages import HardState, Leadership, Refused, StepAside
+from protocol.peer_messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    ForwardMembershipChange,
+    Heartbeat,
+    ProposalRefused,
+    Removed,
+    RequestVote,
+)
+from protocol.raft import replication
+from protocol.refusal import Refusal
+from protocol.wire import encode
+from tests.unit.raft_cluster import A, B, C, Cluster, D, E, address_of, led_by
+
+
+def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
+    voters = [Member(node, address_of(node), True) for node in nodes]
+    others = [Member(node, address_of(node), False) for node in learners]
+    return Membership(tuple(sorted([*voters, *others], key=lambda each: each.id)))
+
+
+def refused(cluster: Cluster, node: bytes) -> list[Refusal]:
+    return [message.refusal for message in cluster[node].told(Refused)]
+
+
+# --- joining
+
+
+def test_a_node_joins_as_a_learner_that_does_not_count() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    assert cluster.join(D, through=A).accepted
+    assert cluster[A].core.membership == members(A, B, C, learners=(D,))
+    cluster.partition({A, B}, {C}, {D})
+    cluster.settle()
+    assert cluster[A].commit_index == 2
+
+
+def test_a_learner_that_has_caught_up_becomes_a_voter() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.join(D, through=A)
+    cluster.settle()
+    assert {machine.core.membership for machine in cluster.alive} == {members(A, B, C, D)}
+    assert cluster[D].clock.votes
+
+
+def test_a_learner_that_lags_far_behind_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 1000)
+    cluster = led_by(A, B, C, spare=[D])
+    for number in range(300):
+        cluster.propose(A, b"%d" % number)
+    cluster.settle()
+    cluster.join(D, through=A)
+    cluster.settle(A, B, C)
+    cluster.deliver(to=D)
+    cluster.sync(D)
+    cluster.deliver(to=A)
+    assert cluster[A].core.membership == members(A, B, C, learners=(D,))
+    cluster.settle()
+    assert cluster[A].core.membership == members(A, B, C, D)
+
+
+def test_a_learner_that_caught_up_while_the_leader_was_busy_becomes_a_voter() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.join(D, through=A)
+    cluster.beat(A)
+    for _ in range(5):
+        cluster.settle(D)
+        cluster.deliver(sender=D)
+    assert cluster[D].disk.last_index == 2
+    assert not cluster[A].core.membership.is_voter(D), "its joining is not committed yet"
+    cluster.settle()
+    cluster.beat(A)
+    cluster.settle()
+    assert cluster[A].core.membership == members(A, B, C, D)
+
+
+def test_a_cluster_grows_from_one_node() -> None:
+    cluster = led_by(A, spare=[B, C])
+    for node in (B, C):
+        cluster.join(node, through=A)
+        cluster.settle()
+        cluster.beat(A)
+        cluster.settle()
+    assert cluster[C].core.membership == members(A, B, C)
+    cluster.crash(A)
+    cluster.elect(C)
+
+
+def test_a_joining_node_is_sent_to_the_leader() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    reply = cluster.join(D, through=B)
+    assert not reply.accepted
+    assert reply.leader_address == address_of(A)
+
+
+def test_joining_again_changes_nothing() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    for _ in range(3):
+        assert cluster.join(D, through=A).accepted
+    assert cluster[A].last_index == 2
+
+
+def test_an_address_that_belongs_to_another_member_is_refused() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    reply = cluster.join(D, through=A, address=address_of(B))
+    assert not reply.accepted
+    assert address_of(B) in reply.refusal
+    assert cluster[A].last_index == 1
+
+
+def test_text_that_is_no_address_is_refused() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    reply = cluster.join(D, through=A, address="no address:")
+    assert not reply.accepted
+    assert reply.refusal
+
+
+def test_a_member_may_change_its_address_and_keeps_its_vote() -> None:
+    cluster = led_by(A, B, C)
+    assert cluster.join(B, through=A, address="elsewhere:9400").accepted
+    cluster.settle()
+    assert cluster[C].core.membership.get(B) == Member(B, "elsewhere:9400", True)
+
+
+def test_a_node_that_reads_of_times_before_it_joined_is_not_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 1)
+    cluster = led_by(A, B, C, spare=[D, E])
+    cluster.join(D, through=A)
+    cluster.settle()
+    cluster.propose(A, b"x")
+    cluster.settle()
+    cluster.join(E, through=A)
+    cluster.settle()
+    assert cluster[E].core.membership == members(A, B, C, D, E)
+    assert not any(message.removed for message in cluster[E].told(Leadership))
+
+
+# --- one change at a time
+
+
+def test_a_second_change_waits_for_the_first_to_be_committed() -> None:
+    cluster = led_by(A, B, C, spare=[D, E])
+    cluster.join(D, through=A)
+    assert not cluster.join(E, through=A).accepted
+    cluster.remove(B, through=A)
+    assert refused(cluster, A) == [Refusal.BUSY]
+    assert cluster[A].last_index == 2
+
+
+def test_no_change_begins_before_an_entry_of_the_term_is_committed() -> None:
+    # Two leaders could each commit a change of which the other knows nothing.
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.elect_without_replication(B, votes_of=[C])
+    cluster.remove(A, through=B)
+    assert refused(cluster, B) == [Refusal.BUSY]
+    assert not cluster.join(D, through=B).accepted
+    cluster.beat(B)
+    cluster.settle()
+    assert cluster.join(D, through=B).accepted
+
+
+def test_no_change_begins_while_leadership_is_handed_over() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.step(A, StepAside())
+    cluster.remove(C, through=A)
+    assert refused(cluster, A) == [Refusal.NOT_LEADER]
+    assert not cluster.join(D, through=A).accepted
+
+
+def test_a_change_is_in_force_from_its_entry_on_and_stored_with_it() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    assert cluster[A].core.membership == members(A, B)
+    assert cluster[A].core._state.memberships.committed.membership == members(A, B, C)
+    cluster.sync(A)
+    assert [each.membership for each in cluster[A].disk.memberships] == [
+        members(A, B, C),
+        members(A, B),
+    ]
+    cluster.settle()
+    assert [each.membership for each in cluster[A].disk.memberships[-1:]] == [members(A, B)]
+
+
+def test_a_change_whose_entry_is_replaced_is_rolled_back() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A}, {B, C})
+    cluster.remove(C, through=A)
+    cluster.sync(A)
+    cluster.restart(A)
+    assert cluster[A].core.membership == members(A, B)
+    cluster.elect(B, among=[C])
+    cluster.heal()
+    cluster.beat(B)
+    cluster.settle()
+    assert cluster[A].core.membership == members(A, B, C)
+    assert [each.membership for each in cluster[A].disk.memberships] == [members(A, B, C)]
+    assert cluster[C].core.membership == members(A, B, C)
+
+
+def test_a_rolled_back_removal_does_not_leave_the_node_removed() -> None:
+    cluster = led_by(A, B, C)
+    change = encode(MembershipChange(members(A, B)))
+    cluster.inject(A, C, AppendEntries(1, 1, 1, (Entry(2, 1, EntryKind.MEMBERSHIP, change),), 1))
+    assert cluster[C].core.membership == members(A, B)
+    cluster.inject(B, C, AppendEntries(2, 1, 1, (Entry(2, 2, EntryKind.NO_OP),), 2))
+    cluster.sync(C)
+    assert cluster[C].core.membership == members(A, B, C)
+    assert cluster[C].clock.votes
+
+
+def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None:
+    # A learns in one message that it is a member for good, and that it is to be removed.
+    cluster = led_by(B, C, spare=[A])
+    joined = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
+    removed = Entry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))
+    first = cluster[B].disk.entries[0]
+    cluster.inject(B, A, AppendEntries(1, 0, 0, (first, joined, removed), 2))
+    assert cluster[A].clock.votes
+    cluster.inject(B, A, AppendEntries(1, 3, 1, (), 3))
+    assert not cluster[A].clock.votes
+
+
+# --- leaving
+
+
+def test_a_removed_node_is_told_and_does_not_campaign() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    cluster.settle()
+    assert cluster[C].told(Leadership)[-1].removed
+    cluster.time_out(C)
+    assert cluster.sent(RequestVote) == []
+
+
+def test_a_removed_node_that_has_forgotten_it_asks_once_and_is_told_again() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    cluster.settle()
+    cluster.restart(C)
+    cluster.time_out(C)
+    cluster.settle()
+    assert cluster[C].told(Leadership)[-1].removed
+    cluster.time_out(C)
+    assert cluster.sent(RequestVote) == []
+    assert cluster[A].core.term == 1
+
+
+def test_a_node_removed_while_it_was_cut_off_learns_of_it_and_disturbs_nobody() -> None:
+    cluster = led_by(A, B, C)
+    cluster.partition({A, B}, {C})
+    cluster.remove(C, through=A)
+    cluster.settle()
+    cluster.heal()
+    for _ in range(3):
+        cluster.go_quiet(C)
+        cluster.time_out(C)
+        cluster.settle()
+    assert cluster[C].told(Leadership)[-1].removed
+    assert cluster.leaders == [A]
+    assert cluster[A].core.term == 1
+    assert cluster.sent(RequestVote) == []
+
+
+def test_word_of_a_removal_older_than_the_membership_one_knows_is_ignored() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.join(D, through=A)
+    cluster.settle()
+    cluster.inject(B, D, Removed(1))
+    assert cluster[D].clock.votes
+
+
+def test_a_removed_node_that_joins_anew_takes_part_again() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    cluster.settle()
+    cluster.join(C, through=A)
+    cluster.turn(C, lambda core: core.adopt(core.cluster))
+    cluster.settle()
+    assert cluster[C].core.membership == members(A, B, C)
+    assert not cluster[C].told(Leadership)[-1].removed
+    assert cluster[C].clock.votes
+
+
+def test_a_leader_that_removes_itself_leads_until_that_is_committed() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(A, through=A)
+    assert cluster.leaders == [A]
+    cluster.sync(A)
+    assert cluster[A].commit_index == 1, "its own disk does not count any more"
+    cluster.settle()
+    assert cluster.leaders == []
+    assert cluster[A].told(Leadership)[-1].removed
+    assert cluster[B].commit_index == cluster[C].commit_index == 2
+    cluster.elect(B, among=[C])
+
+
+def test_the_last_voter_cannot_be_removed() -> None:
+    cluster = led_by(A, spare=[B])
+    cluster.join(B, through=A)
+    cluster.sync(A)
+    assert cluster[A].core.membership == members(A, learners=(B,))
+    cluster.remove(A, through=A)
+    assert refused(cluster, A) == [Refusal.LAST_VOTER]
+
+
+def test_a_stranger_cannot_be_removed() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(D, through=A)
+    assert refused(cluster, A) == [Refusal.UNKNOWN_MEMBER]
+
+
+def test_a_removal_asked_for_on_a_follower_is_passed_to_the_leader() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=B, number=7)
+    assert cluster.sent() == [ForwardMembershipChange(7, incarnation=1, remove=C)]
+    cluster.deliver()
+    (entry,) = cluster[A].disk.unwritten[0].entries  # type: ignore[union-attr]
+    assert entry.payload == encode(MembershipChange(members(A, B), B, 1, 7))
+
+
+def test_a_removal_that_cannot_be_begun_is_refused_where_it_was_asked_for() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(D, through=B, number=7)
+    cluster.deliver()
+    assert cluster.sent() == [ProposalRefused(7, Refusal.UNKNOWN_MEMBER)]
+    cluster.deliver()
+    assert cluster[B].told(Refused) == [Refused(7, Refusal.UNKNOWN_MEMBER)]
+
+
+def test_a_removal_without_a_leader_is_refused() -> None:
+    cluster = Cluster(A, B, C).start()
+    cluster.remove(C, through=B)
+    assert refused(cluster, B) == [Refusal.NOT_LEADER]
+
+
+def test_a_removed_node_still_hears_until_its_removal_is_committed() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    cluster.drop()
+    cluster.beat(A)
+    assert len(cluster.sent(Heartbeat, to=C)) == 1
+    cluster.settle()
+    cluster.beat(A)
+    assert cluster.sent(Heartbeat, to=C) == []
+
+
+# --- a new majority
+
+
+def test_a_change_is_committed_by_the_majority_that_it_brings() -> None:
+    cluster = led_by(A, B, spare=[C])
+    cluster.join(C, through=A)
+    cluster.settle()
+    assert cluster[A].core.membership == members(A, B, C)
+    cluster.partition({A, C}, {B})
+    cluster.propose(A, b"x")
+    cluster.settle()
+    assert cluster[A].commit_index == cluster[A].last_index
+
+
+def test_a_learners_acceptance_commits_nothing() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.join(D, through=A)
+    cluster.sync(A)
+    cluster.inject(D, A, AppendEntriesReply(1, accepted=True, index=2))
+    assert cluster[A].commit_index == 1
+
+
+def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
+    cluster = led_by(A, B)
+    cluster.remove(B, through=A)
+    cluster.settle()
+    cluster.restart(A)
+    cluster.settle()
+    assert cluster.leaders == [A]
+    assert cluster[A].disk.hard_state == HardState(2, A)
