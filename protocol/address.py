@@ -6,6 +6,7 @@ DEFAULT_PORT = 9400
 PUBLISH_PORT_OFFSET = 1
 PEER_PORT_OFFSET = 2
 PORT_MAX = 65535 - PEER_PORT_OFFSET
+PORT_DIGITS_MAX = 5  # int() fails in its own way on thousands of them
 
 
 class InvalidAddressText(ValueError):
@@ -51,7 +52,7 @@ def parse_address(text: object, default_port: int = DEFAULT_PORT) -> Address:
     if not isinstance(text, str):
         raise InvalidAddressText(f"an address is text like host:port, not {text!r}")
     host, port = _split(text.strip())
-    if not host or not host.isascii() or any(c.isspace() or c in "/@;" for c in host):
+    if not host or not host.isascii() or any(c in " /@;[]" or not c.isprintable() for c in host):
         raise InvalidAddressText(f"{text!r} names no host; write host or host:port")
     return Address(host, default_port if port is None else _parse_port(text, port))
 
@@ -69,6 +70,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _parse_port(text: str, port: str) -> int:
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
+    digits = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS_MAX
+    if not (digits and 1 <= int(port) <= PORT_MAX):
         raise InvalidAddressText(f"the port in {text!r} must be a number from 1 to {PORT_MAX}")
     return int(port)
