@@ -1,0 +1,82 @@
+"""Which settings a node can run with, and what it says of others."""
+
+from typing import Any
+
+import pytest
+
+from protocol.address import Address
+from protocol.config import VALUE_BYTES_CEILING, InvalidSetting, NodeConfig
+
+
+def config(**settings: Any) -> NodeConfig:
+    return NodeConfig(**{"dir": "data", **settings})
+
+
+def test_the_defaults_need_only_a_directory() -> None:
+    config().validate()
+    with pytest.raises(InvalidSetting, match="dir"):
+        NodeConfig().validate()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"port": 1},
+        {"port": 65533},
+        {"bind": "0.0.0.0", "advertise": "node.example"},
+        {"bind": "::", "advertise": "[::1]:9500"},
+        {"bind": "::1"},
+        {"bind": "[::1]"},
+        {"join_cluster": ("a.example", "b.example:9500")},
+        {"standby": True},
+        {"heartbeat_ms": 100, "election_timeout_min_ms": 200, "election_timeout_max_ms": 201},
+        {"value_bytes_max": VALUE_BYTES_CEILING},
+        {"log_level": "debug"},
+    ],
+    ids=str,
+)
+def test_these_settings_are_valid(settings: dict[str, Any]) -> None:
+    config(**settings).validate()
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings"),
+    [
+        ("port", {"port": 0}),
+        ("port", {"port": 65534}),
+        ("bind", {"bind": "0.0.0.0"}),
+        ("bind", {"bind": "::"}),
+        ("bind", {"bind": "two words"}),
+        ("bind", {"bind": ""}),
+        ("advertise", {"advertise": "node:port"}),
+        ("join_cluster", {"join_cluster": ("a.example", "b.example:0")}),
+        ("standby", {"standby": True, "join_cluster": ("a.example",)}),
+        ("heartbeat_ms", {"heartbeat_ms": 0}),
+        ("election_timeout_min_ms", {"heartbeat_ms": 100}),
+        ("election_timeout_max_ms", {"election_timeout_max_ms": 150}),
+        ("value_bytes_max", {"value_bytes_max": 0}),
+        ("value_bytes_max", {"value_bytes_max": VALUE_BYTES_CEILING + 1}),
+        ("log_level", {"log_level": "loud"}),
+    ],
+    ids=str,
+)
+def test_these_settings_are_refused_by_name(setting: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match=setting):
+        config(**settings).validate()
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError):
+        config(colour="red")
+
+
+def test_a_node_is_reached_where_it_is_bound_unless_it_says_otherwise() -> None:
+    assert config(bind="[::1]", port=9500).address == Address("::1", 9500)
+    assert config(port=9500, advertise="node.example").address == Address("node.example", 9500)
+    assert config(port=9500, advertise="node.example:1").address == Address("node.example", 1)
+    assert config(port=9500, advertise="node.example:1").bind_address.port == 9500
+
+
+def test_the_timer_counts_in_seconds() -> None:
+    timeouts = config().election_timeouts
+    assert (timeouts.heartbeat, timeouts.shortest, timeouts.longest) == (0.075, 0.15, 0.3)

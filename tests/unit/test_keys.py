@@ -1,0 +1,97 @@
+"""Which keys are valid, where they sit, and which of them a prefix covers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.keys import (
+    KEY_BYTES_MAX,
+    InvalidKey,
+    encode_key,
+    encode_prefix,
+    end_of_prefix,
+    parent_of,
+)
+
+valid_keys = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40
+)
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "/", "a/b", "a//b", "/a/", " ", "ключ", "🜁", "\x01", "a" * 4096]
+)
+def test_any_text_without_nul_is_a_key(key: str) -> None:
+    assert encode_key(key) == key.encode()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "\0",
+        "a\0b",
+        "\ud800",
+        "a" * (KEY_BYTES_MAX + 1),
+        "é" * KEY_BYTES_MAX,
+        None,
+        7,
+        b"a",
+        ["a"],
+    ],
+    ids=ascii,
+)
+def test_anything_else_is_not(key: object) -> None:
+    with pytest.raises(InvalidKey):
+        encode_key(key)
+
+
+def test_the_length_of_a_key_is_counted_in_bytes() -> None:
+    assert len(encode_key("é" * (KEY_BYTES_MAX // 2))) == KEY_BYTES_MAX
+
+
+@given(st.lists(valid_keys))
+def test_keys_sort_as_text_as_they_do_as_bytes(keys: list[str]) -> None:
+    assert sorted(keys) == [each.decode() for each in sorted(map(encode_key, keys))]
+
+
+@pytest.mark.parametrize("prefix", ["", "/"])
+def test_the_root_covers_all_keys(prefix: str) -> None:
+    assert encode_prefix(prefix) == b""
+
+
+@pytest.mark.parametrize("prefix", [None, 7, b"a", "\0", "\udfff"], ids=ascii)
+def test_what_could_begin_no_key_is_no_prefix(prefix: object) -> None:
+    with pytest.raises(InvalidKey):
+        encode_prefix(prefix)
+
+
+@pytest.mark.parametrize(
+    ("key", "parent"),
+    [
+        ("a", ""),
+        ("a/b", "a"),
+        ("a/b/c", "a/b"),
+        ("/a", ""),
+        ("a/", "a"),
+        ("a//b", "a/"),
+        ("a_b", ""),
+    ],
+)
+def test_a_key_sits_under_what_stands_before_its_last_separator(key: str, parent: str) -> None:
+    assert parent_of(key) == parent
+
+
+@given(st.binary(max_size=6), st.binary(max_size=8))
+def test_the_end_of_a_prefix_divides_what_it_covers_from_what_follows(
+    prefix: bytes, key: bytes
+) -> None:
+    end = end_of_prefix(prefix)
+    covered = prefix <= key and (end is None or key < end)
+    assert covered == key.startswith(prefix)
+
+
+def test_nothing_comes_after_a_prefix_of_highest_bytes() -> None:
+    assert end_of_prefix(b"") is None
+    assert end_of_prefix(b"\xff\xff") is None
+    assert end_of_prefix(b"a\xff") == b"b"

@@ -1,0 +1,147 @@
+"""What the core takes in at all, and what it tells its own actors."""
+
+import pytest
+
+from protocol.membership import Membership
+from protocol.node_messages import (
+    AskStatus,
+    ClockState,
+    HardState,
+    Leadership,
+    Propose,
+    Recovered,
+    ReportStatus,
+    RoleName,
+)
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    Heartbeat,
+    HeartbeatReply,
+    PeerFrame,
+    RequestVote,
+)
+from protocol.raft.node import RaftNode, StrangeFrame
+from tests.unit.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
+
+
+def frame(
+    *, version: int = PEER_PROTOCOL_VERSION, cluster: bytes = CLUSTER, incarnation: int = 1
+) -> PeerFrame:
+    messages = (Heartbeat(9, 0, 0),)
+    return PeerFrame(version, cluster, B, incarnation, address_of(B), messages)
+
+
+def node(cluster: bytes = CLUSTER) -> RaftNode:
+    return RaftNode(Recovered(A, cluster, 1, HardState(), 0, 0, 0, (), ()))
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [frame(version=PEER_PROTOCOL_VERSION + 1), frame(cluster=b"other"), frame(cluster=b"")],
+)
+def test_a_strange_frame_is_refused_whole(strange: PeerFrame) -> None:
+    core = node()
+    with pytest.raises(StrangeFrame):
+        core.receive(strange)
+    assert core.term == 0
+
+
+def test_a_node_of_no_cluster_hears_nobody_until_it_adopts_one() -> None:
+    core = node(cluster=b"")
+    with pytest.raises(StrangeFrame):
+        core.receive(frame(cluster=b""))
+    with pytest.raises(StrangeFrame):
+        core.receive(frame())
+    core.adopt(CLUSTER)
+    core.receive(frame())
+    assert core.term == 9
+
+
+def test_a_frame_of_a_former_life_of_the_sender_is_refused() -> None:
+    core = node()
+    core.receive(frame(incarnation=3))
+    core.receive(frame(incarnation=3))
+    with pytest.raises(StrangeFrame):
+        core.receive(frame(incarnation=2))
+    core.receive(frame(incarnation=4))
+
+
+def test_all_messages_of_a_frame_are_taken_in_order() -> None:
+    core = node()
+    core.receive(
+        frame_of(B, Heartbeat(1, 3, 0), Heartbeat(1, 4, 0), RequestVote(1, 9, 9, pre=True))
+    )
+    outbox = core.flush()
+    assert outbox.peers == {}, "the term is not durable yet"
+    assert len(outbox.storage) == 1, "one turn, one write"
+
+
+def test_what_arrives_in_one_turn_is_replicated_in_one_message() -> None:
+    cluster = led_by(A, B, C)
+    for number in range(5):
+        cluster[A].core.step(propose(number))
+    cluster.step(A)
+    assert len(cluster.sent(to=B)) == 1
+    assert len(cluster[A].disk.unwritten) == 1
+    cluster.settle()
+    assert cluster[A].commit_index == 6
+
+
+def propose(number: int) -> Propose:
+    return Propose(number, b"x")
+
+
+def test_the_timer_is_told_only_of_what_has_changed() -> None:
+    core = node()
+    first = core.flush().clock
+    assert first == ClockState(leading=False, votes=False, contact=0)
+    assert core.flush().clock is None
+    core.receive(frame())
+    heard = core.flush().clock
+    assert heard is not None
+    assert heard.contact > 0
+
+
+def test_the_gateway_is_told_who_leads_and_where() -> None:
+    cluster = led_by(A, B, C)
+    told = cluster[B].told(Leadership)[-1]
+    assert (told.term, told.role, told.leader) == (1, RoleName.FOLLOWER, A)
+    assert told.leader_address == address_of(A)
+    assert cluster[A].told(Leadership)[-1].role is RoleName.LEADER
+
+
+def test_a_status_passes_through_storage_so_that_it_can_add_what_was_applied() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(B, AskStatus(5))
+    (report,) = cluster[B].disk.unwritten
+    assert isinstance(report, ReportStatus)
+    assert report.number == 5
+    assert report.status.leader == A
+    assert report.status.commit_index == 1
+    assert report.status.membership == cluster[B].core.membership
+
+
+def test_a_restarted_node_knows_its_term_vote_log_and_members() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.settle()
+    before = cluster[B].core.membership
+    cluster.restart(B)
+    core = cluster[B].core
+    assert core.term == 1
+    assert core.membership == before
+    assert cluster[B].last_index == 2
+    assert not core.leads
+
+
+def test_a_message_that_nobody_handles_is_no_reason_to_fail() -> None:
+    core = node()
+    core.receive(frame_of(B, HeartbeatReply(0, 7)))
+    assert core.flush().peers == {}
+
+
+def test_a_node_without_members_stands_by() -> None:
+    cluster = Cluster(spare=[A]).start()
+    cluster.time_out(A)
+    assert cluster.sent() == []
+    assert cluster[A].core.membership == Membership()
