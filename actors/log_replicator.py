@@ -26,7 +26,7 @@ from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.raft.outbox import Outbox
 from protocol.wire import decode_for_replicator, encode
 
-COMMIT_NOTICE_SECONDS = 0.002  # how long the commit index waits for entries to travel with
+COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
 CONTACT_SECONDS = 0.015  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
 

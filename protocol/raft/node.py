@@ -48,7 +48,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.raft import changing_members, election, reading, replication
+from protocol.raft import changing_members, election, heartbeats, reading, replication
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -147,7 +147,7 @@ class RaftNode:
         state = self._state
         if isinstance(state.role, Leader):
             if reading.begin_round(state, state.role):
-                replication.ask_enough(state, state.role)
+                heartbeats.ask_enough(state, state.role)
             replication.replicate(state, state.role)
         self._write()
         self._tell_commit()
@@ -159,7 +159,7 @@ class RaftNode:
     @property
     def owes_commit_notice(self) -> bool:
         """Whether ``CommitNoticeDue`` should follow soon, if no entries do."""
-        return replication.owes_commit_notice(self._state)
+        return heartbeats.owes_commit_notice(self._state)
 
     def _step_peer(self, sender: NodeId, message: PeerMessage) -> None:
         term = getattr(message, "term", None)
@@ -267,8 +267,8 @@ HANDLERS: dict[type, Handler] = {
     Propose: replication.on_propose,
     ForwardProposal: replication.on_forward_proposal,
     ProposalRefused: replication.on_proposal_refused,
-    HeartbeatDue: replication.on_heartbeat_due,
-    CommitNoticeDue: replication.on_commit_notice_due,
+    HeartbeatDue: heartbeats.on_heartbeat_due,
+    CommitNoticeDue: heartbeats.on_commit_notice_due,
     LogSlice: replication.on_log_slice,
     AppendEntries: replication.on_append_entries,
     AppendEntriesReply: changing_members.on_reply_promote,

@@ -3,6 +3,7 @@
 from protocol.membership import NodeId, is_majority
 from protocol.node_messages import Read, ReadAt, ReadFailed
 from protocol.peer_messages import ForwardRead, ReadIndex, ReadRefused
+from protocol.raft.heartbeats import tell_commit
 from protocol.raft.reads import WaitingRead
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -62,7 +63,7 @@ def confirm_round(state: RaftState, leader: Leader) -> None:
     confirmed = sum(_has_confirmed(state, leader, voter) for voter in voters)
     if leader.reads.confirming and is_majority(confirmed, len(voters)):
         for read in leader.reads.take_confirmed():
-            _release(state, read, leader.reads.index)
+            _release(state, leader, read)
 
 
 def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
@@ -71,9 +72,10 @@ def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
     return leader.progress[voter].confirmed_round >= leader.reads.round
 
 
-def _release(state: RaftState, read: WaitingRead, index: int) -> None:
-    answer = ReadIndex(read.number, index)
+def _release(state: RaftState, leader: Leader, read: WaitingRead) -> None:
+    answer = ReadIndex(read.number, leader.reads.index)
     if read.reader == state.id:
         on_read_index(state, state.id, answer)
     else:
+        tell_commit(state, leader, read.reader)  # it may not apply up to there otherwise
         state.send(read.reader, answer)

@@ -3,9 +3,7 @@
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Member, MembershipAt, NodeId, majority_index
 from protocol.node_messages import (
-    CommitNoticeDue,
     FetchLog,
-    HeartbeatDue,
     LogSlice,
     Propose,
     Refused,
@@ -20,6 +18,7 @@ from protocol.peer_messages import (
     Removed,
     TimeoutNow,
 )
+from protocol.raft.heartbeats import tell_commit
 from protocol.raft.progress import Progress
 from protocol.raft.reading import confirm_round
 from protocol.raft.roles import Leader
@@ -141,53 +140,6 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
     progress.sent(message.prev_index + len(message.entries))
 
 
-def on_heartbeat_due(state: RaftState, _: NodeId, __: HeartbeatDue) -> None:
-    """Send heartbeats, and with them again the round that confirms reads."""
-    if isinstance(state.role, Leader):
-        send_heartbeats(state, state.role)
-
-
-def send_heartbeats(state: RaftState, leader: Leader) -> None:
-    """Tell every follower that the leader lives."""
-    for peer, progress in leader.progress.items():
-        _send_heartbeat(state, leader, peer, progress)
-
-
-def ask_enough(state: RaftState, leader: Leader) -> None:
-    """Ask just a majority to confirm this round: those first who confirmed the latest ones.
-
-    Should one of them be gone, the next heartbeats, which everybody gets, ask for the rest.
-    """
-    voters = state.membership.voters
-    others = [each for each in leader.progress.items() if each[0] in voters]
-    others.sort(key=lambda each: each[1].confirmed_round, reverse=True)
-    needed = len(voters) // 2 + (state.id not in voters)
-    for peer, progress in others[:needed]:
-        _send_heartbeat(state, leader, peer, progress)
-
-
-def _send_heartbeat(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
-    # A heartbeat does not check the log, so it may only commit what is known to match.
-    progress.commit_told = min(state.commit_index, progress.match_index)
-    state.send(peer, Heartbeat(state.term, leader.reads.round, progress.commit_told))
-
-
-def on_commit_notice_due(state: RaftState, _: NodeId, __: CommitNoticeDue) -> None:
-    """Tell the commit index to followers to which no entries have carried it."""
-    if isinstance(state.role, Leader):
-        for peer, progress in state.role.progress.items():
-            if progress.commit_told < min(state.commit_index, progress.match_index):
-                _send_heartbeat(state, state.role, peer, progress)
-
-
-def owes_commit_notice(state: RaftState) -> bool:
-    """Whether some follower could be told of a higher commit index than it was."""
-    return isinstance(state.role, Leader) and any(
-        progress.commit_told < min(state.commit_index, progress.match_index)
-        for progress in state.role.progress.values()
-    )
-
-
 # --- the follower receives
 
 
@@ -281,9 +233,8 @@ def _held_by(state: RaftState, leader: Leader, voter: NodeId) -> int:
 def _tell_proposers(state: RaftState, leader: Leader, committed_before: int) -> None:
     """Tell followers at once whose own clients wait for what is committed now."""
     for proposer, index in list(leader.proposers.items()):
-        progress = leader.progress.get(proposer)
-        if index > committed_before and progress is not None:
-            _send_heartbeat(state, leader, proposer, progress)
+        if index > committed_before:
+            tell_commit(state, leader, proposer)
         if index <= state.commit_index:
             del leader.proposers[proposer]
 
@@ -294,7 +245,8 @@ def _membership_committed(state: RaftState, leader: Leader, committed: Membershi
         if committed.membership.get(node) is None:
             state.send(node, Removed(committed.index))
     if committed.membership.get(state.id) is None:
-        on_commit_notice_due(state, state.id, CommitNoticeDue())
+        for node in leader.progress:
+            tell_commit(state, leader, node)
         state.become_follower()
     else:
         follow_members(state)
