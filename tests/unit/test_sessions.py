@@ -1,0 +1,119 @@
+"""Which results a session keeps, and which session gives way to a new one."""
+
+from protocol.commands import Inserted, Remove, Write
+from protocol.sessions import Sessions, is_duplicate, remember
+from protocol.table import MemoryTable
+
+
+def write(sequence: int, acknowledged: int = 0) -> Write:
+    return Write(1, sequence, acknowledged, Remove("key"))
+
+
+def stored(sessions: Sessions) -> MemoryTable:
+    """Return the table that the changes of these sessions add up to."""
+    table = MemoryTable()
+    store(sessions, table)
+    return table
+
+
+def store(sessions: Sessions, table: MemoryTable) -> None:
+    for key, record in sessions.take_changes():
+        if record is None:
+            table.delete(key)
+        else:
+            table.put(key, record)
+
+
+def known(sessions: Sessions, *numbers: int) -> list[int]:
+    return [number for number in numbers if number in sessions._sessions]
+
+
+def test_a_session_that_was_never_opened_is_not_known() -> None:
+    assert Sessions().find(1, use=1) is None
+
+
+def test_a_result_is_kept_until_the_client_has_it() -> None:
+    sessions = Sessions()
+    sessions.open(1, use=1)
+    session = sessions.find(1, use=2)
+    assert session is not None
+    for sequence in (1, 2, 3):
+        assert not is_duplicate(session, write(sequence))
+        remember(session, write(sequence), Inserted(sequence))
+    remember(session, write(4, acknowledged=3), Inserted(4))
+    assert session.results == {3: Inserted(3), 4: Inserted(4)}
+    assert all(is_duplicate(session, write(sequence)) for sequence in (1, 2, 3, 4))
+
+
+def test_sequences_may_arrive_out_of_order() -> None:
+    sessions = Sessions()
+    sessions.open(1, use=1)
+    session = sessions.find(1, use=2)
+    assert session is not None
+    remember(session, write(3), Inserted(3))
+    assert not is_duplicate(session, write(1))
+    assert not is_duplicate(session, write(2))
+
+
+def test_what_is_acknowledged_does_not_come_back() -> None:
+    sessions = Sessions()
+    sessions.open(1, use=1)
+    session = sessions.find(1, use=2)
+    assert session is not None
+    remember(session, write(5, acknowledged=5), Inserted(5))
+    remember(session, write(6, acknowledged=2), Inserted(6))
+    assert session.acknowledged == 5
+    assert is_duplicate(session, write(4))
+
+
+def test_the_least_recently_used_session_gives_way() -> None:
+    sessions = Sessions(sessions_max=3)
+    for number in (1, 2, 3):
+        sessions.open(number, use=number)
+    sessions.find(1, use=4)
+    sessions.open(4, use=5)
+    assert known(sessions, 1, 2, 3, 4) == [1, 3, 4]
+
+
+def test_the_same_session_gives_way_after_a_restart() -> None:
+    sessions = Sessions(sessions_max=3)
+    for number in (1, 2, 3):
+        sessions.open(number, use=number)
+    sessions.find(1, use=4)
+    reloaded = Sessions(stored(sessions).items(), sessions_max=3)
+    for each in (sessions, reloaded):
+        each.open(4, use=5)
+    assert known(reloaded, 1, 2, 3, 4) == known(sessions, 1, 2, 3, 4) == [1, 3, 4]
+
+
+def test_only_what_changed_is_stored_again() -> None:
+    sessions = Sessions()
+    sessions.open(1, use=1)
+    sessions.open(2, use=2)
+    assert len(stored(sessions)) == 2
+    sessions.find(2, use=3)
+    assert [int.from_bytes(key, "big") for key, _ in sessions.take_changes()] == [2]
+    assert list(sessions.take_changes()) == []
+
+
+def test_a_session_that_gave_way_is_deleted_from_the_table() -> None:
+    sessions = Sessions(sessions_max=1)
+    table = MemoryTable()
+    sessions.open(1, use=1)
+    store(sessions, table)
+    sessions.open(2, use=2)
+    sessions.open(3, use=3)
+    store(sessions, table)
+    assert list(table) == [(3).to_bytes(8, "big")]
+
+
+def test_a_reloaded_session_remembers_its_results() -> None:
+    sessions = Sessions()
+    sessions.open(1, use=1)
+    session = sessions.find(1, use=2)
+    assert session is not None
+    remember(session, write(7, acknowledged=5), Inserted(7))
+    reloaded = Sessions(stored(sessions).items()).find(1, use=3)
+    assert reloaded is not None
+    assert reloaded.results == {7: Inserted(7)}
+    assert reloaded.acknowledged == 5

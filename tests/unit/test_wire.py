@@ -1,0 +1,258 @@
+"""Messages survive the wire, and whatever else arrives is Malformed and nothing worse."""
+
+from contextlib import suppress
+from random import Random
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol import client_messages as client
+from protocol import commands
+from protocol import node_messages as node
+from protocol import peer_messages as peer
+from protocol.entry import Entry, EntryKind
+from protocol.membership import Member, Membership, MembershipAt
+from protocol.refusal import Refusal
+from protocol.wire import (
+    Decoder,
+    Malformed,
+    decode_established,
+    decode_for_gateway,
+    decode_for_replicator,
+    decode_for_storage,
+    decode_for_timer,
+    decode_mark,
+    decode_outcome,
+    decode_peer_frame,
+    decode_published,
+    decode_read_batch,
+    decode_reply,
+    decode_request,
+    encode,
+)
+
+MUTATIONS = 300
+ID = bytes(range(16))
+MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
+ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
+STATUS = node.ReplicationStatus(3, node.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
+
+WRITES = [
+    commands.Write(1, 2, 2, commands.OpenSession()),
+    commands.Write(1, 3, 2, commands.Insert("a/ключ", b"\0\xff", 7)),
+    commands.Write(1, 4, 2, commands.Remove("a/ключ")),
+]
+RESULTS: list[Any] = [
+    commands.SessionOpened(7),
+    commands.Inserted(2**63),
+    commands.Removed(True, 4),
+    commands.RevisionMismatch(0),
+    commands.SessionExpired(),
+]
+OPERATIONS: list[Any] = [
+    *WRITES,
+    client.Hello(),
+    client.Get("a"),
+    client.ListKeys("a/", 100, "a/b"),
+    client.ListPrefixes("", 100),
+    client.Status(),
+    client.RemoveNode(ID),
+    client.AddNode("node.example"),
+]
+OUTCOMES: list[Any] = [
+    *RESULTS,
+    client.Found(9, 1, 3, 2, b"value"),
+    client.Missing(9),
+    client.Names(9, ("a", "b"), True),
+    client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
+    client.NodeStatus(ID, ID, "n", node.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
+    client.Done(),
+    client.Failed(client.FailureCode.OVERLOADED, "too much"),
+]
+PEER_MESSAGES: list[Any] = [
+    peer.RequestVote(3, 9, 2, pre=True),
+    peer.RequestVoteReply(3, True),
+    peer.AppendEntries(3, 3, 2, ENTRIES, 3),
+    peer.AppendEntriesReply(3, False, 3, 2, 1),
+    peer.Heartbeat(3, 7, 3),
+    peer.HeartbeatReply(3, 7),
+    peer.ForwardProposal(5, b"payload"),
+    peer.ProposalRefused(5, Refusal.OVERLOADED),
+    peer.ForwardRead(6),
+    peer.ReadIndex(6, 3),
+    peer.ReadRefused(6),
+    peer.ForwardMembershipChange(7, 1, ID),
+    peer.Removed(4),
+    peer.JoinRequest("node.example"),
+    peer.JoinReply(False, MEMBERSHIP, "node.example:9400"),
+    peer.Invitation("node.example"),
+    peer.TimeoutNow(3),
+]
+FOR_STORAGE: list[Any] = [
+    node.Append(1, node.HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
+    node.Append(2, None, (), None),
+    node.Commit(5),
+    node.ReadAt(1, 5, b"payload"),
+    node.FetchLog(ID, 1, 1 << 20),
+    node.AdoptCluster(ID),
+    node.ReportStatus(1, STATUS),
+    node.FollowChanges(b"nonce"),
+    node.IgnoreChanges(),
+]
+FOR_REPLICATOR: list[Any] = [
+    node.Recovered(ID, ID, 1, node.HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
+    node.Persisted(1, 1, 2, 5),
+    node.LogSlice(ID, 3, 2, ENTRIES),
+    node.ElectionDue(4),
+    node.LeaderQuiet(4),
+    node.HeartbeatDue(),
+    node.QuorumCheckDue(),
+    node.Propose(1, b"payload"),
+    node.Read(1, b"payload"),
+    node.RemoveMember(1, ID),
+    node.InviteMember("node.example"),
+    node.AskStatus(1),
+    node.CommitNoticeDue(),
+    node.StepAside(),
+]
+FOR_GATEWAY: list[Any] = [
+    node.Opened(ID, ID, 1),
+    node.Leadership(3, node.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False),
+    node.Refused(1, Refusal.BUSY),
+    node.ReadFailed(1),
+    node.BatchApplied(1, tuple(RESULTS)),
+    node.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),)),
+    node.StatusReport(1, STATUS, 8, 7),
+    node.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
+    node.Following(b"nonce", 7),
+]
+
+SAMPLES: list[tuple[Decoder[Any], Any]] = [
+    (decode_request, client.Request(1, 2, 5000, tuple(OPERATIONS))),
+    (decode_reply, client.Reply(2, tuple(OUTCOMES))),
+    *((decode_outcome, outcome) for outcome in OUTCOMES),
+    (decode_read_batch, client.ReadBatch((client.Get("a"), client.ListKeys("", 1)))),
+    (decode_peer_frame, peer.PeerFrame(1, ID, ID, 1, "node.example:9400", tuple(PEER_MESSAGES))),
+    (decode_for_storage, FOR_STORAGE),
+    (decode_for_replicator, FOR_REPLICATOR),
+    (decode_for_gateway, FOR_GATEWAY),
+    (decode_for_timer, [node.ClockState(True, True, 4)]),
+    (decode_published, client.Published(0, 7, "a", b"x", 3)),
+    (decode_established, client.Established(0, 7)),
+    (decode_mark, client.Mark(0, 7)),
+]
+DECODERS = list(dict.fromkeys(decoder for decoder, _ in SAMPLES))
+
+
+def expect_message_or_malformed(decoder: Decoder[Any], frame: bytes) -> None:
+    with suppress(Malformed):
+        decoder(frame)
+
+
+@pytest.mark.parametrize(
+    ("union", "samples"),
+    [
+        (client.Operation, OPERATIONS),
+        (client.Outcome, OUTCOMES),
+        (peer.PeerMessage, PEER_MESSAGES),
+        (node.StorageMessage, FOR_STORAGE),
+        (node.ReplicatorMessage, FOR_REPLICATOR),
+        (node.GatewayMessage, FOR_GATEWAY),
+    ],
+)
+def test_every_message_has_a_sample_here(union: Any, samples: list[Any]) -> None:
+    assert set(map(type, samples)) == set(get_args(union))
+
+
+@pytest.mark.parametrize(("decoder", "message"), SAMPLES)
+def test_a_message_is_the_same_after_the_wire(decoder: Decoder[Any], message: Any) -> None:
+    assert decoder(encode(message)) == message
+
+
+@pytest.mark.parametrize(("decoder", "message"), SAMPLES)
+def test_a_message_cut_short_is_malformed(decoder: Decoder[Any], message: Any) -> None:
+    frame = encode(message)
+    for length in range(len(frame)):
+        with pytest.raises(Malformed):
+            decoder(frame[:length])
+
+
+@pytest.mark.parametrize(("decoder", "message"), SAMPLES)
+def test_bytes_after_a_message_are_malformed(decoder: Decoder[Any], message: Any) -> None:
+    with pytest.raises(Malformed):
+        decoder(encode(message) + b"\0")
+
+
+@pytest.mark.parametrize(("decoder", "message"), SAMPLES)
+def test_a_mutated_message_is_another_one_or_malformed(decoder: Decoder[Any], message: Any) -> None:
+    chance = Random(7)
+    for _ in range(MUTATIONS):
+        frame = bytearray(encode(message))
+        for _ in range(chance.randint(1, 4)):
+            frame[chance.randrange(len(frame))] = chance.randrange(256)
+        expect_message_or_malformed(decoder, bytes(frame))
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_malformed_or_a_message(frame: bytes) -> None:
+    for decoder in DECODERS:
+        expect_message_or_malformed(decoder, frame)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_other_peoples_messages_are_malformed_or_a_message(value: Any) -> None:
+    for decoder in DECODERS:
+        expect_message_or_malformed(decoder, encode(value))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xc1",  # the byte that MessagePack never uses
+        b"\x91" * 100_000,
+        b"\x81" * 100_000,
+        b"\x94\x01\x02\x03" + b"\x91" * 100_000,  # too deep in a field
+        b"\x9f" + b"\x01" * 9 + b"\x91" * 100_000 + b"\x00" * 5,  # too deep where no field is
+        b"\xdd\xff\xff\xff\xff",  # an array said to be of 2**32 - 1
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\x91\xa2\xff\xfe",  # no UTF-8
+        b"\xa2\xc3\x28",
+        b"\xd4\x05\x00",  # an extension
+        b"\xcb\x7f\xf8\0\0\0\0\0\0",  # not a number
+    ],
+    ids=lambda frame: frame[:8].hex() if isinstance(frame, bytes) else "",
+)
+def test_what_is_built_to_hurt_is_malformed(decoder: Decoder[Any], frame: bytes) -> None:
+    with pytest.raises(Malformed):
+        decoder(frame)
+
+
+def test_text_that_is_no_utf8_is_malformed() -> None:
+    frame = encode(client.Request(1, 2, 3, (client.Get("key"),)))
+    with pytest.raises(Malformed):
+        decode_request(frame.replace(b"key", b"\xff\xfe\xfd"))
+
+
+def test_nesting_beyond_the_last_field_is_malformed_if_it_is_too_deep() -> None:
+    frame = encode([1, 2, 3, [], msgspec.Raw(b"\x91" * 100_000 + b"\xc0")])
+    with pytest.raises(Malformed):
+        decode_request(frame)
+
+
+def test_an_unknown_kind_of_message_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        decode_request(encode([1, 2, 3, [[99, "a"]]]))
+    with pytest.raises(Malformed):
+        decode_peer_frame(encode([1, ID, ID, 1, "a", [[99]]]))
