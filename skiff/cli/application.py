@@ -1,0 +1,76 @@
+"""The command ``skiff``: all its subcommands, and the one place where it ends."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from skiff.cli import data, demo, member, node, output, status, watch
+from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
+from skiff.cli.output import ReaderGone
+from skiff.errors import SkiffError
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 another revision, 5 unavailable, "
+    "6 timeout or unknown outcome."
+)
+
+# Plain help: at 80 columns, boxes leave too little room for the sentences in them.
+app = typer.Typer(epilog=EXIT_CODES, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+app.command()(data.insert)
+app.command()(data.get)
+app.command()(data.remove)
+app.command("list")(data.list_keys)
+app.command()(data.prefixes)
+app.command()(watch.watch)
+app.add_typer(node.app, name="node")
+app.add_typer(member.app, name="member")
+app.command()(status.status)
+app.command()(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A strongly consistent, replicated key-value store."""
+    if version:
+        output.line(f"skiff {_version()}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        output.line(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line of this process and end it."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command; return the exit code."""
+    try:
+        return app(arguments, prog_name="skiff", standalone_mode=False) or ExitCode.OK
+    except typer.TyperException as error:
+        return _fail(error)
+    except ReaderGone:
+        output.abandon()
+        return ExitCode.READER_GONE
+    except (SkiffError, CommandFailed, OSError) as error:
+        return _fail(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+
+
+def _fail(error: Exception) -> int:
+    output.error(describe(error))
+    return exit_code_of(error)
+
+
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - slow to import, seldom needed
+
+    return metadata.version("skiff-kv")

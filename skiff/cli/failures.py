@@ -1,0 +1,93 @@
+"""How a command that failed ends: with which exit code, and with which sentence."""
+
+from enum import IntEnum
+
+import typer
+
+from skiff import errors
+
+
+class ExitCode(IntEnum):
+    """What the shell is told; scripts may rely on it."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    CONFLICT = 4
+    UNAVAILABLE = 5
+    TIMEOUT = 6
+    INTERRUPTED = 130  # as shells report an end by SIGINT
+    READER_GONE = 141  # as shells report an end by SIGPIPE
+
+
+class CommandFailed(Exception):
+    """A command's own reason to fail."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+# The first class that fits decides.
+EXIT_CODES: dict[type[Exception], ExitCode] = {
+    errors.RevisionMismatch: ExitCode.CONFLICT,
+    errors.PeerNotFound: ExitCode.NOT_FOUND,
+    errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
+    errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
+    errors.StreamClosed: ExitCode.UNAVAILABLE,
+    errors.Overloaded: ExitCode.UNAVAILABLE,
+    errors.LeaderElectionTimeout: ExitCode.UNAVAILABLE,
+    errors.RequestTimeout: ExitCode.TIMEOUT,
+    errors.OutcomeUnknown: ExitCode.TIMEOUT,
+    errors.InvalidAddress: ExitCode.USAGE,
+    errors.InvalidConfig: ExitCode.USAGE,
+    errors.InvalidRequest: ExitCode.USAGE,
+    errors.MissingClusterConfig: ExitCode.USAGE,
+}
+
+HINTS: dict[type[Exception], str] = {
+    errors.RevisionMismatch: "read the key again and decide anew",
+    errors.PeerNotFound: "'skiff member list' shows all ids",
+    errors.ClientConnectFailed: "is a node running there? name others by --url or SKIFF_URL",
+    errors.Overloaded: "try again in a moment",
+    errors.RequestTimeout: "nothing was changed; 'skiff status' shows who is up",
+    errors.OutcomeUnknown: "look again to see what became of it",
+}
+
+
+def exit_code_of(error: Exception) -> int:
+    """Return the exit code for an error."""
+    if isinstance(error, CommandFailed):
+        return error.code
+    if isinstance(error, typer.TyperException):
+        return error.exit_code
+    codes = (code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+    return next(codes, ExitCode.ERROR)
+
+
+def describe(error: Exception) -> str:
+    """Return an error as one line, with what to do about it where there is something."""
+    if isinstance(error, typer.TyperException):
+        return _describe_usage(error)
+    hints = [hint for kind, hint in HINTS.items() if isinstance(error, kind)]
+    return "; ".join(_one_line(part) for part in [_message(error), *hints[:1]])
+
+
+def _describe_usage(error: typer.TyperException) -> str:
+    """Say what was wrong with the arguments, and where to read what would be right."""
+    message = _one_line(error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = "skiff" if context is None else context.command_path
+    return f"{message[:1].lower()}{message[1:]}; see '{command} --help'"
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says, without the number that the system gives to its own."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,75 @@
+"""The commands that show and change who belongs to the cluster."""
+
+from typing import Annotated
+
+import typer
+
+from skiff.cli import output
+from skiff.cli.options import DEFAULT_TIMEOUT, DEFAULT_URL, Json, Timeout, Url, connect
+
+app = typer.Typer(help="Show and change who is a member.")
+
+COLUMNS = ("id", "address", "votes")
+
+
+@app.command("list")
+def list_members(
+    *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Print the members, whether they are up or not."""
+    from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
+
+    with connect(url, timeout) as client:
+        members = client.members()
+    if as_json:
+        output.json(members)
+        return
+    rows = [(str(each.id), each.address, "yes" if each.voter else "not yet") for each in members]
+    table.show(COLUMNS, rows)
+
+
+@app.command()
+def add(
+    address: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS", help="Where the node is reached: host:port.", show_default=False
+        ),
+    ],
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Bring in a node that was started with --standby.
+
+    Returns when the node votes.
+    """
+    with connect(url, timeout) as client:
+        client.add_member(address)
+    if as_json:
+        output.json({"address": address})
+    else:
+        output.note(f"{address} is a member now and votes")
+
+
+@app.command()
+def remove(
+    node: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="The node's id, as 'skiff member list' has it.", show_default=False
+        ),
+    ],
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a node out of the cluster; it need not be up."""
+    with connect(url, timeout) as client:
+        client.remove_node(node)
+    if as_json:
+        output.json({"id": node})
+    else:
+        output.note(f"{node} is no member any more")

@@ -1,0 +1,49 @@
+"""The arguments and options that commands of the client have in common."""
+
+from typing import Annotated
+
+import typer
+
+from skiff.client import DEFAULT_TIMEOUT, Client
+
+DEFAULT_URL = "skiff://127.0.0.1:9400"
+
+Key = Annotated[
+    str, typer.Argument(metavar="KEY", help="The key, like users/alice.", show_default=False)
+]
+
+Prefix = Annotated[
+    str,
+    typer.Argument(metavar="PREFIX", help="Only keys that begin with this.", show_default=False),
+]
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        "-u",
+        envvar="SKIFF_URL",
+        metavar="ADDRESSES",
+        help="Ask these nodes: host:port,… or skiff://host:port,…",
+    ),
+]
+
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        envvar="SKIFF_TIMEOUT",
+        metavar="SECONDS",
+        help="Give up after so long.",
+    ),
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def connect(url: str, timeout: float) -> Client:
+    """Return a client of the cluster that the options name."""
+    return Client(url, timeout=timeout)
+
+
+__all__ = ["DEFAULT_TIMEOUT", "DEFAULT_URL", "Json", "Key", "Prefix", "Timeout", "Url", "connect"]

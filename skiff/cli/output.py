@@ -1,0 +1,86 @@
+"""What is printed: results on standard output, everything else on standard error."""
+
+import os
+import sys
+
+import msgspec
+import typer
+
+from skiff.cli.failures import CommandFailed
+
+STANDARD_OUTPUT = 1
+
+
+class ReaderGone(Exception):
+    """Whoever read the standard output has closed it."""
+
+
+def write(data: bytes) -> None:
+    """Write bytes as they are, at once.
+
+    Raises:
+        ReaderGone: nobody reads them.
+    """
+    stream = getattr(sys.stdout, "buffer", None)  # None where it was closed from the beginning
+    if stream is None:
+        raise ReaderGone
+    try:
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def line(text: str) -> None:
+    """Print a line, in UTF-8 whatever the locale is."""
+    write(text.encode() + b"\n")
+
+
+def value(found: object) -> None:
+    """Print text and bytes as they are stored, anything else as a line of JSON.
+
+    On a terminal a line end follows, so that the prompt stands on a line of its own.
+    """
+    if not isinstance(found, str | bytes):
+        json(found)
+        return
+    data = found.encode() if isinstance(found, str) else found
+    ends_line = data.endswith(b"\n") or not is_terminal()
+    write(data if ends_line else data + b"\n")
+
+
+def json(thing: object) -> None:
+    """Print a line of JSON."""
+    write(as_json(thing) + b"\n")
+
+
+def as_json(thing: object) -> bytes:
+    """Return what the store holds as JSON on one line; bytes become base64.
+
+    Raises:
+        CommandFailed: JSON cannot carry it.
+    """
+    try:
+        return msgspec.json.encode(thing)
+    except (TypeError, ValueError, RecursionError) as reason:
+        raise CommandFailed(f"the value cannot be shown as JSON: {reason}") from None
+
+
+def note(text: str) -> None:
+    """Tell people something that is no result."""
+    typer.echo(f"skiff: {text}", err=True)
+
+
+def error(text: str) -> None:
+    """Say why the command failed."""
+    note(f"error: {text}")
+
+
+def is_terminal() -> bool:
+    """Whether a person reads the standard output."""
+    return os.isatty(STANDARD_OUTPUT)
+
+
+def abandon() -> None:
+    """Leave nothing to be written when the process ends: nobody would read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)

@@ -1,0 +1,44 @@
+"""The command that prints changes as they happen."""
+
+import itertools
+from typing import Annotated, Any
+
+import typer
+
+from skiff.cli import output
+from skiff.cli.options import DEFAULT_TIMEOUT, DEFAULT_URL, Json, Prefix, Timeout, Url, connect
+from skiff.records import Event, EventKind
+
+
+def watch(
+    prefix: Prefix = "",
+    *,
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", min=1, help="End after so many changes.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Print changes as they happen, each on a line.
+
+    A line tells the revision, what happened, the key, and the value as JSON. Every change that
+    is made after the note on standard error is printed, in order; where one may have been
+    missed, the command ends with an error. Ctrl-C ends it too.
+    """
+    with connect(url, timeout) as client, client.watch(prefix) as changes:
+        output.note(f"watching {prefix!r} after revision {changes.revision}")
+        for event in itertools.islice(changes, count):
+            if as_json:
+                output.json(event)
+            else:
+                output.write(change_line(event))
+
+
+def change_line(event: Event[Any]) -> bytes:
+    """Return a change as one line."""
+    words = [str(event.revision).encode(), str(event.kind).encode(), event.key.encode()]
+    if event.kind is EventKind.INSERT:
+        words.append(output.as_json(event.value))
+    return b" ".join(words) + b"\n"
