@@ -10,6 +10,8 @@ from protocol.node_messages import RemoveMember, StepAside
 from protocol.peer_messages import JoinRequest
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
+pytestmark = pytest.mark.simulation
+
 SEEDS_A_TEST = 25
 TURNS = 2500
 TIMEOUTS = ElectionTimeouts(heartbeat=0.075, shortest=0.150, longest=0.300)
@@ -259,3 +261,13 @@ def test_members_may_come_and_go_in_a_storm(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_A_TEST):
         storm = StormOfMembers(seed, Cluster(A, B, C, spare=(D, E)).start())
         rage_and_recover(storm, survivors=5)
+
+
+def test_a_seed_replays_its_run() -> None:
+    logs = []
+    for _ in range(2):
+        storm = StormOfMembers(7, Cluster(A, B, C, spare=(D, E)).start())
+        storm.rage(TURNS)
+        logs.append([machine.disk.entries for machine in storm.cluster.machines.values()])
+    assert any(logs[0])
+    assert logs[0] == logs[1]
