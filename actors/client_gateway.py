@@ -53,7 +53,7 @@ class ClientGateway:
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
         now = time.monotonic()
-        return min(self._core.next_deadline(), self._publisher.next_deadline(now)) - now
+        return min(self._core.next_deadline(now), self._publisher.next_deadline(now)) - now
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""

@@ -7,6 +7,7 @@ from typing import assert_never
 
 import msgspec
 
+from protocol.batching import WriteQueue
 from protocol.calls import Answer, Call, Errand, Slot
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
@@ -27,7 +28,7 @@ from protocol.client_messages import (
     Status,
     Welcome,
 )
-from protocol.commands import Batch, Insert, Write
+from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
 from protocol.invitations import Invitations
 from protocol.node_messages import (
@@ -52,9 +53,6 @@ from protocol.wire import encode
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
-BATCH_BYTES_MAX = 1 << 20
-BATCH_WRITES_MAX = 1000
-BATCHES_IN_FLIGHT_MAX = 4  # what comes meanwhile waits, and travels in fewer, larger batches
 CALLS_MAX = 20_000
 CALL_BYTES_MAX = 128 << 20  # of all requests that are not answered yet
 TIMEOUT_MS_MAX = 3_600_000
@@ -78,7 +76,7 @@ class Gateway:
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
         self._number = 0
-        self._writes: list[tuple[Slot, Write]] = []
+        self._writes = WriteQueue()
         self._reads: list[tuple[Slot, ReadOperation]] = []
         self._errands: dict[int, Errand] = {}
         self._invitations = Invitations()
@@ -107,7 +105,7 @@ class Gateway:
         """Take a message of the node's other actors."""
         match message:
             case BatchApplied():
-                self._on_batch_applied(message)
+                self._on_batch_applied(message, now)
             case ReadsDone():
                 self._on_reads_done(message)
             case Refused():
@@ -132,9 +130,9 @@ class Gateway:
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
 
-    def next_deadline(self) -> float:
+    def next_deadline(self, now: float) -> float:
         """Return when ``flush`` should be called though nothing has arrived."""
-        return self._sweep_at
+        return min(self._sweep_at, self._writes.next_deadline(now))
 
     # --- taking requests
 
@@ -166,7 +164,7 @@ class Gateway:
         """Keep an operation for the end of the turn, when it is sent on together with others."""
         match operation:
             case Write():
-                self._writes.append((slot, operation))
+                self._writes.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes():
                 self._reads.append((slot, operation))
             case RemoveNode(node=node):
@@ -206,18 +204,12 @@ class Gateway:
         self._outbox.replicator.append(message)
 
     def _send_writes(self, now: float) -> None:
-        """Propose what was gathered, in as few batches as sizes allow."""
-        while self._writes and self._batches_in_flight() < BATCHES_IN_FLIGHT_MAX:
-            count = _count_for_batch(self._writes)
-            taken, self._writes = self._writes[:count], self._writes[count:]
+        while taken := self._writes.take_batch(now):
             number = self._next_number()
             writes = tuple([write for _, write in taken])
             batch = Batch(self._opened.node, self._opened.incarnation, number, writes)
             slots = [slot for slot, _ in taken]
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
-
-    def _batches_in_flight(self) -> int:
-        return sum(isinstance(errand.message, Propose) for errand in self._errands.values())
 
     def _send_reads(self, now: float) -> None:
         if self._reads:
@@ -225,6 +217,13 @@ class Gateway:
             batch = ReadBatch(tuple([operation for _, operation in taken]))
             message = Read(self._next_number(), encode(batch))
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
+
+    def _end_errand(self, number: int, now: float) -> Errand | None:
+        """Forget an errand; after a batch, the next one may go out."""
+        errand = self._errands.pop(number, None)
+        if errand is not None and isinstance(errand.message, Propose):
+            self._writes.batch_ended(errand.slots, now)
+        return errand
 
     def _send_again(self, errand: Errand, now: float) -> None:
         errand.retry_at = now + LOST_SECONDS
@@ -242,7 +241,7 @@ class Gateway:
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
         if message.removed:
-            self._fail_all(_not_member())
+            self._fail_all(_not_member(), now)
         elif message.leader is not None and (
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
@@ -259,14 +258,15 @@ class Gateway:
         match message.refusal:
             case Refusal.OVERLOADED if errand.certainly_not_done:
                 text = "too much waits to be committed"
-                self._fail(errand, Failed(FailureCode.OVERLOADED, text))
+                self._fail(errand, Failed(FailureCode.OVERLOADED, text), now)
             case Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._fail(errand, Failed(FailureCode.UNKNOWN_NODE, "no member has this id"))
+                unknown = Failed(FailureCode.UNKNOWN_NODE, "no member has this id")
+                self._fail(errand, unknown, now)
             case Refusal.UNKNOWN_MEMBER:
-                self._fail(errand, Done())  # an earlier attempt has removed it
+                self._fail(errand, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER:
                 text = "the last voter cannot be removed: nobody could write any more"
-                self._fail(errand, Failed(FailureCode.INVALID, text))
+                self._fail(errand, Failed(FailureCode.INVALID, text), now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 
@@ -276,8 +276,8 @@ class Gateway:
             errand.refused += 1
             errand.retry_at = now + RETRY_SECONDS
 
-    def _on_batch_applied(self, message: BatchApplied) -> None:
-        errand = self._errands.pop(message.number, None)
+    def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
+        errand = self._end_errand(message.number, now)
         if errand is None:
             return  # answered before: it was proposed twice
         if isinstance(errand.message, RemoveMember):
@@ -322,14 +322,11 @@ class Gateway:
             for slot in expired:
                 self._answer(slot, _timed_out(errand))
             if len(expired) == len(errand.slots):
-                del self._errands[errand.number]
+                self._end_errand(errand.number, now)
             elif errand.retry_at <= now:
                 self._send_again(errand, now)
-        late = [slot for slot, _ in self._writes if slot.call.deadline <= now]
-        if late:
-            self._writes = [each for each in self._writes if each[0].call.deadline > now]
-            for slot in late:
-                self._answer(slot, _NOT_PROPOSED)
+        for slot in self._writes.take_late(now):
+            self._answer(slot, _NOT_PROPOSED)
         self._invite(now)
 
     def _invite(self, now: float) -> None:
@@ -350,19 +347,21 @@ class Gateway:
         self._bytes -= call.size
         self._outbox.replies.append(call)
 
-    def _fail(self, errand: Errand, outcome: Answer) -> None:
-        del self._errands[errand.number]
+    def _fail(self, errand: Errand, outcome: Answer, now: float) -> None:
+        self._end_errand(errand.number, now)
         for slot in errand.slots:
             self._answer(slot, outcome)
 
-    def _fail_all(self, outcome: Failed) -> None:
+    def _fail_all(self, outcome: Failed, now: float) -> None:
         """Answer everything that this node can no longer do."""
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
-                self._fail(errand, outcome)
+                self._fail(errand, outcome, now)
             elif not isinstance(errand.message, AskStatus):
                 text = f"{outcome.message}, and may have done this before"
-                self._fail(errand, Failed(FailureCode.UNKNOWN, text))
+                self._fail(errand, Failed(FailureCode.UNKNOWN, text), now)
+        for slot in self._writes.take_all():
+            self._answer(slot, outcome)
 
 
 _NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
@@ -380,14 +379,3 @@ def _timed_out(errand: Errand) -> Failed:
         return _NOT_PROPOSED
     text = "no majority confirmed it before the deadline; it may have been done or may yet be"
     return Failed(FailureCode.UNKNOWN, text)
-
-
-def _count_for_batch(writes: list[tuple[Slot, Write]]) -> int:
-    """Return how many of the writes fit into one batch: at least one."""
-    size = 0
-    for count, (_, write) in enumerate(writes[:BATCH_WRITES_MAX]):
-        if isinstance(write.command, Insert):
-            size += len(write.command.value)
-        if count and size > BATCH_BYTES_MAX:
-            return count
-    return min(len(writes), BATCH_WRITES_MAX)
