@@ -59,7 +59,7 @@ class ClientGateway:
         """Take in what has arrived, and send what follows from it."""
         now = time.monotonic()
         if self._inbox in readable:
-            for (encoded,) in self._inbox.drain():
+            for encoded in self._inbox.drain_single():
                 for message in decode_for_gateway(encoded):
                     self._hear(message, now)
         if self._router in readable:

@@ -28,7 +28,7 @@ class ElectionTimer:
     def turn(self, readable: Readable) -> None:
         """Take in what the replicator says, then tell it what is due."""
         now = time.monotonic()
-        for (frame,) in self._inbox.drain():
+        for frame in self._inbox.drain_single():
             for state in decode_for_timer(frame):
                 self._clock.update(state, now, random.random())
         due = self._clock.take_due(now, random.random())

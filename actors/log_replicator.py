@@ -122,7 +122,7 @@ class LogReplicator:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
     def _hear_actors(self) -> None:
-        for (encoded,) in self._inbox.drain():
+        for encoded in self._inbox.drain_single():
             for message in decode_for_replicator(encoded):
                 self._step(message)
 

@@ -9,9 +9,9 @@ No other module of this package imports zmq.
 """
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
-from typing import Protocol
+from typing import Protocol, cast
 
 import zmq
 
@@ -29,6 +29,12 @@ PEER_TIMEOUT_MS = 1000
 ACTOR_RECONNECT_MS = 5  # the actors of a node start side by side, in any order
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
+
+# As plain numbers: the enumerations cost more than the calls that they are passed to.
+NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
+
+NEVER = float("inf")
 
 Frames = list[bytes]
 
@@ -57,30 +63,42 @@ class Port:
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self.socket = socket
-        self.descriptor = int(socket.getsockopt(zmq.FD))
+        self._ask = cast(Callable[[int], int], socket.getsockopt)
+        self.descriptor = self._ask(zmq.FD)
         self._may_hold_unread = True
 
     def drain(self) -> Iterator[Frames]:
         """Yield the messages that have arrived, as many as one turn should take."""
-        receive, more = self.socket.recv, self.socket.getsockopt
+        receive, ask = self.socket.recv, self._ask
         self._may_hold_unread = True
         for _ in range(DRAIN_MAX):
-            try:
-                frames = [receive(zmq.NOBLOCK)]
-            except zmq.Again:
+            if not ask(EVENTS) & POLLIN:
                 self._may_hold_unread = False
                 return
-            while more(zmq.RCVMORE):
-                frames.append(receive(zmq.NOBLOCK))
+            frames = [receive(NOBLOCK)]
+            while ask(RCVMORE):
+                frames.append(receive(NOBLOCK))
             yield frames
+
+    def drain_single(self) -> list[bytes]:
+        """Return the messages that have arrived, each of one frame, as many as a turn takes."""
+        receive, ask = self.socket.recv, self._ask
+        arrived: list[bytes] = []
+        while ask(EVENTS) & POLLIN:
+            arrived.append(receive(NOBLOCK))
+            if len(arrived) == DRAIN_MAX:
+                self._may_hold_unread = True
+                return arrived
+        self._may_hold_unread = False
+        return arrived
 
     def send(self, *frames: bytes) -> bool:
         """Send a message; return False where it would have to wait or has nowhere to go."""
         self._may_hold_unread = True
         try:
             for frame in frames[:-1]:
-                self.socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
-            self.socket.send(frames[-1], zmq.NOBLOCK)
+                self.socket.send(frame, MORE)
+            self.socket.send(frames[-1], NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -91,7 +109,7 @@ class Port:
 
     def holds_unread(self) -> bool:
         """Whether something can be read without the descriptor telling of it."""
-        return self._may_hold_unread and bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return self._may_hold_unread and bool(self._ask(EVENTS) & POLLIN)
 
     def set_lossy(self, *, lossy: bool) -> None:
         """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
@@ -116,12 +134,13 @@ class Sockets:
 
     def wait(self, timeout: float) -> Readable:
         """Wait at most so many seconds; return what can be read."""
-        unread: Readable = {port for port in self._ports if port.holds_unread()}
-        if unread:
+        readable: Readable = {port for port in self._ports if port.holds_unread()}
+        if readable:
             timeout = 0.0
-        milliseconds = None if timeout == float("inf") else max(0, ceil(timeout * 1000))
-        unread.update([self._watched[each] for each, _ in self._poll.poll(milliseconds)])
-        return unread
+        milliseconds = None if timeout == NEVER else max(0, ceil(timeout * 1000))
+        for descriptor, _ in self._poll.poll(milliseconds):
+            readable.add(self._watched[descriptor])
+        return readable
 
     def watch(self, port: Port) -> None:
         """Wait for this port from now on."""

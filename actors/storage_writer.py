@@ -84,7 +84,7 @@ class StorageWriter:
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived; apply, write, apply what that allowed, answer."""
-        for (frame,) in self._inbox.drain():
+        for frame in self._inbox.drain_single():
             for message in decode_for_storage(frame):
                 self._take(message)
         self._apply()
