@@ -87,6 +87,11 @@ class Node:
         Raises:
             ClusterInitFailed: it ended, or did not serve in time.
         """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the node's program without waiting for it."""
         command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
         place = ["--dir", str(self.directory), "--port", str(self.port)]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
@@ -95,10 +100,25 @@ class Node:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                # What a killed node leaves behind elsewhere than in its directory goes with it.
+                env={**_environment(), "TMPDIR": str(self.directory.parent)},
                 start_new_session=True,  # so that signals reach all of its processes at once
             )
-        self._wait_until_ready(self._process)
+
+    def wait_until_ready(self) -> None:
+        """Wait until a launched node serves.
+
+        Raises:
+            ClusterInitFailed: it ended, or did not serve in time.
+        """
+        assert self._process is not None
+        line = _read_line(self._process, READY_SECONDS)
+        try:
+            ready = msgspec.json.decode(line, type=dict[str, str | int])
+            self.id = uuid.UUID(str(ready["id"]))
+        except (msgspec.MsgspecError, KeyError, ValueError):
+            self.kill()
+            raise ClusterInitFailed(f"{self} did not start:\n{self.log()}") from None
 
     def signal(self, number: int) -> None:
         """Send a signal to all processes of the node."""
@@ -139,20 +159,12 @@ class Node:
                 return None
 
     def _has_processes(self) -> bool:
-        try:
-            os.killpg(self.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
-
-    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
-        line = _read_line(process, READY_SECONDS)
-        try:
-            ready = msgspec.json.decode(line, type=dict[str, str | int])
-            self.id = uuid.UUID(str(ready["id"]))
-        except (msgspec.MsgspecError, KeyError, ValueError):
-            self.kill()
-            raise ClusterInitFailed(f"{self} did not start:\n{self.log()}") from None
+        """Whether any process lives; one that is dead and only waits to be reaped does not."""
+        table = subprocess.run(
+            ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split() for line in table.stdout.splitlines()]
+        return any(row[0] == str(self.pid) and not row[1].startswith("Z") for row in rows)
 
     def log(self) -> str:
         """Return what the node has written to standard error."""
@@ -181,8 +193,7 @@ class Cluster:
     def __enter__(self) -> Self:
         self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="skiff-cluster-"))
         try:
-            for _ in range(self._count):
-                self.add_node()
+            self._begin()
             self.wait_until_whole()
         except BaseException:
             self.__exit__(None, None, None)
@@ -211,11 +222,24 @@ class Cluster:
 
     def add_node(self) -> Node:
         """Start one more node, which joins those that run; returns when it serves."""
+        node = self._next_node()
+        node.start()
+        return node
+
+    def _begin(self) -> None:
+        """Start the first node, then all others side by side."""
+        self.add_node()
+        others = [self._next_node() for _ in range(self._count - 1)]
+        for node in others:
+            node.launch()
+        for node in others:
+            node.wait_until_ready()
+
+    def _next_node(self) -> Node:
         running = [node.address for node in self.nodes if node.is_running]
         join = [option for address in running for option in ("--join", address)]
         node = Node(self.directory / f"node-{len(self.nodes) + 1}", [*self._options, *join])
         self.nodes.append(node)
-        node.start()
         return node
 
     def leader(self) -> Node:
