@@ -353,13 +353,10 @@ class Gateway:
             self._answer(slot, outcome)
 
     def _fail_all(self, outcome: Failed, now: float) -> None:
-        """Answer everything that this node can no longer do."""
+        """Answer what this node certainly has not begun and never will."""
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
                 self._fail(errand, outcome, now)
-            elif not isinstance(errand.message, AskStatus):
-                text = f"{outcome.message}, and may have done this before"
-                self._fail(errand, Failed(FailureCode.UNKNOWN, text), now)
         for slot in self._writes.take_all():
             self._answer(slot, outcome)
 

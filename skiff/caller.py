@@ -14,6 +14,7 @@ import zmq
 
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
+    Done,
     Failed,
     FailureCode,
     Hello,
@@ -87,6 +88,8 @@ class Caller:
         attempts = Attempts(_deadline(timeout))
         outcome = self._exchange(operation, attempts, writes=writes)
         if isinstance(outcome, Failed):
+            if outcome.code == FailureCode.UNKNOWN_NODE and attempts.maybe_done:
+                return Done()  # an earlier attempt has removed it
             raise_failure(outcome, maybe_done=writes and attempts.maybe_done)
         return outcome
 
