@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -255,8 +254,8 @@ def test_all_nodes_restart_at_once(own_cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def watched_follower(cluster: Cluster) -> Iterator[tuple[Node, Node]]:
-    yield cluster.leader(), cluster.followers()[0]
+def watched_follower(cluster: Cluster) -> tuple[Node, Node]:
+    return cluster.leader(), cluster.followers()[0]
 
 
 def test_a_subscriber_on_a_follower_sees_the_leaders_writes(
