@@ -34,6 +34,8 @@ class Judge:
         self._votes: dict[tuple[NodeId, int], NodeId] = {}
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
         self._committed: dict[int, Entry] = {}
+        self._committed_in: dict[int, int] = {}
+        self._handed: dict[NodeId, int] = {}
         self._asked_at: dict[tuple[NodeId, int], int] = {}
         self._led: dict[NodeId, tuple[int, int]] = {}
 
@@ -70,8 +72,10 @@ class Judge:
 
     def _leader_completeness(self, core: RaftNode) -> None:
         for index in range(core._state.log.prev_index + 1, self.committed_index + 1):
-            held = core._state.log.term_at(index)
-            assert held == self._committed[index].term, "a leader lacks a committed entry"
+            # A late winner of an older term may lack what a newer one has committed since.
+            if self._committed_in[index] < core.term:
+                held = core._state.log.term_at(index)
+                assert held == self._committed[index].term, "a leader lacks a committed entry"
 
     def _leader_append_only(self, core: RaftNode, append: Append) -> None:
         term, last_index = self._led.get(core.id, (0, 0))
@@ -91,12 +95,14 @@ class Judge:
 
     def _state_machine_safety(self, core: RaftNode, index: int) -> None:
         log = core._state.log
-        first = max(log.prev_index, core._state.commit_index - 200) + 1
+        first = max(log.prev_index, self._handed.get(core.id, 0)) + 1
         for entry in log.slice(first, 1 << 40):
             if entry.index > index:
                 break
             known = self._committed.setdefault(entry.index, entry)
             assert known == entry, "two entries are committed at one index"
+            self._committed_in.setdefault(entry.index, core.term)
+        self._handed[core.id] = max(index, self._handed.get(core.id, 0))
         self.committed_index = max(self.committed_index, index)
 
     def _committed_is_durable(self, core: RaftNode, index: int, disks: Disks) -> None:
