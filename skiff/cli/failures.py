@@ -70,8 +70,9 @@ def describe(error: Exception) -> str:
     """Return an error as one line, with what to do about it where there is something."""
     if isinstance(error, typer.TyperException):
         return _describe_usage(error)
-    hints = [hint for kind, hint in HINTS.items() if isinstance(error, kind)]
-    return "; ".join(_one_line(part) for part in [_message(error), *hints[:1]])
+    message = _one_line(_message(error))
+    hint = next((hint for kind, hint in HINTS.items() if isinstance(error, kind)), "")
+    return f"{message}{' ' if message.endswith('?') else '; '}{hint}" if hint else message
 
 
 def _describe_usage(error: typer.TyperException) -> str:

@@ -1,0 +1,161 @@
+"""The parts of the command line that need no node."""
+
+import uuid
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skiff import errors
+from skiff.cli import output
+from skiff.cli.demo_writer import longest_silence
+from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
+from skiff.cli.settings import combine, read_file
+from skiff.cli.status import Standing, leader_of, report, summary
+from skiff.cli.watch import change_line
+from skiff.records import Event, EventKind, Member, NodeStatus, Role
+
+FIRST, SECOND = (Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in (1, 2))
+
+
+def standing(member: Member, role: Role, term: int) -> Standing:
+    return Standing(
+        member,
+        NodeStatus(
+            id=member.id,
+            cluster_id=None,
+            address=member.address,
+            role=role,
+            term=term,
+            leader=None,
+            revision=7,
+            last_index=9,
+            commit_index=9,
+            applied_index=9,
+            removed=False,
+            members=(FIRST, SECOND),
+        ),
+    )
+
+
+# --- failures
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.RevisionMismatch("other", 3), 4),
+        (errors.ClientConnectFailed("nobody"), 5),
+        (errors.StreamClosed("gap"), 5),
+        (errors.Overloaded("busy"), 5),
+        (errors.LeaderElectionTimeout("nobody leads"), 5),
+        (errors.RequestTimeout("late"), 6),
+        (errors.OutcomeUnknown("late"), 6),
+        (errors.PeerNotFound("nobody"), 3),
+        (errors.InvalidConfig("port"), 2),
+        (errors.InvalidRequest("key"), 2),
+        (errors.StorageError("damaged"), 1),
+        (errors.RPCBindFailed("taken"), 1),
+        (OSError(28, "No space left on device"), 1),
+        (CommandFailed("no such key", ExitCode.NOT_FOUND), 3),
+    ],
+)
+def test_every_kind_of_failure_has_its_exit_code(error: Exception, code: int) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_every_error_of_skiff_is_described_in_one_line() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    texts = [
+        describe(kind("it\nfailed.", 3) if kind is errors.RevisionMismatch else kind("it\nfailed."))
+        for kind in kinds
+        if issubclass(kind, errors.SkiffError)
+    ]
+    assert len(texts) > 20
+    assert all(text.startswith("it failed") and "\n" not in text for text in texts)
+
+
+def test_a_hint_follows_a_question_without_another_mark() -> None:
+    assert "up? nothing" in describe(errors.RequestTimeout("is a majority up?"))
+    assert "late; nothing" in describe(errors.RequestTimeout("late"))
+
+
+def test_an_error_of_the_system_is_described_without_its_number() -> None:
+    assert describe(OSError(28, "No space left", "/data")) == "/data: No space left"
+
+
+# --- settings
+
+
+def test_what_is_given_beats_what_is_filed() -> None:
+    combined = combine({"port": 1, "standby": False}, {"port": 2, "standby": True, "dir": "d"})
+    assert combined == {"port": 1, "standby": False, "dir": "d", "join_cluster": []}
+
+
+@pytest.mark.parametrize("join", ["a:1, b:2", ["a:1", "b:2"], ["a:1,b:2"], ["a:1,", " b:2"]])
+def test_addresses_to_join_are_separated_by_commas(join: str | list[str]) -> None:
+    assert combine({}, {"join": join})["join_cluster"] == ["a:1", "b:2"]
+
+
+def test_a_file_holds_settings_under_the_names_of_the_options(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('port = 9500\njoin = ["a:1"]\nlog_level = "info"\nstandby = false\n')
+    assert read_file(file) == {
+        "port": 9500,
+        "join": ["a:1"],
+        "log_level": "info",
+        "standby": False,
+    }
+
+
+@pytest.mark.parametrize("text", ["prot = 1", "port = 'x'", "port =", "\udcff"])
+def test_a_file_with_a_mistake_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(errors.InvalidConfig, match=r"node\.toml"):
+        read_file(file)
+
+
+# --- output
+
+
+def test_json_of_a_value_is_one_line() -> None:
+    assert output.as_json({"a": "x\ny", "b": b"\x00"}) == rb'{"a":"x\ny","b":"AA=="}'
+
+
+def test_a_value_that_is_no_json_is_a_failure() -> None:
+    with pytest.raises(CommandFailed, match="JSON"):
+        output.as_json(msgspec.msgpack.Ext(1, b""))
+
+
+def test_a_change_is_one_line() -> None:
+    inserted = Event(EventKind.INSERT, "key", "two\nlines", 7, 0)
+    removed: Event[str] = Event(EventKind.REMOVE, "key", None, 8, 7)
+    assert change_line(inserted) == b'7 insert key "two\\nlines"\n'
+    assert change_line(removed) == b"8 remove key\n"
+
+
+# --- the cluster
+
+
+def test_the_leader_of_the_newest_term_leads() -> None:
+    old, new = standing(FIRST, Role.LEADER, 3), standing(SECOND, Role.LEADER, 4)
+    assert leader_of([old, new]) is new
+    assert summary([old, new]) == "2 of 2 reachable, host-2:9400 leads"
+
+
+def test_an_unreachable_member_is_shown_as_such() -> None:
+    standings = [standing(FIRST, Role.FOLLOWER, 3), Standing(SECOND, None)]
+    assert standings[1].role == "unreachable"
+    assert summary(standings) == "1 of 2 reachable, no leader is known"
+    assert report(standings)["leader"] is None
+
+
+def test_a_member_that_does_not_vote_yet_is_a_learner() -> None:
+    learner = Member(FIRST.id, FIRST.address, voter=False)
+    assert standing(learner, Role.FOLLOWER, 3).role == "learner"
+
+
+def test_the_longest_silence_is_between_neighbours() -> None:
+    assert longest_silence([1.0, 1.5, 4.0, 4.5]) == 2.5
+    assert longest_silence([1.0]) == 0.0
