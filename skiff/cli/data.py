@@ -8,16 +8,8 @@ import typer
 
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
-from skiff.cli.options import (
-    DEFAULT_TIMEOUT,
-    DEFAULT_URL,
-    Json,
-    Key,
-    Prefix,
-    Timeout,
-    Url,
-    connect,
-)
+from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Timeout, Url, connect
+from skiff.client import DEFAULT_TIMEOUT
 
 STANDARD_INPUT = "-"
 

@@ -1,5 +1,6 @@
 """How a command that failed ends: with which exit code, and with which sentence."""
 
+import os
 from enum import IntEnum
 
 import typer
@@ -80,7 +81,15 @@ def _describe_usage(error: typer.TyperException) -> str:
     message = _one_line(error.format_message()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = "skiff" if context is None else context.command_path
-    return f"{message[:1].lower()}{message[1:]}; see '{command} --help'"
+    return f"{message[:1].lower()}{message[1:]}{_origin(error, message)}; see '{command} --help'"
+
+
+def _origin(error: typer.TyperException, message: str) -> str:
+    """Name the environment variable that a wrong value may have come from."""
+    variable = getattr(getattr(error, "param", None), "envvar", None)
+    if not isinstance(variable, str) or variable in message or not os.environ.get(variable):
+        return ""
+    return f"; {variable} is set"
 
 
 def _message(error: Exception) -> str:

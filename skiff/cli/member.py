@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from skiff.cli import output
-from skiff.cli.options import DEFAULT_TIMEOUT, DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.client import DEFAULT_TIMEOUT
 
 app = typer.Typer(help="Show and change who is a member.")
 

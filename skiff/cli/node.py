@@ -3,14 +3,12 @@
 import os
 import signal
 import threading
-from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any
 
 import typer
 
 from protocol.address import parse_address
-from protocol.config import LOG_LEVELS, NodeConfig
+from skiff.cli import node_options as options
 from skiff.cli import output
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
@@ -20,28 +18,9 @@ from skiff.node import Skiff
 
 app = typer.Typer(help="Run a node.")
 
-DEFAULTS = NodeConfig()
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Ending = Exception | None  # why the node is to end: a failure, or None where it was told to
-Text = str | None
-Number = int | None
-Flag = bool | None
-
-
-def _setting(flag: str, metavar: str | None, text: str, **more: Any) -> Any:
-    """Return an option that may also stand in the environment; what is not given stays None."""
-    names = [flag, f"--no-{flag[2:]}"] if flag == "--standby" else [flag]
-    variable = f"SKIFF_{flag[2:].replace('-', '_').upper()}"
-    return typer.Option(
-        "/".join(names),
-        envvar=variable,
-        metavar=metavar,
-        help=text,
-        show_default=False,
-        show_envvar=False,
-        **more,
-    )
 
 
 @app.callback()
@@ -52,81 +31,19 @@ def node() -> None:
 @app.command()
 def start(
     *,
-    directory: Annotated[
-        Text, _setting("--dir", "PATH", "Keep the node's data here; made where it is missing.")
-    ] = None,
-    bind: Annotated[
-        Text, _setting("--bind", "HOST", f"Listen at this address. Default: {DEFAULTS.bind}")
-    ] = None,
-    port: Annotated[
-        Number,
-        _setting(
-            "--port",
-            "PORT",
-            f"Answer clients here; the next two ports serve watchers and peers. "
-            f"Default: {DEFAULTS.port}",
-        ),
-    ] = None,
-    advertise: Annotated[
-        Text,
-        _setting(
-            "--advertise", "ADDRESS", "Be reached at this host:port, if not where it listens."
-        ),
-    ] = None,
-    join: Annotated[
-        list[str] | None,
-        _setting(
-            "--join",
-            "ADDRESS",
-            "Join the cluster of this node; several by commas or by repeating the option. "
-            "Without it the node founds a cluster.",
-        ),
-    ] = None,
-    standby: Annotated[
-        Flag, _setting("--standby", None, "Wait to be invited by 'skiff member add'.")
-    ] = None,
-    heartbeat_ms: Annotated[
-        Number,
-        _setting(
-            "--heartbeat-ms",
-            "MS",
-            f"Let a leader be heard this often. Default: {DEFAULTS.heartbeat_ms}",
-        ),
-    ] = None,
-    election_timeout_min_ms: Annotated[
-        Number,
-        _setting(
-            "--election-timeout-min-ms",
-            "MS",
-            "Bear a leader's silence at least so long. "
-            f"Default: {DEFAULTS.election_timeout_min_ms}",
-        ),
-    ] = None,
-    election_timeout_max_ms: Annotated[
-        Number,
-        _setting(
-            "--election-timeout-max-ms",
-            "MS",
-            f"Bear it at most so long. Default: {DEFAULTS.election_timeout_max_ms}",
-        ),
-    ] = None,
-    value_bytes_max: Annotated[
-        Number,
-        _setting(
-            "--value-bytes-max",
-            "BYTES",
-            f"Refuse larger values. Default: {DEFAULTS.value_bytes_max}",
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        _setting("--config", "FILE", "Read settings from this TOML file, where not given here."),
-    ] = None,
-    log_level: Annotated[
-        Text,
-        _setting("--log-level", "LEVEL", f"{', '.join(LOG_LEVELS)}. Default: {DEFAULTS.log_level}"),
-    ] = None,
-    trace: Annotated[Flag, _setting("--trace", None, "Note each stage.", hidden=True)] = None,
+    directory: options.Directory = None,
+    bind: options.Bind = None,
+    port: options.Port = None,
+    advertise: options.Advertise = None,
+    join: options.Join = None,
+    standby: options.Standby = None,
+    heartbeat_ms: options.HeartbeatMs = None,
+    election_timeout_min_ms: options.ElectionTimeoutMinMs = None,
+    election_timeout_max_ms: options.ElectionTimeoutMaxMs = None,
+    value_bytes_max: options.ValueBytesMax = None,
+    config: options.ConfigFile = None,
+    log_level: options.LogLevel = None,
+    trace: options.Trace = None,
     as_json: Json = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C.

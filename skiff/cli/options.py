@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from skiff.client import DEFAULT_TIMEOUT, Client
+from skiff.client import Client
 
 DEFAULT_URL = "skiff://127.0.0.1:9400"
 
@@ -44,6 +44,3 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def connect(url: str, timeout: float) -> Client:
     """Return a client of the cluster that the options name."""
     return Client(url, timeout=timeout)
-
-
-__all__ = ["DEFAULT_TIMEOUT", "DEFAULT_URL", "Json", "Key", "Prefix", "Timeout", "Url", "connect"]

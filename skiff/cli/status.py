@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from skiff.cli import output
-from skiff.cli.options import DEFAULT_TIMEOUT, DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.client import Client
+from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.errors import SkiffError
 from skiff.records import Member, NodeStatus, Role
 

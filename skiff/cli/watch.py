@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from skiff.cli import output
-from skiff.cli.options import DEFAULT_TIMEOUT, DEFAULT_URL, Json, Prefix, Timeout, Url, connect
+from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
+from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Event, EventKind
 
 

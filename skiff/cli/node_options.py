@@ -1,0 +1,101 @@
+"""The options of a node: one for each setting, which the environment may hold as well."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from protocol.config import LOG_LEVELS, NodeConfig
+
+DEFAULTS = NodeConfig()
+
+
+def _setting(flag: str, metavar: str | None, text: str, **more: Any) -> Any:
+    """Return an option; where it is neither given nor in the environment, its value is None."""
+    variable = f"SKIFF_{flag.split('/', maxsplit=1)[0][2:].replace('-', '_').upper()}"
+    return typer.Option(
+        flag,
+        envvar=variable,
+        metavar=metavar,
+        help=text,
+        show_default=False,
+        show_envvar=False,
+        **more,
+    )
+
+
+Directory = Annotated[
+    str | None, _setting("--dir", "PATH", "Keep the node's data here; made where it is missing.")
+]
+Bind = Annotated[
+    str | None, _setting("--bind", "HOST", f"Listen at this address. Default: {DEFAULTS.bind}")
+]
+Port = Annotated[
+    int | None,
+    _setting(
+        "--port",
+        "PORT",
+        "Answer clients here; the next two ports serve watchers and peers. "
+        f"Default: {DEFAULTS.port}",
+    ),
+]
+Advertise = Annotated[
+    str | None,
+    _setting("--advertise", "ADDRESS", "Be reached at this host:port, if not where it listens."),
+]
+Join = Annotated[
+    list[str] | None,
+    _setting(
+        "--join",
+        "ADDRESS",
+        "Join the cluster of this node; several by commas or by repeating the option. Without it "
+        "the node founds a cluster.",
+    ),
+]
+Standby = Annotated[
+    bool | None,
+    _setting("--standby/--no-standby", None, "Wait to be invited by 'skiff member add'."),
+]
+HeartbeatMs = Annotated[
+    int | None,
+    _setting(
+        "--heartbeat-ms",
+        "MS",
+        f"Let a leader be heard this often. Default: {DEFAULTS.heartbeat_ms}",
+    ),
+]
+ElectionTimeoutMinMs = Annotated[
+    int | None,
+    _setting(
+        "--election-timeout-min-ms",
+        "MS",
+        f"Bear a leader's silence at least so long. Default: {DEFAULTS.election_timeout_min_ms}",
+    ),
+]
+ElectionTimeoutMaxMs = Annotated[
+    int | None,
+    _setting(
+        "--election-timeout-max-ms",
+        "MS",
+        f"Bear it at most so long. Default: {DEFAULTS.election_timeout_max_ms}",
+    ),
+]
+ValueBytesMax = Annotated[
+    int | None,
+    _setting(
+        "--value-bytes-max",
+        "BYTES",
+        f"Refuse larger values. Default: {DEFAULTS.value_bytes_max}",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    _setting("--config", "FILE", "Read settings from this TOML file, where not given here."),
+]
+LogLevel = Annotated[
+    str | None,
+    _setting("--log-level", "LEVEL", f"{', '.join(LOG_LEVELS)}. Default: {DEFAULTS.log_level}"),
+]
+Trace = Annotated[
+    bool | None, _setting("--trace", None, "Note when each batch passes which stage.", hidden=True)
+]

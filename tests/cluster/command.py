@@ -1,0 +1,46 @@
+"""Runs the command line as its users do: as a program, with its own standard streams."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+SECONDS_MAX = 40.0
+
+
+def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this environment without what would change the command's behaviour."""
+    strange = ("SKIFF_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(strange)}
+    return {**kept, **(settings or {})}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "skiff", *arguments]
+
+
+def run(
+    *arguments: str, given: bytes = b"", settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command(*arguments),
+        input=given,
+        capture_output=True,
+        env=environment(settings),
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+
+
+def start(
+    arguments: Sequence[str], settings: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a command that goes on until it is told to end."""
+    return subprocess.Popen(
+        command(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(settings),
+    )

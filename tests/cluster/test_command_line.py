@@ -1,0 +1,305 @@
+"""The client's commands, as programs against a real cluster: what they print, how they end."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster import command
+
+pytestmark = pytest.mark.cluster
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def run(cluster: Cluster) -> Run:
+    """Runs a command that finds the shared cluster in its environment."""
+
+    def run_here(
+        *arguments: str, given: bytes = b"", **settings: str
+    ) -> "subprocess.CompletedProcess[bytes]":
+        url = {"SKIFF_URL": f"skiff://{','.join(cluster.addresses)}"}
+        return command.run(*arguments, given=given, settings={**url, **settings})
+
+    return run_here
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    return f"{request.node.name}/key"
+
+
+def expect_failure(ended: "subprocess.CompletedProcess[bytes]", code: int, *words: str) -> None:
+    """Demand that a command failed with this code and one line that holds these words."""
+    assert ended.returncode == code, ended
+    line = ended.stderr.decode()
+    assert line.startswith("skiff: error: "), line
+    assert line.count("\n") == 1, line
+    assert all(word in line for word in words), line
+
+
+def parsed(ended: "subprocess.CompletedProcess[bytes]") -> Any:
+    assert ended.returncode == 0, ended
+    assert ended.stdout.count(b"\n") == 1
+    return json.loads(ended.stdout)
+
+
+# --- values
+
+
+def test_what_is_inserted_is_printed_exactly(run: Run, key: str) -> None:
+    inserted = run("insert", key, "grüße\n ")
+    assert int(inserted.stdout) > 0
+    assert run("get", key).stdout == "grüße\n ".encode()
+
+
+def test_a_value_comes_from_standard_input_whatever_its_bytes_are(run: Run, key: str) -> None:
+    for given in (b"text\n", b"\xff\x00\xfe", b""):
+        assert run("insert", key, "-", given=given).returncode == 0
+        assert run("get", key).stdout == given
+
+
+def test_a_parsed_value_keeps_its_type(run: Run, key: str) -> None:
+    run("insert", key, '{"a": [1, null]}', "--json-value")
+    assert run("get", key).stdout == b'{"a":[1,null]}\n'
+    expect_failure(run("insert", key, "{", "--json-value"), 2, "not JSON")
+
+
+def test_json_tells_an_entry_whole(run: Run, key: str) -> None:
+    created = parsed(run("insert", key, "one", "--json"))
+    changed = parsed(run("insert", key, "two", "--json"))
+    assert parsed(run("get", key, "--json")) == {
+        "key": key,
+        "value": "two",
+        "revision": changed["revision"],
+        "create_revision": created["revision"],
+        "version": 2,
+    }
+
+
+def test_a_missing_key_is_not_found(run: Run, key: str) -> None:
+    expect_failure(run("get", key), 3, key)
+    expect_failure(run("remove", key), 3, key)
+
+
+def test_a_removed_key_is_gone(run: Run, key: str) -> None:
+    run("insert", key, "x")
+    assert parsed(run("remove", key, "--json")) == {"key": key, "existed": True}
+    assert run("get", key).returncode == 3
+
+
+def test_another_revision_is_a_conflict(run: Run, key: str) -> None:
+    revision = run("insert", key, "x", "--if-revision", "0").stdout.decode().strip()
+    expect_failure(run("insert", key, "y", "--if-revision", "0"), 4, revision)
+    expect_failure(run("remove", key, "--if-revision", "1000000"), 4, revision)
+    assert run("insert", key, "z", "--if-revision", revision).returncode == 0
+
+
+def test_names_are_listed_line_by_line(run: Run, key: str) -> None:
+    for name in ("b", "a", "c"):
+        run("insert", f"{key}/{name}", "x")
+    assert run("list", key).stdout.decode().split() == [f"{key}/{name}" for name in "abc"]
+    assert parsed(run("list", key, "--limit", "2", "--json")) == [f"{key}/a", f"{key}/b"]
+    assert run("prefixes", key).stdout.decode() == f"{key}\n"
+    assert parsed(run("prefixes", key, "--json")) == [key]
+    assert run("list", f"{key}/none").stdout == b""
+
+
+def test_an_option_beats_the_environment(run: Run, key: str, cluster: Cluster) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    addresses = ",".join(cluster.addresses)
+    assert run("insert", key, "x", "--url", addresses, SKIFF_URL=nowhere).returncode == 0
+    ended = run("get", key, "--timeout", "0.2", SKIFF_URL=nowhere, SKIFF_TIMEOUT="1000")
+    expect_failure(ended, 5, nowhere, "SKIFF_URL")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get"],
+        ["get", "a", "--nonsense"],
+        ["nonsense"],
+        ["list", "--limit", "many"],
+        ["get", ""],
+        ["get", "a", "--url", "a b:1"],
+        ["member", "remove", "nobody"],
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
+    expect_failure(run(*arguments), 2)
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Run, cluster: Cluster, key: str) -> None:
+    run("insert", key, "-", given=b"x" * 1_000_000)
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        command.command("get", key, "--url", ",".join(cluster.addresses)),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=command.environment(),
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+# --- changes
+
+
+def test_watching_prints_changes_until_it_has_printed_enough(
+    run: Run, cluster: Cluster, key: str
+) -> None:
+    place = ["--url", ",".join(cluster.addresses)]
+    with command.start(["watch", key, "--count", "2", *place]) as watching:
+        assert watching.stderr is not None
+        assert b"watching" in watching.stderr.readline()
+        run("insert", f"{key}/a", "two\nlines")
+        run("insert", "elsewhere", "x")
+        run("remove", f"{key}/a")
+        printed, _ = watching.communicate(timeout=command.SECONDS_MAX)
+    lines = [line.split(" ", 3) for line in printed.decode().splitlines()]
+    assert [line[1:] for line in lines] == [
+        ["insert", f"{key}/a", r'"two\nlines"'],
+        ["remove", f"{key}/a"],
+    ]
+    assert watching.returncode == 0
+
+
+def test_watching_prints_json_at_once_and_ends_with_an_interrupt(
+    run: Run, cluster: Cluster, key: str
+) -> None:
+    with command.start(["watch", key, "--json", "--url", cluster.addresses[0]]) as watching:
+        assert watching.stderr is not None
+        assert watching.stdout is not None
+        assert b"watching" in watching.stderr.readline()
+        revision = int(run("insert", key, "x").stdout)
+        assert json.loads(watching.stdout.readline()) == {
+            "kind": "insert",
+            "key": key,
+            "value": "x",
+            "revision": revision,
+            "prev_revision": 0,
+        }
+        watching.send_signal(signal.SIGINT)
+        assert watching.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+    assert watching.returncode == 130
+
+
+# --- the cluster
+
+
+def test_status_shows_every_member(run: Run, cluster: Cluster) -> None:
+    text = run("status").stdout.decode()
+    assert all(str(node.id) in text and node.address in text for node in cluster.nodes)
+    assert text.endswith(f"3 of 3 reachable, {cluster.leader().address} leads\n")
+    report = parsed(run("status", "--json"))
+    assert report["leader"] == str(cluster.leader().id)
+    assert sorted(member["role"] for member in report["members"]) == [
+        "follower",
+        "follower",
+        "leader",
+    ]
+
+
+def test_members_are_listed(run: Run, cluster: Cluster) -> None:
+    members = parsed(run("member", "list", "--json"))
+    assert {member["address"] for member in members} == set(cluster.addresses)
+    assert all(node.address in run("member", "list").stdout.decode() for node in cluster.nodes)
+
+
+def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
+    url = ",".join(own_cluster.addresses)
+    first, second = own_cluster.followers()
+    own_cluster.kill(first)
+    text = command.run("status", "--url", url).stdout.decode()
+    assert "unreachable" in text
+    assert "2 of 3 reachable" in text
+    own_cluster.kill(second)
+    expect_failure(command.run("get", "key", "--url", url, "--timeout", "1"), 6, "status")
+
+
+def test_a_standby_node_is_added_and_removed(single: Cluster, tmp_path: Path) -> None:
+    standby = Node(tmp_path / "standby", ["--standby"])
+    try:
+        standby.start()
+        place = ("--url", single.addresses[0], "--timeout", "20")
+        added = command.run("member", "add", standby.address, *place)
+        assert (added.returncode, added.stdout) == (0, b"")
+        assert standby.address in command.run("member", "list", *place).stdout.decode()
+        assert command.run("member", "remove", str(standby.id), *place).returncode == 0
+        assert len(parsed(command.run("member", "list", "--json", *place))) == 1
+        expect_failure(command.run("member", "remove", str(standby.id), *place), 3, "member list")
+    finally:
+        standby.kill()
+
+
+# --- people
+
+
+def on_terminal(arguments: list[str], settings: dict[str, str]) -> bytes:
+    """Return what a command prints on a terminal."""
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run(
+            command.command(*arguments),
+            stdout=theirs,
+            env=command.environment({"TERM": "xterm-256color", **settings}),
+            check=True,
+        )
+        return os.read(ours, 65536)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def test_only_terminals_get_colours_and_only_without_no_color(run: Run, cluster: Cluster) -> None:
+    place = {"SKIFF_URL": cluster.addresses[0]}
+    assert b"\x1b[" in on_terminal(["status"], place)
+    assert b"\x1b[" not in on_terminal(["status"], {**place, "NO_COLOR": "1"})
+    assert b"\x1b[" not in run("status").stdout
+
+
+def test_a_terminal_gets_a_line_end_after_a_value(run: Run, cluster: Cluster, key: str) -> None:
+    run("insert", key, "x")
+    assert on_terminal(["get", key], {"SKIFF_URL": cluster.addresses[0]}) == b"x\r\n"
+    assert run("get", key).stdout == b"x"
+
+
+# --- the demo
+
+
+def test_the_demo_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    ended = command.run("demo", "--json", settings={"TMPDIR": str(tmp_path)})
+    events = {event["event"]: event for event in map(json.loads, ended.stdout.splitlines())}
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert events["checked"]["missing"] == []
+    assert events["checked"]["acknowledged"] > 1000
+    assert events["resumed"]["interrupted_ms"] < 5000
+    assert events["elected"]["id"] != events["killed"]["id"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    with command.start(["demo", "--json"], {"TMPDIR": str(tmp_path)}) as demo:
+        assert demo.stdout is not None
+        while json.loads(demo.stdout.readline())["event"] != "writing":
+            pass
+        for _ in range(3):
+            demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=command.SECONDS_MAX)
+    assert demo.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+    wait_until(lambda: not processes_that_name(tmp_path), "no process is left")
+
+
+def processes_that_name(place: Path) -> list[str]:
+    table = subprocess.run(["ps", "-ax", "-o", "args="], capture_output=True, text=True, check=True)
+    return [line for line in table.stdout.splitlines() if str(place) in line]

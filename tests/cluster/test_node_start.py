@@ -1,0 +1,243 @@
+"""``skiff node start``: how it begins, what it refuses, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.address import PEER_PORT_OFFSET
+from skiff import Client
+from skiff.testing import free_port, wait_until
+from tests.cluster import command
+
+pytestmark = pytest.mark.cluster
+
+Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def running(*arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """Run a node, and end it by SIGTERM where that has not happened."""
+    with command.start(["node", "start", *arguments], settings) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=command.SECONDS_MAX)
+
+
+def ready(process: Process) -> Any:
+    """Return what a node prints as JSON as soon as it serves."""
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def refused(*arguments: str, code: int, settings: Mapping[str, str] | None = None) -> str:
+    """Return the one line with which a node that cannot run ends."""
+    ended = command.run("node", "start", *arguments, settings=settings)
+    text = ended.stderr.decode()
+    assert (ended.returncode, ended.stdout) == (code, b""), ended
+    assert text.startswith("skiff: error: "), text
+    assert text.count("\n") == 1, text
+    return text
+
+
+def children_of(pid: int) -> list[int]:
+    table = subprocess.run(
+        ["ps", "-ax", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    )
+    rows = (map(int, line.split()) for line in table.stdout.splitlines())
+    return [child for child, parent in rows if parent == pid]
+
+
+def is_alive(pid: int) -> bool:
+    table = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return table.stdout.strip()[:1] not in ("", "Z")
+
+
+# --- beginning
+
+
+def test_one_line_tells_people_where_the_node_is(tmp_path: Path) -> None:
+    port = free_port()
+    with running("--dir", str(tmp_path / "node"), "--port", str(port)) as node:
+        assert node.stdout is not None
+        line = node.stdout.readline().decode()
+        assert f"127.0.0.1:{port}" in line
+        assert f"127.0.0.1:{port + 1}" in line
+        node.terminate()
+        assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+
+
+def test_one_line_of_json_tells_programs(tmp_path: Path) -> None:
+    port = free_port()
+    with running("--dir", str(tmp_path / "node"), "--port", str(port), "--json") as node:
+        line = ready(node)
+        with Client([line["address"]]) as client:
+            status = client.status()
+        assert line == {
+            "event": "ready",
+            "id": str(status.id),
+            "address": f"127.0.0.1:{port}",
+            "publish_address": f"127.0.0.1:{port + 1}",
+            "pid": node.pid,
+        }
+
+
+def test_nodes_join_by_commas_and_by_repetition(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    places = [("--dir", str(tmp_path / str(port)), "--port", str(port)) for port in ports]
+    repeated = ("--join", addresses[0], "--join", addresses[1])
+    commas = {"SKIFF_JOIN": f"{addresses[0]}, {addresses[1]}"}
+    with (
+        running(*places[0]),
+        running(*places[1], "--join", addresses[0]),
+        running(*places[2], "--json", settings=commas) as third,
+        Client(addresses) as client,
+    ):
+        ready(third)
+        wait_until(lambda: len(client.members()) == 3, "all three are members")
+        third.terminate()
+        third.wait(command.SECONDS_MAX)
+        with running(*places[2], *repeated, "--json") as again:
+            assert ready(again)["address"] == addresses[2]
+
+
+# --- settings
+
+
+def test_an_option_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    filed, environment, option = free_port(), free_port(), free_port()
+    file = tmp_path / "node.toml"
+    file.write_text(f'dir = "{tmp_path / "node"}"\nport = {filed}\n')
+    variable = {"SKIFF_PORT": str(environment)}
+    place = ("--config", str(file), "--json")
+    with running(*place) as node:
+        assert ready(node)["address"].endswith(f":{filed}")
+    with running(*place, settings=variable) as node:
+        assert ready(node)["address"].endswith(f":{environment}")
+    with running(*place, "--port", str(option), settings=variable) as node:
+        assert ready(node)["address"].endswith(f":{option}")
+
+
+def test_the_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
+    port = free_port()
+    file = tmp_path / "node.toml"
+    file.write_text(f"port = {port}\n")
+    settings = {"SKIFF_CONFIG": str(file), "SKIFF_DIR": str(tmp_path / "node")}
+    with running("--json", settings=settings) as node:
+        assert ready(node)["address"] == f"127.0.0.1:{port}"
+
+
+def test_a_file_with_a_mistake_is_refused_by_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("prot = 9400\n")
+    assert "prot" in refused("--config", str(file), code=2)
+    file.write_text("port = 'many'\n")
+    assert "port" in refused("--config", str(file), code=2)
+    file.write_text("port =\n")
+    assert str(file) in refused("--config", str(file), code=2)
+    assert "missing.toml" in refused("--config", str(tmp_path / "missing.toml"), code=2)
+
+
+def test_settings_that_no_node_can_run_with_are_refused(tmp_path: Path) -> None:
+    place = ("--dir", str(tmp_path / "node"))
+    assert "dir" in refused(code=2)
+    assert "port" in refused(*place, "--port", "99999", code=2)
+    assert "log_level" in refused(*place, "--log-level", "loud", code=2)
+    assert "heartbeat_ms" in refused(*place, "--heartbeat-ms", "1000", code=2)
+    assert "SKIFF_PORT" in refused(*place, code=2, settings={"SKIFF_PORT": "many"})
+    assert not (tmp_path / "node").exists()
+
+
+# --- places that are taken or not fit
+
+
+def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    place = str(tmp_path / "node")
+    with running("--dir", place, "--port", str(free_port()), "--json") as node:
+        ready(node)
+        assert "in use" in refused("--dir", place, "--port", str(free_port()), code=1)
+        assert node.poll() is None
+
+
+def test_an_occupied_port_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    with running("--dir", str(tmp_path / "first"), "--port", str(port), "--json") as node:
+        ready(node)
+        place = ("--dir", str(tmp_path / "second"), "--port", str(port))
+        assert f":{port + PEER_PORT_OFFSET}" in refused(*place, code=1)
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    assert "letter.txt" in refused("--dir", str(tmp_path), "--port", str(free_port()), code=1)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    place = str(tmp_path / "file" / "node")
+    assert place in refused("--dir", place, "--port", str(free_port()), code=1)
+
+
+def test_a_damaged_directory_is_left_as_it_is(tmp_path: Path) -> None:
+    place, port = tmp_path / "node", str(free_port())
+    with running("--dir", str(place), "--port", port, "--json") as node:
+        ready(node)
+    current = place / "generation-1" / "CURRENT"
+    current.write_text("nonsense")
+    assert "damaged" in refused("--dir", str(place), "--port", port, code=1)
+    assert current.read_text() == "nonsense"
+
+
+# --- ending
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_node_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json")
+    with running(*place) as node:
+        first = ready(node)
+        actors = children_of(node.pid)
+        assert len(actors) == 4
+        node.send_signal(number)
+        node.send_signal(number)
+        assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+    assert node.returncode == 0
+    assert not any(map(is_alive, actors))
+    with running(*place) as node:
+        assert ready(node)["id"] == first["id"]
+
+
+def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(tmp_path: Path) -> None:
+    place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
+    with subprocess.Popen(
+        command.command("node", "start", *place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=command.environment(),
+        start_new_session=True,
+    ) as node:
+        ready(node)
+        os.killpg(node.pid, signal.SIGINT)
+        assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+    assert node.returncode == 0
+
+
+def test_a_signal_while_starting_ends_a_node_in_good_order(tmp_path: Path) -> None:
+    with running("--dir", str(tmp_path / "node"), "--port", str(free_port())) as node:
+        wait_until(lambda: children_of(node.pid), "the first process was started")
+        node.terminate()
+        assert node.communicate(timeout=command.SECONDS_MAX)[1] == b""
+        assert node.returncode == 0
