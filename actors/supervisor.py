@@ -119,12 +119,10 @@ class Supervisor:
                 self._changed.notify_all()
 
     def _may_start_again(self) -> bool:
-        """Wait a little longer before each restart; give up after too many."""
+        """Wait a little longer before each restart, unless the node has given up."""
         if self.failure is not None:
             return False
         now = time.monotonic()
-        if len(self._starts) > RESTARTS_MAX and now - self._starts[0] < RESTART_WINDOW_SECONDS:
-            return False
         recent = sum(now - start < RESTART_WINDOW_SECONDS for start in self._starts)
         if recent:
             select.select([self._woken], [], [], BACKOFF_SECONDS * 2 ** (recent - 1))
@@ -180,9 +178,13 @@ class Supervisor:
     def _note_failure(self, failure: Failing) -> None:
         with self._changed:
             self.serving = False
-            if failure.lasting or len(self._starts) > RESTARTS_MAX:
+            if failure.lasting or self._restarts_too_often():
                 self.failure = failure
             self._changed.notify_all()
+
+    def _restarts_too_often(self) -> bool:
+        all_seen = len(self._starts) > RESTARTS_MAX
+        return all_seen and time.monotonic() - self._starts[0] < RESTART_WINDOW_SECONDS
 
     def _stop_actors(self, *, in_order: bool) -> None:
         for child in self._children:

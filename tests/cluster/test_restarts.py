@@ -1,0 +1,44 @@
+"""When a node restarts its actors for ever, and when it gives up."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from actors import supervisor
+from skiff import Skiff, SkiffError
+from skiff.testing import free_port, wait_until
+
+pytestmark = pytest.mark.cluster
+
+RESTARTS = supervisor.RESTARTS_MAX + 2
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", 0.01)
+
+
+def kill_an_actor(node: Skiff) -> None:
+    """Kill an actor of a serving node; returns when the node has noticed."""
+    node.wait_until_serving()
+    pid = node.pids["election_timer"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in node.pids.values(), "the dead actor is noticed")
+
+
+def test_deaths_far_apart_never_end_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "RESTART_WINDOW_SECONDS", 0.1)
+    with Skiff(tmp_path / "node", port=free_port()) as node:
+        for _ in range(RESTARTS):
+            kill_an_actor(node)
+        node.wait_until_serving()
+
+
+def test_deaths_one_after_another_end_a_node(tmp_path: Path) -> None:
+    with Skiff(tmp_path / "node", port=free_port()) as node:
+        with pytest.raises(SkiffError, match="died"):  # noqa: PT012 - any of them may raise
+            for _ in range(RESTARTS):
+                kill_an_actor(node)
+        wait_until(lambda: node.pids == {}, "its processes are gone")
