@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import zmq
 
-from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX
+from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 
 DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
 BACKLOG = 1024
@@ -198,7 +198,7 @@ class Sockets:
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # learn of a subscriber that is too slow
         port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * PEER_TIMEOUT_MS)
-        self._open(port, REQUEST_BYTES_MAX, [endpoint])
+        self._open(port, SUBSCRIPTION_BYTES_MAX, [endpoint])
         self.watch(port)
         return port
 
@@ -224,7 +224,7 @@ class Sockets:
             port.socket.connect(endpoint)
         except zmq.ZMQError as error:
             port.close()
-            raise ConnectFailed(f"{endpoint}: {error.strerror}") from error
+            raise ConnectFailed(f"{endpoint}: {zmq.strerror(error.errno or 0)}") from error
         return port
 
     def _port(self, kind: int, *, sndhwm: int = 0, rcvhwm: int = 0) -> Port:
@@ -252,4 +252,6 @@ class Sockets:
             try:
                 port.socket.bind(endpoint)
             except zmq.ZMQError as error:
-                raise BindFailed(f"cannot listen on {endpoint}: {error.strerror}") from error
+                reason = zmq.strerror(error.errno or 0)
+                hint = "a node needs its port and the two after it"
+                raise BindFailed(f"cannot listen on {endpoint}: {reason}; {hint}") from error

@@ -57,6 +57,8 @@ CALLS_MAX = 20_000
 CALL_BYTES_MAX = 128 << 20  # of all requests that are not answered yet
 TIMEOUT_MS_MAX = 3_600_000
 
+INCARNATION_SHIFT = 32
+
 NEVER = float("inf")
 
 
@@ -75,7 +77,8 @@ class Gateway:
         self._config = config
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
-        self._number = 0
+        # No number is used again in another life of the node: late answers must find nobody.
+        self._number = opened.incarnation << INCARNATION_SHIFT
         self._writes = WriteQueue()
         self._reads: list[tuple[Slot, ReadOperation]] = []
         self._errands: dict[int, Errand] = {}

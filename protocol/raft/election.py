@@ -7,6 +7,7 @@ Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6)
 from protocol.membership import NodeId, is_majority
 from protocol.node_messages import ElectionDue, LeaderQuiet, QuorumCheckDue, StepAside
 from protocol.peer_messages import Removed, RequestVote, RequestVoteReply, TimeoutNow
+from protocol.raft.progress import Progress
 from protocol.raft.replication import append_no_op, follow_members, hand_over
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
@@ -16,8 +17,16 @@ STALLED_CHECKS_MAX = 3  # quorum checks that one write may outlast before the di
 
 def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
     """Campaign, unless a leader was heard or a vote given since the deadline was set."""
-    if message.contact == state.contact and state.may_campaign:
-        campaign(state, pre=True)
+    if message.contact != state.contact or not state.may_campaign:
+        return
+    if _awaits_own_vote(state):
+        return  # on a slow disk, beginning anew each time would never end
+    campaign(state, pre=True)
+
+
+def _awaits_own_vote(state: RaftState) -> bool:
+    candidate = isinstance(state.role, Candidate) and not state.role.pre
+    return candidate and not state.durability.hard_state_durable
 
 
 def on_leader_quiet(state: RaftState, _: NodeId, message: LeaderQuiet) -> None:
@@ -148,8 +157,13 @@ def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
         return
     others = [each for each in leader.progress if each in state.membership.voters]
     if others:
-        leader.transfer_to = max(others, key=lambda each: leader.progress[each].match_index)
+        leader.transfer_to = max(others, key=lambda each: _fitness(leader.progress[each]))
         hand_over(state, leader)
+
+
+def _fitness(progress: Progress) -> tuple[bool, int]:
+    """Order successors: those that answer first, then by what they hold."""
+    return progress.active, progress.match_index
 
 
 def on_timeout_now(state: RaftState, _: NodeId, __: TimeoutNow) -> None:

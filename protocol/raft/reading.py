@@ -13,9 +13,13 @@ WAITING_READS_MAX = 10_000  # batches of reads that one node may have waiting fo
 
 def on_read(state: RaftState, _: NodeId, message: Read) -> None:
     """Take reads of this node's own gateway; a follower asks the leader for the index."""
-    if state.leader is None or len(state.reads) >= WAITING_READS_MAX:
+    if state.leader is None:
         state.outbox.gateway.append(ReadFailed(message.number))
         return
+    if len(state.reads) >= WAITING_READS_MAX:
+        oldest = next(iter(state.reads))  # most likely its question or its answer was lost
+        del state.reads[oldest]
+        state.outbox.gateway.append(ReadFailed(oldest))
     state.reads[message.number] = message.payload
     if isinstance(state.role, Leader):
         state.role.reads.waiting.append(WaitingRead(state.id, message.number))

@@ -235,8 +235,8 @@ def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monk
     cluster = led_by(A, B, C)
     for number in range(4):
         cluster.read(B, number)
-    assert len(cluster.sent(ForwardRead)) == 3
-    assert cluster[B].told(ReadFailed) == [ReadFailed(3)]
+    assert len(cluster.sent(ForwardRead)) == 4
+    assert cluster[B].told(ReadFailed) == [ReadFailed(0)], "the oldest gives way"
 
 
 def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:

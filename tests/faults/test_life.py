@@ -1,0 +1,215 @@
+"""How nodes begin and end: with the program that runs them, in any program, alone on their data."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from skiff import DataDirectoryCreateFailed, RPCBindFailed, Skiff, StorageError
+from skiff.testing import Cluster, free_port, wait_until
+
+pytestmark = pytest.mark.cluster
+
+EMBEDDING = """
+    import sys, time
+    from skiff import Client, Skiff
+
+    node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]))
+    node.start()
+    node.wait_for_leader(timeout=15)
+    with Client([node.address]) as client:
+        client.insert("greeting", "hello world")
+        assert client.get("greeting", type=str) == "hello world"
+    print(*node.pids.values(), flush=True)
+"""
+
+
+def write_script(tmp_path: Path, *endings: str) -> Path:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(EMBEDDING) + "\n".join(endings) + "\n")
+    return script
+
+
+def command(script: Path, tmp_path: Path) -> list[str]:
+    return [sys.executable, str(script), str(tmp_path / "node"), str(free_port())]
+
+
+def live(pids: list[int]) -> list[int]:
+    """Return those of the processes that have not ended."""
+    table = subprocess.run(
+        ["ps", "-ax", "-o", "pid=,stat="], capture_output=True, text=True, check=True
+    )
+    states = dict(line.split()[:2] for line in table.stdout.splitlines())
+    return [pid for pid in pids if states.get(str(pid), "Z")[0] != "Z"]
+
+
+def test_a_script_without_a_main_guard_runs_a_node(tmp_path: Path) -> None:
+    script = write_script(tmp_path, "node.shutdown()")
+    done = subprocess.run(
+        command(script, tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert live([int(pid) for pid in done.stdout.split()]) == []
+    assert done.stderr == "", "an embedded node is quiet"
+
+
+def test_a_program_that_forgets_to_shut_down_leaves_no_process(tmp_path: Path) -> None:
+    script = write_script(tmp_path)
+    done = subprocess.run(
+        command(script, tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    wait_until(lambda: not live(pids), "the actors are gone", timeout=2)
+
+
+def test_a_repl_runs_a_node(tmp_path: Path) -> None:
+    lines = [line.strip() for line in textwrap.dedent(EMBEDDING).strip().splitlines()]
+    typed = "\n".join(
+        [
+            f"import sys; sys.argv = ['', {str(tmp_path / 'node')!r}, '{free_port()}']",
+            *lines[:4],
+            *lines[4:6],
+            "client = Client([node.address])",
+            "print(client.insert('greeting', 'hello'))",
+            "node.shutdown()",
+            "",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "1" in done.stdout.split(), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("forks", [False, True])
+def test_killing_the_embedding_program_leaves_no_orphan(tmp_path: Path, forks: bool) -> None:
+    ending = "import os; os.fork() or time.sleep(30)" if forks else ""
+    script = write_script(tmp_path, ending, "time.sleep(600)")
+    with subprocess.Popen(command(script, tmp_path), stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        pids = [int(pid) for pid in program.stdout.readline().split()]
+        assert live(pids) == pids
+        program.send_signal(signal.SIGKILL)
+        killed_at = time.monotonic()
+        wait_until(lambda: not live(pids), "all actors are gone", timeout=2)
+        assert time.monotonic() - killed_at < 2
+        if forks:
+            subprocess.run(["pkill", "-9", "-f", str(script)], check=True)
+
+
+def test_a_directory_is_reusable_at_once_after_a_kill(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path) as cluster:
+        (node,) = cluster.nodes
+        with node.client() as client:
+            client.insert("kept", 1)
+        os.kill(node.pid, signal.SIGKILL)
+        node.wait()
+        node.start()
+        with node.client() as client:
+            assert client.get("kept", int) == 1
+
+
+def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path) as cluster:
+        (node,) = cluster.nodes
+        second = Skiff(dir=node.directory, port=free_port())
+        second.start()
+        try:
+            with pytest.raises(StorageError, match="in use by another skiff node"):
+                second.wait_until_serving()
+        finally:
+            second.shutdown()
+        with node.client() as client:
+            assert client.insert("still", "served") == 1
+
+
+def test_an_occupied_port_is_named(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path) as cluster:
+        second = Skiff(dir=tmp_path / "second", port=cluster.nodes[0].port)
+        second.start()
+        try:
+            with pytest.raises(RPCBindFailed, match="Address already in use; a node needs"):
+                second.wait_until_serving()
+        finally:
+            second.shutdown()
+
+
+def refused(directory: Path) -> str:
+    """Return why a node does not start on a directory, which it must leave as it is."""
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    node = Skiff(dir=directory, port=free_port())
+    node.start()
+    try:
+        with pytest.raises(StorageError) as refusal:
+            node.wait_until_serving()
+    finally:
+        node.shutdown()
+    for path, content in before.items():
+        if path.name not in ("LOCK", "LOG", "lock") and not path.name.startswith("LOG.old"):
+            assert path.read_bytes() == content, f"{path} was changed"
+    return str(refusal.value)
+
+
+def written_directory(tmp_path: Path) -> Path:
+    """Return the directory of a node that was killed after it had written something."""
+    with Cluster(1, directory=tmp_path) as cluster:
+        (node,) = cluster.nodes
+        with node.client() as client:
+            for number in range(200):
+                client.insert(f"key/{number}", "x" * 100)
+        node.kill()
+        return node.directory
+
+
+def test_a_foreign_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    assert "not a skiff directory" in refused(foreign)
+    assert [path.name for path in foreign.iterdir() if path.name != "lock"] == ["thesis.txt"]
+
+
+def test_a_directory_without_its_database_is_refused_not_begun_anew(tmp_path: Path) -> None:
+    directory = written_directory(tmp_path)
+    (directory / "generation-1").rename(tmp_path / "elsewhere")
+    message = refused(directory)
+    assert "is missing" in message
+    assert "new directory" in message
+
+
+def test_a_flipped_bit_in_the_write_ahead_log_is_refused(tmp_path: Path) -> None:
+    directory = written_directory(tmp_path)
+    log = max((directory / "generation-1").glob("*.log"), key=lambda each: each.stat().st_size)
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    message = refused(directory)
+    assert "damaged" in message
+    assert "new directory" in message
+
+
+def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
+    directory = written_directory(tmp_path)
+    (directory / "skiff.json").write_text("{")
+    assert "skiff.json cannot be read" in refused(directory)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    node = Skiff(dir=tmp_path / "file" / "node", port=free_port())
+    node.start()
+    try:
+        with pytest.raises(DataDirectoryCreateFailed, match="file/node"):
+            node.wait_until_serving()
+    finally:
+        node.shutdown()
