@@ -4,20 +4,26 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
-from actors.sockets import Readable, Sockets
+from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
 
 NEVER = float("inf")
+
+MessageT = TypeVar("MessageT")
+
+
+class Stopped(Exception):
+    """The node is to stop, though this actor has not begun to serve."""
 
 
 class Surroundings(msgspec.Struct):
@@ -64,7 +70,7 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     lifeline = ActorEnd()
     try:
         start = _wait_for_start(lifeline)
-    except LifelineCut:
+    except (LifelineCut, Stopped):
         sys.exit(1)
     os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
     surroundings = Surroundings(
@@ -72,6 +78,8 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     )
     try:
         _run(build, surroundings)
+    except Stopped:
+        sys.exit(0)
     except LifelineCut:
         # Nobody else is left to clean up.
         shutil.rmtree(start.names, ignore_errors=True)
@@ -82,10 +90,33 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
 
 
 def _wait_for_start(lifeline: ActorEnd) -> Start:
-    for order in lifeline.orders():
-        if isinstance(order, Start):
-            return order
-    raise LifelineCut
+    orders = lifeline.orders()
+    start = orders[0]
+    if Stop() in orders or not isinstance(start, Start):
+        raise Stopped
+    return start
+
+
+def wait_for(
+    surroundings: Surroundings,
+    inbox: Port,
+    decode: Callable[[bytes], Sequence[object]],
+    kind: type[MessageT],
+) -> MessageT:
+    """Wait for the first message of a kind, before the actor's loop begins.
+
+    Raises:
+        Stopped: the node is to stop before that.
+        LifelineCut: the supervisor is gone.
+    """
+    while True:
+        readable = surroundings.sockets.wait(NEVER)
+        if surroundings.lifeline in readable and Stop() in surroundings.lifeline.orders():
+            raise Stopped
+        for (frame,) in inbox.drain():
+            for message in decode(frame):
+                if isinstance(message, kind):
+                    return message
 
 
 def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> None:

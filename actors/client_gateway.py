@@ -3,7 +3,7 @@
 import logging
 import time
 
-from actors.actor import NEVER, Surroundings, run
+from actors.actor import Surroundings, run, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
@@ -39,7 +39,7 @@ class ClientGateway:
         self._inbox = self._sockets.inbox("gateway")
         self._replicator = self._sockets.outbox("replicator")
         self._storage = self._sockets.outbox("storage")
-        opened = self._wait_for_storage()
+        opened = wait_for(surroundings, self._inbox, decode_for_gateway, Opened)
         surroundings.whereabouts.node = opened.node.hex()[:8]
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
@@ -78,17 +78,6 @@ class ClientGateway:
         """Write down the trace."""
         if self._trace is not None:
             self._trace.write()
-
-    def _wait_for_storage(self) -> Opened:
-        """Wait until the data directory is open."""
-        while True:
-            readable = self._sockets.wait(NEVER)
-            if self._surroundings.lifeline in readable:
-                self._surroundings.lifeline.orders()
-            for (encoded,) in self._inbox.drain():
-                for message in decode_for_gateway(encoded):
-                    if isinstance(message, Opened):
-                        return message
 
     def _listen(self) -> tuple[Port, Port]:
         address = self._surroundings.config.bind_address

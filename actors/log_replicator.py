@@ -3,7 +3,7 @@
 import logging
 import time
 
-from actors.actor import NEVER, Surroundings, run
+from actors.actor import NEVER, Surroundings, run, wait_for
 from actors.failure import ActorFailure
 from actors.joining import Joining
 from actors.logs import OncePerSender
@@ -47,7 +47,7 @@ class LogReplicator:
         self._guests = Doors(self._sockets)
         join_cluster = surroundings.config.join_cluster
         self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
-        recovered = self._wait_for_storage()
+        recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         self._core = RaftNode(recovered)
         self._invited = bool(join_cluster) and self._core.committed_member is None
         self._links = self._listen(recovered)
@@ -103,17 +103,6 @@ class LogReplicator:
         """Write down the trace."""
         if self._trace is not None:
             self._trace.write()
-
-    def _wait_for_storage(self) -> Recovered:
-        """Wait until the data directory is open; the supervisor's end would end this too."""
-        while True:
-            readable = self._sockets.wait(NEVER)
-            if self._surroundings.lifeline in readable:
-                self._surroundings.lifeline.orders()
-            for (encoded,) in self._inbox.drain():
-                for message in decode_for_replicator(encoded):
-                    if isinstance(message, Recovered):
-                        return message
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:

@@ -186,7 +186,7 @@ class Gateway:
         if leadership is None:
             return Welcome(self._opened.cluster, self._opened.node, address.publish_endpoint)
         return Welcome(
-            self._opened.cluster,
+            leadership.cluster,
             self._opened.node,
             address.publish_endpoint,
             leadership.leader,
@@ -300,7 +300,7 @@ class Gateway:
             return
         status = message.status
         answer = NodeStatus(
-            self._opened.cluster,
+            self._opened.cluster if self._leadership is None else self._leadership.cluster,
             self._opened.node,
             str(self._config.address),
             status.role,

@@ -228,8 +228,9 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag=40):
 
 
 class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """Who leads, as far as this node knows, and who the members are."""
+    """Which cluster this node belongs to, who leads as far as it knows, and who the members are."""
 
+    cluster: bytes
     term: int
     role: RoleName
     leader: NodeId | None

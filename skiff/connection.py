@@ -3,7 +3,6 @@
 import time
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from protocol.wire import PEER_FRAME_BYTES_MAX
 
@@ -76,5 +75,5 @@ class Connection:
     def _is_lost(self) -> bool:
         if not self._monitor.poll(0):
             return False
-        recv_monitor_message(self._monitor)
+        self._monitor.recv_multipart()
         return True

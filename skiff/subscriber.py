@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from protocol.client_messages import (
     ESTABLISHED_TOPIC,
@@ -157,7 +156,7 @@ class Subscriber:
                 return None
             ready = dict(self._poller.poll(max(1, min(POLL_MS, int(remaining * 1000)))))
             if self._monitor in ready and self._socket not in ready:
-                recv_monitor_message(self._monitor)
+                self._monitor.recv_multipart()
                 self._fail("the connection to the node was lost")
 
     def _fail(self, reason: str) -> None:

@@ -72,7 +72,7 @@ class RaftNode:
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
-        self._standing_told: tuple[object, ...] = (None,) * 4
+        self._standing_told: tuple[object, ...] = (None,) * 5
         if self._state.membership.voters == {self._state.id}:
             election.campaign(self._state, pre=False)  # nobody else could be the leader
 
@@ -232,7 +232,8 @@ class RaftNode:
         """Let the timer and the gateway know what has changed for them."""
         state = self._state
         # Any change of leadership puts another object in one of these places.
-        standing = (state.role, state.term, state.memberships.committed, state.removed)
+        committed = state.memberships.committed
+        standing = (state.cluster, state.role, state.term, committed, state.removed)
         moved = not all(map(operator.is_, standing, self._standing_told))
         if moved:
             self._standing_told = standing

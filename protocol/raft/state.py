@@ -184,6 +184,7 @@ class RaftState:
         """Who leads, for the gateway."""
         leader = None if self.leader is None else self.membership.get(self.leader)
         return Leadership(
+            self.cluster,
             self.term,
             self.role_name,
             self.leader,

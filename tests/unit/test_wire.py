@@ -120,7 +120,7 @@ FOR_REPLICATOR: list[Any] = [
 ]
 FOR_GATEWAY: list[Any] = [
     node.Opened(ID, ID, 1),
-    node.Leadership(3, node.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False),
+    node.Leadership(ID, 3, node.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False),
     node.Refused(1, Refusal.BUSY),
     node.ReadFailed(1),
     node.BatchApplied(1, tuple(RESULTS)),
