@@ -161,15 +161,22 @@ class StorageWriter:
         self._to_replicator.clear()
 
     def _may_apply(self) -> bool:
-        return self._machine.applied_index < min(self._commit_index, self._store.last_index)
+        return self._machine.applied_index < self._applicable_index()
+
+    def _applicable_index(self) -> int:
+        """Return up to where the log on disk is the committed one.
+
+        Entries that are still to be written may replace some that another leader had left here.
+        """
+        replaced = [append.entries[0].index for append in self._appends if append.entries]
+        return min(self._commit_index, self._store.last_index, *[first - 1 for first in replaced])
 
     def _apply(self) -> None:
         """Apply what is committed; no sync, because the log can always be applied again."""
         if not self._may_apply():
             return
         events: list[Event] = []
-        end = min(self._commit_index, self._store.last_index)
-        last = min(end, self._machine.applied_index + APPLY_ENTRIES_MAX)
+        last = min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
         while self._machine.applied_index < last:
             self._report(self._machine.apply(self._next_entry()), events)
         self._machine.store_progress()
