@@ -26,6 +26,9 @@ ESTABLISH_SECONDS = 1.0  # for one node, before another one is asked
 SILENCE_SECONDS = 5.0  # a node that published not even a mark for so long is gone
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 POLL_MS = 100
+# With reconnection off, ZeroMQ would throw away what has arrived together with a connection that
+# is lost, and abort the whole program when that happens in the middle of a message.
+NEVER_MS = (1 << 31) - 1
 
 
 class Subscriber:
@@ -187,7 +190,7 @@ class Subscriber:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)  # what has arrived is held until it is read
         self._socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)  # a new connection would hide a gap
+        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)  # a new connection would hide a gap
         self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         for topic in (EVENT_TOPIC + self._prefix, MARK_TOPIC, ESTABLISHED_TOPIC + self._nonce):
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
