@@ -1,5 +1,6 @@
 """The loop that all actors run, and how it begins and ends."""
 
+import gc
 import os
 import shutil
 import signal
@@ -123,6 +124,8 @@ def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> 
     sockets, lifeline = surroundings.sockets, surroundings.lifeline
     sockets.watch_descriptor(lifeline)
     actor = build(surroundings)
+    gc.collect()
+    gc.freeze()  # what was imported need not be looked through again and again
     while True:
         readable = sockets.wait(actor.timeout())
         if lifeline in readable and Stop() in lifeline.orders():

@@ -83,13 +83,17 @@ class Port:
     def drain_single(self) -> list[bytes]:
         """Return the messages that have arrived, each of one frame, as many as a turn takes."""
         receive, ask = self.socket.recv, self._ask
-        arrived: list[bytes] = []
-        while ask(EVENTS) & POLLIN:
+        try:
+            arrived = [receive(NOBLOCK)]
+        except zmq.Again:
+            self._may_hold_unread = False
+            return []
+        self._may_hold_unread = True
+        while len(arrived) < DRAIN_MAX:
+            if not ask(EVENTS) & POLLIN:
+                self._may_hold_unread = False
+                break
             arrived.append(receive(NOBLOCK))
-            if len(arrived) == DRAIN_MAX:
-                self._may_hold_unread = True
-                return arrived
-        self._may_hold_unread = False
         return arrived
 
     def send(self, *frames: bytes) -> bool:
