@@ -1,0 +1,116 @@
+"""What the README tells its readers to run does what the README says that it does."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from skiff.testing import Cluster, free_port
+from tests.cluster import command
+
+pytestmark = pytest.mark.cluster
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PORTS = ("9400", "9410", "9420")
+NODES = len(PORTS)
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def section(heading: str) -> str:
+    """Return what stands under a heading."""
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def with_ports(text: str, ports: list[int]) -> str:
+    """Return a block that uses these ports instead of those that may be taken here."""
+    instead = dict(zip(PORTS, map(str, ports), strict=False))
+    return re.sub("|".join(PORTS), lambda match: instead[match[0]], text)
+
+
+def run(arguments: list[str], place: Path) -> str:
+    """Run a program in a directory; return what it prints."""
+    ended = subprocess.run(
+        arguments,
+        cwd=place,
+        env=command.environment(),
+        capture_output=True,
+        text=True,
+        timeout=command.SECONDS_MAX,
+        check=True,
+    )
+    return ended.stdout
+
+
+def run_script(source: str, place: Path) -> str:
+    script = place / "script.py"
+    script.write_text(source, encoding="utf-8")
+    return run([sys.executable, script.name], place)
+
+
+@contextmanager
+def started(block: str, place: Path) -> Iterator[None]:
+    """Run a block that starts a node, and end the node afterwards."""
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {block}"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=command.environment(),
+    )
+    assert process.stdout is not None
+    try:
+        assert "serves" in process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.wait(command.SECONDS_MAX)
+        process.stdout.close()
+
+
+@pytest.fixture
+def shell() -> Callable[[str], str]:
+    """Returns a block of commands for free ports and for the skiff that is under test."""
+    ports = [free_port() for _ in PORTS]
+    skiff = shlex.join(command.command())
+    return lambda block: with_ports(block.replace(".venv/bin/skiff", skiff), ports)
+
+
+def test_every_script_is_run_here() -> None:
+    assert len(blocks("python")) == 2, "a new script in the README needs a test"
+
+
+def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
+    (source,) = blocks("python", section("Embedded in a program"))
+    port = free_port()
+    for count in (1, 2):
+        printed = run_script(with_ports(source, [port]), tmp_path)
+        assert printed == f"started {count} times; members: 127.0.0.1:{port}\n"
+
+
+def test_the_client_script_prints_what_stands_below_it(cluster: Cluster, tmp_path: Path) -> None:
+    (source,) = blocks("python", section("The client"))
+    (expected,) = blocks("text", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    assert run_script(with_ports(source, ports), tmp_path) == expected
+
+
+def test_the_terminals_show_a_cluster(shell: Callable[[str], str], tmp_path: Path) -> None:
+    *starts, session, afterwards = map(shell, blocks("sh", section("In three terminals")))
+    assert len(starts) == NODES
+    with ExitStack() as stack:
+        for start in starts:
+            stack.enter_context(started(start, tmp_path))
+        printed = run(["bash", "-c", f"{session}\nwait\n{afterwards}"], tmp_path)
+    assert "3 of 3 reachable" in printed
+    assert re.search(r"^\d+ insert users/alice \{\"age\":31\}$", printed, re.MULTILINE)
+    assert re.search(r"^\d+ insert users/bob \"hello\"$", printed, re.MULTILINE)
+    assert "users/alice\nusers/bob\n" in printed
