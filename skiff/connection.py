@@ -1,5 +1,6 @@
 """One REQ socket to one node, which notices when the node is gone."""
 
+import os
 import time
 
 import zmq
@@ -26,6 +27,7 @@ class Connection:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
         self.endpoint = endpoint
         self._socket = context.socket(zmq.REQ)
+        self._pid = os.getpid()
         self._monitor = self._socket.get_monitor_socket(LOST_EVENTS)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
@@ -37,6 +39,11 @@ class Connection:
         self._socket.connect(endpoint)
         self._connected = False
         self.welcomed_at = 0.0
+
+    def __del__(self) -> None:
+        """Close the socket of a thread that has ended, not that of a parent process."""
+        if self._pid == os.getpid() and not self._socket.closed:
+            self.close()
 
     def ask(self, request: bytes, deadline: float) -> bytes:
         """Return the reply to a request.
