@@ -43,8 +43,8 @@ class Surroundings(msgspec.Struct):
         """Return where stages are noted, if the node is to be traced."""
         if not self.config.trace:
             return None
-        file = Path(self.config.dir) / "trace" / f"{self.whereabouts.actor}.ndjson"
-        return Trace(node.hex(), file)
+        actor = self.whereabouts.actor
+        return Trace(actor, node.hex(), Path(self.config.dir) / "trace" / f"{actor}.ndjson")
 
 
 class Actor(Protocol):

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 from actors.actor import Surroundings, run, wait_for
 from actors.change_publisher import ChangePublisher
@@ -12,7 +13,6 @@ from protocol.calls import Call
 from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway import Gateway
 from protocol.node_messages import (
-    BatchApplied,
     Changes,
     FollowChanges,
     Following,
@@ -20,8 +20,6 @@ from protocol.node_messages import (
     IgnoreChanges,
     Leadership,
     Opened,
-    Propose,
-    ReplicatorMessage,
 )
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
@@ -60,7 +58,9 @@ class ClientGateway:
         now = time.monotonic()
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
-                for message in decode_for_gateway(encoded):
+                messages = decode_for_gateway(encoded)
+                self._note("receives", messages)
+                for message in messages:
                     self._hear(message, now)
         if self._router in readable:
             for frames in self._router.drain():
@@ -95,9 +95,6 @@ class ClientGateway:
                 self._publisher.publish(events, now)
             case Following():
                 self._publisher.establish(message, now)
-            case BatchApplied(number=number):
-                self._mark("gateway.result", number)
-                self._core.hear(message, now)
             case Leadership(term=term):
                 self._surroundings.whereabouts.term = term
                 self._core.hear(message, now)
@@ -133,7 +130,7 @@ class ClientGateway:
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
         if outbox.replicator:
-            self._mark_proposals(outbox.replicator)
+            self._note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
         for call in outbox.replies:
             self._reply(call)
@@ -142,14 +139,9 @@ class ClientGateway:
         reply = Reply(call.id, tuple(call.outcomes))  # type: ignore[arg-type]
         self._router.send(*call.client, encode(reply))
 
-    def _mark_proposals(self, messages: list[ReplicatorMessage]) -> None:
-        for message in messages:
-            if isinstance(message, Propose):
-                self._mark("gateway.propose", message.number)
-
-    def _mark(self, stage: str, number: int) -> None:
+    def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:
-            self._trace.mark(stage, number)
+            self._trace.note(verb, messages)
 
 
 if __name__ == "__main__":

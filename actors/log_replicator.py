@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterable
+from itertools import chain
 
 from actors.actor import NEVER, Surroundings, run, wait_for
 from actors.failure import ActorFailure
@@ -16,7 +18,6 @@ from protocol.node_messages import (
     CommitNoticeDue,
     InviteMember,
     Leadership,
-    Propose,
     Recovered,
     ReplicatorMessage,
     StepAside,
@@ -112,7 +113,9 @@ class LogReplicator:
 
     def _hear_actors(self) -> None:
         for encoded in self._inbox.drain_single():
-            for message in decode_for_replicator(encoded):
+            messages = decode_for_replicator(encoded)
+            self._note("receives", messages)
+            for message in messages:
                 self._step(message)
 
     def _receive(self, connection: bytes, frame: PeerFrame) -> None:
@@ -126,6 +129,7 @@ class LogReplicator:
                 self._receive_from_member(frame)
 
     def _receive_from_member(self, frame: PeerFrame) -> None:
+        self._note("receives", frame.messages)
         try:
             self._core.receive(frame)
         except StrangeFrame as error:
@@ -154,9 +158,6 @@ class LogReplicator:
             case InviteMember(address=address):
                 frame = self._links.frame(self._core.cluster, Invitation(self._address))
                 self._guests.send(address, frame)
-            case Propose(number=number):
-                self._mark("replicator.propose", number)
-                self._core.step(message)
             case _:
                 self._core.step(message)
 
@@ -190,6 +191,8 @@ class LogReplicator:
 
     def _finish_turn(self) -> None:
         outbox = self._core.flush()
+        if self._trace is not None:
+            self._note("sends", chain(*outbox.peers.values(), outbox.storage))
         self._links.send(self._core.cluster, outbox.peers)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
@@ -221,9 +224,9 @@ class LogReplicator:
         elif self._commit_notice_at == NEVER:
             self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
 
-    def _mark(self, stage: str, number: int) -> None:
+    def _note(self, verb: str, messages: Iterable[object]) -> None:
         if self._trace is not None:
-            self._trace.mark(stage, number)
+            self._trace.note(verb, messages)
 
 
 if __name__ == "__main__":

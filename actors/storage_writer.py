@@ -6,6 +6,7 @@ also waits for the disk.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import assert_never
 
 from actors.actor import NEVER, Surroundings, run
@@ -117,6 +118,7 @@ class StorageWriter:
             case Append():
                 self._appends.append(message)
             case Commit(index=index):
+                self._note("receives", [message])
                 self._commit_index = max(self._commit_index, index)
             case ReadAt():
                 self._reads.append(message)
@@ -152,11 +154,11 @@ class StorageWriter:
             self._store.append(append)
             for entry in append.entries:
                 self._unapplied[entry.index] = entry
-        self._mark("storage.write", appends[-1].number)
+        self._note("writes", appends)
         self._database.write(sync=True)
-        self._mark("storage.durable", appends[-1].number)
         end = (self._store.last_term, self._store.last_index)
         self._to_replicator.append(Persisted(appends[-1].number, self._incarnation, *end))
+        self._note("sends", self._to_replicator)
         self._replicator.send(encode(self._to_replicator))
         self._to_replicator.clear()
 
@@ -194,8 +196,8 @@ class StorageWriter:
     def _report(self, outcome: Outcome, events: list[Event]) -> None:
         events.extend(outcome.events)
         if outcome.origin == self._node and outcome.incarnation == self._incarnation:
-            self._to_gateway.append(BatchApplied(outcome.number, outcome.results))
-            self._mark("storage.applied", outcome.number)
+            applied = BatchApplied(outcome.number, self._machine.applied_index, outcome.results)
+            self._to_gateway.append(applied)
 
     def _answer_reads(self) -> None:
         waiting: list[ReadAt] = []
@@ -212,12 +214,13 @@ class StorageWriter:
             self._replicator.send(encode(self._to_replicator))
             self._to_replicator.clear()
         if self._to_gateway:
+            self._note("sends", self._to_gateway)
             self._gateway.send(encode(self._to_gateway))
             self._to_gateway.clear()
 
-    def _mark(self, stage: str, number: int) -> None:
+    def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:
-            self._trace.mark(stage, number)
+            self._trace.note(verb, messages)
 
 
 def _open(directory: DataDirectory, config: NodeConfig) -> Database:

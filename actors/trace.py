@@ -1,27 +1,66 @@
-"""When a batch passes which stage: for measurements, and costing nothing otherwise."""
+"""When a log entry passes which stage: for measurements, and costing nothing otherwise."""
 
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from protocol.node_messages import Append, BatchApplied, Commit, Persisted, Propose
+from protocol.peer_messages import AppendEntries, AppendEntriesReply
+
+KEPT_MAX = 64  # stages in memory, before they are written down
+
 
 class Trace:
-    """Remembers stages, and writes them down as lines of JSON when the actor ends."""
+    """Notes the messages of one actor that carry an entry or news of one.
 
-    def __init__(self, node: str, file: Path) -> None:
+    Each line of the file is one stage: ``t`` in nanoseconds of the clock that all processes of
+    a machine share, ``at`` its name, ``batch`` the entry's index, ``node`` the node.
+    """
+
+    def __init__(self, actor: str, node: str, file: Path) -> None:
+        self._actor = actor
         self._node = node
         self._file = file
-        self._marks: list[tuple[int, str, int]] = []
+        self._kept: list[dict[str, object]] = []
+        self._proposed: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
 
-    def mark(self, stage: str, batch: int) -> None:
-        """Note that this batch passes this stage now."""
-        self._marks.append((time.monotonic_ns(), stage, batch))
+    def note(self, verb: str, messages: Iterable[object]) -> None:
+        """Note that this actor sends, receives or else handles these messages now."""
+        now = time.monotonic_ns()
+        for message in messages:
+            stage = f"{self._actor} {verb} {type(message).__name__}"
+            if isinstance(message, Propose):
+                self._proposed[message.number].append((now, stage))  # it has no index yet
+            elif isinstance(message, BatchApplied):
+                for then, earlier in self._proposed.pop(message.number, ()):
+                    self._keep(then, earlier, message.index)
+            for index in _indexes(message):
+                self._keep(now, stage, index)
 
     def write(self) -> None:
-        """Write the stages down."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("wb") as file:
-            for moment, stage, batch in self._marks:
-                mark = {"t": moment, "at": stage, "batch": batch, "node": self._node}
-                file.write(msgspec.json.encode(mark) + b"\n")
+        """Write down what is kept."""
+        with self._file.open("ab") as file:
+            file.writelines(msgspec.json.encode(stage) + b"\n" for stage in self._kept)
+        self._kept.clear()
+
+    def _keep(self, moment: int, stage: str, index: int) -> None:
+        self._kept.append({"t": moment, "at": stage, "batch": index, "node": self._node})
+        if len(self._kept) >= KEPT_MAX:
+            self.write()
+
+
+def _indexes(message: object) -> list[int]:
+    match message:
+        case Append() | AppendEntries():
+            return [entry.index for entry in message.entries]
+        case AppendEntriesReply(accepted=True, index=index):
+            return [index]
+        case Commit(index=index) | Persisted(index=index) | BatchApplied(index=index):
+            return [index]
+        case _:
+            return []

@@ -256,6 +256,7 @@ class BatchApplied(msgspec.Struct, frozen=True, array_like=True, tag=44):
     """The results of a batch, or of a change of members, that this node's gateway proposed."""
 
     number: int
+    index: int  # of the entry that carried it
     results: tuple[Result, ...]
 
 

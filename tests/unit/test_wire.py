@@ -123,7 +123,7 @@ FOR_GATEWAY: list[Any] = [
     node.Leadership(ID, 3, node.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False),
     node.Refused(1, Refusal.BUSY),
     node.ReadFailed(1),
-    node.BatchApplied(1, tuple(RESULTS)),
+    node.BatchApplied(1, 2, tuple(RESULTS)),
     node.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),)),
     node.StatusReport(1, STATUS, 8, 7),
     node.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
