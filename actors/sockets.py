@@ -65,15 +65,15 @@ class Port:
         self.socket = socket
         self._ask = cast(Callable[[int], int], socket.getsockopt)
         self.descriptor = self._ask(zmq.FD)
-        self._may_hold_unread = True
+        self.may_hold_unread = True  # if not, nothing can be read before the descriptor says so
 
     def drain(self) -> Iterator[Frames]:
         """Yield the messages that have arrived, as many as one turn should take."""
         receive, ask = self.socket.recv, self._ask
-        self._may_hold_unread = True
+        self.may_hold_unread = True
         for _ in range(DRAIN_MAX):
             if not ask(EVENTS) & POLLIN:
-                self._may_hold_unread = False
+                self.may_hold_unread = False
                 return
             frames = [receive(NOBLOCK)]
             while ask(RCVMORE):
@@ -86,19 +86,19 @@ class Port:
         try:
             arrived = [receive(NOBLOCK)]
         except zmq.Again:
-            self._may_hold_unread = False
+            self.may_hold_unread = False
             return []
-        self._may_hold_unread = True
+        self.may_hold_unread = True
         while len(arrived) < DRAIN_MAX:
             if not ask(EVENTS) & POLLIN:
-                self._may_hold_unread = False
+                self.may_hold_unread = False
                 break
             arrived.append(receive(NOBLOCK))
         return arrived
 
     def send(self, *frames: bytes) -> bool:
         """Send a message; return False where it would have to wait or has nowhere to go."""
-        self._may_hold_unread = True
+        self.may_hold_unread = True
         try:
             for frame in frames[:-1]:
                 self.socket.send(frame, MORE)
@@ -113,7 +113,7 @@ class Port:
 
     def holds_unread(self) -> bool:
         """Whether something can be read without the descriptor telling of it."""
-        return self._may_hold_unread and bool(self._ask(EVENTS) & POLLIN)
+        return bool(self._ask(EVENTS) & POLLIN)
 
     def set_lossy(self, *, lossy: bool) -> None:
         """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
@@ -124,7 +124,7 @@ class Port:
         self.socket.close()
 
 
-Readable = set[Port | Pollable]
+Readable = list[Port | Pollable]
 
 
 class Sockets:
@@ -138,12 +138,15 @@ class Sockets:
 
     def wait(self, timeout: float) -> Readable:
         """Wait at most so many seconds; return what can be read."""
-        readable: Readable = {port for port in self._ports if port.holds_unread()}
+        readable: Readable = []
+        for port in self._ports:
+            if port.may_hold_unread and port.holds_unread():
+                readable.append(port)
         if readable:
             timeout = 0.0
         milliseconds = None if timeout == NEVER else max(0, ceil(timeout * 1000))
         for descriptor, _ in self._poll.poll(milliseconds):
-            readable.add(self._watched[descriptor])
+            readable.append(self._watched[descriptor])
         return readable
 
     def watch(self, port: Port) -> None:

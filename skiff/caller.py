@@ -37,7 +37,7 @@ GRACE_SECONDS = 0.05  # for the node's own word at the deadline, which knows mor
 WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
 PAUSE_SECONDS_MAX = 0.2
-FOREVER_MS = 3_600_000
+LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 
 
 class Attempts:
@@ -227,7 +227,7 @@ class Caller:
     ) -> Outcome:
         greets = now - connection.welcomed_at > WELCOME_SECONDS
         operations = (Hello(), operation) if greets else (operation,)
-        timeout_ms = FOREVER_MS if deadline - now > FOREVER_MS else int((deadline - now) * 1000)
+        timeout_ms = int(min(deadline - now, LONGEST_SECONDS) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, operations)
         answer = connection.ask(encode(request), deadline + GRACE_SECONDS)
         try:

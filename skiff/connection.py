@@ -9,6 +9,7 @@ from protocol.wire import PEER_FRAME_BYTES_MAX
 
 SLICE_MS = 40  # how often a waiting client looks whether its node is still there
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
 
@@ -52,7 +53,7 @@ class Connection:
             ConnectionLost: the node is not there, or did not answer by the deadline.
         """
         if not self._connected:
-            self._wait_for_connection(deadline)
+            self._wait_for_connection(min(deadline, time.monotonic() + CONNECT_SECONDS))
         try:
             self._socket.send(request, zmq.NOBLOCK)
         except zmq.Again:

@@ -1,0 +1,87 @@
+"""When queued writes are proposed."""
+
+from protocol.batching import (
+    BATCH_BYTES_MAX,
+    BATCH_WRITES_MAX,
+    PIPELINE_SECONDS,
+    RETURN_SECONDS,
+    WriteQueue,
+)
+from protocol.calls import Call, Slot
+from protocol.commands import Insert, Write
+
+
+def slot(client: bytes, deadline: float = 100.0) -> Slot:
+    return Slot(Call((client,), 1, deadline, 10, [None], 1), 0)
+
+
+def write(value: bytes = b"") -> Write:
+    return Write(1, 1, 1, Insert("key", value))
+
+
+def queue_of(*clients: bytes) -> WriteQueue:
+    queue = WriteQueue()
+    for client in clients:
+        queue.add(slot(client), write())
+    return queue
+
+
+def test_a_lone_client_never_waits() -> None:
+    queue = queue_of(b"a")
+    now = 1.0
+    for _ in range(3):
+        taken = queue.take_batch(now)
+        assert len(taken) == 1
+        now += 0.001
+        queue.batch_ended([taken[0][0]], now)
+        queue.add(slot(b"a"), write())
+        assert queue.next_deadline(now) == now
+
+
+def test_the_next_batch_waits_for_the_one_before() -> None:
+    queue = queue_of(b"a")
+    queue.take_batch(1.0)
+    queue.add(slot(b"b"), write())
+    queue.add(slot(b"c"), write())
+    assert queue.take_batch(1.001) == []
+    queue.batch_ended([slot(b"d")], 1.002)
+    assert queue.take_batch(1.002) == []
+    queue.add(slot(b"d"), write())
+    assert len(queue.take_batch(1.002)) == 3
+
+
+def test_clients_that_do_not_come_back_are_waited_for_only_a_moment() -> None:
+    queue = queue_of(b"a", b"b")
+    queue.take_batch(1.0)
+    queue.batch_ended([slot(b"a"), slot(b"b")], 1.002)
+    queue.add(slot(b"a"), write())
+    assert queue.take_batch(1.002) == []
+    assert queue.next_deadline(1.002) == 1.002 + RETURN_SECONDS
+    assert len(queue.take_batch(1.002 + RETURN_SECONDS)) == 1
+
+
+def test_a_batch_that_takes_long_holds_no_other_up() -> None:
+    queue = queue_of(b"a")
+    queue.take_batch(1.0)
+    queue.add(slot(b"b"), write())
+    assert queue.next_deadline(1.001) == 1.0 + PIPELINE_SECONDS
+    assert len(queue.take_batch(1.0 + PIPELINE_SECONDS)) == 1
+
+
+def test_a_batch_has_limits_in_writes_and_bytes() -> None:
+    many = queue_of(*[b"a"] * (BATCH_WRITES_MAX + 1))
+    assert len(many.take_batch(1.0)) == BATCH_WRITES_MAX
+    large = WriteQueue()
+    for _ in range(3):
+        large.add(slot(b"a"), write(b"x" * (BATCH_BYTES_MAX // 2 + 1)))
+    assert len(large.take_batch(1.0)) == 1
+
+
+def test_a_write_past_its_deadline_is_never_proposed() -> None:
+    queue = queue_of(b"a")
+    queue.take_batch(1.0)
+    late = slot(b"b", deadline=1.001)
+    queue.add(late, write())
+    queue.add(slot(b"c"), write())
+    assert queue.take_late(1.001) == [late]
+    assert len(queue) == 1
