@@ -1,0 +1,287 @@
+"""What becomes of clients' requests at a gateway."""
+
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from protocol import gateway as gateway_module
+from protocol.client_messages import (
+    CLIENT_PROTOCOL_VERSION,
+    AddNode,
+    Done,
+    Failed,
+    FailureCode,
+    Get,
+    Hello,
+    Missing,
+    Operation,
+    RemoveNode,
+    Request,
+    Status,
+    Welcome,
+)
+from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
+from protocol.config import NodeConfig
+from protocol.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.membership import Member, Membership
+from protocol.node_messages import (
+    AskStatus,
+    BatchApplied,
+    InviteMember,
+    Leadership,
+    Opened,
+    Propose,
+    Read,
+    ReadFailed,
+    ReadsDone,
+    Refused,
+    RemoveMember,
+    RoleName,
+)
+from protocol.refusal import Refusal
+from protocol.state_machine import decode_batch
+from protocol.wire import decode_read_batch, encode
+
+NODE, OTHER = b"n" * 16, b"o" * 16
+MEMBERS = Membership((Member(NODE, "127.0.0.1:9400", True), Member(OTHER, "127.0.0.1:9410", True)))
+TIMEOUT = 5.0
+
+MessageT = TypeVar("MessageT")
+
+
+def leadership(term: int = 1, leader: bytes | None = NODE, *, removed: bool = False) -> Leadership:
+    address = "127.0.0.1:9400" if leader else ""
+    return Leadership(b"c" * 16, term, RoleName.LEADER, leader, address, MEMBERS, removed)
+
+
+class Desk:
+    """A gateway with the time in the test's hand."""
+
+    def __init__(self) -> None:
+        self.core = Gateway(Opened(NODE, b"c" * 16, 7), NodeConfig(dir="x"))
+        self.now = 100.0
+        self.sent: list[object] = []
+        self.answers: list[object] = []
+        self.hear(leadership())
+
+    def ask(self, *operations: Operation, version: int = CLIENT_PROTOCOL_VERSION) -> None:
+        request = Request(version, 1, int(TIMEOUT * 1000), operations)
+        self.core.receive((b"client", b""), request, 100, self.now)
+        self.flush()
+
+    def hear(self, message: object) -> None:
+        self.core.hear(message, self.now)  # type: ignore[arg-type]
+        self.flush()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass as the actor does: deadline by deadline."""
+        end = self.now + seconds
+        while (due := self.core.next_deadline(self.now)) <= end:
+            self.now = max(due, self.now + 0.001)
+            self.flush()
+        self.now = end
+
+    def flush(self) -> None:
+        outbox = self.core.flush(self.now)
+        self.sent.extend(outbox.replicator)
+        for call in outbox.replies:
+            self.answers.extend(call.outcomes)
+
+    def last(self, kind: type[MessageT]) -> MessageT:
+        """Return the last message of a kind that was sent to the replicator."""
+        found = [message for message in self.sent if isinstance(message, kind)]
+        assert found, f"no {kind.__name__} among {self.sent}"
+        return found[-1]
+
+    def count(self, kind: type[object]) -> int:
+        return sum(isinstance(message, kind) for message in self.sent)
+
+    def failure(self) -> Failed:
+        (answer,) = self.answers
+        assert isinstance(answer, Failed)
+        return answer
+
+
+def insert(sequence: int = 1, key: str = "key") -> Write:
+    return Write(1, sequence, 1, Insert(key, b"value"))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_write_is_proposed_and_answered_with_its_result(desk: Desk) -> None:
+    desk.ask(insert())
+    proposal = desk.last(Propose)
+    assert decode_batch(proposal.payload).writes == (insert(),)
+    desk.hear(BatchApplied(proposal.number, 5, (Inserted(9),)))
+    assert desk.answers == [Inserted(9)]
+
+
+def test_a_frame_is_answered_when_all_its_operations_are(desk: Desk) -> None:
+    desk.ask(Hello(), insert(), Get("key"))
+    assert desk.answers == []
+    outcome = msgspec.Raw(encode(Missing(1)))
+    desk.hear(ReadsDone(desk.last(Read).number, (outcome,)))
+    assert desk.answers == []
+    desk.hear(BatchApplied(desk.last(Propose).number, 5, (Inserted(9),)))
+    welcome, inserted, missing = desk.answers
+    assert isinstance(welcome, Welcome)
+    assert (welcome.leader_address, inserted, missing) == ("127.0.0.1:9400", Inserted(9), outcome)
+
+
+def test_an_empty_frame_is_answered_at_once(desk: Desk) -> None:
+    request = Request(CLIENT_PROTOCOL_VERSION, 3, 1000, ())
+    desk.core.receive((b"client",), request, 10, desk.now)
+    (call,) = desk.core.flush(desk.now).replies
+    assert (call.id, call.outcomes) == (3, [])
+
+
+def test_reads_of_one_turn_are_confirmed_together(desk: Desk) -> None:
+    desk.ask(Get("a"), Get("b"))
+    assert decode_read_batch(desk.last(Read).payload).operations == (Get("a"), Get("b"))
+    assert desk.count(Read) == 1
+
+
+def test_an_invalid_operation_fails_alone(desk: Desk) -> None:
+    desk.ask(Get(""), Write(0, 0, 0, OpenSession()))
+    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionOpened(1),)))
+    failed, opened = desk.answers
+    assert isinstance(failed, Failed)
+    assert (failed.code, opened) == (FailureCode.INVALID, SessionOpened(1))
+
+
+def test_another_version_is_refused(desk: Desk) -> None:
+    desk.ask(insert(), version=CLIENT_PROTOCOL_VERSION + 1)
+    assert desk.failure().code is FailureCode.UNSUPPORTED
+    assert desk.count(Propose) == 0
+
+
+def test_a_batch_without_an_answer_ends_in_an_unknown_outcome(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.UNKNOWN
+
+
+def test_a_batch_that_every_attempt_refused_certainly_was_not_applied(desk: Desk) -> None:
+    desk.ask(insert())
+    proposed = 0
+    while not desk.answers:
+        if desk.count(Propose) > proposed:
+            proposed = desk.count(Propose)
+            desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+        desk.wait(0.01)
+    assert desk.failure().code is FailureCode.NOT_APPLIED
+    assert proposed > TIMEOUT / RETRY_SECONDS / 3
+
+
+def test_one_attempt_without_an_answer_leaves_the_outcome_unknown(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.wait(LOST_SECONDS + 0.1)
+    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.wait(TIMEOUT)
+    assert desk.failure().code is FailureCode.UNKNOWN
+
+
+def test_a_new_leader_is_told_everything_again_under_the_same_number(desk: Desk) -> None:
+    desk.ask(insert())
+    first = desk.last(Propose)
+    desk.hear(leadership(term=2, leader=OTHER))
+    assert desk.count(Propose) == 2
+    assert desk.last(Propose) == first
+
+
+def test_a_result_that_comes_twice_is_given_once(desk: Desk) -> None:
+    desk.ask(insert())
+    number = desk.last(Propose).number
+    desk.hear(BatchApplied(number, 5, (Inserted(9),)))
+    desk.hear(BatchApplied(number, 6, (Inserted(9),)))
+    assert desk.answers == [Inserted(9)]
+
+
+def test_every_attempt_of_a_read_has_a_number_of_its_own(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    first = desk.last(Read)
+    desk.hear(ReadFailed(first.number))
+    desk.wait(RETRY_SECONDS + 0.02)
+    second = desk.last(Read)
+    assert second.number != first.number
+    desk.hear(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),)))
+    assert desk.answers == [], "the first attempt was not confirmed"
+    desk.hear(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),)))
+    assert len(desk.answers) == 1
+
+
+def test_numbers_differ_between_the_lives_of_a_node() -> None:
+    lives = [Gateway(Opened(NODE, b"", life), NodeConfig(dir="x")) for life in (1, 2)]
+    numbers = set()
+    for life in lives:
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (Get("key"),))
+        life.receive((b"client",), request, 10, 0.0)
+        (message,) = life.flush(0.0).replicator
+        assert isinstance(message, Read)
+        numbers.add(message.number)
+    assert len(numbers) == 2
+
+
+def test_overload_is_said_at_once_and_only_where_nothing_was_begun(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.hear(Refused(desk.last(Propose).number, Refusal.OVERLOADED))
+    assert desk.failure().code is FailureCode.OVERLOADED
+
+
+def test_too_many_calls_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "CALLS_MAX", 2)
+    for _ in range(3):
+        desk.ask(Get("key"))
+    assert desk.failure().code is FailureCode.OVERLOADED
+
+
+def test_a_removed_node_sends_its_clients_elsewhere(desk: Desk) -> None:
+    desk.hear(leadership(removed=True))
+    desk.ask(insert())
+    assert desk.failure().code is FailureCode.NOT_MEMBER
+    desk.ask(Status())
+    assert desk.count(AskStatus) == 1
+
+
+def test_a_removal_is_done_when_it_is_committed(desk: Desk) -> None:
+    desk.ask(RemoveNode(OTHER))
+    desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
+    assert desk.answers == [Done()]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (Refusal.UNKNOWN_MEMBER, FailureCode.UNKNOWN_NODE),
+        (Refusal.LAST_VOTER, FailureCode.INVALID),
+    ],
+)
+def test_a_removal_that_cannot_be_is_refused_at_once(
+    desk: Desk, refusal: Refusal, code: FailureCode
+) -> None:
+    desk.ask(RemoveNode(OTHER))
+    desk.hear(Refused(desk.last(RemoveMember).number, refusal))
+    assert desk.failure().code is code
+
+
+def test_a_member_unknown_at_the_second_attempt_was_removed_by_the_first(desk: Desk) -> None:
+    desk.ask(RemoveNode(OTHER))
+    desk.hear(leadership(term=2))
+    desk.hear(Refused(desk.last(RemoveMember).number, Refusal.UNKNOWN_MEMBER))
+    assert desk.answers == [Done()]
+
+
+def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
+    address = "127.0.0.1:9420"
+    desk.ask(AddNode(address))
+    desk.wait(1.0)
+    assert desk.count(InviteMember) >= 3
+    assert desk.last(InviteMember).address == address
+    joined = MEMBERS.with_member(Member(b"x" * 16, address, True))
+    desk.hear(Leadership(b"c" * 16, 1, RoleName.LEADER, NODE, "127.0.0.1:9400", joined, False))
+    desk.wait(0.1)
+    assert desk.answers == [Done()]
