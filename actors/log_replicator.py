@@ -50,7 +50,8 @@ class LogReplicator:
         self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         self._core = RaftNode(recovered)
-        self._invited = bool(join_cluster) and self._core.committed_member is None
+        # Whether it is still to be a member, what its own log says may be long out of date.
+        self._invited = bool(join_cluster)
         self._links = self._listen(recovered)
         self._strange = OncePerSender()
         self._clock: ClockState | None = None
@@ -85,7 +86,7 @@ class LogReplicator:
             self._core.step(CommitNoticeDue())
         if self._wants_to_join():
             self._join()
-        elif self._invited:
+        elif self._invited and self._core.is_settled:
             self._invited = False  # a node that is removed later does not come back by itself
             self._joining.close()
         self._finish_turn()
@@ -166,7 +167,7 @@ class LogReplicator:
     def _wants_to_join(self) -> bool:
         """Whether the cluster has yet to learn of this node, or of its address."""
         member = self._core.committed_member
-        if member is None:
+        if member is None or self._core.removed:
             return self._invited
         return member.address != self._address
 

@@ -102,6 +102,18 @@ class RaftNode:
         return self._state.memberships.committed.membership.get(self._state.id)
 
     @property
+    def removed(self) -> bool:
+        """Whether this node has learned that it is no member any more."""
+        return self._state.removed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this node is a member for good, and knows so from a leader."""
+        state = self._state
+        is_member = self.committed_member is not None and not state.removed
+        return is_member and state.leader is not None and not state.memberships.pending
+
+    @property
     def term(self) -> int:
         """The present term."""
         return self._state.term
