@@ -1,0 +1,235 @@
+"""Who belongs to a cluster: joining, moving, leaving and coming back, on real processes."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from skiff import InvalidRequest, Member, RequestTimeout
+from skiff.testing import Cluster, Node, free_port, wait_until
+
+pytestmark = pytest.mark.cluster
+
+NewNode = Callable[..., Node]
+
+
+@pytest.fixture
+def new_node(tmp_path: Path) -> Iterator[NewNode]:
+    """Make nodes that belong to nobody yet, by further options of ``skiff node start``."""
+    nodes: list[Node] = []
+
+    def make(*options: str) -> Node:
+        node = Node(tmp_path / f"new-{len(nodes) + 1}", list(options))
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.kill()
+
+
+def members_as_seen_by(node: Node) -> tuple[Member, ...]:
+    status = node.status()
+    return () if status is None else status.members
+
+
+def wait_until_agreed(nodes: list[Node]) -> None:
+    """Wait until these nodes, and no others, are the voters that each of them knows."""
+    expected = {(node.id, node.address, True) for node in nodes}
+
+    def are_agreed() -> bool:
+        seen = [members_as_seen_by(node) for node in nodes]
+        return all({(m.id, m.address, m.voter) for m in members} == expected for members in seen)
+
+    wait_until(are_agreed, f"{nodes} agree on each other", timeout=30)
+
+
+def serves(node: Node, key: str) -> object:
+    with node.client(timeout=20) as client:
+        return client.get(key)
+
+
+def says_that_it_is_removed(node: Node) -> bool:
+    status = node.status()
+    return status is not None and status.removed
+
+
+# --- joining
+
+
+def test_any_member_lets_a_node_join(own_cluster: Cluster, new_node: NewNode) -> None:
+    nodes = list(own_cluster.nodes)
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "value")
+    for through in (own_cluster.followers()[0], own_cluster.leader()):
+        joiner = new_node("--join", through.address)
+        joiner.start()
+        nodes.append(joiner)
+        wait_until_agreed(nodes)
+        assert serves(joiner, "key") == "value"
+    # Five nodes bear the loss of any two.
+    leader, follower = own_cluster.leader(), own_cluster.followers()[0]
+    for lost in (leader, follower):
+        own_cluster.kill(lost)
+    for node in nodes[-2:]:
+        with node.client(timeout=20) as client:
+            client.insert(f"written/{node.port}", 1)
+            assert client.get("key", str) == "value"
+
+
+def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
+    own_cluster: Cluster, new_node: NewNode
+) -> None:
+    standby = new_node("--standby")
+    standby.start()
+    assert members_as_seen_by(standby) == ()
+    with standby.client(timeout=0.3) as client, pytest.raises(RequestTimeout):
+        client.insert("key", "nobody's")
+    with own_cluster.followers()[0].client(timeout=20) as client:
+        client.insert("key", "value")
+        client.add_member(standby.address)
+        assert standby.address in {m.address for m in client.members() if m.voter}
+        client.add_member(standby.address)  # once more is as good as once
+    wait_until_agreed([*own_cluster.nodes, standby])
+    assert serves(standby, "key") == "value"
+
+
+def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: NewNode) -> None:
+    founder = new_node()
+    early = new_node("--join", f"127.0.0.1:{free_port()}", "--join", founder.address)
+    early.start()
+    assert members_as_seen_by(early) == ()
+    founder.start()
+    wait_until_agreed([founder, early])
+
+
+def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
+    own_cluster: Cluster, new_node: NewNode
+) -> None:
+    lost, *remaining = own_cluster.followers()
+    remaining.append(own_cluster.leader())
+    own_cluster.kill(lost)
+    successor = new_node("--join", remaining[0].address)
+    successor.port = lost.port
+    successor.start()
+    wait_until(lambda: "cannot join" in successor.log(), "the refusal is logged")
+    assert f"{lost.address} belongs to member {lost.id.hex}" in successor.log()
+    assert "remove it from the cluster first" in successor.log()
+    assert successor.log().count("cannot join") == 1
+    with remaining[0].client(timeout=20) as client:
+        assert successor.id not in {member.id for member in client.members()}
+        client.remove_node(lost.id)
+    wait_until_agreed([*remaining, successor])
+
+
+# --- moving
+
+
+def test_a_node_that_moved_is_known_at_its_new_address(own_cluster: Cluster) -> None:
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "value")
+    for moving in (own_cluster.followers()[0], own_cluster.leader()):
+        identity = moving.id
+        assert moving.terminate() == 0
+        moving.port = free_port()
+        moving.start()
+        assert moving.id == identity
+        wait_until_agreed(own_cluster.nodes)
+        assert serves(moving, "key") == "value"
+
+
+def test_a_node_that_moved_alone_knows_its_new_address(single: Cluster) -> None:
+    node = single.nodes[0]
+    node.terminate()
+    node.port = free_port()
+    node.start()
+    wait_until_agreed([node])
+
+
+def test_all_nodes_may_move_one_after_another(own_cluster: Cluster) -> None:
+    for node in own_cluster.nodes:
+        node.signal(signal.SIGKILL)
+        node.kill()
+        node.port = free_port()
+        node.start()
+        wait_until_agreed(own_cluster.nodes)
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "value")
+
+
+# --- leaving and coming back
+
+
+def test_a_removed_node_stays_removed_until_it_joins_anew(own_cluster: Cluster) -> None:
+    removed, *others = own_cluster.followers()
+    others.append(own_cluster.leader())
+    with others[0].client(timeout=20) as client:
+        client.insert("before", 1)
+        client.remove_node(removed.id)
+        wait_until(lambda: says_that_it_is_removed(removed), "it knows that it was removed")
+
+        # Without --join it comes back as it went, and disturbs nobody.
+        removed.terminate()
+        removed._arguments = []
+        removed.start()
+        wait_until(lambda: says_that_it_is_removed(removed), "it still knows it")
+        term = client.status().term
+        for number in range(50):
+            client.insert("while/away", number)
+        assert client.status().term == term
+        wait_until_agreed(others)
+        assert says_that_it_is_removed(removed)
+
+        # With --join it becomes a member as any other node does.
+        removed.terminate()
+        removed._arguments = ["--join", others[0].address]
+        removed.start()
+        wait_until_agreed([*others, removed])
+    assert (serves(removed, "before"), serves(removed, "while/away")) == (1, 49)
+
+
+def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Cluster) -> None:
+    removed, *others = own_cluster.followers()
+    others.append(own_cluster.leader())
+    own_cluster.kill(removed)
+    with others[0].client(timeout=20) as client:
+        client.remove_node(removed.id)
+        removed._arguments = []
+        removed.start()
+        wait_until(lambda: says_that_it_is_removed(removed), "it learns that it was removed")
+        client.insert("key", "value")
+    wait_until_agreed(others)
+    removed.terminate()
+    removed._arguments = ["--join", others[0].address]
+    removed.start()
+    wait_until_agreed([*others, removed])
+    assert serves(removed, "key") == "value"
+
+
+def test_the_last_voter_cannot_be_removed(single: Cluster) -> None:
+    first, second = single.nodes[0], single.add_node()
+    wait_until_agreed([first, second])
+    with first.client(timeout=20) as client:
+        client.remove_node(second.id)
+        with pytest.raises(InvalidRequest, match="last voter"):
+            client.remove_node(first.id)
+        client.insert("key", "value")
+        assert client.get("key", str) == "value"
+    wait_until_agreed([first])
+
+
+def test_members_come_and_go_and_all_nodes_agree(single: Cluster) -> None:
+    present = list(single.nodes)
+    with present[0].client(timeout=20) as client:
+        for number in range(3):
+            added = single.add_node()
+            present.append(added)
+            wait_until_agreed(present)
+            client.insert(f"key/{number}", number)
+            if number:
+                gone = present.pop(1)
+                client.remove_node(gone.id)
+                wait_until_agreed(present)
+                single.kill(gone)
+            assert serves(added, f"key/{number}") == number
