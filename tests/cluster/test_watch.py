@@ -1,0 +1,250 @@
+"""Watching: what is delivered, in which order, from when on, and what is said at the end."""
+
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from skiff import (
+    Client,
+    DeserializeFailed,
+    Event,
+    EventKind,
+    RequestTimeout,
+    StreamClosed,
+    Subscriber,
+)
+from skiff.testing import Cluster, Node, wait_until
+
+pytestmark = pytest.mark.cluster
+
+WRITERS = 4
+CHANGES = 2000
+
+
+class Person(msgspec.Struct):
+    name: str
+    age: int
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A part of the shared cluster's keys for one test alone."""
+    return f"{request.node.name}/"
+
+
+@pytest.fixture
+def watchers(cluster: Cluster) -> Iterator[list[Client]]:
+    """A client of each node alone."""
+    clients = [node.client(timeout=20) for node in cluster.nodes]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def take(subscriber: Subscriber, count: int) -> list[Event[Any]]:
+    return [subscriber.next_event(20) for _ in range(count)]
+
+
+def in_threads(works: list[Callable[[], None]]) -> None:
+    """Run works side by side to their ends; an error of one of them is raised here."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+# --- what is delivered
+
+
+@pytest.mark.timeout(120)
+def test_every_change_of_many_writers_is_delivered_once_and_in_order_by_every_node(
+    cluster: Cluster, watchers: list[Client], prefix: str
+) -> None:
+    written: dict[int, tuple[str, int]] = {}
+
+    def write(writer: int) -> None:
+        with cluster.client(timeout=30) as client:
+            for number in range(CHANGES // WRITERS):
+                key = f"{prefix}{writer}/{number % 10}"
+                written[client.insert(key, number)] = (key, number)
+
+    subscribers = [client.watch(prefix) for client in watchers]
+    try:
+        in_threads([lambda writer=writer: write(writer) for writer in range(WRITERS)])  # type: ignore[misc]
+        for subscriber in subscribers:
+            events = take(subscriber, CHANGES)
+            assert [event.revision for event in events] == sorted(written)
+            latest: dict[str, int] = defaultdict(int)
+            for event in events:
+                assert (event.key, event.value) == written[event.revision]
+                assert event.prev_revision == latest[event.key]
+                latest[event.key] = event.revision
+            assert subscriber.revision == events[-1].revision
+    finally:
+        for subscriber in subscribers:
+            subscriber.close()
+
+
+def test_a_watch_is_established_when_it_returns(
+    cluster: Cluster, client: Client, watchers: list[Client], prefix: str
+) -> None:
+    for number in range(51):
+        with watchers[number % len(watchers)].watch(prefix) as subscriber:
+            client.insert(prefix + "key", number)
+            # A node that lags may still deliver what was written just before.
+            while (received := subscriber.recv(int, timeout=10))[1] < number:
+                pass
+        assert received == (prefix + "key", number)
+
+
+def test_watchers_of_overlapping_prefixes_each_get_their_own(
+    cluster: Cluster, client: Client, prefix: str
+) -> None:
+    with (
+        cluster.client() as other,
+        client.watch(prefix) as all_of_it,
+        client.watch(prefix + "in/") as inner,
+        other.watch(prefix + "in/side") as single,
+        other.watch(prefix + "in/side") as twin,
+    ):
+        names = ("out", "in/side", "inside", "in/other", "in/sides")
+        for name in names:
+            client.insert(prefix + name, name)
+        assert [event.value for event in take(all_of_it, 5)] == list(names)
+        assert [event.value for event in take(inner, 3)] == ["in/side", "in/other", "in/sides"]
+        assert [event.value for event in take(single, 2)] == ["in/side", "in/sides"]
+        assert [event.value for event in take(twin, 2)] == ["in/side", "in/sides"]
+        for subscriber in (all_of_it, inner, single, twin):
+            with pytest.raises(RequestTimeout):
+                subscriber.recv(timeout=0)
+
+
+def test_watching_everything_sees_every_key(client: Client, prefix: str) -> None:
+    for everything in ("", "/"):
+        with client.watch(everything) as subscriber:
+            client.insert(prefix + "key", everything)
+            assert subscriber.recv(str, timeout=10) == (prefix + "key", everything)
+
+
+def test_a_watch_works_after_all_watchers_have_left(client: Client, prefix: str) -> None:
+    for number in range(5):
+        with client.watch(prefix) as subscriber:
+            client.insert(prefix + "key", number)
+            assert subscriber.recv(int, timeout=10) == (prefix + "key", number)
+        client.insert("unseen/" + prefix, number)
+
+
+def test_a_write_that_changed_nothing_is_no_change(client: Client, prefix: str) -> None:
+    with client.watch(prefix) as subscriber:
+        client.remove(prefix + "absent")
+        revision = client.insert(prefix + "key", 1)
+        event = subscriber.next_event(10)
+    assert (event.kind, event.key, event.revision) == (EventKind.INSERT, prefix + "key", revision)
+
+
+# --- what a subscriber makes of it
+
+
+def test_values_arrive_as_the_wanted_type(client: Client, prefix: str) -> None:
+    alice = Person("Alice", 30)
+    with (
+        client.watch(prefix, type=Person) as typed,
+        client.watch(prefix) as plain,
+        client.watch(prefix) as wrong,
+    ):
+        client.insert(prefix + "alice", alice)
+        client.insert(prefix + "number", 7)
+        assert next(typed).value == alice
+        with pytest.raises(DeserializeFailed, match="number"):
+            typed.recv(timeout=10)
+        assert plain.recv(Person, timeout=10) == (prefix + "alice", alice)
+        assert plain.recv(int, timeout=10) == (prefix + "number", 7)
+        with pytest.raises(DeserializeFailed, match="alice"):
+            wrong.recv(int, timeout=10)
+        # What could not be decoded was one change, not the end.
+        assert wrong.recv(int, timeout=10) == (prefix + "number", 7)
+
+
+def test_receiving_times_out_and_goes_on(client: Client, prefix: str) -> None:
+    with client.watch(prefix) as subscriber:
+        for timeout in (0, 0.05):
+            with pytest.raises(RequestTimeout):
+                subscriber.recv(timeout=timeout)
+            with pytest.raises(RequestTimeout):
+                subscriber.next_event(timeout)
+        client.insert(prefix + "key", 1)
+        assert subscriber.recv(int, timeout=10) == (prefix + "key", 1)
+
+
+def test_receiving_writes_passes_over_removals(client: Client, prefix: str) -> None:
+    with client.watch(prefix) as subscriber:
+        client.insert(prefix + "a", 1)
+        client.remove(prefix + "a")
+        client.insert(prefix + "b", 2)
+        assert subscriber.recv(int, timeout=10) == (prefix + "a", 1)
+        assert subscriber.recv(int, timeout=10) == (prefix + "b", 2)
+
+
+# --- how it ends
+
+
+def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> None:
+    subscriber = client.watch(prefix)
+    subscriber.close()
+    subscriber.close()
+    with pytest.raises(StreamClosed):
+        next(subscriber)
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_the_death_of_the_watched_node_closes_the_stream_after_what_had_arrived(
+    tmp_path: Path, role: str
+) -> None:
+    with Cluster(3, directory=tmp_path) as cluster, cluster.client(timeout=20) as client:
+        watched: Node = cluster.leader() if role == "leader" else cluster.followers()[0]
+        with watched.client() as watcher, watcher.watch("key/") as subscriber:
+            for number in range(500):
+                client.insert(f"key/{number}", number)
+            assert subscriber.recv(int, timeout=10) == ("key/0", 0)
+            wait_until(lambda: has_applied(watched, subscriber.revision + 499), "all is published")
+            cluster.kill(watched)
+            received: list[Any] = [0]
+            with contextlib.suppress(StreamClosed):
+                for event in subscriber:
+                    received.append(event.value)  # noqa: PERF401 - some, and then an error
+            assert received == list(range(len(received))), "a gap before the end"
+            with pytest.raises(StreamClosed):
+                subscriber.recv(timeout=1)
+        # Whoever watches anew goes on through another node.
+        with client.watch("after/") as subscriber:
+            client.insert("after/key", 1)
+            assert subscriber.recv(int, timeout=10) == ("after/key", 1)
+
+
+def has_applied(node: Node, revision: int) -> bool:
+    status = node.status()
+    return status is not None and status.revision >= revision
+
+
+def test_the_stream_of_a_node_that_falls_silent_is_closed(own_cluster: Cluster) -> None:
+    watched = own_cluster.followers()[0]
+    with watched.client() as watcher, watcher.watch() as subscriber:
+        own_cluster.pause(watched)
+        with pytest.raises(StreamClosed, match="nothing was heard"):
+            subscriber.recv(timeout=30)
