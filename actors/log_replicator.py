@@ -28,7 +28,7 @@ from protocol.raft.outbox import Outbox
 from protocol.wire import decode_for_replicator, encode
 
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
-CONTACT_SECONDS = 0.015  # the timer need not hear of every single contact with a leader
+CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
 
 log = logging.getLogger("skiff.log_replicator")
