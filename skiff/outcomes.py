@@ -28,6 +28,6 @@ RETRIED = (FailureCode.OVERLOADED, FailureCode.NOT_MEMBER)
 
 def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     """Raise what a node's refusal means, given that an earlier attempt may have been done."""
-    if maybe_done and failed.code != FailureCode.INVALID:
+    if maybe_done:
         raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
     raise ERRORS[failed.code](failed.message)

@@ -31,6 +31,8 @@ from skiff.client import Client
 from skiff.errors import ClusterInitFailed, SkiffError
 from skiff.records import NodeStatus
 
+_handed_out: set[int] = set()  # free, but promised to a node that may not listen yet
+
 FIRST_PORT, LAST_PORT = 10_000, 32_000  # below those that systems hand out by themselves
 READY_SECONDS = 20.0
 WAIT_SECONDS = 20.0
@@ -93,13 +95,14 @@ class Node:
     def launch(self) -> None:
         """Start the node's program without waiting for it."""
         command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
+        command.append("--until-eof")  # so that no node outlives the program that tests it
         place = ["--dir", str(self.directory), "--port", str(self.port)]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *place, *self._arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 # What a killed node leaves behind elsewhere than in its directory goes with it.
                 env={**_environment(), "TMPDIR": str(self.directory.parent)},
                 start_new_session=True,  # so that signals reach all of its processes at once
@@ -134,8 +137,9 @@ class Node:
         """Wait until the node's program has ended; return its exit code."""
         assert self._process is not None
         code = self._process.wait(WAIT_SECONDS)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
         return code
 
     def kill(self) -> None:
@@ -299,7 +303,9 @@ class Cluster:
 def free_port() -> int:
     """Return a port that is free now, together with the two after it."""
     for port in random.sample(range(FIRST_PORT, LAST_PORT), 1000):
-        if all(_is_free(each) for each in range(port, port + PEER_PORT_OFFSET + 1)):
+        ports = set(range(port, port + PEER_PORT_OFFSET + 1))
+        if not ports & _handed_out and all(map(_is_free, ports)):
+            _handed_out.update(ports)
             return port
     raise ClusterInitFailed("no three free ports in a row were found")
 

@@ -27,6 +27,7 @@ WORKLOADS = (
     Workload("put-8", "put, 8 clients", "put", clients=8),
     Workload("put-64", "put, 64 in flight", "put", in_flight=64),
     Workload("get-1", "get, 1 client", "get", clients=1),
+    Workload("get-8", "get, 8 clients", "get", clients=8),
     Workload("get-64", "get, 64 in flight", "get", in_flight=64),
 )
 

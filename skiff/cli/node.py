@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from queue import SimpleQueue
 
@@ -44,6 +45,7 @@ def start(
     config: options.ConfigFile = None,
     log_level: options.LogLevel = None,
     trace: options.Trace = None,
+    until_eof: options.UntilEof = False,
     as_json: Json = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C.
@@ -69,11 +71,11 @@ def start(
     }
     filed = {} if config is None else read_file(config)
     settings = combine({name: value for name, value in given.items() if value is not None}, filed)
-    serve(Skiff(**settings), as_json=as_json)  # type: ignore[arg-type]
+    serve(Skiff(**settings), as_json=as_json, until_eof=until_eof)  # type: ignore[arg-type]
 
 
-def serve(skiff: Skiff, *, as_json: bool) -> None:
-    """Run a node to its end.
+def serve(skiff: Skiff, *, as_json: bool, until_eof: bool = False) -> None:
+    """Run a node to its end, which may be that of the program which holds its standard input.
 
     Raises:
         SkiffError: why it gave up.
@@ -83,6 +85,8 @@ def serve(skiff: Skiff, *, as_json: bool) -> None:
         # A signal that comes while the node is already ending is one more that nobody reads.
         signal.signal(number, lambda *_: endings.put(None))
     skiff.start()
+    if until_eof:
+        threading.Thread(target=_wait_for_eof, args=(endings,), daemon=True).start()
     threading.Thread(target=_follow, args=(skiff, endings, as_json), daemon=True).start()
     try:
         ending = endings.get()
@@ -100,6 +104,12 @@ def _follow(skiff: Skiff, endings: SimpleQueue[Ending], as_json: bool) -> None:
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as error:
         endings.put(error)
+
+
+def _wait_for_eof(endings: SimpleQueue[Ending]) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    endings.put(None)
 
 
 def _announce(skiff: Skiff, *, as_json: bool) -> None:

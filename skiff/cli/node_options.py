@@ -99,3 +99,8 @@ LogLevel = Annotated[
 Trace = Annotated[
     bool | None, _setting("--trace", None, "Note when each batch passes which stage.", hidden=True)
 ]
+
+UntilEof = Annotated[
+    bool,
+    typer.Option("--until-eof", help="End also when standard input ends.", hidden=True),
+]
