@@ -10,7 +10,8 @@ from protocol.commands import Insert, Write
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_WRITES_MAX = 1000
-RETURN_SECONDS = 0.001  # how long the clients just answered may take to come back
+RETURN_SHARE = 0.5  # of the time that a batch took: so long its clients may take to come back,
+RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # a batch that takes longer, as over long distances, holds none up
 
 NEVER = float("inf")
@@ -50,7 +51,8 @@ class WriteQueue:
         """Note that a batch was answered, or given up."""
         self._in_flight -= 1
         self._returning = {slot.call.client[0] for slot in slots}
-        self._return_until = now + RETURN_SECONDS
+        share = RETURN_SHARE * (now - self._proposed_at)
+        self._return_until = now + min(max(share, RETURN_SECONDS_MIN), RETURN_SECONDS_MAX)
 
     def take_late(self, now: float) -> list[Slot]:
         """Return those whose deadline passed before they were proposed."""

@@ -1,10 +1,13 @@
 """When queued writes are proposed."""
 
+import pytest
+
 from protocol.batching import (
     BATCH_BYTES_MAX,
     BATCH_WRITES_MAX,
     PIPELINE_SECONDS,
-    RETURN_SECONDS,
+    RETURN_SECONDS_MAX,
+    RETURN_SECONDS_MIN,
     WriteQueue,
 )
 from protocol.calls import Call, Slot
@@ -53,11 +56,20 @@ def test_the_next_batch_waits_for_the_one_before() -> None:
 def test_clients_that_do_not_come_back_are_waited_for_only_a_moment() -> None:
     queue = queue_of(b"a", b"b")
     queue.take_batch(1.0)
-    queue.batch_ended([slot(b"a"), slot(b"b")], 1.002)
+    queue.batch_ended([slot(b"a"), slot(b"b")], 1.001)
     queue.add(slot(b"a"), write())
-    assert queue.take_batch(1.002) == []
-    assert queue.next_deadline(1.002) == 1.002 + RETURN_SECONDS
-    assert len(queue.take_batch(1.002 + RETURN_SECONDS)) == 1
+    assert queue.take_batch(1.001) == []
+    assert queue.next_deadline(1.001) == 1.001 + RETURN_SECONDS_MIN
+    assert len(queue.take_batch(1.001 + RETURN_SECONDS_MIN)) == 1
+
+
+def test_the_moment_grows_with_the_time_that_a_batch_takes_up_to_a_bound() -> None:
+    for took, moment in ((0.004, 0.002), (1.0, RETURN_SECONDS_MAX)):
+        queue = queue_of(b"a")
+        queue.take_batch(1.0)
+        queue.batch_ended([slot(b"a"), slot(b"b")], 1.0 + took)
+        queue.add(slot(b"a"), write())
+        assert queue.next_deadline(1.0 + took) == pytest.approx(1.0 + took + moment)
 
 
 def test_a_batch_that_takes_long_holds_no_other_up() -> None:
