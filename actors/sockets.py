@@ -72,13 +72,17 @@ class Port:
         receive, ask = self.socket.recv, self._ask
         self.may_hold_unread = True
         for _ in range(DRAIN_MAX):
-            if not ask(EVENTS) & POLLIN:
+            try:
+                frames = [receive(NOBLOCK)]
+            except zmq.Again:
                 self.may_hold_unread = False
                 return
-            frames = [receive(NOBLOCK)]
             while ask(RCVMORE):
                 frames.append(receive(NOBLOCK))
             yield frames
+            if not ask(EVENTS) & POLLIN:
+                self.may_hold_unread = False
+                return
 
     def drain_single(self) -> list[bytes]:
         """Return the messages that have arrived, each of one frame, as many as a turn takes."""
