@@ -32,7 +32,9 @@ NEVER_MS = (1 << 31) - 1
 
 
 class Subscriber:
-    """Changes of the keys under a prefix, from the moment on at which ``watch`` returned.
+    """Changes of the keys under a prefix: all that are made after ``watch`` has returned.
+
+    A node that lags behind may deliver some that were made shortly before, too.
 
     Iterate for ``Event`` values, or call ``recv`` for written values only. It never ends
     silently: when changes may have been missed, ``StreamClosed`` is raised. Belongs to one
