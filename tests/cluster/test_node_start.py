@@ -176,7 +176,9 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path / "first"), "--port", str(port), "--json") as node:
         ready(node)
         place = ("--dir", str(tmp_path / "second"), "--port", str(port))
-        assert f":{port + PEER_PORT_OFFSET}" in refused(*place, code=1)
+        complaint = refused(*place, code=1)
+        # Which of its actors finds its port taken first is chance.
+        assert any(f":{taken}:" in complaint for taken in range(port, port + PEER_PORT_OFFSET + 1))
 
 
 def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
