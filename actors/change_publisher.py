@@ -74,6 +74,12 @@ class ChangePublisher:
             self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)
         self._revision = events[-1].revision
 
+    def lose(self, revision: int, now: float) -> None:
+        """Let everybody see that changes up to a revision will not come."""
+        self._losses += 1
+        self._revision = max(self._revision, revision)
+        self._mark_at = now
+
     def next_deadline(self, now: float) -> float:
         """Return when ``turn`` should be called though nothing has happened."""
         return min(self._mark_at, now + RETRY_SECONDS if self._held_back else NEVER)

@@ -14,6 +14,7 @@ from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway import Gateway
 from protocol.node_messages import (
     Changes,
+    ChangesLost,
     FollowChanges,
     Following,
     GatewayMessage,
@@ -93,6 +94,9 @@ class ClientGateway:
         match message:
             case Changes(events=events):
                 self._publisher.publish(events, now)
+            case ChangesLost(revision=revision):
+                self._publisher.lose(revision, now)
+                self._core.hear(message, now)
             case Following():
                 self._publisher.establish(message, now)
             case Leadership(term=term):

@@ -1,12 +1,13 @@
 """The RocksDB layout: which column family keeps what, and how it gets there.
 
-    raft_meta   identity, hard state, memberships
+    raft_meta   identity, hard state, memberships, where log and state begin
     raft_log    index, eight bytes big-endian -> entry
-    kv          key -> value and its history; how far it is applied, so that both agree
+    values      key -> value and its history; how far it is applied, so that both agree
     prefixes    parent path -> number of keys in it
     sessions    session, eight bytes big-endian -> results that a retry may ask for
 
-No other module imports rocksdict.
+The last three exist twice, as ``values.0`` and ``values.1``: a snapshot is put together in the
+ones that do not count. No other module imports rocksdict.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,10 @@ from typing import Any, TypeVar
 import rocksdict
 
 from actors.failure import ActorFailure
+from protocol.storage.state_tables import table_names
+from protocol.table import Row
 
-FAMILIES = ("raft_meta", "raft_log", "kv", "prefixes", "sessions")
+FAMILIES = table_names()
 WRITE_BUFFER_BYTES = 32 << 20
 WAL_BYTES_MAX = 256 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
 KEPT_INFO_LOGS = 3
@@ -25,7 +28,7 @@ KEPT_INFO_LOGS = 3
 _ReturnT = TypeVar("_ReturnT")
 
 
-class Database:
+class RocksDatabase:
     """Tables in one RocksDB directory; what a turn puts into them is written as one batch."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
@@ -39,7 +42,7 @@ class Database:
         self._synced.sync = True
         self._buffered = rocksdict.WriteOptions()
         self._tables = {
-            name: DatabaseTable(
+            name: RocksTable(
                 self._db.get_column_family(name),
                 self._db.get_column_family_handle(name),
                 lambda: self._batch,
@@ -47,7 +50,7 @@ class Database:
             for name in FAMILIES
         }
 
-    def table(self, family: str) -> "DatabaseTable":
+    def table(self, family: str) -> "RocksTable":
         """Return the table of a column family."""
         return self._tables[family]
 
@@ -76,7 +79,7 @@ class Database:
             raise storage_failure(self._path, error) from error
 
 
-class DatabaseTable:
+class RocksTable:
     """A column family that already shows what the present turn puts into it."""
 
     def __init__(
@@ -114,9 +117,9 @@ class DatabaseTable:
             self._pending[key] = None
         self._batch().delete_range(first, end, self._handle)
 
-    def scan(self, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, first: bytes) -> Iterator[Row]:
         """Yield what is written, from a key on; what is only pending is not seen."""
-        items: Iterator[tuple[bytes, bytes]] = self._family.items(from_key=first)  # type: ignore[assignment]
+        items: Iterator[Row] = self._family.items(from_key=first)  # type: ignore[assignment]
         return items
 
     def keys(self, first: bytes) -> Iterator[bytes]:
@@ -129,6 +132,10 @@ class DatabaseTable:
         keys: Sequence[bytes] = [key for key, _ in zip(self._backwards(), range(1), strict=False)]
         return keys[0] if keys else None
 
+    def view(self) -> "RocksView":
+        """Return the column family as it is written now."""
+        return RocksView(self._family.snapshot())
+
     def forget_pending(self) -> None:
         """Read from the database again what the turn has put there."""
         self._pending.clear()
@@ -140,6 +147,18 @@ class DatabaseTable:
     def _backwards(self) -> Iterator[bytes]:
         keys: Iterator[bytes] = self._family.keys(backwards=True)  # type: ignore[assignment]
         return keys
+
+
+class RocksView:
+    """A column family as it was at one moment."""
+
+    def __init__(self, snapshot: rocksdict.Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def scan(self, first: bytes) -> Iterator[Row]:
+        """Yield what was there, from a key on, in the order of the keys."""
+        items: Iterator[Row] = self._snapshot.items(from_key=first)  # type: ignore[assignment]
+        return items
 
 
 def storage_failure(path: Path, error: Exception) -> ActorFailure:

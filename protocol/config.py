@@ -3,10 +3,13 @@
 import msgspec
 
 from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
+from protocol.compaction import LogLimits
 from protocol.election_clock import ElectionTimeouts
 
 VALUE_BYTES_MAX = 1 << 20
 VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
+LOG_ENTRIES_KEPT = 10_000
+LOG_BYTES_KEPT = 64 << 20
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
@@ -28,6 +31,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     election_timeout_min_ms: int = 150
     election_timeout_max_ms: int = 300
     value_bytes_max: int = VALUE_BYTES_MAX
+    log_entries_kept: int = LOG_ENTRIES_KEPT  # for followers that are behind
+    log_bytes_kept: int = LOG_BYTES_KEPT
     log_level: str = "warning"
     trace: bool = False  # write down when each batch passes which stage
 
@@ -52,6 +57,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             self.election_timeout_max_ms / 1000,
         )
 
+    @property
+    def log_limits(self) -> LogLimits:
+        """How much of the log is kept when it is compacted."""
+        return LogLimits(self.log_entries_kept, self.log_bytes_kept)
+
     def validate(self) -> None:
         """Check every setting.
 
@@ -65,6 +75,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             1 <= self.value_bytes_max <= VALUE_BYTES_CEILING,
             f"value_bytes_max must be from 1 to {VALUE_BYTES_CEILING}, not {self.value_bytes_max}",
+        )
+        _check(
+            self.log_entries_kept >= 1 and self.log_bytes_kept >= 1,
+            "log_entries_kept and log_bytes_kept must be positive, not "
+            f"{self.log_entries_kept} and {self.log_bytes_kept}",
         )
         _check(
             self.log_level in LOG_LEVELS,

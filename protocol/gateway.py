@@ -34,6 +34,7 @@ from protocol.invitations import Invitations
 from protocol.node_messages import (
     AskStatus,
     BatchApplied,
+    ChangesLost,
     GatewayMessage,
     Leadership,
     Opened,
@@ -119,6 +120,8 @@ class Gateway:
                 self._on_leadership(message, now)
             case StatusReport():
                 self._on_status_report(message)
+            case ChangesLost():
+                self._send_all_again(now)  # a snapshot brought what was done, not its results
             case _:
                 pass  # for the publisher
 
@@ -239,6 +242,12 @@ class Gateway:
         errand.sent += 1
         self._outbox.replicator.append(errand.message)
 
+    def _send_all_again(self, now: float) -> None:
+        """Ask for everything once more; what was done already is recognised."""
+        for errand in list(self._errands.values()):
+            if not isinstance(errand.message, AskStatus):
+                self._send_again(errand, now)
+
     # --- hearing back
 
     def _on_leadership(self, message: Leadership, now: float) -> None:
@@ -248,10 +257,7 @@ class Gateway:
         elif message.leader is not None and (
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
-            # What an earlier leader was told may be lost; what was done is recognised.
-            for errand in list(self._errands.values()):
-                if not isinstance(errand.message, AskStatus):
-                    self._send_again(errand, now)
+            self._send_all_again(now)  # what an earlier leader was told may be lost
 
     def _on_refused(self, message: Refused, now: float) -> None:
         errand = self._errands.get(message.number)

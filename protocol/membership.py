@@ -59,6 +59,15 @@ class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
     membership: Membership
 
 
+def after_snapshot(
+    known: tuple[MembershipAt, ...], installed: MembershipAt, kept_after: int | None
+) -> tuple[MembershipAt, ...]:
+    """Return the memberships that count after a snapshot, and after entries kept behind it."""
+    if kept_after is None:
+        return (installed,)
+    return (installed, *[each for each in known if each.index > kept_after])
+
+
 def is_majority(nodes: int, voters: int) -> bool:
     """Whether so many nodes are more than half of so many voters."""
     return nodes * 2 > voters

@@ -12,6 +12,7 @@ from protocol.commands import Event, Result
 from protocol.entry import Entry
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.refusal import Refusal
+from protocol.snapshot import SnapshotChunk, SnapshotPosition
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
@@ -90,6 +91,28 @@ class IgnoreChanges(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """Nobody watches any more."""
 
 
+class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Read the chunk of a snapshot at a position, or the first of a new one.
+
+    The snapshot is kept, and the log after it, until its reader ends it.
+    """
+
+    reader: bytes  # the follower that it is for, or whatever else names the one who asks
+    position: SnapshotPosition | None
+
+
+class EndSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """This reader needs its snapshot no more."""
+
+    reader: bytes
+
+
+class StageChunk(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Keep a chunk of the leader's snapshot; with the last one, make it the node's state."""
+
+    chunk: SnapshotChunk
+
+
 StorageMessage = (
     Append
     | Commit
@@ -99,6 +122,9 @@ StorageMessage = (
     | ReportStatus
     | FollowChanges
     | IgnoreChanges
+    | FetchSnapshot
+    | EndSnapshot
+    | StageChunk
 )
 
 
@@ -198,6 +224,34 @@ class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
     """The node is about to stop: hand leadership over, if it leads."""
 
 
+class LogCompacted(msgspec.Struct, frozen=True, array_like=True, tag=34):
+    """The log does not go back as far as ``FetchLog`` asked: the follower needs a snapshot."""
+
+    peer: NodeId
+    from_index: int
+
+
+class SnapshotRead(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """The chunk that ``FetchSnapshot`` asked for; None where that snapshot is not kept here."""
+
+    reader: bytes
+    chunk: SnapshotChunk | None
+
+
+class ChunkStaged(msgspec.Struct, frozen=True, array_like=True, tag=36):
+    """How far the leader's snapshot has been taken in; the next chunk begins there."""
+
+    position: SnapshotPosition
+
+
+class SnapshotInstalled(msgspec.Struct, frozen=True, array_like=True, tag=37):
+    """A snapshot is this node's state, durably; its last membership comes with it."""
+
+    index: int
+    term: int
+    membership: MembershipAt
+
+
 ReplicatorMessage = (
     Recovered
     | Persisted
@@ -213,6 +267,10 @@ ReplicatorMessage = (
     | AskStatus
     | CommitNoticeDue
     | StepAside
+    | LogCompacted
+    | SnapshotRead
+    | ChunkStaged
+    | SnapshotInstalled
 )
 
 
@@ -289,6 +347,12 @@ class Following(msgspec.Struct, frozen=True, array_like=True, tag=48):
     revision: int
 
 
+class ChangesLost(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """A snapshot took the place of entries: what they changed is not published."""
+
+    revision: int  # up to here
+
+
 GatewayMessage = (
     Opened
     | Leadership
@@ -299,6 +363,7 @@ GatewayMessage = (
     | StatusReport
     | Changes
     | Following
+    | ChangesLost
 )
 
 

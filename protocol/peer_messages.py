@@ -8,6 +8,7 @@ import msgspec
 from protocol.entry import Entry
 from protocol.membership import Membership, NodeId
 from protocol.refusal import Refusal
+from protocol.snapshot import SnapshotChunk, SnapshotPosition
 
 PEER_PROTOCOL_VERSION = 1
 
@@ -151,6 +152,20 @@ class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=17):
     term: int
 
 
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """A chunk of the leader's state, for a follower whose next entry is gone (Raft §7)."""
+
+    term: int
+    chunk: SnapshotChunk
+
+
+class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """How far the follower has taken the snapshot in; the next chunk begins there."""
+
+    term: int
+    position: SnapshotPosition
+
+
 PeerMessage = (
     RequestVote
     | RequestVoteReply
@@ -169,6 +184,8 @@ PeerMessage = (
     | JoinReply
     | Invitation
     | TimeoutNow
+    | InstallSnapshot
+    | InstallSnapshotReply
 )
 
 

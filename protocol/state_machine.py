@@ -18,10 +18,12 @@ from protocol.commands import (
 )
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.key_value import KeyValue
+from protocol.membership import Membership, MembershipAt
 from protocol.sessions import Sessions, is_duplicate, remember
 from protocol.table import Table
 
 APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
+MEMBERSHIP_KEY = b"\0membership"
 
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
@@ -39,6 +41,7 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
 
 
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
+_decode_membership_at = msgspec.msgpack.Decoder(MembershipAt).decode
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,6 +84,12 @@ class StateMachine:
         """How many commands have changed something since the cluster began."""
         return self._key_value.revision
 
+    @property
+    def membership(self) -> MembershipAt:
+        """The last membership that was applied."""
+        stored = self._values.get(MEMBERSHIP_KEY)
+        return MembershipAt(0, Membership()) if stored is None else _decode_membership_at(stored)
+
     def apply(self, entry: Entry) -> Outcome:
         """Apply the entry after the last one applied."""
         assert entry.index == self.applied_index + 1, "entries are applied in order, once"
@@ -115,6 +124,8 @@ class StateMachine:
                 return self._apply_batch(decode_batch(entry.payload))
             case EntryKind.MEMBERSHIP:
                 change = decode_membership_change(entry.payload)
+                applied = MembershipAt(entry.index, change.membership)
+                self._values.put(MEMBERSHIP_KEY, _encode(applied))
                 return Outcome(change.origin, change.incarnation, change.number)
             case unknown:
                 assert_never(unknown)

@@ -16,6 +16,7 @@ from protocol import peer_messages as peer
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.refusal import Refusal
+from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.wire import (
     Decoder,
     Malformed,
@@ -38,6 +39,10 @@ MUTATIONS = 300
 ID = bytes(range(16))
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
 ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
+SNAPSHOT = SnapshotId(5, 2)
+CHUNK = SnapshotChunk(
+    SnapshotPosition(SNAPSHOT), b"rows", SnapshotPosition(SNAPSHOT, b"\0key", 7), last=False
+)
 STATUS = node.ReplicationStatus(3, node.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
 
 WRITES = [
@@ -90,6 +95,8 @@ PEER_MESSAGES: list[Any] = [
     peer.JoinReply(False, MEMBERSHIP, "node.example:9400"),
     peer.Invitation("node.example"),
     peer.TimeoutNow(3),
+    peer.InstallSnapshot(3, CHUNK),
+    peer.InstallSnapshotReply(3, CHUNK.end),
 ]
 FOR_STORAGE: list[Any] = [
     node.Append(1, node.HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
@@ -101,6 +108,10 @@ FOR_STORAGE: list[Any] = [
     node.ReportStatus(1, STATUS),
     node.FollowChanges(b"nonce"),
     node.IgnoreChanges(),
+    node.FetchSnapshot(ID, CHUNK.start),
+    node.FetchSnapshot(b"backup", None),
+    node.EndSnapshot(ID),
+    node.StageChunk(CHUNK),
 ]
 FOR_REPLICATOR: list[Any] = [
     node.Recovered(ID, ID, 1, node.HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
@@ -117,6 +128,11 @@ FOR_REPLICATOR: list[Any] = [
     node.AskStatus(1),
     node.CommitNoticeDue(),
     node.StepAside(),
+    node.LogCompacted(ID, 1),
+    node.SnapshotRead(ID, CHUNK),
+    node.SnapshotRead(ID, None),
+    node.ChunkStaged(CHUNK.end),
+    node.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
 ]
 FOR_GATEWAY: list[Any] = [
     node.Opened(ID, ID, 1),
@@ -128,6 +144,7 @@ FOR_GATEWAY: list[Any] = [
     node.StatusReport(1, STATUS, 8, 7),
     node.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
     node.Following(b"nonce", 7),
+    node.ChangesLost(7),
 ]
 
 SAMPLES: list[tuple[Decoder[Any], Any]] = [

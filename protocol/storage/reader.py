@@ -1,10 +1,9 @@
-"""Answering reads from the database: what a client asked for, as encoded outcomes."""
+"""Answering reads from the tables: what a client asked for, as encoded outcomes."""
 
 from typing import assert_never
 
 import msgspec
 
-from actors.database import Database, DatabaseTable
 from protocol.client_messages import (
     Found,
     Get,
@@ -17,6 +16,7 @@ from protocol.client_messages import (
 )
 from protocol.key_value import decode_stored_value
 from protocol.keys import encode_prefix
+from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # and no more bytes than this, so that appends never wait for a list
@@ -27,9 +27,9 @@ FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 class Reader:
     """Serves batches of reads at the present revision."""
 
-    def __init__(self, database: Database) -> None:
-        self._values = database.table("kv")
-        self._prefixes = database.table("prefixes")
+    def __init__(self, values: SortedTable, prefixes: SortedTable) -> None:
+        self._values = values
+        self._prefixes = prefixes
 
     def serve(self, payload: bytes, revision: int) -> tuple[msgspec.Raw, ...]:
         """Return the encoded outcomes of an encoded ``ReadBatch``."""
@@ -55,7 +55,7 @@ class Reader:
         return Found(revision, value.create_revision, value.revision, value.version, value.value)
 
 
-def _list(table: DatabaseTable, operation: ListKeys | ListPrefixes, revision: int) -> Names:
+def _list(table: SortedTable, operation: ListKeys | ListPrefixes, revision: int) -> Names:
     """Return one page of names under the prefix, after ``start_after``."""
     prefix = encode_prefix(operation.prefix)
     first = max(prefix, FIRST_USER_KEY)

@@ -1,0 +1,200 @@
+"""What a node must remember of consensus, in its database: identity, hard state, log."""
+
+import msgspec
+
+from protocol.address import Address
+from protocol.compaction import LogLimits, LogSize
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.membership import Member, Membership, MembershipAt, NodeId, after_snapshot
+from protocol.node_messages import Append, HardState, LogCompacted, LogSlice, Recovered
+from protocol.table import Database
+from protocol.wire import encode
+
+RECOVERED_ENTRIES = 1000  # of the log's end, besides all that is not applied yet
+EVERYTHING = 1 << 62
+
+
+class DamagedLog(Exception):
+    """The log on disk cannot be what this node wrote there."""
+
+
+class LogStart(msgspec.Struct, frozen=True, array_like=True):
+    """The last entry that was dropped: what the log begins after."""
+
+    index: int = 0
+    term: int = 0
+
+
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
+_decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
+_decode_start = msgspec.msgpack.Decoder(LogStart).decode
+_decode_int = msgspec.msgpack.Decoder(int).decode
+
+
+class LogStore:
+    """The log and the hard state; the caller decides when what is put becomes durable."""
+
+    def __init__(self, database: Database, limits: LogLimits) -> None:
+        self._meta = database.table("raft_meta")
+        self._log = database.table("raft_log")
+        start = self._meta.get(b"log_start")
+        self.start = LogStart() if start is None else _decode_start(start)
+        self.last_index = self.start.index
+        sizes = []
+        for key, stored in self._log.scan(_key(self.start.index + 1)):
+            self.last_index = int.from_bytes(key, "big")
+            sizes.append(len(stored))
+        self._size = LogSize(limits, self.start.index, sizes)
+        self._is_gapless = len(sizes) == self.last_index - self.start.index
+        self.last_term = self.term_at(self.last_index) or 0
+
+    def found(self, node: NodeId, cluster: bytes, address: Address) -> None:
+        """Begin a new cluster with this node as its only member."""
+        self.begin(node)
+        membership = Membership((Member(node, str(address), voter=True),))
+        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(membership)))
+        self.adopt_cluster(cluster)
+        self.append(Append(0, HardState(1), (first,), (MembershipAt(1, membership),)))
+
+    def begin(self, node: NodeId) -> None:
+        """Give this node its identity."""
+        self._meta.put(b"node", node)
+
+    def begin_incarnation(self) -> None:
+        """Count this life of the node, so that messages of a former one can be told apart."""
+        self._meta.put(b"incarnation", encode(self.incarnation + 1))
+
+    def adopt_cluster(self, cluster: bytes) -> None:
+        """Belong to a cluster."""
+        self._meta.put(b"cluster", cluster)
+
+    def append(self, write: Append) -> None:
+        """Put hard state and memberships, and entries in place of all from the first on."""
+        if write.hard_state is not None:
+            self._meta.put(b"hard_state", encode(write.hard_state))
+        if write.memberships is not None:
+            self._meta.put(b"memberships", encode(write.memberships))
+        if not write.entries:
+            return
+        first, last = write.entries[0], write.entries[-1]
+        assert self.start.index < first.index <= self.last_index + 1, "the log has no gap"
+        if first.index <= self.last_index:
+            self._log.delete_range(_key(first.index), _key(self.last_index + 1))
+            self._size.truncate_from(first.index)
+        for entry in write.entries:
+            encoded = encode(entry)
+            self._log.put(_key(entry.index), encoded)
+            self._size.append(len(encoded))
+        self.last_index, self.last_term = last.index, last.term
+
+    def compact(self, limit: int) -> bool:
+        """Drop old entries where the log is too long, none after a limit; return whether any."""
+        cut = self._size.cut(limit)
+        if cut is None:
+            return False
+        self._start_after(LogStart(cut, self.term_at(cut) or 0))
+        return True
+
+    def begin_after_snapshot(self, index: int, term: int, membership: MembershipAt) -> None:
+        """Let the log begin after a snapshot, keeping what follows it (Raft figure 13, 6-7)."""
+        keeps = self.start.index <= index and self.term_at(index) == term
+        stored = after_snapshot(self.memberships, membership, index if keeps else None)
+        self._meta.put(b"memberships", encode(stored))
+        if not keeps:
+            self._log.delete_range(_key(0), _key(self.last_index + 1))
+            self._size.truncate_from(0)
+            self.last_index, self.last_term = index, term
+        self._start_after(LogStart(index, term))
+
+    def _start_after(self, start: LogStart) -> None:
+        self._log.delete_range(_key(0), _key(start.index + 1))
+        self._size.compact_to(start.index)
+        self._meta.put(b"log_start", encode(start))
+        self.start = start
+
+    @property
+    def node(self) -> NodeId:
+        """This node's id, given once for the life of the directory."""
+        return self._meta.get(b"node") or b""
+
+    @property
+    def cluster(self) -> bytes:
+        """The cluster this node belongs to; empty before it joined one."""
+        return self._meta.get(b"cluster") or b""
+
+    @property
+    def incarnation(self) -> int:
+        """How many times the node has been started."""
+        stored = self._meta.get(b"incarnation")
+        return 0 if stored is None else _decode_int(stored)
+
+    @property
+    def memberships(self) -> tuple[MembershipAt, ...]:
+        """The last committed membership and those after it."""
+        stored = self._meta.get(b"memberships")
+        return () if stored is None else _decode_memberships(stored)
+
+    @property
+    def hard_state(self) -> HardState:
+        """The term and the vote in it."""
+        stored = self._meta.get(b"hard_state")
+        return HardState() if stored is None else _decode_hard_state(stored)
+
+    def entry_at(self, index: int) -> Entry | None:
+        """Return the entry at an index."""
+        stored = self._log.get(_key(index))
+        return None if stored is None else _decode_entry(stored)
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at an index, None where the log does not hold it."""
+        if index == self.start.index:
+            return self.start.term
+        entry = self.entry_at(index)
+        return None if entry is None else entry.term
+
+    def slice(self, first: int, bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries from the first on: at least one if there is one, then up to a size."""
+        entries: list[Entry] = []
+        size = 0
+        for _, stored in self._log.scan(_key(first)):
+            size += len(stored)
+            if entries and size > bytes_max:
+                break
+            entries.append(_decode_entry(stored))
+        return tuple(entries)
+
+    def slice_for(self, peer: NodeId, first: int, bytes_max: int) -> LogSlice | LogCompacted:
+        """Return entries for a follower, with the term of the one before them."""
+        before = self.term_at(first - 1)
+        if first <= self.start.index or before is None:
+            return LogCompacted(peer, first)
+        return LogSlice(peer, first - 1, before, self.slice(first, bytes_max))
+
+    def recover(self, applied_index: int) -> Recovered:
+        """Return what the replicator starts with: all that is not applied, and some before it.
+
+        Raises:
+            DamagedLog: the log has a gap, or does not reach what was applied.
+        """
+        if not self._is_gapless or not self.start.index <= applied_index <= self.last_index:
+            raise DamagedLog(
+                f"the log begins after {self.start.index} and ends at {self.last_index}"
+                f"{'' if self._is_gapless else ' with a gap'}, and {applied_index} are applied"
+            )
+        first = max(self.start.index, min(applied_index, self.last_index - RECOVERED_ENTRIES))
+        return Recovered(
+            self.node,
+            self.cluster,
+            self.incarnation,
+            self.hard_state,
+            applied_index,
+            first,
+            self.term_at(first) or 0,
+            self.slice(first + 1, EVERYTHING),
+            self.memberships,
+        )
+
+
+def _key(index: int) -> bytes:
+    return index.to_bytes(8, "big")

@@ -1,0 +1,90 @@
+"""Where the replicated state lies: two places, of which one counts.
+
+A snapshot is put together in the place that does not count; then one write switches them. What
+a crash interrupts is either not there yet or whole.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from protocol.state_machine import StateMachine
+from protocol.table import Database, SortedTable, TableView
+
+PLACES = 2
+AFTER_ALL_KEYS = b"\xff" * 16  # no key of any table sorts after it
+
+_PLACE_KEY = b"state_place"
+
+
+class StateTables(NamedTuple):
+    """The tables of the state machine in one place."""
+
+    values: SortedTable
+    prefixes: SortedTable
+    sessions: SortedTable
+
+    def machine(self) -> StateMachine:
+        """Return the state machine that lives here."""
+        return StateMachine(*self, self.sessions.scan(b""))
+
+    def clear(self) -> None:
+        """Forget every row."""
+        for table in self:
+            table.delete_range(b"", AFTER_ALL_KEYS)
+
+    def view(self) -> "StateView":
+        """Return all rows as they are written now."""
+        return StateView(self.values.view(), self.prefixes.view(), self.sessions.view())
+
+
+class StateView(NamedTuple):
+    """The tables as they were at one moment."""
+
+    values: TableView
+    prefixes: TableView
+    sessions: TableView
+
+    def rows_after(self, row: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield rows of all tables, each key with its table's number before it."""
+        first_table, first_key = (row[0], row[1:] + b"\0") if row else (0, b"")
+        for number in range(first_table, len(self)):
+            place = bytes([number])
+            for key, value in self[number].scan(first_key if number == first_table else b""):
+                yield place + key, value
+
+
+class Places:
+    """Which place of a database counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._meta = database.table("raft_meta")
+        self._tables = [state_tables(database, place) for place in range(PLACES)]
+
+    @property
+    def current(self) -> StateTables:
+        """The tables that hold the state."""
+        return self._tables[self._place]
+
+    @property
+    def spare(self) -> StateTables:
+        """The tables in which a snapshot is put together."""
+        return self._tables[1 - self._place]
+
+    @property
+    def _place(self) -> int:
+        return int.from_bytes(self._meta.get(_PLACE_KEY) or b"\0", "big")
+
+    def switch(self) -> None:
+        """Let the other place count from this turn's write on."""
+        self._meta.put(_PLACE_KEY, bytes([1 - self._place]))
+
+
+def state_tables(database: Database, place: int) -> StateTables:
+    """Return the tables of a place."""
+    return StateTables(*(database.table(f"{name}.{place}") for name in StateTables._fields))
+
+
+def table_names() -> tuple[str, ...]:
+    """Return the names of all tables that a database must have."""
+    places = [f"{name}.{place}" for place in range(PLACES) for name in StateTables._fields]
+    return ("raft_meta", "raft_log", *places)

@@ -1,0 +1,293 @@
+"""What storage does with what it is told: makes durable, applies, answers reads.
+
+One turn takes in everything that has arrived. Its writes go to disk as one synced batch; what
+is committed and already durable is applied before that, so that nobody who waits for a result
+also waits for the disk.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import assert_never
+
+import msgspec
+
+from protocol.commands import Event
+from protocol.compaction import LogLimits
+from protocol.entry import Entry
+from protocol.node_messages import (
+    AdoptCluster,
+    Append,
+    BatchApplied,
+    Changes,
+    ChangesLost,
+    ChunkStaged,
+    Commit,
+    EndSnapshot,
+    FetchLog,
+    FetchSnapshot,
+    FollowChanges,
+    Following,
+    GatewayMessage,
+    IgnoreChanges,
+    Opened,
+    Persisted,
+    ReadAt,
+    ReadsDone,
+    ReplicatorMessage,
+    ReportStatus,
+    SnapshotInstalled,
+    StageChunk,
+    StatusReport,
+    StorageMessage,
+)
+from protocol.snapshot import SnapshotChunk, SnapshotId
+from protocol.state_machine import Outcome
+from protocol.storage.log_store import LogStore
+from protocol.storage.reader import Reader
+from protocol.storage.snapshot_source import SnapshotSource
+from protocol.storage.snapshot_staging import SnapshotStaging
+from protocol.storage.state_tables import Places
+from protocol.table import Database
+
+APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
+
+
+class StorageOutbox(msgspec.Struct):
+    """What one step of a turn wants sent."""
+
+    replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
+    gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
+
+
+def _no_step(_: str) -> None:
+    """Do nothing at the steps of an installation; a test dies there."""
+
+
+class StorageWriter:
+    """Writes what the replicator hands over, and says when it is durable."""
+
+    def __init__(
+        self, database: Database, limits: LogLimits, passing: Callable[[str], None] = _no_step
+    ) -> None:
+        self._database = database
+        self._passing = passing
+        self._places = Places(database)
+        self._store = LogStore(database, limits)
+        self._store.begin_incarnation()
+        database.write(sync=True)
+        self._load_state()
+        self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
+        self._source = SnapshotSource()
+        self.node, self._incarnation = self._store.node, self._store.incarnation
+        self._commit_index = self._applied_durably = self._machine.applied_index
+        self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
+        self._appends: list[Append] = []
+        self._fetches: list[FetchLog | FetchSnapshot | StageChunk] = []
+        self._reads: list[ReadAt] = []
+        self._followed = False
+        self._outbox = StorageOutbox()
+
+    @property
+    def may_apply(self) -> bool:
+        """Whether committed entries are left to apply."""
+        return self._machine.applied_index < self._applicable_index()
+
+    @property
+    def appends(self) -> list[Append]:
+        """What the present turn is to make durable."""
+        return self._appends
+
+    @property
+    def revision(self) -> int:
+        """How many commands have changed something since the cluster began."""
+        return self._machine.revision
+
+    def recover(self) -> StorageOutbox:
+        """Tell the other actors what the directory held.
+
+        Raises:
+            DamagedLog: it cannot be what this node wrote there.
+        """
+        self._outbox.replicator.append(self._store.recover(self._machine.applied_index))
+        opened = Opened(self.node, self._store.cluster, self._incarnation)
+        self._outbox.gateway.append(opened)
+        return self._take_outbox()
+
+    def take(self, message: StorageMessage) -> None:
+        """Take in a message; the turn that follows acts on it."""
+        match message:
+            case Append():
+                self._appends.append(message)
+            case Commit(index=index):
+                self._commit_index = max(self._commit_index, index)
+            case ReadAt():
+                self._reads.append(message)
+            case FetchLog() | FetchSnapshot() | StageChunk():
+                self._fetches.append(message)
+            case AdoptCluster(cluster=cluster):
+                self._store.adopt_cluster(cluster)
+            case _:
+                self._tell(message)
+
+    def turn(self) -> Iterator[StorageOutbox]:
+        """Apply, write, apply what that allowed, answer; yield what is to be sent at once."""
+        self._apply()
+        yield self._take_outbox()
+        if self._appends:
+            self._write()
+            yield self._take_outbox()
+        for fetch in self._take_fetches():
+            self._fetch(fetch)
+            yield self._take_outbox()
+        self._apply()
+        self._answer_reads()
+        self._compact()
+        yield self._take_outbox()
+
+    def _tell(self, message: ReportStatus | FollowChanges | IgnoreChanges | EndSnapshot) -> None:
+        """Answer a question about what is stored by now."""
+        match message:
+            case ReportStatus(number=number, status=status):
+                applied_index, revision = self._machine.applied_index, self._machine.revision
+                report = StatusReport(number, status, applied_index, revision)
+                self._outbox.gateway.append(report)
+            case FollowChanges(nonce=nonce):
+                self._followed = True
+                self._outbox.gateway.append(Following(nonce, self._machine.revision))
+            case IgnoreChanges():
+                self._followed = False
+            case EndSnapshot(reader=reader):
+                self._source.end(reader)
+            case unknown:
+                assert_never(unknown)
+
+    # --- writing
+
+    def _write(self) -> None:
+        """Make everything appended in this turn durable with one sync."""
+        appends, self._appends = self._appends, []
+        for append in appends:
+            self._store.append(append)
+            for entry in append.entries:
+                self._unapplied[entry.index] = entry
+        self._sync()
+        end = (self._store.last_term, self._store.last_index)
+        self._outbox.replicator.append(Persisted(appends[-1].number, self._incarnation, *end))
+
+    def _sync(self) -> None:
+        self._database.write(sync=True)
+        self._applied_durably = self._machine.applied_index
+
+    # --- applying
+
+    def _applicable_index(self) -> int:
+        """Return up to where the log on disk is the committed one.
+
+        Entries that are still to be written may replace some that another leader had left here.
+        """
+        replaced = [append.entries[0].index for append in self._appends if append.entries]
+        return min(self._commit_index, self._store.last_index, *[first - 1 for first in replaced])
+
+    def _apply(self) -> None:
+        """Apply what is committed; no sync, because the log can always be applied again."""
+        if not self.may_apply:
+            return
+        events: list[Event] = []
+        last = min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
+        while self._machine.applied_index < last:
+            self._report(self._machine.apply(self._next_entry()), events)
+        self._machine.store_progress()
+        self._database.write(sync=False)
+        if events and self._followed:
+            self._outbox.gateway.append(Changes(tuple(events)))
+
+    def _next_entry(self) -> Entry:
+        index = self._machine.applied_index + 1
+        entry = self._unapplied.pop(index, None) or self._store.entry_at(index)
+        assert entry is not None, f"entry {index} is committed and not in the log"
+        return entry
+
+    def _report(self, outcome: Outcome, events: list[Event]) -> None:
+        events.extend(outcome.events)
+        if outcome.origin == self.node and outcome.incarnation == self._incarnation:
+            index = self._machine.applied_index
+            self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))
+
+    def _answer_reads(self) -> None:
+        waiting: list[ReadAt] = []
+        for read in self._reads:
+            if read.index > self._machine.applied_index:
+                waiting.append(read)
+                continue
+            outcomes = self._reader.serve(read.payload, self._machine.revision)
+            self._outbox.gateway.append(ReadsDone(read.number, outcomes))
+        self._reads = waiting
+
+    # --- the log's length, and snapshots
+
+    def _compact(self) -> None:
+        """Drop what is durably applied and long ago, but nothing that a snapshot needs after it."""
+        oldest = self._source.oldest_index
+        limit = self._applied_durably if oldest is None else min(oldest, self._applied_durably)
+        self._store.compact(limit)
+
+    def _take_fetches(self) -> list[FetchLog | FetchSnapshot | StageChunk]:
+        fetches, self._fetches = self._fetches, []
+        return fetches
+
+    def _fetch(self, message: FetchLog | FetchSnapshot | StageChunk) -> None:
+        """Read or take in what belongs to a follower far behind."""
+        match message:
+            case FetchLog(peer=peer, from_index=first, bytes_max=bytes_max):
+                self._outbox.replicator.append(self._store.slice_for(peer, first, bytes_max))
+            case FetchSnapshot():
+                self._read_snapshot(message)
+            case StageChunk(chunk=chunk):
+                self._stage(chunk)
+            case unknown:
+                assert_never(unknown)
+
+    def _read_snapshot(self, message: FetchSnapshot) -> None:
+        if message.position is None:
+            here = SnapshotId(self._machine.applied_index, self._machine.applied_term)
+            self._source.begin(message.reader, here, self._places.current.view())
+        answer = self._source.read(message.reader, message.position)
+        self._outbox.replicator.append(answer)
+
+    def _stage(self, chunk: SnapshotChunk) -> None:
+        staged = self._staging.take(chunk)
+        self._passing("staged")
+        position = self._staging.position
+        if staged and chunk.last:
+            self._install(chunk.end.snapshot)
+        else:
+            self._database.write(sync=False)
+        self._outbox.replicator.append(ChunkStaged(position))
+
+    def _install(self, snapshot: SnapshotId) -> None:
+        """Let the snapshot take the place of state and log, in one write."""
+        self._sync()
+        self._passing("whole")
+        self._staging.end()
+        if snapshot.index <= self._machine.applied_index:
+            return
+        self._places.current.clear()
+        self._places.switch()
+        self._load_state()
+        membership = self._machine.membership
+        self._store.begin_after_snapshot(snapshot.index, snapshot.term, membership)
+        self._unapplied.clear()
+        self._passing("switching")
+        self._sync()
+        self._passing("installed")
+        self._outbox.gateway.append(ChangesLost(self._machine.revision))
+        installed = SnapshotInstalled(snapshot.index, snapshot.term, membership)
+        self._outbox.replicator.append(installed)
+
+    def _load_state(self) -> None:
+        tables = self._places.current
+        self._machine = tables.machine()
+        self._reader = Reader(tables.values, tables.prefixes)
+
+    def _take_outbox(self) -> StorageOutbox:
+        outbox, self._outbox = self._outbox, StorageOutbox()
+        return outbox
