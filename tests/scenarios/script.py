@@ -1,0 +1,98 @@
+"""A scenario file: comments, commands, and below each command the output that it must give."""
+
+from collections.abc import Iterator
+from difflib import unified_diff
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.scenarios.notation import Mistake
+from tests.scenarios.scene import Scene
+from tests.scenarios.trace import INDENT
+from tests.scenarios.verbs import perform
+
+COMMENT, COMMAND = "#", "> "
+NO_EVENT = "nothing"
+
+
+class BadScript(Exception):
+    """A script that cannot be played; the message begins with file and line."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a script that is not output."""
+
+    number: int
+    text: str
+
+    @property
+    def is_command(self) -> bool:
+        """Whether the line does something."""
+        return self.text.startswith(COMMAND)
+
+    @property
+    def command(self) -> tuple[list[str], bool]:
+        """Return the words of a command, and whether its output is left out."""
+        text = self.text.removeprefix(COMMAND).strip()
+        muted = text.startswith("(") and text.endswith(")")
+        return (text[1:-1] if muted else text).split(), muted
+
+
+class Script:
+    """A scenario: what it does, and what must come out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = path.read_text(encoding="utf-8")
+        self._lines = list(self._read())
+
+    def play(self) -> str:
+        """Do what the script says; return it with the output that came out."""
+        text: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            scene = Scene(patch)
+            for line in self._lines:
+                text.append(line.text)
+                if line.is_command:
+                    text.extend(self._do(scene, line))
+        return "\n".join(text).rstrip("\n") + "\n"
+
+    def differences(self) -> str:
+        """Return how the output differs from what is expected, empty if it does not."""
+        played = self.play().splitlines(keepends=True)
+        expected = self.text.splitlines(keepends=True)
+        return "".join(unified_diff(expected, played, f"{self.path.name} expects", "came out"))
+
+    def rewrite(self) -> bool:
+        """Make what comes out the expected output; return whether anything changed."""
+        played = self.play()
+        if played == self.text:
+            return False
+        self.path.write_text(played, encoding="utf-8")
+        self.text = played
+        return True
+
+    def _read(self) -> Iterator[Line]:
+        output_may_follow = False
+        for number, text in enumerate(self.text.splitlines(), start=1):
+            if text.startswith(INDENT) and output_may_follow:
+                continue
+            if text.strip() and not text.startswith((COMMENT, COMMAND)):
+                raise BadScript(f"{self.path.name}:{number}: this is no command and no output")
+            output_may_follow = text.startswith(COMMAND)
+            yield Line(number, text)
+
+    def _do(self, scene: Scene, line: Line) -> list[str]:
+        words, muted = line.command
+        place = f"{self.path.name}:{line.number}"
+        try:
+            perform(scene, words)
+        except Mistake as mistake:
+            raise BadScript(f"{place}: {mistake}") from mistake
+        except Exception as error:
+            error.add_note(f"{place}: {line.text}")
+            error.add_note("\n".join(scene.trace.take()))
+            raise
+        told = scene.trace.take()
+        return [] if muted else told or [INDENT + NO_EVENT]

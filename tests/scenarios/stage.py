@@ -1,0 +1,224 @@
+"""A cluster that tells what happens in it, for a script to be compared with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from protocol.membership import NodeId
+from protocol.node_messages import (
+    Append,
+    Commit,
+    FetchLog,
+    GatewayMessage,
+    Persisted,
+    ReadAt,
+    ReadFailed,
+    Refused,
+    ReplicatorMessage,
+    StorageMessage,
+)
+from protocol.peer_messages import PeerFrame
+from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.outbox import Outbox
+from tests.scenarios.notation import Mistake, node_name, write_message, write_write
+from tests.scenarios.portrait import write_machine, write_membership, write_role
+from tests.scenarios.trace import Trace
+from tests.unit.raft_cluster import Cluster, Machine, Packet, frame_of
+from tests.unit.raft_judge import Disks, Judge
+
+
+class Witness(Judge):
+    """Judges every turn, after it has passed it on to be told."""
+
+    def __init__(self, report: Callable[[RaftNode, Outbox], None]) -> None:
+        super().__init__()
+        self._report = report
+
+    def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
+        """Report what a turn has brought, and judge it."""
+        self._report(core, outbox)
+        super().see(core, outbox, disks)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What was told last of a node."""
+
+    life: int
+    role: str
+    members: str
+    last_index: int
+
+
+class Stage(Cluster):
+    """A cluster whose every turn, arrival and write is told."""
+
+    def __init__(self, trace: Trace, *voters: NodeId, spare: tuple[NodeId, ...] = ()) -> None:
+        super().__init__(*voters, spare=spare)
+        self.trace = trace
+        self.judge = Witness(self._report)
+        self.held: list[Packet] = []
+        self.armed: dict[NodeId, int] = {}  # the contact at which an election deadline was set
+        self._numbers: dict[NodeId, int] = {}
+        self._told: dict[NodeId, Standing] = {}
+        self._untold_before_crash: dict[NodeId, list[ReplicatorMessage]] = {}
+
+    def next_number(self, node: NodeId) -> int:
+        """Number the next request of a node's gateway."""
+        self._numbers[node] = self._numbers.get(node, 0) + 1
+        return self._numbers[node]
+
+    # --- lives
+
+    def crash(self, *nodes: NodeId) -> None:
+        """End these nodes' lives."""
+        for node in nodes:
+            machine = self[node]
+            if machine.running is not None:
+                self._untold_before_crash[node] = list(machine.disk.untold)
+                lost = [each.number for each in machine.disk.unwritten if isinstance(each, Append)]
+                losing = "".join(f", loses write {number}" for number in lost)
+                self.trace.tell(f"{node_name(node)}: crashes{losing}")
+        super().crash(*nodes)
+
+    def acknowledge_former_life(self, node: NodeId) -> None:
+        """Let what a disk wanted to say before the crash reach the life after it."""
+        for message in self._untold_before_crash.pop(node, []):
+            with self.trace.cause(f"{node_name(node)}: {_write_answer(message)}, in a former life"):
+                self.step(node, message)
+
+    # --- the network
+
+    def pick(
+        self, kind: Any, sender: NodeId | None, to: NodeId | None, count: int | None
+    ) -> list[Packet]:
+        """Take packets from the network, or the first few of them."""
+        packets = self.take(kind, sender=sender, to=to)
+        if count is not None and count > len(packets):
+            raise Mistake(f"{len(packets)} messages are on their way there, not {count}")
+        taken, left = packets[:count], packets[count:] if count is not None else []
+        self.network.extend(left)
+        return taken
+
+    def arrive(self, packet: Packet) -> None:
+        """Let a packet reach its node, if that is up and not cut off."""
+        incarnation = packet.incarnation
+        self.arrive_as(packet, frame_of(packet.sender, packet.message, incarnation=incarnation))
+
+    def arrive_as(self, packet: Packet, frame: PeerFrame) -> None:
+        """Let a packet arrive in a frame that may not be what its sender would send."""
+        machine = self[packet.to]
+        if machine.running is None or not self.are_linked(packet.sender, packet.to):
+            self.trace.tell(f"{write_packet(packet)} (lost)")
+            return
+        with self.trace.cause(write_packet(packet)):
+            try:
+                machine.core.receive(frame)
+            except StrangeFrame as strange:
+                self.trace.tell(f"{node_name(packet.to)}: drops the frame, of {strange}")
+            self._end_turn(machine)
+
+    # --- the disks
+
+    def write(self, node: NodeId, count: int | None = None, *, tell: bool = True) -> None:
+        """Let a disk handle all that it was handed, or so many things."""
+        disk = self[node].disk
+        for _ in range(_up_to(count, len(disk.unwritten))):
+            message, already = disk.unwritten[0], len(disk.served)
+            disk.write()
+            if isinstance(message, Commit):
+                self.trace.tell(f"{node_name(node)}: applied {message.index}")
+            elif isinstance(message, Append) and tell:
+                self.trace.tell(f"{node_name(node)}: write {message.number} on disk")
+            for read in disk.served[already:]:
+                self.trace.tell(f"{node_name(node)}: read #{read.number} served at {read.index}")
+
+    def acknowledge(self, node: NodeId, count: int | None = None) -> None:
+        """Tell a node what its disk has done, or so many things of it."""
+        disk = self[node].disk
+        for _ in range(_up_to(count, len(disk.untold))):
+            message = disk.untold.popleft()
+            with self.trace.cause(f"{node_name(node)}: {_write_answer(message)}"):
+                self.step(node, message)
+
+    def sync(self, *nodes: NodeId) -> None:
+        """Let disks write and say so, in one."""
+        for node in nodes or [machine.id for machine in self.alive]:
+            self.write(node, tell=False)
+            self.acknowledge(node)
+
+    # --- telling
+
+    def _report(self, core: RaftNode, outbox: Outbox) -> None:
+        machine = self[core.id]
+        before = self._told.get(core.id)
+        self._told[core.id] = now = Standing(
+            machine.disk.incarnation,
+            write_role(machine),
+            write_membership(machine),
+            machine.last_index,
+        )
+        if before is None or before.life != now.life:
+            self.trace.tell(write_machine(machine))
+            before = now
+        self._tell_changes(node_name(core.id), before, now)
+        for message in outbox.storage:
+            self._tell_storage(node_name(core.id), message, before.last_index)
+        for each in outbox.gateway:
+            self._tell_gateway(node_name(core.id), each)
+        self._tell_sent(machine, outbox)
+
+    def _tell_changes(self, name: str, before: Standing, now: Standing) -> None:
+        if before.role != now.role:
+            self.trace.tell(f"{name}: {now.role}")
+        if before.members != now.members:
+            self.trace.tell(f"{name}: members {now.members}")
+
+    def _tell_storage(self, name: str, message: StorageMessage, last_index: int) -> None:
+        match message:
+            case Append(number, _, entries):
+                cut = bool(entries) and entries[0].index <= last_index
+                replacing = f" replaces {entries[0].index}..{last_index}" if cut else ""
+                self.trace.tell(f"{name}: write {number} begins: {write_write(message)}{replacing}")
+            case Commit(index):
+                self.trace.tell(f"{name}: commit {index}")
+            case ReadAt(number, index):
+                self.trace.tell(f"{name}: read #{number} may be served at {index}")
+            case FetchLog(peer, from_index):
+                self.trace.tell(f"{name}: asks its disk for {from_index}.. for {node_name(peer)}")
+            case _:
+                pass
+
+    def _tell_gateway(self, name: str, message: GatewayMessage) -> None:
+        match message:
+            case Refused(number, refusal):
+                self.trace.tell(f"{name}: gateway told that #{number} is refused, {refusal.name}")
+            case ReadFailed(number):
+                self.trace.tell(f"{name}: gateway told that read #{number} failed")
+            case _:
+                pass
+
+    def _tell_sent(self, machine: Machine, outbox: Outbox) -> None:
+        for to, messages in outbox.peers.items():
+            lost = "" if self.are_linked(machine.id, to) else " (lost)"
+            for each in messages:
+                packet = Packet(machine.id, machine.disk.incarnation, to, each)
+                self.trace.tell(f"{write_packet(packet)}{lost}")
+
+
+def write_packet(packet: Packet) -> str:
+    """Write a message with its way."""
+    way = f"{node_name(packet.sender)}->{node_name(packet.to)}"
+    return f"{way} {write_message(packet.message)}"
+
+
+def _write_answer(message: ReplicatorMessage) -> str:
+    if isinstance(message, Persisted):
+        return f"write {message.number} acknowledged"
+    return "entries fetched from disk"
+
+
+def _up_to(count: int | None, there: int) -> int:
+    if count is not None and count > there:
+        raise Mistake(f"the disk has {there}, not {count}")
+    return there if count is None else count

@@ -1,0 +1,33 @@
+"""What is told while a script plays: a line an event, effects below their causes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+INDENT = "  "
+
+
+class Trace:
+    """The events since they were last taken."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._depth = 1
+
+    def tell(self, line: str) -> None:
+        """Add an event."""
+        self._lines.append(INDENT * self._depth + line)
+
+    @contextmanager
+    def cause(self, line: str) -> Iterator[None]:
+        """Add an event; what is told meanwhile are its effects."""
+        self.tell(line)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    def take(self) -> list[str]:
+        """Return all events, and begin anew."""
+        lines, self._lines = self._lines, []
+        return lines

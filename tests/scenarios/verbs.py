@@ -1,0 +1,353 @@
+"""What a script can say: each verb with its words, and what it does to the cluster."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from protocol.node_messages import CommitNoticeDue, ElectionDue, Leadership, StepAside
+from protocol.peer_messages import PEER_PROTOCOL_VERSION, JoinReply
+from tests.scenarios.founding import found
+from tests.scenarios.notation import (
+    Fields,
+    Mistake,
+    node_id,
+    node_name,
+    read_message,
+    read_number,
+    write_members,
+)
+from tests.scenarios.portrait import write_machine
+from tests.scenarios.scene import Scene
+from tests.scenarios.stage import write_packet
+from tests.unit.raft_cluster import CLUSTER, Packet, frame_of
+
+Words = Sequence[str]
+
+
+def perform(scene: Scene, words: Words) -> None:
+    """Do what one command says."""
+    if not words:
+        raise Mistake("a command needs a verb")
+    verb = VERBS.get(words[0])
+    if verb is None:
+        raise Mistake(f"no verb {words[0]!r}; there are {', '.join(VERBS)}")
+    verb(scene, words[1:])
+
+
+# --- lives
+
+
+def cluster(scene: Scene, words: Words) -> None:
+    """``cluster A=1,1,2 B C=-@3/B [learners D] [spare E] [term 4] [window 0]``."""
+    scene.stage = found(scene.trace, words)
+
+
+def crash(scene: Scene, words: Words) -> None:
+    """``crash A...``: what its disk has not written is lost."""
+    scene.stage.crash(*scene.nodes(words))
+
+
+def start(scene: Scene, words: Words) -> None:
+    """``start A... [window 0]``: begin the next life, with only the last entries in memory."""
+    words, window = _after("window", words)
+    nodes = [scene.node(word) for word in words]
+    scene.stage.start(*nodes, window_entries=read_number(window[0]) if window else None)
+
+
+def restart(scene: Scene, words: Words) -> None:
+    """``restart A... [window 0]``: crash and start."""
+    crash(scene, _after("window", words)[0])
+    start(scene, words)
+
+
+# --- the network
+
+
+def deliver(scene: Scene, words: Words) -> None:
+    """``deliver [A->B] [kind] [count]``: what is on its way, in order."""
+    for packet in _pick(scene, words):
+        scene.stage.arrive(packet)
+
+
+def drop(scene: Scene, words: Words) -> None:
+    """``drop [A->B] [kind] [count]``: lose it."""
+    for packet in _pick(scene, words):
+        scene.trace.tell(f"{write_packet(packet)} (lost)")
+
+
+def duplicate(scene: Scene, words: Words) -> None:
+    """``duplicate [A->B] [kind] [count]``: let it arrive once more, after all the rest."""
+    packets = _pick(scene, words)
+    scene.stage.network = [*packets, *scene.stage.network, *packets]
+    for packet in packets:
+        scene.trace.tell(f"{write_packet(packet)} (twice)")
+
+
+def hold(scene: Scene, words: Words) -> None:
+    """``hold [A->B] [kind] [count]``: keep it back until it is released."""
+    packets = _pick(scene, words)
+    scene.stage.held.extend(packets)
+    for packet in packets:
+        scene.trace.tell(f"{write_packet(packet)} (held)")
+
+
+def release(scene: Scene, words: Words) -> None:
+    """``release``: let what is held go on, after all that is on its way."""
+    _expect(words, 0)
+    scene.stage.network.extend(scene.stage.held)
+    scene.stage.held.clear()
+    network(scene, words)
+
+
+def network(scene: Scene, words: Words) -> None:
+    """``network``: show what is on its way."""
+    _expect(words, 0)
+    for packet in scene.stage.network:
+        scene.trace.tell(write_packet(packet))
+
+
+def partition(scene: Scene, words: Words) -> None:
+    """``partition A B | B C``: only within a group does anything arrive; groups may overlap."""
+    groups = " ".join(words).split("|")
+    scene.stage.partition(*([scene.node(name) for name in group.split()] for group in groups))
+
+
+def heal(scene: Scene, words: Words) -> None:
+    """``heal``: end the partition."""
+    _expect(words, 0)
+    scene.stage.heal()
+
+
+def inject(scene: Scene, words: Words) -> None:
+    """``inject A->B kind field=value... [cluster=x] [version=2] [life=1]``: made by hand."""
+    _expect(words[:2], 2)
+    chosen = scene.chosen(words[:1])
+    if chosen.sender is None or chosen.to is None:
+        raise Mistake("say who sends to whom, like A->B")
+    fields = Fields(words[2:])
+    stage = scene.stage
+    cluster_id = fields.text("cluster", CLUSTER.decode()).encode()
+    version = fields.number("version", PEER_PROTOCOL_VERSION)
+    life = fields.number("life", stage[chosen.sender].disk.incarnation)
+    packet = Packet(chosen.sender, life, chosen.to, read_message(words[1], fields))
+    fields.nothing_is_left()
+    frame = frame_of(packet.sender, packet.message, incarnation=life)
+    stage.arrive_as(packet, replace(frame, version=version, cluster=cluster_id))
+
+
+# --- the disks
+
+
+def write(scene: Scene, words: Words) -> None:
+    """``write A [count]``: let its disk do what it was handed, without telling the node."""
+    _expect(words, 1, 2)
+    scene.stage.write(scene.running(words[0]), *map(read_number, words[1:]))
+
+
+def acknowledge(scene: Scene, words: Words) -> None:
+    """``acknowledge A [count]``: tell the node what its disk has done."""
+    _expect(words, 1, 2)
+    scene.stage.acknowledge(scene.running(words[0]), *map(read_number, words[1:]))
+
+
+def acknowledge_former(scene: Scene, words: Words) -> None:
+    """``acknowledge_former A``: tell what was untold when the node crashed."""
+    _expect(words, 1)
+    scene.stage.acknowledge_former_life(scene.running(words[0]))
+
+
+def sync(scene: Scene, words: Words) -> None:
+    """``sync [A...]``: write and acknowledge."""
+    scene.stage.sync(*scene.nodes(words))
+
+
+# --- time
+
+
+def time_out(scene: Scene, words: Words) -> None:
+    """``time_out A``: its election timeout ends."""
+    _expect(words, 1)
+    scene.stage.time_out(scene.running(words[0]))
+
+
+def arm(scene: Scene, words: Words) -> None:
+    """``arm A``: remember the election deadline that is set now."""
+    for node in scene.nodes(words):
+        scene.stage.armed[node] = scene.stage[node].clock.contact
+
+
+def fire(scene: Scene, words: Words) -> None:
+    """``fire A``: the remembered deadline is reached."""
+    for node in scene.nodes(words):
+        if node not in scene.stage.armed:
+            raise Mistake(f"{node_name(node)} was not armed")
+        scene.stage.step(node, ElectionDue(scene.stage.armed[node]))
+
+
+def quiet(scene: Scene, words: Words) -> None:
+    """``quiet A...``: the shortest election timeout ends; a leader is not protected any more."""
+    scene.stage.go_quiet(*scene.nodes(words))
+
+
+def heartbeat(scene: Scene, words: Words) -> None:
+    """``heartbeat A``: heartbeats are due."""
+    _expect(words, 1)
+    scene.stage.beat(scene.running(words[0]))
+
+
+def notice(scene: Scene, words: Words) -> None:
+    """``notice A``: no entries came along in time to carry the commit index."""
+    _expect(words, 1)
+    scene.stage.step(scene.running(words[0]), CommitNoticeDue())
+
+
+def check(scene: Scene, words: Words) -> None:
+    """``check A``: a quorum check is due."""
+    _expect(words, 1)
+    scene.stage.check_quorum(scene.running(words[0]))
+
+
+# --- requests
+
+
+def propose(scene: Scene, words: Words) -> None:
+    """``propose A x...``: its gateway proposes batches with these payloads, a turn each."""
+    _expect(words[:2], 2)
+    node = scene.running(words[0])
+    for payload in words[1:]:
+        scene.stage.propose(node, payload.encode(), number=scene.stage.next_number(node))
+
+
+def read(scene: Scene, words: Words) -> None:
+    """``read A``: its gateway asks for a linearizable read."""
+    _expect(words, 1)
+    node = scene.running(words[0])
+    number = scene.stage.next_number(node)
+    scene.stage.judge.reads(node, number)
+    scene.stage.read(node, number)
+
+
+def join(scene: Scene, words: Words) -> None:
+    """``join D through A``: it asks to become a member."""
+    joiner, through = _one_through(scene, words)
+    told = f"{node_name(joiner)} asks {node_name(through)} to join"
+    with scene.trace.cause(told):
+        reply = scene.stage.join(joiner, through=through)
+    scene.trace.tell(f"{node_name(through)} answers {node_name(joiner)}: {_write_join(reply)}")
+
+
+def remove(scene: Scene, words: Words) -> None:
+    """``remove C through A``: a gateway asks for its removal."""
+    node, through = _one_through(scene, words)
+    number = scene.stage.next_number(through)
+    scene.stage.remove(node, through=through, number=number)
+
+
+def step_aside(scene: Scene, words: Words) -> None:
+    """``step_aside A``: it is to hand leadership over."""
+    _expect(words, 1)
+    scene.stage.step(scene.running(words[0]), StepAside())
+
+
+# --- several things at once
+
+
+def settle(scene: Scene, words: Words) -> None:
+    """``settle [A...]``: let everything arrive and be written at these, until nothing happens."""
+    scene.stage.settle(*scene.nodes(words))
+
+
+def elect(scene: Scene, words: Words) -> None:
+    """``elect A [among B C]``: the former leader falls silent, and A is elected."""
+    words, voters = _after("among", words)
+    _expect(words, 1)
+    scene.stage.elect(scene.running(words[0]), among=scene.nodes(voters))
+
+
+def elect_unheard(scene: Scene, words: Words) -> None:
+    """``elect_unheard A by B C``: A is elected, and what it then sends is lost."""
+    words, voters = _after("by", words)
+    _expect(words, 1)
+    node = scene.running(words[0])
+    scene.stage.elect_without_replication(node, votes_of=scene.nodes(voters))
+
+
+# --- looking
+
+
+def status(scene: Scene, words: Words) -> None:
+    """``status [A...]``: show what these nodes, or all, believe and hold."""
+    for machine in scene.machines(words):
+        scene.trace.tell(write_machine(machine))
+
+
+def told(scene: Scene, words: Words) -> None:
+    """``told A``: show what its gateway was told last of who leads."""
+    for machine in scene.machines(words):
+        last = machine.told(Leadership)[-1]
+        leader = f"{node_name(last.leader)} at {last.leader_address or 'an unknown address'}"
+        removed = ", removed" if last.removed else ""
+        members = write_members(last.membership)
+        about = f"{last.role.name.lower()} in term {last.term}, leader {leader}, members {members}"
+        scene.trace.tell(f"{node_name(machine.id)}: {about}{removed}")
+
+
+def clock(scene: Scene, words: Words) -> None:
+    """``clock A``: show what its election timer was told."""
+    for machine in scene.machines(words):
+        may = "may campaign" if machine.clock.votes else "must not campaign"
+        leads = ", leads" if machine.clock.leading else ""
+        scene.trace.tell(f"{node_name(machine.id)}: {may}{leads}")
+
+
+def limit(scene: Scene, words: Words) -> None:
+    """``limit NAME value``: change a limit of the rules for this script."""
+    _expect(words, 2)
+    scene.limit(words[0], read_number(words[1]))
+
+
+# --- words
+
+
+def _pick(scene: Scene, words: Words) -> list[Packet]:
+    chosen = scene.chosen(words)
+    return scene.stage.pick(chosen.kind, chosen.sender, chosen.to, chosen.count)
+
+
+def _expect(words: Words, least: int, most: int | None = None) -> None:
+    if not least <= len(words) <= (least if most is None else most):
+        raise Mistake(f"{len(words)} words after the verb, not {most or least}")
+
+
+def _after(keyword: str, words: Words) -> tuple[Words, Words]:
+    if keyword not in words:
+        return words, ()
+    position = list(words).index(keyword)
+    return words[:position], words[position + 1 :]
+
+
+def _one_through(scene: Scene, words: Words) -> tuple[bytes, bytes]:
+    who, through = _after("through", words)
+    _expect(who, 1)
+    _expect(through, 1)
+    return node_id(who[0]), scene.running(through[0])  # who may be a stranger
+
+
+def _write_join(reply: JoinReply) -> str:
+    if reply.accepted:
+        return f"accepted, members {write_members(reply.membership)}"
+    return f"not now{', ask ' + reply.leader_address if reply.leader_address else ''}"
+
+
+VERBS: dict[str, Callable[[Scene, Words], None]] = {
+    verb.__name__: verb
+    for verb in (
+        *(cluster, crash, start, restart),
+        *(deliver, drop, duplicate, hold, release, network, partition, heal, inject),
+        *(write, acknowledge, acknowledge_former, sync),
+        *(time_out, arm, fire, quiet, heartbeat, notice, check),
+        *(propose, read, join, remove, step_aside),
+        *(settle, elect, elect_unheard),
+        *(status, told, clock, limit),
+    )
+}
