@@ -49,7 +49,7 @@ class LogReplicator:
         join_cluster = surroundings.config.join_cluster
         self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
-        self._core = RaftNode(recovered)
+        self._core = RaftNode(recovered, surroundings.config.log_limits)
         # Whether it is still to be a member, what its own log says may be long out of date.
         self._invited = bool(join_cluster)
         self._links = self._listen(recovered)

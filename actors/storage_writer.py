@@ -12,7 +12,7 @@ from actors.database import RocksDatabase
 from actors.failure import ActorFailure
 from actors.sockets import Readable
 from protocol.config import NodeConfig
-from protocol.node_messages import Commit
+from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
 from protocol.storage.log_store import DamagedLog, LogStore
 from protocol.storage.writer import StorageOutbox, StorageWriter
 from protocol.wire import decode_for_storage, encode
@@ -81,11 +81,17 @@ class StorageActor:
 
     def _send(self, outbox: StorageOutbox) -> None:
         if outbox.replicator:
+            self._log_installed(outbox.replicator)
             self._note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
         if outbox.gateway:
             self._note("sends", outbox.gateway)
             self._gateway.send(encode(outbox.gateway))
+
+    def _log_installed(self, messages: Sequence[ReplicatorMessage]) -> None:
+        for message in messages:
+            if isinstance(message, SnapshotInstalled):
+                log.info("installed the leader's snapshot of index %d", message.index)
 
     def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:

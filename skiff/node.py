@@ -79,6 +79,11 @@ class Builder:
         """Refuse values larger than this."""
         return self._set("value_bytes_max", size)
 
+    def log_kept(self, entries: int, size: int) -> Self:
+        """Keep so many entries and bytes of the log for members behind, when it is compacted."""
+        self._set("log_entries_kept", entries)
+        return self._set("log_bytes_kept", size)
+
     def log_level(self, level: str) -> Self:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)

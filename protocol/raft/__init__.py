@@ -4,9 +4,9 @@
   logs equal to its own (``replication``); what a majority of disks holds is committed.
 - Nothing is said on the strength of a write before storage reports it (``durability``).
 - Reads are confirmed by a round of heartbeats instead of an entry (``reads``, ``reading``).
+- A follower whose next entries are gone gets the leader's state instead (``snapshots``).
 - Members change one at a time, in force from the entry on (``memberships``,
   ``changing_members``).
 
 No clock, no disk, no socket, no randomness: a turn takes messages in and returns an ``Outbox``.
-Left out so far: snapshots, and with them letting the log on disk become shorter.
 """

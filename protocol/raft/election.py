@@ -5,7 +5,7 @@ Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6)
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import ElectionDue, LeaderQuiet, QuorumCheckDue, StepAside
+from protocol.node_messages import ElectionDue, EndSnapshot, LeaderQuiet, QuorumCheckDue, StepAside
 from protocol.peer_messages import Removed, RequestVote, RequestVoteReply, TimeoutNow
 from protocol.raft.progress import Progress
 from protocol.raft.replication import append_no_op, follow_members, hand_over
@@ -134,7 +134,10 @@ def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None
         each == state.id or (each in leader.progress and leader.progress[each].active)
         for each in voters
     )
-    for progress in leader.progress.values():
+    for peer, progress in leader.progress.items():
+        if progress.holding and not progress.active:
+            progress.end_install()
+            state.outbox.storage.append(EndSnapshot(peer))
         progress.active = False
     leader.transfer_to = None  # whom it was handed to has had its time
     if not is_majority(active, len(voters)) or _is_disk_hung(state, leader):

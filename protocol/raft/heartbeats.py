@@ -1,7 +1,7 @@
 """What a leader says besides entries: that it lives, what is committed, and in which round."""
 
 from protocol.membership import NodeId
-from protocol.node_messages import CommitNoticeDue, HeartbeatDue
+from protocol.node_messages import CommitNoticeDue, FetchSnapshot, HeartbeatDue
 from protocol.peer_messages import Heartbeat
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
@@ -13,6 +13,8 @@ def on_heartbeat_due(state: RaftState, _: NodeId, __: HeartbeatDue) -> None:
     if isinstance(state.role, Leader):
         for peer, progress in state.role.progress.items():
             _send(state, state.role, peer, progress)
+            if progress.is_chunk_overdue():
+                state.outbox.storage.append(FetchSnapshot(peer, progress.position))
 
 
 def on_commit_notice_due(state: RaftState, _: NodeId, __: CommitNoticeDue) -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from protocol.compaction import LogLimits
 from protocol.entry import Entry
 
-WINDOW_BYTES_MAX = 64 << 20  # what followers a little behind are served from, without the disk
+# What followers a little behind are served from, without the disk.
+WINDOW_ENTRIES_MAX = 100_000
+WINDOW_BYTES_MAX = 64 << 20
 ENTRY_OVERHEAD_BYTES = 200  # an empty entry costs memory too
 
 
@@ -16,8 +19,15 @@ class Log:
     - What left the window is committed and durable; only its last term is remembered.
     """
 
-    def __init__(self, prev_index: int, prev_term: int, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self,
+        prev_index: int,
+        prev_term: int,
+        entries: Sequence[Entry],
+        window: LogLimits | None = None,
+    ) -> None:
         self.prev_index = prev_index
+        self._window = window or LogLimits(WINDOW_ENTRIES_MAX, WINDOW_BYTES_MAX)
         self._prev_term = prev_term
         self._entries = list(entries)
         self._bytes = sum(map(_cost, entries))
@@ -92,10 +102,18 @@ class Log:
             index -= 1
         return index, self.term_at(index) or 0
 
+    def begin_after(self, index: int, term: int) -> None:
+        """Drop everything: the log goes on after an entry that a snapshot contains."""
+        self.prev_index, self._prev_term = index, term
+        self._entries.clear()
+        self._bytes = 0
+
     def trim(self, up_to: int) -> None:
         """Let old entries leave the window, none after this index, while it is too large."""
-        count = 0
-        while self._bytes > WINDOW_BYTES_MAX and self.prev_index + count < up_to:
+        count, entries_max = 0, self._window.entries
+        while self.prev_index + count < up_to and (
+            self._bytes > self._window.bytes or len(self._entries) - count > entries_max
+        ):
             self._bytes -= _cost(self._entries[count])
             count += 1
         if count:

@@ -7,15 +7,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from protocol.compaction import LogLimits
 from protocol.membership import Member, Membership, NodeId
 from protocol.node_messages import (
     AskStatus,
+    ChunkStaged,
     ClockState,
     Commit,
     CommitNoticeDue,
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
+    LogCompacted,
     LogSlice,
     Persisted,
     Propose,
@@ -25,6 +28,8 @@ from protocol.node_messages import (
     RemoveMember,
     ReplicatorMessage,
     ReportStatus,
+    SnapshotInstalled,
+    SnapshotRead,
     StepAside,
 )
 from protocol.peer_messages import (
@@ -36,6 +41,8 @@ from protocol.peer_messages import (
     ForwardRead,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     JoinReply,
     JoinRequest,
     PeerFrame,
@@ -48,7 +55,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.raft import changing_members, election, heartbeats, reading, replication
+from protocol.raft import changing_members, election, heartbeats, reading, replication, snapshots
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -67,8 +74,8 @@ class RaftNode:
     sent, so that what arrives together is written and replicated together.
     """
 
-    def __init__(self, recovered: Recovered) -> None:
-        self._state = RaftState(recovered)
+    def __init__(self, recovered: Recovered, window: LogLimits | None = None) -> None:
+        self._state = RaftState(recovered, window)
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
@@ -197,7 +204,7 @@ class RaftNode:
         match message:
             case AppendEntries(prev_index=prev_index):
                 state.say(sender, AppendEntriesReply(state.term, False, prev_index))
-            case Heartbeat():
+            case Heartbeat() | InstallSnapshot():
                 state.say(sender, HeartbeatReply(state.term, 0))
             case RequestVote():
                 state.say(sender, RequestVoteReply(state.term, granted=False))
@@ -285,6 +292,12 @@ HANDLERS: dict[type, Handler] = {
     LogSlice: replication.on_log_slice,
     AppendEntries: replication.on_append_entries,
     AppendEntriesReply: changing_members.on_reply_promote,
+    LogCompacted: snapshots.on_log_compacted,
+    SnapshotRead: snapshots.on_snapshot_read,
+    InstallSnapshot: snapshots.on_install_snapshot,
+    InstallSnapshotReply: snapshots.on_install_snapshot_reply,
+    ChunkStaged: snapshots.on_chunk_staged,
+    SnapshotInstalled: snapshots.on_snapshot_installed,
     Heartbeat: replication.on_heartbeat,
     HeartbeatReply: changing_members.on_beat_promote,
     # reads

@@ -4,6 +4,10 @@ from collections import deque
 
 import msgspec
 
+from protocol.snapshot import SnapshotPosition
+
+CHUNK_BEATS_MAX = 10  # heartbeats without an answer, after which a chunk counts as lost
+
 IN_FLIGHT_MESSAGES_MAX = 64  # a follower that answers slowly is sent no more than this
 
 
@@ -11,7 +15,8 @@ class Progress(msgspec.Struct):
     """One follower, as etcd's Raft tracks it.
 
     While ``probing``, one message at a time looks for the last entry that both logs share;
-    after that, messages follow each other without waiting for replies.
+    after that, messages follow each other without waiting for replies. While ``installing``,
+    the leader's state goes to it in place of entries that are gone.
     """
 
     next_index: int
@@ -21,11 +26,16 @@ class Progress(msgspec.Struct):
     active: bool = True  # has answered since the last quorum check
     commit_told: int = 0
     confirmed_round: int = 0
+    installing: bool = False
+    holding: bool = False  # storage keeps a snapshot for it, and the log after that
+    position: SnapshotPosition | None = None  # where the chunk under way begins
+    chunk_beats: int = 0
     in_flight: deque[int] = msgspec.field(default_factory=deque)  # last index of each message
 
     def may_send(self) -> bool:
         """Whether another message may go out now."""
-        return not self.paused and len(self.in_flight) < IN_FLIGHT_MESSAGES_MAX
+        stopped = self.paused or self.installing
+        return not stopped and len(self.in_flight) < IN_FLIGHT_MESSAGES_MAX
 
     def sent(self, last_index: int) -> None:
         """Note that entries up to this index are on their way."""
@@ -39,8 +49,10 @@ class Progress(msgspec.Struct):
         """Note that the follower holds all up to an index; return whether that is news."""
         while self.in_flight and self.in_flight[0] <= index:
             self.in_flight.popleft()
-        if self.probing:
-            self.probing = self.paused = False
+        if self.installing and not self._ends_install(index):
+            return False
+        if self.probing or self.installing:
+            self.probing = self.paused = self.installing = False
             self.in_flight.clear()
         if index <= self.match_index:
             return False
@@ -52,7 +64,7 @@ class Progress(msgspec.Struct):
 
     def refused(self, prev_index: int, agreement: int) -> bool:
         """Go back to where the logs could agree; return False for an answer long out of date."""
-        if prev_index <= self.match_index:
+        if prev_index <= self.match_index or self.installing:
             return False
         if self.probing and prev_index != self.next_index - 1:
             return False
@@ -61,3 +73,32 @@ class Progress(msgspec.Struct):
         self.paused = False
         self.in_flight.clear()
         return True
+
+    def begin_install(self) -> None:
+        """Send the state from its beginning on, and no entries until it is there."""
+        self.installing = self.holding = True
+        self.position = None
+        self.chunk_beats = 0
+
+    def end_install(self) -> None:
+        """Give up sending the state; begin with a probe when the follower answers again."""
+        self.installing = self.holding = False
+        self.probing = True
+        self.paused = False
+        self.in_flight.clear()
+
+    def chunk_answered(self, position: SnapshotPosition) -> None:
+        """Note where the next chunk begins."""
+        self.position = position
+        self.chunk_beats = 0
+
+    def is_chunk_overdue(self) -> bool:
+        """Count a heartbeat; return whether the chunk under way should be sent again."""
+        if not self.installing:
+            return False
+        self.chunk_beats = (self.chunk_beats + 1) % CHUNK_BEATS_MAX
+        return self.chunk_beats == 0
+
+    def _ends_install(self, index: int) -> bool:
+        """Whether the follower holds the whole snapshot, or says what it said before."""
+        return self.position is not None and index >= self.position.snapshot.index

@@ -3,6 +3,7 @@
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Member, MembershipAt, NodeId, majority_index
 from protocol.node_messages import (
+    EndSnapshot,
     FetchLog,
     LogSlice,
     Propose,
@@ -87,8 +88,9 @@ def follow_members(state: RaftState) -> None:
     members |= {member.id for member in state.memberships.committed.membership.members}
     for node in sorted(members - {state.id} - leader.progress.keys()):
         leader.progress[node] = Progress(next_index=state.log.last_index + 1)
-    for node in leader.progress.keys() - members:
-        del leader.progress[node]
+    for node in sorted(leader.progress.keys() - members):
+        if leader.progress.pop(node).holding:
+            state.outbox.storage.append(EndSnapshot(node))
 
 
 def replicate(state: RaftState, leader: Leader) -> None:
@@ -146,6 +148,8 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
 def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) -> None:
     """Take the entries if the log agrees up to them, or say where it could agree (§5.3)."""
     state.hear_leader(leader)
+    if state.chunks_staging:
+        return  # the log may be about to begin anew; the leader asks again
     if not state.log.matches(message.prev_index, message.prev_term):
         hint = state.log.last_at_most(message.prev_index, message.prev_term)
         state.say(leader, AppendEntriesReply(state.term, False, message.prev_index, *hint))
@@ -180,8 +184,16 @@ def on_append_entries_reply(state: RaftState, peer: NodeId, message: AppendEntri
         agreement, _ = state.log.last_at_most(message.hint_index, message.hint_term)
         progress.refused(message.index, min(agreement, message.hint_index))
     elif progress.accepted(message.index):
+        _release_snapshot(state, peer, progress)
         advance_commit(state, leader)
         hand_over(state, leader)
+
+
+def _release_snapshot(state: RaftState, peer: NodeId, progress: Progress) -> None:
+    """Let storage drop the log again, once it is not needed to bring this follower up."""
+    if progress.holding and state.log.term_at(progress.match_index) is not None:
+        progress.holding = False
+        state.outbox.storage.append(EndSnapshot(peer))
 
 
 def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) -> None:
@@ -198,6 +210,8 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
 
 def _resume(state: RaftState, peer: NodeId, progress: Progress) -> None:
     """Provoke an answer from a follower that has not yet answered for everything sent."""
+    if progress.installing:
+        return
     if progress.probing:
         progress.paused = False
     elif progress.match_index < state.log.last_index and not progress.paused:

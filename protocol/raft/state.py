@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import (
+    EndSnapshot,
     HardState,
     Leadership,
     ReadFailed,
@@ -24,13 +26,13 @@ from protocol.state_machine import decode_membership_change
 class RaftState:
     """Term, vote, role, log, commit index and membership of one node."""
 
-    def __init__(self, recovered: Recovered) -> None:
+    def __init__(self, recovered: Recovered, window: LogLimits | None = None) -> None:
         self.id = recovered.node
         self.cluster = recovered.cluster
         self.incarnation = recovered.incarnation
         self.term = recovered.hard_state.term
         self.voted_for = recovered.hard_state.voted_for
-        self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries)
+        self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries, window)
         self.memberships = Memberships(recovered.memberships)
         # What was applied was committed; how much more is, a leader will tell.
         self.commit_index = recovered.applied_index
@@ -38,6 +40,7 @@ class RaftState:
         self.contact = 0  # counts the reasons not to campaign: hearing a leader, giving a vote
         self.removed = self._is_left_out
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
+        self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
         self.outbox = Outbox()
 
@@ -114,6 +117,7 @@ class RaftState:
         self.contact += 1
         if isinstance(before, Leader):
             self._refuse_reads(before)
+            self._end_snapshots(before)
         self.fail_reads()
 
     def hear_leader(self, leader: NodeId) -> None:
@@ -134,6 +138,11 @@ class RaftState:
         for read in leader.reads.take_all():
             if read.reader != self.id:
                 self.send(read.reader, ReadRefused(read.number))
+
+    def _end_snapshots(self, leader: Leader) -> None:
+        for peer, progress in leader.progress.items():
+            if progress.holding:
+                self.outbox.storage.append(EndSnapshot(peer))
 
     def take_entries(self, entries: Sequence[Entry]) -> None:
         """Put entries into the log, in place of what it held from the first of them on."""
@@ -168,6 +177,23 @@ class RaftState:
         # A node that joins first reads of memberships from before its time: they remove nobody.
         self.removed = self.removed or (was_member and self._is_left_out)
         return self.memberships.committed
+
+    def install(self, index: int, term: int, membership: MembershipAt) -> None:
+        """Begin the log after a snapshot, unless it holds the snapshot's last entry.
+
+        A leader holds that entry: only such a node is elected. It commits it in its own way.
+        """
+        if isinstance(self.role, Leader):
+            return
+        if self.log.matches(index, term):
+            self.commit_to(index)
+            return
+        was_member = self.memberships.ever_had(self.id)
+        self.log.begin_after(index, term)
+        self.commit_index = index
+        self.memberships = Memberships((membership,))
+        self.membership_changed()
+        self.removed = self.removed or (was_member and self._is_left_out)
 
     @property
     def role_name(self) -> RoleName:

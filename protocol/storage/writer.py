@@ -257,19 +257,18 @@ class StorageWriter:
         staged = self._staging.take(chunk)
         self._passing("staged")
         position = self._staging.position
-        if staged and chunk.last:
-            self._install(chunk.end.snapshot)
-        else:
-            self._database.write(sync=False)
+        if staged and chunk.last and self._install(chunk.end.snapshot):
+            return
+        self._database.write(sync=False)
         self._outbox.replicator.append(ChunkStaged(position))
 
-    def _install(self, snapshot: SnapshotId) -> None:
-        """Let the snapshot take the place of state and log, in one write."""
+    def _install(self, snapshot: SnapshotId) -> bool:
+        """Let the snapshot take the place of state and log, in one write, unless it is older."""
         self._sync()
         self._passing("whole")
         self._staging.end()
         if snapshot.index <= self._machine.applied_index:
-            return
+            return False
         self._places.current.clear()
         self._places.switch()
         self._load_state()
@@ -282,6 +281,7 @@ class StorageWriter:
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership)
         self._outbox.replicator.append(installed)
+        return True
 
     def _load_state(self) -> None:
         tables = self._places.current

@@ -42,6 +42,8 @@ def start(
     election_timeout_min_ms: options.ElectionTimeoutMinMs = None,
     election_timeout_max_ms: options.ElectionTimeoutMaxMs = None,
     value_bytes_max: options.ValueBytesMax = None,
+    log_entries_kept: options.LogEntriesKept = None,
+    log_bytes_kept: options.LogBytesKept = None,
     config: options.ConfigFile = None,
     log_level: options.LogLevel = None,
     trace: options.Trace = None,
@@ -66,6 +68,8 @@ def start(
         "election_timeout_min_ms": election_timeout_min_ms,
         "election_timeout_max_ms": election_timeout_max_ms,
         "value_bytes_max": value_bytes_max,
+        "log_entries_kept": log_entries_kept,
+        "log_bytes_kept": log_bytes_kept,
         "log_level": log_level,
         "trace": trace,
     }

@@ -88,6 +88,19 @@ ValueBytesMax = Annotated[
         f"Refuse larger values. Default: {DEFAULTS.value_bytes_max}",
     ),
 ]
+LogEntriesKept = Annotated[
+    int | None,
+    _setting(
+        "--log-entries-kept",
+        "COUNT",
+        "Cut the log to so many entries when it is twice as long; who lacks more gets a snapshot. "
+        f"Default: {DEFAULTS.log_entries_kept}",
+    ),
+]
+LogBytesKept = Annotated[
+    int | None,
+    _setting("--log-bytes-kept", "BYTES", f"The same by size. Default: {DEFAULTS.log_bytes_kept}"),
+]
 ConfigFile = Annotated[
     Path | None,
     _setting("--config", "FILE", "Read settings from this TOML file, where not given here."),

@@ -21,6 +21,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_de
     election_timeout_min_ms: int | UnsetType = UNSET
     election_timeout_max_ms: int | UnsetType = UNSET
     value_bytes_max: int | UnsetType = UNSET
+    log_entries_kept: int | UnsetType = UNSET
+    log_bytes_kept: int | UnsetType = UNSET
     log_level: str | UnsetType = UNSET
     trace: bool | UnsetType = UNSET
 
