@@ -15,7 +15,7 @@ class Trace:
 
     def tell(self, line: str) -> None:
         """Add an event."""
-        self._lines.append(INDENT * self._depth + line)
+        self._lines.append(INDENT * self._depth + line.rstrip())
 
     @contextmanager
     def cause(self, line: str) -> Iterator[None]:

@@ -285,10 +285,10 @@ def told(scene: Scene, words: Words) -> None:
     """``told A``: show what its gateway was told last of who leads."""
     for machine in scene.machines(words):
         last = machine.told(Leadership)[-1]
-        leader = f"{node_name(last.leader)} at {last.leader_address or 'an unknown address'}"
+        leader = f"leader {node_name(last.leader)}" if last.leader else "no leader"
         removed = ", removed" if last.removed else ""
         members = write_members(last.membership)
-        about = f"{last.role.name.lower()} in term {last.term}, leader {leader}, members {members}"
+        about = f"{last.role.name.lower()} in term {last.term}, {leader}, members {members}"
         scene.trace.tell(f"{node_name(machine.id)}: {about}{removed}")
 
 
