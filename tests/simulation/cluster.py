@@ -1,0 +1,108 @@
+"""All nodes of a run, the clients and watchers around them, and how their words find each other."""
+
+from protocol.client_messages import Request
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.membership import Member, Membership, MembershipAt
+from protocol.peer_messages import PeerFrame
+from protocol.state_machine import decode_membership_change
+from protocol.wire import encode
+from tests.simulation.client import Client, Thread
+from tests.simulation.door import Asker
+from tests.simulation.history import History
+from tests.simulation.node import Node
+from tests.simulation.setting import Setting
+from tests.simulation.watcher import Watcher
+
+CLUSTER = b"simulated".ljust(16, b"\0")
+PREFIXES = ("", "k/", "k/0")
+
+
+class Cluster:
+    """Who takes part in a run."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.history = History()
+        self.nodes: dict[str, Node] = {}
+        options = setting.options
+        for number in range(options.nodes + options.spares):
+            node = Node(setting, f"n{number + 1}", self._deliver)
+            self.nodes[node.address] = node
+        self._found(list(self.nodes.values()))
+        self.clients = [
+            Client(self, f"c{number + 1}", self.history) for number in range(options.clients)
+        ]
+        self.watchers = [
+            Watcher(self, f"w{number + 1}", setting.chance.choice(PREFIXES))
+            for number in range(options.watchers)
+        ]
+
+    def begin(self) -> None:
+        """Start everything."""
+        for node in self.nodes.values():
+            node.start()
+        for thread in self.threads:
+            thread.go_on()
+        for watcher in self.watchers:
+            watcher.watch()
+
+    @property
+    def threads(self) -> list[Thread]:
+        """All threads of all clients."""
+        return [thread for client in self.clients for thread in client.threads]
+
+    @property
+    def running(self) -> list[Node]:
+        """The nodes whose processes run, or are stopped but not dead."""
+        return [node for node in self.nodes.values() if node.life is not None]
+
+    def ask(self, address: str, asker: Asker, request: Request) -> bool:
+        """Bring a request to a node; return whether anybody listens there."""
+        node = self.nodes[address]
+        if node.door is None or not node.door.is_open:
+            return False
+        self.setting.network.send_once(
+            asker[0], address, self._deliver_request, node, asker, request
+        )
+        return True
+
+    @property
+    def members(self) -> MembershipAt:
+        """The membership that was committed last."""
+        for entry in reversed(self.setting.judge.log.entries):
+            if entry.kind == EntryKind.MEMBERSHIP:
+                return MembershipAt(entry.index, membership_of(entry))
+        raise AssertionError("the first entry is a membership")
+
+    def _found(self, nodes: list[Node]) -> None:
+        """Let some nodes be a cluster already, and the others wait to be invited."""
+        founders = nodes[: self.setting.options.nodes]
+        members = Membership(
+            tuple(sorted((Member(node.id, node.address, voter=True) for node in founders), key=_id))
+        )
+        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
+        for node in nodes:
+            if node in founders:
+                node.found(CLUSTER, first, MembershipAt(1, members))
+                self.setting.judge.node_founded(first)
+            else:
+                node.stand_by()
+
+    def _deliver(self, sender: str, address: str, frame: PeerFrame) -> None:
+        node = self.nodes.get(address)
+        if node is not None:
+            node.receive(sender, frame)
+
+    def _deliver_request(self, node: Node, asker: Asker, request: Request) -> None:
+        if node.door is not None and node.door.is_open:
+            self.setting.events.note(f"{node.name} gateway", f"is asked by {asker[0]}", request)
+            node.door.ask(asker, request)
+
+
+def membership_of(entry: Entry) -> Membership:
+    """Return the membership that an entry brings."""
+    return decode_membership_change(entry.payload).membership
+
+
+def _id(member: Member) -> bytes:
+    return member.id

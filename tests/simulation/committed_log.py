@@ -1,0 +1,48 @@
+"""The one log that a cluster has agreed on, and what it means."""
+
+from protocol.entry import Entry
+from tests.simulation.breach import expect
+from tests.simulation.model import Model
+from tests.simulation.totals import Totals
+
+
+class CommittedLog:
+    """Every entry that any node has called committed, and in which term that happened first."""
+
+    def __init__(self, totals: Totals) -> None:
+        self.entries: list[Entry] = []
+        self.committed_in: list[int] = []
+        self.model = Model()
+        self._totals = totals
+
+    @property
+    def last_index(self) -> int:
+        """The highest index that any node has learned to be committed."""
+        return len(self.entries)
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at an index, if one is committed there."""
+        return self.entries[index - 1].term if 0 < index <= len(self.entries) else None
+
+    def commit(self, entry: Entry, term: int) -> None:
+        """Take in what a node has called committed (state machine safety)."""
+        if entry.index > len(self.entries):
+            self.append(entry, term)
+            return
+        known = self.entries[entry.index - 1]
+        expect(known is entry or known == entry, f"two entries are committed at {entry.index}")
+
+    def append(self, entry: Entry, term: int) -> None:
+        """Take in the next entry."""
+        expect(entry.index == len(self.entries) + 1, "the committed log has a gap")
+        self.entries.append(entry)
+        self.committed_in.append(term)
+        self._totals.commits += 1
+        self.model.apply(entry)
+
+    def last_committed_before(self, term: int) -> Entry | None:
+        """Return the last entry that was committed in an earlier term."""
+        for index in range(len(self.entries) - 1, -1, -1):
+            if self.committed_in[index] < term:
+                return self.entries[index]
+        return None

@@ -1,0 +1,209 @@
+"""A disk that forgets: what was not synced may be gone after a crash, the latest first."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import NamedTuple
+
+from protocol.storage.state_tables import table_names
+from protocol.table import Row, SortedTable
+
+
+class DiskFailure(Exception):
+    """The disk reported an error: nothing may be assumed about the write."""
+
+
+class Change(NamedTuple):
+    """One row before and after a write; None is no row."""
+
+    table: str
+    key: bytes
+    before: bytes | None
+    after: bytes | None
+
+
+Batch = list[Change]
+
+
+class Disk:
+    """The tables of one node, as they are written, and which writes a crash may take back."""
+
+    def __init__(self, on_durable: Callable[[Batch], None]) -> None:
+        self.fails_next = False
+        self.syncing = False  # a synced write was begun and is not finished
+        self._on_durable = on_durable
+        self._journal: list[Batch] = []  # written and not durable, oldest first
+        self._pending: list[tuple[DiskTable, bytes, bytes | None, bool]] = []
+        self._tables = {name: DiskTable(name, self._pending) for name in table_names()}
+
+    def table(self, name: str) -> SortedTable:
+        """Return a table by its name."""
+        return self._tables[name]
+
+    def write(self, *, sync: bool) -> None:
+        """Write all that is pending; with ``sync`` it is durable when ``finish_sync`` is called.
+
+        Raises:
+            DiskFailure: it may be written or not.
+        """
+        self.syncing |= sync
+        if self._pending:
+            self._journal.append(self._write_pending())
+        if self.fails_next:
+            self.fails_next = False
+            raise DiskFailure
+
+    def finish_sync(self) -> None:
+        """Make everything durable that was written."""
+        self.syncing = False
+        self._settle(len(self._journal))
+
+    def crash(self, chance: Random) -> int:
+        """Lose what is pending and any number of the latest unsynced writes; return how many."""
+        self._pending.clear()
+        self.fails_next = False
+        for table in self._tables.values():
+            table.forget_pending()
+        kept = chance.randint(0, len(self._journal))
+        lost = self._journal[kept:]
+        for batch in reversed(lost):
+            for change in reversed(batch):
+                self._tables[change.table].set(change.key, change.before)
+        del self._journal[kept:]
+        self.finish_sync()
+        return len(lost)
+
+    def _settle(self, count: int) -> None:
+        settled, self._journal = self._journal[:count], self._journal[count:]
+        for batch in settled:
+            self._on_durable(batch)
+
+    def _write_pending(self) -> Batch:
+        batch: Batch = []
+        for table, key, value, is_range in self._pending:
+            if is_range:
+                for row in table.keys_between(key, value or b""):
+                    batch.append(Change(table.name, row, table.set(row, None), None))
+            else:
+                batch.append(Change(table.name, key, table.set(key, value), value))
+        self._pending.clear()
+        for table in self._tables.values():
+            table.forget_pending()
+        return batch
+
+
+class DiskTable:
+    """A table that shows single rows as soon as they are put, and walks only over written ones."""
+
+    def __init__(
+        self, name: str, pending: list[tuple["DiskTable", bytes, bytes | None, bool]]
+    ) -> None:
+        self.name = name
+        self.fingerprint = 0  # of all written rows, whatever their history
+        self._rows: dict[bytes, bytes] = {}
+        self._sorted: list[bytes] | None = []
+        self._unwritten: dict[bytes, bytes | None] = {}
+        self._pending = pending
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value, seeing what was put before in the same turn."""
+        if key in self._unwritten:
+            return self._unwritten[key]
+        return self._rows.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value."""
+        self._unwritten[key] = value
+        self._pending.append((self, key, value, False))
+
+    def delete(self, key: bytes) -> None:
+        """Forget the key, if it is there."""
+        self._unwritten[key] = None
+        self._pending.append((self, key, None, False))
+
+    def delete_range(self, first: bytes, end: bytes) -> None:
+        """Forget all keys from the first up to, but not including, the end."""
+        for key in self._unwritten:
+            if first <= key < end:
+                self._unwritten[key] = None
+        self._pending.append((self, first, end, True))
+
+    def scan(self, first: bytes) -> Iterator[Row]:
+        """Yield what is written, from a key on."""
+        keys = self._keys
+        for position in range(bisect_left(keys, first), len(keys)):
+            yield keys[position], self._rows[keys[position]]
+
+    def keys(self, first: bytes) -> Iterator[bytes]:
+        """Yield the keys that are written, from one on."""
+        keys = self._keys
+        yield from keys[bisect_left(keys, first) :]
+
+    def last_key(self) -> bytes | None:
+        """Return the last key that is written."""
+        return self._keys[-1] if self._keys else None
+
+    def rows_estimate(self) -> int:
+        """Return how many rows are written."""
+        return len(self._rows)
+
+    def view(self) -> "DiskView":
+        """Return the table as it is written now."""
+        return DiskView(dict(self._rows))
+
+    def rows(self) -> dict[bytes, bytes]:
+        """Return all that is written."""
+        return self._rows
+
+    def keys_between(self, first: bytes, end: bytes) -> list[bytes]:
+        """Return the keys that are written within a range."""
+        if not self._rows:
+            return []
+        keys = self._keys
+        return keys[bisect_left(keys, first) : bisect_left(keys, end)]
+
+    def set(self, key: bytes, value: bytes | None) -> bytes | None:
+        """Write a row; return what it was before."""
+        before = self._rows.get(key)
+        if before is not None:
+            self.fingerprint ^= hash((key, before))
+        if value is None:
+            if before is not None:
+                del self._rows[key]
+                self._sorted = None
+            return before
+        if before is None:
+            self._note_new(key)
+        self._rows[key] = value
+        self.fingerprint ^= hash((key, value))
+        return before
+
+    def forget_pending(self) -> None:
+        """Show what is written again."""
+        if self._unwritten:
+            self._unwritten.clear()
+
+    def _note_new(self, key: bytes) -> None:
+        if self._sorted is not None and (not self._sorted or self._sorted[-1] < key):
+            self._sorted.append(key)
+        else:
+            self._sorted = None
+
+    @property
+    def _keys(self) -> list[bytes]:
+        if self._sorted is None:
+            self._sorted = sorted(self._rows)
+        return self._sorted
+
+
+class DiskView:
+    """A table as it was at one moment."""
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        self._rows = rows
+        self._keys = sorted(rows)
+
+    def scan(self, first: bytes) -> Iterator[Row]:
+        """Yield what was there, from a key on."""
+        for key in self._keys[bisect_left(self._keys, first) :]:
+            yield key, self._rows[key]

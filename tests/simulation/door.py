@@ -1,0 +1,156 @@
+"""The client gateway of a simulated node: the real core and the real publisher of changes."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from actors.change_publisher import ChangePublisher
+from actors.sockets import Port
+from protocol.calls import Call
+from protocol.client_messages import Reply, Request
+from protocol.config import NodeConfig
+from protocol.gateway import Gateway
+from protocol.node_messages import (
+    Changes,
+    ChangesLost,
+    FollowChanges,
+    Following,
+    GatewayMessage,
+    IgnoreChanges,
+    Opened,
+)
+from protocol.wire import decode_outcome
+from tests.simulation.actor import NEVER, Actor
+from tests.simulation.pipes import Pipes
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life
+
+RESET_DELAY = 0.001
+
+Asker = tuple[str, Callable[[Reply], None], Callable[[], None]]  # address, and how to answer
+REQUEST_BYTES = 100
+
+
+class Door(Actor):
+    """Serves clients and subscribers of one node."""
+
+    name = "gateway"
+
+    def __init__(self, life: "Life") -> None:
+        super().__init__(life)
+        address = life.node.name
+        self._config = NodeConfig(dir=address, bind=address)
+        self._core: Gateway | None = None
+        self._requests: list[tuple[int, Request]] = []
+        self._askers: dict[int, Asker] = {}
+        self._numbers = 0
+        self.pipes = Pipes(life.setting, self.rouse)
+        self._publisher = ChangePublisher(cast(Port, self.pipes))
+        self._followed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether clients are heard."""
+        return self._core is not None
+
+    def ask(self, asker: Asker, request: Request) -> None:
+        """Take a client's request."""
+        self._numbers += 1
+        self._askers[self._numbers] = asker
+        self._requests.append((self._numbers, request))
+        self.rouse()
+
+    def turn(self) -> None:
+        """Take in what has arrived, and send what follows from it."""
+        now = self._events.now
+        if self._core is None and not self._open():
+            return
+        for message in self._take_inbox():
+            self._hear(message, now)
+        requests, self._requests = self._requests, []
+        for number, request in requests:
+            client = number.to_bytes(8, "big")
+            self._the_core.receive((client,), request, REQUEST_BYTES, now)
+        self._subscribe()
+        self._publisher.turn(now)
+        self._send(now)
+
+    def deadline(self) -> float:
+        """Return when a deadline must be looked at or something be published."""
+        if self._core is None:
+            return NEVER
+        now = self._events.now
+        return min(self._core.next_deadline(now), self._publisher.next_deadline(now))
+
+    def cut_off(self) -> None:
+        """Let everybody who waits notice that the process is gone."""
+        for address, _, lost in self._askers.values():
+            self._reset(address, lost)
+        self.pipes.close()
+
+    @property
+    def _the_core(self) -> Gateway:
+        assert self._core is not None
+        return self._core
+
+    def _has_arrivals(self) -> bool:
+        return bool(self._inbox or self._requests or self.pipes.orders)
+
+    def _open(self) -> bool:
+        """Wait for storage; whatever comes before its word is passed over, as in the real one."""
+        while self._inbox:
+            opened = self._inbox.pop(0)
+            if isinstance(opened, Opened):
+                self._core = Gateway(opened, self._config)
+                return True
+        return False
+
+    def _hear(self, message: GatewayMessage, now: float) -> None:
+        match message:
+            case Changes(events=events):
+                self._publisher.publish(events, now)
+            case ChangesLost(revision=revision):
+                self._publisher.lose(revision, now)
+                self._the_core.hear(message, now)
+            case Following():
+                self._publisher.establish(message, now)
+            case _:
+                self._the_core.hear(message, now)
+
+    def _subscribe(self) -> None:
+        nonces = self._publisher.take_nonces()
+        wanted = self._publisher.has_subscribers
+        orders: list[Any] = [FollowChanges(nonce) for nonce in nonces]
+        if self._followed and not wanted and not nonces:
+            orders.append(IgnoreChanges())
+        if orders:
+            self.life.post("gateway storage", self.life.storage, orders)
+        self._followed = wanted or bool(nonces)
+
+    def _send(self, now: float) -> None:
+        outbox = self._the_core.flush(now)
+        if outbox.replicator:
+            self._events.note(self._place, "says", outbox.replicator)
+            self.life.post("gateway replicator", self.life.replicator, outbox.replicator)
+        for call in outbox.replies:
+            self._reply(call)
+
+    def _reply(self, call: Call) -> None:
+        address, answer, _ = self._askers.pop(int.from_bytes(call.client[0], "big"))
+        outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
+        reply = Reply(call.id, outcomes)
+        self._events.note(self._place, f"answers {address}", reply)
+        network = self.life.setting.network
+        network.send_once(self.life.node.address, address, answer, reply)
+
+    def _reset(self, address: str, lost: Callable[[], None]) -> None:
+        network = self.life.setting.network
+        if not network.is_cut(self.life.node.address, address):
+            self._events.after(RESET_DELAY, lost)
+
+
+def _decoded(outcome: Any) -> Any:
+    """Return an outcome as its receiver reads it; reads come encoded from storage."""
+    return decode_outcome(bytes(outcome)) if isinstance(outcome, msgspec.Raw) else outcome

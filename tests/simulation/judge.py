@@ -1,0 +1,176 @@
+"""The invariants of a cluster, checked at every event on what that event has changed."""
+
+from typing import TYPE_CHECKING
+
+from protocol.entry import Entry
+from protocol.node_messages import (
+    Append,
+    BatchApplied,
+    Changes,
+    Commit,
+    Persisted,
+    Read,
+    ReadAt,
+    Recovered,
+    ReplicatorMessage,
+    SnapshotInstalled,
+)
+from protocol.raft.node import RaftNode
+from protocol.raft.outbox import Outbox
+from protocol.storage.writer import StorageOutbox, StorageWriter
+from tests.simulation.breach import expect
+from tests.simulation.committed_log import CommittedLog
+from tests.simulation.disk import Batch
+from tests.simulation.durable_state import DurableState
+from tests.simulation.leaders import Leaders
+from tests.simulation.promises import Promises
+from tests.simulation.totals import Totals
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life
+    from tests.simulation.node import Node
+
+
+class Judge:
+    """Sees all that is sent and stored, and remembers what that rules out later."""
+
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+        self.disks: dict[bytes, DurableState] = {}
+        self.log = CommittedLog(totals)
+        self.leaders = Leaders(self.log, self.disks, totals)
+        self._promises = Promises(self.disks)
+        self._handed: dict[bytes, int] = {}
+        self._asked_at: dict[tuple[bytes, int], int] = {}
+        self._fingerprints: dict[int, tuple[int, ...]] = {}
+        self._applied: dict[bytes, int] = {}
+        self._answers: dict[tuple[int, int], object] = {}
+        self._never: set[tuple[int, int]] = set()
+
+    # --- beginnings and ends
+
+    def node_founded(self, first: Entry) -> None:
+        """Note what a cluster that exists from the start has in common."""
+        if not self.log.entries:
+            self.log.append(first, first.term)
+
+    def node_started(self, node: "Node", recovered: Recovered) -> None:
+        """Check what a node finds on its disk."""
+        disk = self.disks[node.id]
+        expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
+        expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
+        self._handed[node.id] = recovered.applied_index
+
+    def node_ended(self, node: "Node") -> None:
+        """Forget what a crash takes with it."""
+        self.leaders.ended(node.id)
+        self._applied.pop(node.id, None)
+
+    # --- the disk
+
+    def disk_settled(self, node: "Node", batch: Batch) -> None:
+        """Take in what has become durable."""
+        disk = self.disks.get(node.id)
+        if disk is None:
+            disk = self.disks[node.id] = DurableState(self.log)
+        before = disk.compactions
+        disk.settle(batch)
+        self._totals.compactions += disk.compactions - before
+
+    # --- the replicator
+
+    def replicator_hears(self, life: "Life", message: ReplicatorMessage) -> None:
+        """Note when a read begins: it must see all that is committed by now."""
+        if type(message) is Read:
+            self._asked_at[life.node.id, message.number] = self.log.last_index
+
+    def replicator_turn(self, core: RaftNode, outbox: Outbox) -> None:
+        """Judge what a turn of a node's Raft core has brought."""
+        node = core.id
+        self.leaders.see(core)
+        for message in outbox.storage:
+            kind = type(message)
+            if kind is Append:
+                assert isinstance(message, Append)
+                self.leaders.appends(core, message)
+            elif kind is Commit:
+                assert isinstance(message, Commit)
+                self._commits(core, message.index)
+            elif kind is ReadAt:
+                assert isinstance(message, ReadAt)
+                asked_at = self._asked_at.pop((node, message.number), 0)
+                expect(message.index >= asked_at, "a read is served from the past")
+        self.leaders.turn_over(core)
+        for peer, messages in outbox.peers.items():
+            for each in messages:
+                self._promises.judge(node, peer, each)
+
+    def _commits(self, core: RaftNode, index: int) -> None:
+        log = core._state.log
+        first = max(log.prev_index, self._handed[core.id]) + 1
+        before = self.log.last_index
+        expect(first <= before + 1, "the first to commit does not hold what comes before")
+        if index > before:
+            self.leaders.may_commit(core, index)
+        for entry in log.slice(first, 1 << 40):
+            if entry.index > index:
+                break
+            self.log.commit(entry, core.term)
+        self._handed[core.id] = max(index, self._handed[core.id])
+        if index > before:
+            self.leaders.committed(core)
+
+    # --- the storage writer
+
+    def storage_turn(self, life: "Life", core: StorageWriter, outbox: StorageOutbox) -> None:
+        """Judge what a step of a node's storage has brought."""
+        applied = core._machine.applied_index
+        if self._applied.get(life.node.id) != applied:
+            self._applied[life.node.id] = applied
+            self._compare_state(core, applied)
+        for told in outbox.gateway:
+            if type(told) is BatchApplied:
+                expect(told.results == self.log.model.results[told.index], "a wrong result")
+            elif type(told) is Changes:
+                self._compare_changes(told)
+        for said in outbox.replicator:
+            if type(said) is Persisted:
+                self._compare_persisted(self.disks[life.node.id], said)
+            elif type(said) is SnapshotInstalled:
+                self._installed(life.node.id, said)
+
+    def _compare_state(self, core: StorageWriter, applied: int) -> None:
+        expect(applied <= self.log.last_index, "applied what is not committed")
+        tables = core._places.current
+        fingerprint = tuple([table.fingerprint for table in tables])  # type: ignore[attr-defined]
+        known = self._fingerprints.setdefault(applied, fingerprint)
+        expect(known == fingerprint, f"two nodes differ after applying entry {applied}")
+
+    def _compare_changes(self, changes: Changes) -> None:
+        for event in changes.events:
+            expect(event == self.log.model.events[event.revision - 1], "a wrong change")
+
+    def _compare_persisted(self, disk: DurableState, said: Persisted) -> None:
+        holds = disk.last_index == said.index and disk.holds(said.index, said.term)
+        expect(holds, "called durable what is not")
+
+    def _installed(self, node: bytes, installed: SnapshotInstalled) -> None:
+        self._totals.snapshots += 1
+        expect(installed.index <= self.log.last_index, "a snapshot of what is not committed")
+        self._handed[node] = max(self._handed.get(node, 0), installed.index)
+
+    # --- clients
+
+    def answered(self, session: int, sequence: int, result: object) -> None:
+        """Check that a write has one result only."""
+        known = self._answers.setdefault((session, sequence), result)
+        expect(known == result, "a write was answered with two results")
+
+    def never_applied(self, session: int, sequence: int) -> None:
+        """Note that a client was told that its write certainly did nothing."""
+        self._never.add((session, sequence))
+
+    def check_failures(self) -> None:
+        """Check that no write was done of which a client was told that it was not."""
+        done = self._never & self.log.model.executed
+        expect(not done, f"writes {sorted(done)} were done though their clients heard otherwise")

@@ -1,0 +1,110 @@
+"""What a leader may do: be the only one of its term, hold what is committed, only append."""
+
+from protocol.entry import Entry, EntryKind
+from protocol.membership import is_majority
+from protocol.node_messages import Append
+from protocol.raft.node import RaftNode
+from protocol.raft.roles import Leader
+from tests.simulation.breach import expect
+from tests.simulation.committed_log import CommittedLog
+from tests.simulation.durable_state import DurableState
+from tests.simulation.totals import Totals
+
+
+class Leaders:
+    """Who leads, and all entries that any node ever held."""
+
+    def __init__(self, log: CommittedLog, disks: dict[bytes, DurableState], totals: Totals) -> None:
+        self.cores: dict[bytes, RaftNode] = {}  # of those who lead now
+        self._log = log
+        self._disks = disks
+        self._totals = totals
+        self._of_term: dict[int, bytes] = {}
+        self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the turn before
+        self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
+
+    def see(self, core: RaftNode) -> None:
+        """Check whoever leads now."""
+        if core.leads and self._ends.get(core.id, (0, 0))[0] != core.term:
+            only = self._of_term.setdefault(core.term, core.id) == core.id
+            expect(only, f"two leaders in term {core.term}")
+            self._totals.elections += 1
+            self.cores[core.id] = core
+            self._is_complete(core)
+
+    def turn_over(self, core: RaftNode) -> None:
+        """Remember how far a leader's log goes."""
+        if core.leads:
+            self._ends[core.id] = (core.term, core._state.log.last_index)
+        elif core.id in self._ends:
+            self.ended(core.id)
+
+    def ended(self, node: bytes) -> None:
+        """Note that a node does not lead any more."""
+        self._ends.pop(node, None)
+        self.cores.pop(node, None)
+
+    def appends(self, core: RaftNode, append: Append) -> None:
+        """Check what is put into a log."""
+        if not append.entries:
+            return
+        term, last_index = self._ends.get(core.id, (0, 0))
+        if core.leads and term == core.term:
+            expect(append.entries[0].index > last_index, "a leader replaced an entry of its own")
+        self._log_matching(core, append)
+        if core.leads:
+            self._one_change_at_a_time(core, append)
+
+    def may_commit(self, core: RaftNode, index: int) -> None:
+        """Check who commits first, and that a majority of disks holds it."""
+        led = self._ends.get(core.id, (0, 0))[0] == core.term
+        expect(core.leads or led, "a follower was the first to commit")
+        term = core._state.log.term_at(index) or 0
+        expect(term == core.term or not core.leads, "an entry of an earlier term was counted")
+        voters = core.membership.voters
+        holders = sum(self._disks[voter].holds(index, term) for voter in voters)
+        expect(is_majority(holders, len(voters)), "committed before a majority's disks hold it")
+
+    def committed(self, core: RaftNode) -> None:
+        """Check that leaders of later terms hold what was just committed."""
+        for other in list(self.cores.values()):
+            if other.term > core.term:
+                self._is_complete(other)
+
+    def _is_complete(self, core: RaftNode) -> None:
+        """Check the last entry committed before; log matching speaks for those before it."""
+        entry = self._log.last_committed_before(core.term)
+        log = core._state.log
+        if entry is not None and entry.index > log.prev_index:
+            expect(log.term_at(entry.index) == entry.term, "a leader lacks a committed entry")
+
+    def _log_matching(self, core: RaftNode, append: Append) -> None:
+        term_before = core._state.log.term_at(append.entries[0].index - 1)
+        for entry in append.entries:
+            # Where the window has moved past it, nobody knows the entry before the first.
+            if term_before is not None:
+                expect(term_before <= entry.term, "terms fall along a log")
+                known = self._entries.get((entry.index, entry.term))
+                if known is None:
+                    self._entries[entry.index, entry.term] = (entry, term_before)
+                else:
+                    same = known[0] is entry or known[0] == entry
+                    expect(same, "two entries share index and term")
+                    expect(known[1] == term_before, "logs that share an entry differ before it")
+            term_before = entry.term
+
+    def _one_change_at_a_time(self, core: RaftNode, append: Append) -> None:
+        state = core._state
+        if not any(entry.kind == EntryKind.MEMBERSHIP for entry in append.entries):
+            return
+        self._totals.memberships += 1
+        history = state.memberships._history
+        expect(len(history) <= 2, "two changes of members are under way")
+        before, after = history[-2].membership.voters, history[-1].membership.voters
+        expect(len(before ^ after) <= 1, "a change of members by more than one")
+        expect(history[-2].index <= self._log.last_index, "the change before is not committed")
+        assert isinstance(state.role, Leader)
+        expect(
+            state.commit_index >= state.role.first_index,
+            "members change before the leader has committed an entry of its term",
+        )

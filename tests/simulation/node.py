@@ -1,0 +1,120 @@
+"""One node of the simulation: what outlives its processes, and their ends and beginnings."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from protocol.compaction import LogLimits
+from protocol.entry import Entry
+from protocol.membership import MembershipAt, NodeId
+from protocol.node_messages import Append, HardState
+from protocol.peer_messages import PeerFrame
+from protocol.storage.log_store import LogStore
+from protocol.wire import decode_peer_frame, encode
+from tests.simulation.disk import Batch, Disk, DiskFailure
+from tests.simulation.life import Life
+from tests.simulation.setting import Setting
+
+if TYPE_CHECKING:
+    from tests.simulation.door import Door
+
+RESTART_DELAY = 0.1
+
+Deliver = Callable[[str, str, PeerFrame], None]
+
+
+class Node:
+    """A host with a disk; its processes come and go."""
+
+    def __init__(self, setting: Setting, name: str, deliver: Deliver) -> None:
+        self.setting = setting
+        self.name = name
+        self.address = f"{name}:9400"
+        self.id: NodeId = name.encode().ljust(16, b"\0")
+        spread = setting.options.clock_spread
+        self.clock_rate = setting.chance.uniform(1 - spread, 1 + spread)
+        self.disk = Disk(self._on_durable)
+        self.disk_hangs = False
+        self.disk_slowness = 1.0
+        self.stays_down = False
+        self.life: Life | None = None
+        self._deliver = deliver
+
+    def found(self, cluster: bytes, first: Entry, members: MembershipAt) -> None:
+        """Give a new directory its identity, and the cluster that it has been in from the start."""
+        store = self._begin_directory()
+        store.adopt_cluster(cluster)
+        store.append(Append(0, HardState(1), (first,), (members,)))
+        self.disk.write(sync=True)
+        self.disk.finish_sync()
+
+    def stand_by(self) -> None:
+        """Give a new directory its identity; the node waits to be invited."""
+        self._begin_directory()
+        self.disk.write(sync=True)
+        self.disk.finish_sync()
+
+    def start(self) -> None:
+        """Start the processes, if they are not running."""
+        if self.life is None and not self.stays_down:
+            self.setting.events.note(self.name, "starts")
+            try:
+                self.life = Life(self)
+            except DiskFailure:
+                self.setting.totals.failed_writes += 1
+                self._come_back_later()
+
+    def crash(self) -> None:
+        """Kill the processes and lose what was not durable; they start again after a while."""
+        if self.life is None:
+            return
+        life, self.life = self.life, None
+        life.end()
+        self.setting.judge.node_ended(self)
+        self._come_back_later()
+
+    def _come_back_later(self) -> None:
+        self.setting.totals.crashes += 1
+        self.setting.totals.unsynced_lost += self.disk.crash(self.setting.chance)
+        self.setting.events.note(self.name, "crashes")
+        delay = RESTART_DELAY * self.setting.chance.choice((0.1, 1, 1, 5))
+        self.setting.events.after(delay, self.start)
+
+    def disk_is_fast(self) -> None:
+        """Let syncs take their usual time again."""
+        self.disk_slowness = 1.0
+
+    def disk_works(self) -> None:
+        """Let a disk that hung go on."""
+        self.disk_hangs = False
+        if self.life is not None:
+            self.life.storage.disk_recovers()
+
+    def send_frame(self, address: str, frame: PeerFrame) -> None:
+        """Send a frame to the node at an address."""
+        network, options = self.setting.network, self.setting.options
+        if options.encoded:
+            network.send(self.address, address, self._deliver_encoded, address, encode(frame))
+        else:
+            network.send(self.address, address, self._deliver, self.name, address, frame)
+
+    def receive(self, sender: str, frame: PeerFrame) -> None:
+        """Let the replicator hear a frame, if there is one."""
+        if self.life is not None:
+            self.setting.events.note(f"{self.name} replicator", f"hears {sender}", frame.messages)
+            self.life.replicator.hear(frame)
+
+    @property
+    def door(self) -> "Door | None":
+        """The gateway, if there is one."""
+        return None if self.life is None else self.life.gateway
+
+    def _deliver_encoded(self, address: str, encoded: bytes) -> None:
+        self._deliver(self.name, address, decode_peer_frame(encoded))
+
+    def _begin_directory(self) -> LogStore:
+        store = LogStore(self.disk, LogLimits(1, 1))
+        store.begin(self.id)
+        return store
+
+    def _on_durable(self, batch: Batch) -> None:
+        self.setting.judge.disk_settled(self, batch)

@@ -1,0 +1,127 @@
+"""What kind of trouble one run is in, drawn from its seed: some kinds and not others."""
+
+from random import Random
+
+import msgspec
+
+from protocol.compaction import LogLimits
+from protocol.election_clock import ElectionTimeouts
+
+UNLIMITED = LogLimits(entries=1 << 30, bytes=1 << 40)
+
+TIMEOUTS = (
+    ElectionTimeouts(heartbeat=0.075, shortest=0.150, longest=0.300),
+    ElectionTimeouts(heartbeat=0.050, shortest=0.150, longest=0.300),
+    ElectionTimeouts(heartbeat=0.040, shortest=0.100, longest=0.200),
+)
+
+
+class NetworkOptions(msgspec.Struct, frozen=True):
+    """How messages between hosts travel."""
+
+    delay: float = 0.001  # seconds, typically
+    loss: float = 0.0
+    duplicates: float = 0.0
+    straggling: float = 0.0  # share of messages that others overtake
+    straggle_delay: float = 0.0
+
+
+class FaultRates(msgspec.Struct, frozen=True):
+    """How often each kind of trouble begins, per second of the whole cluster."""
+
+    crash: float = 0.0
+    crash_all: float = 0.0
+    pause: float = 0.0
+    slow_disk: float = 0.0
+    hung_disk: float = 0.0
+    failing_disk: float = 0.0
+    split: float = 0.0
+    clog: float = 0.0
+    transfer: float = 0.0
+    membership: float = 0.0
+    full_pipe: float = 0.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Everything that makes one run differ from another besides chance itself."""
+
+    seed: int
+    nodes: int
+    spares: int
+    timeouts: ElectionTimeouts
+    clock_spread: float  # how much faster or slower than true a node's clock may run
+    actor_delay: float  # of a message between two actors of a node
+    sync_delay: float
+    network: NetworkOptions
+    rates: FaultRates
+    limits: LogLimits
+    encoded: bool  # whether frames between nodes travel as bytes
+    clients: int
+    threads: int  # of each client
+    watchers: int
+    keys: int
+    think_delay: float
+    attempt_delay: float
+    reads: float  # share of operations
+    conditional: float  # share of writes
+
+
+def draw_options(seed: int, nodes: int | None) -> Options:
+    """Return the options of a seed; the number of nodes may be given."""
+    chance = Random(f"options {seed}")
+    choose = chance.choice
+    return Options(
+        seed=seed,
+        nodes=nodes or choose((3, 3, 3, 5, 5, 1)),
+        spares=choose((0, 1, 1, 2)),
+        timeouts=choose(TIMEOUTS),
+        clock_spread=choose((0.0, 0.02, 0.1)),
+        actor_delay=choose((0.00005, 0.0002, 0.001)),
+        sync_delay=choose((0.0001, 0.001, 0.005)),
+        network=_draw_network(chance),
+        rates=_draw_rates(chance),
+        limits=_draw_limits(chance),
+        encoded=chance.random() < 0.1,
+        clients=choose((1, 2, 3, 5)),
+        threads=choose((1, 1, 2)),
+        watchers=choose((0, 1, 2)),
+        keys=choose((1, 3, 8)),
+        think_delay=choose((0.001, 0.01, 0.03)),
+        attempt_delay=choose((0.1, 0.3, 1.0)),
+        reads=choose((0.2, 0.5, 0.8)),
+        conditional=choose((0.0, 0.3, 0.7)),
+    )
+
+
+def _draw_network(chance: Random) -> NetworkOptions:
+    choose = chance.choice
+    return NetworkOptions(
+        delay=choose((0.0002, 0.001, 0.005, 0.02)),
+        loss=choose((0.0, 0.0, 0.01, 0.05, 0.1, 0.3)),
+        duplicates=choose((0.0, 0.0, 0.05, 0.2, 0.5)),
+        straggling=choose((0.0, 0.0, 0.01, 0.1)),
+        straggle_delay=choose((0.05, 0.3, 2.0)),
+    )
+
+
+def _draw_rates(chance: Random) -> FaultRates:
+    choose = chance.choice
+    return FaultRates(
+        crash=choose((0.0, 0.3, 1.0, 3.0)),
+        crash_all=choose((0.0, 0.0, 0.1, 0.5)),
+        pause=choose((0.0, 0.0, 0.5, 2.0)),
+        slow_disk=choose((0.0, 0.0, 0.5, 1.0)),
+        hung_disk=choose((0.0, 0.0, 0.2, 0.5)),
+        failing_disk=choose((0.0, 0.0, 0.2, 1.0)),
+        split=choose((0.0, 0.5, 1.0, 3.0)),
+        clog=choose((0.0, 0.0, 1.0)),
+        transfer=choose((0.0, 0.0, 0.5, 1.0)),
+        membership=choose((0.0, 0.0, 0.5, 2.0)),
+        full_pipe=choose((0.0, 0.0, 0.5)),
+    )
+
+
+def _draw_limits(chance: Random) -> LogLimits:
+    return chance.choice(
+        (UNLIMITED, LogLimits(1, 1 << 20), LogLimits(4, 1 << 20), LogLimits(30, 4000))
+    )

@@ -1,0 +1,70 @@
+"""The connections from a gateway to its subscribers: in order, but they may be full for a while."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+
+if TYPE_CHECKING:
+    from tests.simulation.setting import Setting
+    from tests.simulation.watcher import Watcher
+
+PIPE_DELAY = 0.002
+
+
+class Pipes:
+    """In place of the publisher's socket."""
+
+    def __init__(self, setting: "Setting", rouse: Callable[[], None]) -> None:
+        self._setting = setting
+        self._rouse = rouse
+        self._watchers: list[Watcher] = []
+        self._last_arrival = 0.0
+        self._full_until = 0.0
+        self._lossy = False
+        self.orders: list[bytes] = []
+
+    def subscribe(self, watcher: "Watcher", nonce: bytes, prefix: str) -> None:
+        """Connect a watcher, which wants to be told when its subscription counts."""
+        self._watchers.append(watcher)
+        event_topic = EVENT_TOPIC + prefix.encode()
+        self.orders += [
+            b"\1" + topic for topic in (event_topic, MARK_TOPIC, ESTABLISHED_TOPIC + nonce)
+        ]
+        self._rouse()
+
+    def leave(self, watcher: "Watcher") -> None:
+        """Disconnect a watcher."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def fill(self, seconds: float) -> None:
+        """Let no pipe take anything for a while."""
+        self._full_until = self._setting.events.now + seconds
+
+    def drain(self) -> list[tuple[bytes]]:
+        """Return the subscriptions that have arrived."""
+        taken, self.orders = self.orders, []
+        return [(order,) for order in taken]
+
+    def send(self, topic: bytes, body: bytes) -> bool:
+        """Send to all who subscribed to the topic; return whether the pipes took it."""
+        events = self._setting.events
+        if events.now < self._full_until:
+            return self._lossy  # ZeroMQ then drops it for whoever cannot take it
+        delay = PIPE_DELAY * self._setting.chance.random()
+        self._last_arrival = max(self._last_arrival, events.now + delay)
+        for watcher in self._watchers:
+            if watcher.wants(topic):
+                events.at(self._last_arrival, watcher.hear, self, topic, body)
+        return True
+
+    def set_lossy(self, *, lossy: bool) -> None:
+        """Drop what a full pipe does not take, or refuse it."""
+        self._lossy = lossy
+
+    def close(self) -> None:
+        """Break all connections."""
+        for watcher in self._watchers:
+            self._setting.events.after(PIPE_DELAY, watcher.lost, self)
+        self._watchers.clear()

@@ -1,0 +1,45 @@
+"""What a node may say to others: nothing that a crash could take back."""
+
+from typing import Any
+
+from protocol.node_messages import HardState
+from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from tests.simulation.breach import expect
+from tests.simulation.durable_state import DurableState
+
+
+class Promises:
+    """Every vote that was ever told."""
+
+    def __init__(self, disks: dict[bytes, DurableState]) -> None:
+        self._disks = disks
+        self._votes: dict[tuple[bytes, int], bytes] = {}
+
+    def judge(self, node: bytes, to: bytes, message: PeerMessage) -> None:
+        """Check one message of a node on the strength of its disk."""
+        kind: Any = type(message)
+        term: int | None = getattr(message, "term", None)
+        if term is None or getattr(message, "pre", False):
+            return
+        disk = self._disks[node]
+        expect(disk.hard_state.term >= term, f"{kind.__name__} of a term that is not durable")
+        if kind is AppendEntriesReply:
+            assert isinstance(message, AppendEntriesReply)
+            self._accepted(disk, message)
+        elif kind is RequestVoteReply:
+            assert isinstance(message, RequestVoteReply)
+            if message.granted:
+                self._voted(node, to, term, disk)
+        elif kind is RequestVote:
+            self._voted(node, node, term, disk)
+
+    def _accepted(self, disk: DurableState, message: AppendEntriesReply) -> None:
+        if message.accepted and disk.hard_state.term == message.term:
+            expect(disk.last_index >= message.index, "accepted before the disk held it")
+
+    def _voted(self, voter: bytes, candidate: bytes, term: int, disk: DurableState) -> None:
+        same = self._votes.setdefault((voter, term), candidate) == candidate
+        expect(same, f"two votes of one node in term {term}")
+        durable = disk.hard_state
+        kept = durable.term > term or durable == HardState(term, candidate)
+        expect(kept, "a crash would take back a vote")

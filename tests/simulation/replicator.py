@@ -1,0 +1,222 @@
+"""The log replicator of a simulated node: the real core, and what its actor does around it."""
+
+from typing import TYPE_CHECKING
+
+from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
+from protocol.membership import Membership, NodeId
+from protocol.node_messages import (
+    AdoptCluster,
+    ClockState,
+    CommitNoticeDue,
+    InviteMember,
+    Recovered,
+    ReplicatorMessage,
+)
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    Invitation,
+    JoinReply,
+    JoinRequest,
+    PeerFrame,
+    PeerMessage,
+)
+from protocol.raft.node import RaftNode, StrangeFrame
+from tests.simulation.actor import NEVER, Actor
+from tests.simulation.joining import Joining
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life
+
+
+class Replicator(Actor):
+    """Runs the Raft core; the only actor that hears other nodes."""
+
+    name = "replicator"
+
+    def __init__(self, life: "Life") -> None:
+        super().__init__(life)
+        self._address = life.node.address
+        self._judge = life.setting.judge
+        self._frames: list[PeerFrame] = []
+        self._joining = Joining(self._address, self._events)
+        self._invited = False
+        self._links: dict[NodeId, str] = {}
+        self._linked = Membership()
+        self._clock: ClockState | None = None
+        self._clock_told = -NEVER
+        self._commit_notice_at = NEVER
+        self.core: RaftNode | None = None
+
+    def hear(self, frame: PeerFrame) -> None:
+        """Take in what another node has sent."""
+        if self.core is None:
+            return  # the port is not open yet
+        self._frames.append(frame)
+        self.rouse()
+
+    def turn(self) -> None:
+        """Take in all that has arrived, peers first, and send what follows from it."""
+        if self.core is None and not self._start():
+            return
+        frames, self._frames = self._frames, []
+        for frame in frames:
+            self._receive(frame)
+        for message in self._take_inbox():
+            self._step(message)
+        if self._commit_notice_at <= self._events.now:
+            self._the_core.step(CommitNoticeDue())
+        if self._wants_to_join():
+            self._join()
+        elif self._invited and self._the_core.is_settled:
+            self._invited = False
+        self._finish_turn()
+
+    def deadline(self) -> float:
+        """Return when to send a commit notice, tell the timer or ask to join."""
+        if self.core is None:
+            return NEVER
+        due = self._commit_notice_at
+        if self._clock is not None:
+            due = min(due, self._clock_told + CONTACT_SECONDS)
+        if self._wants_to_join():
+            due = min(due, self._joining.ask_at)
+        return due
+
+    @property
+    def _the_core(self) -> RaftNode:
+        assert self.core is not None
+        return self.core
+
+    def _has_arrivals(self) -> bool:
+        return bool(self._inbox or self._frames)
+
+    def _start(self) -> bool:
+        """Begin with what storage has recovered; like the real one, hear nothing before that."""
+        while self._inbox:
+            recovered = self._inbox.pop(0)
+            if isinstance(recovered, Recovered):
+                self._judge.node_started(self.life.node, recovered)
+                self._incarnation = recovered.incarnation
+                self.core = RaftNode(recovered)
+                return True
+        return False
+
+    # --- receiving
+
+    def _receive(self, frame: PeerFrame) -> None:
+        match frame.messages:
+            case (JoinRequest() as request,):
+                self._send(frame.address, self._answer_join(frame, request))
+            case (JoinReply() as reply,):
+                if reply.accepted:
+                    self._begin_membership(frame)
+                self._joining.note(reply)
+            case (Invitation(address=address),):
+                if self._the_core.committed_member is None:
+                    self._joining.invite(address)
+                    self._invited = True
+            case _:
+                self._receive_from_member(frame)
+
+    def _receive_from_member(self, frame: PeerFrame) -> None:
+        try:
+            self._the_core.receive(frame)
+        except StrangeFrame:
+            return
+        if frame.sender != self._the_core.id:
+            self._links[frame.sender] = frame.address
+
+    def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
+        core = self._the_core
+        if not core.cluster:
+            return JoinReply(False, Membership())
+        if frame.cluster and frame.cluster != core.cluster:
+            return JoinReply(False, Membership(), refusal="another cluster")
+        return core.join(frame.sender, request)
+
+    def _step(self, message: ReplicatorMessage) -> None:
+        if isinstance(message, InviteMember):
+            self._send(message.address, Invitation(self._address))
+        else:
+            self._judge.replicator_hears(self.life, message)
+            self._the_core.step(message)
+
+    # --- becoming a member
+
+    def _wants_to_join(self) -> bool:
+        member = self._the_core.committed_member
+        if member is None or self._the_core.removed:
+            return self._invited
+        return member.address != self._address
+
+    def _join(self) -> None:
+        core = self._the_core
+        if core.leads:
+            core.join(core.id, self._joining.request)
+            return
+        address = self._joining.take_address(core.membership)
+        if address:
+            self._send(address, self._joining.request)
+
+    def _begin_membership(self, frame: PeerFrame) -> None:
+        if not self._the_core.cluster:
+            adopt = [AdoptCluster(frame.cluster)]
+            self.life.post("replicator storage", self.life.storage, adopt)
+        self._the_core.adopt(frame.cluster)
+
+    # --- the end of a turn
+
+    def _finish_turn(self) -> None:
+        outbox = self._the_core.flush()
+        self._judge.replicator_turn(self._the_core, outbox)
+        life = self.life
+        if outbox.peers:
+            for peer, messages in outbox.peers.items():
+                address = self._links.get(peer)
+                if address is not None:
+                    self._send(address, *messages)
+        if outbox.storage:
+            self._events.note(self._place, "hands over", outbox.storage)
+            life.post("replicator storage", life.storage, outbox.storage)
+        if outbox.gateway:
+            self._events.note(self._place, "tells", outbox.gateway)
+            life.post("replicator gateway", life.gateway, outbox.gateway)
+        self._tell_timer(outbox.clock)
+        self._schedule_commit_notice()
+        self._follow(self._the_core.membership)
+
+    def _tell_timer(self, clock: ClockState | None) -> None:
+        self._clock = clock or self._clock
+        if self._clock is not None and self._events.now - self._clock_told >= CONTACT_SECONDS:
+            self.life.post("replicator timer", self.life.timer, [self._clock])
+            self._clock, self._clock_told = None, self._events.now
+
+    def _schedule_commit_notice(self) -> None:
+        if not self._the_core.owes_commit_notice:
+            self._commit_notice_at = NEVER
+        elif self._commit_notice_at == NEVER:
+            self._commit_notice_at = self._events.now + COMMIT_NOTICE_SECONDS
+
+    def _follow(self, membership: Membership) -> None:
+        """Know the addresses of the members, and no longer of those that left."""
+        if membership is self._linked:
+            return
+        for member in self._linked.members:
+            if membership.get(member.id) is None:
+                self._links.pop(member.id, None)
+        for member in membership.members:
+            if self._linked.get(member.id) != member and member.id != self._the_core.id:
+                self._links[member.id] = member.address
+        self._linked = membership
+
+    def _send(self, address: str, *messages: PeerMessage) -> None:
+        core = self._the_core
+        frame = PeerFrame(
+            PEER_PROTOCOL_VERSION,
+            core.cluster,
+            core.id,
+            self._incarnation,
+            self._address,
+            messages,
+        )
+        self.life.node.send_frame(address, frame)

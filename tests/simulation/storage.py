@@ -1,0 +1,111 @@
+"""The storage writer of a simulated node: the real core, on a disk that takes time and fails."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from protocol.storage.writer import StorageOutbox, StorageWriter
+from tests.simulation.actor import Actor
+from tests.simulation.disk import DiskFailure
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life
+
+FORCED_SLOWNESS = 40  # how much longer a sync takes on a slow disk
+
+
+class Storage(Actor):
+    """Goes through the turns of the storage core; what a step gives is sent before the next one.
+
+    A step that syncs ends when the disk is done; until then, a crash may take back what it wrote.
+    """
+
+    name = "storage"
+
+    def __init__(self, life: "Life") -> None:
+        super().__init__(life)
+        self._disk = life.node.disk
+        self._judge = life.setting.judge
+        self.core = StorageWriter(self._disk, life.setting.options.limits)
+        self._disk.finish_sync()
+        self._steps: Iterator[StorageOutbox] | None = None
+        self._written: StorageOutbox | None = None  # waits for the disk, or for the process
+        self._is_synced = False
+        self._judged = -1
+
+    def begin(self) -> None:
+        """Tell the other actors what the directory held."""
+        self._send(self.core.recover())
+
+    def turn(self) -> None:
+        """Go on with the present turn, or take in what has arrived and begin one."""
+        if self._written is not None:
+            if not self._is_synced:
+                return
+            self._finish_step()
+        if self._steps is None:
+            if not self._inbox and not self.core.may_apply:
+                return
+            for message in self._take_inbox():
+                self.core.take(message)
+            self._steps = self.core.turn()
+        self._go_on()
+
+    def deadline(self) -> float:
+        """Return at once while committed entries are left to apply."""
+        if self._steps is None and (self.core.may_apply or self._inbox):
+            return self._events.now + self._turn_delay
+        return float("inf")
+
+    def disk_recovers(self) -> None:
+        """Finish the write that hung, now that the disk works again."""
+        if self.life.alive and self._written is not None and not self._is_synced:
+            self._end_sync()
+
+    def _go_on(self) -> None:
+        """Go through the steps up to the next one that has to wait for the disk."""
+        assert self._steps is not None
+        try:
+            for outbox in self._steps:
+                self._written = outbox
+                if self._disk.syncing:
+                    self._await_disk()
+                    return
+                self._finish_step()
+        except DiskFailure:
+            self.life.setting.totals.failed_writes += 1
+            self._events.note(self._place, "fails")
+            self.life.node.crash()
+            return
+        self._steps = None
+
+    def _await_disk(self) -> None:
+        self._is_synced = False
+        if not self.life.node.disk_hangs:
+            delay = self.life.setting.options.sync_delay * (0.5 + self._random())
+            self._events.after(delay * self.life.node.disk_slowness, self._sync_over)
+
+    def _sync_over(self) -> None:
+        if self.life.alive:
+            if self.life.node.disk_hangs:
+                return  # it began to hang while the write was under way
+            self._end_sync()
+
+    def _end_sync(self) -> None:
+        self._disk.finish_sync()
+        self._is_synced = True
+        self._events.note(self._place, "is synced")
+        self.rouse()
+
+    def _finish_step(self) -> None:
+        outbox, self._written = self._written, None
+        assert outbox is not None
+        self._send(outbox)
+
+    def _send(self, outbox: StorageOutbox) -> None:
+        self._judge.storage_turn(self.life, self.core, outbox)
+        if outbox.replicator:
+            self._events.note(self._place, "says", outbox.replicator)
+            self.life.post("storage replicator", self.life.replicator, outbox.replicator)
+        if outbox.gateway:
+            self._events.note(self._place, "tells", outbox.gateway)
+            self.life.post("storage gateway", self.life.gateway, outbox.gateway)

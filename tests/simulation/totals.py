@@ -1,0 +1,47 @@
+"""What happened in how many runs, counted: what a summary prints, and what tests expect of it."""
+
+import msgspec
+
+
+class Totals(msgspec.Struct):
+    """How often everything happened."""
+
+    seeds: int = 0
+    events: int = 0
+    elections: int = 0
+    commits: int = 0
+    writes: int = 0
+    reads: int = 0
+    unknown_outcomes: int = 0
+    retries: int = 0
+    crashes: int = 0
+    crashes_of_all: int = 0
+    unsynced_lost: int = 0
+    failed_writes: int = 0
+    slow_disks: int = 0
+    hung_disks: int = 0
+    pauses: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    straggled: int = 0
+    clogs: int = 0
+    halves: int = 0
+    isolations: int = 0
+    one_way_cuts: int = 0
+    bridges: int = 0
+    chains: int = 0
+    transfers: int = 0
+    memberships: int = 0
+    removals_asked: int = 0
+    additions_asked: int = 0
+    compactions: int = 0
+    snapshots: int = 0
+    watched: int = 0
+    streams_closed: int = 0
+    full_pipes: int = 0
+    encoded_runs: int = 0
+
+    def add(self, other: "Totals") -> None:
+        """Count what another run counted too."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
