@@ -132,6 +132,10 @@ class RocksTable:
         keys: Sequence[bytes] = [key for key, _ in zip(self._backwards(), range(1), strict=False)]
         return keys[0] if keys else None
 
+    def rows_estimate(self) -> int:
+        """Return how many rows RocksDB believes there are."""
+        return self._family.property_int_value("rocksdb.estimate-num-keys") or 0
+
     def view(self) -> "RocksView":
         """Return the column family as it is written now."""
         return RocksView(self._family.snapshot())

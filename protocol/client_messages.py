@@ -12,6 +12,7 @@ import msgspec
 from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
 from protocol.node_messages import RoleName
+from protocol.snapshot import SnapshotChunk, SnapshotPosition
 
 CLIENT_PROTOCOL_VERSION = 1
 
@@ -58,7 +59,13 @@ class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
     address: str
 
 
-ReadOperation = Get | ListKeys | ListPrefixes
+class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Read the chunk of a snapshot at a position, or the first of a new one, for a backup."""
+
+    position: SnapshotPosition | None
+
+
+ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode
 
 
@@ -152,7 +159,14 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
     message: str
 
 
-ReadOutcome = Found | Missing | Names
+class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, tag=27):
+    """A chunk of a snapshot, None where the node keeps that snapshot no more: begin anew."""
+
+    chunk: SnapshotChunk | None
+    rows_estimate: int  # of the whole snapshot
+
+
+ReadOutcome = Found | Missing | Names | SnapshotPart
 OtherOutcome = Welcome | NodeStatus | Done | Failed
 Outcome = Result | ReadOutcome | OtherOutcome
 

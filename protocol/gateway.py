@@ -23,6 +23,7 @@ from protocol.client_messages import (
     Operation,
     ReadBatch,
     ReadOperation,
+    ReadSnapshot,
     RemoveNode,
     Request,
     Status,
@@ -171,7 +172,7 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
-            case Get() | ListKeys() | ListPrefixes():
+            case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.append((slot, operation))
             case RemoveNode(node=node):
                 message = RemoveMember(self._next_number(), node)

@@ -34,6 +34,9 @@ class SortedTable(Table, Protocol):
     def last_key(self) -> bytes | None:
         """Return the last key that is written."""
 
+    def rows_estimate(self) -> int:
+        """Return about how many rows are written."""
+
     def view(self) -> "TableView":
         """Return the table as it is written now, whatever is written later."""
 

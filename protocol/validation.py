@@ -10,6 +10,7 @@ from protocol.client_messages import (
     ListKeys,
     ListPrefixes,
     Operation,
+    ReadSnapshot,
     RemoveNode,
     Status,
 )
@@ -49,7 +50,7 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _require(len(node) == NODE_ID_BYTES, "a node id has 16 bytes")
         case AddNode(address=address):
             parse_address(address)
-        case Hello() | Status():
+        case Hello() | Status() | ReadSnapshot():
             pass
         case unknown:
             assert_never(unknown)

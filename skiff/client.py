@@ -1,7 +1,9 @@
 """The blocking client: every operation of the store as a method."""
 
+import time
 import uuid
 from collections.abc import Iterable
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -9,6 +11,7 @@ from protocol.client_messages import (
     AddNode,
     Found,
     Get,
+    Hello,
     ListKeys,
     ListPrefixes,
     Missing,
@@ -24,9 +27,11 @@ from protocol.commands import Insert, Inserted, Remove, Removed, Result
 from protocol.commands import RevisionMismatch as Mismatch
 from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.membership import Membership
+from skiff.backup import Backup
 from skiff.caller import Caller
 from skiff.errors import InvalidRequest, RevisionMismatch, RPCCallFailed
 from skiff.records import Entry, Member, NodeStatus, Role
+from skiff.snapshots import Progress, back_up
 from skiff.subscriber import Subscriber
 from skiff.target import endpoints_of
 from skiff.values import decode_value, encode_value
@@ -242,6 +247,28 @@ class Client:
         except ValueError:
             raise InvalidRequest(f"{node!r} is no node id; see members()") from None
         self._caller.call(RemoveNode(identity.bytes), self._seconds(timeout), writes=True)
+
+    def backup(
+        self,
+        path: str | PathLike[str],
+        *,
+        progress: Progress | None = None,
+        timeout: float | None = _CLIENT_DEFAULT,
+    ) -> Backup:
+        """Write the whole state, at one moment after this call began, to a new file.
+
+        Taken from one node while it goes on serving, and read back before the file stands at
+        its path. ``timeout`` is for each chunk of about a mebibyte; ``progress`` is called after
+        each with the rows so far and about how many there are. See ``skiff.restore``.
+
+        Raises:
+            StreamClosed: the node ended it, because it restarted or another backup began there.
+            OSError: the file cannot be written, or there is one already.
+        """
+        seconds = self._seconds(timeout)
+        self._caller.call(Hello(), seconds)  # so that the node asked is one that answers
+        endpoint = self._caller.route.choose(time.monotonic())
+        return back_up(endpoint, path, seconds, progress)
 
     def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""

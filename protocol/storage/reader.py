@@ -1,5 +1,6 @@
 """Answering reads from the tables: what a client asked for, as encoded outcomes."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 import msgspec
@@ -13,9 +14,12 @@ from protocol.client_messages import (
     Names,
     ReadOperation,
     ReadOutcome,
+    ReadSnapshot,
+    SnapshotPart,
 )
 from protocol.key_value import decode_stored_value
 from protocol.keys import encode_prefix
+from protocol.snapshot import SnapshotPosition
 from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode
 
@@ -27,9 +31,15 @@ FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 class Reader:
     """Serves batches of reads at the present revision."""
 
-    def __init__(self, values: SortedTable, prefixes: SortedTable) -> None:
+    def __init__(
+        self,
+        values: SortedTable,
+        prefixes: SortedTable,
+        read_snapshot: Callable[[SnapshotPosition | None], SnapshotPart],
+    ) -> None:
         self._values = values
         self._prefixes = prefixes
+        self._read_snapshot = read_snapshot
 
     def serve(self, payload: bytes, revision: int) -> tuple[msgspec.Raw, ...]:
         """Return the encoded outcomes of an encoded ``ReadBatch``."""
@@ -44,6 +54,8 @@ class Reader:
                 return _list(self._values, operation, revision)
             case ListPrefixes():
                 return _list(self._prefixes, operation, revision)
+            case ReadSnapshot(position=position):
+                return self._read_snapshot(position)
             case unknown:
                 assert_never(unknown)
 

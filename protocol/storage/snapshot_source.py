@@ -19,6 +19,7 @@ class _Snapshot(msgspec.Struct):
 
     id: SnapshotId
     view: StateView
+    holds_log: bool
     readers: set[bytes] = msgspec.field(default_factory=set)
 
 
@@ -31,13 +32,16 @@ class SnapshotSource:
     @property
     def oldest_index(self) -> int | None:
         """After which entry the log must be kept, so that the readers can go on from there."""
-        return self._snapshots[0].id.index if self._snapshots else None
+        return min((each.id.index for each in self._snapshots if each.holds_log), default=None)
 
-    def begin(self, reader: bytes, id_: SnapshotId, view: StateView) -> None:
+    def begin(
+        self, reader: bytes, id_: SnapshotId, view: StateView, *, holds_log: bool = True
+    ) -> None:
         """Give a reader the present state, or the same snapshot that another one reads."""
         self.end(reader)
         if not self._snapshots or self._snapshots[-1].id != id_:
-            self._snapshots.append(_Snapshot(id_, view))
+            self._snapshots.append(_Snapshot(id_, view, holds_log))
+        self._snapshots[-1].holds_log |= holds_log
         self._snapshots[-1].readers.add(reader)
 
     def end(self, reader: bytes) -> None:

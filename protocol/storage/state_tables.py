@@ -32,6 +32,10 @@ class StateTables(NamedTuple):
         for table in self:
             table.delete_range(b"", AFTER_ALL_KEYS)
 
+    def rows_estimate(self) -> int:
+        """Return about how many rows there are."""
+        return sum(table.rows_estimate() for table in self)
+
     def view(self) -> "StateView":
         """Return all rows as they are written now."""
         return StateView(self.values.view(), self.prefixes.view(), self.sessions.view())

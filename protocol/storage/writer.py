@@ -10,6 +10,7 @@ from typing import assert_never
 
 import msgspec
 
+from protocol.client_messages import SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
@@ -39,7 +40,7 @@ from protocol.node_messages import (
     StatusReport,
     StorageMessage,
 )
-from protocol.snapshot import SnapshotChunk, SnapshotId
+from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.state_machine import Outcome
 from protocol.storage.log_store import LogStore
 from protocol.storage.reader import Reader
@@ -48,6 +49,7 @@ from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import Places
 from protocol.table import Database
 
+BACKUP = b"backup"  # reads a snapshot like a follower does; a newer backup ends an older one
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
 
 
@@ -253,6 +255,17 @@ class StorageWriter:
         answer = self._source.read(message.reader, message.position)
         self._outbox.replicator.append(answer)
 
+    def _read_for_backup(self, position: SnapshotPosition | None) -> SnapshotPart:
+        """Read a chunk for a backup, which needs no log after it."""
+        tables = self._places.current
+        id_ = SnapshotId(self._machine.applied_index, self._machine.applied_term)
+        if position is None:
+            self._source.begin(BACKUP, id_, tables.view(), holds_log=False)
+        chunk = self._source.read(BACKUP, position).chunk
+        if chunk is not None and chunk.last:
+            self._source.end(BACKUP)
+        return SnapshotPart(chunk, tables.rows_estimate())
+
     def _stage(self, chunk: SnapshotChunk) -> None:
         staged = self._staging.take(chunk)
         self._passing("staged")
@@ -286,7 +299,7 @@ class StorageWriter:
     def _load_state(self) -> None:
         tables = self._places.current
         self._machine = tables.machine()
-        self._reader = Reader(tables.values, tables.prefixes)
+        self._reader = Reader(tables.values, tables.prefixes, self._read_for_backup)
 
     def _take_outbox(self) -> StorageOutbox:
         outbox, self._outbox = self._outbox, StorageOutbox()

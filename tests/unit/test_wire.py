@@ -37,12 +37,12 @@ from protocol.wire import (
 
 MUTATIONS = 300
 ID = bytes(range(16))
-MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
-ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
 SNAPSHOT = SnapshotId(5, 2)
 CHUNK = SnapshotChunk(
     SnapshotPosition(SNAPSHOT), b"rows", SnapshotPosition(SNAPSHOT, b"\0key", 7), last=False
 )
+MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
+ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
 STATUS = node.ReplicationStatus(3, node.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
 
 WRITES = [
@@ -66,12 +66,14 @@ OPERATIONS: list[Any] = [
     client.Status(),
     client.RemoveNode(ID),
     client.AddNode("node.example"),
+    client.ReadSnapshot(CHUNK.start),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
     client.Found(9, 1, 3, 2, b"value"),
     client.Missing(9),
     client.Names(9, ("a", "b"), True),
+    client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
     client.NodeStatus(ID, ID, "n", node.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
     client.Done(),

@@ -1,0 +1,59 @@
+"""Making a data directory out of a backup, while no node uses it."""
+
+import uuid
+from collections.abc import Iterable
+
+import msgspec
+
+from actors.data_directory import DataDirectory
+from actors.database import RocksDatabase
+from actors.failure import ActorFailure
+from protocol.address import Address
+from protocol.config import NodeConfig
+from protocol.snapshot import SnapshotChunk
+from protocol.storage.restoring import Restoring
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """The identity that the restored node has."""
+
+    node: uuid.UUID
+    cluster: uuid.UUID
+
+
+def restore(path: str, chunks: Iterable[SnapshotChunk]) -> Restored:
+    """Put a snapshot into a new directory, as the only member of a new cluster.
+
+    The node corrects its address in the membership when it is started.
+
+    Raises:
+        ActorFailure: the directory is in use or not empty, or cannot be written to.
+        DamagedSnapshot: the chunks are not whole; the directory can be used for another try.
+    """
+    directory = DataDirectory(path)
+    try:
+        if not directory.is_new:
+            raise ActorFailure(
+                "StorageError",
+                f"{path} already holds the data of a node; choose an empty or a new directory",
+                lasting=True,
+            )
+        directory.begin_generation()
+        restored = _fill(directory, chunks)
+        directory.complete_generation()
+    finally:
+        directory.close()
+    return restored
+
+
+def _fill(directory: DataDirectory, chunks: Iterable[SnapshotChunk]) -> Restored:
+    database = RocksDatabase(directory.database, create=True)
+    try:
+        restoring = Restoring(database, NodeConfig().log_limits)
+        for chunk in chunks:
+            restoring.take(chunk)
+        restored = Restored(uuid.uuid4(), uuid.uuid4())
+        restoring.finish(restored.node.bytes, restored.cluster.bytes, Address("127.0.0.1"))
+    finally:
+        database.close()
+    return restored

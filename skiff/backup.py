@@ -1,0 +1,144 @@
+"""Backup files: a snapshot's chunks one after another, each with its own checksum.
+
+A line "skiff backup 1"; then records, each of its length and CRC-32 (four bytes each, big-endian)
+and MessagePack: the header first, then each chunk, until the last one.
+"""
+
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
+from skiff.errors import StorageError
+
+MAGIC = b"skiff backup 1\n"
+RECORD_BYTES_MAX = 64 << 20
+
+_RECORD = struct.Struct(">II")
+_encode = msgspec.msgpack.Encoder().encode
+_decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """Where a backup comes from."""
+
+    cluster: bytes
+    node: bytes
+    taken_at: float  # seconds since 1970
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """What a whole backup file holds."""
+
+    cluster: bytes
+    taken_at: float
+    index: int  # the last entry of the log that it contains
+    rows: int
+    size: int  # of the file, in bytes
+
+
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+
+
+def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]) -> Backup:
+    """Write a backup and read it back; nothing stands at the path unless all of it is well.
+
+    Raises:
+        OSError: the file cannot be written, or there is one already.
+    """
+    if path.exists():
+        raise FileExistsError(17, "exists already; choose another name", str(path))
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(MAGIC)
+            _write_record(file, _encode(Header(cluster, node, time.time())))
+            for chunk in chunks:
+                _write_record(file, _encode(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        backup = verify(part)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return backup
+
+
+def read(path: Path) -> Iterator[SnapshotChunk]:
+    """Yield the chunks of a backup, each checked.
+
+    Raises:
+        StorageError: the file is no backup, or damaged, or ends too early.
+    """
+    with path.open("rb") as file:
+        _read_header(file, path)
+        position: SnapshotPosition | None = None
+        while True:
+            chunk = _read_chunk(file, path)
+            if position not in (None, chunk.start) or not chunk.is_intact:
+                raise _damaged(path, "a chunk is not what was written")
+            yield chunk
+            position = chunk.end
+            if chunk.last:
+                break
+        if file.read(1):
+            raise _damaged(path, "something follows its end")
+
+
+def verify(path: Path) -> Backup:
+    """Read a whole backup and return what it holds.
+
+    Raises:
+        StorageError: the file is no backup, or damaged, or ends too early.
+    """
+    with path.open("rb") as file:
+        header = _read_header(file, path)
+    rows = index = 0
+    for chunk in read(path):
+        rows += len(decode_rows(chunk.rows))
+        index = chunk.end.snapshot.index
+    return Backup(header.cluster, header.taken_at, index, rows, path.stat().st_size)
+
+
+def _write_record(file: BinaryIO, record: bytes) -> None:
+    file.write(_RECORD.pack(len(record), zlib.crc32(record)))
+    file.write(record)
+
+
+def _read_record(file: BinaryIO, path: Path) -> bytes:
+    head = file.read(_RECORD.size)
+    if len(head) < _RECORD.size:
+        raise _damaged(path, "it ends too early")
+    length, checksum = _RECORD.unpack(head)
+    record = file.read(length) if length <= RECORD_BYTES_MAX else b""
+    if len(record) < length:
+        raise _damaged(path, "it ends too early")
+    if zlib.crc32(record) != checksum:
+        raise _damaged(path, "a checksum is wrong")
+    return record
+
+
+def _read_header(file: BinaryIO, path: Path) -> Header:
+    if file.read(len(MAGIC)) != MAGIC:
+        raise StorageError(f"{path} is no backup of skiff")
+    try:
+        return _decode_header(_read_record(file, path))
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _read_chunk(file: BinaryIO, path: Path) -> SnapshotChunk:
+    try:
+        return _decode_chunk(_read_record(file, path))
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, what: str) -> StorageError:
+    return StorageError(f"the backup {path} is damaged: {what}; nothing was restored from it")

@@ -1,0 +1,102 @@
+"""Taking a backup of a running cluster, and making a new one out of it."""
+
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.failure import ActorFailure
+from protocol.client_messages import NodeStatus, ReadSnapshot, SnapshotPart, Status
+from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
+from protocol.storage.restoring import DamagedSnapshot
+from skiff import backup, errors
+from skiff.backup import Backup
+from skiff.caller import Caller
+from skiff.errors import RPCCallFailed, StorageError, StreamClosed
+
+if TYPE_CHECKING:
+    from actors.restoring import Restored
+
+Progress = Callable[[int, int], None]  # rows so far, and about how many there are
+
+
+def back_up(
+    endpoint: str, path: str | PathLike[str], timeout: float | None, progress: Progress | None
+) -> Backup:
+    """Write the state of one node, as it is at one moment after this was called.
+
+    Raises:
+        StreamClosed: the node ended the snapshot, because it restarted or another backup began.
+        OSError: the file cannot be written, or there is one already.
+    """
+    caller = Caller([endpoint], follow_leader=False)
+    try:
+        return _back_up(caller, Path(path), timeout, progress or _show_nothing)
+    finally:
+        caller.close()
+
+
+def _show_nothing(_: int, __: int) -> None:
+    """Report to nobody."""
+
+
+def _back_up(caller: Caller, path: Path, timeout: float | None, progress: Progress) -> Backup:
+    status = caller.call(Status(), timeout)
+    if not isinstance(status, NodeStatus):
+        raise RPCCallFailed(f"a status was answered with {status!r}")
+    chunks = _read_chunks(caller, timeout, progress)
+    return backup.write(path, status.cluster, status.node, chunks)
+
+
+def _read_chunks(
+    caller: Caller, timeout: float | None, progress: Progress
+) -> Iterator[SnapshotChunk]:
+    position: SnapshotPosition | None = None
+    rows = 0
+    while True:
+        part = caller.call(ReadSnapshot(position), timeout)
+        if not isinstance(part, SnapshotPart):
+            raise RPCCallFailed(f"a snapshot was answered with {part!r}")
+        if part.chunk is None:
+            raise StreamClosed("the node has ended the snapshot: it restarted, or another backup")
+        yield part.chunk
+        rows += len(decode_rows(part.chunk.rows))
+        progress(rows, part.rows_estimate)
+        if part.chunk.last:
+            break
+        position = part.chunk.end
+
+
+def restore(
+    path: str | PathLike[str],
+    directory: str | PathLike[str],
+    progress: Progress | None = None,
+) -> "Restored":
+    """Make a data directory out of a backup, for the only member of a new cluster.
+
+    Start a node in it, and let others join that one. A path's directory is made if missing.
+
+    Raises:
+        StorageError: the backup is damaged, or the directory is not empty; neither was changed.
+    """
+    from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
+
+    source = Path(path)
+    whole = backup.verify(source)
+    chunks = _showing(backup.read(source), whole.rows, progress or _show_nothing)
+    try:
+        return restoring.restore(str(directory), chunks)
+    except ActorFailure as failure:
+        raise getattr(errors, failure.error, StorageError)(str(failure)) from None
+    except DamagedSnapshot as damage:
+        raise StorageError(f"the backup {source} is damaged: {damage}") from None
+
+
+def _showing(
+    chunks: Iterator[SnapshotChunk], total: int, progress: Progress
+) -> Iterator[SnapshotChunk]:
+    rows = 0
+    for chunk in chunks:
+        yield chunk
+        rows += len(decode_rows(chunk.rows))
+        progress(rows, total)
