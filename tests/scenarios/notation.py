@@ -19,6 +19,8 @@ from protocol.peer_messages import (
     ForwardRead,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     PeerMessage,
     ProposalRefused,
     ReadIndex,
@@ -28,6 +30,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.snapshot import SnapshotPosition
 from protocol.state_machine import decode_membership_change
 
 RUN_MIN = 6  # equal terms in a row that are counted instead of listed
@@ -172,6 +175,12 @@ def _write_append_reply(message: AppendEntriesReply) -> str:
     return f"term={message.term} refused index={message.index} hint={hint}"
 
 
+def _write_snapshot(
+    message: InstallSnapshot | InstallSnapshotReply, position: SnapshotPosition
+) -> str:
+    return f"term={message.term} snapshot={position.snapshot.index}@{position.snapshot.term}"
+
+
 WRITERS: dict[type, Callable[[Any], str]] = {
     RequestVote: _write_vote_request,
     RequestVoteReply: _write_vote,
@@ -187,6 +196,8 @@ WRITERS: dict[type, Callable[[Any], str]] = {
     ForwardMembershipChange: lambda it: f"#{it.number} remove={node_name(it.remove)}",
     Removed: lambda it: f"index={it.index}",
     TimeoutNow: lambda it: f"term={it.term}",
+    InstallSnapshot: lambda it: _write_snapshot(it, it.chunk.end) + " last" * it.chunk.last,
+    InstallSnapshotReply: lambda it: _write_snapshot(it, it.position),
 }
 KINDS = {kind.__name__: kind for kind in WRITERS}
 
