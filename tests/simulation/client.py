@@ -40,8 +40,12 @@ class Client:
         self.route = Route(endpoints, follow_leader=cluster.setting.chance.random() < 0.7)
         self.session: Session | None = None
         self.revisions: dict[str, int] = {}  # of each key, as last seen
-        threads = range(cluster.setting.options.threads)
-        self.threads = [Thread(self, f"{name}.{number}") for number in threads]
+        self.threads: list[Thread] = []
+
+    def new_thread(self, name: str) -> "Thread":
+        """Return one more thread of this client."""
+        self.threads.append(Thread(self, name))
+        return self.threads[-1]
 
 
 class Thread:

@@ -32,6 +32,9 @@ class Cluster:
         self.clients = [
             Client(self, f"c{number + 1}", self.history) for number in range(options.clients)
         ]
+        for client in self.clients:
+            for number in range(options.threads):
+                client.new_thread(f"{client.name}.{number}")
         self.watchers = [
             Watcher(self, f"w{number + 1}", setting.chance.choice(PREFIXES))
             for number in range(options.watchers)

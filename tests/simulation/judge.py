@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from protocol.entry import Entry
+from protocol.key_value import decode_stored_value
 from protocol.node_messages import (
     Append,
     BatchApplied,
@@ -17,12 +18,15 @@ from protocol.node_messages import (
 )
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
+from protocol.storage.reader import FIRST_USER_KEY
 from protocol.storage.writer import StorageOutbox, StorageWriter
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch
 from tests.simulation.durable_state import DurableState
+from tests.simulation.held_log import HeldLog
 from tests.simulation.leaders import Leaders
+from tests.simulation.model import Row
 from tests.simulation.promises import Promises
 from tests.simulation.totals import Totals
 
@@ -60,6 +64,7 @@ class Judge:
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
         self._handed[node.id] = recovered.applied_index
+        self.leaders.logs[node.id] = HeldLog(recovered)
 
     def node_ended(self, node: "Node") -> None:
         """Forget what a crash takes with it."""
@@ -80,14 +85,20 @@ class Judge:
     # --- the replicator
 
     def replicator_hears(self, life: "Life", message: ReplicatorMessage) -> None:
-        """Note when a read begins: it must see all that is committed by now."""
+        """Note when a read begins, and from where on a snapshot lets the log begin anew."""
+        node = life.node.id
         if type(message) is Read:
-            self._asked_at[life.node.id, message.number] = self.log.last_index
+            self._asked_at[node, message.number] = self.log.last_index
+        elif type(message) is SnapshotInstalled:
+            self._handed[node] = max(self._handed[node], message.index)
+            log = self.leaders.logs[node]
+            if log.reaches_back_to(message.index) and log.term_at(message.index) != message.term:
+                log.begin_after(message.index, message.term)
 
     def replicator_turn(self, core: RaftNode, outbox: Outbox) -> None:
         """Judge what a turn of a node's Raft core has brought."""
         node = core.id
-        self.leaders.see(core)
+        self.leaders.logs[node].cut_after(core._state.log.last_index)
         for message in outbox.storage:
             kind = type(message)
             if kind is Append:
@@ -100,21 +111,21 @@ class Judge:
                 assert isinstance(message, ReadAt)
                 asked_at = self._asked_at.pop((node, message.number), 0)
                 expect(message.index >= asked_at, "a read is served from the past")
+        self.leaders.see(core)
         self.leaders.turn_over(core)
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)
 
     def _commits(self, core: RaftNode, index: int) -> None:
-        log = core._state.log
-        first = max(log.prev_index, self._handed[core.id]) + 1
         before = self.log.last_index
-        expect(first <= before + 1, "the first to commit does not hold what comes before")
         if index > before:
             self.leaders.may_commit(core, index)
-        for entry in log.slice(first, 1 << 40):
-            if entry.index > index:
-                break
+        log = self.leaders.logs[core.id]
+        for each in range(self._handed[core.id] + 1, index + 1):
+            entry = log.entry_at(each)
+            expect(entry is not None, "a node commits an entry that it does not hold")
+            assert entry is not None
             self.log.commit(entry, core.term)
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:
@@ -137,7 +148,7 @@ class Judge:
             if type(said) is Persisted:
                 self._compare_persisted(self.disks[life.node.id], said)
             elif type(said) is SnapshotInstalled:
-                self._installed(life.node.id, said)
+                self._installed(said)
 
     def _compare_state(self, core: StorageWriter, applied: int) -> None:
         expect(applied <= self.log.last_index, "applied what is not committed")
@@ -154,10 +165,12 @@ class Judge:
         holds = disk.last_index == said.index and disk.holds(said.index, said.term)
         expect(holds, "called durable what is not")
 
-    def _installed(self, node: bytes, installed: SnapshotInstalled) -> None:
+    def _installed(self, installed: SnapshotInstalled) -> None:
         self._totals.snapshots += 1
-        expect(installed.index <= self.log.last_index, "a snapshot of what is not committed")
-        self._handed[node] = max(self._handed.get(node, 0), installed.index)
+        expect(
+            self.log.term_at(installed.index) == installed.term,
+            "a snapshot of what is not committed",
+        )
 
     # --- clients
 
@@ -169,6 +182,20 @@ class Judge:
     def never_applied(self, session: int, sequence: int) -> None:
         """Note that a client was told that its write certainly did nothing."""
         self._never.add((session, sequence))
+
+    def compare_values(self, node: "Node") -> None:
+        """Check that a node which has applied everything holds what the log means."""
+        assert node.life is not None
+        held: dict[str, Row] = {}
+        for key, stored in node.life.storage.core._places.current.values.scan(FIRST_USER_KEY):
+            value = decode_stored_value(stored)
+            held[key.decode()] = (
+                value.create_revision,
+                value.revision,
+                value.version,
+                value.value,
+            )
+        expect(held == self.log.model.rows, f"{node.name} holds other values than the log means")
 
     def check_failures(self) -> None:
         """Check that no write was done of which a client was told that it was not."""

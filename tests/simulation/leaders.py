@@ -8,6 +8,7 @@ from protocol.raft.roles import Leader
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.durable_state import DurableState
+from tests.simulation.held_log import HeldLog
 from tests.simulation.totals import Totals
 
 
@@ -15,6 +16,7 @@ class Leaders:
     """Who leads, and all entries that any node ever held."""
 
     def __init__(self, log: CommittedLog, disks: dict[bytes, DurableState], totals: Totals) -> None:
+        self.logs: dict[bytes, HeldLog] = {}
         self.cores: dict[bytes, RaftNode] = {}  # of those who lead now
         self._log = log
         self._disks = disks
@@ -52,6 +54,7 @@ class Leaders:
         if core.leads and term == core.term:
             expect(append.entries[0].index > last_index, "a leader replaced an entry of its own")
         self._log_matching(core, append)
+        self.logs[core.id].append(append.entries)
         if core.leads:
             self._one_change_at_a_time(core, append)
 
@@ -59,7 +62,7 @@ class Leaders:
         """Check who commits first, and that a majority of disks holds it."""
         led = self._ends.get(core.id, (0, 0))[0] == core.term
         expect(core.leads or led, "a follower was the first to commit")
-        term = core._state.log.term_at(index) or 0
+        term = self.logs[core.id].term_at(index) or 0
         expect(term == core.term or not core.leads, "an entry of an earlier term was counted")
         voters = core.membership.voters
         holders = sum(self._disks[voter].holds(index, term) for voter in voters)
@@ -74,14 +77,14 @@ class Leaders:
     def _is_complete(self, core: RaftNode) -> None:
         """Check the last entry committed before; log matching speaks for those before it."""
         entry = self._log.last_committed_before(core.term)
-        log = core._state.log
-        if entry is not None and entry.index > log.prev_index:
+        log = self.logs[core.id]
+        if entry is not None and log.reaches_back_to(entry.index):
             expect(log.term_at(entry.index) == entry.term, "a leader lacks a committed entry")
 
     def _log_matching(self, core: RaftNode, append: Append) -> None:
-        term_before = core._state.log.term_at(append.entries[0].index - 1)
+        term_before = self.logs[core.id].term_at(append.entries[0].index - 1)
         for entry in append.entries:
-            # Where the window has moved past it, nobody knows the entry before the first.
+            # Nobody knows the entry before those that a start recovers.
             if term_before is not None:
                 expect(term_before <= entry.term, "terms fall along a log")
                 known = self._entries.get((entry.index, entry.term))

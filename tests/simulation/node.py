@@ -89,6 +89,32 @@ class Node:
         if self.life is not None:
             self.life.storage.disk_recovers()
 
+    def heal(self) -> None:
+        """Let everything of this node work again, from now on."""
+        self.disk_is_fast()
+        self.disk_works()
+        self.disk.fails_next = False
+        if self.life is None:
+            self.start()
+        else:
+            for actor in self.life.actors:
+                actor.resume()
+
+    def stop(self) -> None:
+        """End the processes for ever."""
+        self.stays_down = True
+        self.crash()
+
+    def freeze(self) -> None:
+        """Stop all processes where they are."""
+        for actor in self.life.actors if self.life is not None else ():
+            actor.pause()
+
+    @property
+    def applied_index(self) -> int:
+        """How far the state machine is; -1 while nothing runs."""
+        return -1 if self.life is None else self.life.storage.core._machine.applied_index
+
     def send_frame(self, address: str, frame: PeerFrame) -> None:
         """Send a frame to the node at an address."""
         network, options = self.setting.network, self.setting.options

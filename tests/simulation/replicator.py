@@ -97,7 +97,7 @@ class Replicator(Actor):
             if isinstance(recovered, Recovered):
                 self._judge.node_started(self.life.node, recovered)
                 self._incarnation = recovered.incarnation
-                self.core = RaftNode(recovered)
+                self.core = RaftNode(recovered, self.life.setting.options.limits)
                 return True
         return False
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tests.simulation.calm import Calm
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Faults
 from tests.simulation.options import Options
@@ -31,5 +32,9 @@ def run(options: Options, events: int = EVENTS) -> Result:
     faults.begin()
     while setting.events.count < events:
         setting.events.step()
+    faults.end()
+    calm = Calm(cluster)
+    calm.begin()
+    calm.last()
     setting.totals.events = setting.events.count
     return Result(setting.totals, setting.events.hash)

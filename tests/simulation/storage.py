@@ -56,6 +56,9 @@ class Storage(Actor):
             return self._events.now + self._turn_delay
         return float("inf")
 
+    def _has_arrivals(self) -> bool:
+        return bool(self._inbox) or (self._written is not None and self._is_synced)
+
     def disk_recovers(self) -> None:
         """Finish the write that hung, now that the disk works again."""
         if self.life.alive and self._written is not None and not self._is_synced:

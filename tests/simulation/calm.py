@@ -1,0 +1,215 @@
+"""The time after the trouble: a random majority heals, the rest stays broken for ever."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from protocol.client_messages import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
+from protocol.commands import OpenSession, Write
+from protocol.membership import Membership, MembershipAt, is_majority
+from tests.simulation.breach import Breach, expect
+from tests.simulation.client import LONGEST_DEADLINE, Client
+from tests.simulation.cluster import Cluster
+from tests.simulation.node import Node
+from tests.simulation.revision_order import RevisionOrder
+from tests.simulation.search import check_by_search
+from tests.simulation.splits import between
+
+TIMEOUTS_TO_RECOVER_MAX = 20
+PROBE_SECONDS = 0.5
+PROBE_TIMEOUT_MS = 1000
+LAST_READ_SECONDS = 5.0
+CONVERGE_SECONDS = 8.0
+
+_decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
+
+
+class Calm:
+    """What has to be reached once enough of a cluster works again."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._setting = cluster.setting
+        self._chance = cluster.setting.chance
+        self._committed_before = cluster.setting.judge.log.last_index
+        self._probed = False
+        self._reads_left = 0
+        self.healed = self._choose()
+
+    def begin(self) -> None:
+        """Heal those who are chosen, and leave the others broken."""
+        self._setting.network.calm()
+        self._setting.network.mend(self._all_pairs())
+        for node in self._cluster.nodes.values():
+            if node in self.healed:
+                node.heal()
+            else:
+                self._break(node)
+        names = ", ".join(node.name for node in self.healed)
+        self._setting.events.note("calm", f"heals {names}")
+
+    def last(self) -> None:
+        """Let time pass until everything is reached, and judge the whole run."""
+        timeouts = TIMEOUTS_TO_RECOVER_MAX * self._setting.options.timeouts.longest
+        self._probe()
+        self._wait_until(self._a_leader_commits, timeouts)
+        self._invite()
+        for thread in self._cluster.threads:
+            thread.stopped = True
+        self._wait_until(self._clients_are_idle, 2 * LONGEST_DEADLINE)
+        self._read_everything()
+        self._wait_until(self._everything_is_read, LAST_READ_SECONDS)
+        self._wait_until(self._all_are_equal, CONVERGE_SECONDS)
+        self._judge()
+
+    # --- who heals
+
+    def _choose(self) -> list[Node]:
+        """Return some nodes that are a majority of every membership that may yet count."""
+        memberships = self._possible_memberships()
+        order = list(self._cluster.nodes.values())
+        self._chance.shuffle(order)
+        healed: list[Node] = []
+        for node in order:
+            if all(_is_majority_of(healed, each) for each in memberships):
+                break
+            if any(each.is_voter(node.id) for each in memberships):
+                healed.append(node)
+        others = [node for node in order if node not in healed]
+        return healed + others[: self._chance.randint(0, len(others))]
+
+    def _possible_memberships(self) -> list[Membership]:
+        committed = self._cluster.members
+        known = [committed]
+        for node in self._cluster.nodes.values():
+            stored = node.disk.table("raft_meta").get(b"memberships")
+            known.extend(_decode_memberships(stored) if stored else ())
+            if node.life is not None and node.life.replicator.core is not None:
+                known.extend(node.life.replicator.core._state.memberships.to_store())
+        return [each.membership for each in known if each.index >= committed.index]
+
+    def _all_pairs(self) -> set[tuple[str, str]]:
+        addresses = list(self._cluster.nodes)
+        names = [thread.name for thread in self._cluster.threads]
+        return between(addresses, [*addresses, *names])
+
+    def _break(self, node: Node) -> None:
+        """Let a node be down, frozen, without its disk, or half or wholly cut off, for ever."""
+        addresses = list(self._cluster.nodes)
+        kind = self._chance.choice(("down", "frozen", "hung", "cut", "deaf", "mute", "loose"))
+        self._setting.events.note("calm", f"leaves {node.name} {kind}")
+        match kind:
+            case "down":
+                node.stop()
+            case "frozen":
+                node.freeze()
+            case "hung":
+                node.disk_hangs = True
+            case "cut":
+                self._setting.network.cut(between([node.address], addresses))
+            case "deaf":
+                self._setting.network.cut({(each, node.address) for each in addresses})
+            case "mute":
+                self._setting.network.cut({(node.address, each) for each in addresses})
+            case _:
+                friend = self._chance.choice(addresses)
+                others = [each for each in addresses if each != friend]
+                self._setting.network.cut(between([node.address], others))
+
+    # --- what has to be reached
+
+    def _wait_until(self, goal: Callable[[], bool], seconds: float) -> None:
+        events = self._setting.events
+        deadline = events.now + seconds
+        while not goal():
+            if events.now > deadline:
+                name = goal.__name__.strip("_").replace("_", " ")
+                raise Breach(f"although all is calm, it is not so within {seconds:.1f} s: {name}")
+            events.step()
+
+    def _probe(self) -> None:
+        """Ask every healed node for a write, again and again until one has done it."""
+        if self._probed:
+            return
+        write = Write(0, 0, 0, OpenSession())
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (write,))
+        for node in self.healed:
+            self._cluster.ask(node.address, ("probe", self._heard, _nothing), request)
+        self._setting.events.after(PROBE_SECONDS, self._probe)
+
+    def _invite(self) -> None:
+        """Invite members again that crashed before they heard that they are: people would."""
+        members = self._cluster.members.membership
+        for node in self.healed:
+            member = members.get(node.id)
+            if member is not None and not member.voter:
+                request = Request(
+                    CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (AddNode(node.address),)
+                )
+                for other in self.healed:
+                    self._cluster.ask(other.address, ("admin", _ignore, _nothing), request)
+        self._setting.events.after(PROBE_SECONDS, self._invite)
+
+    def _heard(self, reply: Reply) -> None:
+        self._probed |= not isinstance(reply.outcomes[0], Failed)
+
+    def _a_leader_commits(self) -> bool:
+        log = self._setting.judge.log
+        if not self._probed or log.last_index <= self._committed_before:
+            return False
+        cores = self._setting.judge.leaders.cores.values()
+        return any(core.term == log.entries[-1].term for core in cores)
+
+    def _clients_are_idle(self) -> bool:
+        return all(thread.idle for thread in self._cluster.threads)
+
+    def _read_everything(self) -> None:
+        client = Client(self._cluster, "last", self._cluster.history)
+        for number in range(self._setting.options.keys):
+            self._reads_left += 1
+            thread = client.new_thread(f"last.{number}")
+            thread.read(f"k/{number}", LAST_READ_SECONDS, self._read_one)
+
+    def _read_one(self, answered: bool) -> None:
+        expect(answered, "although all is calm, a read got no answer")
+        self._reads_left -= 1
+
+    def _everything_is_read(self) -> bool:
+        return not self._reads_left
+
+    def _all_are_equal(self) -> bool:
+        """Whether every healed member has applied everything, and its watchers know it."""
+        log = self._setting.judge.log
+        members = self._cluster.members.membership
+        nodes = [node for node in self.healed if members.get(node.id) is not None]
+        applied = all(node.applied_index == log.last_index for node in nodes)
+        return applied and all(self._has_heard_all(node) for node in nodes)
+
+    def _has_heard_all(self, node: Node) -> bool:
+        pipes = None if node.door is None else node.door.pipes
+        watchers = [each for each in self._cluster.watchers if each.pipes is pipes]
+        return all(each.revision >= self._setting.judge.log.model.revision for each in watchers)
+
+    # --- the verdict on the whole run
+
+    def _judge(self) -> None:
+        self._setting.judge.check_failures()
+        for node in self.healed:
+            if node.applied_index == self._setting.judge.log.last_index:
+                self._setting.judge.compare_values(node)
+        operations = self._cluster.history.operations
+        RevisionOrder(operations).check()
+        check_by_search(operations)
+
+
+def _is_majority_of(nodes: list[Node], membership: Membership) -> bool:
+    voters = sum(membership.is_voter(node.id) for node in nodes)
+    return is_majority(voters, len(membership.voters))
+
+
+def _ignore(_: Reply) -> None:
+    """Go on as before."""
+
+
+def _nothing() -> None:
+    """Go on as before."""

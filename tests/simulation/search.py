@@ -1,0 +1,183 @@
+"""Linearizability by search: is there any order of a key's operations that explains all answers?
+
+The algorithm of Wing and Gong, with Lowe's memory of what was tried, for each key by itself. It
+compares values only, so that it does not rest on the revisions in the answers.
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.client_messages import Found, Missing
+from protocol.commands import Inserted, Removed, RevisionMismatch
+from tests.simulation.breach import Breach
+from tests.simulation.history import Kind, Operation
+
+STEPS_MAX = 300_000  # for one key; whoever needs more is undecided, which counts as a breach
+ENDLESS = 1 << 62
+
+State = bytes | None  # the value of the key
+
+
+class Undecided(Breach):
+    """The search was given up."""
+
+
+class Unexplained(Breach):
+    """No order of the operations explains all answers."""
+
+
+class Attempt(msgspec.Struct):
+    """An operation in the search, with what its revisions mean as values."""
+
+    operation: Operation
+    ended: int
+    bit: int
+    required: State = None  # the value that the operation's condition demands
+    is_required_known: bool = True
+    current: State = None  # the value that a mismatch speaks of
+    is_current_known: bool = False
+
+
+class Frame(msgspec.Struct):
+    """One step of the search: what may come next, and which of it was tried."""
+
+    state: State
+    done: int
+    candidates: list[tuple[Attempt, State]]
+    tried: int = 0
+
+
+def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> None:
+    """Raise a breach where the answers of some key cannot be explained."""
+    by_key: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if operation.is_write or operation.outcome is not None:
+            by_key.setdefault(operation.key, []).append(operation)
+    for key, its in by_key.items():
+        _Search(key, its, steps_max).run()
+
+
+class _Search:
+    """The search for one key."""
+
+    def __init__(self, key: str, operations: list[Operation], steps_max: int) -> None:
+        self._key = key
+        self._steps_left = steps_max
+        values = _values_by_revision(operations)
+        ordered = sorted(operations, key=lambda each: each.begun)
+        self._attempts = [
+            _attempt(operation, 1 << position, values) for position, operation in enumerate(ordered)
+        ]
+        self._must = sum(each.bit for each in self._attempts if each.ended < ENDLESS)
+        self._seen: set[tuple[int, State]] = set()
+
+    def run(self) -> None:
+        """Go through the orders that are possible, depth first."""
+        stack = [self._frame(0, None)]
+        while stack:
+            frame = stack[-1]
+            if frame.done & self._must == self._must:
+                return
+            if frame.tried == len(frame.candidates):
+                stack.pop()
+                continue
+            attempt, state = frame.candidates[frame.tried]
+            frame.tried += 1
+            self._count()
+            done = frame.done | attempt.bit
+            if (done, state) not in self._seen:
+                self._seen.add((done, state))
+                stack.append(self._frame(done, state))
+        raise Unexplained(f"no order of the operations on {self._key} explains their answers")
+
+    def _count(self) -> None:
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise Undecided(f"the operations on {self._key} need too long a search")
+
+    def _frame(self, done: int, state: State) -> Frame:
+        """Collect what may come next: all that began before anything else has ended."""
+        certain: list[tuple[Attempt, State]] = []
+        lost: list[tuple[Attempt, State]] = []
+        first_end = ENDLESS
+        for attempt in self._attempts[_first_undone(done) :]:
+            if attempt.operation.begun > first_end:
+                break
+            if done & attempt.bit:
+                continue
+            first_end = min(first_end, attempt.ended)
+            after = _after(attempt, state)
+            if after is not False:
+                (lost if attempt.ended == ENDLESS else certain).append((attempt, after))
+        # An operation that began after the first end was collected before that end was known.
+        fitting = [each for each in certain + lost if each[0].operation.begun < first_end]
+        return Frame(state, done, fitting)
+
+
+def _first_undone(done: int) -> int:
+    """Return the position of the lowest bit that is not set."""
+    return (~done & (done + 1)).bit_length() - 1
+
+
+def _values_by_revision(operations: list[Operation]) -> dict[int, bytes]:
+    """Return which value stands for which revision, as far as answers tell."""
+    values: dict[int, bytes] = {}
+    for operation in operations:
+        match operation.outcome:
+            case Inserted(revision=revision):
+                values[revision] = operation.value
+            case Found(mod_revision=revision, value=value):
+                values[revision] = value
+    return values
+
+
+def _attempt(operation: Operation, bit: int, values: dict[int, bytes]) -> Attempt:
+    ended = ENDLESS if operation.ended is None else operation.ended
+    attempt = Attempt(operation, ended, bit)
+    if operation.if_revision:
+        attempt.required = values.get(operation.if_revision)
+        attempt.is_required_known = operation.if_revision in values
+    match operation.outcome:
+        case RevisionMismatch(current=current):
+            attempt.current = values.get(current)
+            attempt.is_current_known = current == 0 or current in values
+    return attempt
+
+
+def _after(attempt: Attempt, state: State) -> Any:
+    """Return the value after an operation, or False where its answer would be wrong."""
+    operation = attempt.operation
+    fits = _condition(attempt, state)
+    match operation.outcome:
+        case Found(value=value):
+            return state if state == value else False
+        case Missing():
+            return state if state is None else False
+        case RevisionMismatch():
+            refused = fits is not True and (
+                not attempt.is_current_known or state == attempt.current
+            )
+            return state if refused else False
+        case Removed(existed=existed):
+            return None if existed == (state is not None) and fits is not False else False
+        case Inserted():
+            return operation.value if fits is not False else False
+        case _:
+            return _after_lost(operation, state, fits=fits)
+
+
+def _after_lost(operation: Operation, state: State, *, fits: bool | None) -> State:
+    """Return the value after a write whose answer was lost; one that does not fit does nothing."""
+    if fits is False:
+        return state
+    return operation.value if operation.kind is Kind.INSERT else None
+
+
+def _condition(attempt: Attempt, state: State) -> bool | None:
+    """Whether the operation's condition is met; None where its revision stands for no value."""
+    if attempt.operation.if_revision is None:
+        return True
+    if not attempt.is_required_known:
+        return None if state is not None else False
+    return state == attempt.required
