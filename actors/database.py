@@ -22,7 +22,7 @@ from protocol.table import Row
 
 FAMILIES = table_names()
 WRITE_BUFFER_BYTES = 32 << 20
-WAL_BYTES_MAX = 256 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
+WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
 KEPT_INFO_LOGS = 3
 
 _ReturnT = TypeVar("_ReturnT")
@@ -138,15 +138,16 @@ class RocksTable:
 
     def view(self) -> "RocksView":
         """Return the column family as it is written now."""
-        return RocksView(self._family.snapshot())
+        return RocksView(self._family.iter())
 
     def forget_pending(self) -> None:
         """Read from the database again what the turn has put there."""
         self._pending.clear()
 
     def close(self) -> None:
-        """Let go of the column family."""
+        """Let go of the column family, and with it of the directory's lock."""
         self._family.close()
+        del self._handle, self._read
 
     def _backwards(self) -> Iterator[bytes]:
         keys: Iterator[bytes] = self._family.keys(backwards=True)  # type: ignore[assignment]
@@ -154,15 +155,22 @@ class RocksTable:
 
 
 class RocksView:
-    """A column family as it was at one moment."""
+    """A column family as it was at one moment.
 
-    def __init__(self, snapshot: rocksdict.Snapshot) -> None:
-        self._snapshot = snapshot
+    An iterator of RocksDB sees what was there when it was made. rocksdict's ``Snapshot`` does
+    not: what is read through it is the newest.
+    """
+
+    def __init__(self, iterator: rocksdict.RdictIter) -> None:
+        self._iterator = iterator
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what was there, from a key on, in the order of the keys."""
-        items: Iterator[Row] = self._snapshot.items(from_key=first)  # type: ignore[assignment]
-        return items
+        """Yield what was there, from a key on, in the order of the keys; one scan at a time."""
+        self._iterator.seek(first)
+        while self._iterator.valid():
+            yield self._iterator.key(), self._iterator.value()
+            self._iterator.next()
+        self._iterator.status()  # an error ends the walk like the last key does
 
 
 def storage_failure(path: Path, error: Exception) -> ActorFailure:

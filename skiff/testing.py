@@ -46,6 +46,7 @@ class Node:
     def __init__(self, directory: Path, arguments: list[str]) -> None:
         self.directory = directory
         self.port = free_port()
+        self.environment: dict[str, str] = {}  # besides that of this program
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.id = uuid.UUID(int=0)
@@ -104,7 +105,11 @@ class Node:
                 stderr=log,
                 stdin=subprocess.PIPE,
                 # What a killed node leaves behind elsewhere than in its directory goes with it.
-                env={**_environment(), "TMPDIR": str(self.directory.parent)},
+                env={
+                    **_environment(),
+                    "TMPDIR": str(self.directory.parent),
+                    **self.environment,
+                },
                 start_new_session=True,  # so that signals reach all of its processes at once
             )
 

@@ -15,6 +15,7 @@ class Load:
     def __init__(self, cluster: Cluster, *, writers: int, timeout: float = 30.0) -> None:
         self._cluster = cluster
         self._timeout = timeout
+        self.writers = writers
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._write, args=(writer,)) for writer in range(writers)
