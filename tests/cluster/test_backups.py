@@ -1,0 +1,123 @@
+"""A backup of a running cluster becomes a new one, or is refused and changes nothing."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+import skiff
+from skiff import Client, Skiff, StorageError
+from skiff.testing import Cluster, free_port
+from tests.cluster.command import run
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+VALUE = "x" * 20_000
+KEYS = 200  # so that a backup takes several chunks
+
+
+@pytest.fixture(scope="module")
+def source() -> object:
+    with Cluster(3) as cluster:
+        with cluster.client() as client:
+            for number in range(KEYS):
+                client.insert(f"key/{number:03}", VALUE)
+        yield cluster
+
+
+def test_a_cluster_goes_on_with_what_was_backed_up(source: Cluster, tmp_path: Path) -> None:
+    file, directory = tmp_path / "backup", tmp_path / "node"
+    with source.followers()[0].client() as client:
+        revision = client.insert("key/last", "before the backup")
+        shown: list[tuple[int, int]] = []
+        taken = client.backup(file, progress=lambda *rows: shown.append(rows))
+        assert len(shown) > 1, "it took several chunks"
+        assert shown[-1][0] == taken.rows > KEYS
+    restored = skiff.restore(file, directory)
+    with Skiff(directory, port=free_port()) as node:
+        node.wait_for_leader()
+        with Client([node.address]) as client:
+            assert client.list_keys("key/")[-2:] == [f"key/{KEYS - 1:03}", "key/last"]
+            entry = client.get_entry("key/last", str)
+            assert entry is not None
+            assert (entry.value, entry.revision) == ("before the backup", revision)
+            status = client.status()
+            assert (status.id, status.cluster_id) == (restored.node, restored.cluster)
+            assert status.cluster_id != source.leader().status().cluster_id  # type: ignore[union-attr]
+            assert client.insert("key/new", 1) == revision + 1
+        joined = Skiff(tmp_path / "other", port=free_port(), join_cluster=[node.address])
+        with joined, Client([joined.address]) as client:
+            joined.wait_for_leader()
+            assert client.get("key/last", str) == "before the backup"
+            assert client.get("key/000", str) == VALUE
+
+
+def test_a_backup_is_of_one_moment_while_writes_go_on(source: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    done = threading.Event()
+
+    def count() -> None:
+        with source.client() as client:
+            number = 0
+            while not done.is_set():
+                number += 1
+                client.insert("count/first", number)
+                client.insert("key/150/count", number)
+                client.insert("\U0010ffff/count/last", number)
+
+    writer = threading.Thread(target=count)
+    writer.start()
+    try:
+        with source.client() as client:
+            client.backup(file)
+    finally:
+        done.set()
+        writer.join()
+    skiff.restore(file, tmp_path / "node")
+    with Skiff(tmp_path / "node", port=free_port()) as node:
+        node.wait_for_leader()
+        with Client([node.address]) as client:
+            names = ("count/first", "key/150/count", "\U0010ffff/count/last")
+            first, middle, last = (client.get(name, int) or 0 for name in names)
+            assert first >= middle >= last >= first - 1, "all three are of one moment"
+
+
+def test_the_commands_say_what_they_did(source: Cluster, tmp_path: Path) -> None:
+    file, directory = str(tmp_path / "backup"), str(tmp_path / "node")
+    url = ("--url", source.nodes[0].address)
+    made = run("backup", file, *url)
+    assert (made.returncode, made.stdout) == (0, b"")
+    assert b"verified" in made.stderr
+    again = run("backup", file, *url)
+    assert again.returncode == 1
+    assert b"exists already" in again.stderr
+    restored = run("restore", file, "--dir", directory, "--json")
+    assert restored.returncode == 0
+    assert set(json.loads(restored.stdout)) == {"dir", "id", "cluster_id"}
+    taken = run("restore", file, "--dir", directory)
+    assert taken.returncode == 1
+    assert b"already holds the data of a node" in taken.stderr
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_written(
+    source: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup"
+    with source.client() as client:
+        client.backup(file)
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(StorageError, match="damaged"):
+        skiff.restore(file, tmp_path / "node")
+    assert not (tmp_path / "node").exists()
+
+
+def test_a_directory_with_something_in_it_is_refused(source: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    with source.client() as client:
+        client.backup(file)
+    with pytest.raises(StorageError, match="backup"):
+        skiff.restore(file, tmp_path)
+    assert [each.name for each in tmp_path.iterdir() if each.name != "lock"] == ["backup"]

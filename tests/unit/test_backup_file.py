@@ -1,0 +1,87 @@
+"""A backup file is whole or refused, whatever bit of it is lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from protocol.snapshot import (
+    SnapshotChunk,
+    SnapshotId,
+    SnapshotPosition,
+    checksum,
+    encode_rows,
+)
+from skiff import StorageError, backup
+
+SNAPSHOT = SnapshotId(7, 2)
+CLUSTER, NODE = b"c" * 16, b"n" * 16
+
+
+def chunks(*values: bytes) -> list[SnapshotChunk]:
+    made: list[SnapshotChunk] = []
+    position = SnapshotPosition(SNAPSHOT)
+    for number, value in enumerate(values):
+        row = b"\0%d" % number
+        rows = encode_rows([(row, value)])
+        end = SnapshotPosition(SNAPSHOT, row, checksum(rows, position.checksum))
+        made.append(SnapshotChunk(position, rows, end, last=number == len(values) - 1))
+        position = end
+    return made
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "backup"
+    backup.write(path, CLUSTER, NODE, chunks(b"one", b"two", b"three"))
+    return path
+
+
+def test_what_is_written_is_read(file: Path) -> None:
+    assert list(backup.read(file)) == chunks(b"one", b"two", b"three")
+    whole = backup.verify(file)
+    assert (whole.cluster, whole.index, whole.rows) == (CLUSTER, 7, 3)
+    assert whole.size == file.stat().st_size
+
+
+def test_any_flipped_bit_is_noticed(file: Path) -> None:
+    whole = file.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError):
+            backup.verify(file)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 15, 30, -1])
+def test_a_file_that_ends_too_early_is_refused(file: Path, cut: int) -> None:
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(StorageError, match=r"ends too early|no backup"):
+        backup.verify(file)
+
+
+def test_a_file_that_goes_on_is_refused(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(StorageError, match="follows its end"):
+        backup.verify(file)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda given: [given[0], given[2]], lambda given: [given[1], given[0], given[2]]]
+)
+def test_a_missing_chunk_leaves_no_file(
+    tmp_path: Path, change: Callable[[list[SnapshotChunk]], list[SnapshotChunk]]
+) -> None:
+    path = tmp_path / "backup"
+    with pytest.raises(StorageError, match="not what was written"):
+        backup.write(path, CLUSTER, NODE, change(chunks(b"one", b"two", b"three")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    path.write_text("dear")
+    with pytest.raises(FileExistsError):
+        backup.write(path, CLUSTER, NODE, chunks(b"one"))
+    assert path.read_text() == "dear"
