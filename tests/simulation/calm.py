@@ -164,7 +164,9 @@ class Calm:
         return all(thread.idle for thread in self._cluster.threads)
 
     def _read_everything(self) -> None:
-        client = Client(self._cluster, "last", self._cluster.history)
+        members = self._cluster.members.membership
+        addresses = [node.address for node in self.healed if members.is_voter(node.id)]
+        client = Client(self._cluster, "last", self._cluster.history, addresses)
         for number in range(self._setting.options.keys):
             self._reads_left += 1
             thread = client.new_thread(f"last.{number}")

@@ -31,11 +31,13 @@ NEVER = float("inf")
 class Client:
     """What the threads of one client share."""
 
-    def __init__(self, cluster: "Cluster", name: str, history: History) -> None:
+    def __init__(
+        self, cluster: "Cluster", name: str, history: History, addresses: list[str]
+    ) -> None:
         self.cluster = cluster
         self.name = name
         self.history = history
-        endpoints = [f"tcp://{node.address}" for node in cluster.nodes.values()]
+        endpoints = [f"tcp://{address}" for address in addresses]
         cluster.setting.chance.shuffle(endpoints)
         self.route = Route(endpoints, follow_leader=cluster.setting.chance.random() < 0.7)
         self.session: Session | None = None

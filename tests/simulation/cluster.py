@@ -30,7 +30,8 @@ class Cluster:
             self.nodes[node.address] = node
         self._found(list(self.nodes.values()))
         self.clients = [
-            Client(self, f"c{number + 1}", self.history) for number in range(options.clients)
+            Client(self, f"c{number + 1}", self.history, list(self.nodes))
+            for number in range(options.clients)
         ]
         for client in self.clients:
             for number in range(options.threads):

@@ -24,15 +24,15 @@ class Network:
         self._clogged: dict[Pair, float] = {}
         self._loss, self._duplicates = options.loss, options.duplicates
 
-    def send(self, source: str, target: str, deliver: Action, *what: Any) -> None:
-        """Carry a message of Raft, which may get lost or arrive twice."""
+    def send(self, source: str, target: str, repeatable: bool, deliver: Action, *what: Any) -> None:
+        """Carry a frame between nodes, which may get lost, late or arrive twice."""
         if (source, target) in self._cut:
             return
         if self._random() < self._loss:
             self._totals.lost += 1
             return
         self._carry(source, target, deliver, what)
-        if self._duplicates and self._random() < self._duplicates:
+        if repeatable and self._duplicates and self._random() < self._duplicates:
             self._totals.duplicated += 1
             self._carry(source, target, deliver, what)
 

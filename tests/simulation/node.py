@@ -1,13 +1,18 @@
 """One node of the simulation: what outlives its processes, and their ends and beginnings."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
 from protocol.membership import MembershipAt, NodeId
 from protocol.node_messages import Append, HardState
-from protocol.peer_messages import PeerFrame
+from protocol.peer_messages import (
+    ForwardMembershipChange,
+    ForwardProposal,
+    PeerFrame,
+    ProposalRefused,
+)
 from protocol.storage.log_store import LogStore
 from protocol.wire import decode_peer_frame, encode
 from tests.simulation.disk import Batch, Disk, DiskFailure
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from tests.simulation.door import Door
 
 RESTART_DELAY = 0.1
+
+# The gateway counts refusals, so that it relies on TCP not to repeat one.
+NEVER_TWICE = frozenset((ForwardProposal, ForwardMembershipChange, ProposalRefused))
 
 Deliver = Callable[[str, str, PeerFrame], None]
 
@@ -118,10 +126,12 @@ class Node:
     def send_frame(self, address: str, frame: PeerFrame) -> None:
         """Send a frame to the node at an address."""
         network, options = self.setting.network, self.setting.options
+        repeatable = not any(type(message) in NEVER_TWICE for message in frame.messages)
         if options.encoded:
-            network.send(self.address, address, self._deliver_encoded, address, encode(frame))
+            what: tuple[Any, ...] = (self._deliver_encoded, address, encode(frame))
         else:
-            network.send(self.address, address, self._deliver, self.name, address, frame)
+            what = (self._deliver, self.name, address, frame)
+        network.send(self.address, address, repeatable, *what)
 
     def receive(self, sender: str, frame: PeerFrame) -> None:
         """Let the replicator hear a frame, if there is one."""

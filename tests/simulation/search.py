@@ -32,7 +32,7 @@ class Attempt(msgspec.Struct):
 
     operation: Operation
     ended: int
-    bit: int
+    bit: int = 0
     required: State = None  # the value that the operation's condition demands
     is_required_known: bool = True
     current: State = None  # the value that a mismatch speaks of
@@ -55,30 +55,40 @@ def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> 
         if operation.is_write or operation.outcome is not None:
             by_key.setdefault(operation.key, []).append(operation)
     for key, its in by_key.items():
-        _Search(key, its, steps_max).run()
+        values = _values_by_revision(its)
+        attempts = [_attempt(each, values) for each in sorted(its, key=_begun)]
+        if not any(
+            _Search(key, attempts, steps_max, sparing=sparing).succeeds()
+            for sparing in (True, False)
+        ):
+            raise Unexplained(f"no order of the operations on {key} explains their answers")
 
 
 class _Search:
-    """The search for one key."""
+    """The search for one key.
 
-    def __init__(self, key: str, operations: list[Operation], steps_max: int) -> None:
+    With ``sparing``, a write whose answer was lost is only tried where an answer would be wrong
+    without it: that explains nearly every history at once, and refutes none.
+    """
+
+    def __init__(self, key: str, attempts: list[Attempt], steps_max: int, *, sparing: bool) -> None:
         self._key = key
         self._steps_left = steps_max
-        values = _values_by_revision(operations)
-        ordered = sorted(operations, key=lambda each: each.begun)
-        self._attempts = [
-            _attempt(operation, 1 << position, values) for position, operation in enumerate(ordered)
-        ]
-        self._must = sum(each.bit for each in self._attempts if each.ended < ENDLESS)
+        self._sparing = sparing
+        self._certain = [each for each in attempts if each.ended < ENDLESS]
+        self._lost = [each for each in attempts if each.ended == ENDLESS]
+        for position, attempt in enumerate(self._certain + self._lost):
+            attempt.bit = 1 << position
+        self._must = (1 << len(self._certain)) - 1
         self._seen: set[tuple[int, State]] = set()
 
-    def run(self) -> None:
-        """Go through the orders that are possible, depth first."""
+    def succeeds(self) -> bool:
+        """Go through the orders that are possible, depth first, until one explains everything."""
         stack = [self._frame(0, None)]
         while stack:
             frame = stack[-1]
             if frame.done & self._must == self._must:
-                return
+                return True
             if frame.tried == len(frame.candidates):
                 stack.pop()
                 continue
@@ -89,7 +99,7 @@ class _Search:
             if (done, state) not in self._seen:
                 self._seen.add((done, state))
                 stack.append(self._frame(done, state))
-        raise Unexplained(f"no order of the operations on {self._key} explains their answers")
+        return False
 
     def _count(self) -> None:
         self._steps_left -= 1
@@ -98,21 +108,59 @@ class _Search:
 
     def _frame(self, done: int, state: State) -> Frame:
         """Collect what may come next: all that began before anything else has ended."""
-        certain: list[tuple[Attempt, State]] = []
-        lost: list[tuple[Attempt, State]] = []
+        possible: list[Attempt] = []
         first_end = ENDLESS
-        for attempt in self._attempts[_first_undone(done) :]:
+        for attempt in self._certain[_first_undone(done) :]:
             if attempt.operation.begun > first_end:
                 break
-            if done & attempt.bit:
-                continue
-            first_end = min(first_end, attempt.ended)
+            if not done & attempt.bit:
+                first_end = min(first_end, attempt.ended)
+                possible.append(attempt)
+        fitting: list[tuple[Attempt, State]] = []
+        failing: list[Attempt] = []
+        for attempt in possible:
             after = _after(attempt, state)
-            if after is not False:
-                (lost if attempt.ended == ENDLESS else certain).append((attempt, after))
-        # An operation that began after the first end was collected before that end was known.
-        fitting = [each for each in certain + lost if each[0].operation.begun < first_end]
+            if after is False:
+                failing.append(attempt)
+            elif after == state:
+                # What fits now and changes nothing may as well come first.
+                return Frame(state, done, [(attempt, after)])
+            else:
+                fitting.append((attempt, after))
+        if failing or not self._sparing:
+            fitting += self._lost_writes(done, state, first_end, failing)
         return Frame(state, done, fitting)
+
+    def _lost_writes(
+        self, done: int, state: State, first_end: int, failing: list[Attempt]
+    ) -> list[tuple[Attempt, State]]:
+        """Return the writes without an answer that may come next, and are worth trying."""
+        possible: list[tuple[Attempt, State]] = []
+        for attempt in self._lost:
+            if attempt.operation.begun > first_end:
+                break
+            after = _after(attempt, state)
+            if not done & attempt.bit and after != state:
+                possible.append((attempt, after))
+        if not self._sparing:
+            return possible
+        helping = [each for each in possible if _mends(each[1], failing)]
+        return helping or [each for each in possible if self._prepares(each, done, failing)]
+
+    def _prepares(self, write: tuple[Attempt, State], done: int, failing: list[Attempt]) -> bool:
+        """Whether another lost write, on a condition, helps after this one."""
+        attempt, state = write
+        return any(
+            _mends(_after(other, state), failing)
+            for other in self._lost
+            if other.operation.if_revision is not None
+            and other is not attempt
+            and not done & other.bit
+        )
+
+
+def _mends(state: State, failing: list[Attempt]) -> bool:
+    return any(_after(each, state) is not False for each in failing)
 
 
 def _first_undone(done: int) -> int:
@@ -132,9 +180,13 @@ def _values_by_revision(operations: list[Operation]) -> dict[int, bytes]:
     return values
 
 
-def _attempt(operation: Operation, bit: int, values: dict[int, bytes]) -> Attempt:
+def _begun(operation: Operation) -> int:
+    return operation.begun
+
+
+def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
     ended = ENDLESS if operation.ended is None else operation.ended
-    attempt = Attempt(operation, ended, bit)
+    attempt = Attempt(operation, ended)
     if operation.if_revision:
         attempt.required = values.get(operation.if_revision)
         attempt.is_required_known = operation.if_revision in values
