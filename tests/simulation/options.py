@@ -42,6 +42,16 @@ class FaultRates(msgspec.Struct, frozen=True):
     full_pipe: float = 0.0
 
 
+class TightLimits(msgspec.Struct, frozen=True):
+    """Limits of the real code that a run may make tighter; None leaves them as they are."""
+
+    chunk_bytes: int | None = None
+    append_bytes_max: int | None = None
+    promotion_lag_max: int | None = None
+    recovered_entries: int | None = None
+    apply_entries_max: int | None = None
+
+
 class Options(msgspec.Struct, frozen=True):
     """Everything that makes one run differ from another besides chance itself."""
 
@@ -55,6 +65,7 @@ class Options(msgspec.Struct, frozen=True):
     network: NetworkOptions
     rates: FaultRates
     limits: LogLimits
+    tight: TightLimits
     encoded: bool  # whether frames between nodes travel as bytes
     clients: int
     threads: int  # of each client
@@ -81,6 +92,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         network=_draw_network(chance),
         rates=_draw_rates(chance),
         limits=_draw_limits(chance),
+        tight=_draw_tight_limits(chance),
         encoded=chance.random() < 0.1,
         clients=choose((1, 2, 3, 5)),
         threads=choose((1, 1, 2)),
@@ -118,6 +130,17 @@ def _draw_rates(chance: Random) -> FaultRates:
         transfer=choose((0.0, 0.0, 0.5, 1.0)),
         membership=choose((0.0, 0.0, 0.5, 2.0)),
         full_pipe=choose((0.0, 0.0, 0.5)),
+    )
+
+
+def _draw_tight_limits(chance: Random) -> TightLimits:
+    choose = chance.choice
+    return TightLimits(
+        chunk_bytes=choose((None, 1, 100, 1000)),
+        append_bytes_max=choose((None, 1, 1000)),
+        promotion_lag_max=choose((None, 0, 3)),
+        recovered_entries=choose((None, 0, 3)),
+        apply_entries_max=choose((None, 1, 3)),
     )
 
 

@@ -1,4 +1,4 @@
-"""One run from its seed to its end."""
+"""One run from its seed to its end: the trouble, the calm after it, and the verdict."""
 
 import msgspec
 
@@ -6,26 +6,38 @@ from tests.simulation.calm import Calm
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Faults
 from tests.simulation.options import Options
-from tests.simulation.setting import set_up
+from tests.simulation.report import SHOWN_EVENTS, failure_report
+from tests.simulation.setting import Setting, set_up
+from tests.simulation.tight_limits import tight_limits
 from tests.simulation.totals import Totals
 
-EVENTS = 5000  # of the troubled part
+EVENTS = 5000  # of the trouble; the calm after it comes on top
 
 
 class Result(msgspec.Struct):
     """What one run came to."""
 
+    seed: int
     totals: Totals
     hash: int
+    failure: str = ""  # what is to be shown; empty where all held
 
 
-def run(options: Options, events: int = EVENTS) -> Result:
-    """Let a cluster go through trouble.
-
-    Raises:
-        Breach: an invariant did not hold.
-    """
+def run(options: Options, command: str, events: int = EVENTS, shown: int = SHOWN_EVENTS) -> Result:
+    """Run one seed to its end, or to the first promise that is broken."""
     setting = set_up(options)
+    failure = ""
+    try:
+        with tight_limits(options):
+            _live(setting, events)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the seed is what matters
+        text = f"{type(error).__name__}: {error}"
+        failure = failure_report(options, command, text, setting.events.tail, shown)
+    setting.totals.events = setting.events.count
+    return Result(options.seed, setting.totals, setting.events.hash, failure)
+
+
+def _live(setting: Setting, events: int) -> None:
     cluster = Cluster(setting)
     cluster.begin()
     faults = Faults(cluster)
@@ -36,5 +48,3 @@ def run(options: Options, events: int = EVENTS) -> Result:
     calm = Calm(cluster)
     calm.begin()
     calm.last()
-    setting.totals.events = setting.events.count
-    return Result(setting.totals, setting.events.hash)

@@ -1,0 +1,62 @@
+"""The command line of the simulator: which seeds are run, and what is printed of them."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tests.simulation.campaign import Plan, run_all
+from tests.simulation.report import SHOWN_EVENTS, totals_report
+from tests.simulation.run import EVENTS, Result
+
+FAILURES_SHOWN_MAX = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the arguments ask for; exit with 1 if a promise was broken."""
+    plan = _plan(_parser().parse_args(arguments))
+    outcome = run_all(plan, _tell)
+    for failure in outcome.failures[:FAILURES_SHOWN_MAX]:
+        _say(f"\n{failure}")
+    _say(f"\n{totals_report(outcome.totals, outcome.seconds)}")
+    if outcome.failures:
+        sys.exit(f"\n{len(outcome.failures)} of {len(plan.seeds)} seeds failed.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate",
+        description="Run whole clusters in one process, under trouble that a seed replays.",
+    )
+    add = parser.add_argument
+    add("--seeds", type=int, default=100, metavar="N", help="how many, from --first on")
+    add("--first", type=int, default=0, metavar="N", help="the first of them")
+    add("--seed", type=int, metavar="N", help="run only this one, and show its end if it fails")
+    add("--nodes", type=int, choices=(1, 3, 5), help="else each seed draws a number")
+    add("--events", type=int, default=EVENTS, metavar="N", help="of the trouble in each run")
+    add("--show", type=int, default=SHOWN_EVENTS, metavar="N", help="events of a run that fails")
+    add("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="side by side")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    if options.seed is not None:
+        seeds, processes = range(options.seed, options.seed + 1), 1
+    else:
+        seeds = range(options.first, options.first + options.seeds)
+        processes = options.processes
+    return Plan(seeds, options.nodes, options.events, options.show, processes)
+
+
+def _tell(result: Result) -> None:
+    if result.failure:
+        _say(result.failure.partition("\n")[0])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

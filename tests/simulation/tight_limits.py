@@ -1,0 +1,31 @@
+"""Limits of the real code made so tight that a small run reaches them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from protocol.raft import changing_members, replication
+from protocol.storage import log_store, snapshot_source, writer
+from tests.simulation.options import Options
+
+PLACES = (
+    (snapshot_source, "CHUNK_BYTES"),
+    (replication, "APPEND_BYTES_MAX"),
+    (changing_members, "PROMOTION_LAG_MAX"),
+    (log_store, "RECOVERED_ENTRIES"),
+    (writer, "APPLY_ENTRIES_MAX"),
+)
+
+
+@contextmanager
+def tight_limits(options: Options) -> Iterator[None]:
+    """Let the limits that a run has drawn hold while it lasts."""
+    before = [(module, name, getattr(module, name)) for module, name in PLACES]
+    for module, name in PLACES:
+        limit = getattr(options.tight, name.lower())
+        if limit is not None:
+            setattr(module, name, limit)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
