@@ -11,8 +11,8 @@ import msgspec
 
 from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import RoleName
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.standing import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
 

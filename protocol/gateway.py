@@ -7,6 +7,7 @@ from typing import assert_never
 
 import msgspec
 
+from protocol.answers import NOT_MEMBER, NOT_PROPOSED, REFUSALS, node_status, timed_out, welcome
 from protocol.batching import WriteQueue
 from protocol.calls import Answer, Call, Errand, Slot
 from protocol.client_messages import (
@@ -19,7 +20,6 @@ from protocol.client_messages import (
     Hello,
     ListKeys,
     ListPrefixes,
-    NodeStatus,
     Operation,
     ReadBatch,
     ReadOperation,
@@ -27,7 +27,6 @@ from protocol.client_messages import (
     RemoveNode,
     Request,
     Status,
-    Welcome,
 )
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
@@ -132,7 +131,7 @@ class Gateway:
             self._sweep(now)
         self._send_writes(now)
         self._send_reads(now)
-        if self._sweep_at == NEVER and (self._errands or self._writes or self._invitations):
+        if self._sweep_at == NEVER and self._awaits_something:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
@@ -140,6 +139,10 @@ class Gateway:
     def next_deadline(self, now: float) -> float:
         """Return when ``flush`` should be called though nothing has arrived."""
         return min(self._sweep_at, self._writes.next_deadline(now))
+
+    @property
+    def _awaits_something(self) -> bool:
+        return bool(self._errands or self._writes or self._invitations)
 
     # --- taking requests
 
@@ -159,11 +162,11 @@ class Gateway:
             return
         match operation:
             case Hello():
-                self._answer(slot, self._welcome())
+                self._answer(slot, welcome(self._opened, self._config, self._leadership))
             case Status():
                 self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
-                self._answer(slot, _not_member())
+                self._answer(slot, NOT_MEMBER)
             case _:
                 self._gather(slot, operation, now)
 
@@ -183,20 +186,6 @@ class Gateway:
                 raise AssertionError("answered before")
             case unknown:
                 assert_never(unknown)
-
-    def _welcome(self) -> Welcome:
-        leadership = self._leadership
-        address = self._config.address
-        if leadership is None:
-            return Welcome(self._opened.cluster, self._opened.node, address.publish_endpoint)
-        return Welcome(
-            leadership.cluster,
-            self._opened.node,
-            address.publish_endpoint,
-            leadership.leader,
-            leadership.leader_address,
-            leadership.membership,
-        )
 
     # --- sending on
 
@@ -254,7 +243,7 @@ class Gateway:
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
         if message.removed:
-            self._fail_all(_not_member(), now)
+            self._fail_all(NOT_MEMBER, now)
         elif message.leader is not None and (
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
@@ -266,17 +255,12 @@ class Gateway:
             return
         errand.refused += 1
         match message.refusal:
-            case Refusal.OVERLOADED if errand.certainly_not_done:
-                text = "too much waits to be committed"
-                self._fail(errand, Failed(FailureCode.OVERLOADED, text), now)
-            case Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                unknown = Failed(FailureCode.UNKNOWN_NODE, "no member has this id")
-                self._fail(errand, unknown, now)
+            case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
+                self._fail(errand, REFUSALS[message.refusal], now)
             case Refusal.UNKNOWN_MEMBER:
                 self._fail(errand, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER:
-                text = "the last voter cannot be removed: nobody could write any more"
-                self._fail(errand, Failed(FailureCode.INVALID, text), now)
+                self._fail(errand, REFUSALS[message.refusal], now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 
@@ -303,24 +287,9 @@ class Gateway:
 
     def _on_status_report(self, message: StatusReport) -> None:
         errand = self._errands.pop(message.number, None)
-        if errand is None:
-            return
-        status = message.status
-        answer = NodeStatus(
-            self._opened.cluster if self._leadership is None else self._leadership.cluster,
-            self._opened.node,
-            str(self._config.address),
-            status.role,
-            status.term,
-            status.leader,
-            status.last_index,
-            status.commit_index,
-            message.applied_index,
-            message.revision,
-            status.membership,
-            status.removed,
-        )
-        self._answer(errand.slots[0], answer)
+        if errand is not None:
+            answer = node_status(self._opened, self._config, self._leadership, message)
+            self._answer(errand.slots[0], answer)
 
     # --- deadlines
 
@@ -330,20 +299,15 @@ class Gateway:
         for errand in list(self._errands.values()):
             expired = [slot for slot in errand.slots if slot.call.deadline <= now]
             for slot in expired:
-                self._answer(slot, _timed_out(errand))
+                self._answer(slot, timed_out(errand))
             if len(expired) == len(errand.slots):
                 self._end_errand(errand.number, now)
             elif errand.retry_at <= now:
                 self._send_again(errand, now)
         for slot in self._writes.take_late(now):
-            self._answer(slot, _NOT_PROPOSED)
-        self._invite(now)
-
-    def _invite(self, now: float) -> None:
-        """Invite standby nodes, and answer for those that vote by now."""
-        if self._leadership is not None:
-            for slot, outcome in self._invitations.take_answers(self._leadership.membership, now):
-                self._answer(slot, outcome)
+            self._answer(slot, NOT_PROPOSED)
+        for slot, outcome in self._invitations.take_answers(self._leadership, now):
+            self._answer(slot, outcome)
         self._outbox.replicator.extend(self._invitations.take_due(now))
 
     # --- answering
@@ -369,20 +333,3 @@ class Gateway:
                 self._fail(errand, outcome, now)
         for slot in self._writes.take_all():
             self._answer(slot, outcome)
-
-
-_NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
-
-
-def _not_member() -> Failed:
-    return Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
-
-
-def _timed_out(errand: Errand) -> Failed:
-    if isinstance(errand.message, Read):
-        text = "no leader could confirm the read before the deadline: is a majority up?"
-        return Failed(FailureCode.NOT_APPLIED, text)
-    if errand.certainly_not_done:
-        return _NOT_PROPOSED
-    text = "no majority confirmed it before the deadline; it may have been done or may yet be"
-    return Failed(FailureCode.UNKNOWN, text)

@@ -2,8 +2,8 @@
 
 from protocol.calls import Answer, Slot
 from protocol.client_messages import AddNode, Done, Failed, FailureCode
-from protocol.membership import Membership
-from protocol.node_messages import InviteMember
+from protocol.membership import Member
+from protocol.node_messages import InviteMember, Leadership
 
 INVITE_SECONDS = 0.3  # between two invitations: a standby node may not be up yet
 
@@ -24,13 +24,12 @@ class Invitations:
         """Wait for the node at an address."""
         self._waiting.append((slot, operation))
 
-    def take_answers(self, membership: Membership, now: float) -> list[tuple[Slot, Answer]]:
+    def take_answers(self, leadership: Leadership | None, now: float) -> list[tuple[Slot, Answer]]:
         """Return the answers for those whose node votes by now, or whose time is over."""
         answers: list[tuple[Slot, Answer]] = []
         waiting: list[tuple[Slot, AddNode]] = []
         for slot, operation in self._waiting:
-            member = membership.at(operation.address)
-            if member is not None and member.voter:
+            if leadership is not None and _votes(leadership.membership.at(operation.address)):
                 answers.append((slot, Done()))
             elif slot.call.deadline <= now:
                 answers.append((slot, _LATE))
@@ -45,3 +44,7 @@ class Invitations:
             return []
         self._invite_at = now + INVITE_SECONDS
         return [InviteMember(operation.address) for _, operation in self._waiting]
+
+
+def _votes(member: Member | None) -> bool:
+    return member is not None and member.voter

@@ -4,8 +4,6 @@ Each frame between two actors is a list of messages, handled in order. None is l
 live, and all actors of a node live and die together.
 """
 
-from enum import IntEnum
-
 import msgspec
 
 from protocol.commands import Event, Result
@@ -13,6 +11,7 @@ from protocol.entry import Entry
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.standing import ReplicationStatus, RoleName
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
@@ -20,14 +19,6 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
 
     term: int = 0
     voted_for: NodeId = b""
-
-
-class RoleName(IntEnum):
-    """What a node does in its current term."""
-
-    FOLLOWER = 0
-    CANDIDATE = 1
-    LEADER = 2
 
 
 # --- heard by the storage writer
@@ -78,7 +69,7 @@ class ReportStatus(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Add what the state machine knows to a status and send it on to the gateway."""
 
     number: int
-    status: "ReplicationStatus"
+    status: ReplicationStatus
 
 
 class FollowChanges(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -329,7 +320,7 @@ class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
     """How this node stands."""
 
     number: int
-    status: "ReplicationStatus"
+    status: ReplicationStatus
     applied_index: int
     revision: int
 
@@ -382,15 +373,3 @@ class ClockState(msgspec.Struct, frozen=True, array_like=True, tag=60):
 
 
 TimerMessage = ClockState
-
-
-class ReplicationStatus(msgspec.Struct, frozen=True, array_like=True):
-    """What the Raft core knows about its node."""
-
-    term: int
-    role: RoleName
-    leader: NodeId | None
-    last_index: int
-    commit_index: int
-    membership: Membership
-    removed: bool

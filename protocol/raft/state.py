@@ -11,8 +11,6 @@ from protocol.node_messages import (
     Leadership,
     ReadFailed,
     Recovered,
-    ReplicationStatus,
-    RoleName,
 )
 from protocol.peer_messages import PeerMessage, ReadRefused
 from protocol.raft.durability import Durability
@@ -20,6 +18,7 @@ from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
+from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
 
 

@@ -37,9 +37,9 @@ from protocol.node_messages import (
     ReadsDone,
     Refused,
     RemoveMember,
-    RoleName,
 )
 from protocol.refusal import Refusal
+from protocol.standing import RoleName
 from protocol.state_machine import decode_batch
 from protocol.wire import decode_read_batch, encode
 

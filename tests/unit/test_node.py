@@ -11,7 +11,6 @@ from protocol.node_messages import (
     Propose,
     Recovered,
     ReportStatus,
-    RoleName,
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
@@ -21,6 +20,7 @@ from protocol.peer_messages import (
     RequestVote,
 )
 from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.standing import RoleName
 from tests.unit.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 
 

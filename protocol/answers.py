@@ -1,0 +1,69 @@
+"""What a gateway says in words of its own: who it is, how it stands, and why something failed."""
+
+from protocol.calls import Errand
+from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
+from protocol.config import NodeConfig
+from protocol.node_messages import Leadership, Opened, Read, StatusReport
+from protocol.refusal import Refusal
+
+NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
+NOT_MEMBER = Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
+REFUSALS = {
+    Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too much waits to be committed"),
+    Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),
+    Refusal.LAST_VOTER: Failed(
+        FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
+    ),
+}
+
+_NOT_CONFIRMED = Failed(
+    FailureCode.NOT_APPLIED,
+    "no leader could confirm the read before the deadline: is a majority up?",
+)
+_NOT_KNOWN = Failed(
+    FailureCode.UNKNOWN,
+    "no majority confirmed it before the deadline; it may have been done or may yet be",
+)
+
+
+def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -> Welcome:
+    """Return whom a client speaks to, and who leads."""
+    endpoint = config.address.publish_endpoint
+    if leadership is None:
+        return Welcome(opened.cluster, opened.node, endpoint)
+    return Welcome(
+        leadership.cluster,
+        opened.node,
+        endpoint,
+        leadership.leader,
+        leadership.leader_address,
+        leadership.membership,
+    )
+
+
+def node_status(
+    opened: Opened, config: NodeConfig, leadership: Leadership | None, report: StatusReport
+) -> NodeStatus:
+    """Return how the node stands."""
+    status = report.status
+    return NodeStatus(
+        opened.cluster if leadership is None else leadership.cluster,
+        opened.node,
+        str(config.address),
+        status.role,
+        status.term,
+        status.leader,
+        status.last_index,
+        status.commit_index,
+        report.applied_index,
+        report.revision,
+        status.membership,
+        status.removed,
+    )
+
+
+def timed_out(errand: Errand) -> Failed:
+    """Return what is certain of an errand whose time is over."""
+    if isinstance(errand.message, Read):
+        return _NOT_CONFIRMED
+    return NOT_PROPOSED if errand.certainly_not_done else _NOT_KNOWN
