@@ -95,11 +95,13 @@ class LogReplicator:
         """Hand leadership over before the end, where there is somebody to take it."""
         now = time.monotonic()
         if not self._stop_at:
-            self._stop_at = now + STEP_ASIDE_SECONDS
-            self._core.step(StepAside())
-            self._finish_turn()
+            self._stop_at = now + STEP_ASIDE_SECONDS if self._core.leads else now
+        # Again each time: a quorum check may have come before the successor held the whole log.
+        self._core.step(StepAside())
+        self._finish_turn()
         alone = len(self._core.membership.voters) == 1
-        return self._stop_at - now if self._core.leads and not alone else 0.0
+        # Its vote may be the one that the successor needs, so that it stays until that one leads.
+        return 0.0 if alone or self._core.follows else self._stop_at - now
 
     def close(self) -> None:
         """Write down the trace."""

@@ -65,8 +65,14 @@ class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
     position: SnapshotPosition | None
 
 
+class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Let this voter lead, or whichever other one is closest to the leader's log."""
+
+    node: NodeId = b""
+
+
 ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot
-Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode
+Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -166,8 +172,14 @@ class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, tag=27):
     rows_estimate: int  # of the whole snapshot
 
 
+class Transferred(msgspec.Struct, frozen=True, array_like=True, tag=28):
+    """Leadership is where it was wanted."""
+
+    leader: NodeId
+
+
 ReadOutcome = Found | Missing | Names | SnapshotPart
-OtherOutcome = Welcome | NodeStatus | Done | Failed
+OtherOutcome = Welcome | NodeStatus | Done | Failed | Transferred
 Outcome = Result | ReadOutcome | OtherOutcome
 
 

@@ -27,6 +27,7 @@ from protocol.client_messages import (
     RemoveNode,
     Request,
     Status,
+    TransferLeadership,
 )
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
@@ -48,6 +49,7 @@ from protocol.node_messages import (
     StatusReport,
 )
 from protocol.refusal import Refusal
+from protocol.transfers import Transfers
 from protocol.validation import InvalidOperation, validate
 from protocol.wire import encode
 
@@ -84,6 +86,7 @@ class Gateway:
         self._reads: list[tuple[Slot, ReadOperation]] = []
         self._errands: dict[int, Errand] = {}
         self._invitations = Invitations()
+        self._transfers = Transfers()
         self._sweep_at = NEVER
         self._calls = 0
         self._bytes = 0
@@ -142,7 +145,7 @@ class Gateway:
 
     @property
     def _awaits_something(self) -> bool:
-        return bool(self._errands or self._writes or self._invitations)
+        return bool(self._errands or self._writes or self._invitations or self._transfers)
 
     # --- taking requests
 
@@ -182,6 +185,8 @@ class Gateway:
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode():
                 self._invitations.add(slot, operation)
+            case TransferLeadership():
+                self._transfers.add(slot, operation)
             case Hello() | Status():
                 raise AssertionError("answered before")
             case unknown:
@@ -306,9 +311,10 @@ class Gateway:
                 self._send_again(errand, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
-        for slot, outcome in self._invitations.take_answers(self._leadership, now):
-            self._answer(slot, outcome)
-        self._outbox.replicator.extend(self._invitations.take_due(now))
+        for wishes in (self._invitations, self._transfers):
+            for slot, outcome in wishes.take_answers(self._leadership, now):
+                self._answer(slot, outcome)
+            self._outbox.replicator.extend(wishes.take_due(now))
 
     # --- answering
 

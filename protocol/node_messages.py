@@ -215,6 +215,12 @@ class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
     """The node is about to stop: hand leadership over, if it leads."""
 
 
+class TransferTo(msgspec.Struct, frozen=True, array_like=True, tag=38):
+    """Let the leader hand over to this voter, or to whichever is closest if none is named."""
+
+    node: NodeId
+
+
 class LogCompacted(msgspec.Struct, frozen=True, array_like=True, tag=34):
     """The log does not go back as far as ``FetchLog`` asked: the follower needs a snapshot."""
 
@@ -258,6 +264,7 @@ ReplicatorMessage = (
     | AskStatus
     | CommitNoticeDue
     | StepAside
+    | TransferTo
     | LogCompacted
     | SnapshotRead
     | ChunkStaged

@@ -166,6 +166,12 @@ class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=19)
     position: SnapshotPosition
 
 
+class ForwardTransfer(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """The sender's gateway wants this voter to lead, or another one if none is named."""
+
+    node: NodeId
+
+
 PeerMessage = (
     RequestVote
     | RequestVoteReply
@@ -186,6 +192,7 @@ PeerMessage = (
     | TimeoutNow
     | InstallSnapshot
     | InstallSnapshotReply
+    | ForwardTransfer
 )
 
 

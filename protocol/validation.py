@@ -13,6 +13,7 @@ from protocol.client_messages import (
     ReadSnapshot,
     RemoveNode,
     Status,
+    TransferLeadership,
 )
 from protocol.commands import Insert, OpenSession, Remove, Write
 from protocol.keys import InvalidKey, encode_key, encode_prefix
@@ -50,6 +51,8 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _require(len(node) == NODE_ID_BYTES, "a node id has 16 bytes")
         case AddNode(address=address):
             parse_address(address)
+        case TransferLeadership(node=node):
+            _require(len(node) in (0, NODE_ID_BYTES), "a node id has 16 bytes")
         case Hello() | Status() | ReadSnapshot():
             pass
         case unknown:

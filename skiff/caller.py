@@ -20,6 +20,7 @@ from protocol.client_messages import (
     Hello,
     Operation,
     Outcome,
+    RemoveNode,
     Request,
     Welcome,
 )
@@ -88,7 +89,8 @@ class Caller:
         attempts = Attempts(_deadline(timeout))
         outcome = self._exchange(operation, attempts, writes=writes)
         if isinstance(outcome, Failed):
-            if outcome.code == FailureCode.UNKNOWN_NODE and attempts.maybe_done:
+            gone = outcome.code == FailureCode.UNKNOWN_NODE and isinstance(operation, RemoveNode)
+            if gone and attempts.maybe_done:
                 return Done()  # an earlier attempt has removed it
             raise_failure(outcome, maybe_done=writes and attempts.maybe_done)
         return outcome

@@ -19,6 +19,8 @@ from protocol.client_messages import (
     Outcome,
     RemoveNode,
     Status,
+    TransferLeadership,
+    Transferred,
 )
 from protocol.client_messages import (
     NodeStatus as WireStatus,
@@ -242,11 +244,24 @@ class Client:
             PeerNotFound: no member has this id.
             InvalidRequest: it is the last voter.
         """
-        try:
-            identity = uuid.UUID(str(node))
-        except ValueError:
-            raise InvalidRequest(f"{node!r} is no node id; see members()") from None
-        self._caller.call(RemoveNode(identity.bytes), self._seconds(timeout), writes=True)
+        operation = RemoveNode(_node_id(node))
+        self._caller.call(operation, self._seconds(timeout), writes=True)
+
+    def transfer_leadership(
+        self, to: uuid.UUID | str | None = None, *, timeout: float | None = _CLIENT_DEFAULT
+    ) -> uuid.UUID:
+        """Let this voter lead, or any other than the present leader; return who leads by then.
+
+        Nothing is lost by it, and writes pause only for a few round trips.
+
+        Raises:
+            PeerNotFound: no member has this id.
+            InvalidRequest: it has no vote yet, or there is nobody else who could lead.
+            OutcomeUnknown: leadership has not moved by the deadline; it may yet.
+        """
+        operation = TransferLeadership(b"" if to is None else _node_id(to))
+        outcome = self._caller.call(operation, self._seconds(timeout), writes=True)
+        return uuid.UUID(bytes=_expect(outcome, Transferred).leader)
 
     def backup(
         self,
@@ -318,6 +333,13 @@ def _check_prefix(prefix: str) -> None:
         encode_prefix(prefix)
     except InvalidKey as error:
         raise InvalidRequest(f"prefix: {error}") from None
+
+
+def _node_id(node: uuid.UUID | str) -> bytes:
+    try:
+        return uuid.UUID(str(node)).bytes
+    except ValueError:
+        raise InvalidRequest(f"{node!r} is no node id; see members()") from None
 
 
 def _matching(key: str, result: Result) -> Result:

@@ -2,6 +2,7 @@
 
 - An election picks one leader a term (``election``); it takes proposals and keeps the other
   logs equal to its own (``replication``); what a majority of disks holds is committed.
+- A leader can hand over without an election timeout (``transfers``).
 - Nothing is said on the strength of a write before storage reports it (``durability``).
 - Reads are confirmed by a round of heartbeats instead of an entry (``reads``, ``reading``).
 - A follower whose next entries are gone gets the leader's state instead (``snapshots``).

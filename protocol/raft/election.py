@@ -1,14 +1,13 @@
 """Who leads: when a node campaigns, to whom it gives its vote, and when a leader gives up.
 
-Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6), check-quorum
-(§6.2) and leadership transfer (§3.10).
+Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6) and check-quorum
+(§6.2).
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import ElectionDue, EndSnapshot, LeaderQuiet, QuorumCheckDue, StepAside
-from protocol.peer_messages import Removed, RequestVote, RequestVoteReply, TimeoutNow
-from protocol.raft.progress import Progress
-from protocol.raft.replication import append_no_op, follow_members, hand_over
+from protocol.node_messages import ElectionDue, EndSnapshot, LeaderQuiet, QuorumCheckDue
+from protocol.peer_messages import Removed, RequestVote, RequestVoteReply
+from protocol.raft.replication import append_no_op, follow_members
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
 
@@ -138,7 +137,7 @@ def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None
         if progress.holding and not progress.active:
             progress.end_install()
             state.outbox.storage.append(EndSnapshot(peer))
-        progress.active = False
+        progress.was_active, progress.active = progress.active, False
     leader.transfer_to = None  # whom it was handed to has had its time
     if not is_majority(active, len(voters)) or _is_disk_hung(state, leader):
         state.become_follower()
@@ -151,25 +150,3 @@ def _is_disk_hung(state: RaftState, leader: Leader) -> bool:
     leader.stalled_checks = leader.stalled_checks + 1 if owed_before else 0
     leader.stalled_write = oldest
     return leader.stalled_checks >= STALLED_CHECKS_MAX
-
-
-def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
-    """Hand leadership to the follower that is closest, taking no more proposals (§3.10)."""
-    leader = state.role
-    if not isinstance(leader, Leader):
-        return
-    others = [each for each in leader.progress if each in state.membership.voters]
-    if others:
-        leader.transfer_to = max(others, key=lambda each: _fitness(leader.progress[each]))
-        hand_over(state, leader)
-
-
-def _fitness(progress: Progress) -> tuple[bool, int]:
-    """Order successors: those that answer first, then by what they hold."""
-    return progress.active, progress.match_index
-
-
-def on_timeout_now(state: RaftState, _: NodeId, __: TimeoutNow) -> None:
-    """Campaign at once, because the leader wants it."""
-    if state.may_campaign:
-        campaign(state, pre=False, transfer=True)

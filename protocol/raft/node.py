@@ -31,6 +31,7 @@ from protocol.node_messages import (
     SnapshotInstalled,
     SnapshotRead,
     StepAside,
+    TransferTo,
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
@@ -39,6 +40,7 @@ from protocol.peer_messages import (
     ForwardMembershipChange,
     ForwardProposal,
     ForwardRead,
+    ForwardTransfer,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
@@ -55,7 +57,15 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.raft import changing_members, election, heartbeats, reading, replication, snapshots
+from protocol.raft import (
+    changing_members,
+    election,
+    heartbeats,
+    reading,
+    replication,
+    snapshots,
+    transfers,
+)
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -102,6 +112,11 @@ class RaftNode:
     def leads(self) -> bool:
         """Whether this node is the leader, as far as it knows."""
         return isinstance(self._state.role, Leader)
+
+    @property
+    def follows(self) -> bool:
+        """Whether another node leads, as far as this one knows."""
+        return self._state.other_leader is not None
 
     @property
     def committed_member(self) -> Member | None:
@@ -278,11 +293,14 @@ HANDLERS: dict[type, Handler] = {
     ElectionDue: election.on_election_due,
     LeaderQuiet: election.on_leader_quiet,
     QuorumCheckDue: election.on_quorum_check_due,
-    StepAside: election.on_step_aside,
     RequestVote: election.on_request_vote,
     RequestVoteReply: election.on_request_vote_reply,
-    TimeoutNow: election.on_timeout_now,
     Removed: election.on_removed,
+    # transfers
+    TransferTo: transfers.on_transfer_to,
+    ForwardTransfer: transfers.on_forward_transfer,
+    StepAside: transfers.on_step_aside,
+    TimeoutNow: transfers.on_timeout_now,
     # replication
     Propose: replication.on_propose,
     ForwardProposal: replication.on_forward_proposal,

@@ -24,6 +24,7 @@ class Progress(msgspec.Struct):
     probing: bool = True
     paused: bool = False  # a probe is on its way, or entries are being read from disk for it
     active: bool = True  # has answered since the last quorum check
+    was_active: bool = True  # had answered by then
     commit_told: int = 0
     confirmed_round: int = 0
     installing: bool = False
@@ -31,6 +32,11 @@ class Progress(msgspec.Struct):
     position: SnapshotPosition | None = None  # where the chunk under way begins
     chunk_beats: int = 0
     in_flight: deque[int] = msgspec.field(default_factory=deque)  # last index of each message
+
+    @property
+    def answers(self) -> bool:
+        """Whether the follower has answered lately; right after a check, nobody is active yet."""
+        return self.active or self.was_active
 
     def may_send(self) -> bool:
         """Whether another message may go out now."""

@@ -74,3 +74,30 @@ def remove(
         output.json({"id": node})
     else:
         output.note(f"{node} is no member any more")
+
+
+@app.command()
+def transfer(
+    node: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="Who is to lead; without it, any other voter that is close to the leader.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Let another member lead, for instance before its leader is stopped.
+
+    Returns when it leads.
+    """
+    with connect(url, timeout) as client:
+        leader = client.transfer_leadership(node)
+    if as_json:
+        output.json({"leader": leader})
+    else:
+        output.note(f"{leader} leads now")

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol import gateway as gateway_module
 from protocol.client_messages import (
@@ -19,6 +20,8 @@ from protocol.client_messages import (
     RemoveNode,
     Request,
     Status,
+    TransferLeadership,
+    Transferred,
     Welcome,
 )
 from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
@@ -37,6 +40,7 @@ from protocol.node_messages import (
     ReadsDone,
     Refused,
     RemoveMember,
+    TransferTo,
 )
 from protocol.refusal import Refusal
 from protocol.standing import RoleName
@@ -285,3 +289,72 @@ def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     desk.hear(Leadership(b"c" * 16, 1, RoleName.LEADER, NODE, "127.0.0.1:9400", joined, False))
     desk.wait(0.1)
     assert desk.answers == [Done()]
+
+
+# --- moving leadership
+
+
+@pytest.mark.parametrize("named", [OTHER, b""], ids=["named", "anybody"])
+def test_a_transfer_is_ordered_until_leadership_has_moved(desk: Desk, named: bytes) -> None:
+    desk.ask(TransferLeadership(named))
+    desk.wait(0.7)
+    assert (desk.count(TransferTo), desk.last(TransferTo)) == (3, TransferTo(named))
+    desk.hear(leadership(2, None))
+    desk.wait(0.1)
+    assert desk.answers == []
+    desk.hear(leadership(2, OTHER))
+    desk.wait(0.1)
+    assert desk.answers == [Transferred(OTHER)]
+    ordered = desk.count(TransferTo)
+    desk.wait(1)
+    assert desk.count(TransferTo) == ordered
+
+
+def test_a_transfer_to_who_leads_already_is_done(desk: Desk) -> None:
+    desk.ask(TransferLeadership(NODE))
+    desk.wait(0.1)
+    assert desk.answers == [Transferred(NODE)]
+    assert desk.count(TransferTo) == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "named", "code"),
+    [
+        (MEMBERS, b"s" * 16, FailureCode.UNKNOWN_NODE),
+        (MEMBERS, b"short", FailureCode.INVALID),
+        (MEMBERS.with_member(Member(OTHER, "n:1", False)), OTHER, FailureCode.INVALID),
+        (MEMBERS.with_member(Member(OTHER, "n:1", False)), b"", FailureCode.INVALID),
+        (MEMBERS.without(OTHER), b"", FailureCode.INVALID),
+    ],
+    ids=["a stranger", "no id", "a learner", "beside a learner", "alone"],
+)
+def test_a_transfer_to_nobody_who_could_lead_is_refused(
+    desk: Desk, members: Membership, named: bytes, code: FailureCode
+) -> None:
+    desk.hear(replace(leadership(), membership=members))
+    desk.ask(TransferLeadership(named))
+    desk.wait(0.1)
+    assert desk.failure().code is code
+    assert desk.count(TransferTo) == 0
+
+
+def test_a_transfer_without_a_leader_waits_for_one_that_is_then_to_be_replaced(desk: Desk) -> None:
+    desk.hear(leadership(2, None))
+    desk.ask(TransferLeadership())
+    desk.wait(0.1)
+    desk.hear(leadership(2, OTHER))
+    desk.wait(0.1)
+    assert desk.answers == []
+    desk.hear(leadership(3, NODE))
+    desk.wait(0.1)
+    assert desk.answers == [Transferred(NODE)]
+
+
+@pytest.mark.parametrize("members", [MEMBERS, Membership()], ids=["a member", "not joined yet"])
+def test_a_transfer_that_has_not_come_about_in_time_still_may(
+    desk: Desk, members: Membership
+) -> None:
+    desk.hear(replace(leadership(), membership=members))
+    desk.ask(TransferLeadership(OTHER))
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.UNKNOWN

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from protocol.election_clock import ElectionClock, ElectionTimeouts
-from protocol.node_messages import RemoveMember, StepAside
+from protocol.node_messages import RemoveMember, StepAside, TransferTo
 from protocol.peer_messages import JoinRequest
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
@@ -42,6 +42,7 @@ class Storm:
             self.go_quiet: self.chance.choice((1, 3)),
             self.check_quorum: 0.3,
             self.step_aside: 0.2,
+            self.transfer: 0.2,
             self.crash: self.chance.choice((0.02, 0.2, 1)),
             self.start: 1,
             self.partition: self.chance.choice((0.02, 0.2)),
@@ -121,6 +122,12 @@ class Storm:
     def step_aside(self) -> None:
         for leader in self.cluster.leaders:
             self.cluster.step(leader, StepAside())
+
+    def transfer(self) -> None:
+        machine = self.somebody()
+        if machine:
+            successor = self.chance.choice([b"", *self.cluster.machines])
+            self.cluster.step(machine.id, TransferTo(successor))
 
     def crash(self) -> None:
         machine = self.somebody()

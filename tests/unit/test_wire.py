@@ -67,6 +67,7 @@ OPERATIONS: list[Any] = [
     client.RemoveNode(ID),
     client.AddNode("node.example"),
     client.ReadSnapshot(CHUNK.start),
+    client.TransferLeadership(ID),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
@@ -78,6 +79,7 @@ OUTCOMES: list[Any] = [
     client.NodeStatus(ID, ID, "n", standing.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
+    client.Transferred(ID),
 ]
 PEER_MESSAGES: list[Any] = [
     peer.RequestVote(3, 9, 2, pre=True),
@@ -99,6 +101,7 @@ PEER_MESSAGES: list[Any] = [
     peer.TimeoutNow(3),
     peer.InstallSnapshot(3, CHUNK),
     peer.InstallSnapshotReply(3, CHUNK.end),
+    peer.ForwardTransfer(ID),
 ]
 FOR_STORAGE: list[Any] = [
     node.Append(1, node.HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
@@ -130,6 +133,7 @@ FOR_REPLICATOR: list[Any] = [
     node.AskStatus(1),
     node.CommitNoticeDue(),
     node.StepAside(),
+    node.TransferTo(ID),
     node.LogCompacted(ID, 1),
     node.SnapshotRead(ID, CHUNK),
     node.SnapshotRead(ID, None),

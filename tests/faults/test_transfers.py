@@ -1,0 +1,123 @@
+"""Leadership moves without a gap: on demand, and before a leader stops."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skiff import InvalidRequest, NodeStatus, PeerNotFound
+from skiff.testing import Cluster, Node, wait_until
+from tests.cluster.command import run
+from tests.faults.load import Load
+
+pytestmark = pytest.mark.cluster
+
+WRITERS = 4
+# So that no election begins by itself on a busy machine, and none passes for a transfer.
+PATIENT = ("--election-timeout-min-ms", "500", "--election-timeout-max-ms", "1000")
+TURNS = re.compile(r"actor=log_replicator term=(\d+) (leader|follower|candidate), leader is (\w+)$")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes that log who leads."""
+    with Cluster(3, directory=tmp_path, log_level="info", options=PATIENT) as running:
+        yield running
+
+
+def status_of(node: Node) -> NodeStatus:
+    status = node.status()
+    assert status is not None, f"{node} does not answer"
+    return status
+
+
+def last_turn(node: Node) -> tuple[int, str, str]:
+    """Return term, role and leader as a node knew them last."""
+    turns = [found for line in node.log().splitlines() if (found := TURNS.search(line))]
+    return int(turns[-1][1]), turns[-1][2], turns[-1][3]
+
+
+@pytest.mark.timeout(120)
+def test_a_rolling_restart_under_load_moves_leadership_by_transfers_alone(cluster: Cluster) -> None:
+    moved = 0
+    with Load(cluster, writers=WRITERS) as load:
+        for node in list(cluster.nodes):
+            load.wait_for(200)
+            before = status_of(node)
+            assert node.terminate() == 0
+            if before.leader == node.id:
+                moved += 1
+                # It has followed its successor before it ended, in the very next term.
+                term, role, leader = last_turn(node)
+                others = [each.id.hex[:8] for each in cluster.nodes if each is not node]
+                assert (term, role) == (before.term + 1, "follower")
+                assert leader in others
+            load.wait_for(200)
+            cluster.restart(node)
+            cluster.wait_until_whole()
+            transferred = before.leader == node.id
+            assert status_of(node).term == before.term + transferred, "there was an election"
+        load.wait_for(200)
+    assert moved, "no leader was restarted"
+    assert (load.failures, load.unknown) == ([], [])
+    for node in cluster.nodes:
+        load.check(node)
+
+
+@pytest.mark.timeout(120)
+def test_leadership_moves_wherever_it_is_wanted_under_load(cluster: Cluster) -> None:
+    with Load(cluster, writers=WRITERS) as load:
+        for through in (*cluster.nodes, *cluster.nodes):
+            load.wait_for(100)
+            before = status_of(through)
+            wanted = next(node for node in cluster.nodes if node.id != before.leader)
+            with through.client(timeout=20) as client:
+                assert client.transfer_leadership(wanted.id) == wanted.id
+                after = client.status()
+                assert (after.leader, after.term) == (wanted.id, before.term + 1)
+                assert client.transfer_leadership(str(wanted.id)) == wanted.id, "once is enough"
+                assert client.status().term == before.term + 1
+        load.wait_for(100)
+    assert (load.failures, load.unknown) == ([], [])
+
+
+def test_leadership_moves_to_anybody_if_nobody_is_named(cluster: Cluster) -> None:
+    for through in cluster.nodes:
+        before = status_of(through)
+        with through.client(timeout=20) as client:
+            leader = client.transfer_leadership()
+            assert leader != before.leader
+            assert (client.status().leader, client.status().term) == (leader, before.term + 1)
+
+
+def test_leadership_stays_where_nobody_could_take_it(cluster: Cluster) -> None:
+    leader, (lost, other) = cluster.leader(), cluster.followers()
+    term = status_of(leader).term
+    cluster.kill(lost)
+    with leader.client(timeout=20) as client:
+        with pytest.raises(PeerNotFound):
+            client.transfer_leadership(uuid.UUID(int=7))
+        with pytest.raises(InvalidRequest, match="no node id"):
+            client.transfer_leadership("the other one")
+        assert client.transfer_leadership() == other.id, "nobody who is down is chosen"
+    with other.client(timeout=20) as client:
+        client.remove_node(lost.id)
+        client.remove_node(leader.id)
+        wait_until(lambda: len(client.members()) == 1, "one node is left")
+        with pytest.raises(InvalidRequest, match="no other voter"):
+            client.transfer_leadership()
+        assert client.status().term == term + 1
+
+
+def test_the_command_line_moves_leadership(cluster: Cluster) -> None:
+    leader, (first, second) = cluster.leader(), cluster.followers()
+    place = {"SKIFF_URL": ",".join(cluster.addresses)}
+    done = run("member", "transfer", str(first.id), "--json", settings=place)
+    assert done.stdout.decode() == f'{{"leader":"{first.id}"}}\n'
+    done = run("member", "transfer", settings=place)
+    assert done.returncode == 0
+    assert "leads now" in done.stderr.decode()
+    assert status_of(second).leader in (leader.id, second.id)
+    assert run("member", "transfer", str(uuid.UUID(int=7)), settings=place).returncode == 3
