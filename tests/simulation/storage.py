@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from protocol.storage.writer import StorageOutbox, StorageWriter
-from tests.simulation.actor import Actor
+from tests.simulation.actor import NEVER, Actor
 from tests.simulation.disk import DiskFailure
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Storage(Actor):
 
     def deadline(self) -> float:
         """Return at once while committed entries are left to apply."""
-        if self._steps is None and (self.core.may_apply or self._inbox):
-            return self._events.now + self._turn_delay
-        return float("inf")
+        return self._events.now + self._turn_delay if self._has_arrivals() else NEVER
 
     def _has_arrivals(self) -> bool:
-        return bool(self._inbox) or (self._written is not None and self._is_synced)
+        if self._written is not None:
+            return self._is_synced
+        return self._steps is None and (bool(self._inbox) or self.core.may_apply)
 
     def disk_recovers(self) -> None:
         """Finish the write that hung, now that the disk works again."""
