@@ -180,12 +180,27 @@ class Calm:
         return not self._reads_left
 
     def _all_are_equal(self) -> bool:
-        """Whether every healed member has applied everything, and its watchers know it."""
+        """Whether every healed member has applied everything, and its watchers know it.
+
+        A leader may also be one that is broken in part; then some do not hear it.
+        """
         log = self._setting.judge.log
         members = self._cluster.members.membership
-        nodes = [node for node in self.healed if members.get(node.id) is not None]
+        nodes = [
+            node
+            for node in self.healed
+            if members.get(node.id) is not None and self._hears_the_leader(node)
+        ]
         applied = all(node.applied_index == log.last_index for node in nodes)
         return applied and all(self._has_heard_all(node) for node in nodes)
+
+    def _hears_the_leader(self, node: Node) -> bool:
+        network = self._setting.network
+        cores = self._setting.judge.leaders.cores
+        leader = max(cores, key=lambda each: cores[each].term, default=node.id)
+        address = next(each.address for each in self._cluster.nodes.values() if each.id == leader)
+        both = ((address, node.address), (node.address, address))
+        return not any(network.is_cut(*pair) for pair in both)
 
     def _has_heard_all(self, node: Node) -> bool:
         pipes = None if node.door is None else node.door.pipes

@@ -121,15 +121,15 @@ class Judge:
         before = self.log.last_index
         if index > before:
             self.leaders.may_commit(core, index)
-        log = self.leaders.logs[core.id]
+        log, term = self.leaders.logs[core.id], self.leaders.term_of_commits(core)
         for each in range(self._handed[core.id] + 1, index + 1):
             entry = log.entry_at(each)
             expect(entry is not None, "a node commits an entry that it does not hold")
             assert entry is not None
-            self.log.commit(entry, core.term)
+            self.log.commit(entry, term)
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:
-            self.leaders.committed(core)
+            self.leaders.committed(term)
 
     # --- the storage writer
 

@@ -1,7 +1,7 @@
 """What a leader may do: be the only one of its term, hold what is committed, only append."""
 
 from protocol.entry import Entry, EntryKind
-from protocol.membership import is_majority
+from protocol.membership import Membership, is_majority
 from protocol.node_messages import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
@@ -58,21 +58,31 @@ class Leaders:
         if core.leads:
             self._one_change_at_a_time(core, append)
 
+    def term_of_commits(self, core: RaftNode) -> int:
+        """Return in which term a node commits in this turn: it may have ceased to lead in it."""
+        return core.term if core.leads else self._ends.get(core.id, (core.term, 0))[0]
+
     def may_commit(self, core: RaftNode, index: int) -> None:
         """Check who commits first, and that a majority of disks holds it."""
-        led = self._ends.get(core.id, (0, 0))[0] == core.term
-        expect(core.leads or led, "a follower was the first to commit")
-        term = self.logs[core.id].term_at(index) or 0
-        expect(term == core.term or not core.leads, "an entry of an earlier term was counted")
-        voters = core.membership.voters
-        holders = sum(self._disks[voter].holds(index, term) for voter in voters)
-        expect(is_majority(holders, len(voters)), "committed before a majority's disks hold it")
+        expect(core.leads or core.id in self._ends, "a follower was the first to commit")
+        term = self.logs[core.id].term_at(index)
+        expect(term == self.term_of_commits(core), "an entry of an earlier term was counted")
+        assert term is not None
+        memberships = core._state.memberships._history
+        # One that has ceased to lead may have lost the membership that it counted by.
+        counted = memberships[-1:] if core.leads else memberships
+        held = any(self._is_held(index, term, each.membership) for each in counted)
+        expect(held, "committed before a majority's disks hold it")
 
-    def committed(self, core: RaftNode) -> None:
-        """Check that leaders of later terms hold what was just committed."""
+    def committed(self, term: int) -> None:
+        """Check that leaders of later terms hold what was just committed in a term."""
         for other in list(self.cores.values()):
-            if other.term > core.term:
+            if other.term > term:
                 self._is_complete(other)
+
+    def _is_held(self, index: int, term: int, membership: Membership) -> bool:
+        holders = sum(self._disks[voter].holds(index, term) for voter in membership.voters)
+        return is_majority(holders, len(membership.voters))
 
     def _is_complete(self, core: RaftNode) -> None:
         """Check the last entry committed before; log matching speaks for those before it."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.simulation.pipes import Pipes
 
 WATCH_AGAIN_DELAY = 0.05
+ESTABLISH_SECONDS = 1.0
 
 
 class Watcher:
@@ -39,6 +40,7 @@ class Watcher:
         self.revision = -1
         self._pipes = node.door.pipes
         self._pipes.subscribe(self, self._nonce, self._prefix)
+        self._cluster.setting.events.after(ESTABLISH_SECONDS, self._give_up, self._nonce)
 
     @property
     def pipes(self) -> "Pipes | None":
@@ -66,6 +68,12 @@ class Watcher:
                 self._skip_to(mark.revision + 1)
         else:
             self._hear_change(body)
+
+    def _give_up(self, nonce: bytes) -> None:
+        """Ask elsewhere, where the subscription was not confirmed in time."""
+        if nonce == self._nonce and self.revision < 0 and self._pipes is not None:
+            self._pipes.leave(self)
+            self.lost(self._pipes)
 
     def lost(self, pipes: "Pipes") -> None:
         """Begin anew: the connection is gone, or changes may be missing."""
