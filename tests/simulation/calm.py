@@ -39,6 +39,7 @@ class Calm:
     def begin(self) -> None:
         """Heal those who are chosen, and leave the others broken."""
         self._setting.network.calm()
+        self._setting.lasting = frozenset(node.id for node in self.healed)
         self._setting.network.mend(self._all_pairs())
         for node in self._cluster.nodes.values():
             if node in self.healed:
@@ -65,15 +66,18 @@ class Calm:
     # --- who heals
 
     def _choose(self) -> list[Node]:
-        """Return some nodes that are a majority of every membership that may yet count."""
+        """Return some nodes that are a majority of every membership that may yet count.
+
+        All learners are among them: if they become voters, those who healed stay a majority.
+        """
         memberships = self._possible_memberships()
         order = list(self._cluster.nodes.values())
         self._chance.shuffle(order)
-        healed: list[Node] = []
+        healed = [node for node in order if any(_learns(node, each) for each in memberships)]
         for node in order:
             if all(_is_majority_of(healed, each) for each in memberships):
                 break
-            if any(each.is_voter(node.id) for each in memberships):
+            if node not in healed and any(each.is_voter(node.id) for each in memberships):
                 healed.append(node)
         others = [node for node in order if node not in healed]
         return healed + others[: self._chance.randint(0, len(others))]
@@ -222,6 +226,11 @@ class Calm:
 def _is_majority_of(nodes: list[Node], membership: Membership) -> bool:
     voters = sum(membership.is_voter(node.id) for node in nodes)
     return is_majority(voters, len(membership.voters))
+
+
+def _learns(node: Node, membership: Membership) -> bool:
+    member = membership.get(node.id)
+    return member is not None and not member.voter
 
 
 def _ignore(_: Reply) -> None:

@@ -10,10 +10,12 @@ from protocol.node_messages import (
     CommitNoticeDue,
     InviteMember,
     Recovered,
+    RemoveMember,
     ReplicatorMessage,
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
+    ForwardMembershipChange,
     Invitation,
     JoinReply,
     JoinRequest,
@@ -106,6 +108,8 @@ class Replicator(Actor):
     def _receive(self, frame: PeerFrame) -> None:
         match frame.messages:
             case (JoinRequest() as request,):
+                if not self.life.setting.may_change_members(frame.sender):
+                    return
                 self._send(frame.address, self._answer_join(frame, request))
             case (JoinReply() as reply,):
                 if reply.accepted:
@@ -115,8 +119,14 @@ class Replicator(Actor):
                 if self._the_core.committed_member is None:
                     self._joining.invite(address)
                     self._invited = True
+            case _ if self._is_too_late(frame):
+                pass
             case _:
                 self._receive_from_member(frame)
+
+    def _is_too_late(self, frame: PeerFrame) -> bool:
+        changes = any(type(message) is ForwardMembershipChange for message in frame.messages)
+        return changes and not self.life.setting.may_change_members(None)
 
     def _receive_from_member(self, frame: PeerFrame) -> None:
         try:
@@ -137,7 +147,7 @@ class Replicator(Actor):
     def _step(self, message: ReplicatorMessage) -> None:
         if isinstance(message, InviteMember):
             self._send(message.address, Invitation(self._address))
-        else:
+        elif not isinstance(message, RemoveMember) or self.life.setting.may_change_members(None):
             self._judge.replicator_hears(self.life, message)
             self._the_core.step(message)
 

@@ -4,6 +4,7 @@ from random import Random
 
 import msgspec
 
+from protocol.membership import NodeId
 from tests.simulation.events import Events
 from tests.simulation.judge import Judge
 from tests.simulation.network import Network
@@ -20,10 +21,19 @@ class Setting(msgspec.Struct):
     network: Network
     judge: Judge
     totals: Totals
+    lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
+
+    def may_change_members(self, joiner: NodeId | None) -> bool:
+        """Whether a node may join, or any be removed.
+
+        In the calm, a change asked for before could take the majority from those who healed.
+        """
+        return self.lasting is None or joiner in self.lasting
 
 
 def set_up(options: Options) -> Setting:
     """Return the surroundings of a run that is about to begin."""
-    events, totals, chance = Events(), Totals(seeds=1), Random(options.seed)
+    totals = Totals(seeds=1, encoded_runs=options.encoded)
+    events, chance = Events(), Random(options.seed)
     network = Network(events, chance, options.network, totals)
     return Setting(events, chance, options, network, Judge(totals), totals)

@@ -1,0 +1,34 @@
+"""Whole clusters under trouble, by seed: what skiff promises holds throughout and afterwards."""
+
+import pytest
+
+from tests.simulation.campaign import Plan, run_all
+from tests.simulation.run import Result
+from tests.simulation.totals import Totals
+
+pytestmark = pytest.mark.simulation
+
+SEEDS_A_TEST = 60
+PROCESSES = 2
+
+happened = Totals()
+
+
+def _nothing(_: Result) -> None:
+    """Tell nobody."""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("first_seed", range(0, 300, SEEDS_A_TEST))
+def test_no_seed_breaks_a_promise(first_seed: int) -> None:
+    seeds = range(first_seed, first_seed + SEEDS_A_TEST)
+    outcome = run_all(Plan(seeds, processes=PROCESSES), _nothing)
+    assert not outcome.failures, "\n\n".join(outcome.failures)
+    happened.add(outcome.totals)
+
+
+def test_every_kind_of_trouble_was_met() -> None:
+    if happened.seeds < 300:
+        pytest.skip("only after all of the seeds above")
+    missing = [name for name in Totals.__struct_fields__ if not getattr(happened, name)]
+    assert not missing
