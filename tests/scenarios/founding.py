@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocol.membership import Member, Membership, MembershipAt, NodeId
+from protocol.membership import Member, Membership, NodeId
 from protocol.node_messages import HardState
 from tests.scenarios.notation import Mistake, made_up_entry, node_id, read_log, read_number
 from tests.scenarios.stage import Stage
@@ -74,7 +74,6 @@ def _write_disks(stage: Stage, founders: Sequence[Founder], term: int) -> None:
     members = [Member(each.id, address_of(each.id), each.voter) for each in founders]
     membership = Membership(tuple(sorted(members, key=lambda each: each.id)))
     for each in founders:
-        disk = stage[each.id].disk
-        disk.memberships = (MembershipAt(0, membership),)
-        disk.entries = [made_up_entry(*place) for place in enumerate(each.log, start=1)]
-        disk.hard_state = HardState(term if each.term is None else each.term, each.voted_for)
+        hard_state = HardState(term if each.term is None else each.term, each.voted_for)
+        entries = tuple(made_up_entry(*place) for place in enumerate(each.log, start=1))
+        stage.disk(each.id).begin_with(hard_state, entries, membership)

@@ -30,11 +30,13 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.snapshot import SnapshotPosition
+from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.state_machine import decode_membership_change
+from protocol.storage.state_tables import StateTables
 
 RUN_MIN = 6  # equal terms in a row that are counted instead of listed
 NOTHING = "-"
+SESSIONS = bytes([StateTables._fields.index("sessions")])
 
 
 class Mistake(ValueError):
@@ -175,10 +177,27 @@ def _write_append_reply(message: AppendEntriesReply) -> str:
     return f"term={message.term} refused index={message.index} hint={hint}"
 
 
-def _write_snapshot(
-    message: InstallSnapshot | InstallSnapshotReply, position: SnapshotPosition
-) -> str:
-    return f"term={message.term} snapshot={position.snapshot.index}@{position.snapshot.term}"
+def write_chunk(chunk: SnapshotChunk) -> str:
+    """Write which rows of which snapshot a chunk has."""
+    rows = f"rows={_write_row(chunk.start.row)}..{_write_row(chunk.end.row)}"
+    return f"{_write_snapshot(chunk.start)} {rows}" + " last" * chunk.last
+
+
+def write_position(position: SnapshotPosition) -> str:
+    """Write up to where somebody has a snapshot."""
+    return f"{_write_snapshot(position)} after={_write_row(position.row)}"
+
+
+def _write_snapshot(position: SnapshotPosition) -> str:
+    return f"snapshot={position.snapshot.index}@{position.snapshot.term}"
+
+
+def _write_row(row: bytes) -> str:
+    """Write the key of a row; a number is that of a session."""
+    table, key = row[:1], row[1:]
+    if table == SESSIONS:
+        return f"session-{int.from_bytes(key, 'big')}"
+    return key.removeprefix(b"\0").decode() or NOTHING
 
 
 WRITERS: dict[type, Callable[[Any], str]] = {
@@ -196,8 +215,8 @@ WRITERS: dict[type, Callable[[Any], str]] = {
     ForwardMembershipChange: lambda it: f"#{it.number} remove={node_name(it.remove)}",
     Removed: lambda it: f"index={it.index}",
     TimeoutNow: lambda it: f"term={it.term}",
-    InstallSnapshot: lambda it: _write_snapshot(it, it.chunk.end) + " last" * it.chunk.last,
-    InstallSnapshotReply: lambda it: _write_snapshot(it, it.position),
+    InstallSnapshot: lambda it: f"term={it.term} {write_chunk(it.chunk)}",
+    InstallSnapshotReply: lambda it: f"term={it.term} {write_position(it.position)}",
 }
 KINDS = {kind.__name__: kind for kind in WRITERS}
 

@@ -48,14 +48,15 @@ def write_machine(machine: Machine) -> str:
 def _write_difference(machine: Machine) -> str:
     """Write what is on disk where that is not what the node believes."""
     state, disk = machine.core._state, machine.disk
-    held = [entry.term for entry in disk.entries[state.log.prev_index :]]
+    held = [entry.term for entry in disk.entries if entry.index > state.log.prev_index]
     same_vote = (state.term, state.voted_for) == (disk.hard_state.term, disk.hard_state.voted_for)
     return "" if same_vote and held == machine.log_terms else _write_disk(machine)
 
 
 def _write_disk(machine: Machine) -> str:
     disk = machine.disk
-    log = write_log([entry.term for entry in disk.entries])
+    before = disk.last_index - len(disk.entries)
+    log = f"{before}:" * bool(before) + write_log([entry.term for entry in disk.entries])
     return (
         f"; disk term={disk.hard_state.term} vote={node_name(disk.hard_state.voted_for)} log={log}"
     )

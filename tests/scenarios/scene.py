@@ -6,21 +6,27 @@ from types import ModuleType
 import msgspec
 import pytest
 
+from protocol import state_machine
 from protocol.membership import NodeId
 from protocol.raft import changing_members, election, log, progress, reading, replication
+from protocol.storage import snapshot_source
 from tests.scenarios.notation import KINDS, Mistake, node_id, node_name, read_number
 from tests.scenarios.stage import Stage
+from tests.scenarios.storage import batch_of
 from tests.scenarios.trace import Trace
 from tests.unit.raft_cluster import Machine
 
 LIMITS: dict[str, ModuleType] = {
     "APPEND_BYTES_MAX": replication,
+    "CHUNK_BEATS_MAX": progress,
+    "CHUNK_BYTES": snapshot_source,
     "IN_FLIGHT_MESSAGES_MAX": progress,
     "PROMOTION_LAG_MAX": changing_members,
     "STALLED_CHECKS_MAX": election,
     "UNCOMMITTED_BYTES_MAX": replication,
     "WAITING_READS_MAX": reading,
     "WINDOW_BYTES_MAX": log,
+    "WINDOW_ENTRIES_MAX": log,
 }
 
 
@@ -39,6 +45,7 @@ class Scene:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.trace = Trace()
         self._patch = patch
+        patch.setattr(state_machine, "decode_batch", batch_of)
         self._stage: Stage | None = None
 
     @property

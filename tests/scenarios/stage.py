@@ -5,17 +5,17 @@ from typing import Any
 
 import msgspec
 
-from protocol.membership import NodeId
+from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     Append,
     Commit,
-    FetchLog,
     GatewayMessage,
-    Persisted,
+    Read,
     ReadAt,
     ReadFailed,
     Refused,
     ReplicatorMessage,
+    StageChunk,
     StorageMessage,
 )
 from protocol.peer_messages import PeerFrame
@@ -23,8 +23,10 @@ from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.raft.outbox import Outbox
 from tests.scenarios.notation import Mistake, node_name, write_message, write_write
 from tests.scenarios.portrait import write_machine, write_membership, write_role
+from tests.scenarios.storage import NO_READS, StoredDisk
+from tests.scenarios.storage_notation import write_answer, write_request
 from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import Cluster, Machine, Packet, frame_of
+from tests.unit.raft_cluster import CLUSTER, Cluster, Machine, Packet, frame_of
 from tests.unit.raft_judge import Disks, Judge
 
 
@@ -55,6 +57,9 @@ class Stage(Cluster):
 
     def __init__(self, trace: Trace, *voters: NodeId, spare: tuple[NodeId, ...] = ()) -> None:
         super().__init__(*voters, spare=spare)
+        for machine in self.machines.values():
+            (founders,) = machine.disk.memberships or [MembershipAt(0, Membership())]
+            machine.disk = StoredDisk(machine.id, CLUSTER, founders.membership)
         self.trace = trace
         self.judge = Witness(self._report)
         self.held: list[Packet] = []
@@ -63,6 +68,12 @@ class Stage(Cluster):
         self._told: dict[NodeId, Standing] = {}
         self._untold_before_crash: dict[NodeId, list[ReplicatorMessage]] = {}
 
+    def disk(self, node: NodeId) -> StoredDisk:
+        """Return what a node writes to."""
+        disk = self[node].disk
+        assert isinstance(disk, StoredDisk)
+        return disk
+
     def next_number(self, node: NodeId) -> int:
         """Number the next request of a node's gateway."""
         self._numbers[node] = self._numbers.get(node, 0) + 1
@@ -70,9 +81,10 @@ class Stage(Cluster):
 
     # --- lives
 
-    def crash(self, *nodes: NodeId) -> None:
-        """End these nodes' lives."""
+    def crash(self, *nodes: NodeId, kept: int = 0) -> None:
+        """End these nodes' lives; of what was written without sync, the first few are kept."""
         for node in nodes:
+            self.disk(node).kept_by_crash = kept
             machine = self[node]
             if machine.running is not None:
                 self._untold_before_crash[node] = list(machine.disk.untold)
@@ -84,8 +96,12 @@ class Stage(Cluster):
     def acknowledge_former_life(self, node: NodeId) -> None:
         """Let what a disk wanted to say before the crash reach the life after it."""
         for message in self._untold_before_crash.pop(node, []):
-            with self.trace.cause(f"{node_name(node)}: {_write_answer(message)}, in a former life"):
+            with self.trace.cause(f"{node_name(node)}: {write_answer(message)}, in a former life"):
                 self.step(node, message)
+
+    def read(self, node: NodeId, number: int) -> None:
+        """Let a node's gateway ask for a read."""
+        self.step(node, Read(number, NO_READS))
 
     # --- the network
 
@@ -130,6 +146,8 @@ class Stage(Cluster):
                 self.trace.tell(f"{node_name(node)}: applied {message.index}")
             elif isinstance(message, Append) and tell:
                 self.trace.tell(f"{node_name(node)}: write {message.number} on disk")
+            elif isinstance(message, StageChunk) and tell:
+                self.trace.tell(f"{node_name(node)}: on disk: {write_answer(disk.untold[-1])}")
             for read in disk.served[already:]:
                 self.trace.tell(f"{node_name(node)}: read #{read.number} served at {read.index}")
 
@@ -138,7 +156,7 @@ class Stage(Cluster):
         disk = self[node].disk
         for _ in range(_up_to(count, len(disk.untold))):
             message = disk.untold.popleft()
-            with self.trace.cause(f"{node_name(node)}: {_write_answer(message)}"):
+            with self.trace.cause(f"{node_name(node)}: {write_answer(message)}"):
                 self.step(node, message)
 
     def sync(self, *nodes: NodeId) -> None:
@@ -184,10 +202,10 @@ class Stage(Cluster):
                 self.trace.tell(f"{name}: commit {index}")
             case ReadAt(number, index):
                 self.trace.tell(f"{name}: read #{number} may be served at {index}")
-            case FetchLog(peer, from_index):
-                self.trace.tell(f"{name}: asks its disk for {from_index}.. for {node_name(peer)}")
             case _:
-                pass
+                request = write_request(message)
+                if request is not None:
+                    self.trace.tell(f"{name}: {request}")
 
     def _tell_gateway(self, name: str, message: GatewayMessage) -> None:
         match message:
@@ -210,12 +228,6 @@ def write_packet(packet: Packet) -> str:
     """Write a message with its way."""
     way = f"{node_name(packet.sender)}->{node_name(packet.to)}"
     return f"{way} {write_message(packet.message)}"
-
-
-def _write_answer(message: ReplicatorMessage) -> str:
-    if isinstance(message, Persisted):
-        return f"write {message.number} acknowledged"
-    return "entries fetched from disk"
 
 
 def _up_to(count: int | None, there: int) -> int:

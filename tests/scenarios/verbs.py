@@ -43,8 +43,9 @@ def cluster(scene: Scene, words: Words) -> None:
 
 
 def crash(scene: Scene, words: Words) -> None:
-    """``crash A...``: what its disk has not written is lost."""
-    scene.stage.crash(*scene.nodes(words))
+    """``crash A... [keeping 2]``: all is lost that is not synced, but so many of the writes."""
+    words, kept = _after("keeping", words)
+    scene.stage.crash(*scene.nodes(words), kept=read_number(kept[0]) if kept else 0)
 
 
 def start(scene: Scene, words: Words) -> None:
@@ -55,9 +56,9 @@ def start(scene: Scene, words: Words) -> None:
 
 
 def restart(scene: Scene, words: Words) -> None:
-    """``restart A... [window 0]``: crash and start."""
+    """``restart A... [window 0]``, ``restart A... [keeping 2]``: crash and start."""
     crash(scene, _after("window", words)[0])
-    start(scene, words)
+    start(scene, _after("keeping", words)[0])
 
 
 # --- the network
@@ -159,6 +160,15 @@ def acknowledge_former(scene: Scene, words: Words) -> None:
 def sync(scene: Scene, words: Words) -> None:
     """``sync [A...]``: write and acknowledge."""
     scene.stage.sync(*scene.nodes(words))
+
+
+def compact(scene: Scene, words: Words) -> None:
+    """``compact A``: its disk drops as much of the log as it may."""
+    _expect(words, 1)
+    node = scene.running(words[0])
+    if scene.stage.disk(node).compact():
+        start = scene.stage.disk(node).start
+        scene.trace.tell(f"{words[0]}: the log on disk begins after {start.index}@{start.term}")
 
 
 # --- time
@@ -344,7 +354,7 @@ VERBS: dict[str, Callable[[Scene, Words], None]] = {
     for verb in (
         *(cluster, crash, start, restart),
         *(deliver, drop, duplicate, hold, release, network, partition, heal, inject),
-        *(write, acknowledge, acknowledge_former, sync),
+        *(write, acknowledge, acknowledge_former, sync, compact),
         *(time_out, arm, fire, quiet, heartbeat, notice, check),
         *(propose, read, join, remove, step_aside),
         *(settle, elect, elect_unheard),
