@@ -12,6 +12,7 @@ from protocol.peer_messages import (
     JoinRequest,
     ProposalRefused,
 )
+from protocol.raft.reading import confirm_round
 from protocol.raft.replication import (
     append,
     follow_members,
@@ -135,3 +136,5 @@ def _change(state: RaftState, membership: Membership, origin: Origin) -> None:
     payload = encode(MembershipChange(membership, *origin))
     append(state, state.role, EntryKind.MEMBERSHIP, payload)
     follow_members(state)
+    # Whoever was asked to confirm reads may be gone, and those who are left may be enough (§6.4).
+    confirm_round(state, state.role)

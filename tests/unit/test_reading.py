@@ -77,6 +77,18 @@ def test_a_leader_cut_off_from_the_majority_serves_no_read() -> None:
     assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
 
 
+def test_a_read_that_a_removed_voter_should_confirm_is_confirmed_by_those_left() -> None:
+    cluster = led_by(A, B)
+    cluster.read(A, 1)
+    cluster.drop(Heartbeat)
+    cluster.remove(B, through=A)
+    cluster.settle()
+    assert served(cluster[A]) == [(1, 1)]
+    cluster.read(A, 2)
+    cluster.settle()
+    assert [number for number, _ in served(cluster[A])] == [1, 2]
+
+
 def test_answers_to_an_earlier_round_confirm_no_later_read() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
