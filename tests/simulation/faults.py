@@ -8,6 +8,7 @@ from protocol.client_messages import (
     RemoveNode,
     Reply,
     Request,
+    TransferLeadership,
 )
 from protocol.node_messages import StepAside
 from tests.simulation.actor import Actor
@@ -136,10 +137,15 @@ class Faults:
     # --- what people do
 
     def _transfer(self) -> None:
+        self._setting.totals.transfers += 1
+        if self._chance.random() < 0.5:
+            nodes = list(self._cluster.nodes.values())
+            chosen = self._chance.choice([b"", *[node.id for node in nodes]])
+            self._order(TransferLeadership(chosen))
+            return
         for node in self._cluster.running:
             life = node.life
             if life is not None and life.replicator.core and life.replicator.core.leads:
-                self._setting.totals.transfers += 1
                 self._setting.events.note("fault", f"{node.name} steps aside")
                 life.post("supervisor", life.replicator, [StepAside()])
 
@@ -155,7 +161,7 @@ class Faults:
             gone = self._chance.choice([node for node in nodes if members.get(node.id)])
             self._order(RemoveNode(gone.id))
 
-    def _order(self, operation: AddNode | RemoveNode) -> None:
+    def _order(self, operation: AddNode | RemoveNode | TransferLeadership) -> None:
         node = self._somebody()
         if node is None:
             return

@@ -1,7 +1,7 @@
 """Linearizability by search: is there any order of a key's operations that explains all answers?
 
 The algorithm of Wing and Gong, with Lowe's memory of what was tried, for each key by itself. It
-compares values only, so that it does not rest on the revisions in the answers.
+compares values only: revisions in the answers say what is tried first, not what is believed.
 """
 
 from typing import Any
@@ -37,6 +37,7 @@ class Attempt(msgspec.Struct):
     is_required_known: bool = True
     current: State = None  # the value that a mismatch speaks of
     is_current_known: bool = False
+    hint: int = 0  # the revision in the answer: what to try first, never what to believe
 
 
 class Frame(msgspec.Struct):
@@ -127,6 +128,7 @@ class _Search:
                 return Frame(state, done, [(attempt, after)])
             else:
                 fitting.append((attempt, after))
+        fitting.sort(key=_hint)
         if failing or not self._sparing:
             fitting += self._lost_writes(done, state, first_end, failing)
         return Frame(state, done, fitting)
@@ -180,6 +182,10 @@ def _values_by_revision(operations: list[Operation]) -> dict[int, bytes]:
     return values
 
 
+def _hint(candidate: tuple[Attempt, State]) -> int:
+    return candidate[0].hint
+
+
 def _begun(operation: Operation) -> int:
     return operation.begun
 
@@ -191,6 +197,8 @@ def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
         attempt.required = values.get(operation.if_revision)
         attempt.is_required_known = operation.if_revision in values
     match operation.outcome:
+        case Inserted(revision=revision) | Removed(revision=revision):
+            attempt.hint = revision
         case RevisionMismatch(current=current):
             attempt.current = values.get(current)
             attempt.is_current_known = current == 0 or current in values
