@@ -69,8 +69,9 @@ class Leaders:
         expect(term == self.term_of_commits(core), "an entry of an earlier term was counted")
         assert term is not None
         memberships = core._state.memberships._history
-        # One that has ceased to lead may have lost the membership that it counted by.
-        counted = memberships[-1:] if core.leads else memberships
+        # This turn may have committed first and then changed members, or ceased to lead.
+        _, end = self._ends.get(core.id, (0, 0))
+        counted = memberships[-1:] if core.leads and memberships[-1].index <= end else memberships
         held = any(self._is_held(index, term, each.membership) for each in counted)
         expect(held, "committed before a majority's disks hold it")
 
