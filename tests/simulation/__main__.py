@@ -15,7 +15,10 @@ FAILURES_SHOWN_MAX = 5
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the arguments ask for; exit with 1 if a promise was broken."""
     plan = _plan(_parser().parse_args(arguments))
-    outcome = run_all(plan, _tell)
+    try:
+        outcome = run_all(plan, _tell)
+    except KeyboardInterrupt:
+        sys.exit("The simulation was interrupted.")
     for failure in outcome.failures[:FAILURES_SHOWN_MAX]:
         _say(f"\n{failure}")
     _say(f"\n{totals_report(outcome.totals, outcome.seconds)}")
