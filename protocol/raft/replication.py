@@ -167,7 +167,8 @@ def on_heartbeat(state: RaftState, leader: NodeId, message: Heartbeat) -> None:
     """Confirm that this node follows the leader."""
     state.hear_leader(leader)
     state.say(leader, HeartbeatReply(state.term, message.round))
-    state.commit_to(min(message.commit_index, state.log.last_index))
+    if not state.chunks_staging:  # else memberships could be stored over those of the snapshot
+        state.commit_to(min(message.commit_index, state.log.last_index))
 
 
 # --- the leader hears back

@@ -26,7 +26,14 @@ from tests.scenarios.portrait import write_machine, write_membership, write_role
 from tests.scenarios.storage import NO_READS, StoredDisk
 from tests.scenarios.storage_notation import write_answer, write_request
 from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import CLUSTER, Cluster, Machine, Packet, frame_of
+from tests.unit.raft_cluster import (
+    CLUSTER,
+    ROUNDS_TO_SETTLE_MAX,
+    Cluster,
+    Machine,
+    Packet,
+    frame_of,
+)
 from tests.unit.raft_judge import Disks, Judge
 
 
@@ -164,6 +171,20 @@ class Stage(Cluster):
         for node in nodes or [machine.id for machine in self.alive]:
             self.write(node, tell=False)
             self.acknowledge(node)
+
+    # --- several things at once
+
+    def settle_until(self, kind: type, *nodes: NodeId) -> None:
+        """Let everything arrive and be written at these nodes, until such a message is sent."""
+        for _ in range(ROUNDS_TO_SETTLE_MAX):
+            for node in nodes:
+                self.sync(node)
+                if self.sent(kind):
+                    return
+                self.deliver(to=node)
+                if self.sent(kind):
+                    return
+        raise Mistake(f"no {kind.__name__} is sent")
 
     # --- telling
 

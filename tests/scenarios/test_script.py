@@ -79,6 +79,7 @@ def test_rewriting_twice_changes_nothing(tmp_path: Path) -> None:
         ("inject A->A RequestVoteReply term=1", "say granted or refused"),
         ("inject A->A ReadIndex index=1", "'ReadIndex' cannot be made by hand"),
         ("limit NO_SUCH 3", "no limit 'NO_SUCH'"),
+        ("settle until Heartbeat", "no Heartbeat is sent"),
     ],
 )
 def test_a_mistake_is_told_with_its_file_and_line(

@@ -263,8 +263,13 @@ def step_aside(scene: Scene, words: Words) -> None:
 
 
 def settle(scene: Scene, words: Words) -> None:
-    """``settle [A...]``: let everything arrive and be written at these, until nothing happens."""
-    scene.stage.settle(*scene.nodes(words))
+    """``settle [A...] [until kind]``: all arrives and is written, till rest or such a message."""
+    words, kind = _after("until", words)
+    if kind:
+        nodes = [machine.id for machine in scene.machines(words)]
+        scene.stage.settle_until(scene.chosen(kind).kind, *nodes)
+    else:
+        scene.stage.settle(*scene.nodes(words))
 
 
 def elect(scene: Scene, words: Words) -> None:
