@@ -89,8 +89,7 @@ class Progress(msgspec.Struct):
     def end_install(self) -> None:
         """Give up sending the state; begin with a probe when the follower answers again."""
         self.installing = self.holding = False
-        self.probing = True
-        self.paused = False
+        self.probing = self.paused = True
         self.in_flight.clear()
 
     def chunk_answered(self, position: SnapshotPosition) -> None:

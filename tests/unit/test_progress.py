@@ -104,3 +104,13 @@ def test_what_is_still_needed_is_still_being_read_from_disk() -> None:
     progress.paused = True
     assert progress.accepted(15)
     assert not progress.may_send()
+
+
+def test_a_follower_whose_snapshot_ended_is_probed_only_when_it_answers_again() -> None:
+    progress = Progress(next_index=5)
+    progress.begin_install()
+    progress.end_install()
+    assert not progress.holding
+    assert not progress.may_send()
+    progress.paused = False  # by its answer to a heartbeat
+    assert progress.may_send()
