@@ -1,68 +1,73 @@
-"""When the writes that have arrived are proposed, and how many of them as one batch.
+"""When the operations that have arrived are sent on, and how many of them as one batch.
 
-A batch costs a cluster about the same whether it carries one write or a hundred. So the next
+A batch costs a cluster about the same whether it carries one operation or a hundred. So the next
 one waits for the one before, and a moment for those clients that it has just answered: most of
-them come back at once with their next write. A client that is alone never waits.
+them come back at once with their next operation. A client that is alone never waits.
 """
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from protocol.calls import Slot
 from protocol.commands import Insert, Write
 
 BATCH_BYTES_MAX = 1 << 20
-BATCH_WRITES_MAX = 1000
+BATCH_OPERATIONS_MAX = 1000
 RETURN_SHARE = 0.5  # of the time that a batch took: so long its clients may take to come back,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # a batch that takes longer, as over long distances, holds none up
 
 NEVER = float("inf")
 
-Waiting = tuple[Slot, Write]
+OperationT = TypeVar("OperationT")
 
 
-class WriteQueue:
-    """The writes of one gateway that are not proposed yet."""
+class BatchQueue(Generic[OperationT]):
+    """The operations of one kind that one gateway has not sent on yet."""
 
-    def __init__(self) -> None:
-        self._waiting: list[Waiting] = []
+    def __init__(self, size_of: Callable[[OperationT], int]) -> None:
+        """Measure operations by ``size_of``, in bytes."""
+        self._size_of = size_of
+        self._waiting: list[tuple[Slot, OperationT]] = []
         self._in_flight = 0
-        self._proposed_at = -NEVER
+        self._sent_at = -NEVER
         self._returning: set[bytes] = set()
         self._return_until = -NEVER
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, slot: Slot, write: Write) -> None:
-        """Queue a write."""
-        self._waiting.append((slot, write))
+    def add(self, slot: Slot, operation: OperationT) -> None:
+        """Queue an operation."""
+        self._waiting.append((slot, operation))
         self._returning.discard(slot.call.client[0])
 
-    def take_batch(self, now: float) -> list[Waiting]:
-        """Return what is to be proposed now as one batch, if anything is."""
+    def take_batch(self, now: float) -> list[tuple[Slot, OperationT]]:
+        """Return what is to be sent on now as one batch, if anything is."""
         if not self._waiting or now < self._due(now):
             return []
         count = self._count()
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         self._in_flight += 1
-        self._proposed_at = now
+        self._sent_at = now
         return taken
 
     def batch_ended(self, slots: list[Slot], now: float) -> None:
         """Note that a batch was answered, or given up."""
         self._in_flight -= 1
         self._returning = {slot.call.client[0] for slot in slots}
-        share = RETURN_SHARE * (now - self._proposed_at)
+        share = RETURN_SHARE * (now - self._sent_at)
         self._return_until = now + min(max(share, RETURN_SECONDS_MIN), RETURN_SECONDS_MAX)
 
     def take_late(self, now: float) -> list[Slot]:
-        """Return those whose deadline passed before they were proposed."""
+        """Return those whose deadline passed before they were sent on."""
         late = [slot for slot, _ in self._waiting if slot.call.deadline <= now]
         if late:
             self._waiting = [each for each in self._waiting if each[0].call.deadline > now]
         return late
 
     def take_all(self) -> list[Slot]:
-        """Return all that wait: they will not be proposed."""
+        """Return all that wait: they will not be sent on."""
         taken, self._waiting = self._waiting, []
         return [slot for slot, _ in taken]
 
@@ -72,15 +77,24 @@ class WriteQueue:
 
     def _due(self, now: float) -> float:
         if self._in_flight:
-            return self._proposed_at + PIPELINE_SECONDS
+            return self._sent_at + PIPELINE_SECONDS
         return self._return_until if self._returning else now
 
     def _count(self) -> int:
-        """Return how many of the waiting writes fit into one batch: at least one."""
+        """Return how many of the waiting operations fit into one batch: at least one."""
         size = 0
-        for count, (_, write) in enumerate(self._waiting[:BATCH_WRITES_MAX]):
-            if isinstance(write.command, Insert):
-                size += len(write.command.value)
+        for count, (_, operation) in enumerate(self._waiting[:BATCH_OPERATIONS_MAX]):
+            size += self._size_of(operation)
             if count and size > BATCH_BYTES_MAX:
                 return count
-        return min(len(self._waiting), BATCH_WRITES_MAX)
+        return min(len(self._waiting), BATCH_OPERATIONS_MAX)
+
+
+def write_size(write: Write) -> int:
+    """Return what a write weighs: its value, beside which the rest is little."""
+    return len(write.command.value) if isinstance(write.command, Insert) else 0
+
+
+def read_size(_: object) -> int:
+    """Return what a read weighs on its way to being confirmed."""
+    return 0

@@ -7,8 +7,15 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.answers import NOT_MEMBER, NOT_PROPOSED, REFUSALS, node_status, timed_out, welcome
-from protocol.batching import WriteQueue
+from protocol.answers import (
+    NOT_MEMBER,
+    NOT_PROPOSED,
+    REFUSALS,
+    node_status,
+    timed_out,
+    welcome,
+)
+from protocol.batching import BatchQueue, read_size, write_size
 from protocol.calls import Answer, Call, Errand, Slot
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
@@ -82,8 +89,8 @@ class Gateway:
         self._outbox = GatewayOutbox()
         # No number is used again in another life of the node: late answers must find nobody.
         self._number = opened.incarnation << INCARNATION_SHIFT
-        self._writes = WriteQueue()
-        self._reads: list[tuple[Slot, ReadOperation]] = []
+        self._writes: BatchQueue[Write] = BatchQueue(write_size)
+        self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
         self._errands: dict[int, Errand] = {}
         self._invitations = Invitations()
         self._transfers = Transfers()
@@ -114,7 +121,7 @@ class Gateway:
             case BatchApplied():
                 self._on_batch_applied(message, now)
             case ReadsDone():
-                self._on_reads_done(message)
+                self._on_reads_done(message, now)
             case Refused():
                 self._on_refused(message, now)
             case ReadFailed():
@@ -141,11 +148,13 @@ class Gateway:
 
     def next_deadline(self, now: float) -> float:
         """Return when ``flush`` should be called though nothing has arrived."""
-        return min(self._sweep_at, self._writes.next_deadline(now))
+        queues = (self._writes, self._reads)
+        return min(self._sweep_at, *[queue.next_deadline(now) for queue in queues])
 
     @property
     def _awaits_something(self) -> bool:
-        return bool(self._errands or self._writes or self._invitations or self._transfers)
+        queued = self._writes or self._reads
+        return bool(self._errands or queued or self._invitations or self._transfers)
 
     # --- taking requests
 
@@ -179,7 +188,7 @@ class Gateway:
             case Write():
                 self._writes.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
-                self._reads.append((slot, operation))
+                self._reads.add(slot, operation)
             case RemoveNode(node=node):
                 message = RemoveMember(self._next_number(), node)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
@@ -213,8 +222,7 @@ class Gateway:
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
 
     def _send_reads(self, now: float) -> None:
-        if self._reads:
-            taken, self._reads = self._reads, []
+        while taken := self._reads.take_batch(now):
             batch = ReadBatch(tuple([operation for _, operation in taken]))
             message = Read(self._next_number(), encode(batch))
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
@@ -222,8 +230,11 @@ class Gateway:
     def _end_errand(self, number: int, now: float) -> Errand | None:
         """Forget an errand; after a batch, the next one may go out."""
         errand = self._errands.pop(number, None)
-        if errand is not None and isinstance(errand.message, Propose):
-            self._writes.batch_ended(errand.slots, now)
+        match errand:
+            case Errand(message=Propose(), slots=slots):
+                self._writes.batch_ended(slots, now)
+            case Errand(message=Read(), slots=slots):
+                self._reads.batch_ended(slots, now)
         return errand
 
     def _send_again(self, errand: Errand, now: float) -> None:
@@ -284,8 +295,8 @@ class Gateway:
         for slot, result in zip(errand.slots, message.results, strict=False):
             self._answer(slot, result)
 
-    def _on_reads_done(self, message: ReadsDone) -> None:
-        errand = self._errands.pop(message.number, None)
+    def _on_reads_done(self, message: ReadsDone, now: float) -> None:
+        errand = self._end_errand(message.number, now)
         if errand is not None:
             for slot, outcome in zip(errand.slots, message.outcomes, strict=True):
                 self._answer(slot, outcome)
@@ -337,5 +348,5 @@ class Gateway:
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
                 self._fail(errand, outcome, now)
-        for slot in self._writes.take_all():
+        for slot in self._writes.take_all() + self._reads.take_all():
             self._answer(slot, outcome)

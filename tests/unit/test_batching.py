@@ -1,14 +1,15 @@
-"""When queued writes are proposed."""
+"""When queued operations are sent on."""
 
 import pytest
 
 from protocol.batching import (
     BATCH_BYTES_MAX,
-    BATCH_WRITES_MAX,
+    BATCH_OPERATIONS_MAX,
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,
-    WriteQueue,
+    BatchQueue,
+    write_size,
 )
 from protocol.calls import Call, Slot
 from protocol.commands import Insert, Write
@@ -22,8 +23,8 @@ def write(value: bytes = b"") -> Write:
     return Write(1, 1, 1, Insert("key", value))
 
 
-def queue_of(*clients: bytes) -> WriteQueue:
-    queue = WriteQueue()
+def queue_of(*clients: bytes) -> BatchQueue[Write]:
+    queue = BatchQueue(write_size)
     for client in clients:
         queue.add(slot(client), write())
     return queue
@@ -81,9 +82,9 @@ def test_a_batch_that_takes_long_holds_no_other_up() -> None:
 
 
 def test_a_batch_has_limits_in_writes_and_bytes() -> None:
-    many = queue_of(*[b"a"] * (BATCH_WRITES_MAX + 1))
-    assert len(many.take_batch(1.0)) == BATCH_WRITES_MAX
-    large = WriteQueue()
+    many = queue_of(*[b"a"] * (BATCH_OPERATIONS_MAX + 1))
+    assert len(many.take_batch(1.0)) == BATCH_OPERATIONS_MAX
+    large = BatchQueue(write_size)
     for _ in range(3):
         large.add(slot(b"a"), write(b"x" * (BATCH_BYTES_MAX // 2 + 1)))
     assert len(large.take_batch(1.0)) == 1

@@ -149,6 +149,19 @@ def test_reads_of_one_turn_are_confirmed_together(desk: Desk) -> None:
     assert desk.count(Read) == 1
 
 
+def test_reads_that_come_while_others_are_confirmed_go_on_together(desk: Desk) -> None:
+    desk.ask(Get("a"))
+    desk.ask(Get("b"))
+    desk.ask(Get("c"))
+    assert desk.count(Read) == 1
+    found = msgspec.Raw(encode(Missing(1)))
+    desk.hear(ReadsDone(desk.last(Read).number, (found,)))
+    desk.wait(0.004)  # the client just answered might have come back
+    assert decode_read_batch(desk.last(Read).payload).operations == (Get("b"), Get("c"))
+    desk.hear(ReadsDone(desk.last(Read).number, (found, found)))
+    assert len(desk.answers) == 3
+
+
 def test_an_invalid_operation_fails_alone(desk: Desk) -> None:
     desk.ask(Get(""), Write(0, 0, 0, OpenSession()))
     desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionOpened(1),)))
