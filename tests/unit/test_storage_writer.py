@@ -1,0 +1,376 @@
+"""What the storage writer writes when: before it says so, and never less than a crash needs."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.client_messages import Found, Get, Missing, ReadBatch
+from protocol.commands import Insert, Inserted, OpenSession
+from protocol.compaction import LogLimits
+from protocol.node_messages import (
+    Append,
+    BatchApplied,
+    Commit,
+    EndSnapshot,
+    FetchLog,
+    HardState,
+    LogCompacted,
+    LogSlice,
+    Persisted,
+    ReadAt,
+    ReadsDone,
+)
+from protocol.storage import log_store, snapshot_source
+from protocol.storage.log_store import DamagedLog
+from protocol.storage.writer import APPLY_ENTRIES_MAX
+from protocol.wire import encode
+from tests.simulation.disk import DiskFailure
+from tests.unit.stored_node import CLUSTER, NODE, PEER, StoredNode, entry, history
+
+SHORT = LogLimits(entries=2, bytes=1 << 40)
+READ_JOBS = encode(ReadBatch((Get("jobs/3"),)))
+
+
+@pytest.fixture
+def node() -> StoredNode:
+    """A node with a log of ten entries, all applied."""
+    node = StoredNode()
+    node.apply(*history(10))
+    return node
+
+
+def kinds(messages: list[Any]) -> list[type]:
+    return [type(message) for message in messages]
+
+
+def read_outcome(messages: list[Any]) -> Found | Missing:
+    (done,) = messages
+    assert isinstance(done, ReadsDone)
+    return msgspec.msgpack.decode(done.outcomes[0], type=Found | Missing)
+
+
+# --- writing
+
+
+def test_what_is_appended_is_told_to_be_durable_after_one_sync_for_all_of_it() -> None:
+    node = StoredNode()
+    node.disk.syncs.clear()
+    first, second = node.append(*history(4)), node.append(entry(5, Insert("k", b"v")))
+    told = []
+    for outbox in node.steps(first, second):
+        assert not outbox.replicator or node.disk.syncs == [True]
+        told.extend(outbox.replicator)
+    assert told == [Persisted(second.number, 1, 1, 5)]
+
+
+def test_a_write_that_fails_is_not_told_to_be_durable() -> None:
+    node = StoredNode()
+    node.disk.fails_next = True
+    steps = node.steps(node.append(*history(4)))
+    assert next(steps).replicator == []
+    with pytest.raises(DiskFailure):
+        next(steps)
+    node.crash()
+    assert node.recover().entries[-1].index == 1
+
+
+def test_all_of_a_write_is_there_after_a_crash() -> None:
+    node = StoredNode()
+    node.turn(node.append(*history(4), hard_state=HardState(3, PEER)))
+    node.crash()
+    recovered = node.recover()
+    assert [each.index for each in recovered.entries] == [1, 2, 3, 4]
+    assert (recovered.hard_state, recovered.cluster) == (HardState(3, PEER), CLUSTER)
+    assert (recovered.node, recovered.incarnation) == (NODE, 2)
+
+
+def test_entries_take_the_place_of_all_from_the_first_of_them_on(node: StoredNode) -> None:
+    node.turn(node.append(entry(11), entry(12)))
+    node.turn(node.append(entry(11, term=2)))
+    assert [(each.index, each.term) for each in node.log[9:]] == [(10, 1), (11, 2)]
+    node.crash()
+    assert node.recover().entries[-1] == entry(11, term=2)
+
+
+# --- applying
+
+
+def test_what_is_durable_is_applied_before_the_turn_writes(node: StoredNode) -> None:
+    node.turn(node.append(entry(11, number=7)))
+    before, written, _ = node.steps(Commit(11), node.append(entry(12)))
+    assert before.gateway == [BatchApplied(7, 11, ())]
+    assert kinds(written.replicator) == [Persisted]
+
+
+def test_what_the_turn_writes_is_applied_after_that(node: StoredNode) -> None:
+    before, written, after = node.steps(Commit(11), node.append(entry(11, number=7)))
+    assert before.gateway == written.gateway == []
+    assert after.gateway == [BatchApplied(7, 11, ())]
+
+
+def test_entries_that_the_turn_replaces_are_not_applied(node: StoredNode) -> None:
+    node.turn(node.append(*(entry(index, Insert("old", b"")) for index in (11, 12))))
+    replacing = node.append(entry(11, Insert("new", b""), term=2, number=7))
+    before, _, after = node.steps(Commit(11), replacing)
+    assert before.gateway == []
+    assert kinds(after.gateway) == [BatchApplied]
+    values = node.rows[0]
+    assert b"new" in values
+    assert b"old" not in values
+
+
+def test_entries_replaced_before_they_were_applied_leave_nothing_behind(node: StoredNode) -> None:
+    node.turn(node.append(*(entry(index, Insert("old", b"")) for index in (11, 12, 13))))
+    node.turn(node.append(entry(11, term=2)))
+    node.turn(node.append(entry(12, Insert("new", b""), term=2)), Commit(12))
+    assert node.applied_index == 12
+    assert b"new" in node.rows[0]
+    assert b"old" not in node.rows[0]
+
+
+def test_nothing_beyond_the_log_is_applied(node: StoredNode) -> None:
+    node.turn(Commit(20))
+    assert node.applied_index == 10
+    node.turn(node.append(entry(11)))
+    assert node.applied_index == 11
+
+
+def test_a_commit_index_that_falls_is_an_old_one(node: StoredNode) -> None:
+    node.turn(Commit(12), Commit(11))
+    node.turn(node.append(entry(11), entry(12)))
+    assert node.applied_index == 12
+
+
+def test_a_backlog_is_applied_a_turn_at_a_time() -> None:
+    node = StoredNode()
+    node.turn(node.append(*history(3 * APPLY_ENTRIES_MAX)))
+    node.turn(Commit(3 * APPLY_ENTRIES_MAX))
+    assert node.applied_index == 2 * APPLY_ENTRIES_MAX, "before and after what the turn writes"
+    assert node.writer.may_apply
+    node.turn()
+    assert node.applied_index == 3 * APPLY_ENTRIES_MAX
+    assert not node.writer.may_apply
+
+
+def test_what_was_applied_without_a_sync_is_applied_again_after_a_crash(node: StoredNode) -> None:
+    assert node.applied_index == 10
+    before = node.rows
+    node.crash()
+    assert node.recover().applied_index == 0
+    node.turn(Commit(10))
+    assert node.rows == before
+
+
+def test_only_the_proposing_life_of_a_node_is_told_the_results(node: StoredNode) -> None:
+    node.crash()
+    answers = node.turn(Commit(10), node.append(entry(11, number=7)))
+    assert kinds(answers) == [Persisted]
+
+
+# --- reads
+
+
+def test_a_read_waits_until_its_index_is_applied(node: StoredNode) -> None:
+    assert node.turn(ReadAt(1, 11, READ_JOBS)) == []
+    assert kinds(node.turn(node.append(entry(11, Insert("jobs/3", b"new"))))) == [Persisted]
+    outcome = read_outcome(node.turn(Commit(11))[-1:])
+    assert isinstance(outcome, Found)
+    assert outcome.value == b"new"
+
+
+def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> None:
+    assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS))), Found)
+
+
+# --- the log for followers
+
+
+def test_entries_can_be_fetched_in_the_turn_that_writes_them(node: StoredNode) -> None:
+    new = entry(11)
+    _, slice_ = node.turn(FetchLog(PEER, 10, 1 << 20), node.append(new))
+    assert slice_ == LogSlice(PEER, 9, 1, (node.log[9], new))
+
+
+def test_a_slice_has_at_least_one_entry_and_then_stays_within_its_size(node: StoredNode) -> None:
+    (one,) = node.turn(FetchLog(PEER, 3, 1))
+    assert one == LogSlice(PEER, 2, 1, (node.log[2],))
+    size = len(encode(node.log[2])) + len(encode(node.log[3]))
+    (two,) = node.turn(FetchLog(PEER, 3, size))
+    assert len(two.entries) == 2
+
+
+def test_entries_that_are_gone_cannot_be_fetched() -> None:
+    node = compacted()
+    start = node.store.start.index
+    assert start > 1
+    assert node.turn(FetchLog(PEER, start, 1 << 20)) == [LogCompacted(PEER, start)]
+    (slice_,) = node.turn(FetchLog(PEER, start + 1, 1 << 20))
+    assert slice_.prev_index == start
+    assert slice_.prev_term == node.store.start.term == 1
+
+
+def compacted(*, last: int = 20) -> StoredNode:
+    """Return a node that has dropped what it could of a log that it applied entry by entry."""
+    node = StoredNode(limits=SHORT)
+    for each in history(last):
+        node.turn(node.append(each), Commit(each.index))
+    return node
+
+
+# --- the log's length
+
+
+def test_the_log_is_dropped_up_to_what_is_kept_once_it_is_twice_as_long() -> None:
+    node = compacted(last=5)
+    assert (node.store.start.index, node.store.last_index) == (3, 5)
+    node.turn(node.append(entry(6)), Commit(6))
+    node.turn(node.append(entry(7)), Commit(7))
+    assert node.store.start.index == 3, "four entries are not more than twice two"
+    node.turn(node.append(entry(8)), Commit(8))
+    assert (node.store.start.index, node.store.last_index) == (6, 8)
+
+
+def test_what_is_not_applied_durably_is_not_dropped() -> None:
+    node = StoredNode(limits=SHORT)
+    node.turn(node.append(*history(10)))
+    assert node.store.start.index == 0, "nothing is committed"
+    node.turn(Commit(10))
+    assert node.applied_index == 10
+    assert node.store.start.index == 0, "a crash may take back what is applied"
+    node.turn(node.append(entry(11)))
+    assert node.store.start.index == 9
+
+
+def test_a_snapshot_that_is_read_keeps_the_log_after_it() -> None:
+    node = compacted(last=10)
+    held = node.first_chunk().start.snapshot.index
+    let_the_log_grow(node)
+    assert node.store.start.index == held == 10
+    node.turn(EndSnapshot(PEER))
+    assert node.store.start.index == 28
+
+
+@pytest.mark.parametrize("first_gone", [PEER, b"other"])
+def test_the_oldest_snapshot_that_is_read_counts(first_gone: bytes) -> None:
+    node = compacted(last=10)
+    node.first_chunk()
+    node.turn(node.append(entry(11)), Commit(11))
+    node.first_chunk(b"other")
+    for index in range(12, 31):
+        node.turn(node.append(entry(index)), Commit(index))
+    assert node.store.start.index == 10
+    node.turn(EndSnapshot(first_gone))
+    assert node.store.start.index == (11 if first_gone == PEER else 10)
+
+
+def test_a_backup_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
+    node = compacted(last=10)
+    node.writer._read_for_backup(None)
+    let_the_log_grow(node)
+    assert node.store.start.index > 10
+
+
+def let_the_log_grow(node: StoredNode) -> None:
+    for index in range(11, 31):
+        node.turn(node.append(entry(index)), Commit(index))
+
+
+# --- crashes
+
+
+def script(node: StoredNode) -> list[list[Append | Commit]]:
+    """Return turns that append, replace, commit and so drop the log behind them."""
+    turns: list[list[Append | Commit]] = []
+    for each in history(16):
+        wrong = entry(each.index, Insert("wrong", b""), term=1)
+        right = msgspec.structs.replace(each, term=2)
+        turns += [[node.append(wrong)], [node.append(right)]] if each.index % 3 == 0 else []
+        turns += [] if each.index % 3 == 0 else [[node.append(right)]]
+        turns += [[Commit(each.index - 1)]]
+    return [*turns, [Commit(16)]]
+
+
+def test_whatever_a_crash_takes_the_log_goes_back_to_what_is_applied() -> None:
+    whole = StoredNode(limits=SHORT)
+    for turn in script(whole):
+        whole.turn(*turn)
+    writes = len(whole.disk.syncs)
+    assert whole.store.start.index > 10
+    for last_write in range(3, writes):
+        for kept in range(4):
+            node = StoredNode(limits=SHORT)
+            durable, committed = run_until_write(node, last_write)
+            node.crash(kept)
+            recovered = node.recover()
+            assert recovered.prev_index <= recovered.applied_index
+            assert durable <= node.store.last_index
+            node.turn(Commit(min(committed, node.store.last_index)))
+            assert b"wrong" not in node.rows[0]
+
+
+def run_until_write(node: StoredNode, last_write: int) -> tuple[int, int]:
+    """Play the script until the disk dies; return what was told durable, and committed."""
+    durable = committed = 1
+    node.disk.writes_left = max(1, last_write - len(node.disk.syncs))
+    for turn in script(node):
+        try:
+            for outbox in node.steps(*turn):
+                for told in outbox.replicator:
+                    assert isinstance(told, Persisted)
+                    durable = told.index
+            committed = max([committed, *(each.index for each in turn if isinstance(each, Commit))])
+        except DiskFailure:
+            break
+    return durable, committed
+
+
+def test_a_gap_in_the_log_is_damage(node: StoredNode) -> None:
+    node.disk.table("raft_log").delete((5).to_bytes(8, "big"))
+    node.open()
+    with pytest.raises(DamagedLog, match="with a gap"):
+        node.recover()
+
+
+def test_a_log_that_ends_before_what_is_applied_is_damage(node: StoredNode) -> None:
+    node.disk.table("raft_log").delete_range((9).to_bytes(8, "big"), (11).to_bytes(8, "big"))
+    node.open()
+    with pytest.raises(DamagedLog, match="ends at 8, and 10 are applied"):
+        node.recover()
+
+
+def test_a_log_that_begins_after_what_is_applied_is_damage() -> None:
+    node = compacted()
+    for table in node.writer._places.current:
+        table.delete_range(b"", b"\xff" * 16)
+    node.open()
+    with pytest.raises(DamagedLog, match=r"begins after 18 .*and 0 are applied"):
+        node.recover()
+
+
+def test_a_start_needs_all_that_is_not_applied_and_only_some_before_it(
+    node: StoredNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_store, "RECOVERED_ENTRIES", 3)
+    node.turn(node.append(*(entry(index) for index in range(11, 14))))
+    node.crash(kept=9)
+    recovered = node.recover()
+    assert (recovered.applied_index, recovered.prev_index, recovered.prev_term) == (10, 10, 1)
+    assert [each.index for each in recovered.entries] == [11, 12, 13]
+    monkeypatch.setattr(log_store, "RECOVERED_ENTRIES", 5)
+    assert node.recover().prev_index == 8
+
+
+def test_a_retry_after_a_crash_gets_its_first_result() -> None:
+    node = StoredNode()
+    write = entry(3, Insert("k", b"v", if_revision=0), number=7)
+    node.apply(entry(2, OpenSession()), write)
+    node.crash()
+    retry = msgspec.structs.replace(write, index=4)
+    answers = node.turn(Commit(4), node.append(retry))
+    assert kinds(answers) == [Persisted], "the proposal was of a former life"
+    session = node.writer._machine._sessions.find(1, 99)
+    assert session is not None
+    assert session.results == {300: Inserted(1)}
+    assert node.writer.revision == 1
