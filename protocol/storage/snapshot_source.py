@@ -19,29 +19,27 @@ class _Snapshot(msgspec.Struct):
 
     id: SnapshotId
     view: StateView
-    holds_log: bool
     readers: set[bytes] = msgspec.field(default_factory=set)
 
 
 class SnapshotSource:
     """The snapshots that are being read; each lives until its last reader ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, without_log: frozenset[bytes] = frozenset()) -> None:
+        self._without_log = without_log  # readers that do not go on from there
         self._snapshots: list[_Snapshot] = []  # oldest first
 
     @property
     def oldest_index(self) -> int | None:
         """After which entry the log must be kept, so that the readers can go on from there."""
-        return min((each.id.index for each in self._snapshots if each.holds_log), default=None)
+        held = (each.id.index for each in self._snapshots if each.readers - self._without_log)
+        return min(held, default=None)
 
-    def begin(
-        self, reader: bytes, id_: SnapshotId, view: StateView, *, holds_log: bool = True
-    ) -> None:
+    def begin(self, reader: bytes, id_: SnapshotId, view: StateView) -> None:
         """Give a reader the present state, or the same snapshot that another one reads."""
         self.end(reader)
         if not self._snapshots or self._snapshots[-1].id != id_:
-            self._snapshots.append(_Snapshot(id_, view, holds_log))
-        self._snapshots[-1].holds_log |= holds_log
+            self._snapshots.append(_Snapshot(id_, view))
         self._snapshots[-1].readers.add(reader)
 
     def end(self, reader: bytes) -> None:

@@ -78,7 +78,7 @@ class StorageWriter:
         database.write(sync=True)
         self._load_state()
         self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
-        self._source = SnapshotSource()
+        self._source = SnapshotSource(without_log=frozenset({BACKUP}))
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._applied_durably = self._machine.applied_index
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
@@ -260,7 +260,7 @@ class StorageWriter:
         tables = self._places.current
         id_ = SnapshotId(self._machine.applied_index, self._machine.applied_term)
         if position is None:
-            self._source.begin(BACKUP, id_, tables.view(), holds_log=False)
+            self._source.begin(BACKUP, id_, tables.view())
         chunk = self._source.read(BACKUP, position).chunk
         if chunk is not None and chunk.last:
             self._source.end(BACKUP)

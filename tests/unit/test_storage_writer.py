@@ -14,6 +14,7 @@ from protocol.node_messages import (
     Commit,
     EndSnapshot,
     FetchLog,
+    FetchSnapshot,
     HardState,
     LogCompacted,
     LogSlice,
@@ -269,6 +270,19 @@ def test_a_backup_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     node = compacted(last=10)
     node.writer._read_for_backup(None)
     let_the_log_grow(node)
+    assert node.store.start.index > 10
+
+
+def test_a_backup_keeps_no_log_for_a_follower_that_has_read_the_same_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
+    node = compacted(last=10)
+    node.turn(FetchSnapshot(PEER, None))
+    node.writer._read_for_backup(None)
+    let_the_log_grow(node)
+    assert node.store.start.index == 10
+    node.turn(EndSnapshot(PEER))
     assert node.store.start.index > 10
 
 
