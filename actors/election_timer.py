@@ -27,8 +27,10 @@ class ElectionTimer:
 
     def turn(self, readable: Readable) -> None:
         """Take in what the replicator says, then tell it what is due."""
+        frames = list(self._inbox.drain_single())
+        # Only now: no deadline may be counted from before the contact that puts it off.
         now = time.monotonic()
-        for frame in self._inbox.drain_single():
+        for frame in frames:
             for state in decode_for_timer(frame):
                 self._clock.update(state, now, random.random())
         due = self._clock.take_due(now, random.random())

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from actors.actor import NEVER, Surroundings, run, wait_for
+from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.joining import Joining
 from actors.logs import OncePerSender
@@ -49,7 +50,8 @@ class LogReplicator:
         join_cluster = surroundings.config.join_cluster
         self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
-        self._core = RaftNode(recovered, surroundings.config.log_limits)
+        patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
+        self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
         # Whether it is still to be a member, what its own log says may be long out of date.
         self._invited = bool(join_cluster)
         self._links = self._listen(recovered)
@@ -77,6 +79,7 @@ class LogReplicator:
 
         What a leader has sent is seen before a deadline that passed while this process waited.
         """
+        self._core.tell_time(steady_microseconds())
         if self._links.is_readable(readable):
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
@@ -193,6 +196,7 @@ class LogReplicator:
     # --- the end of a turn
 
     def _finish_turn(self) -> None:
+        self._core.tell_time(steady_microseconds())
         outbox = self._core.flush()
         if self._trace is not None:
             self._note("sends", chain(*outbox.peers.values(), outbox.storage))

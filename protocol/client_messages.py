@@ -22,9 +22,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=11):
 
 
 class Get(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
-    """Read one key."""
+    """Read one key; with ``lease``, on the word of a leader that trusts the clocks."""
 
     key: str
+    lease: bool = False
 
 
 class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
@@ -33,6 +34,7 @@ class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
     prefix: str
     limit: int
     start_after: str | None = None
+    lease: bool = False
 
 
 class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
@@ -41,6 +43,7 @@ class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=Fals
     prefix: str
     limit: int
     start_after: str | None = None
+    lease: bool = False
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):

@@ -91,6 +91,7 @@ class Gateway:
         self._number = opened.incarnation << INCARNATION_SHIFT
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
         self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
+        self._lease_reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
         self._errands: dict[int, Errand] = {}
         self._invitations = Invitations()
         self._transfers = Transfers()
@@ -140,7 +141,8 @@ class Gateway:
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
-        self._send_reads(now)
+        self._send_reads(self._reads, now)
+        self._send_reads(self._lease_reads, now, lease=True)
         if self._sweep_at == NEVER and self._awaits_something:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
@@ -148,12 +150,12 @@ class Gateway:
 
     def next_deadline(self, now: float) -> float:
         """Return when ``flush`` should be called though nothing has arrived."""
-        queues = (self._writes, self._reads)
+        queues = (self._writes, self._reads, self._lease_reads)
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in queues])
 
     @property
     def _awaits_something(self) -> bool:
-        queued = self._writes or self._reads
+        queued = self._writes or self._reads or self._lease_reads
         return bool(self._errands or queued or self._invitations or self._transfers)
 
     # --- taking requests
@@ -187,6 +189,8 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
+            case Get(lease=True) | ListKeys(lease=True) | ListPrefixes(lease=True):
+                self._lease_reads.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
             case RemoveNode(node=node):
@@ -221,10 +225,12 @@ class Gateway:
             slots = [slot for slot, _ in taken]
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
 
-    def _send_reads(self, now: float) -> None:
-        while taken := self._reads.take_batch(now):
+    def _send_reads(
+        self, queue: BatchQueue[ReadOperation], now: float, *, lease: bool = False
+    ) -> None:
+        while taken := queue.take_batch(now):
             batch = ReadBatch(tuple([operation for _, operation in taken]))
-            message = Read(self._next_number(), encode(batch))
+            message = Read(self._next_number(), encode(batch), lease)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _end_errand(self, number: int, now: float) -> Errand | None:
@@ -233,6 +239,8 @@ class Gateway:
         match errand:
             case Errand(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
+            case Errand(message=Read(lease=True), slots=slots):
+                self._lease_reads.batch_ended(slots, now)
             case Errand(message=Read(), slots=slots):
                 self._reads.batch_ended(slots, now)
         return errand
@@ -243,7 +251,7 @@ class Gateway:
             # Every attempt to confirm a read has a number of its own.
             del self._errands[errand.number]
             errand.number = self._next_number()
-            errand.message = Read(errand.number, errand.message.payload)
+            errand.message = Read(errand.number, errand.message.payload, errand.message.lease)
             self._errands[errand.number] = errand
         errand.sent += 1
         self._outbox.replicator.append(errand.message)
@@ -348,5 +356,12 @@ class Gateway:
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
                 self._fail(errand, outcome, now)
-        for slot in self._writes.take_all() + self._reads.take_all():
+        for slot in self._take_all_queued():
             self._answer(slot, outcome)
+
+    def _take_all_queued(self) -> list[Slot]:
+        return [
+            *self._writes.take_all(),
+            *self._reads.take_all(),
+            *self._lease_reads.take_all(),
+        ]

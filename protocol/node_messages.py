@@ -182,10 +182,11 @@ class Propose(msgspec.Struct, frozen=True, array_like=True, tag=27):
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
-    """Serve this encoded ``ReadBatch`` linearizably."""
+    """Serve this encoded ``ReadBatch`` linearizably; with ``lease``, if clocks are as assumed."""
 
     number: int
     payload: bytes
+    lease: bool = False
 
 
 class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=29):

@@ -63,19 +63,27 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """The leader lives; ``round`` is confirmed by the reply, so that reads may be served.
 
-    ``commit_index`` never exceeds what this follower is known to hold.
+    ``commit_index`` never exceeds what this follower is known to hold. ``stamp`` is the leader's
+    clock in microseconds, not later than the sending; it means something to the leader only.
     """
 
     term: int
     round: int
     commit_index: int
+    stamp: int = 0
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """In this term and round the sender followed this leader."""
+    """In this term and round the sender followed this leader.
+
+    After it heard the heartbeat with this stamp, it votes for nobody else for ``patience``
+    microseconds of its own clock, unless the leader itself asks for an election.
+    """
 
     term: int
     round: int
+    stamp: int = 0
+    patience: int = 0
 
 
 class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -96,6 +104,7 @@ class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """Ask the leader up to which index a read of the sender's must wait (dissertation §6.4)."""
 
     number: int
+    lease: bool = False
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):

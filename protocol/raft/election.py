@@ -75,6 +75,8 @@ def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bo
         return False
     if message.pre:
         return message.term > state.term and not state.leader_lives
+    if state.leader is None and state.leader_lives and not message.transfer:
+        return False  # the leader that was heard is of an older term, and may hold a lease
     return isinstance(state.role, Follower) and state.voted_for in (b"", candidate)
 
 

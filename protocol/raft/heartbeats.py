@@ -59,4 +59,5 @@ def ask_enough(state: RaftState, leader: Leader) -> None:
 def _send(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
     # A heartbeat does not check the log, so it may only commit what is known to match.
     progress.commit_told = min(state.commit_index, progress.match_index)
-    state.send(peer, Heartbeat(state.term, leader.reads.round, progress.commit_told))
+    beat = Heartbeat(state.term, leader.reads.round, progress.commit_told, state.now)
+    state.send(peer, beat)

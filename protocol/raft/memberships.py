@@ -30,6 +30,12 @@ class Memberships:
         """Whether a change is not committed yet."""
         return len(self._history) > 1
 
+    @property
+    def only_voter(self) -> NodeId | None:
+        """Who alone votes in all of these memberships, if there is such a node."""
+        voters = {voter for each in self._history for voter in each.membership.voters}
+        return voters.pop() if len(voters) == 1 else None
+
     def ever_had(self, node: NodeId) -> bool:
         """Whether a node belongs to any of these memberships."""
         return any(each.membership.get(node) is not None for each in self._history)

@@ -84,13 +84,16 @@ class RaftNode:
     sent, so that what arrives together is written and replicated together.
     """
 
-    def __init__(self, recovered: Recovered, window: LogLimits | None = None) -> None:
-        self._state = RaftState(recovered, window)
+    def __init__(
+        self, recovered: Recovered, window: LogLimits | None = None, patience: int = 0
+    ) -> None:
+        """Begin a life; ``patience`` is the shortest election timeout, in microseconds."""
+        self._state = RaftState(recovered, window, patience)
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
         self._standing_told: tuple[object, ...] = (None,) * 5
-        if self._state.membership.voters == {self._state.id}:
+        if self._state.memberships.only_voter == self._state.id:
             election.campaign(self._state, pre=False)  # nobody else could be the leader
 
     @property
@@ -149,6 +152,14 @@ class RaftNode:
         """Answer a node that wants to be a member."""
         return changing_members.join(self._state, joiner, request)
 
+    def tell_time(self, now: int) -> None:
+        """Tell the microseconds of a steady clock: before a turn, and when all is taken in.
+
+        What is decided by the clock is decided by the second: the process may have been stopped
+        after the first, while reads arrived for which that one is too early.
+        """
+        self._state.now = now
+
     def receive(self, frame: PeerFrame) -> None:
         """Take in all messages of a peer's frame.
 
@@ -180,6 +191,7 @@ class RaftNode:
         """End the turn: replicate what is new, and return all that is to be sent."""
         state = self._state
         if isinstance(state.role, Leader):
+            reading.serve_leased(state, state.role)
             if reading.begin_round(state, state.role):
                 heartbeats.ask_enough(state, state.role)
             replication.replicate(state, state.role)

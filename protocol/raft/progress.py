@@ -27,6 +27,7 @@ class Progress(msgspec.Struct):
     was_active: bool = True  # had answered by then
     commit_told: int = 0
     confirmed_round: int = 0
+    lease_until: int = 0  # by the leader's clock: so long it certainly votes for nobody else
     installing: bool = False
     holding: bool = False  # storage keeps a snapshot for it, and the log after that
     position: SnapshotPosition | None = None  # where the chunk under way begins

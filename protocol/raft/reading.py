@@ -4,6 +4,7 @@ from protocol.membership import NodeId, is_majority
 from protocol.node_messages import Read, ReadAt, ReadFailed
 from protocol.peer_messages import ForwardRead, ReadIndex, ReadRefused
 from protocol.raft.heartbeats import tell_commit
+from protocol.raft.leases import holds_lease
 from protocol.raft.reads import WaitingRead
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -22,15 +23,15 @@ def on_read(state: RaftState, _: NodeId, message: Read) -> None:
         state.outbox.gateway.append(ReadFailed(oldest))
     state.reads[message.number] = message.payload
     if isinstance(state.role, Leader):
-        state.role.reads.waiting.append(WaitingRead(state.id, message.number))
+        state.role.reads.add(WaitingRead(state.id, message.number, message.lease))
     else:
-        state.send(state.leader, ForwardRead(message.number))
+        state.send(state.leader, ForwardRead(message.number, message.lease))
 
 
 def on_forward_read(state: RaftState, reader: NodeId, message: ForwardRead) -> None:
     """Take a follower's question into the next round."""
     if isinstance(state.role, Leader) and len(state.role.reads.waiting) < WAITING_READS_MAX:
-        state.role.reads.waiting.append(WaitingRead(reader, message.number))
+        state.role.reads.add(WaitingRead(reader, message.number, message.lease))
     else:
         state.send(reader, ReadRefused(message.number))
 
@@ -46,6 +47,19 @@ def on_read_refused(state: RaftState, _: NodeId, message: ReadRefused) -> None:
     """Let the gateway ask again."""
     if state.reads.pop(message.number, None) is not None:
         state.outbox.gateway.append(ReadFailed(message.number))
+
+
+def serve_leased(state: RaftState, leader: Leader) -> None:
+    """Release the reads that trust the clocks, if the lease holds; the others wait for a round.
+
+    All of them arrived before the time was told that the lease is compared with.
+    """
+    leased = leader.reads.take_leased()
+    if leased and holds_lease(state, leader):
+        for read in leased:
+            _release(state, leader, read, state.commit_index)
+    else:
+        leader.reads.waiting.extend(leased)
 
 
 def begin_round(state: RaftState, leader: Leader) -> bool:
@@ -67,7 +81,7 @@ def confirm_round(state: RaftState, leader: Leader) -> None:
     confirmed = sum(_has_confirmed(state, leader, voter) for voter in voters)
     if leader.reads.confirming and is_majority(confirmed, len(voters)):
         for read in leader.reads.take_confirmed():
-            _release(state, leader, read)
+            _release(state, leader, read, leader.reads.index)
 
 
 def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
@@ -76,8 +90,8 @@ def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
     return leader.progress[voter].confirmed_round >= leader.reads.round
 
 
-def _release(state: RaftState, leader: Leader, read: WaitingRead) -> None:
-    answer = ReadIndex(read.number, leader.reads.index)
+def _release(state: RaftState, leader: Leader, read: WaitingRead, index: int) -> None:
+    answer = ReadIndex(read.number, index)
     if read.reader == state.id:
         on_read_index(state, state.id, answer)
     else:

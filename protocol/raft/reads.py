@@ -16,6 +16,7 @@ class WaitingRead(msgspec.Struct, frozen=True):
 
     reader: NodeId
     number: int
+    lease: bool = False
 
 
 class Reads(msgspec.Struct):
@@ -25,6 +26,16 @@ class Reads(msgspec.Struct):
     index: int = 0  # the commit index when the present round began
     confirming: list[WaitingRead] = msgspec.field(default_factory=list)
     waiting: list[WaitingRead] = msgspec.field(default_factory=list)
+    leased: list[WaitingRead] = msgspec.field(default_factory=list)  # until the end of the turn
+
+    def add(self, read: WaitingRead) -> None:
+        """Let a read wait for the next round, or for a look at the clock."""
+        (self.leased if read.lease else self.waiting).append(read)
+
+    def take_leased(self) -> list[WaitingRead]:
+        """Return the reads for which a lease is good enough."""
+        leased, self.leased = self.leased, []
+        return leased
 
     def begin_round(self, commit_index: int) -> bool:
         """Begin a round for all that waits, unless one is under way; return whether it began."""
@@ -42,6 +53,6 @@ class Reads(msgspec.Struct):
 
     def take_all(self) -> list[WaitingRead]:
         """Return every read that was not served, because this leader leads no more."""
-        unserved = self.confirming + self.waiting
-        self.confirming, self.waiting = [], []
+        unserved = self.confirming + self.waiting + self.leased
+        self.confirming, self.waiting, self.leased = [], [], []
         return unserved

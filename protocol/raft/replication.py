@@ -20,6 +20,7 @@ from protocol.peer_messages import (
     TimeoutNow,
 )
 from protocol.raft.heartbeats import tell_commit
+from protocol.raft.leases import extend_lease
 from protocol.raft.progress import Progress
 from protocol.raft.reading import confirm_round
 from protocol.raft.roles import Leader
@@ -166,7 +167,8 @@ def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) 
 def on_heartbeat(state: RaftState, leader: NodeId, message: Heartbeat) -> None:
     """Confirm that this node follows the leader."""
     state.hear_leader(leader)
-    state.say(leader, HeartbeatReply(state.term, message.round))
+    reply = HeartbeatReply(state.term, message.round, message.stamp, state.patience)
+    state.say(leader, reply)
     if not state.chunks_staging:  # else memberships could be stored over those of the snapshot
         state.commit_to(min(message.commit_index, state.log.last_index))
 
@@ -205,6 +207,7 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
         return
     progress.active = True
     progress.confirmed_round = max(progress.confirmed_round, message.round)
+    extend_lease(progress, message)
     confirm_round(state, leader)
     _resume(state, peer, progress)
 
@@ -273,6 +276,7 @@ def hand_over(state: RaftState, leader: Leader) -> None:
         return
     progress = leader.progress.get(leader.transfer_to)
     if progress is not None and progress.match_index == state.log.last_index:
+        leader.called_election = True
         state.send(leader.transfer_to, TimeoutNow(state.term))
 
 

@@ -11,7 +11,7 @@ class Follower(msgspec.Struct):
     """Follows the leader it has heard in this term, if any."""
 
     leader: NodeId | None = None
-    leader_lives: bool = False  # heard within the shortest election timeout
+    leader_lives: bool = False  # one was heard, in whatever term, within the shortest timeout
 
 
 class Candidate(msgspec.Struct):
@@ -31,6 +31,7 @@ class Leader(msgspec.Struct):
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
+    called_election: bool = False  # told a successor to campaign, which may still do so
     stalled_write: int | None = None  # under way at the last quorum check
     stalled_checks: int = 0
 

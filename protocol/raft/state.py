@@ -25,7 +25,9 @@ from protocol.state_machine import decode_membership_change
 class RaftState:
     """Term, vote, role, log, commit index and membership of one node."""
 
-    def __init__(self, recovered: Recovered, window: LogLimits | None = None) -> None:
+    def __init__(
+        self, recovered: Recovered, window: LogLimits | None = None, patience: int = 0
+    ) -> None:
         self.id = recovered.node
         self.cluster = recovered.cluster
         self.incarnation = recovered.incarnation
@@ -35,8 +37,12 @@ class RaftState:
         self.memberships = Memberships(recovered.memberships)
         # What was applied was committed; how much more is, a leader will tell.
         self.commit_index = recovered.applied_index
-        self.role: Role = Follower()
-        self.contact = 0  # counts the reasons not to campaign: hearing a leader, giving a vote
+        # In its life before, the node may have heard a leader that still counts on its loyalty.
+        self.role: Role = Follower(leader_lives=True)
+        # Counts the reasons not to campaign: hearing a leader, giving a vote; and this beginning.
+        self.contact = 1
+        self.now = 0  # microseconds of a steady clock, as told last
+        self.patience = patience  # the shortest election timeout, in microseconds
         self.removed = self._is_left_out
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.chunks_staging = 0  # handed to storage, not answered yet
@@ -89,9 +95,11 @@ class RaftState:
     @property
     def leader_lives(self) -> bool:
         """Whether a leader was heard so lately that nobody else should become one (§9.6)."""
-        return isinstance(self.role, Leader) or (
-            isinstance(self.role, Follower) and self.role.leader_lives
-        )
+        return isinstance(self.role, Leader) or self._is_loyal
+
+    @property
+    def _is_loyal(self) -> bool:
+        return isinstance(self.role, Follower) and self.role.leader_lives
 
     def send(self, to: NodeId, message: PeerMessage) -> None:
         """Send a message that rests on no fact which a crash could take back."""
@@ -112,7 +120,9 @@ class RaftState:
 
     def become_follower(self, leader: NodeId | None = None) -> None:
         """Follow a leader, or nobody yet."""
-        before, self.role = self.role, Follower(leader, leader is not None)
+        # Whoever was heard lately may count on it, whatever term this node has come to know.
+        before, lives = self.role, leader is not None or self._is_loyal
+        self.role = Follower(leader, lives)
         self.contact += 1
         if isinstance(before, Leader):
             self._refuse_reads(before)

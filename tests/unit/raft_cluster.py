@@ -49,6 +49,7 @@ from tests.unit.raft_judge import Judge
 A, B, C, D, E = b"A", b"B", b"C", b"D", b"E"
 CLUSTER = b"cluster"
 ROUNDS_TO_SETTLE_MAX = 1000
+PATIENCE = 150_000  # the shortest election timeout, in microseconds
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -174,6 +175,7 @@ class Machine:
         self.running: RaftNode | None = None
         self.clock = ClockState(leading=False, votes=False, contact=0)
         self.gateway: list[GatewayMessage] = []
+        self.now = 1  # microseconds of its own clock
 
     @property
     def core(self) -> RaftNode:
@@ -226,14 +228,21 @@ class Cluster:
 
     # --- lives
 
-    def start(self, *nodes: NodeId, window_entries: int | None = None) -> "Cluster":
-        """Let these nodes, or all, begin their next life; most of the log may be on disk only."""
+    def start(
+        self, *nodes: NodeId, window_entries: int | None = None, patient: bool = False
+    ) -> "Cluster":
+        """Let these nodes, or all, begin their next life; most of the log may be on disk only.
+
+        Unless they are ``patient``, what they may have promised a leader is over by then.
+        """
         for node in nodes or self.machines:
             machine = self[node]
             recovered = machine.disk.recover(node, CLUSTER, window_entries)
             machine.clock = ClockState(leading=False, votes=False, contact=0)
             machine.gateway.clear()
-            machine.running = RaftNode(recovered)
+            machine.running = RaftNode(recovered, patience=PATIENCE)
+            if not patient:
+                machine.running.step(LeaderQuiet(machine.core._state.contact))
             self._end_turn(machine)
         return self
 
@@ -242,15 +251,18 @@ class Cluster:
         for node in nodes:
             self[node].running = None
 
-    def restart(self, *nodes: NodeId, window_entries: int | None = None) -> None:
+    def restart(
+        self, *nodes: NodeId, window_entries: int | None = None, patient: bool = False
+    ) -> None:
         """End these nodes' lives and begin their next."""
         self.crash(*nodes)
-        self.start(*nodes, window_entries=window_entries)
+        self.start(*nodes, window_entries=window_entries, patient=patient)
 
     # --- turns
 
     def step(self, node: NodeId, *messages: ReplicatorMessage) -> None:
         """Give a node messages of its own actors, in one turn."""
+        self[node].core.tell_time(self[node].now)
         for message in messages:
             self[node].core.step(message)
         self._end_turn(self[node])
@@ -286,6 +298,10 @@ class Cluster:
         """Let a node's gateway ask for a linearizable read."""
         self.step(node, Read(number, b""))
 
+    def read_by_lease(self, node: NodeId, number: int) -> None:
+        """Let a node's gateway ask for a read that may trust the clocks."""
+        self.step(node, Read(number, b"", lease=True))
+
     def remove(self, node: NodeId, *, through: NodeId, number: int = 1) -> None:
         """Let a gateway ask for a node's removal."""
         self.step(through, RemoveMember(number, node))
@@ -297,6 +313,7 @@ class Cluster:
         return reply
 
     def _end_turn(self, machine: Machine) -> None:
+        machine.core.tell_time(machine.now)
         outbox = machine.core.flush()
         machine.disk.unwritten.extend(outbox.storage)
         machine.gateway.extend(outbox.gateway)

@@ -11,7 +11,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
 )
 from protocol.raft.durability import Durability
-from tests.unit.raft_cluster import A, B, C, Cluster, led_by
+from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, led_by
 
 ENTRY = Entry(1, 1, EntryKind.NO_OP)
 ANSWER = HeartbeatReply(1, 0)
@@ -50,7 +50,7 @@ def test_a_term_is_spoken_for_only_when_it_is_durable() -> None:
     cluster.inject(C, B, RequestVote(4, 0, 0))
     assert cluster.sent() == []
     cluster.sync(B)
-    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1)]
+    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1, 0, PATIENCE)]
 
 
 def test_a_single_node_leads_only_when_its_vote_is_durable() -> None:

@@ -15,6 +15,8 @@ from protocol.client_messages import (
     FailureCode,
     Get,
     Hello,
+    ListKeys,
+    ListPrefixes,
     Missing,
     Operation,
     RemoveNode,
@@ -160,6 +162,28 @@ def test_reads_that_come_while_others_are_confirmed_go_on_together(desk: Desk) -
     assert decode_read_batch(desk.last(Read).payload).operations == (Get("b"), Get("c"))
     desk.hear(ReadsDone(desk.last(Read).number, (found, found)))
     assert len(desk.answers) == 3
+
+
+def test_reads_by_lease_travel_apart_from_those_that_need_a_majority(desk: Desk) -> None:
+    by_lease = (Get("b", lease=True), ListKeys("c", 1, None, True), ListPrefixes("", 1, None, True))
+    desk.ask(Get("a"), *by_lease)
+    sent = {each.lease: each for each in desk.sent if isinstance(each, Read)}
+    assert decode_read_batch(sent[False].payload).operations == (Get("a"),)
+    assert decode_read_batch(sent[True].payload).operations == by_lease
+    assert desk.count(Read) == 2
+
+
+def test_a_read_by_lease_remains_one_when_it_is_asked_for_again(desk: Desk) -> None:
+    desk.ask(Get("a", lease=True))
+    first = desk.last(Read)
+    desk.hear(ReadFailed(first.number))
+    desk.wait(RETRY_SECONDS + 0.1)
+    again = desk.last(Read)
+    assert (again.lease, again.payload) == (True, first.payload)
+    assert again.number != first.number
+    outcome = msgspec.Raw(encode(Missing(1)))
+    desk.hear(ReadsDone(again.number, (outcome,)))
+    assert desk.answers == [outcome]
 
 
 def test_an_invalid_operation_fails_alone(desk: Desk) -> None:

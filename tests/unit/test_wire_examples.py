@@ -72,7 +72,7 @@ MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
     "body: all up to revision 1 is published": (decode_mark, Mark(0, 1)),
     "peer frame: a heartbeat of term 3 in round 9": (
         decode_peer_frame,
-        PeerFrame(1, CLUSTER, NODE, 1, "127.0.0.1:9400", (Heartbeat(3, 9, 41),)),
+        PeerFrame(1, CLUSTER, NODE, 1, "127.0.0.1:9400", (Heartbeat(3, 9, 41, 7_000_000),)),
     ),
 }
 

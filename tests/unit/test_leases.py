@@ -1,0 +1,322 @@
+"""A leader serves reads by its own clock as long as a majority is bound to it, and no longer."""
+
+import itertools
+
+import pytest
+
+from protocol.entry import Entry, EntryKind
+from protocol.membership import Member, Membership, MembershipAt
+from protocol.node_messages import HardState, Read, ReadAt, ReadFailed, StepAside
+from protocol.peer_messages import (
+    AppendEntriesReply,
+    ForwardRead,
+    Heartbeat,
+    HeartbeatReply,
+    ReadIndex,
+    ReadRefused,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from protocol.raft.leases import LEASE_SHARE
+from protocol.raft.roles import Leader
+from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, frame_of, led_by
+
+LEASE = int(PATIENCE * LEASE_SHARE)
+NUMBERS = itertools.count(100)
+
+
+def bind(cluster: Cluster, *nodes: bytes, leader: bytes = A) -> None:
+    """Let the leader beat now, and only these nodes hear it and be heard."""
+    cluster.beat(leader)
+    for node in nodes:
+        cluster.deliver(Heartbeat, to=node)
+        cluster.deliver(HeartbeatReply, sender=node)
+    cluster.drop()
+
+
+def is_served_at_once(cluster: Cluster, node: bytes = A) -> bool:
+    """Ask for a read by lease, and return whether it is served though nobody was asked."""
+    number = next(NUMBERS)
+    cluster.read_by_lease(node, number)
+    orders = cluster[node].disk.unwritten
+    return any(isinstance(order, ReadAt) and order.number == number for order in orders)
+
+
+def test_a_read_by_lease_asks_nobody_while_a_majority_is_bound() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B)
+    cluster[A].now += LEASE - 1
+    assert is_served_at_once(cluster)
+    assert cluster.sent() == []
+    cluster[A].now += 1
+    assert not is_served_at_once(cluster)
+    assert cluster.sent(Heartbeat)
+
+
+def test_a_read_without_a_lease_is_confirmed_as_any_other() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    cluster.read_by_lease(A, 1)
+    cluster.settle()
+    assert [(read.number, read.index) for read in cluster[A].disk.served] == [(1, 1)]
+
+
+def test_a_linearizable_read_is_confirmed_by_a_majority_whatever_the_clock_says() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B, C)
+    cluster.read(A, 1)
+    cluster.write(A)
+    assert cluster[A].disk.served == []
+    cluster.settle()
+    assert len(cluster[A].disk.served) == 1
+
+
+def test_the_time_after_the_last_arrival_decides_not_the_one_before_the_turn() -> None:
+    # The process is stopped in the midst of a turn, and then finds a read that has just arrived.
+    cluster = led_by(A, B, C)
+    bind(cluster, B, C)
+    machine = cluster[A]
+    machine.core.tell_time(machine.now)
+    machine.core.step(Read(1, b"", lease=True))
+    machine.now += LEASE
+    cluster.turn(A, lambda _: None)
+    assert cluster.sent(Heartbeat)
+    assert ReadAt(1, 1, b"") not in machine.disk.unwritten
+
+
+def test_the_lease_counts_from_the_sending_not_from_the_answer() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    cluster.beat(A)
+    cluster[A].now += LEASE
+    cluster.settle()
+    assert not is_served_at_once(cluster)
+
+
+def test_an_answer_that_comes_late_shortens_no_lease() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    cluster.beat(A)
+    cluster.deliver(Heartbeat, to=B)
+    late = cluster.take()
+    cluster[A].now += LEASE
+    bind(cluster, B)
+    for packet in late:
+        cluster.arrive(packet)
+    cluster.drop()
+    assert is_served_at_once(cluster)
+
+
+def test_an_answer_to_a_former_term_binds_nobody() -> None:
+    cluster = led_by(A, B, C)
+    cluster.elect(B)
+    cluster.elect(A)
+    cluster[A].now += 2 * LEASE
+    cluster.inject(B, A, HeartbeatReply(1, 0, cluster[A].now, PATIENCE))
+    assert not is_served_at_once(cluster)
+
+
+def test_a_lease_needs_a_majority() -> None:
+    cluster = led_by(A, B, C, D, E)
+    cluster[A].now += LEASE
+    bind(cluster, B)
+    assert not is_served_at_once(cluster)
+    cluster.drop()
+    cluster[A].now += LEASE // 2
+    bind(cluster, C)
+    assert is_served_at_once(cluster)
+    cluster[A].now += LEASE // 2
+    assert not is_served_at_once(cluster), "the one that was bound first is free"
+
+
+def test_a_voter_is_bound_for_a_part_of_its_own_patience() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    now = cluster[A].now
+    cluster.inject(B, A, HeartbeatReply(1, 0, now, 4_000))
+    cluster[A].now = now + 2_999
+    assert is_served_at_once(cluster)
+    cluster[A].now = now + 3_000
+    assert not is_served_at_once(cluster)
+
+
+def test_a_node_that_does_not_know_of_leases_is_never_bound() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    cluster.inject(B, A, HeartbeatReply(1, 0))
+    assert not is_served_at_once(cluster)
+
+
+def test_a_single_node_needs_nobody() -> None:
+    cluster = led_by(A)
+    cluster[A].now += 10 * LEASE
+    assert is_served_at_once(cluster)
+
+
+def test_there_is_no_lease_before_an_entry_of_the_term_is_committed() -> None:
+    # A committed x, but B, which leads now, does not know that yet.
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    for node in (B, C):
+        cluster.deliver(to=node)
+        cluster.sync(node)
+    cluster.deliver(AppendEntriesReply)
+    cluster.crash(A)
+    cluster.drop()
+    cluster.elect_without_replication(B, votes_of=[C])
+    bind(cluster, C, leader=B)
+    assert not is_served_at_once(cluster, B)
+    cluster.beat(B)
+    cluster.settle()
+    assert cluster[B].disk.served[-1].index == 3
+
+
+def test_a_followers_read_by_lease_costs_one_question() -> None:
+    cluster = led_by(A, B, C)
+    cluster.beat(A)
+    cluster.settle()
+    cluster.read_by_lease(B, 7)
+    assert cluster.sent() == [ForwardRead(7, lease=True)]
+    cluster.deliver(ForwardRead)
+    assert cluster.sent() == [ReadIndex(7, 1)]
+    cluster.settle()
+    assert [read.number for read in cluster[B].disk.served] == [7]
+
+
+def test_reads_that_wait_for_the_clock_fail_with_their_leader() -> None:
+    cluster = led_by(A, B, C)
+    machine = cluster[A]
+    machine.core.step(Read(1, b"", lease=True))
+    machine.core.receive(frame_of(B, ForwardRead(7, lease=True)))
+    machine.core.receive(frame_of(C, HeartbeatReply(2, 0)))
+    cluster.turn(A, lambda _: None)
+    assert machine.told(ReadFailed) == [ReadFailed(1)]
+    assert cluster.sent() == [ReadRefused(7)]
+
+
+# --- what binds a voter
+
+
+def votes_for(cluster: Cluster, voter: bytes, request: RequestVote) -> bool:
+    """Let a candidate ask, and return whether it gets what it asks for."""
+    cluster.drop()
+    cluster.inject(C, voter, request)
+    cluster.sync(voter)
+    replies: list[RequestVoteReply] = cluster.sent(RequestVoteReply, sender=voter)
+    return any(reply.granted for reply in replies)
+
+
+@pytest.mark.parametrize("pre", [True, False], ids=["pre-vote", "vote"])
+@pytest.mark.parametrize("term", [1, 2], ids=["same term", "next term"])
+def test_a_node_that_has_just_started_votes_only_when_its_patience_is_over(
+    pre: bool, term: int
+) -> None:
+    cluster = led_by(A, B, C)
+    request = RequestVote(term + pre, 9, 9, pre)
+    cluster.restart(B, patient=True)
+    assert not votes_for(cluster, B, request)
+    cluster.go_quiet(B)
+    assert votes_for(cluster, B, request) == (term == 2 or pre), "one vote in a term, as ever"
+
+
+def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B)
+    cluster.inject(C, B, RequestVoteReply(5, granted=False, pre=True))
+    assert cluster[B].core.term == 5
+    assert not votes_for(cluster, B, RequestVote(5, 9, 9))
+    assert not votes_for(cluster, B, RequestVote(6, 9, 9, pre=True))
+    assert not votes_for(cluster, B, RequestVote(6, 9, 9))
+    cluster.go_quiet(B)
+    assert votes_for(cluster, B, RequestVote(6, 9, 9))
+
+
+def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vote() -> None:
+    cluster = Cluster(A, B)
+    founders, alone = (
+        Membership(tuple(Member(node, address_of(node), True) for node in nodes))
+        for nodes in ((A, B), (B,))
+    )
+    disk = cluster[B].disk
+    disk.entries = [Entry(1, 1, EntryKind.NO_OP)]
+    disk.hard_state = HardState(1, A)
+    disk.memberships = (MembershipAt(0, founders), MembershipAt(1, alone))
+    cluster.start(B, patient=True)
+    assert cluster[B].core.term == 1
+    cluster.go_quiet(B)
+    cluster.time_out(B)
+    cluster.sync(B)
+    assert cluster[B].core.leads
+
+
+# --- what ends a lease
+
+
+def test_a_leader_that_called_an_election_serves_no_more_by_lease_in_its_term() -> None:
+    # The order to campaign may arrive when the attempt to hand over is long forgotten.
+    cluster = led_by(A, B, C)
+    bind(cluster, B, C)
+    cluster.step(A, StepAside())
+    late = cluster.take(TimeoutNow)
+    assert late
+    cluster.check_quorum(A)
+    cluster.settle()
+    bind(cluster, B, C)
+    assert not is_served_at_once(cluster)
+    cluster.drop()
+    cluster.elect(B)
+    cluster.elect(A)
+    bind(cluster, B, C)
+    assert is_served_at_once(cluster), "in another term it does"
+
+
+def test_a_transfer_that_waits_for_entries_leaves_the_lease_alone() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B, C)
+    cluster.propose(A, b"x")
+    cluster.step(A, StepAside())
+    cluster.drop()
+    assert cluster.sent(TimeoutNow) == []
+    assert is_served_at_once(cluster)
+
+
+def test_a_learner_binds_nothing() -> None:
+    cluster = led_by(A, B, C, spare=[D, E])
+    for node in (D, E):
+        cluster.join(node, through=A)
+        cluster.settle(A, B, C)
+    assert not cluster[A].core.membership.is_voter(D)
+    cluster.drop()
+    cluster[A].now += 2 * LEASE
+    now = cluster[A].now
+    for node in (D, E):
+        cluster.inject(node, A, HeartbeatReply(1, 0, now, PATIENCE))
+    assert not is_served_at_once(cluster)
+    cluster.drop()
+    cluster.inject(B, A, HeartbeatReply(1, 0, now, PATIENCE))
+    assert is_served_at_once(cluster)
+
+
+def test_a_leader_that_is_to_be_removed_does_not_count_itself() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += LEASE
+    cluster.remove(A, through=A)
+    cluster.drop()
+    bind(cluster, B)
+    assert not is_served_at_once(cluster)
+    cluster.drop()
+    bind(cluster, C)
+    assert is_served_at_once(cluster)
+
+
+def test_the_lease_is_counted_among_the_members_in_force() -> None:
+    cluster = led_by(A, B, spare=[C])
+    cluster.join(C, through=A)
+    cluster.settle()
+    assert cluster[A].core.membership.is_voter(C)
+    role = cluster[A].core._state.role
+    assert isinstance(role, Leader)
+    cluster[A].now += 2 * LEASE
+    bind(cluster, C)
+    assert is_served_at_once(cluster)
