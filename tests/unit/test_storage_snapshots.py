@@ -1,0 +1,201 @@
+"""Snapshots on their way: of one moment where they are read, chunk after chunk where they go."""
+
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from protocol.commands import Insert, Remove
+from protocol.node_messages import (
+    ChunkStaged,
+    EndSnapshot,
+    FetchSnapshot,
+    SnapshotRead,
+)
+from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
+from protocol.storage import snapshot_source
+from tests.unit.stored_node import PEER, Rows, StoredNode, entry, history
+
+OTHER = b"other"
+LAST = 12
+NO_ROWS: Rows = ({}, {}, {})
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 30)
+
+
+@pytest.fixture
+def leader() -> StoredNode:
+    """A node whose state has keys, prefixes and a session."""
+    leader = StoredNode()
+    leader.apply(*history(LAST))
+    return leader
+
+
+def rows_in(chunks: list[SnapshotChunk]) -> list[tuple[bytes, bytes]]:
+    return [row for chunk in chunks for row in decode_rows(chunk.rows)]
+
+
+def rows_of(node: StoredNode) -> list[tuple[bytes, bytes]]:
+    return [
+        (bytes([number]) + key, value)
+        for number, table in enumerate(node.rows)
+        for key, value in sorted(table.items())
+    ]
+
+
+# --- reading
+
+
+def test_a_snapshot_has_all_rows_in_order_in_chunks_that_follow_each_other(
+    leader: StoredNode,
+) -> None:
+    chunks = leader.chunks()
+    assert len(chunks) > 3
+    assert rows_in(chunks) == rows_of(leader)
+    assert chunks[0].start == SnapshotPosition(SnapshotId(LAST, 1))
+    for one, following in pairwise(chunks):
+        assert (one.end, one.last) == (following.start, False)
+    assert all(chunk.is_intact for chunk in chunks)
+
+
+def test_a_row_larger_than_a_chunk_travels_alone(leader: StoredNode) -> None:
+    leader.apply(entry(LAST + 1, Insert("large", b"x" * 1000)))
+    chunks = leader.chunks()
+    assert rows_in(chunks) == rows_of(leader)
+    assert [len(decode_rows(each.rows)) for each in chunks if len(each.rows) > 1000] == [1]
+
+
+def test_a_snapshot_is_of_one_moment_while_writes_go_on(leader: StoredNode) -> None:
+    before = rows_of(leader)
+    chunks = [leader.first_chunk()]
+    index = LAST
+    while not chunks[-1].last:
+        index += 1
+        leader.apply(entry(index, Insert(f"jobs/{index}", b"new"), Remove("jobs/3")))
+        (read,) = leader.turn(FetchSnapshot(PEER, chunks[-1].end))
+        assert read.chunk is not None
+        chunks.append(read.chunk)
+    assert rows_in(chunks) == before
+    assert rows_of(leader) != before
+
+
+def test_a_snapshot_can_be_read_on_from_any_position(leader: StoredNode) -> None:
+    chunks = leader.chunks()
+    leader.apply(entry(LAST + 1, Insert("k", b"v")))
+    for chunk in reversed(chunks):
+        assert leader.turn(FetchSnapshot(PEER, chunk.start)) == [SnapshotRead(PEER, chunk)]
+
+
+def test_what_comes_after_the_last_row_is_an_empty_last_chunk(leader: StoredNode) -> None:
+    end = leader.chunks()[-1].end
+    (read,) = leader.turn(FetchSnapshot(PEER, end))
+    assert read.chunk is not None
+    assert (read.chunk.start, decode_rows(read.chunk.rows), read.chunk.last) == (end, (), True)
+    assert read.chunk.is_intact
+
+
+def test_a_snapshot_that_nobody_has_begun_cannot_be_read(leader: StoredNode) -> None:
+    unknown = SnapshotPosition(SnapshotId(LAST, 1))
+    assert leader.turn(FetchSnapshot(PEER, unknown)) == [SnapshotRead(PEER, None)]
+
+
+def test_readers_of_one_moment_share_a_snapshot_until_the_last_ends_it(leader: StoredNode) -> None:
+    position = leader.first_chunk().end
+    assert leader.first_chunk(OTHER).end == position
+    leader.apply(entry(LAST + 1))
+    leader.turn(EndSnapshot(PEER))
+    (read,) = leader.turn(FetchSnapshot(OTHER, position))
+    assert read.chunk is not None
+    leader.turn(EndSnapshot(OTHER))
+    assert leader.turn(FetchSnapshot(OTHER, position)) == [SnapshotRead(OTHER, None)]
+
+
+def test_a_reader_that_begins_anew_gets_the_present_and_leaves_the_former_one(
+    leader: StoredNode,
+) -> None:
+    former = leader.first_chunk().end
+    leader.apply(entry(LAST + 1))
+    assert leader.first_chunk().start.snapshot == SnapshotId(LAST + 1, 1)
+    assert leader.turn(FetchSnapshot(PEER, former)) == [SnapshotRead(PEER, None)]
+
+
+def test_a_restart_ends_all_snapshots(leader: StoredNode) -> None:
+    position = leader.first_chunk().end
+    leader.crash(kept=9)
+    assert leader.turn(FetchSnapshot(PEER, position)) == [SnapshotRead(PEER, None)]
+
+
+# --- staging
+
+
+def test_chunks_are_taken_in_order_and_each_answer_says_which_is_next(leader: StoredNode) -> None:
+    chunks = leader.chunks()
+    follower = StoredNode(PEER)
+    answers = follower.stage(*chunks[:-1])
+    assert answers == [ChunkStaged(chunk.end) for chunk in chunks[:-1]]
+    assert follower.applied_index == 0
+
+
+def test_a_chunk_that_is_not_the_next_one_changes_nothing(leader: StoredNode) -> None:
+    chunks = leader.chunks()
+    follower = StoredNode(PEER)
+    assert follower.stage(chunks[1]) == [ChunkStaged(chunks[0].start)]
+    assert follower.spare_rows == NO_ROWS
+    follower.stage(chunks[0], chunks[1])
+    before: Rows = follower.spare_rows
+    again = follower.stage(chunks[0], chunks[1], chunks[3])
+    assert again == 3 * [ChunkStaged(chunks[1].end)]
+    assert follower.spare_rows == before
+
+
+def test_a_damaged_chunk_changes_nothing(leader: StoredNode) -> None:
+    first, second, *_ = leader.chunks()
+    follower = StoredNode(PEER)
+    follower.stage(first)
+    before = follower.spare_rows
+    flipped = bytes([second.rows[0] ^ 1]) + second.rows[1:]
+    damaged = msgspec.structs.replace(second, rows=flipped)
+    assert follower.stage(damaged) == [ChunkStaged(first.end)]
+    assert follower.spare_rows == before
+    assert follower.stage(second) == [ChunkStaged(second.end)]
+
+
+def test_a_chunk_after_one_that_was_not_this_is_damaged(leader: StoredNode) -> None:
+    first, second, *_ = leader.chunks()
+    elsewhere = msgspec.structs.replace(first.end, checksum=first.end.checksum ^ 1)
+    follower = StoredNode(PEER)
+    follower.stage(first)
+    assert follower.stage(msgspec.structs.replace(second, start=elsewhere)) == [
+        ChunkStaged(first.end)
+    ]
+
+
+def test_the_first_chunk_of_another_snapshot_takes_the_place_of_what_was_staged(
+    leader: StoredNode,
+) -> None:
+    former = leader.chunks()
+    leader.apply(entry(LAST + 1, Insert("k", b"v")))
+    chunks = leader.chunks()
+    follower = StoredNode(PEER)
+    follower.stage(*former[:-1])
+    assert follower.stage(chunks[0]) == [ChunkStaged(chunks[0].end)]
+    assert follower.stage(former[-1]) == [ChunkStaged(former[0].start)], "begun anew"
+    follower.stage(*chunks)
+    assert follower.rows == leader.rows
+
+
+@pytest.mark.parametrize("kept", range(5))
+def test_what_a_crash_leaves_of_the_chunks_need_not_come_again(
+    leader: StoredNode, kept: int
+) -> None:
+    chunks = leader.chunks()
+    follower = StoredNode(PEER)
+    follower.stage(*chunks[:5])
+    follower.crash(kept)
+    staged = chunks[kept].start
+    assert follower.stage(chunks[-1] if kept == 0 else chunks[0]) == [ChunkStaged(staged)]
+    follower.stage(*chunks[kept:])
+    assert follower.rows == leader.rows
