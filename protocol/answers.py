@@ -62,8 +62,11 @@ def node_status(
     )
 
 
-def timed_out(errand: Errand) -> Failed:
-    """Return what is certain of an errand whose time is over."""
+def timed_out(errand: Errand, *, is_over: bool) -> Failed:
+    """Return what is certain for a client whose time is over.
+
+    A batch that is not over, because others still wait for it, is sent again as a whole.
+    """
     if isinstance(errand.message, Read):
         return _NOT_CONFIRMED
-    return NOT_PROPOSED if errand.certainly_not_done else _NOT_KNOWN
+    return NOT_PROPOSED if is_over and errand.certainly_not_done else _NOT_KNOWN

@@ -322,9 +322,10 @@ class Gateway:
         self._sweep_at = NEVER
         for errand in list(self._errands.values()):
             expired = [slot for slot in errand.slots if slot.call.deadline <= now]
+            is_over = len(expired) == len(errand.slots)
             for slot in expired:
-                self._answer(slot, timed_out(errand))
-            if len(expired) == len(errand.slots):
+                self._answer(slot, timed_out(errand, is_over=is_over))
+            if is_over:
                 self._end_errand(errand.number, now)
             elif errand.retry_at <= now:
                 self._send_again(errand, now)

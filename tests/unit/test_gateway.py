@@ -226,6 +226,20 @@ def test_one_attempt_without_an_answer_leaves_the_outcome_unknown(desk: Desk) ->
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
+def test_a_write_in_a_batch_that_others_still_wait_for_may_yet_be_done(desk: Desk) -> None:
+    for timeout_ms, write in ((100, insert(1)), (5000, insert(2))):
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, timeout_ms, (write,))
+        desk.core.receive((b"client", b""), request, 100, desk.now)
+    desk.flush()
+    refused = 0
+    while not desk.answers:
+        if desk.count(Propose) > refused:
+            refused = desk.count(Propose)
+            desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+        desk.wait(0.01)
+    assert desk.failure().code is FailureCode.UNKNOWN
+
+
 def test_a_new_leader_is_told_everything_again_under_the_same_number(desk: Desk) -> None:
     desk.ask(insert())
     first = desk.last(Propose)
