@@ -1,0 +1,436 @@
+"""Sending the state to a follower far behind, and taking it in, as the Raft core sees it."""
+
+from typing import Any
+
+import pytest
+
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.node_messages import (
+    Append,
+    ChunkStaged,
+    Commit,
+    EndSnapshot,
+    FetchLog,
+    FetchSnapshot,
+    HeartbeatDue,
+    LogCompacted,
+    LogSlice,
+    QuorumCheckDue,
+    SnapshotInstalled,
+    SnapshotRead,
+    StageChunk,
+)
+from protocol.peer_messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+)
+from protocol.raft.log import Log
+from protocol.raft.progress import CHUNK_BEATS_MAX
+from protocol.raft.roles import Leader
+from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
+from protocol.wire import encode
+from tests.unit.raft_cluster import A, B, C, Cluster, D, led_by, with_logs
+
+HERE = SnapshotId(3, 1)
+START = SnapshotPosition(HERE)
+MIDDLE = SnapshotPosition(HERE, b"\0m", 1)
+END = SnapshotPosition(HERE, b"\2z", 2)
+FIRST, LAST = SnapshotChunk(START, b"", MIDDLE, False), SnapshotChunk(MIDDLE, b"", END, True)
+
+
+def asked(cluster: Cluster, node: NodeId, kind: type[Any]) -> list[Any]:
+    """Take what a node wants from its disk, of one kind."""
+    unwritten = cluster[node].disk.unwritten
+    found = [each for each in unwritten if isinstance(each, kind)]
+    for each in found:
+        unwritten.remove(each)
+    return found
+
+
+def leader_of(cluster: Cluster, node: NodeId) -> Leader:
+    role = cluster[node].core._state.role
+    assert isinstance(role, Leader)
+    return role
+
+
+@pytest.fixture
+def sending() -> Cluster:
+    """A cluster whose leader A finds that B lacks what is gone, and begins to send its state."""
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.propose(A, b"y")
+    cluster.settle(A, C)
+    cluster.drop()
+    leader_of(cluster, A).progress[B].next_index = 1
+    cluster.step(A, LogCompacted(B, 1))
+    assert asked(cluster, A, FetchSnapshot) == [FetchSnapshot(B, None)]
+    cluster.step(A, SnapshotRead(B, FIRST))
+    assert cluster.take(InstallSnapshot, to=B)[0].message == InstallSnapshot(1, FIRST)
+    return cluster
+
+
+def answer(cluster: Cluster, position: SnapshotPosition, *, term: int = 1) -> list[Any]:
+    """Let B's answer arrive; return what A then asks its disk for."""
+    cluster.inject(B, A, InstallSnapshotReply(term, position))
+    return asked(cluster, A, FetchSnapshot)
+
+
+# --- the leader begins
+
+
+def test_an_answer_about_what_is_not_wanted_any_more_begins_nothing() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(A, LogCompacted(B, 1))
+    cluster.step(A, LogCompacted(D, 1))
+    assert leader_of(cluster, A).progress[B].next_index != 1
+    assert asked(cluster, A, FetchSnapshot) == []
+
+
+def test_a_node_that_leads_no_more_begins_nothing(sending: Cluster) -> None:
+    cluster = sending
+    cluster.inject(C, A, HeartbeatReply(7, 0))
+    for late in (LogCompacted(C, 1), SnapshotRead(B, LAST)):
+        cluster.step(A, late)
+    cluster.inject(B, A, InstallSnapshotReply(7, MIDDLE))
+    assert asked(cluster, A, FetchSnapshot) == []
+    assert cluster.sent(InstallSnapshot) == []
+
+
+def test_a_second_word_of_the_gap_begins_no_second_snapshot(sending: Cluster) -> None:
+    sending.step(A, LogCompacted(B, 1))
+    assert asked(sending, A, FetchSnapshot) == []
+
+
+def test_no_entries_are_sent_during_a_snapshot(sending: Cluster) -> None:
+    sending.propose(A, b"z")
+    sending.beat(A)
+    sending.inject(B, A, HeartbeatReply(1, 0))
+    assert sending.sent(AppendEntries, to=B) == []
+    assert len(sending.sent(AppendEntries, to=C)) == 1
+    assert len(sending.sent(Heartbeat, to=B)) == 1
+    assert asked(sending, A, FetchLog) == []
+
+
+def test_a_late_slice_of_the_log_does_not_end_a_snapshot(sending: Cluster) -> None:
+    sending.inject(B, A, AppendEntriesReply(1, False, 3, 0, 0))
+    assert leader_of(sending, A).progress[B].installing
+    sending.inject(B, A, AppendEntriesReply(1, True, 1))
+    assert leader_of(sending, A).progress[B].installing
+    assert sending.sent(AppendEntries, to=B) == []
+
+
+# --- the leader goes on
+
+
+def test_each_answer_asks_for_the_chunk_that_the_follower_names(sending: Cluster) -> None:
+    assert answer(sending, MIDDLE) == [FetchSnapshot(B, MIDDLE)]
+    sending.step(A, SnapshotRead(B, LAST))
+    assert sending.sent(InstallSnapshot) == [InstallSnapshot(1, LAST)]
+    assert answer(sending, START) == [FetchSnapshot(B, START)], "its disk has forgotten"
+
+
+def test_an_answer_that_says_nothing_new_asks_for_nothing(sending: Cluster) -> None:
+    assert answer(sending, START) == []
+    assert answer(sending, MIDDLE) == [FetchSnapshot(B, MIDDLE)]
+    assert answer(sending, MIDDLE) == []
+
+
+def test_an_answer_of_an_older_term_asks_for_nothing(sending: Cluster) -> None:
+    sending.elect(C)
+    sending.elect(A)
+    sending.drop()
+    leader_of(sending, A).progress[B].begin_install()
+    assert answer(sending, MIDDLE) == []
+
+
+def test_a_chunk_without_an_answer_is_sent_again_after_some_heartbeats(sending: Cluster) -> None:
+    for _ in range(CHUNK_BEATS_MAX - 1):
+        sending.step(A, HeartbeatDue())
+    assert asked(sending, A, FetchSnapshot) == []
+    sending.step(A, HeartbeatDue())
+    assert asked(sending, A, FetchSnapshot) == [FetchSnapshot(B, START)]
+
+
+def test_an_answer_gives_the_next_chunk_its_time(sending: Cluster) -> None:
+    for _ in range(CHUNK_BEATS_MAX - 1):
+        sending.step(A, HeartbeatDue())
+    answer(sending, MIDDLE)
+    sending.step(A, HeartbeatDue())
+    assert asked(sending, A, FetchSnapshot) == []
+
+
+def test_a_snapshot_that_the_disk_does_not_keep_is_begun_anew(sending: Cluster) -> None:
+    answer(sending, MIDDLE)
+    sending.step(A, SnapshotRead(B, None))
+    assert asked(sending, A, FetchSnapshot) == [FetchSnapshot(B, None)]
+    assert sending.sent(InstallSnapshot) == []
+
+
+# --- the leader ends
+
+
+def test_a_follower_that_has_the_snapshot_gets_the_entries_after_it(sending: Cluster) -> None:
+    sending.propose(A, b"z")
+    sending.drop()
+    sending.inject(B, A, AppendEntriesReply(1, True, HERE.index))
+    (message,) = sending.sent(AppendEntries, to=B)
+    assert (message.prev_index, message.prev_term) == (HERE.index, HERE.term)
+    assert [each.payload for each in message.entries] == [b"z"]
+    assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
+
+
+def test_the_disk_keeps_the_log_until_the_window_has_what_the_follower_lacks(
+    sending: Cluster,
+) -> None:
+    for payload in (b"p", b"q"):
+        sending.propose(A, payload)
+    sending.settle(A, C)
+    state = sending[A].core._state
+    state.log = Log(4, 1, state.log.slice(5, 1 << 20))
+    sending.inject(B, A, AppendEntriesReply(1, True, HERE.index))
+    assert asked(sending, A, EndSnapshot) == []
+    (fetch,) = asked(sending, A, FetchLog)
+    assert fetch.from_index == HERE.index + 1
+    following = tuple(sending[A].disk.entries[HERE.index :])
+    sending.step(A, LogSlice(B, HERE.index, HERE.term, following))
+    assert asked(sending, A, EndSnapshot) == []
+    sending.inject(B, A, AppendEntriesReply(1, True, following[-1].index))
+    assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
+
+
+def test_stepping_down_ends_the_snapshots(sending: Cluster) -> None:
+    sending.inject(C, A, HeartbeatReply(7, 0))
+    assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
+
+
+def test_a_removal_that_is_committed_ends_the_snapshot(sending: Cluster) -> None:
+    sending.remove(B, through=A)
+    assert asked(sending, A, EndSnapshot) == []
+    sending.sync(A)
+    sending.deliver(to=C)
+    sending.sync(C)
+    sending.deliver(sender=C)
+    assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
+
+
+def test_silence_at_a_quorum_check_ends_the_snapshot(sending: Cluster) -> None:
+    sending.step(A, QuorumCheckDue())
+    assert asked(sending, A, EndSnapshot) == [], "it has answered in the time before"
+    sending.inject(C, A, HeartbeatReply(1, 0))
+    sending.step(A, QuorumCheckDue())
+    assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
+    assert asked(sending, A, FetchLog) == []
+    sending.inject(C, A, HeartbeatReply(1, 0))
+    sending.step(A, QuorumCheckDue())
+    assert asked(sending, A, EndSnapshot) == []
+
+
+def test_an_answer_to_a_chunk_is_a_sign_of_life(sending: Cluster) -> None:
+    for position in (MIDDLE, MIDDLE, START):
+        sending.step(A, QuorumCheckDue())
+        sending.inject(B, A, InstallSnapshotReply(1, position))
+    sending.step(A, QuorumCheckDue())
+    assert leader_of(sending, A).progress[B].installing
+
+
+def test_after_silence_a_heartbeat_that_is_answered_begins_a_probe(sending: Cluster) -> None:
+    for _ in range(2):
+        sending.inject(C, A, HeartbeatReply(1, 0))
+        sending.step(A, QuorumCheckDue())
+    sending.drop()
+    sending.inject(B, A, HeartbeatReply(1, 0))
+    assert len(sending.sent(AppendEntries, to=B)) == 1
+
+
+# --- the follower
+
+
+@pytest.fixture
+def taking() -> Cluster:
+    """A cluster in which B has a log of entry 1, and A, in term 1, is about to send its state."""
+    return with_logs({A: [1, 1, 1], B: [1], C: [1, 1, 1]})
+
+
+def hand_over(cluster: Cluster, chunk: SnapshotChunk = LAST, *, term: int = 1) -> None:
+    cluster.inject(A, B, InstallSnapshot(term, chunk))
+
+
+def installed(cluster: Cluster, membership: MembershipAt | None = None) -> None:
+    """Let B's disk say that the snapshot has taken the place of what it held."""
+    brought = membership or MembershipAt(0, cluster[B].core.membership)
+    cluster[B].disk.preload([HERE.term] * HERE.index, term=HERE.term)
+    cluster.step(B, SnapshotInstalled(HERE.index, HERE.term, brought))
+
+
+def test_a_chunk_goes_to_the_disk_and_its_sender_is_the_leader(taking: Cluster) -> None:
+    hand_over(taking, FIRST)
+    assert asked(taking, B, StageChunk) == [StageChunk(FIRST)]
+    assert taking[B].core._state.leader == A
+    assert taking.sent(sender=B) == []
+
+
+def test_what_the_disk_has_staged_is_told_to_the_leader(taking: Cluster) -> None:
+    hand_over(taking, FIRST)
+    taking.step(B, ChunkStaged(MIDDLE))
+    assert taking.sent(sender=B, to=A) == [InstallSnapshotReply(1, MIDDLE)]
+
+
+def test_what_the_disk_has_staged_is_told_to_nobody_where_nobody_leads(taking: Cluster) -> None:
+    hand_over(taking, FIRST)
+    taking.inject(C, B, HeartbeatReply(2, 0))
+    taking.step(B, ChunkStaged(MIDDLE))
+    assert taking.sent(sender=B) == []
+
+
+def test_a_chunk_of_a_newer_term_is_answered_when_that_term_is_durable(taking: Cluster) -> None:
+    hand_over(taking, FIRST, term=2)
+    taking.step(B, ChunkStaged(MIDDLE))
+    assert taking.sent(sender=B) == []
+    asked(taking, B, StageChunk)
+    taking.sync(B)
+    assert taking.sent(sender=B, to=A) == [InstallSnapshotReply(2, MIDDLE)]
+
+
+def test_a_chunk_of_an_older_term_is_answered_with_the_newer_one(taking: Cluster) -> None:
+    taking.inject(C, B, HeartbeatReply(2, 0))
+    taking.sync(B)
+    hand_over(taking, FIRST, term=1)
+    assert asked(taking, B, StageChunk) == []
+    assert taking.sent(sender=B, to=A) == [HeartbeatReply(2, 0)]
+
+
+def test_what_is_committed_here_is_accepted_without_the_disk(taking: Cluster) -> None:
+    entries = tuple(taking[A].disk.entries[1:])
+    taking.inject(A, B, AppendEntries(1, 1, 1, entries, HERE.index))
+    taking.sync(B)
+    taking.drop()
+    hand_over(taking)
+    assert asked(taking, B, StageChunk) == []
+    assert taking.sent(sender=B, to=A) == [AppendEntriesReply(1, True, HERE.index)]
+
+
+def test_a_chunk_that_came_twice_is_accepted_when_the_first_is_installed(taking: Cluster) -> None:
+    hand_over(taking)
+    hand_over(taking)
+    assert asked(taking, B, StageChunk) == 2 * [StageChunk(LAST)]
+    installed(taking)
+    taking.step(B, ChunkStaged(END))
+    taking.sync(B)
+    assert taking.sent(sender=B, to=A) == 2 * [AppendEntriesReply(1, True, HERE.index)]
+
+
+def test_an_installation_begins_the_log_after_the_snapshot(taking: Cluster) -> None:
+    hand_over(taking)
+    installed(taking)
+    log = taking[B].core._state.log
+    assert (log.prev_index, log.last_index, log.last_term) == (3, 3, HERE.term)
+    assert taking[B].commit_index == HERE.index
+    assert asked(taking, B, Commit) == [Commit(HERE.index)]
+
+
+def test_an_installation_keeps_the_entries_after_the_snapshots_last_one() -> None:
+    cluster = with_logs({A: [1, 1, 1, 1], B: [1, 1, 1, 1, 1], C: [1]})
+    hand_over(cluster)
+    installed(cluster)
+    assert cluster[B].log_terms == [1, 1, 1, 1, 1]
+    assert cluster[B].commit_index == HERE.index
+
+
+@pytest.mark.parametrize("terms", [[1], [1, 1], [0, 0, 0], [0, 0, 0, 0, 0]])
+def test_an_installation_drops_a_log_without_the_snapshots_last_entry(terms: list[int]) -> None:
+    cluster = with_logs({A: [1, 1, 1], B: terms, C: [1]})
+    hand_over(cluster)
+    installed(cluster)
+    assert cluster[B].log_terms == []
+    assert cluster[B].last_index == HERE.index
+
+
+def test_entries_are_dropped_as_long_as_the_disk_has_a_chunk(taking: Cluster) -> None:
+    entries = tuple(taking[A].disk.entries[1:])
+    hand_over(taking, FIRST)
+    hand_over(taking, FIRST)
+    taking.step(B, ChunkStaged(MIDDLE))
+    taking.drop()
+    taking.inject(A, B, AppendEntries(1, 1, 1, entries, 1))
+    assert taking.sent(sender=B) == []
+    assert taking[B].last_index == 1
+    taking.step(B, ChunkStaged(MIDDLE))
+    taking.inject(A, B, AppendEntries(1, 1, 1, entries, 1))
+    assert taking[B].last_index == 3
+
+
+def test_heartbeats_are_answered_and_commit_nothing_as_long_as_the_disk_has_a_chunk(
+    taking: Cluster,
+) -> None:
+    hand_over(taking, FIRST)
+    taking.inject(A, B, Heartbeat(1, 4, 1))
+    (beat,) = taking.sent(HeartbeatReply, sender=B, to=A)
+    assert beat.round == 4
+    assert taking[B].commit_index == 0
+    taking.step(B, ChunkStaged(MIDDLE))
+    taking.inject(A, B, Heartbeat(1, 5, 1))
+    assert taking[B].commit_index == 1
+
+
+def test_no_members_are_stored_between_a_chunk_and_its_answer() -> None:
+    cluster = with_logs({A: [1, 1, 1], B: [1], C: [1]})
+    members = cluster[B].core.membership.without(C)
+    change = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
+    cluster.inject(A, B, AppendEntries(1, 1, 1, (change,), 0))
+    cluster.sync(B)
+    hand_over(cluster)
+    cluster.inject(A, B, Heartbeat(1, 0, 2))
+    assert asked(cluster, B, Append) == [], "it would be written over the snapshot's members"
+
+
+def test_the_members_come_with_the_installation(taking: Cluster) -> None:
+    fewer = MembershipAt(2, taking[B].core.membership.without(C))
+    hand_over(taking)
+    installed(taking, fewer)
+    assert taking[B].core.membership == fewer.membership
+    assert not taking[B].core.removed
+    taking.sync(B)
+    assert taking[B].disk.memberships == (fewer,)
+
+
+def test_a_member_that_the_installation_leaves_out_is_removed(taking: Cluster) -> None:
+    hand_over(taking)
+    installed(taking, MembershipAt(2, taking[B].core.membership.without(B)))
+    assert taking[B].core.removed
+    assert not taking[B].clock.votes
+
+
+def test_a_node_that_was_never_a_member_is_not_removed_by_an_installation() -> None:
+    cluster = led_by(A, B, C, spare=(D,))
+    members = cluster[A].core.membership
+    cluster.inject(A, D, InstallSnapshot(1, LAST))
+    cluster.step(D, SnapshotInstalled(HERE.index, HERE.term, MembershipAt(2, members)))
+    assert cluster[D].core.membership == members
+    assert not cluster[D].core.removed
+
+
+def test_an_acceptance_waits_for_what_the_installation_writes(taking: Cluster) -> None:
+    hand_over(taking)
+    asked(taking, B, StageChunk)
+    installed(taking)
+    assert taking.sent(sender=B) == []
+    asked(taking, B, Commit)
+    taking.sync(B)
+    assert taking.sent(sender=B, to=A)[-1] == AppendEntriesReply(1, True, HERE.index)
+
+
+def test_a_leader_goes_on_from_its_own_log() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.propose(A, b"y")
+    before = cluster[A].log_terms
+    cluster[A].core._state.chunks_staging = 1
+    cluster.step(A, SnapshotInstalled(3, 1, MembershipAt(3, Membership())))
+    assert cluster[A].log_terms == before
+    assert cluster[A].commit_index == 1
+    assert cluster[A].core.leads
