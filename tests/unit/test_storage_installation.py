@@ -57,6 +57,7 @@ def test_the_last_chunk_makes_state_log_and_members_those_of_the_snapshot(
 ) -> None:
     follower = StoredNode(PEER)
     *_, installed, lost = follower.stage(*leader.chunks())
+    assert follower.disk.syncs[-1], "it is told when it is durable"
     membership = MembershipAt(LAST, MEMBERS)
     assert installed == SnapshotInstalled(LAST, 1, membership)
     assert lost == ChangesLost(leader.writer.revision)

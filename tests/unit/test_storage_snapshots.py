@@ -177,7 +177,7 @@ def test_the_first_chunk_of_another_snapshot_takes_the_place_of_what_was_staged(
     leader: StoredNode,
 ) -> None:
     former = leader.chunks()
-    leader.apply(entry(LAST + 1, Insert("k", b"v")))
+    leader.apply(entry(LAST + 1, Insert("k", b"v"), Remove("jobs/3")))
     chunks = leader.chunks()
     follower = StoredNode(PEER)
     follower.stage(*former[:-1])
