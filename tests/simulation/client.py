@@ -118,9 +118,10 @@ class Thread:
 
     def _do(self, operation: Operation, deadline: float) -> None:
         if operation.kind is Kind.GET:
-            Exchange(
-                self, Get(operation.key), deadline, lambda each: self._end_read(operation, each)
-            ).attempt()
+            lease = self._random() < self.setting.options.by_lease
+            self.setting.totals.reads_by_lease += lease
+            get = Get(operation.key, lease=lease)
+            Exchange(self, get, deadline, lambda each: self._end_read(operation, each)).attempt()
         else:
             self._write(operation, deadline)
 

@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True):
     nodes: int
     spares: int
     timeouts: ElectionTimeouts
-    clock_spread: float  # how much faster or slower than true a node's clock may run
+    clock_spread: float  # how much faster or slower than true a node's clock runs at most
     actor_delay: float  # of a message between two actors of a node
     sync_delay: float
     network: NetworkOptions
@@ -74,6 +74,7 @@ class Options(msgspec.Struct, frozen=True):
     think_delay: float
     attempt_delay: float
     reads: float  # share of operations
+    by_lease: float  # share of reads
     conditional: float  # share of writes
 
 
@@ -101,6 +102,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         think_delay=choose((0.001, 0.01, 0.03)),
         attempt_delay=choose((0.1, 0.3, 1.0)),
         reads=choose((0.2, 0.5, 0.8)),
+        by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
     )
 

@@ -60,6 +60,7 @@ class Replicator(Actor):
         """Take in all that has arrived, peers first, and send what follows from it."""
         if self.core is None and not self._start():
             return
+        self._the_core.tell_time(self._microseconds())
         frames, self._frames = self._frames, []
         for frame in frames:
             self._receive(frame)
@@ -89,6 +90,10 @@ class Replicator(Actor):
         assert self.core is not None
         return self.core
 
+    def _microseconds(self) -> int:
+        """Return the time by this node's own clock."""
+        return int(self._events.now * self.life.node.clock_rate * 1_000_000) + 1
+
     def _has_arrivals(self) -> bool:
         return bool(self._inbox or self._frames)
 
@@ -99,7 +104,9 @@ class Replicator(Actor):
             if isinstance(recovered, Recovered):
                 self._judge.node_started(self.life.node, recovered)
                 self._incarnation = recovered.incarnation
-                self.core = RaftNode(recovered, self.life.setting.options.limits)
+                options = self.life.setting.options
+                patience = int(options.timeouts.shortest * 1_000_000)
+                self.core = RaftNode(recovered, options.limits, patience)
                 return True
         return False
 
@@ -177,6 +184,7 @@ class Replicator(Actor):
     # --- the end of a turn
 
     def _finish_turn(self) -> None:
+        self._the_core.tell_time(self._microseconds())
         outbox = self._the_core.flush()
         self._judge.replicator_turn(self._the_core, outbox)
         life = self.life

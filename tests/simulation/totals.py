@@ -12,6 +12,7 @@ class Totals(msgspec.Struct):
     commits: int = 0
     writes: int = 0
     reads: int = 0
+    reads_by_lease: int = 0
     unknown_outcomes: int = 0
     retries: int = 0
     crashes: int = 0
