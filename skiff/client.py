@@ -5,7 +5,9 @@ import uuid
 from collections.abc import Iterable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, get_args, overload
+
+from msgspec.structs import replace
 
 from protocol.client_messages import (
     AddNode,
@@ -16,7 +18,6 @@ from protocol.client_messages import (
     ListPrefixes,
     Missing,
     Names,
-    Outcome,
     RemoveNode,
     Status,
     TransferLeadership,
@@ -25,21 +26,20 @@ from protocol.client_messages import (
 from protocol.client_messages import (
     NodeStatus as WireStatus,
 )
-from protocol.commands import Insert, Inserted, Remove, Removed, Result
-from protocol.commands import RevisionMismatch as Mismatch
+from protocol.commands import Insert, Inserted, Remove, Removed
 from protocol.keys import InvalidKey, encode_key, encode_prefix
-from protocol.membership import Membership
 from skiff.backup import Backup
 from skiff.caller import Caller
-from skiff.errors import InvalidRequest, RevisionMismatch, RPCCallFailed
-from skiff.records import Entry, Member, NodeStatus, Role
+from skiff.errors import InvalidRequest
+from skiff.outcomes import expect, matching, status_of
+from skiff.records import Entry, Member, NodeStatus
 from skiff.snapshots import Progress, back_up
 from skiff.subscriber import Subscriber
 from skiff.target import endpoints_of
 from skiff.values import decode_value, encode_value
 
 ValueT = TypeVar("ValueT")
-OutcomeT = TypeVar("OutcomeT")
+Reading = Literal["linearizable", "lease"]
 
 PAGE_NAMES = 10_000
 DEFAULT_TIMEOUT = 5.0
@@ -53,7 +53,8 @@ class Client:
     takes ``timeout``, the seconds within which it returns or raises, None for no limit; within
     it the client tries again, on other nodes too, and a write is still applied once at most.
 
-    Every operation is linearizable: it sees all that was acknowledged before it began.
+    Every operation is linearizable: it sees all that was acknowledged before it began. With
+    ``read="lease"``, a read is so only while clocks run as the README assumes, and costs less.
     """
 
     def __init__(
@@ -113,19 +114,31 @@ class Client:
         _check_key(key)
         command = Insert(key, encode_value(key, value), if_revision)
         result = self._caller.write(command, self._seconds(timeout))
-        return _expect(_matching(key, result), Inserted).revision
+        return expect(matching(key, result), Inserted).revision
 
     @overload
     def get(
-        self, key: str, type: type[ValueT], *, timeout: float | None = ...
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: float | None = ...
     ) -> ValueT | None: ...
     @overload
     def get(
-        self, key: str, type: type[ValueT], *, default: ValueT, timeout: float | None = ...
+        self,
+        key: str,
+        type: type[ValueT],
+        *,
+        default: ValueT,
+        read: Reading = ...,
+        timeout: float | None = ...,
     ) -> ValueT: ...
     @overload
     def get(
-        self, key: str, type: Any = ..., *, default: Any = ..., timeout: float | None = ...
+        self,
+        key: str,
+        type: Any = ...,
+        *,
+        default: Any = ...,
+        read: Reading = ...,
+        timeout: float | None = ...,
     ) -> Any: ...
     def get(
         self,
@@ -133,6 +146,7 @@ class Client:
         type: Any = Any,
         *,
         default: Any = None,
+        read: Reading = "linearizable",
         timeout: float | None = _CLIENT_DEFAULT,
     ) -> Any:
         """Return a key's value as the given type, or the default where there is no such key.
@@ -141,19 +155,24 @@ class Client:
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
-        found = self._get(key, timeout)
+        found = self._get(key, read, timeout)
         return default if found is None else decode_value(key, found.value, type)
 
     @overload
     def get_entry(
-        self, key: str, type: type[ValueT], *, timeout: float | None = ...
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: float | None = ...
     ) -> Entry[ValueT] | None: ...
     @overload
     def get_entry(
-        self, key: str, type: Any = ..., *, timeout: float | None = ...
+        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: float | None = ...
     ) -> Entry[Any] | None: ...
     def get_entry(
-        self, key: str, type: Any = Any, *, timeout: float | None = _CLIENT_DEFAULT
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        read: Reading = "linearizable",
+        timeout: float | None = _CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
         """Return a key's value with its revisions and version, or None.
 
@@ -161,7 +180,7 @@ class Client:
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
-        found = self._get(key, timeout)
+        found = self._get(key, read, timeout)
         if found is None:
             return None
         value = decode_value(key, found.value, type)
@@ -183,7 +202,7 @@ class Client:
         """
         _check_key(key)
         result = self._caller.write(Remove(key, if_revision), self._seconds(timeout))
-        return _expect(_matching(key, result), Removed).existed
+        return expect(matching(key, result), Removed).existed
 
     # --- names
 
@@ -193,19 +212,25 @@ class Client:
         *,
         limit: int | None = None,
         start_after: str | None = None,
+        read: Reading = "linearizable",
         timeout: float | None = _CLIENT_DEFAULT,
     ) -> list[str]:
         """Return the sorted keys that begin with a prefix; ``""`` and ``"/"`` mean all.
 
         Each page of up to 10,000 keys is read at one revision of its own.
         """
-        return self._list(ListKeys, prefix, limit, start_after, timeout)
+        first = ListKeys(prefix, PAGE_NAMES, start_after, _is_by_lease(read))
+        return self._list(first, limit, timeout)
 
     def get_prefixes(
-        self, prefix: str = "", *, timeout: float | None = _CLIENT_DEFAULT
+        self,
+        prefix: str = "",
+        *,
+        read: Reading = "linearizable",
+        timeout: float | None = _CLIENT_DEFAULT,
     ) -> list[str]:
         """Return every path that directly holds a key, sorted: ``["a", "a/b"]``."""
-        return self._list(ListPrefixes, prefix, None, None, timeout)
+        return self._list(ListPrefixes(prefix, PAGE_NAMES, None, _is_by_lease(read)), None, timeout)
 
     def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: float | None = _CLIENT_DEFAULT
@@ -261,7 +286,7 @@ class Client:
         """
         operation = TransferLeadership(b"" if to is None else _node_id(to))
         outcome = self._caller.call(operation, self._seconds(timeout), writes=True)
-        return uuid.UUID(bytes=_expect(outcome, Transferred).leader)
+        return uuid.UUID(bytes=expect(outcome, Transferred).leader)
 
     def backup(
         self,
@@ -288,37 +313,41 @@ class Client:
     def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""
         outcome = self._caller.call(Status(), self._seconds(timeout))
-        return _status(_expect(outcome, WireStatus))
+        return status_of(expect(outcome, WireStatus))
 
     # ---
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self._timeout if timeout == _CLIENT_DEFAULT else timeout
 
-    def _get(self, key: str, timeout: float | None) -> Found | None:
+    def _get(self, key: str, read: Reading, timeout: float | None) -> Found | None:
         _check_key(key)
-        outcome = self._caller.call(Get(key), self._seconds(timeout))
-        return None if isinstance(outcome, Missing) else _expect(outcome, Found)
+        outcome = self._caller.call(Get(key, _is_by_lease(read)), self._seconds(timeout))
+        return None if isinstance(outcome, Missing) else expect(outcome, Found)
 
     def _list(
-        self,
-        kind: type[ListKeys] | type[ListPrefixes],
-        prefix: str,
-        limit: int | None,
-        start_after: str | None,
-        timeout: float | None,
+        self, first: ListKeys | ListPrefixes, limit: int | None, timeout: float | None
     ) -> list[str]:
-        _check_prefix(prefix)
+        """Return the names of as many pages as it takes."""
+        _check_prefix(first.prefix)
         names: list[str] = []
+        page = first
         while limit is None or len(names) < limit:
-            page = PAGE_NAMES if limit is None else min(limit - len(names), PAGE_NAMES)
-            operation = kind(prefix, page, start_after)
-            outcome = _expect(self._caller.call(operation, self._seconds(timeout)), Names)
+            if limit is not None:
+                page = replace(page, limit=min(limit - len(names), PAGE_NAMES))
+            outcome = expect(self._caller.call(page, self._seconds(timeout)), Names)
             names.extend(outcome.names)
             if not outcome.more:
                 break
-            start_after = names[-1]
+            page = replace(page, start_after=names[-1])
         return names
+
+
+def _is_by_lease(read: Reading) -> bool:
+    if read not in get_args(Reading):
+        known = " or ".join(map(repr, get_args(Reading)))
+        raise InvalidRequest(f"read must be {known}, not {read!r}")
+    return read == "lease"
 
 
 def _check_key(key: str) -> None:
@@ -340,40 +369,3 @@ def _node_id(node: uuid.UUID | str) -> bytes:
         return uuid.UUID(str(node)).bytes
     except ValueError:
         raise InvalidRequest(f"{node!r} is no node id; see members()") from None
-
-
-def _matching(key: str, result: Result) -> Result:
-    if isinstance(result, Mismatch):
-        state = f"has revision {result.current}" if result.current else "is absent"
-        raise RevisionMismatch(f"{key!r} {state}; nothing was written", result.current)
-    return result
-
-
-def _expect(outcome: Outcome, kind: type[OutcomeT]) -> OutcomeT:
-    if not isinstance(outcome, kind):
-        raise RPCCallFailed(f"expected {kind.__name__} and was answered {outcome!r}")
-    return outcome
-
-
-def _members(membership: Membership) -> tuple[Member, ...]:
-    return tuple(
-        Member(uuid.UUID(bytes=member.id), member.address, member.voter)
-        for member in membership.members
-    )
-
-
-def _status(status: WireStatus) -> NodeStatus:
-    return NodeStatus(
-        id=uuid.UUID(bytes=status.node),
-        cluster_id=uuid.UUID(bytes=status.cluster) if status.cluster else None,
-        address=status.address,
-        role=Role(status.role.name.lower()),
-        term=status.term,
-        leader=uuid.UUID(bytes=status.leader) if status.leader else None,
-        revision=status.revision,
-        last_index=status.last_index,
-        commit_index=status.commit_index,
-        applied_index=status.applied_index,
-        removed=status.removed,
-        members=_members(status.membership),
-    )

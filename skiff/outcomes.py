@@ -1,8 +1,13 @@
 """What a node's answer means for the caller: a result, or the error that tells the truth."""
 
-from typing import NoReturn
+import uuid
+from typing import NoReturn, TypeVar
 
-from protocol.client_messages import Failed, FailureCode
+from protocol.client_messages import Failed, FailureCode, Outcome
+from protocol.client_messages import NodeStatus as WireStatus
+from protocol.commands import Result
+from protocol.commands import RevisionMismatch as Mismatch
+from protocol.membership import Membership
 from skiff.errors import (
     ClientConnectFailed,
     InvalidRequest,
@@ -10,9 +15,13 @@ from skiff.errors import (
     Overloaded,
     PeerNotFound,
     RequestTimeout,
+    RevisionMismatch,
     RPCCallFailed,
     SkiffError,
 )
+from skiff.records import Member, NodeStatus, Role
+
+OutcomeT = TypeVar("OutcomeT")
 
 ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.INVALID: InvalidRequest,
@@ -31,3 +40,51 @@ def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     if maybe_done:
         raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
     raise ERRORS[failed.code](failed.message)
+
+
+def matching(key: str, result: Result) -> Result:
+    """Return a result, unless the key had another revision than was required.
+
+    Raises:
+        RevisionMismatch: it had.
+    """
+    if isinstance(result, Mismatch):
+        state = f"has revision {result.current}" if result.current else "is absent"
+        raise RevisionMismatch(f"{key!r} {state}; nothing was written", result.current)
+    return result
+
+
+def expect(outcome: Outcome, kind: type[OutcomeT]) -> OutcomeT:
+    """Return an outcome that must be of a kind.
+
+    Raises:
+        RPCCallFailed: it is not.
+    """
+    if not isinstance(outcome, kind):
+        raise RPCCallFailed(f"expected {kind.__name__} and was answered {outcome!r}")
+    return outcome
+
+
+def status_of(status: WireStatus) -> NodeStatus:
+    """Return how a node stands, as users see it."""
+    return NodeStatus(
+        id=uuid.UUID(bytes=status.node),
+        cluster_id=uuid.UUID(bytes=status.cluster) if status.cluster else None,
+        address=status.address,
+        role=Role(status.role.name.lower()),
+        term=status.term,
+        leader=uuid.UUID(bytes=status.leader) if status.leader else None,
+        revision=status.revision,
+        last_index=status.last_index,
+        commit_index=status.commit_index,
+        applied_index=status.applied_index,
+        removed=status.removed,
+        members=_members(status.membership),
+    )
+
+
+def _members(membership: Membership) -> tuple[Member, ...]:
+    return tuple(
+        Member(uuid.UUID(bytes=member.id), member.address, member.voter)
+        for member in membership.members
+    )

@@ -8,7 +8,7 @@ import typer
 
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
-from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Timeout, Url, connect
+from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Read, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 
 STANDARD_INPUT = "-"
@@ -52,6 +52,7 @@ def insert(
 def get(
     key: Key,
     *,
+    read: Read = "linearizable",
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -63,7 +64,7 @@ def get(
     counts its writes; bytes are base64 there.
     """
     with connect(url, timeout) as client:
-        entry = client.get_entry(key)
+        entry = client.get_entry(key, read=read)
     if entry is None:
         raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
     if as_json:
@@ -96,25 +97,29 @@ def list_keys(
         int | None,
         typer.Option(metavar="COUNT", min=0, help="Print so many at most.", show_default=False),
     ] = None,
+    read: Read = "linearizable",
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Print the keys, sorted, each on a line."""
     with connect(url, timeout) as client:
-        _print_names(client.list_keys(prefix, limit=limit), as_json=as_json)
+        names = client.list_keys(prefix, limit=limit, read=read)
+    _print_names(names, as_json=as_json)
 
 
 def prefixes(
     prefix: Prefix = "",
     *,
+    read: Read = "linearizable",
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Print the paths that hold keys, sorted, each on a line."""
     with connect(url, timeout) as client:
-        _print_names(client.get_prefixes(prefix), as_json=as_json)
+        names = client.get_prefixes(prefix, read=read)
+    _print_names(names, as_json=as_json)
 
 
 def _print_names(names: list[str], *, as_json: bool) -> None:

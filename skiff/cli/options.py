@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from skiff.client import Client
+from skiff.client import Client, Reading
 
 DEFAULT_URL = "skiff://127.0.0.1:9400"
 
@@ -36,6 +36,11 @@ Timeout = Annotated[
         metavar="SECONDS",
         help="Give up after so long.",
     ),
+]
+
+Read = Annotated[
+    Reading,
+    typer.Option("--read", help="By lease: faster, and as true as the clocks of the nodes."),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,123 @@
+"""Reads by lease on real processes: for a moment without a majority, never what was replaced."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protocol.client_messages import Failed, Found, Get, Outcome
+from skiff import InvalidRequest, SkiffError
+from skiff.client import Reading
+from skiff.testing import Cluster, Node, wait_until
+from tests.cluster.command import run
+from tests.cluster.raw_client import RawClient
+
+pytestmark = pytest.mark.cluster
+
+ROUNDS = 4
+QUESTIONS = 20
+# A lease of three seconds: long enough to be looked at.
+PATIENT = ("--election-timeout-min-ms", "4000", "--election-timeout-max-ms", "6000")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes; every test leaves them whole."""
+    with Cluster(3, directory=tmp_path_factory.mktemp("reads")) as running:
+        yield running
+
+
+def is_served(node: Node, read: Reading, timeout: float) -> bool:
+    with node.client(timeout=timeout) as client:
+        try:
+            return client.get("key", int, read=read) == 1
+        except SkiffError:
+            return False
+
+
+@pytest.mark.timeout(120)
+def test_a_lease_lasts_for_a_while_without_a_majority_and_then_ends(tmp_path: Path) -> None:
+    with Cluster(3, directory=tmp_path, options=PATIENT) as cluster:
+        leader, followers = cluster.leader(), cluster.followers()
+        with leader.client() as client:
+            client.insert("key", 1)
+        assert is_served(leader, "lease", 1)
+        for node in followers:
+            cluster.pause(node)
+        assert is_served(leader, "lease", 1)
+        assert not is_served(leader, "linearizable", 0.5)
+        wait_until(lambda: not is_served(leader, "lease", 0.3), "the lease has ended")
+        for node in followers:
+            cluster.resume(node)
+        wait_until(lambda: is_served(followers[0], "lease", 5), "a majority is there again")
+
+
+def leads_again(cluster: Cluster, frozen: Node) -> bool:
+    statuses = [node.status() for node in cluster.nodes if node is not frozen]
+    return any(each is not None and each.leader not in (None, frozen.id) for each in statuses)
+
+
+def number_in(outcome: Outcome) -> int | None:
+    if isinstance(outcome, Failed):
+        return None
+    assert isinstance(outcome, Found), outcome
+    return outcome.value[0]  # MessagePack writes a small number as itself
+
+
+@pytest.mark.timeout(120)
+def test_a_leader_that_was_frozen_trusts_no_lease_from_before(cluster: Cluster) -> None:
+    question = Get("key", lease=True)
+    with cluster.client(timeout=20) as client:
+        for attempt in range(ROUNDS):
+            old, new = 2 * attempt + 1, 2 * attempt + 2
+            client.insert("key", old)
+            leader = cluster.leader()
+            with RawClient(leader) as pinned:
+                assert number_in(*pinned.ask(question)) == old
+                cluster.pause(leader)
+                try:
+                    wait_until(lambda node=leader: leads_again(cluster, node), "others lead")  # type: ignore[misc]
+                    others = [node for node in cluster.nodes if node is not leader]
+                    with others[0].client(timeout=20) as writer:
+                        writer.insert("key", new)
+                    # These wait at the door of a node that held a lease when it was frozen.
+                    waiting = [pinned.send(question) for _ in range(QUESTIONS)]
+                finally:
+                    cluster.resume(leader)
+                asked_later = [pinned.send(question) for _ in range(QUESTIONS)]
+                answers = [number_in(*pinned.outcomes(each)) for each in [*waiting, *asked_later]]
+            assert set(answers) <= {new, None}
+            assert answers[-1] == new, "the node does not serve again"
+            cluster.wait_until_whole()
+
+
+def test_any_node_returns_by_lease_what_was_acknowledged_through_another(cluster: Cluster) -> None:
+    clients = [node.client(timeout=20) for node in cluster.nodes]
+    try:
+        for number in range(200):
+            clients[number % 3].insert("dir/key", number)
+            for client in clients:
+                entry = client.get_entry("dir/key", int, read="lease")
+                assert entry is not None
+                assert entry.value == client.get("dir/key", int, read="lease") == number
+        for client in clients:
+            assert client.list_keys("dir/", read="lease") == ["dir/key"]
+            assert client.list_keys("dir/", limit=1, read="lease") == ["dir/key"]
+            assert "dir" in client.get_prefixes(read="lease")
+            with pytest.raises(InvalidRequest, match="'linearizable' or 'lease'"):
+                client.get("dir/key", read="stale")  # type: ignore[call-overload]
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_the_command_line_reads_by_lease(cluster: Cluster) -> None:
+    place = {"SKIFF_URL": ",".join(cluster.addresses)}
+    run("insert", "cli/key", "value", settings=place)
+    for *words, expected in (
+        ("get", "cli/key", "value"),
+        ("list", "cli/", "cli/key\n"),
+        ("prefixes", "cli", "cli\n"),
+    ):
+        assert run(*words, "--read", "lease", settings=place).stdout.decode() == expected
+    assert run("get", "cli/key", "--read", "stale", settings=place).returncode == 2
