@@ -37,7 +37,7 @@ class Attempt(msgspec.Struct):
     is_required_known: bool = True
     current: State = None  # the value that a mismatch speaks of
     is_current_known: bool = False
-    hint: int = 0  # the revision in the answer: what to try first, never what to believe
+    hint: int = 0  # a place by the revision in the answer: what to try first, not to believe
 
 
 class Frame(msgspec.Struct):
@@ -128,9 +128,9 @@ class _Search:
                 return Frame(state, done, [(attempt, after)])
             else:
                 fitting.append((attempt, after))
-        fitting.sort(key=_hint)
         if failing or not self._sparing:
             fitting += self._lost_writes(done, state, first_end, failing)
+        fitting.sort(key=_hint)
         return Frame(state, done, fitting)
 
     def _lost_writes(
@@ -146,7 +146,11 @@ class _Search:
                 possible.append((attempt, after))
         if not self._sparing:
             return possible
-        helping = [each for each in possible if _mends(each[1], failing)]
+        # One that mends an answer belongs right before it.
+        for attempt, after in possible:
+            mended = [each.hint for each in failing if _after(each, after) is not False]
+            attempt.hint = min(mended, default=0)
+        helping = [each for each in possible if each[0].hint]
         return helping or [each for each in possible if self._prepares(each, done, failing)]
 
     def _prepares(self, write: tuple[Attempt, State], done: int, failing: list[Attempt]) -> bool:
@@ -198,8 +202,11 @@ def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
         attempt.is_required_known = operation.if_revision in values
     match operation.outcome:
         case Inserted(revision=revision) | Removed(revision=revision):
-            attempt.hint = revision
+            attempt.hint = 2 * revision
+        case Found(mod_revision=revision) | Missing(revision=revision):
+            attempt.hint = 2 * revision + 1
         case RevisionMismatch(current=current):
+            attempt.hint = 2 * current + 1
             attempt.current = values.get(current)
             attempt.is_current_known = current == 0 or current in values
     return attempt
