@@ -1,0 +1,104 @@
+"""Bugs in who leads: votes, terms, timeouts, and leaders that should give up."""
+
+from protocol.election_clock import ElectionClock
+from protocol.raft import election, node
+from protocol.raft.durability import Durability
+from protocol.raft.node import RaftNode
+from protocol.raft.state import RaftState
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a voter votes twice in a term",
+        "Raft §5.2",
+        Edit(election._would_vote, 'and state.voted_for in (b"", candidate)', ""),
+    ),
+    Bug(
+        "a vote is never written down",
+        "Raft figure 2; skiff-rs; PySyncObj",
+        Edit(
+            election.on_request_vote,
+            "state.set_term(state.term, candidate)",
+            "state.voted_for = candidate",
+        ),
+    ),
+    Bug(
+        "a vote is told before the disk holds it",
+        "Raft figure 2; tikv #1610",
+        Edit(
+            election.on_request_vote,
+            "state.durability.promise(candidate, RequestVoteReply(state.term, granted=True))",
+            "state.send(candidate, RequestVoteReply(state.term, granted=True))",
+        ),
+    ),
+    Bug(
+        "a candidate asks for votes before the disk holds its own",
+        "Raft §5.2",
+        Edit(
+            election.campaign,
+            "state.send(voter, request) if pre else state.durability.promise(voter, request)",
+            "state.send(voter, request)",
+        ),
+    ),
+    Bug(
+        "a new term is told before the disk holds it",
+        "Raft figure 2",
+        Edit(RaftState.say, "self.durability.hard_state_durable", "True"),
+    ),
+    Bug(
+        "whoever wins a term forgets its vote in it",
+        "Raft §5.2; skiff-rs had two leaders in one term by it",
+        Edit(
+            election._become_leader,
+            "state.contact += 1",
+            "state.contact += 1\n    state.set_term(state.term)",
+        ),
+    ),
+    Bug(
+        "half of the votes elect a leader",
+        "Raft §5.2",
+        Edit(
+            election.on_request_vote_reply,
+            "if is_majority(granted, len(voters)):",
+            "if granted * 2 >= len(voters):",
+        ),
+    ),
+    Bug(
+        "a leader that meets a newer term leads on",
+        "Raft §5.1; skiff-rs",
+        Edit(
+            RaftNode._meet_newer_term,
+            "state.become_follower()",
+            "isinstance(state.role, Leader) or state.become_follower()",
+        ),
+    ),
+    Bug(
+        "a pre-vote moves the term of whoever hears it",
+        "dissertation §9.6",
+        Edit(node._is_pre_vote, "return pre\n", "return False\n"),
+    ),
+    Bug(
+        "a leader that no majority answers leads on",
+        "dissertation §6.2; openraft #2080",
+        Edit(election.on_quorum_check_due, "not is_majority(active, len(voters)) or ", ""),
+    ),
+    Bug(
+        "a node campaigns once and never again",
+        "Raft §5.2",
+        Edit(
+            ElectionClock.take_due,
+            "self._election = now + self._spread(chance)",
+            "self._election = NEVER",
+        ),
+    ),
+    Bug(
+        "a leader that has called its successor waits for ever",
+        "dissertation §3.10",
+        Edit(election.on_quorum_check_due, "leader.transfer_to = None", "pass"),
+    ),
+    Bug(
+        "a promise without a write of its own overtakes earlier writes",
+        "Raft figure 2",
+        Edit(Durability.take_ready, "if ready and self._under_way:", "if False:"),
+    ),
+)

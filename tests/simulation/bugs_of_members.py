@@ -1,0 +1,37 @@
+"""Bugs in who belongs to a cluster, and in whose word counts."""
+
+from protocol.raft import changing_members, election
+from protocol.raft.memberships import Memberships
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "two changes of members are under way at once",
+        "dissertation §4.1; skiff-rs",
+        Edit(changing_members._why_not_now, " or state.memberships.pending", ""),
+    ),
+    Bug(
+        "members change before the leader has committed an entry of its term",
+        "dissertation §4.1, the published bug of it; openraft #2051",
+        Edit(changing_members._why_not_now, "state.commit_index < leader.first_index or ", ""),
+    ),
+    Bug(
+        "a change of members counts only once it is committed",
+        "dissertation §4.1",
+        Edit(Memberships.latest, "return self._history[-1]", "return self._history[0]"),
+    ),
+    Bug(
+        "learners vote",
+        "dissertation §4.2.1",
+        Edit(
+            election.campaign,
+            "state.membership.voters - {state.id}",
+            "{each.id for each in state.membership.members} - {state.id}",
+        ),
+        Edit(
+            election.on_request_vote_reply,
+            "granted = sum(role.votes.get(each, False) for each in voters)",
+            "granted = sum(role.votes.values())",
+        ),
+    ),
+)

@@ -1,0 +1,88 @@
+"""Bugs in what the logs hold, and in what is called committed."""
+
+from protocol import membership
+from protocol.raft import heartbeats, replication
+from protocol.raft.log import Log
+from protocol.raft.node import RaftNode
+from protocol.raft.progress import Progress
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a leader counts itself before its disk",
+        "Raft §5.3; etcd #14370; skiff-rs",
+        Edit(replication._held_by, "return leader.durable_index", "return state.log.last_index"),
+    ),
+    Bug(
+        "half of the disks commit",
+        "Raft §5.3",
+        Edit(
+            membership.majority_index,
+            "len(match_indexes) // 2",
+            "(len(match_indexes) - 1) // 2",
+        ),
+    ),
+    Bug(
+        "an entry of an older term is committed by counting",
+        "Raft §5.4.2, figure 8",
+        Edit(
+            replication.advance_commit,
+            " or state.log.term_at(index) != state.term",
+            "",
+        ),
+    ),
+    Bug(
+        "a heartbeat commits beyond what is known to match",
+        "Raft §5.3",
+        Edit(
+            heartbeats._send,
+            "progress.commit_told = min(state.commit_index, progress.match_index)",
+            "progress.commit_told = state.commit_index",
+        ),
+    ),
+    Bug(
+        "a follower accepts entries before its disk holds them",
+        "Raft figure 2",
+        Edit(
+            replication.on_append_entries,
+            "state.durability.promise(leader, AppendEntriesReply(state.term, True, last))",
+            "state.send(leader, AppendEntriesReply(state.term, True, last))",
+        ),
+    ),
+    Bug(
+        "a conflicting entry is kept",
+        "Raft §5.3",
+        Edit(
+            Log.new_among,
+            "if not self.matches(entry.index, entry.term):",
+            "if entry.index > self.last_index:",
+        ),
+    ),
+    Bug(
+        "the term of the entry before is not compared",
+        "Raft §5.3",
+        Edit(
+            replication.on_append_entries,
+            "if not state.log.matches(message.prev_index, message.prev_term):",
+            "if message.prev_index > state.log.last_index:",
+        ),
+    ),
+    Bug(
+        "the acknowledgement of one write is believed for all later ones",
+        "etcd/raft, asynchronous storage writes",
+        Edit(
+            RaftNode._on_persisted,
+            "max(leader.durable_index, end[0])",
+            "max(leader.durable_index, self._state.log.last_index)",
+        ),
+    ),
+    Bug(
+        "an answer counts for all that was sent since",
+        "Raft §5.3",
+        Edit(
+            Progress.accepted,
+            "self.match_index = index",
+            "self.match_index = max(index, self.next_index - 1)",
+        ),
+    ),
+)

@@ -1,0 +1,59 @@
+"""Bugs planted on purpose: the simulator finds them, and they leave no trace."""
+
+from types import CodeType
+
+import pytest
+
+from protocol.raft import replication
+from tests.simulation.bench import look_for
+from tests.simulation.bug import Bug, Edit, function_at
+from tests.simulation.bugs import BUGS
+
+FOUND_SOON = {
+    "a voter votes twice in a term": "vote",
+    "a leader that meets a newer term leads on": "two leaders in term",
+    "half of the disks commit": "committed before a majority's disks hold it",
+    "a heartbeat commits beyond what is known to match": "two entries are committed",
+    "two changes of members are under way at once": "two changes of members are under way",
+    "a new leader serves reads before an entry of its term is committed": "from the past",
+    "what was applied and how far are two writes": "two nodes differ",
+    "a leader that has called its successor waits for ever": "although all is calm",
+}
+SEEDS = range(40)
+
+
+def codes(bug: Bug) -> list[CodeType]:
+    return [function_at(edit.place).__code__ for edit in bug.edits]
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("name", FOUND_SOON)
+def test_a_planted_bug_is_found(name: str) -> None:
+    finding = look_for(BUGS[name], SEEDS)
+    assert finding.seeds is not None
+    assert FOUND_SOON[name] in finding.shows
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_every_bug_can_be_planted_and_leaves_no_trace(name: str) -> None:
+    bug = BUGS[name]
+    before = codes(bug)
+    with bug.planted():
+        assert all(now is not then for now, then in zip(codes(bug), before, strict=True))
+    assert all(now is then for now, then in zip(codes(bug), before, strict=True))
+
+
+def test_a_bug_is_refused_whose_words_the_code_does_not_have() -> None:
+    bug = Bug("a bug of old", "", Edit(replication.append, "words of old", "others"))
+    with pytest.raises(AssertionError, match="0 times, not once"), bug.planted():
+        pass
+
+
+def test_a_bug_is_refused_whose_words_the_code_has_twice() -> None:
+    bug = Bug("a bug somewhere", "", Edit(replication.append, "state", "others"))
+    with pytest.raises(AssertionError, match="times, not once"), bug.planted():
+        pass
+
+
+def test_no_two_bugs_share_a_name() -> None:
+    assert len(BUGS) == len({tuple(bug.edits) for bug in BUGS.values()})
