@@ -1,6 +1,8 @@
 """What the log replicators of two nodes say to each other, over TCP.
 
-Each message may arrive late, twice, out of order or not at all: Raft sends again what matters.
+Each message may arrive late, out of order or not at all: Raft sends again what matters. Raft's own
+messages may also come twice. Proposals and their refusals do not: a link repeats none, and a
+gateway concludes from the number of refusals what was certainly not begun.
 """
 
 import msgspec

@@ -65,6 +65,8 @@ def on_request_vote(state: RaftState, candidate: NodeId, message: RequestVote) -
     elif message.pre:
         state.say(candidate, RequestVoteReply(message.term, granted=True, pre=True))
     else:
+        if isinstance(state.role, Candidate):
+            state.role = Follower()  # it only asked whether it would win the term after this one
         state.set_term(state.term, candidate)
         state.contact += 1
         state.durability.promise(candidate, RequestVoteReply(state.term, granted=True))
@@ -77,7 +79,8 @@ def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bo
         return message.term > state.term and not state.leader_lives
     if state.leader is None and state.leader_lives and not message.transfer:
         return False  # the leader that was heard is of an older term, and may hold a lease
-    return isinstance(state.role, Follower) and state.voted_for in (b"", candidate)
+    # Who leads or campaigns in this term has voted for itself; who only asks about it has not.
+    return state.voted_for in (b"", candidate)
 
 
 def _was_removed(state: RaftState, candidate: NodeId) -> bool:

@@ -55,6 +55,11 @@ class StandIn:
         assert message is not None, f"no {kind.__name__} was heard"
         return message
 
+    def forget(self) -> None:
+        """Drop what has arrived and was not heard."""
+        while self._heard.poll(0):
+            self._heard.recv_multipart()
+
     def ask(self, question: PeerMessage, kind: type[MessageT]) -> MessageT:
         """Say something again and again until it is answered by a message of one kind."""
         deadline = time.monotonic() + SECONDS

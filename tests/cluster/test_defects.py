@@ -140,7 +140,9 @@ def test_terms_votes_and_logs_decide_elections_across_a_death(slow_cluster: Clus
 
         def restart() -> None:
             voter.kill()
+            first.forget()
             voter.start()
+            first.hear(RequestVote)  # until then it is loyal to a leader that it may have heard
 
         # The candidate's own vote: it still counts in the next life of the node.
         restart()
@@ -158,7 +160,8 @@ def test_terms_votes_and_logs_decide_elections_across_a_death(slow_cluster: Clus
         restart()
         assert not granted(first, term, asked.last_index, asked.last_term + 1)
         assert granted(second, term, 1, asked.last_term + 1)
-    restart()  # to forget the stand-ins, whose lives were newer than any real one
+    voter.kill()
+    voter.start()  # to forget the stand-ins, whose lives were newer than any real one
     start_all(dead)
     slow_cluster.wait_until_whole()
 

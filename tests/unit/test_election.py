@@ -265,6 +265,17 @@ def test_who_heard_no_leader_for_the_shortest_timeout_may_vote() -> None:
     assert cluster.sent(RequestVoteReply) == [RequestVoteReply(2, granted=True, pre=True)]
 
 
+def test_who_only_asks_whether_it_would_win_gives_its_vote_in_this_term() -> None:
+    cluster = with_logs({A: (), B: (), C: ()}, term=4)
+    cluster.time_out(A)
+    for _ in range(2):  # the first answer may be lost
+        cluster.inject(B, A, RequestVote(4, 0, 0))
+        cluster.sync(A)
+        assert cluster.sent(RequestVoteReply)[-1] == RequestVoteReply(4, granted=True)
+    cluster.inject(C, A, RequestVote(4, 0, 0))
+    assert cluster.sent(RequestVoteReply)[-1] == RequestVoteReply(4, granted=False)
+
+
 def test_an_answer_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=4)
     cluster.time_out(A)
