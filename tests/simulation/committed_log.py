@@ -1,6 +1,6 @@
 """The one log that a cluster has agreed on, and what it means."""
 
-from protocol.entry import Entry
+from protocol.entry import Entry, EntryKind
 from tests.simulation.breach import expect
 from tests.simulation.model import Model
 from tests.simulation.totals import Totals
@@ -13,6 +13,7 @@ class CommittedLog:
         self.entries: list[Entry] = []
         self.committed_in: list[int] = []
         self.model = Model()
+        self._memberships = [0]  # where the members change; before anything, there are none
         self._totals = totals
 
     @property
@@ -38,7 +39,13 @@ class CommittedLog:
         self.entries.append(entry)
         self.committed_in.append(term)
         self._totals.commits += 1
+        if entry.kind == EntryKind.MEMBERSHIP:
+            self._memberships.append(entry.index)
         self.model.apply(entry)
+
+    def memberships_from(self, first: int, last: int) -> list[int]:
+        """Return where changes of members stand: the first, if it is one, and those up to last."""
+        return [each for each in self._memberships if each == first or first < each <= last]
 
     def last_committed_before(self, term: int) -> Entry | None:
         """Return the last entry that was committed in an earlier term."""

@@ -26,6 +26,7 @@ from tests.simulation.disk import Batch
 from tests.simulation.durable_state import DurableState
 from tests.simulation.held_log import HeldLog
 from tests.simulation.leaders import Leaders
+from tests.simulation.members import Members
 from tests.simulation.model import Row
 from tests.simulation.promises import Promises
 from tests.simulation.totals import Totals
@@ -43,6 +44,7 @@ class Judge:
         self.disks: dict[bytes, DurableState] = {}
         self.log = CommittedLog(totals)
         self.leaders = Leaders(self.log, self.disks, totals)
+        self._members = Members(self.log, self.leaders.logs)
         self._promises = Promises(self.disks)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
@@ -63,6 +65,7 @@ class Judge:
         disk = self.disks[node.id]
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
+        self._members.started(recovered)
         self._handed[node.id] = recovered.applied_index
         self.leaders.logs[node.id] = HeldLog(recovered)
 
@@ -113,6 +116,7 @@ class Judge:
                 expect(message.index >= asked_at, "a read is served from the past")
         self.leaders.see(core)
         self.leaders.turn_over(core)
+        self._members.turn_over(core)
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)

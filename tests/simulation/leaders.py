@@ -25,6 +25,11 @@ class Leaders:
         self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the turn before
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
 
+    @property
+    def latest(self) -> bytes | None:
+        """Who leads in the latest term, as far as anybody does."""
+        return max(self.cores, key=lambda each: self.cores[each].term, default=None)
+
     def see(self, core: RaftNode) -> None:
         """Check whoever leads now."""
         if core.leads and self._ends.get(core.id, (0, 0))[0] != core.term:
@@ -37,6 +42,7 @@ class Leaders:
     def turn_over(self, core: RaftNode) -> None:
         """Remember how far a leader's log goes."""
         if core.leads:
+            expect(core.committed_member is not None, "a leader leads on after its removal")
             self._ends[core.id] = (core.term, core._state.log.last_index)
         elif core.id in self._ends:
             self.ended(core.id)

@@ -87,8 +87,7 @@ class Watcher:
         if not self._nothing_lost(published.losses):
             return
         revision = published.revision
-        if revision <= self.revision:
-            return  # from before the subscription was established
+        expect(revision > self.revision, "a watcher heard of a change twice")
         self._skip_to(revision)
         change = Event(revision, published.key, published.value, published.prev_revision)
         known = self._cluster.setting.judge.log.model.events
