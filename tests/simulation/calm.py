@@ -19,6 +19,8 @@ TIMEOUTS_TO_RECOVER_MAX = 20
 PROBE_SECONDS = 0.5
 PROBE_TIMEOUT_MS = 1000
 LAST_READ_SECONDS = 5.0
+COLD_STARTS = 0.3  # share of runs in which nobody leads at first, whatever the logs are like
+LEADERS_LEFT_BROKEN = 0.3  # share of runs in which whoever leads is healed only if it has to be
 CONVERGE_SECONDS = 8.0
 
 _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
@@ -48,6 +50,9 @@ class Calm:
                 self._break(node)
         names = ", ".join(node.name for node in self.healed)
         self._setting.events.note("calm", f"heals {names}")
+        if self._chance.random() < COLD_STARTS:
+            for node in self._cluster.running:
+                node.crash()
 
     def last(self) -> None:
         """Let time pass until everything is reached, and judge the whole run."""
@@ -73,6 +78,8 @@ class Calm:
         memberships = self._possible_memberships()
         order = list(self._cluster.nodes.values())
         self._chance.shuffle(order)
+        if self._chance.random() < LEADERS_LEFT_BROKEN:
+            order.sort(key=lambda node: node is self._cluster.leader)
         healed = [node for node in order if any(_learns(node, each) for each in memberships)]
         for node in order:
             if all(_is_majority_of(healed, each) for each in memberships):
@@ -200,10 +207,8 @@ class Calm:
 
     def _hears_the_leader(self, node: Node) -> bool:
         network = self._setting.network
-        cores = self._setting.judge.leaders.cores
-        leader = max(cores, key=lambda each: cores[each].term, default=node.id)
-        address = next(each.address for each in self._cluster.nodes.values() if each.id == leader)
-        both = ((address, node.address), (node.address, address))
+        leader = self._cluster.leader or node
+        both = ((leader.address, node.address), (node.address, leader.address))
         return not any(network.is_cut(*pair) for pair in both)
 
     def _has_heard_all(self, node: Node) -> bool:

@@ -60,6 +60,12 @@ class Cluster:
         """The nodes whose processes run, or are stopped but not dead."""
         return [node for node in self.nodes.values() if node.life is not None]
 
+    @property
+    def leader(self) -> Node | None:
+        """Who leads in the latest term, as far as anybody does."""
+        latest = self.setting.judge.leaders.latest
+        return next((node for node in self.nodes.values() if node.id == latest), None)
+
     def ask(self, address: str, asker: Asker, request: Request) -> bool:
         """Bring a request to a node; return whether anybody listens there."""
         node = self.nodes[address]

@@ -13,6 +13,7 @@ from protocol.client_messages import (
 from protocol.node_messages import StepAside
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster
+from tests.simulation.network import Pair
 from tests.simulation.node import Node
 from tests.simulation.options import FaultRates
 from tests.simulation.splits import SPLITS, between, draw_split
@@ -20,6 +21,8 @@ from tests.simulation.storage import FORCED_SLOWNESS
 
 DURATIONS = (0.02, 0.1, 0.3, 0.3, 1.0, 3.0)  # seconds
 CUT_FROM_CLIENTS = 0.3  # share of splits that clients feel too
+CRASHES_AT_MENDING = 0.3  # share of splits, in runs with crashes
+AIMED = 0.4  # share of the trouble of single nodes that befalls the leader
 ADMIN_TIMEOUT_MS = 2000
 
 
@@ -62,8 +65,15 @@ class Faults:
             end()
 
     def _somebody(self) -> Node | None:
+        """Return a node whose processes run; the leader is hit harder than others."""
         running = self._cluster.running
+        leader = self._cluster.leader
+        if leader is not None and self._chance.random() < AIMED:
+            return leader
         return self._chance.choice(running) if running else None
+
+    def _some_disk(self) -> Node:
+        return self._somebody() or self._chance.choice(list(self._cluster.nodes.values()))
 
     # --- nodes
 
@@ -92,19 +102,19 @@ class Faults:
     # --- disks
 
     def _slow_disk(self) -> None:
-        node = self._chance.choice(list(self._cluster.nodes.values()))
+        node = self._some_disk()
         node.disk_slowness = FORCED_SLOWNESS
         self._setting.totals.slow_disks += 1
         self._for_a_while(f"slow disk of {node.name}", node.disk_is_fast)
 
     def _hung_disk(self) -> None:
-        node = self._chance.choice(list(self._cluster.nodes.values()))
+        node = self._some_disk()
         node.disk_hangs = True
         self._setting.totals.hung_disks += 1
         self._for_a_while(f"hung disk of {node.name}", node.disk_works)
 
     def _failing_disk(self) -> None:
-        node = self._chance.choice(list(self._cluster.nodes.values()))
+        node = self._some_disk()
         node.disk.fails_next = True
         self._setting.events.note("fault", f"the next write of {node.name} fails")
 
@@ -115,14 +125,23 @@ class Faults:
         if len(addresses) < 2:
             return
         kind = self._chance.choice(SPLITS)
-        pairs = draw_split(kind, addresses, self._chance)
+        leader = self._cluster.leader
+        pairs = draw_split(kind, addresses, leader.address if leader else "", self._chance)
         if self._chance.random() < CUT_FROM_CLIENTS:
             lonely = self._chance.choice(addresses)
             pairs |= between([lonely], [thread.name for thread in self._cluster.threads])
         setattr(self._setting.totals, kind, getattr(self._setting.totals, kind) + 1)
         self._setting.network.cut(pairs)
         cuts = " ".join(f"{here[:2]}>{there[:2]}" for here, there in sorted(pairs))
-        self._for_a_while(f"cut {cuts}", lambda: self._setting.network.mend(pairs))
+        self._for_a_while(f"cut {cuts}", lambda: self._mend(pairs))
+
+    def _mend(self, pairs: set[Pair]) -> None:
+        """Let those who meet again sometimes do so without the leader of one side."""
+        self._setting.network.mend(pairs)
+        leader = self._cluster.leader
+        crashes = self._setting.options.rates.crash and self._chance.random() < CRASHES_AT_MENDING
+        if leader is not None and crashes:
+            leader.crash()
 
     def _clog(self) -> None:
         addresses = list(self._cluster.nodes)

@@ -76,6 +76,7 @@ class Options(msgspec.Struct, frozen=True):
     reads: float  # share of operations
     by_lease: float  # share of reads
     conditional: float  # share of writes
+    step_crashes: float  # share of the steps of an installation at which the node dies
 
 
 def draw_options(seed: int, nodes: int | None) -> Options:
@@ -104,6 +105,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         reads=choose((0.2, 0.5, 0.8)),
         by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
+        step_crashes=choose((0.0, 0.0, 0.2)),
     )
 
 

@@ -6,13 +6,17 @@ from random import Random
 
 from tests.simulation.network import Pair
 
+AIMED = 0.6  # share of splits
 SPLITS = ("halves", "isolations", "one_way_cuts", "bridges", "chains")
 
 
-def draw_split(kind: str, addresses: list[str], chance: Random) -> set[Pair]:
-    """Return the pairs that a split of this kind cuts."""
+def draw_split(kind: str, addresses: list[str], leader: str, chance: Random) -> set[Pair]:
+    """Return the pairs that a split of this kind cuts; the leader is often at one of its ends."""
     order = addresses.copy()
     chance.shuffle(order)
+    if leader and chance.random() < AIMED:
+        order.remove(leader)
+        order.insert(chance.choice((0, 0, len(order))), leader)
     match kind:
         case "isolations":
             return between(order[:1], order[1:])

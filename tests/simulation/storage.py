@@ -25,12 +25,18 @@ class Storage(Actor):
         super().__init__(life)
         self._disk = life.node.disk
         self._judge = life.setting.judge
-        self.core = StorageWriter(self._disk, life.setting.options.limits)
+        self.core = StorageWriter(self._disk, life.setting.options.limits, self._pass)
         self._disk.finish_sync()
         self._steps: Iterator[StorageOutbox] | None = None
         self._written: StorageOutbox | None = None  # waits for the disk, or for the process
         self._is_synced = False
         self._judged = -1
+
+    def _pass(self, _: str) -> None:
+        """Let the node die at some of the steps in which a snapshot is installed."""
+        setting = self.life.setting
+        if setting.lasting is None and self._random() < setting.options.step_crashes:
+            raise DiskFailure
 
     def begin(self) -> None:
         """Tell the other actors what the directory held."""
