@@ -6,13 +6,15 @@ them come back at once with their next operation. A client that is alone never w
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, assert_never
 
 from protocol.calls import Slot
+from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 from protocol.commands import Insert, Write
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_OPERATIONS_MAX = 1000
+GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # what most answers do not reach
 RETURN_SHARE = 0.5  # of the time that a batch took: so long its clients may take to come back,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # a batch that takes longer, as over long distances, holds none up
@@ -95,6 +97,14 @@ def write_size(write: Write) -> int:
     return len(write.command.value) if isinstance(write.command, Insert) else 0
 
 
-def read_size(_: object) -> int:
-    """Return what a read weighs on its way to being confirmed."""
-    return 0
+def read_size(operation: ReadOperation) -> int:
+    """Return about what a read's answer weighs: a batch of them is answered in one turn."""
+    match operation:
+        case Get():
+            return GET_BYTES
+        case ListKeys() | ListPrefixes():
+            return LIST_BYTES
+        case ReadSnapshot():
+            return BATCH_BYTES_MAX
+        case unknown:
+            assert_never(unknown)

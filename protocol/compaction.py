@@ -27,6 +27,11 @@ class LogSize:
         """What all entries weigh."""
         return self._bytes
 
+    def exceeds(self, factor: int) -> bool:
+        """Whether the log is more than so many times as long as is kept."""
+        limits = self._limits
+        return len(self._sizes) > factor * limits.entries or self._bytes > factor * limits.bytes
+
     def append(self, size: int) -> None:
         """Count one more entry."""
         self._sizes.append(size)
@@ -49,9 +54,9 @@ class LogSize:
 
         Waiting until twice the kept length makes one deletion of many.
         """
-        count, size = len(self._sizes), self._bytes
-        if count <= 2 * self._limits.entries and size <= 2 * self._limits.bytes:
+        if not self.exceeds(2):
             return None
+        count, size = len(self._sizes), self._bytes
         index = self._start
         for entry_size in self._sizes:
             enough = count <= self._limits.entries and size <= self._limits.bytes

@@ -10,7 +10,7 @@ import zlib
 
 import msgspec
 
-CHUNK_BYTES = 1 << 20  # a larger row travels alone
+CHUNK_BYTES = 256 << 10  # a larger row travels alone; heartbeats wait behind a chunk
 
 
 class SnapshotId(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -139,7 +139,7 @@ def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None
         for each in voters
     )
     for peer, progress in leader.progress.items():
-        if progress.holding and not progress.active:
+        if progress.is_silent_too_long():
             progress.end_install()
             state.outbox.storage.append(EndSnapshot(peer))
         progress.was_active, progress.active = progress.active, False

@@ -27,7 +27,9 @@ class Log:
         window: LogLimits | None = None,
     ) -> None:
         self.prev_index = prev_index
-        self._window = window or LogLimits(WINDOW_ENTRIES_MAX, WINDOW_BYTES_MAX)
+        window = window or LogLimits(WINDOW_ENTRIES_MAX, WINDOW_BYTES_MAX)
+        self._entries_max = min(window.entries, WINDOW_ENTRIES_MAX)
+        self._bytes_max = min(window.bytes, WINDOW_BYTES_MAX)
         self._prev_term = prev_term
         self._entries = list(entries)
         self._bytes = sum(map(_cost, entries))
@@ -110,9 +112,9 @@ class Log:
 
     def trim(self, up_to: int) -> None:
         """Let old entries leave the window, none after this index, while it is too large."""
-        count, entries_max = 0, self._window.entries
+        count = 0
         while self.prev_index + count < up_to and (
-            self._bytes > self._window.bytes or len(self._entries) - count > entries_max
+            self._bytes > self._bytes_max or len(self._entries) - count > self._entries_max
         ):
             self._bytes -= _cost(self._entries[count])
             count += 1

@@ -8,6 +8,7 @@ from protocol.snapshot import SnapshotPosition
 
 CHUNK_BEATS_MAX = 10  # heartbeats without an answer, after which a chunk counts as lost
 
+SILENT_CHECKS_MAX = 10  # quorum checks: a node that restarts, or a slow line, is waited for
 IN_FLIGHT_MESSAGES_MAX = 64  # a follower that answers slowly is sent no more than this
 
 
@@ -32,6 +33,7 @@ class Progress(msgspec.Struct):
     holding: bool = False  # storage keeps a snapshot for it, and the log after that
     position: SnapshotPosition | None = None  # where the chunk under way begins
     chunk_beats: int = 0
+    silent_checks: int = 0
     in_flight: deque[int] = msgspec.field(default_factory=deque)  # last index of each message
 
     @property
@@ -86,6 +88,11 @@ class Progress(msgspec.Struct):
         self.installing = self.holding = True
         self.position = None
         self.chunk_beats = 0
+
+    def is_silent_too_long(self) -> bool:
+        """Count a quorum check; return whether nothing should be kept for the follower any more."""
+        self.silent_checks = 0 if self.active else self.silent_checks + 1
+        return self.holding and self.silent_checks >= SILENT_CHECKS_MAX
 
     def end_install(self) -> None:
         """Give up sending the state; begin with a probe when the follower answers again."""

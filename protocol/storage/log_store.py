@@ -12,6 +12,7 @@ from protocol.wire import encode
 
 RECOVERED_ENTRIES = 1000  # of the log's end, besides all that is not applied yet
 EVERYTHING = 1 << 62
+HELD_LOG_FACTOR = 16  # times what the limits keep: so long it may become for a slow follower
 
 
 class DamagedLog(Exception):
@@ -95,6 +96,11 @@ class LogStore:
             return False
         self._start_after(LogStart(cut, self.term_at(cut) or 0))
         return True
+
+    @property
+    def is_held_too_long(self) -> bool:
+        """Whether the log is many times as long as it would be if nobody needed it."""
+        return self._size.exceeds(HELD_LOG_FACTOR)
 
     def begin_after_snapshot(self, index: int, term: int, membership: MembershipAt) -> None:
         """Let the log begin after a snapshot, keeping what follows it (Raft figure 13, 6-7)."""

@@ -48,6 +48,10 @@ class SnapshotSource:
             snapshot.readers.discard(reader)
         self._snapshots = [each for each in self._snapshots if each.readers]
 
+    def let_go_of_log(self) -> None:
+        """End all snapshots after which the log is kept."""
+        self._snapshots = [each for each in self._snapshots if each.readers <= self._without_log]
+
     def read(self, reader: bytes, position: SnapshotPosition | None) -> SnapshotRead:
         """Return the chunk at a position; at none, the first one of the reader's snapshot."""
         for snapshot in self._snapshots:

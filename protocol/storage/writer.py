@@ -50,7 +50,11 @@ from protocol.storage.state_tables import Places
 from protocol.table import Database
 
 BACKUP = b"backup"  # reads a snapshot like a follower does; a newer backup ends an older one
+BACKUP_PATIENCE_ENTRIES = 20_000  # a backup that reads nothing while so many come is abandoned
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
+
+
+Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
 
 
 class StorageOutbox(msgspec.Struct):
@@ -83,7 +87,8 @@ class StorageWriter:
         self._commit_index = self._applied_durably = self._machine.applied_index
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
         self._appends: list[Append] = []
-        self._fetches: list[FetchLog | FetchSnapshot | StageChunk] = []
+        self._fetches: list[Fetch] = []
+        self._backed_up_at = 0  # the applied index when a backup read its latest chunk
         self._reads: list[ReadAt] = []
         self._followed = False
         self._outbox = StorageOutbox()
@@ -123,7 +128,7 @@ class StorageWriter:
                 self._commit_index = max(self._commit_index, index)
             case ReadAt():
                 self._reads.append(message)
-            case FetchLog() | FetchSnapshot() | StageChunk():
+            case FetchLog() | FetchSnapshot() | EndSnapshot() | StageChunk():
                 self._fetches.append(message)
             case AdoptCluster(cluster=cluster):
                 self._store.adopt_cluster(cluster)
@@ -145,7 +150,7 @@ class StorageWriter:
         self._compact()
         yield self._take_outbox()
 
-    def _tell(self, message: ReportStatus | FollowChanges | IgnoreChanges | EndSnapshot) -> None:
+    def _tell(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
         """Answer a question about what is stored by now."""
         match message:
             case ReportStatus(number=number, status=status):
@@ -157,8 +162,6 @@ class StorageWriter:
                 self._outbox.gateway.append(Following(nonce, self._machine.revision))
             case IgnoreChanges():
                 self._followed = False
-            case EndSnapshot(reader=reader):
-                self._source.end(reader)
             case unknown:
                 assert_never(unknown)
 
@@ -227,22 +230,31 @@ class StorageWriter:
     # --- the log's length, and snapshots
 
     def _compact(self) -> None:
-        """Drop what is durably applied and long ago, but nothing that a snapshot needs after it."""
+        """Drop what is durably applied and long ago, but nothing that a snapshot needs after it.
+
+        A follower that needs it for too long begins anew with a newer snapshot.
+        """
+        if self._machine.applied_index > self._backed_up_at + BACKUP_PATIENCE_ENTRIES:
+            self._source.end(BACKUP)
+        if self._store.is_held_too_long:
+            self._source.let_go_of_log()
         oldest = self._source.oldest_index
         limit = self._applied_durably if oldest is None else min(oldest, self._applied_durably)
         self._store.compact(limit)
 
-    def _take_fetches(self) -> list[FetchLog | FetchSnapshot | StageChunk]:
+    def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []
         return fetches
 
-    def _fetch(self, message: FetchLog | FetchSnapshot | StageChunk) -> None:
+    def _fetch(self, message: Fetch) -> None:
         """Read or take in what belongs to a follower far behind."""
         match message:
             case FetchLog(peer=peer, from_index=first, bytes_max=bytes_max):
                 self._outbox.replicator.append(self._store.slice_for(peer, first, bytes_max))
             case FetchSnapshot():
                 self._read_snapshot(message)
+            case EndSnapshot(reader=reader):
+                self._source.end(reader)
             case StageChunk(chunk=chunk):
                 self._stage(chunk)
             case unknown:
@@ -261,10 +273,8 @@ class StorageWriter:
         id_ = SnapshotId(self._machine.applied_index, self._machine.applied_term)
         if position is None:
             self._source.begin(BACKUP, id_, tables.view())
-        chunk = self._source.read(BACKUP, position).chunk
-        if chunk is not None and chunk.last:
-            self._source.end(BACKUP)
-        return SnapshotPart(chunk, tables.rows_estimate())
+        self._backed_up_at = self._machine.applied_index
+        return SnapshotPart(self._source.read(BACKUP, position).chunk, tables.rows_estimate())
 
     def _stage(self, chunk: SnapshotChunk) -> None:
         staged = self._staging.take(chunk)

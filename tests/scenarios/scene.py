@@ -22,6 +22,7 @@ LIMITS: dict[str, ModuleType] = {
     "CHUNK_BYTES": snapshot_source,
     "IN_FLIGHT_MESSAGES_MAX": progress,
     "PROMOTION_LAG_MAX": changing_members,
+    "SILENT_CHECKS_MAX": progress,
     "STALLED_CHECKS_MAX": election,
     "UNCOMMITTED_BYTES_MAX": replication,
     "WAITING_READS_MAX": reading,

@@ -5,15 +5,19 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from protocol.client_messages import ReadBatch, ReadSnapshot, SnapshotPart
 from protocol.commands import Insert, Remove
+from protocol.compaction import LogLimits
 from protocol.node_messages import (
     ChunkStaged,
     EndSnapshot,
     FetchSnapshot,
+    ReadAt,
     SnapshotRead,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
-from protocol.storage import snapshot_source
+from protocol.storage import snapshot_source, writer
+from protocol.wire import encode
 from tests.unit.stored_node import PEER, Rows, StoredNode, entry, history
 
 OTHER = b"other"
@@ -199,3 +203,68 @@ def test_what_a_crash_leaves_of_the_chunks_need_not_come_again(
     assert follower.stage(chunks[-1] if kept == 0 else chunks[0]) == [ChunkStaged(staged)]
     follower.stage(*chunks[kept:])
     assert follower.rows == leader.rows
+
+
+# --- what is kept for whom
+
+
+def cut(node: StoredNode, first: int, count: int = 400) -> int:
+    """Go on with so many entries; return what the log begins after then."""
+    for index in range(first, first + count):
+        node.apply(entry(index, Insert("key", b"value")))
+    return node.writer._store.start.index
+
+
+@pytest.fixture
+def short_log() -> StoredNode:
+    node = StoredNode(limits=LogLimits(10, 1 << 20))
+    node.apply(*history(LAST))
+    return node
+
+
+def test_a_snapshot_that_is_ended_in_the_turn_in_which_it_is_asked_for_holds_nothing(
+    short_log: StoredNode,
+) -> None:
+    short_log.turn(FetchSnapshot(PEER, None), EndSnapshot(PEER))
+    assert cut(short_log, LAST + 1) > LAST
+
+
+def test_the_log_is_not_held_for_ever_for_a_follower_that_never_ends(
+    short_log: StoredNode,
+) -> None:
+    chunk = short_log.first_chunk()
+    assert cut(short_log, LAST + 1, 100) == LAST
+    assert cut(short_log, LAST + 101, 300) > LAST
+    (read,) = short_log.turn(FetchSnapshot(PEER, chunk.end))
+    assert read == SnapshotRead(PEER, None), "it begins anew"
+
+
+def test_the_last_chunk_of_a_backup_can_be_read_again(leader: StoredNode) -> None:
+    part = back_up(leader, None)
+    while part.chunk and not part.chunk.last:
+        part = back_up(leader, part.chunk.end)
+    assert part.chunk is not None
+    assert back_up(leader, part.chunk.start) == part
+
+
+def test_a_backup_that_reads_nothing_for_long_is_ended(
+    leader: StoredNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "BACKUP_PATIENCE_ENTRIES", 10)
+    part = back_up(leader, None)
+    assert part.chunk is not None
+    for index in range(LAST + 1, LAST + 11):
+        leader.apply(entry(index, Insert("key", b"value")))
+    assert back_up(leader, part.chunk.end).chunk is not None
+    for index in range(LAST + 11, LAST + 22):
+        leader.apply(entry(index, Insert("key", b"value")))
+    assert back_up(leader, part.chunk.end).chunk is None
+
+
+def back_up(node: StoredNode, position: SnapshotPosition | None) -> SnapshotPart:
+    """Read as a backup does."""
+    payload = encode(ReadBatch((ReadSnapshot(position),)))
+    (done,) = node.turn(ReadAt(1, 0, payload))
+    part = msgspec.msgpack.decode(done.outcomes[0], type=SnapshotPart)
+    assert isinstance(part, SnapshotPart)
+    return part
