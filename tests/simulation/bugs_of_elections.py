@@ -11,7 +11,7 @@ BUGS = (
     Bug(
         "a voter votes twice in a term",
         "Raft §5.2",
-        Edit(election._would_vote, 'and state.voted_for in (b"", candidate)', ""),
+        Edit(election._would_vote, 'state.voted_for in (b"", candidate)', "True"),
     ),
     Bug(
         "a vote is never written down",
