@@ -5,6 +5,7 @@ and MessagePack: the header first, then each chunk, until the last one.
 """
 
 import os
+import secrets
 import struct
 import time
 import zlib
@@ -53,20 +54,16 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
         OSError: the file cannot be written, or there is one already.
     """
     if path.exists():
-        raise FileExistsError(17, "exists already; choose another name", str(path))
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(MAGIC)
-            _write_record(file, _encode(Header(cluster, node, time.time())))
-            for chunk in chunks:
-                _write_record(file, _encode(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-        backup = verify(part)
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
+        raise _taken(path)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    with part.open("xb") as file:
+        try:
+            _write_all(file, Header(cluster, node, time.time()), chunks)
+            backup = verify(part)
+            _put_in_place(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    _sync_directory(path.parent)
     return backup
 
 
@@ -106,6 +103,35 @@ def verify(path: Path) -> Backup:
     return Backup(header.cluster, header.taken_at, index, rows, path.stat().st_size)
 
 
+def _write_all(file: BinaryIO, header: Header, chunks: Iterable[SnapshotChunk]) -> None:
+    file.write(MAGIC)
+    _write_record(file, _encode(header))
+    for chunk in chunks:
+        _write_record(file, _encode(chunk))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    """Give the file its name, unless another file has got it meanwhile, which a rename loses."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise _taken(path) from None
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> FileExistsError:
+    return FileExistsError(17, "exists already; choose another name", str(path))
+
+
 def _write_record(file: BinaryIO, record: bytes) -> None:
     file.write(_RECORD.pack(len(record), zlib.crc32(record)))
     file.write(record)
@@ -141,4 +167,4 @@ def _read_chunk(file: BinaryIO, path: Path) -> SnapshotChunk:
 
 
 def _damaged(path: Path, what: str) -> StorageError:
-    return StorageError(f"the backup {path} is damaged: {what}; nothing was restored from it")
+    return StorageError(f"the backup {path} is damaged: {what}")

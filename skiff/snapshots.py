@@ -58,7 +58,9 @@ def _read_chunks(
         if not isinstance(part, SnapshotPart):
             raise RPCCallFailed(f"a snapshot was answered with {part!r}")
         if part.chunk is None:
-            raise StreamClosed("the node has ended the snapshot: it restarted, or another backup")
+            raise StreamClosed(
+                "the node has ended the snapshot: it restarted, or another backup began there"
+            )
         yield part.chunk
         rows += len(decode_rows(part.chunk.rows))
         progress(rows, part.rows_estimate)
@@ -74,7 +76,8 @@ def restore(
 ) -> "Restored":
     """Make a data directory out of a backup, for the only member of a new cluster.
 
-    Start a node in it, and let others join that one. A path's directory is made if missing.
+    Start a node in it, and let others join that one. The directory is made where it
+    is missing.
 
     Raises:
         StorageError: the backup is damaged, or the directory is not empty; neither was changed.
@@ -82,14 +85,20 @@ def restore(
     from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
 
     source = Path(path)
-    whole = backup.verify(source)
-    chunks = _showing(backup.read(source), whole.rows, progress or _show_nothing)
     try:
+        whole = backup.verify(source)
+        chunks = _showing(backup.read(source), whole.rows, progress or _show_nothing)
         return restoring.restore(str(directory), chunks)
     except ActorFailure as failure:
         raise getattr(errors, failure.error, StorageError)(str(failure)) from None
     except DamagedSnapshot as damage:
-        raise StorageError(f"the backup {source} is damaged: {damage}") from None
+        raise _refused(f"the backup {source} is damaged: {damage}") from None
+    except StorageError as damage:
+        raise _refused(str(damage)) from None
+
+
+def _refused(reason: str) -> StorageError:
+    return StorageError(f"{reason}; nothing was restored from it")
 
 
 def _showing(

@@ -1,10 +1,11 @@
 """A backup file is whole or refused, whatever bit of it is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import skiff
 from protocol.snapshot import (
     SnapshotChunk,
     SnapshotId,
@@ -85,3 +86,37 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         backup.write(path, CLUSTER, NODE, chunks(b"one"))
     assert path.read_text() == "dear"
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+
+    def slowly() -> Iterator[SnapshotChunk]:
+        yield from chunks(b"one")
+        path.write_text("dear")
+
+    with pytest.raises(FileExistsError, match="choose another name"):
+        backup.write(path, CLUSTER, NODE, slowly())
+    assert path.read_text() == "dear"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_backups_at_once_do_not_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+
+    def meanwhile() -> Iterator[SnapshotChunk]:
+        backup.write(path, CLUSTER, NODE, chunks(b"first", b"done"))
+        yield from chunks(b"second")
+
+    with pytest.raises(FileExistsError):
+        backup.write(path, CLUSTER, NODE, meanwhile())
+    assert list(backup.read(path)) == chunks(b"first", b"done")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_a_restore_says_that_nothing_was_restored(file: Path, tmp_path: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(StorageError, match=r"ends too early$"):
+        backup.verify(file)
+    with pytest.raises(StorageError, match=r"ends too early; nothing was restored from it$"):
+        skiff.restore(file, tmp_path / "node")
