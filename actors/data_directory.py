@@ -30,6 +30,7 @@ class Marker(msgspec.Struct, frozen=True):
     format: int
     generation: int
     complete: bool
+    restoring: bool = False
 
 
 class DataDirectory:
@@ -38,26 +39,31 @@ class DataDirectory:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         _create(self._path)
+        _refuse_foreign(self._path)
         self._lock = _lock(self._path)
-        marker = self._read_marker()
-        if marker is None:
-            self._refuse_foreign()
-        elif marker.complete and not self.database.is_dir():
-            raise _damaged(self._path, f"{self.database.name} is missing")
-        self.is_new = marker is None or not marker.complete
+        try:
+            marker = self._read_marker() or Marker(FORMAT, 1, complete=False)
+            if marker.complete and not self.database.is_dir():
+                raise _damaged(self._path, f"{self.database.name} is missing")
+        except BaseException:
+            self.close()
+            raise
+        self.is_new = not marker.complete
+        self.was_restoring = self.is_new and marker.restoring
 
     @property
     def database(self) -> Path:
         """Where the RocksDB directory lies."""
         return self._path / "generation-1"
 
-    def begin_generation(self) -> None:
+    def begin_generation(self, *, restoring: bool = False) -> None:
         """Prepare to create the database, dropping one whose creation was interrupted.
 
         A node promises nothing before its generation is complete, so that nothing is lost.
+        While one is restored, it is noted that no node may begin with less.
         """
         assert self.is_new
-        self._write_marker(Marker(FORMAT, 1, complete=False))
+        self._write_marker(Marker(FORMAT, 1, complete=False, restoring=restoring))
         rmtree(self.database, ignore_errors=True)
 
     def complete_generation(self) -> None:
@@ -95,16 +101,6 @@ class DataDirectory:
         new.rename(self._path / MARKER)
         _sync_directory(self._path)
 
-    def _refuse_foreign(self) -> None:
-        strangers = sorted({entry.name for entry in self._path.iterdir()} - OWN_NAMES)
-        if strangers:
-            raise ActorFailure(
-                "StorageError",
-                f"{self._path} holds {strangers[0]!r} and no {MARKER}, so that it is not a skiff "
-                "directory; choose an empty or a new one",
-                lasting=True,
-            )
-
 
 def _create(path: Path) -> None:
     try:
@@ -115,6 +111,29 @@ def _create(path: Path) -> None:
             f"cannot create the directory {path}: {error.strerror}",
             lasting=True,
         ) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a directory that is not skiff's, before anything is put into it.
+
+    Another node may begin here just now: it writes its marker before anything else.
+    """
+    try:
+        strangers = sorted({entry.name for entry in path.iterdir()} - OWN_NAMES)
+        is_foreign = strangers and not (path / MARKER).exists()
+    except OSError as error:
+        raise ActorFailure(
+            "DataDirectoryCreateFailed",
+            f"cannot read the directory {path}: {error.strerror}",
+            lasting=True,
+        ) from error
+    if is_foreign:
+        raise ActorFailure(
+            "StorageError",
+            f"{path} holds {strangers[0]!r} and no {MARKER}, so that it is not a skiff "
+            "directory; choose an empty or a new one",
+            lasting=True,
+        )
 
 
 def _lock(path: Path) -> int:
@@ -129,6 +148,7 @@ def _lock(path: Path) -> int:
     deadline = time.monotonic() + LOCK_SECONDS
     while not _try_lock(descriptor):
         if time.monotonic() > deadline:
+            os.close(descriptor)
             raise ActorFailure(
                 "StorageError",
                 f"{path} is in use by another skiff node; stop that one or choose another "

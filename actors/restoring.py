@@ -1,5 +1,6 @@
 """Making a data directory out of a backup, while no node uses it."""
 
+import secrets
 import uuid
 from collections.abc import Iterable
 
@@ -12,6 +13,8 @@ from protocol.address import Address
 from protocol.config import NodeConfig
 from protocol.snapshot import SnapshotChunk
 from protocol.storage.restoring import Restoring
+
+SESSIONS_SKIPPED = 1 << 40  # more than any cluster opens after its backup; chance parts restores
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ def restore(path: str, chunks: Iterable[SnapshotChunk]) -> Restored:
                 f"{path} already holds the data of a node; choose an empty or a new directory",
                 lasting=True,
             )
-        directory.begin_generation()
+        directory.begin_generation(restoring=True)
         restored = _fill(directory, chunks)
         directory.complete_generation()
     finally:
@@ -53,7 +56,12 @@ def _fill(directory: DataDirectory, chunks: Iterable[SnapshotChunk]) -> Restored
         for chunk in chunks:
             restoring.take(chunk)
         restored = Restored(uuid.uuid4(), uuid.uuid4())
-        restoring.finish(restored.node.bytes, restored.cluster.bytes, Address("127.0.0.1"))
+        restoring.finish(
+            restored.node.bytes,
+            restored.cluster.bytes,
+            Address("127.0.0.1"),
+            sessions_skipped=SESSIONS_SKIPPED + secrets.randbits(40),
+        )
     finally:
         database.close()
     return restored

@@ -102,6 +102,7 @@ def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:
     """Open the database; a new one gets its identity, and its cluster where it founds one."""
     if not directory.is_new:
         return RocksDatabase(directory.database, create=False)
+    _refuse_half_restored(directory, config)
     directory.begin_generation()
     database = RocksDatabase(directory.database, create=True)
     store = LogStore(database, config.log_limits)
@@ -113,6 +114,17 @@ def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:
     database.write(sync=True)
     directory.complete_generation()
     return database
+
+
+def _refuse_half_restored(directory: DataDirectory, config: NodeConfig) -> None:
+    """Begin no empty cluster where somebody wanted the state of an old one."""
+    if directory.was_restoring:
+        raise ActorFailure(
+            "StorageError",
+            f"{config.dir} holds no state yet: a restore was interrupted here; run 'skiff restore' "
+            "again, or choose another directory",
+            lasting=True,
+        )
 
 
 def _die_at_fail_point(step: str) -> None:

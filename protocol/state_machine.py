@@ -24,6 +24,7 @@ from protocol.table import Table
 
 APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
 MEMBERSHIP_KEY = b"\0membership"
+SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
 
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
@@ -97,6 +98,16 @@ class StateMachine:
         self.applied_index = entry.index
         self.applied_term = entry.term
         return outcome
+
+    def skip_sessions(self, count: int) -> None:
+        """Leave out so many session numbers; the caller stores that.
+
+        Raises:
+            OverflowError: there are not so many left.
+        """
+        if self._sessions_opened + count > SESSION_MAX:
+            raise OverflowError("too few session numbers are left")
+        self._sessions_opened += count
 
     def store_progress(self) -> None:
         """Put into the tables how far the state machine is and which sessions changed."""

@@ -5,7 +5,7 @@ from protocol.compaction import LogLimits
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.node_messages import Append, HardState
 from protocol.snapshot import SnapshotChunk
-from protocol.state_machine import MEMBERSHIP_KEY
+from protocol.state_machine import MEMBERSHIP_KEY, StateMachine
 from protocol.storage.log_store import LogStore
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import Places
@@ -36,11 +36,19 @@ class Restoring:
             raise DamagedSnapshot("a chunk is missing or damaged")
         self._database.write(sync=False)
 
-    def finish(self, node: NodeId, cluster: bytes, address: Address) -> None:
-        """Let the state count, under a new identity: messages of the old cluster are foreign."""
+    def finish(
+        self, node: NodeId, cluster: bytes, address: Address, *, sessions_skipped: int
+    ) -> None:
+        """Let the state count, under a new identity: messages of the old cluster are foreign.
+
+        So are its sessions: their numbers are left out, as many as it may have given since.
+
+        Raises:
+            DamagedSnapshot: so many numbers are not left.
+        """
+        machine = self._skip_sessions(sessions_skipped)
         self._places.switch()
         self._staging.end()
-        machine = self._places.current.machine()
         index, term = machine.applied_index, machine.applied_term
         alone = Membership((Member(node, str(address), voter=True),))
         self._store.begin(node)
@@ -49,3 +57,12 @@ class Restoring:
         self._store.append(Append(0, HardState(term), (), None))
         self._places.current.values.put(MEMBERSHIP_KEY, encode(MembershipAt(index, alone)))
         self._database.write(sync=True)
+
+    def _skip_sessions(self, count: int) -> StateMachine:
+        machine = self._places.spare.machine()
+        try:
+            machine.skip_sessions(count)
+        except OverflowError as error:
+            raise DamagedSnapshot(str(error)) from error
+        machine.store_progress()
+        return machine

@@ -120,4 +120,6 @@ def test_a_directory_with_something_in_it_is_refused(source: Cluster, tmp_path: 
         client.backup(file)
     with pytest.raises(StorageError, match="backup"):
         skiff.restore(file, tmp_path)
-    assert [each.name for each in tmp_path.iterdir() if each.name != "lock"] == ["backup"]
+    assert [each.name for each in tmp_path.iterdir()] == ["backup"], "not even a lock"
+    with pytest.raises(StorageError, match="not a skiff directory"):
+        skiff.restore(file, tmp_path)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from skiff import DataDirectoryCreateFailed, RPCBindFailed, Skiff, StorageError
+import skiff
+from actors.data_directory import DataDirectory
+from actors.failure import ActorFailure
+from skiff import Client, DataDirectoryCreateFailed, RPCBindFailed, Skiff, StorageError
 from skiff.testing import Cluster, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -176,7 +179,7 @@ def test_a_foreign_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine")
     assert "not a skiff directory" in refused(foreign)
-    assert [path.name for path in foreign.iterdir() if path.name != "lock"] == ["thesis.txt"]
+    assert [path.name for path in foreign.iterdir()] == ["thesis.txt"], "not even a lock"
 
 
 def test_a_directory_without_its_database_is_refused_not_begun_anew(tmp_path: Path) -> None:
@@ -202,6 +205,40 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     directory = written_directory(tmp_path)
     (directory / "skiff.json").write_text("{")
     assert "skiff.json cannot be read" in refused(directory)
+
+
+def test_a_directory_that_was_refused_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / "skiff.json").write_text("{")
+    for _ in range(2):
+        with pytest.raises(ActorFailure, match="cannot be read"):
+            DataDirectory(str(tmp_path))
+
+
+def test_a_directory_that_is_in_use_is_let_go_when_its_owner_closes_it(tmp_path: Path) -> None:
+    owner = DataDirectory(str(tmp_path))
+    with pytest.raises(ActorFailure, match="in use"):
+        DataDirectory(str(tmp_path))
+    owner.close()
+    DataDirectory(str(tmp_path)).close()
+
+
+def test_no_node_begins_where_a_restore_was_interrupted(tmp_path: Path) -> None:
+    directory = tmp_path / "node"
+    owner = DataDirectory(str(directory))
+    owner.begin_generation(restoring=True)
+    owner.close()
+    for _ in range(2):
+        assert "run 'skiff restore' again" in refused(directory)
+    file = tmp_path / "backup"
+    with Cluster(1) as cluster, cluster.nodes[0].client() as client:
+        client.insert("kept", 1)
+        client.backup(file)
+    restored = skiff.restore(file, directory)
+    with Skiff(dir=directory, port=free_port()) as node:
+        node.wait_for_leader()
+        with Client([node.address]) as client:
+            assert client.status().id == restored.node
+            assert client.get("kept", int) == 1
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from protocol.commands import (
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Membership
 from protocol.sessions import SESSIONS_MAX
-from protocol.state_machine import Outcome, StateMachine
+from protocol.state_machine import SESSION_MAX, Outcome, StateMachine
 from protocol.table import MemoryTable
 from protocol.wire import encode
 
@@ -154,6 +154,21 @@ def test_the_session_unused_for_longest_ends_when_there_are_too_many(replica: Re
     assert replica.result(insert(2, session=1)) == Inserted(2)
     assert replica.result(insert(1, session=2)) == SessionExpired()
     assert len(replica.sessions) == SESSIONS_MAX
+
+
+def test_sessions_that_are_skipped_are_never_opened(replica: Replica) -> None:
+    replica.machine.skip_sessions(100)
+    replica.machine.store_progress()
+    replica.reload()
+    assert replica.result(OPEN) == SessionOpened(102)
+    assert replica.result(insert(1)) == Inserted(1), "the sessions before are still known"
+
+
+def test_no_more_sessions_are_skipped_than_there_are(replica: Replica) -> None:
+    with pytest.raises(OverflowError):
+        replica.machine.skip_sessions(SESSION_MAX)
+    replica.machine.skip_sessions(SESSION_MAX - 2)
+    assert replica.result(OPEN) == SessionOpened(SESSION_MAX)
 
 
 # --- entries

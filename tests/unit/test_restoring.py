@@ -1,0 +1,44 @@
+"""A restored state goes on as a new cluster, which no client of the old one is taken for."""
+
+import pytest
+
+from protocol.address import Address
+from protocol.commands import Batch, Insert, OpenSession, SessionExpired, SessionOpened, Write
+from protocol.entry import Entry, EntryKind
+from protocol.state_machine import SESSION_MAX, StateMachine
+from protocol.storage.restoring import DamagedSnapshot, Restoring
+from protocol.storage.state_tables import Places
+from protocol.wire import encode
+from tests.unit.stored_node import CLUSTER, PEER, UNLIMITED, MortalDisk, StoredNode, history
+
+OPENED_AFTER_THE_BACKUP = 5
+SKIPPED = 1000
+
+
+def restored(disk: MortalDisk, sessions_skipped: int) -> StateMachine:
+    """Return the state machine, read anew, that a backup with one session becomes."""
+    source = StoredNode()
+    source.apply(*history(12))
+    restoring = Restoring(disk, UNLIMITED)
+    for chunk in source.chunks():
+        restoring.take(chunk)
+    restoring.finish(PEER, CLUSTER, Address("127.0.0.1"), sessions_skipped=sessions_skipped)
+    return Places(disk).current.machine()
+
+
+def test_a_session_number_is_not_given_twice() -> None:
+    machine = restored(MortalDisk(), SKIPPED)
+    late = Write(1 + OPENED_AFTER_THE_BACKUP, 1, 0, Insert("a", b"x"))
+    batch = encode(Batch(PEER, 1, 0, (*[Write(0, 0, 0, OpenSession())] * 2, late)))
+    entry = Entry(machine.applied_index + 1, 1, EntryKind.BATCH, batch)
+    first, second, refused = machine.apply(entry).results
+    assert (first, second) == (SessionOpened(SKIPPED + 2), SessionOpened(SKIPPED + 3))
+    assert refused == SessionExpired(), "it is a session of the old cluster"
+
+
+def test_a_state_without_session_numbers_left_is_refused_and_does_not_count() -> None:
+    disk = MortalDisk()
+    with pytest.raises(DamagedSnapshot, match="session numbers"):
+        restored(disk, SESSION_MAX)
+    disk.write(sync=True)
+    assert Places(disk).current.machine().applied_index == 0
