@@ -82,7 +82,7 @@ class PeerConnectFailed(SkiffError, ConnectionError):
 
 
 class StreamClosed(SkiffError, ConnectionError):
-    """The subscription ended, and changes may have been missed since."""
+    """A watch ended, and changes may have been missed since; or a backup did, and left no file."""
 
 
 class LeaderElectionTimeout(SkiffError, TimeoutError):

@@ -26,6 +26,7 @@ def backup(
     """Write the whole state at one moment to a new file.
 
     The node that is named serves on meanwhile. The file is read back before it stands there.
+    --timeout is for each chunk of it, not for the whole.
     """
     # The named node itself is asked, so that its leader need not carry the load.
     with Client(url, timeout=timeout, follow_leader=False) as client, _bar("backup") as progress:
