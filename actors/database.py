@@ -10,6 +10,7 @@ The last three exist twice, as ``values.0`` and ``values.1``: a snapshot is put 
 ones that do not count. No other module imports rocksdict.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ FAMILIES = table_names()
 WRITE_BUFFER_BYTES = 32 << 20
 WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
 KEPT_INFO_LOGS = 3
+SYNCS_KEY = b"syncs"
+SYNCS_FILE = "SYNCS"  # beside RocksDB's own files, which it leaves alone
 
 _ReturnT = TypeVar("_ReturnT")
 
@@ -49,6 +52,10 @@ class RocksDatabase:
             )
             for name in FAMILIES
         }
+        self._meta = self._tables["raft_meta"]
+        self._syncs = int.from_bytes(self._meta.get(SYNCS_KEY) or b"", "big")
+        self._syncs_file = os.open(path / SYNCS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._refuse_lost_syncs()
 
     def table(self, family: str) -> "RocksTable":
         """Return the table of a column family."""
@@ -60,8 +67,13 @@ class RocksDatabase:
         Raises:
             ActorFailure: nothing may be assumed about the write; the directory must be reopened.
         """
+        if sync:
+            self._syncs += 1
+            self._meta.put(SYNCS_KEY, self._syncs.to_bytes(8, "big"))
         batch, self._batch = self._batch, rocksdict.WriteBatch(raw_mode=True)
         self._guard(lambda: self._db.write(batch, self._synced if sync else self._buffered))
+        if sync:
+            os.pwrite(self._syncs_file, self._syncs.to_bytes(8, "big"), 0)
         for table in self._tables.values():
             table.forget_pending()
 
@@ -69,7 +81,20 @@ class RocksDatabase:
         """Close the directory; what was written without sync is on its way to the disk."""
         for table in self._tables.values():
             table.close()
+        os.close(self._syncs_file)
         self._guard(self._db.close)
+
+    def _refuse_lost_syncs(self) -> None:
+        """Compare how many synced writes there are with how many there were.
+
+        RocksDB takes a record whose length was damaged for a write that a crash interrupted, and
+        opens without it and all that follow. The file is not synced: it may know of fewer writes
+        than are on disk, never of more.
+        """
+        known = int.from_bytes(os.pread(self._syncs_file, 8, 0), "big")
+        if known > self._syncs:
+            lost = known - self._syncs
+            raise storage_failure(self._path, ValueError(f"Corruption: {lost} writes are missing"))
 
     def _guard(self, operation: Callable[[], _ReturnT]) -> _ReturnT:
         """Turn whatever RocksDB reports into a failure of this actor."""

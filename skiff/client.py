@@ -298,7 +298,7 @@ class Client:
         """Write the whole state, at one moment after this call began, to a new file.
 
         Taken from one node while it goes on serving, and read back before the file stands at
-        its path. ``timeout`` is for each chunk of about a mebibyte; ``progress`` is called after
+        its path. ``timeout`` is for each chunk of 256 KiB; ``progress`` is called after
         each with the rows so far and about how many there are. See ``skiff.restore``.
 
         Raises:

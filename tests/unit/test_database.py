@@ -1,11 +1,13 @@
 """What is relied on of RocksDB: views do not move, batches are whole, the latest in one counts."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actors.database import RocksDatabase, RocksTable
+from actors.failure import ActorFailure
 
 
 @pytest.fixture
@@ -67,3 +69,23 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
     assert database.table("values.1").get(b"a") == b"1"
     assert database.table("values.1").last_key() == b"a"
     database.close()
+
+
+def test_no_bit_of_the_write_ahead_log_flips_unnoticed(
+    database: RocksDatabase, table: RocksTable, tmp_path: Path
+) -> None:
+    for key, value in rows(20, b"acknowledged").items():
+        table.put(key, value)
+        database.write(sync=True)
+    killed = shutil.copytree(tmp_path / "database", tmp_path / "killed")
+    (log,) = killed.glob("*.log")
+    whole = log.read_bytes()
+    record = whole.index(b"0010")
+    for bit in range(8 * (record - 48), 8 * record, 5):  # a record's header, and its beginning
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        copy = shutil.copytree(killed, tmp_path / f"bit-{bit}")
+        (copy / log.name).write_bytes(damaged)
+        with pytest.raises(ActorFailure, match="damaged"):
+            RocksDatabase(copy, create=False)
+        shutil.rmtree(copy)
