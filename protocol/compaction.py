@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 import msgspec
 
@@ -31,6 +32,15 @@ class LogSize:
         """Whether the log is more than so many times as long as is kept."""
         limits = self._limits
         return len(self._sizes) > factor * limits.entries or self._bytes > factor * limits.bytes
+
+    def exceeds_up_to(self, index: int, factor: int) -> bool:
+        """Whether the log is that long without the entries after an index."""
+        if not self.exceeds(factor):
+            return False
+        after = max(0, self._start + len(self._sizes) - index)
+        count = len(self._sizes) - after
+        size = self._bytes - sum(islice(reversed(self._sizes), after))
+        return count > factor * self._limits.entries or size > factor * self._limits.bytes
 
     def append(self, size: int) -> None:
         """Count one more entry."""

@@ -97,10 +97,9 @@ class LogStore:
         self._start_after(LogStart(cut, self.term_at(cut) or 0))
         return True
 
-    @property
-    def is_held_too_long(self) -> bool:
-        """Whether the log is many times as long as it would be if nobody needed it."""
-        return self._size.exceeds(HELD_LOG_FACTOR)
+    def is_held_too_long(self, limit: int) -> bool:
+        """Whether the log up to a limit is many times as long as if nobody needed it."""
+        return self._size.exceeds_up_to(limit, HELD_LOG_FACTOR)
 
     def begin_after_snapshot(self, index: int, term: int, membership: MembershipAt) -> None:
         """Let the log begin after a snapshot, keeping what follows it (Raft figure 13, 6-7)."""

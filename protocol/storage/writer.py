@@ -232,11 +232,12 @@ class StorageWriter:
     def _compact(self) -> None:
         """Drop what is durably applied and long ago, but nothing that a snapshot needs after it.
 
-        A follower that needs it for too long begins anew with a newer snapshot.
+        A follower that needs it for too long begins anew with a newer snapshot. What is not applied
+        does not count: the follower may be the one that must hold it, and nothing newer would come.
         """
         if self._machine.applied_index > self._backed_up_at + BACKUP_PATIENCE_ENTRIES:
             self._source.end(BACKUP)
-        if self._store.is_held_too_long:
+        if self._store.is_held_too_long(self._applied_durably):
             self._source.let_go_of_log()
         oldest = self._source.oldest_index
         limit = self._applied_durably if oldest is None else min(oldest, self._applied_durably)

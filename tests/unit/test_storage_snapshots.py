@@ -239,6 +239,15 @@ def test_the_log_is_not_held_for_ever_for_a_follower_that_never_ends(
     assert read == SnapshotRead(PEER, None), "it begins anew"
 
 
+def test_a_snapshot_is_kept_while_what_follows_it_is_not_committed(short_log: StoredNode) -> None:
+    chunk = short_log.first_chunk()
+    uncommitted = [entry(index, Insert("key", b"value")) for index in range(LAST + 1, LAST + 301)]
+    short_log.turn(short_log.append(*uncommitted))
+    (read,) = short_log.turn(FetchSnapshot(PEER, chunk.end))
+    assert isinstance(read, SnapshotRead)
+    assert read.chunk is not None
+
+
 def test_the_last_chunk_of_a_backup_can_be_read_again(leader: StoredNode) -> None:
     part = back_up(leader, None)
     while part.chunk and not part.chunk.last:
