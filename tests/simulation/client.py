@@ -63,6 +63,8 @@ class Thread:
         self._connected = ""
         self._random = self.setting.chance.random
         self._values = 0
+        options = self.setting.options
+        self._reads = 1.0 if self._random() < options.readers else options.reads
 
     # --- doing operations
 
@@ -101,7 +103,7 @@ class Thread:
     def _choose(self) -> Operation:
         options = self.setting.options
         key = f"k/{int(options.keys * self._random())}"
-        if self._random() < options.reads:
+        if self._random() < self._reads:
             return Operation(self.name, Kind.GET, key, 0)
         kind = Kind.REMOVE if self._random() < REMOVALS else Kind.INSERT
         operation = Operation(self.name, kind, key, 0)

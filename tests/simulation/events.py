@@ -45,6 +45,12 @@ class Events:
         self.now, _, action, arguments = heappop(self._heap)
         action(*arguments)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let some time pass."""
+        until = self.now + seconds
+        while self._heap[0][0] <= until:
+            self.step()
+
     def note(self, place: str, what: str, detail: Any = None) -> None:
         """Remember that something happened; the hash depends on all that ever did."""
         self.count += 1

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
+    Get,
     RemoveNode,
     Reply,
     Request,
     TransferLeadership,
 )
+from protocol.commands import OpenSession, Write
 from protocol.node_messages import StepAside
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster
@@ -24,6 +26,13 @@ CUT_FROM_CLIENTS = 0.3  # share of splits that clients feel too
 CRASHES_AT_MENDING = 0.3  # share of splits, in runs with crashes
 AIMED = 0.4  # share of the trouble of single nodes that befalls the leader
 ADMIN_TIMEOUT_MS = 2000
+CUTS_AT_TRANSFERS = 0.3  # share of those who step aside that do not hear what comes of it
+BURSTS_AT_CUTS = 0.5  # share of splits: what is written then may be on one side only
+BURST_WRITES_MAX = 6
+BURST_WRITE_SECONDS = 0.006  # between two of them, so that each becomes an entry of its own
+BURST_READS, BURST_READ_SECONDS = 12, 0.04
+BURST_TIMEOUT_MS = 300
+SUCCESSION_SECONDS, SUCCESSION_CHECK_SECONDS = 2.0, 0.001
 
 
 class Faults:
@@ -41,6 +50,14 @@ class Faults:
             rate = getattr(self._setting.options.rates, kind)
             if rate:
                 self._plan(rate, getattr(self, f"_{kind}"))
+
+    def strike_last(self) -> None:
+        """Cut the leader off with what it is asked last, so that the logs differ at the end."""
+        leader = self._cluster.leader
+        if leader is not None:
+            self._cut_off(leader)
+            self._setting.events.note("fault", f"cut off {leader.name} at last")
+            self._ask_much(leader)
 
     def end(self) -> None:
         """Begin nothing more."""
@@ -134,6 +151,8 @@ class Faults:
         self._setting.network.cut(pairs)
         cuts = " ".join(f"{here[:2]}>{there[:2]}" for here, there in sorted(pairs))
         self._for_a_while(f"cut {cuts}", lambda: self._mend(pairs))
+        if leader is not None and self._chance.random() < BURSTS_AT_CUTS:
+            self._ask_much(leader)
 
     def _mend(self, pairs: set[Pair]) -> None:
         """Let those who meet again sometimes do so without the leader of one side."""
@@ -142,6 +161,17 @@ class Faults:
         crashes = self._setting.options.rates.crash and self._chance.random() < CRASHES_AT_MENDING
         if leader is not None and crashes:
             leader.crash()
+
+    def _cut_off(self, node: Node) -> set[Pair]:
+        others = [address for address in self._cluster.nodes if address != node.address]
+        pairs = between([node.address], others)
+        self._setting.network.cut(pairs)
+        return pairs
+
+    def _isolate(self, node: Node) -> None:
+        self._ask_much(node)
+        pairs = self._cut_off(node)
+        self._for_a_while(f"cut off {node.name}", lambda: self._mend(pairs))
 
     def _clog(self) -> None:
         addresses = list(self._cluster.nodes)
@@ -153,6 +183,44 @@ class Faults:
         self._setting.network.clog((here, there), until)
         self._setting.events.note("fault", f"clog {here} > {there} until {until:.3f}")
 
+    # --- leaders
+
+    def _short_reign(self) -> None:
+        """Let the next leader fall right after its election."""
+        self._await_successor(self._cluster.leader, self._setting.events.now + SUCCESSION_SECONDS)
+
+    def _await_successor(self, before: Node | None, until: float) -> None:
+        leader, events = self._cluster.leader, self._setting.events
+        if self._over or events.now > until:
+            return
+        if leader is None or leader is before:
+            events.after(SUCCESSION_CHECK_SECONDS, self._await_successor, before, until)
+            return
+        self._setting.totals.short_reigns += 1
+        self._setting.events.note("fault", f"strikes the new leader {leader.name}")
+        self._isolate(leader)
+
+    # --- what clients do
+
+    def _burst(self) -> None:
+        """Let somebody ask one node for several things, and wait for none of them."""
+        node = self._somebody()
+        if node is not None:
+            self._ask_much(node)
+
+    def _ask_much(self, node: Node) -> None:
+        self._setting.totals.bursts += 1
+        after = self._setting.events.after
+        for number in range(self._chance.randint(1, BURST_WRITES_MAX)):
+            after(number * BURST_WRITE_SECONDS, self._ask, node, Write(0, 0, 0, OpenSession()))
+        for number in range(BURST_READS):
+            read = Get("k/0", lease=self._chance.random() < self._setting.options.by_lease)
+            after(number * BURST_READ_SECONDS, self._ask, node, read)
+
+    def _ask(self, node: Node, operation: Write | Get) -> None:
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, BURST_TIMEOUT_MS, (operation,))
+        self._cluster.ask(node.address, ("burst", self._heard, _nothing), request)
+
     # --- what people do
 
     def _transfer(self) -> None:
@@ -162,11 +230,19 @@ class Faults:
             chosen = self._chance.choice([b"", *[node.id for node in nodes]])
             self._order(TransferLeadership(chosen))
             return
-        for node in self._cluster.running:
-            life = node.life
-            if life is not None and life.replicator.core and life.replicator.core.leads:
-                self._setting.events.note("fault", f"{node.name} steps aside")
-                life.post("supervisor", life.replicator, [StepAside()])
+        leader = self._cluster.leader
+        if leader is not None:
+            self._step_aside(leader)
+
+    def _step_aside(self, leader: Node) -> None:
+        """Let a leader hand over; sometimes it does not hear what comes of it."""
+        assert leader.life is not None
+        self._setting.events.note("fault", f"{leader.name} steps aside")
+        leader.life.post("supervisor", leader.life.replicator, [StepAside()])
+        if self._chance.random() < CUTS_AT_TRANSFERS:
+            options = self._setting.options
+            moments = options.actor_delay + options.sync_delay + 2 * options.network.delay
+            self._setting.events.after(moments * self._chance.random(), self._isolate, leader)
 
     def _membership(self) -> None:
         members = self._cluster.members.membership

@@ -40,6 +40,8 @@ class FaultRates(msgspec.Struct, frozen=True):
     transfer: float = 0.0
     membership: float = 0.0
     full_pipe: float = 0.0
+    burst: float = 0.0
+    short_reign: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -73,7 +75,8 @@ class Options(msgspec.Struct, frozen=True):
     keys: int
     think_delay: float
     attempt_delay: float
-    reads: float  # share of operations
+    readers: float  # share of threads that only read
+    reads: float  # share of operations of the others
     by_lease: float  # share of reads
     conditional: float  # share of writes
     step_crashes: float  # share of the steps of an installation at which the node dies
@@ -85,7 +88,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     choose = chance.choice
     return Options(
         seed=seed,
-        nodes=nodes or choose((3, 3, 3, 5, 5, 1)),
+        nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
         clock_spread=choose((0.0, 0.02, 0.1)),
@@ -102,6 +105,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         keys=choose((1, 3, 8)),
         think_delay=choose((0.001, 0.01, 0.03)),
         attempt_delay=choose((0.1, 0.3, 1.0)),
+        readers=choose((0.0, 0.3, 0.6)),
         reads=choose((0.2, 0.5, 0.8)),
         by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
@@ -134,6 +138,8 @@ def _draw_rates(chance: Random) -> FaultRates:
         transfer=choose((0.0, 0.0, 0.5, 1.0)),
         membership=choose((0.0, 0.0, 0.5, 2.0)),
         full_pipe=choose((0.0, 0.0, 0.5)),
+        burst=choose((0.0, 0.0, 1.0)),
+        short_reign=choose((0.0, 0.0, 0.5, 1.0)),
     )
 
 

@@ -12,6 +12,8 @@ from tests.simulation.tight_limits import tight_limits
 from tests.simulation.totals import Totals
 
 EVENTS = 5000  # of the trouble; the calm after it comes on top
+LAST_CUTS = 0.5  # share of runs that end with a leader cut off
+LAST_CUT_SECONDS = 1.0  # so long at most, before the calm
 
 
 class Result(msgspec.Struct):
@@ -44,6 +46,9 @@ def _live(setting: Setting, events: int) -> None:
     faults.begin()
     while setting.events.count < events:
         setting.events.step()
+    if setting.chance.random() < LAST_CUTS:
+        faults.strike_last()
+        setting.events.pass_time(LAST_CUT_SECONDS * setting.chance.random())
     faults.end()
     calm = Calm(cluster)
     calm.begin()

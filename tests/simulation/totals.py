@@ -40,6 +40,8 @@ class Totals(msgspec.Struct):
     watched: int = 0
     streams_closed: int = 0
     full_pipes: int = 0
+    bursts: int = 0
+    short_reigns: int = 0
     encoded_runs: int = 0
 
     def add(self, other: "Totals") -> None:
