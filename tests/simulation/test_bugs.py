@@ -17,7 +17,6 @@ FOUND_SOON = {
     "two changes of members are under way at once": "two changes of members are under way",
     "a new leader serves reads before an entry of its term is committed": "from the past",
     "what was applied and how far are two writes": "two nodes differ",
-    "a leader that has called its successor waits for ever": "although all is calm",
 }
 SEEDS = range(40)
 
@@ -27,6 +26,7 @@ def codes(bug: Bug) -> list[CodeType]:
 
 
 @pytest.mark.simulation
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", FOUND_SOON)
 def test_a_planted_bug_is_found(name: str) -> None:
     finding = look_for(BUGS[name], SEEDS)
