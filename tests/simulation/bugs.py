@@ -1,6 +1,7 @@
 """The bug bench: every bug that the simulator has to find, once it is planted."""
 
 from tests.simulation import (
+    bugs_of_clients,
     bugs_of_elections,
     bugs_of_members,
     bugs_of_reads,
@@ -8,12 +9,13 @@ from tests.simulation import (
     bugs_of_storage,
 )
 
-_OF = (
+_MODULES = (
     bugs_of_elections,
     bugs_of_replication,
     bugs_of_members,
     bugs_of_reads,
     bugs_of_storage,
+    bugs_of_clients,
 )
 
-BUGS = {bug.name: bug for module in _OF for bug in module.BUGS}
+BUGS = {bug.name: bug for module in _MODULES for bug in module.BUGS}

@@ -3,6 +3,7 @@
 from protocol.election_clock import ElectionClock
 from protocol.raft import election, node
 from protocol.raft.durability import Durability
+from protocol.raft.log import Log
 from protocol.raft.node import RaftNode
 from protocol.raft.state import RaftState
 from tests.simulation.bug import Bug, Edit
@@ -55,12 +56,39 @@ BUGS = (
         ),
     ),
     Bug(
+        "the longer log wins, whatever its last term",
+        "Raft §5.4.1",
+        Edit(
+            Log.is_behind,
+            "(last_term, last_index) >= (self.last_term, self.last_index)",
+            "last_index >= self.last_index",
+        ),
+    ),
+    Bug(
+        "a log must be as long and as new to win",
+        "Raft §5.4.1; skiff-rs, where some elections could not be won",
+        Edit(
+            Log.is_behind,
+            "(last_term, last_index) >= (self.last_term, self.last_index)",
+            "last_term >= self.last_term and last_index >= self.last_index",
+        ),
+    ),
+    Bug(
         "half of the votes elect a leader",
         "Raft §5.2",
         Edit(
             election.on_request_vote_reply,
             "if is_majority(granted, len(voters)):",
             "if granted * 2 >= len(voters):",
+        ),
+    ),
+    Bug(
+        "messages of older terms are taken for new",
+        "Raft §5.1",
+        Edit(
+            RaftNode._step_peer,
+            "self._answer_older_term(sender, message)",
+            "self._handle(sender, message)",
         ),
     ),
     Bug(
@@ -78,9 +106,19 @@ BUGS = (
         Edit(node._is_pre_vote, "return pre\n", "return False\n"),
     ),
     Bug(
+        "a refused pre-vote does not tell the newer term",
+        "etcd #8243, #8501",
+        Edit(node._is_pre_vote, "return pre and granted", "return pre"),
+    ),
+    Bug(
         "a leader that no majority answers leads on",
         "dissertation §6.2; openraft #2080",
         Edit(election.on_quorum_check_due, "not is_majority(active, len(voters)) or ", ""),
+    ),
+    Bug(
+        "a leader whose disk hangs leads on",
+        "hashicorp/raft #503",
+        Edit(election.on_quorum_check_due, " or _is_disk_hung(state, leader)", ""),
     ),
     Bug(
         "a node campaigns once and never again",

@@ -1,7 +1,8 @@
 """Bugs in who belongs to a cluster, and in whose word counts."""
 
-from protocol.raft import changing_members, election
+from protocol.raft import changing_members, election, replication
 from protocol.raft.memberships import Memberships
+from protocol.raft.state import RaftState
 from tests.simulation.bug import Bug, Edit
 
 BUGS = (
@@ -16,9 +17,27 @@ BUGS = (
         Edit(changing_members._why_not_now, "state.commit_index < leader.first_index or ", ""),
     ),
     Bug(
+        "a change of members outlives the entry that brought it",
+        "dissertation §4.1; etcd #7625",
+        Edit(
+            RaftState.take_entries,
+            "first <= self.log.last_index and self.memberships.truncate_from(first)",
+            "False",
+        ),
+    ),
+    Bug(
         "a change of members counts only once it is committed",
         "dissertation §4.1",
         Edit(Memberships.latest, "return self._history[-1]", "return self._history[0]"),
+    ),
+    Bug(
+        "a change of members is forgotten in a crash",
+        "dissertation §4.1",
+        Edit(
+            RaftState.membership_changed,
+            "self.durability.write_memberships(self.memberships.to_store())",
+            "pass",
+        ),
     ),
     Bug(
         "learners vote",
@@ -33,5 +52,10 @@ BUGS = (
             "granted = sum(role.votes.get(each, False) for each in voters)",
             "granted = sum(role.votes.values())",
         ),
+    ),
+    Bug(
+        "a leader leads on after its removal",
+        "dissertation §4.2.2",
+        Edit(replication._membership_committed, "state.become_follower()", "pass"),
     ),
 )

@@ -1,11 +1,25 @@
 """Bugs by which reads see the past."""
 
-from protocol.raft import reading
+from protocol.raft import leases, reading
 from protocol.raft.reads import Reads
 from protocol.storage.writer import StorageWriter
 from tests.simulation.bug import Bug, Edit
 
 BUGS = (
+    Bug(
+        "a leader serves reads without asking whether it still leads",
+        "dissertation §6.4; etcd #741; skiff-rs",
+        Edit(
+            reading.confirm_round,
+            "leader.reads.confirming and is_majority(confirmed, len(voters))",
+            "leader.reads.confirming",
+        ),
+    ),
+    Bug(
+        "a round has the number of the one before",
+        "dissertation §6.4; etcd #20418",
+        Edit(Reads.begin_round, "self.round += 1", "self.round = 1"),
+    ),
     Bug(
         "a read joins the round that is under way",
         "dissertation §6.4",
@@ -14,6 +28,11 @@ BUGS = (
             "(self.leased if read.lease else self.waiting)",
             "(self.leased if read.lease else self.confirming or self.waiting)",
         ),
+    ),
+    Bug(
+        "the answer to an older round confirms a read",
+        "dissertation §6.4",
+        Edit(reading._has_confirmed, ">= leader.reads.round", ">= leader.reads.round - 1"),
     ),
     Bug(
         "a new leader serves reads before an entry of its term is committed",
@@ -28,5 +47,29 @@ BUGS = (
         "a read is answered before all that it must see is applied",
         "dissertation §6.4",
         Edit(StorageWriter._answer_reads, "read.index > self._machine.applied_index", "False"),
+    ),
+    Bug(
+        "a lease is longer than a voter's patience",
+        "dissertation §6.4.1",
+        Edit(
+            leases.extend_lease,
+            "int(reply.patience * LEASE_SHARE)",
+            "reply.patience * 3",
+        ),
+    ),
+    Bug(
+        "a lease outlives the call for a successor",
+        "dissertation §3.10, §6.4.1",
+        Edit(leases.holds_lease, "leader.called_election or ", ""),
+    ),
+    Bug(
+        "a lease counts before an entry of the leader's term is committed",
+        "dissertation §6.4, §6.4.1",
+        Edit(leases.holds_lease, " or state.commit_index < leader.first_index", ""),
+    ),
+    Bug(
+        "a lease is never over",
+        "dissertation §6.4.1; tikv #964",
+        Edit(leases._is_bound, "leader.progress[voter].lease_until > state.now", "True"),
     ),
 )

@@ -32,6 +32,20 @@ BUGS = (
         ),
     ),
     Bug(
+        "a follower commits past the last new entry, of a leader that probes one entry early",
+        "Raft figure 2; copycat #265; scylla #9965; skiff-rs",
+        Edit(
+            replication.on_append_entries,
+            "min(message.commit_index, last)",
+            "min(message.commit_index, state.log.last_index)",
+        ),
+        Edit(  # harmless by itself; skiff's own leaders always send what differs with the probe
+            replication.follow_members,
+            "Progress(next_index=state.log.last_index + 1)",
+            "Progress(next_index=state.log.last_index)",
+        ),
+    ),
+    Bug(
         "a heartbeat commits beyond what is known to match",
         "Raft §5.3",
         Edit(
@@ -84,5 +98,20 @@ BUGS = (
             "self.match_index = index",
             "self.match_index = max(index, self.next_index - 1)",
         ),
+    ),
+    Bug(
+        "a refusal raises what a follower is known to hold",
+        "Raft §5.3",
+        Edit(
+            Progress.refused,
+            "self.next_index = max(self.match_index, min(agreement, prev_index - 1)) + 1",
+            "self.match_index = max(self.match_index, min(agreement, prev_index - 1))\n"
+            "        self.next_index = self.match_index + 1",
+        ),
+    ),
+    Bug(
+        "a lost probe is never sent again",
+        "etcd/raft, progress of a follower",
+        Edit(replication._resume, "progress.paused = False", "pass"),
     ),
 )

@@ -1,5 +1,8 @@
 """Bugs in what is on disk, when it is there, and how long the log is kept; and in snapshots."""
 
+from protocol.raft import snapshots
+from protocol.raft.progress import Progress
+from protocol.raft.state import RaftState
 from protocol.storage.log_store import LogStore
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import StateView
@@ -63,6 +66,15 @@ BUGS = (
         ),
     ),
     Bug(
+        "state and log are exchanged in two writes",
+        "redisraft #43; hashicorp/raft 1.4.0",
+        Edit(
+            StorageWriter._install,
+            "self._load_state()\n",
+            "self._database.write(sync=False)\n        self._load_state()\n",
+        ),
+    ),
+    Bug(
         "the log begins with a gap after the snapshot",
         "redisraft #43",
         Edit(
@@ -70,6 +82,25 @@ BUGS = (
             "self._start_after(LogStart(index, term))",
             "self._start_after(LogStart(index - 1, term))",
         ),
+    ),
+    Bug(
+        "an older snapshot takes the place of newer state",
+        "Raft figure 13; etcd #18055",
+        Edit(
+            StorageWriter._install,
+            "if snapshot.index <= self._machine.applied_index:",
+            "if False:",
+        ),
+        Edit(
+            snapshots.on_install_snapshot,
+            "if message.chunk.start.snapshot.index <= state.commit_index:",
+            "if False:",
+        ),
+    ),
+    Bug(
+        "a snapshot leaves the members as they were",
+        "Raft §7",
+        Edit(RaftState.install, "self.memberships = Memberships((membership,))", "pass"),
     ),
     Bug(
         "a snapshot has no sessions",
@@ -84,5 +115,19 @@ BUGS = (
             "if chunk.start != self._position or not chunk.is_intact:",
             "if not chunk.is_intact:",
         ),
+    ),
+    Bug(
+        "a snapshot ends because of a log that cannot be cut yet",
+        "Raft §7; skiff had this bug until it was looked for",
+        Edit(
+            LogStore.is_held_too_long,
+            "exceeds_up_to(limit, HELD_LOG_FACTOR)",
+            "exceeds(HELD_LOG_FACTOR)",
+        ),
+    ),
+    Bug(
+        "a lost chunk is never sent again",
+        "Raft figure 13",
+        Edit(Progress.is_chunk_overdue, "return self.chunk_beats == 0", "return False"),
     ),
 )

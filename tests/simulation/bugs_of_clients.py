@@ -1,0 +1,108 @@
+"""Bugs in what clients and watchers are told."""
+
+from actors.change_publisher import ChangePublisher
+from protocol import sessions
+from protocol.calls import Errand
+from protocol.gateway import Gateway
+from protocol.key_value import KeyValue
+from protocol.sessions import Sessions
+from protocol.storage.writer import StorageWriter
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a write that is repeated is done again",
+        "dissertation §6.3; skiff-rs",
+        Edit(
+            sessions.is_duplicate,
+            "write.sequence in session.results or write.sequence < session.acknowledged",
+            "False",
+        ),
+    ),
+    Bug(
+        "a result is forgotten while its client may still ask for it",
+        "dissertation §6.3",
+        Edit(sessions.remember, "if each < write.acknowledged", "if each <= write.acknowledged"),
+    ),
+    Bug(
+        "the results of a session are lost in a crash",
+        "dissertation §6.3",
+        Edit(Sessions.find, "self._changed.add(number)", "pass"),
+    ),
+    Bug(
+        "a repeated write that the client has forgotten is done again",
+        "dissertation §6.3",
+        Edit(sessions.is_duplicate, " or write.sequence < session.acknowledged", ""),
+    ),
+    Bug(
+        "a gateway gives the answers of a batch to the wrong clients",
+        "old-raft-rs #115",
+        Edit(
+            Gateway._on_batch_applied,
+            "zip(errand.slots, message.results, strict=False)",
+            "zip(errand.slots, message.results[::-1], strict=False)",
+        ),
+    ),
+    Bug(
+        "a batch of a former life answers for one of this life",
+        "old-raft-rs #115",
+        Edit(Gateway.__init__, "opened.incarnation << INCARNATION_SHIFT", "0"),
+        Edit(StorageWriter._report, " and outcome.incarnation == self._incarnation", ""),
+    ),
+    Bug(
+        "a write is called undone because its last attempt was refused",
+        "Raft §8; skiff-rs",
+        Edit(Errand.certainly_not_done, "self.sent == self.refused", "self.refused > 0"),
+    ),
+    Bug(
+        "a condition is looked at only where the key exists",
+        "the promise of conditional writes",
+        Edit(
+            KeyValue.insert,
+            "if command.if_revision not in (None, current):",
+            "if before and command.if_revision not in (None, current):",
+        ),
+    ),
+    Bug(
+        "watchers are not told that a snapshot swallowed changes",
+        "etcd #15271",
+        Edit(
+            StorageWriter._install,
+            "self._outbox.gateway.append(ChangesLost(self._machine.revision))",
+            "pass",
+        ),
+    ),
+    Bug(
+        "watchers are told of a change twice",
+        "etcd #17529",
+        Edit(
+            ChangePublisher.publish,
+            "self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)",
+            "for _ in range(2):\n"
+            "                self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)",
+        ),
+    ),
+    Bug(
+        "what a full pipe loses is not counted",
+        "etcd #17529",
+        Edit(ChangePublisher._let_go, "self._losses += 1", "pass"),
+    ),
+    Bug(
+        "a mark is ahead of what was published",
+        "etcd #15220",
+        Edit(
+            ChangePublisher.publish,
+            "self._revision = events[-1].revision",
+            "self._revision = events[-1].revision + 1",
+        ),
+    ),
+    Bug(
+        "removals are not published",
+        "skiff-rs",
+        Edit(
+            KeyValue.remove,
+            "events.append(Event(self.revision, command.key, None, current))",
+            "pass",
+        ),
+    ),
+)
