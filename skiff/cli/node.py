@@ -1,16 +1,15 @@
 """The command that runs a node until it is told to end."""
 
 import os
-import signal
 import sys
 import threading
-from queue import SimpleQueue
 
 import typer
 
 from protocol.address import parse_address
 from skiff.cli import node_options as options
 from skiff.cli import output
+from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
 from skiff.cli.settings import combine, read_file
@@ -18,10 +17,6 @@ from skiff.errors import SkiffError
 from skiff.node import Skiff
 
 app = typer.Typer(help="Run a node.")
-
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-Ending = Exception | None  # why the node is to end: a failure, or None where it was told to
 
 
 @app.callback()
@@ -84,36 +79,34 @@ def serve(skiff: Skiff, *, as_json: bool, until_eof: bool = False) -> None:
     Raises:
         SkiffError: why it gave up.
     """
-    endings: SimpleQueue[Ending] = SimpleQueue()
-    for number in ENDING_SIGNALS:
-        # A signal that comes while the node is already ending is one more that nobody reads.
-        signal.signal(number, lambda *_: endings.put(None))
+    ending = NodeEnding()
+    ending.listen_to_signals()
     skiff.start()
     if until_eof:
-        threading.Thread(target=_wait_for_eof, args=(endings,), daemon=True).start()
-    threading.Thread(target=_follow, args=(skiff, endings, as_json), daemon=True).start()
+        threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
+    threading.Thread(target=_follow, args=(skiff, ending, as_json), daemon=True).start()
     try:
-        ending = endings.get()
+        failure = ending.wait()
     finally:
         skiff.shutdown()
-    if ending is not None:
-        raise ending
+    if failure is not None:
+        raise failure
 
 
-def _follow(skiff: Skiff, endings: SimpleQueue[Ending], as_json: bool) -> None:
+def _follow(skiff: Skiff, ending: NodeEnding, as_json: bool) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
         _announce(skiff, as_json=as_json)
         skiff.wait()
-    except (SkiffError, ReaderGone, OSError) as error:
-        endings.put(error)
+    except (SkiffError, ReaderGone, OSError) as failure:
+        ending.tell(failure)
 
 
-def _wait_for_eof(endings: SimpleQueue[Ending]) -> None:
+def _wait_for_eof(ending: NodeEnding) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
-    endings.put(None)
+    ending.tell()
 
 
 def _announce(skiff: Skiff, *, as_json: bool) -> None:

@@ -1,0 +1,45 @@
+"""A node's command ends at once, whichever of its threads a signal reaches."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from skiff.cli.node_ending import SIGNALS, NodeEnding
+
+
+@pytest.fixture
+def ending() -> Iterator[NodeEnding]:
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    ending = NodeEnding()
+    ending.listen_to_signals()
+    yield ending
+    ending.close()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_wait_where_it_does_not_interrupt_it(
+    ending: NodeEnding, number: signal.Signals
+) -> None:
+    def receive() -> None:
+        time.sleep(0.1)  # so that the main thread waits by then
+        signal.pthread_kill(threading.get_ident(), number)
+
+    threading.Thread(target=receive).start()
+    assert ending.wait() is None
+
+
+def test_what_a_thread_tells_ends_the_wait(ending: NodeEnding) -> None:
+    failure = OSError("no space left")
+    threading.Thread(target=ending.tell, args=(failure,)).start()
+    assert ending.wait() is failure
+
+
+def test_signals_that_nobody_reads_do_no_harm(ending: NodeEnding) -> None:
+    for _ in range(1000):
+        signal.raise_signal(signal.SIGTERM)
+    assert ending.wait() is None
