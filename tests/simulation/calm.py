@@ -7,6 +7,7 @@ import msgspec
 from protocol.client_messages import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.commands import OpenSession, Write
 from protocol.membership import Membership, MembershipAt, is_majority
+from protocol.node_messages import StepAside
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
@@ -20,6 +21,7 @@ PROBE_SECONDS = 0.5
 PROBE_TIMEOUT_MS = 1000
 LAST_READ_SECONDS = 5.0
 COLD_STARTS = 0.3  # share of runs in which nobody leads at first, whatever the logs are like
+STEPS_ASIDE = 0.3  # share of the other runs
 LEADERS_LEFT_BROKEN = 0.3  # share of runs in which whoever leads is healed only if it has to be
 CONVERGE_SECONDS = 8.0
 
@@ -53,6 +55,14 @@ class Calm:
         if self._chance.random() < COLD_STARTS:
             for node in self._cluster.running:
                 node.crash()
+        elif self._chance.random() < STEPS_ASIDE:
+            self._step_aside()
+
+    def _step_aside(self) -> None:
+        """Let the leader hand over, perhaps to one that has just been left broken."""
+        leader = self._cluster.leader
+        if leader is not None and leader.life is not None:
+            leader.life.post("supervisor", leader.life.replicator, [StepAside()])
 
     def last(self) -> None:
         """Let time pass until everything is reached, and judge the whole run."""

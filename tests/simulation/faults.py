@@ -169,6 +169,8 @@ class Faults:
         return pairs
 
     def _isolate(self, node: Node) -> None:
+        if self._over:
+            return
         self._ask_much(node)
         pairs = self._cut_off(node)
         self._for_a_while(f"cut off {node.name}", lambda: self._mend(pairs))

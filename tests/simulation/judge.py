@@ -24,8 +24,10 @@ from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch
 from tests.simulation.durable_state import DurableState
+from tests.simulation.events import Events
 from tests.simulation.held_log import HeldLog
 from tests.simulation.leaders import Leaders
+from tests.simulation.leases import Leases
 from tests.simulation.members import Members
 from tests.simulation.model import Row
 from tests.simulation.promises import Promises
@@ -39,11 +41,12 @@ if TYPE_CHECKING:
 class Judge:
     """Sees all that is sent and stored, and remembers what that rules out later."""
 
-    def __init__(self, totals: Totals) -> None:
+    def __init__(self, events: Events, totals: Totals) -> None:
         self._totals = totals
         self.disks: dict[bytes, DurableState] = {}
         self.log = CommittedLog(totals)
         self.leaders = Leaders(self.log, self.disks, totals)
+        self._leases = Leases(events, self.leaders.cores)
         self._members = Members(self.log, self.leaders.logs)
         self._promises = Promises(self.disks)
         self._handed: dict[bytes, int] = {}
@@ -66,6 +69,7 @@ class Judge:
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
         self._members.started(recovered)
+        self._leases.node_started(node.id, node.clock_rate)
         self._handed[node.id] = recovered.applied_index
         self.leaders.logs[node.id] = HeldLog(recovered)
 
@@ -114,7 +118,8 @@ class Judge:
                 assert isinstance(message, ReadAt)
                 asked_at = self._asked_at.pop((node, message.number), 0)
                 expect(message.index >= asked_at, "a read is served from the past")
-        self.leaders.see(core)
+        if self.leaders.see(core):
+            self._leases.judge(core)
         self.leaders.turn_over(core)
         self._members.turn_over(core)
         for peer, messages in outbox.peers.items():

@@ -30,14 +30,16 @@ class Leaders:
         """Who leads in the latest term, as far as anybody does."""
         return max(self.cores, key=lambda each: self.cores[each].term, default=None)
 
-    def see(self, core: RaftNode) -> None:
-        """Check whoever leads now."""
-        if core.leads and self._ends.get(core.id, (0, 0))[0] != core.term:
-            only = self._of_term.setdefault(core.term, core.id) == core.id
-            expect(only, f"two leaders in term {core.term}")
-            self._totals.elections += 1
-            self.cores[core.id] = core
-            self._is_complete(core)
+    def see(self, core: RaftNode) -> bool:
+        """Check whoever leads now; return whether it is a new leader."""
+        if not core.leads or self._ends.get(core.id, (0, 0))[0] == core.term:
+            return False
+        only = self._of_term.setdefault(core.term, core.id) == core.id
+        expect(only, f"two leaders in term {core.term}")
+        self._totals.elections += 1
+        self.cores[core.id] = core
+        self._is_complete(core)
+        return True
 
     def turn_over(self, core: RaftNode) -> None:
         """Remember how far a leader's log goes."""

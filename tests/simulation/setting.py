@@ -36,4 +36,4 @@ def set_up(options: Options) -> Setting:
     totals = Totals(seeds=1, encoded_runs=options.encoded)
     events, chance = Events(), Random(options.seed)
     network = Network(events, chance, options.network, totals)
-    return Setting(events, chance, options, network, Judge(totals), totals)
+    return Setting(events, chance, options, network, Judge(events, totals), totals)
