@@ -47,14 +47,12 @@ class Joining:
             self._doors.send(address, frame)
 
     def answers(self) -> Iterator[tuple[PeerFrame, JoinReply]]:
-        """Yield the answers of leaders that have begun to add this node."""
+        """Yield what those who were asked have answered."""
         for frame in self._doors.receive():
             for message in frame.messages:
-                if not isinstance(message, JoinReply):
-                    continue
-                if message.accepted:
+                if isinstance(message, JoinReply):
                     yield frame, message
-                self._note(message)
+                    self._note(message)
 
     def close(self) -> None:
         """Ask nobody any more."""

@@ -62,6 +62,7 @@ class LogReplicator:
         self._stop_at = 0.0
         surroundings.whereabouts.node = recovered.node.hex()[:8]
         self._trace = surroundings.trace(recovered.node)
+        self._warn_if_alone()
         self._finish_turn()
         surroundings.ready(recovered.node)
 
@@ -116,6 +117,15 @@ class LogReplicator:
             return PeerLinks(self._sockets, self._surroundings.config, recovered)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
+
+    def _warn_if_alone(self) -> None:
+        """Tell whoever forgot to name the cluster at the first start that it is too late now."""
+        if self._invited and self._core.membership.members == (self._core.committed_member,):
+            log.warning(
+                "this node is the only member of cluster %s and joins no other one; "
+                "for that, start it with a new directory",
+                self._core.cluster.hex(),
+            )
 
     def _hear_actors(self) -> None:
         for encoded in self._inbox.drain_single():
@@ -177,14 +187,32 @@ class LogReplicator:
         return member.address != self._address
 
     def _join(self) -> None:
-        for frame, _ in self._joining.answers():
-            self._begin_membership(frame)
+        for frame, reply in self._joining.answers():
+            if reply.accepted:
+                self._begin_membership(frame)
+            elif frame.cluster not in (b"", self._core.cluster):
+                self._refuse_cluster(reply)
         if self._core.leads:
             # A leader that has moved tells itself.
             self._core.join(self._core.id, self._joining.request)
         else:
             request = self._links.frame(self._core.cluster, self._joining.request)
             self._joining.ask(request, self._core.membership)
+
+    def _refuse_cluster(self, reply: JoinReply) -> None:
+        """Give up where the settings name another cluster than the directory is of.
+
+        A member that has moved goes on: those of its own cluster are asked as well. So does who
+        was invited: nobody may end a node from afar.
+        """
+        is_member = self._core.committed_member is not None and not self._core.removed
+        if self._core.cluster and self._surroundings.config.join_cluster and not is_member:
+            raise ActorFailure(
+                "ClusterJoinFailed",
+                f"{reply.refusal}, and the data of this node to cluster "
+                f"{self._core.cluster.hex()}; start it with a new directory",
+                lasting=True,
+            )
 
     def _begin_membership(self, frame: PeerFrame) -> None:
         """Belong to the cluster whose leader has begun to add this node."""

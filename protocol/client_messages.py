@@ -159,6 +159,7 @@ class FailureCode(IntEnum):
     NOT_MEMBER = 5  # this node was removed: ask another
     UNKNOWN_NODE = 6  # no such node is a member
     UNSUPPORTED = 7  # the node speaks another version of this protocol
+    NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):

@@ -32,7 +32,7 @@ class Invitations:
             if leadership is not None and _votes(leadership.membership.at(operation.address)):
                 answers.append((slot, Done()))
             elif slot.call.deadline <= now:
-                answers.append((slot, _LATE))
+                answers.append((slot, _too_late(operation.address, leadership)))
             else:
                 waiting.append((slot, operation))
         self._waiting = waiting
@@ -44,6 +44,14 @@ class Invitations:
             return []
         self._invite_at = now + INVITE_SECONDS
         return [InviteMember(operation.address) for _, operation in self._waiting]
+
+
+def _too_late(address: str, leadership: Leadership | None) -> Failed:
+    """Tell a node that is slow from one that is not there: that one would be a learner at once."""
+    if leadership is None or leadership.leader is None or leadership.membership.at(address):
+        return _LATE
+    found_none = f"no node at {address} has asked to become a member in time"
+    return Failed(FailureCode.NO_STANDBY, found_none)
 
 
 def _votes(member: Member | None) -> bool:

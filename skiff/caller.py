@@ -208,7 +208,7 @@ class Caller:
                 attempts.pause()
             case FailureCode.OVERLOADED:
                 attempts.pause()
-            case FailureCode.NOT_APPLIED:
+            case FailureCode.NOT_APPLIED | FailureCode.NO_STANDBY:
                 pass
             case FailureCode.UNKNOWN:
                 attempts.maybe_done = True

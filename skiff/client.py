@@ -255,6 +255,7 @@ class Client:
         """Bring a node that was started on standby into the cluster; returns when it votes.
 
         Raises:
+            PeerConnectFailed: no node that could be added was found at the address in time.
             OutcomeUnknown: it does not vote yet; it still may, later.
         """
         endpoints_of([address])

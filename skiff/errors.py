@@ -78,7 +78,7 @@ class PeerNotFound(SkiffError, LookupError):
 
 
 class PeerConnectFailed(SkiffError, ConnectionError):
-    """No node that could be added was found at the address."""
+    """No node that could be added was found at the address in time."""
 
 
 class StreamClosed(SkiffError, ConnectionError):

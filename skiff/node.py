@@ -17,6 +17,7 @@ from skiff.client import Client
 from skiff.errors import (
     ClientConnectFailed,
     ClusterInitFailed,
+    ClusterJoinFailed,
     InvalidConfig,
     LeaderElectionTimeout,
     RequestTimeout,
@@ -212,6 +213,7 @@ class Skiff:
 
         Raises:
             LeaderElectionTimeout: nobody does, in time.
+            ClusterJoinFailed: none of those that it is to join has let it in, in time.
             SkiffError: why the node did not come up.
         """
         deadline = time.monotonic() + timeout
@@ -223,7 +225,7 @@ class Skiff:
                     return
             time.sleep(POLL_SECONDS)
         self._raise_failure()
-        raise LeaderElectionTimeout(f"the node at {self.address} knows no leader")
+        raise self._why_leaderless()
 
     def election_state(self) -> ElectionState:
         """Return what the node does in its present term."""
@@ -257,6 +259,13 @@ class Skiff:
     def _local_endpoint(self) -> str:
         self.wait_until_serving()
         return self._running.client_endpoint
+
+    def _why_leaderless(self) -> SkiffError:
+        with contextlib.suppress(ClientConnectFailed, RequestTimeout):
+            if self._config.join_cluster and self._status().cluster_id is None:
+                asked = ", ".join(self._config.join_cluster)
+                return ClusterJoinFailed(f"the node at {self.address} was not let in by {asked}")
+        return LeaderElectionTimeout(f"the node at {self.address} knows no leader")
 
     def _raise_failure(self) -> None:
         failure = self._running.failure

@@ -13,6 +13,7 @@ from skiff.errors import (
     InvalidRequest,
     OutcomeUnknown,
     Overloaded,
+    PeerConnectFailed,
     PeerNotFound,
     RequestTimeout,
     RevisionMismatch,
@@ -31,6 +32,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.NOT_MEMBER: ClientConnectFailed,
     FailureCode.UNKNOWN_NODE: PeerNotFound,
     FailureCode.UNSUPPORTED: RPCCallFailed,
+    FailureCode.NO_STANDBY: PeerConnectFailed,
 }
 RETRIED = (FailureCode.OVERLOADED, FailureCode.NOT_MEMBER)
 

@@ -51,6 +51,7 @@ HINTS: dict[type[Exception], str] = {
     errors.RevisionMismatch: "read the key again and decide anew",
     errors.PeerNotFound: "'skiff member list' shows all ids",
     errors.ClientConnectFailed: "is a node running there? name others by --url or SKIFF_URL",
+    errors.PeerConnectFailed: "is one running there, started with --standby?",
     errors.Overloaded: "try again in a moment",
     errors.RequestTimeout: "nothing was changed; 'skiff status' shows who is up",
     errors.OutcomeUnknown: "look again to see what became of it",

@@ -226,6 +226,12 @@ def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
     expect_failure(command.run("get", "key", "--url", url, "--timeout", "1"), 6, "status")
 
 
+def test_an_address_where_no_node_stands_by_is_not_added(single: Cluster) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    added = command.run("member", "add", address, "--url", single.addresses[0], "--timeout", "1")
+    expect_failure(added, 5, address, "--standby")
+
+
 def test_a_standby_node_is_added_and_removed(single: Cluster, tmp_path: Path) -> None:
     standby = Node(tmp_path / "standby", ["--standby"])
     try:

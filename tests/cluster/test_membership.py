@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from skiff import InvalidRequest, Member, RequestTimeout
+from skiff import (
+    ClusterJoinFailed,
+    InvalidRequest,
+    Member,
+    PeerConnectFailed,
+    RequestTimeout,
+    Skiff,
+)
 from skiff.testing import Cluster, Node, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -121,6 +128,50 @@ def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
         assert successor.id not in {member.id for member in client.members()}
         client.remove_node(lost.id)
     wait_until_agreed([*remaining, successor])
+
+
+def test_a_former_member_joins_no_other_cluster(own_cluster: Cluster, new_node: NewNode) -> None:
+    stranger = new_node()
+    stranger.start()
+    removed = own_cluster.followers()[0]
+    with own_cluster.leader().client(timeout=20) as client:
+        client.remove_node(removed.id)
+    wait_until(lambda: says_that_it_is_removed(removed), f"{removed} knows that it is removed")
+    removed.terminate()
+
+    def join_the_stranger() -> None:
+        through = [stranger.address]
+        with Skiff(removed.directory, port=removed.port, join_cluster=through) as node:
+            node.wait()
+
+    with pytest.raises(ClusterJoinFailed, match=f"{stranger.address} belongs to another cluster"):
+        join_the_stranger()
+    assert [member.id for member in members_as_seen_by(stranger)] == [stranger.id]
+
+
+def test_a_founder_that_is_to_join_is_told_that_it_is_too_late(new_node: NewNode) -> None:
+    founder = new_node()
+    founder.start()
+    founder.terminate()
+    again = new_node("--join", f"127.0.0.1:{free_port()}")
+    again.directory = founder.directory
+    again.start()
+    wait_until(lambda: "joins no other one" in again.log(), "it is told")
+    assert [member.id for member in members_as_seen_by(again)] == [founder.id]
+
+
+def test_a_node_that_nobody_lets_in_says_whom_it_asked(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    node = Skiff(tmp_path / "node", port=free_port(), join_cluster=[nobody])
+    with node, pytest.raises(ClusterJoinFailed, match=nobody):
+        node.wait_for_leader(timeout=1)
+
+
+def test_an_address_without_a_standby_node_is_named(single: Cluster) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with single.client(timeout=2) as client, pytest.raises(PeerConnectFailed, match=nobody):
+        client.add_member(nobody)
+    assert len(members_as_seen_by(single.nodes[0])) == 1
 
 
 # --- moving

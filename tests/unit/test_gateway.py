@@ -342,6 +342,29 @@ def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     assert desk.answers == [Done()]
 
 
+def test_an_address_that_nobody_joins_from_is_named(desk: Desk) -> None:
+    desk.ask(AddNode("127.0.0.1:9420"))
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.NO_STANDBY
+    assert "127.0.0.1:9420" in desk.failure().message
+
+
+def test_an_invited_node_that_does_not_vote_yet_still_may(desk: Desk) -> None:
+    address = "127.0.0.1:9420"
+    desk.ask(AddNode(address))
+    learning = MEMBERS.with_member(Member(b"x" * 16, address, False))
+    desk.hear(Leadership(b"c" * 16, 1, RoleName.LEADER, NODE, "127.0.0.1:9400", learning, False))
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.UNKNOWN
+
+
+def test_without_a_leader_nobody_knows_who_was_added(desk: Desk) -> None:
+    desk.ask(AddNode("127.0.0.1:9420"))
+    desk.hear(leadership(2, None))
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.UNKNOWN
+
+
 # --- moving leadership
 
 
