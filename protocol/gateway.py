@@ -267,11 +267,21 @@ class Gateway:
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
         if message.removed:
+            self._confirm_own_removal(now)
             self._fail_all(NOT_MEMBER, now)
         elif message.leader is not None and (
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
             self._send_all_again(now)  # what an earlier leader was told may be lost
+
+    def _confirm_own_removal(self, now: float) -> None:
+        """Answer whoever wanted this node removed: it learns of that from peers, not from a log."""
+        for errand in list(self._errands.values()):
+            if (
+                isinstance(errand.message, RemoveMember)
+                and errand.message.node == self._opened.node
+            ):
+                self._answer_all(errand, Done(), now)
 
     def _on_refused(self, message: Refused, now: float) -> None:
         errand = self._errands.get(message.number)
@@ -280,11 +290,11 @@ class Gateway:
         errand.refused += 1
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._fail(errand, REFUSALS[message.refusal], now)
+                self._answer_all(errand, REFUSALS[message.refusal], now)
             case Refusal.UNKNOWN_MEMBER:
-                self._fail(errand, Done(), now)  # an earlier attempt has removed it
+                self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER:
-                self._fail(errand, REFUSALS[message.refusal], now)
+                self._answer_all(errand, REFUSALS[message.refusal], now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 
@@ -347,7 +357,8 @@ class Gateway:
         self._bytes -= call.size
         self._outbox.replies.append(call)
 
-    def _fail(self, errand: Errand, outcome: Answer, now: float) -> None:
+    def _answer_all(self, errand: Errand, outcome: Answer, now: float) -> None:
+        """End an errand with the same answer for all who wait for it."""
         self._end_errand(errand.number, now)
         for slot in errand.slots:
             self._answer(slot, outcome)
@@ -356,7 +367,7 @@ class Gateway:
         """Answer what this node certainly has not begun and never will."""
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
-                self._fail(errand, outcome, now)
+                self._answer_all(errand, outcome, now)
         for slot in self._take_all_queued():
             self._answer(slot, outcome)
 

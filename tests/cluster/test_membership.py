@@ -258,6 +258,14 @@ def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Clu
     assert serves(removed, "key") == "value"
 
 
+def test_a_follower_confirms_its_own_removal(own_cluster: Cluster) -> None:
+    removed, *others = own_cluster.followers()
+    others.append(own_cluster.leader())
+    with removed.client(timeout=20) as client:
+        client.remove_node(removed.id)
+    wait_until_agreed(others)
+
+
 def test_the_last_voter_cannot_be_removed(single: Cluster) -> None:
     first, second = single.nodes[0], single.add_node()
     wait_until_agreed([first, second])

@@ -330,6 +330,12 @@ def test_a_member_unknown_at_the_second_attempt_was_removed_by_the_first(desk: D
     assert desk.answers == [Done()]
 
 
+def test_a_node_confirms_its_own_removal_when_it_learns_of_it(desk: Desk) -> None:
+    desk.ask(RemoveNode(NODE))
+    desk.hear(leadership(removed=True))
+    assert desk.answers == [Done()]
+
+
 def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     address = "127.0.0.1:9420"
     desk.ask(AddNode(address))
