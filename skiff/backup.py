@@ -118,6 +118,10 @@ def _put_in_place(part: Path, path: Path) -> None:
         os.link(part, path)
     except FileExistsError:
         raise _taken(path) from None
+    except OSError:  # a file system without hard links, such as exFAT
+        if path.exists():
+            raise _taken(path) from None
+        part.rename(path)
 
 
 def _sync_directory(path: Path) -> None:

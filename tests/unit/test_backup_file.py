@@ -1,5 +1,7 @@
 """A backup file is whole or refused, whatever bit of it is lost."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +90,29 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "dear"
 
 
+@pytest.fixture(params=["with hard links", "without hard links"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, f"no hard links from {source} to {target}")
+
+    if request.param == "without hard links":
+        monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("file_system")
+def test_a_backup_gets_its_name_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+
+    def watched() -> Iterator[SnapshotChunk]:
+        yield from chunks(b"one")
+        assert not path.exists()
+
+    backup.write(path, CLUSTER, NODE, watched())
+    assert list(backup.read(path)) == chunks(b"one")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("file_system")
 def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "backup"
 
