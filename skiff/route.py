@@ -21,18 +21,23 @@ class Route:
         self._members: list[str] = []
         self._leader = ""
         self._avoided: dict[str, float] = {}
-        self._turn = itertools.count()
+        self._asked: dict[str, int] = {}  # in which turn each endpoint was chosen last
+        self._turns = itertools.count(1)
         self._lock = threading.Lock()
 
     def choose(self, now: float) -> str:
-        """Return the endpoint to speak to: the leader's, or the next that is not avoided."""
+        """Return the endpoint to speak to: the leader's, or else one that is not avoided.
+
+        Of these it is the one whose last turn is longest ago, so that none is passed over for
+        ever, whichever are avoided when.
+        """
         with self._lock:
-            if self._leader and not self._is_avoided(self._leader, now):
-                return self._leader
-            known = list(dict.fromkeys([*self._given, *self._members]))
-            hopeful = [each for each in known if not self._is_avoided(each, now)]
-            candidates = hopeful or known
-            return candidates[next(self._turn) % len(candidates)]
+            endpoint = self._leader
+            if not endpoint or self._is_avoided(endpoint, now):
+                hopeful = [each for each in self.all if not self._is_avoided(each, now)]
+                endpoint = min(hopeful or self.all, key=lambda each: self._asked.get(each, 0))
+            self._asked[endpoint] = next(self._turns)
+            return endpoint
 
     def should_move(self, endpoint: str, now: float) -> bool:
         """Whether another node than the one connected to leads."""

@@ -1,0 +1,65 @@
+"""A client asks the leader while it answers, and leaves out no node while it does not."""
+
+from protocol.client_messages import Welcome
+from protocol.membership import Member, Membership
+from skiff.route import AVOID_SECONDS, Route
+
+ADDRESSES = ("a:1", "b:1", "c:1")
+A, B, C = (f"tcp://{address}" for address in ADDRESSES)
+
+
+def welcome(leader: str = "") -> Welcome:
+    """A node's word that all three are members, and who of them leads."""
+    members = tuple(Member(address.encode(), address, True) for address in ADDRESSES)
+    publishes_at = "tcp://a:2"
+    return Welcome(b"cluster", b"node", publishes_at, None, leader, Membership(members))
+
+
+def test_nodes_take_turns_where_nobody_is_known_to_lead() -> None:
+    route = Route([A, B, C], follow_leader=True)
+    assert [route.choose(0.0) for _ in range(4)] == [A, B, C, A]
+
+
+def test_the_leader_is_asked_as_long_as_it_answers() -> None:
+    route = Route([A], follow_leader=True)
+    route.learn(welcome("b:1"))
+    assert route.should_move(A, 0.0)
+    assert [route.choose(0.0), route.choose(0.0)] == [B, B]
+    route.note_failure(B, 0.0)
+    assert not route.should_move(A, 0.0)
+    assert {route.choose(0.0), route.choose(0.0)} == {A, C}
+
+
+def test_no_node_is_passed_over_for_ever_whichever_are_avoided_when() -> None:
+    route = Route([A, C], follow_leader=True)
+    asked = []
+    now = 0.0
+    for _ in range(6):
+        asked.append(route.choose(now))
+        now += AVOID_SECONDS
+        route.learn(welcome())
+        route.note_failure(asked[-1], now)
+    assert asked[:3] == [A, C, B]
+    assert asked[3:] == asked[:3]
+
+
+def test_a_node_that_fails_is_left_alone_for_a_while() -> None:
+    route = Route([A, B], follow_leader=True)
+    route.note_failure(A, 0.0)
+    soon, later = AVOID_SECONDS / 2, AVOID_SECONDS * 2
+    assert [route.choose(soon), route.choose(soon)] == [B, B]
+    assert route.choose(later) == A
+
+
+def test_where_all_have_failed_all_are_tried_again() -> None:
+    route = Route([A, B], follow_leader=True)
+    for endpoint in (A, B):
+        route.note_failure(endpoint, 0.0)
+    assert {route.choose(0.0), route.choose(0.0)} == {A, B}
+
+
+def test_a_client_that_stays_learns_of_no_other_node() -> None:
+    route = Route([A], follow_leader=False)
+    route.learn(welcome("b:1"))
+    assert route.choose(0.0) == A
+    assert route.all == [A]
