@@ -114,6 +114,7 @@ class Supervisor:
                 self._watch()
                 self._stop_actors(in_order=self._stopping)
         finally:
+            shutil.rmtree(self._names, ignore_errors=True)
             with self._changed:
                 self.serving = False
                 self._changed.notify_all()
@@ -130,7 +131,7 @@ class Supervisor:
         return not self._stopping
 
     def _start_actors(self) -> None:
-        self._names = tempfile.mkdtemp(prefix="skiff-")
+        self._keep_names()
         start = Start(self._config, self._names)
         for name in ACTORS:
             lifeline, theirs = open_lifeline()
@@ -140,6 +141,13 @@ class Supervisor:
                 self._children.append(_Child(name, process, lifeline))
             with contextlib.suppress(LifelineCut):
                 lifeline.order(start)
+
+    def _keep_names(self) -> None:
+        """Give all actors that follow each other the same names, by which clients find them."""
+        if not self._names:
+            self._names = tempfile.mkdtemp(prefix="skiff-")
+        elif not Path(self._names).is_dir():  # systems clear away what is old
+            Path(self._names).mkdir(mode=0o700)
 
     def _watch(self) -> None:
         """Return when an actor has failed or the node is to stop."""
@@ -197,7 +205,6 @@ class Supervisor:
             child.lifeline.close()
         with self._lock:
             self._children = []
-        shutil.rmtree(self._names, ignore_errors=True)
 
     def leave_to_parent(self) -> None:
         """Let go of the actors in a forked process: they belong to the process that forked."""

@@ -128,7 +128,7 @@ class Skiff:
         except (msgspec.ValidationError, InvalidSetting) as error:
             raise InvalidConfig(str(error)) from None
         self._supervisor: Supervisor | None = None
-        self._client: tuple[str, Client] | None = None
+        self._client: Client | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -164,7 +164,7 @@ class Skiff:
     def shutdown(self) -> None:
         """Hand leadership over where this node leads, then end all its processes."""
         if self._client is not None:
-            self._client[1].close()
+            self._client.close()
             self._client = None
         if self._supervisor is not None:
             self._supervisor.stop()
@@ -250,11 +250,9 @@ class Skiff:
 
     def _status(self, timeout: float = STATUS_SECONDS) -> NodeStatus:
         endpoint = self._local_endpoint()
-        if self._client is None or self._client[0] != endpoint:
-            if self._client is not None:
-                self._client[1].close()
-            self._client = (endpoint, Client([endpoint], follow_leader=False))
-        return self._client[1].status(timeout=min(timeout, STATUS_SECONDS))
+        if self._client is None:
+            self._client = Client([endpoint], follow_leader=False)
+        return self._client.status(timeout=min(timeout, STATUS_SECONDS))
 
     def _local_endpoint(self) -> str:
         self.wait_until_serving()

@@ -1,11 +1,14 @@
 """How nodes begin and end: with the program that runs them, in any program, alone on their data."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 import skiff
 from actors.data_directory import DataDirectory
 from actors.failure import ActorFailure
+from actors.supervisor import ACTORS
 from skiff import Client, DataDirectoryCreateFailed, RPCBindFailed, Skiff, StorageError
 from skiff.testing import Cluster, free_port, wait_until
 
@@ -108,6 +112,60 @@ def test_killing_the_embedding_program_leaves_no_orphan(tmp_path: Path, forks: b
         assert time.monotonic() - killed_at < 2
         if forks:
             subprocess.run(["pkill", "-9", "-f", str(script)], check=True)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where nodes make their names, so short that a socket may have one."""
+    with tempfile.TemporaryDirectory(prefix="life-") as place:
+        monkeypatch.setenv("TMPDIR", place)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(place)
+
+
+def kill_actor(node: Skiff, actor: str) -> None:
+    """Kill one actor; returns when the node serves again with four new ones."""
+    before = node.pids
+    os.kill(before[actor], signal.SIGKILL)
+    wait_until(lambda: len(set(node.pids.values()) - set(before.values())) == 4, "all are new")
+    node.wait_for_leader(timeout=15)
+
+
+def test_a_client_of_an_embedded_node_outlives_its_actors(tmp_path: Path, temporary: Path) -> None:
+    with Skiff(dir=tmp_path / "node", port=free_port()) as node:
+        node.wait_for_leader(timeout=15)
+        with node.client() as client:
+            client.insert("kept", 1)
+            for actor in ACTORS:
+                kill_actor(node, actor)
+                assert client.get("kept", int) == 1
+        assert len(list(temporary.iterdir())) == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_names_that_were_cleared_away_are_made_anew(tmp_path: Path, temporary: Path) -> None:
+    with Skiff(dir=tmp_path / "node", port=free_port()) as node, node.client() as client:
+        (names,) = temporary.iterdir()
+        shutil.rmtree(names)
+        kill_actor(node, "client_gateway")
+        assert client.insert("greeting", "hello") == 1
+
+
+def test_a_killed_program_leaves_no_names(tmp_path: Path, temporary: Path) -> None:
+    script = write_script(
+        tmp_path,
+        "import os, signal",
+        "before = node.pids['client_gateway']",
+        "os.kill(before, signal.SIGKILL)",
+        "while node.pids.get('client_gateway', before) == before: time.sleep(0.01)",
+        "node.wait_for_leader(timeout=15)",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    ended = subprocess.run(
+        command(script, tmp_path), stdout=subprocess.DEVNULL, timeout=60, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    wait_until(lambda: not list(temporary.iterdir()), "the names are gone", timeout=2)
 
 
 def test_a_directory_is_reusable_at_once_after_a_kill(tmp_path: Path) -> None:
