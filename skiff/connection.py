@@ -66,10 +66,11 @@ class Connection:
                     raise ConnectionLost(sent=True) from None
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.disable_monitor()
-        self._monitor.close(0)
-        self._socket.close(0)
+        """Close the socket; once more does no harm."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close(0)
 
     def _wait_for_connection(self, deadline: float) -> None:
         poller = zmq.Poller()

@@ -46,7 +46,6 @@ class Subscriber:
         self._prefix = prefix
         self._type = type_
         self._losses = 0
-        self._closed = False
         self._heard_at = time.monotonic()
         self.revision = 0  # of the last change seen, or from which on changes are delivered
         self._establish(timeout)
@@ -108,8 +107,7 @@ class Subscriber:
 
     def close(self) -> None:
         """End the subscription."""
-        if not self._closed:
-            self._closed = True
+        if not self._socket.closed:  # as it is when the client was closed first
             self._socket.disable_monitor()
             self._monitor.close(0)
             self._socket.close(0)
@@ -117,7 +115,7 @@ class Subscriber:
     # --- the stream
 
     def _next(self, deadline: float) -> Published:
-        while not self._closed:
+        while not self._socket.closed:
             frames = self._receive(min(deadline, self._heard_at + SILENCE_SECONDS))
             now = time.monotonic()
             if frames is None:
@@ -197,7 +195,6 @@ class Subscriber:
         for topic in (EVENT_TOPIC + self._prefix, MARK_TOPIC, ESTABLISHED_TOPIC + self._nonce):
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
         self._socket.connect(endpoint)
-        self._closed = False
         self._heard_at = time.monotonic()
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)

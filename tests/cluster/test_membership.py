@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from skiff import (
+    Client,
     ClusterJoinFailed,
     InvalidRequest,
     Member,
@@ -167,11 +168,12 @@ def test_a_node_that_nobody_lets_in_says_whom_it_asked(tmp_path: Path) -> None:
         node.wait_for_leader(timeout=1)
 
 
-def test_an_address_without_a_standby_node_is_named(single: Cluster) -> None:
+def test_an_address_without_a_standby_node_is_named(own_cluster: Cluster) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    with single.client(timeout=2) as client, pytest.raises(PeerConnectFailed, match=nobody):
+    followers = [node.address for node in own_cluster.followers()]
+    with Client(followers, timeout=2) as client, pytest.raises(PeerConnectFailed, match=nobody):
         client.add_member(nobody)
-    assert len(members_as_seen_by(single.nodes[0])) == 1
+    assert len(members_as_seen_by(own_cluster.leader())) == 3
 
 
 # --- moving

@@ -212,6 +212,15 @@ def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> No
         next(subscriber)
 
 
+def test_a_subscriber_of_a_client_that_was_closed_says_so(cluster: Cluster) -> None:
+    client = cluster.client()
+    subscriber = client.watch()
+    client.close()
+    with pytest.raises(StreamClosed):
+        next(subscriber)
+    subscriber.close()
+
+
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_the_death_of_the_watched_node_closes_the_stream_after_what_had_arrived(
     tmp_path: Path, role: str
