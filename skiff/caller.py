@@ -25,9 +25,15 @@ from protocol.client_messages import (
     Welcome,
 )
 from protocol.commands import Command, OpenSession, Result, SessionExpired, SessionOpened, Write
-from protocol.wire import Malformed, decode_reply, encode
+from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
-from skiff.errors import ClientConnectFailed, OutcomeUnknown, RequestTimeout, RPCCallFailed
+from skiff.errors import (
+    ClientConnectFailed,
+    InvalidRequest,
+    OutcomeUnknown,
+    RequestTimeout,
+    RPCCallFailed,
+)
 from skiff.outcomes import raise_failure
 from skiff.route import Route
 from skiff.session import Session
@@ -231,7 +237,10 @@ class Caller:
         operations = (Hello(), operation) if greets else (operation,)
         timeout_ms = int(min(deadline - now, LONGEST_SECONDS) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, operations)
-        answer = connection.ask(encode(request), deadline + GRACE_SECONDS)
+        encoded = encode(request)
+        if len(encoded) > REQUEST_BYTES_MAX:
+            raise InvalidRequest(f"no node takes {len(encoded)} bytes; nothing was written")
+        answer = connection.ask(encoded, deadline + GRACE_SECONDS)
         try:
             reply = decode_reply(answer)
         except Malformed as error:

@@ -1,6 +1,5 @@
 """The blocking client: every operation of the store as a method."""
 
-import time
 import uuid
 from collections.abc import Iterable
 from os import PathLike
@@ -13,7 +12,6 @@ from protocol.client_messages import (
     AddNode,
     Found,
     Get,
-    Hello,
     ListKeys,
     ListPrefixes,
     Missing,
@@ -42,6 +40,7 @@ ValueT = TypeVar("ValueT")
 Reading = Literal["linearizable", "lease"]
 
 PAGE_NAMES = 10_000
+REVISION_MAX = (1 << 63) - 1
 DEFAULT_TIMEOUT = 5.0
 _CLIENT_DEFAULT = -1.0  # stands for the timeout that the client was made with
 
@@ -71,7 +70,9 @@ class Client:
         Raises:
             MissingClusterConfig: nothing names an address.
             InvalidAddress: what should be an address is none.
+            InvalidRequest: the timeout is not positive.
         """
+        _check_timeout(timeout)
         self._timeout = timeout
         self._caller = Caller(endpoints_of(target), follow_leader=follow_leader)
 
@@ -112,6 +113,7 @@ class Client:
             RequestTimeout: the deadline passed, and nothing was written.
         """
         _check_key(key)
+        _check_revision(if_revision)
         command = Insert(key, encode_value(key, value), if_revision)
         result = self._caller.write(command, self._seconds(timeout))
         return expect(matching(key, result), Inserted).revision
@@ -201,6 +203,7 @@ class Client:
             RequestTimeout: the deadline passed, and nothing was removed.
         """
         _check_key(key)
+        _check_revision(if_revision)
         result = self._caller.write(Remove(key, if_revision), self._seconds(timeout))
         return expect(matching(key, result), Removed).existed
 
@@ -306,10 +309,7 @@ class Client:
             StreamClosed: the node ended it, because it restarted or another backup began there.
             OSError: the file cannot be written, or there is one already.
         """
-        seconds = self._seconds(timeout)
-        self._caller.call(Hello(), seconds)  # so that the node asked is one that answers
-        endpoint = self._caller.route.choose(time.monotonic())
-        return back_up(endpoint, path, seconds, progress)
+        return back_up(self._caller.route.all, path, self._seconds(timeout), progress)
 
     def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""
@@ -319,7 +319,10 @@ class Client:
     # ---
 
     def _seconds(self, timeout: float | None) -> float | None:
-        return self._timeout if timeout == _CLIENT_DEFAULT else timeout
+        if timeout == _CLIENT_DEFAULT:
+            return self._timeout
+        _check_timeout(timeout)
+        return timeout
 
     def _get(self, key: str, read: Reading, timeout: float | None) -> Found | None:
         _check_key(key)
@@ -356,6 +359,20 @@ def _check_key(key: str) -> None:
         encode_key(key)
     except InvalidKey as error:
         raise InvalidRequest(str(error)) from None
+
+
+def _check_revision(revision: int | None) -> None:
+    if revision is None:
+        return
+    if type(revision) is not int:
+        raise InvalidRequest(f"if_revision must be an int, not {revision!r}")
+    if not 0 <= revision <= REVISION_MAX:
+        raise InvalidRequest(f"if_revision must be from 0 to {REVISION_MAX}, not {revision}")
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout > 0:  # so that NaN is refused, too
+        raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout}")
 
 
 def _check_prefix(prefix: str) -> None:

@@ -21,15 +21,20 @@ Progress = Callable[[int, int], None]  # rows so far, and about how many there a
 
 
 def back_up(
-    endpoint: str, path: str | PathLike[str], timeout: float | None, progress: Progress | None
+    endpoints: list[str],
+    path: str | PathLike[str],
+    timeout: float | None,
+    progress: Progress | None,
 ) -> Backup:
-    """Write the state of one node, as it is at one moment after this was called.
+    """Write the state of the first of some nodes that answers, at one moment from now on.
+
+    Should it fail later, the next one that is asked knows nothing of the snapshot it had begun.
 
     Raises:
         StreamClosed: the node ended the snapshot, because it restarted or another backup began.
         OSError: the file cannot be written, or there is one already.
     """
-    caller = Caller([endpoint], follow_leader=False)
+    caller = Caller(endpoints, follow_leader=False)
     try:
         return _back_up(caller, Path(path), timeout, progress or _show_nothing)
     finally:

@@ -53,6 +53,17 @@ def test_a_cluster_goes_on_with_what_was_backed_up(source: Cluster, tmp_path: Pa
             assert client.get("key/000", str) == VALUE
 
 
+@pytest.mark.parametrize("first", ["the one that is down", "the one that is up"])
+def test_a_backup_is_taken_from_a_node_that_is_up(
+    source: Cluster, tmp_path: Path, first: str
+) -> None:
+    addresses = [f"127.0.0.1:{free_port()}", source.followers()[0].address]
+    if first == "the one that is up":
+        addresses.reverse()
+    with Client(addresses, follow_leader=False) as client:
+        assert client.backup(tmp_path / "backup").rows > KEYS
+
+
 def test_a_backup_is_of_one_moment_while_writes_go_on(source: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     done = threading.Event()

@@ -244,8 +244,20 @@ def test_the_client_refuses_what_no_node_would_store(node: Node) -> None:
                 client.insert(key, 1)  # type: ignore[arg-type]
         with pytest.raises(InvalidRequest, match="1048576"):
             client.insert("large", b"x" * (1 << 20))
+        with pytest.raises(InvalidRequest, match="no node takes"):
+            client.insert("larger than any frame", b"x" * (8 << 20))
         with pytest.raises(SerializeFailed, match="'odd'"):
             client.insert("odd", object())
+        for revision in (1 << 63, -1, 1.0, "1", True):
+            with pytest.raises(InvalidRequest, match="if_revision"):
+                client.insert("odd", 1, if_revision=revision)  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequest, match="if_revision"):
+                client.remove("guard", if_revision=revision)  # type: ignore[arg-type]
+        for seconds in (0, -2, float("nan")):
+            with pytest.raises(InvalidRequest, match="positive"):
+                client.get("guard", timeout=seconds)
+            with pytest.raises(InvalidRequest, match="positive"):
+                Client(node.address, timeout=seconds)
         assert client.list_keys() == ["guard"]
 
 
