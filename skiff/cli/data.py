@@ -131,7 +131,7 @@ def _print_names(names: list[str], *, as_json: bool) -> None:
 
 def _stored(argument: str, *, json_value: bool) -> object:
     """Return what an argument stands for; bytes from standard input that are no text stay bytes."""
-    given = sys.stdin.buffer.read() if argument == STANDARD_INPUT else argument
+    given = _read_input() if argument == STANDARD_INPUT else argument
     if json_value:
         return _parsed(given)
     try:
@@ -140,8 +140,14 @@ def _stored(argument: str, *, json_value: bool) -> object:
         return given
 
 
+def _read_input() -> bytes:
+    if sys.stdin is None:
+        raise CommandFailed("the standard input is closed", ExitCode.USAGE)
+    return sys.stdin.buffer.read()
+
+
 def _parsed(text: str | bytes) -> object:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CommandFailed(f"the value is not JSON: {error}", ExitCode.USAGE) from None

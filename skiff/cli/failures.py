@@ -44,6 +44,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.InvalidAddress: ExitCode.USAGE,
     errors.InvalidConfig: ExitCode.USAGE,
     errors.InvalidRequest: ExitCode.USAGE,
+    errors.SerializeFailed: ExitCode.USAGE,
     errors.MissingClusterConfig: ExitCode.USAGE,
 }
 

@@ -4,8 +4,10 @@ import itertools
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import replace
 
 from skiff.cli import output
+from skiff.cli.failures import CommandFailed
 from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Event, EventKind
@@ -30,11 +32,21 @@ def watch(
     """
     with connect(url, timeout) as client, client.watch(prefix) as changes:
         output.note(f"watching {prefix!r} after revision {changes.revision}")
-        for event in itertools.islice(changes, count):
+        for event in map(_showable, itertools.islice(changes, count)):
             if as_json:
                 output.json(event)
             else:
                 output.write(change_line(event))
+
+
+def _showable(event: Event[Any]) -> Event[Any]:
+    """Return a change that JSON can carry: one value that it cannot is no reason to miss others."""
+    try:
+        output.as_json(event.value)
+    except CommandFailed:
+        output.note(f"JSON cannot carry the value of {event.key!r}: shown as Python writes it")
+        return replace(event, value=repr(event.value))
+    return event
 
 
 def change_line(event: Event[Any]) -> bytes:

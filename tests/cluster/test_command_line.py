@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,32 @@ def test_a_parsed_value_keeps_its_type(run: Run, key: str) -> None:
     run("insert", key, '{"a": [1, null]}', "--json-value")
     assert run("get", key).stdout == b'{"a":[1,null]}\n'
     expect_failure(run("insert", key, "{", "--json-value"), 2, "not JSON")
+    expect_failure(run("insert", key, "[" * 3000 + "]" * 3000, "--json-value"), 2, "not JSON")
+    expect_failure(run("insert", key, str(10**30), "--json-value"), 2, key)
+
+
+def test_settings_of_a_command_that_can_never_do_are_usage_errors(run: Run, key: str) -> None:
+    expect_failure(run("insert", key, "x", "--if-revision", str(10**30)), 2, "if_revision")
+    expect_failure(run("get", key, "--timeout", "0"), 2, "positive")
+    expect_failure(run("get", key, "--timeout", "nan"), 2, "positive")
+
+
+def test_a_closed_standard_input_is_named(run: Run, key: str, cluster: Cluster) -> None:
+    insert = [*command.command("insert", key, "-"), "--url", cluster.addresses[0]]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *insert]
+    ended = subprocess.run(shell, capture_output=True, env=command.environment(), check=False)
+    expect_failure(ended, 2, "standard input")
+    assert run("get", key).returncode == 3
+
+
+@pytest.mark.parametrize("verb", [["get", "x"], ["insert", "x", "y"], ["status"]])
+def test_an_interrupt_ends_a_command_that_reaches_nobody(verb: list[str]) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    with command.start([*verb, "--url", nowhere, "--timeout", "30"]) as waiting:
+        time.sleep(1.5)  # until it waits for a connection
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+    assert waiting.returncode == 130
 
 
 def test_json_tells_an_entry_whole(run: Run, key: str) -> None:
@@ -191,6 +218,19 @@ def test_watching_prints_json_at_once_and_ends_with_an_interrupt(
         watching.send_signal(signal.SIGINT)
         assert watching.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
     assert watching.returncode == 130
+
+
+def test_watching_goes_on_after_a_value_that_json_cannot_carry(cluster: Cluster, key: str) -> None:
+    wanted = ["watch", key, "--count", "2", "--url", cluster.addresses[0]]
+    with command.start(wanted) as watching, cluster.client() as client:
+        assert watching.stderr is not None
+        assert b"watching" in watching.stderr.readline()
+        client.insert(key, {(1, 2): 3})
+        client.insert(key, "next")
+        shown, notes = watching.communicate(timeout=command.SECONDS_MAX)
+    assert [line.split(b" ", 3)[3] for line in shown.splitlines()] == [b'"{(1, 2): 3}"', b'"next"']
+    assert b"JSON cannot carry" in notes
+    assert watching.returncode == 0
 
 
 # --- the cluster
