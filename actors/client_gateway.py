@@ -46,6 +46,7 @@ class ClientGateway:
         self._publisher = ChangePublisher(publisher)
         self._publisher_port = publisher
         self._followed = False
+        self._removed = False
         self._malformed = OncePerSender()
         surroundings.ready(opened.node)
 
@@ -99,11 +100,17 @@ class ClientGateway:
                 self._core.hear(message, now)
             case Following():
                 self._publisher.establish(message, now)
-            case Leadership(term=term):
-                self._surroundings.whereabouts.term = term
+            case Leadership():
+                self._hear_leadership(message, now)
                 self._core.hear(message, now)
             case _:
                 self._core.hear(message, now)
+
+    def _hear_leadership(self, message: Leadership, now: float) -> None:
+        self._surroundings.whereabouts.term = message.term
+        if message.removed and not self._removed:
+            self._publisher.lose(0, now)  # no change will reach this node any more
+        self._removed = message.removed
 
     def _receive(self, frames: Frames, now: float) -> None:
         """Take one client's message: the connection, an empty delimiter from REQ, the body."""
@@ -121,8 +128,13 @@ class ClientGateway:
             self._core.receive(tuple(client), request, len(body), now)
 
     def _subscribe(self) -> None:
-        """Take in subscriptions; storage says from when on it sends changes, in their order."""
+        """Take in subscriptions; storage says from when on it sends changes, in their order.
+
+        A node that was removed confirms none: its subscribers ask another one.
+        """
         nonces = self._publisher.take_nonces()
+        if self._removed:
+            nonces = []
         wanted = self._publisher.has_subscribers
         orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(nonce) for nonce in nonces]
         if self._followed and not wanted and not nonces:

@@ -135,6 +135,12 @@ class Caller:
                 self._context = zmq.Context()
             return self._context
 
+    def move_on(self) -> None:
+        """Speak to another node next, if there is one."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._abandon(connection)
+
     # --- sessions
 
     def _write(self, session: Session, command: Command, attempts: Attempts) -> Result:

@@ -386,4 +386,4 @@ def _node_id(node: uuid.UUID | str) -> bytes:
     try:
         return uuid.UUID(str(node)).bytes
     except ValueError:
-        raise InvalidRequest(f"{node!r} is no node id; see members()") from None
+        raise InvalidRequest(f"{node!r} is no node id; the list of members has them") from None

@@ -146,7 +146,7 @@ class Subscriber:
 
     def _check_losses(self, losses: int) -> None:
         if losses != self._losses:
-            self._fail("the node could not send all changes to a subscriber that was too slow")
+            self._fail("the node could not send all changes")
 
     def _receive(self, deadline: float) -> list[bytes] | None:
         """Return the next message, or None at the deadline."""
@@ -181,6 +181,7 @@ class Subscriber:
             if self._is_confirmed(min(deadline, time.monotonic() + ESTABLISH_SECONDS)):
                 return
             self.close()
+            self._caller.move_on()
         raise RequestTimeout("no node confirmed the subscription in time")
 
     def _open(self, endpoint: str) -> None:

@@ -14,6 +14,7 @@ from skiff import (
     PeerConnectFailed,
     RequestTimeout,
     Skiff,
+    StreamClosed,
 )
 from skiff.testing import Cluster, Node, free_port, wait_until
 
@@ -266,6 +267,24 @@ def test_a_follower_confirms_its_own_removal(own_cluster: Cluster) -> None:
     with removed.client(timeout=20) as client:
         client.remove_node(removed.id)
     wait_until_agreed(others)
+
+
+def test_a_watch_ends_with_the_membership_of_its_node(own_cluster: Cluster) -> None:
+    watched, *others = own_cluster.followers()
+    addresses = [watched.address, *[node.address for node in others]]
+    with watched.client() as near, Client(addresses, follow_leader=False) as client:
+        changes = near.watch()
+        with own_cluster.leader().client(timeout=20) as elsewhere:
+            elsewhere.insert("key", 1)
+            assert changes.recv(int, timeout=20) == ("key", 1)
+            elsewhere.remove_node(watched.id)
+            with pytest.raises(StreamClosed):
+                changes.recv(timeout=20)
+            with pytest.raises(RequestTimeout):
+                near.watch(timeout=3)
+            with client.watch(timeout=20) as again:  # through another node
+                elsewhere.insert("key", 2)
+                assert again.recv(int, timeout=20) == ("key", 2)
 
 
 def test_the_last_voter_cannot_be_removed(single: Cluster) -> None:
