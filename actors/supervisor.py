@@ -110,8 +110,8 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while not self._stopping and self._may_start_again():
-                self._start_actors()
-                self._watch()
+                if self._start_actors():
+                    self._watch()
                 self._stop_actors(in_order=self._stopping)
         finally:
             shutil.rmtree(self._names, ignore_errors=True)
@@ -130,17 +130,30 @@ class Supervisor:
         self._starts.append(time.monotonic())
         return not self._stopping
 
-    def _start_actors(self) -> None:
-        self._keep_names()
-        start = Start(self._config, self._names)
-        for name in ACTORS:
-            lifeline, theirs = open_lifeline()
+    def _start_actors(self) -> bool:
+        """Start all actors; return False if the system does not let this node do that."""
+        try:
+            self._keep_names()
+            for name in ACTORS:
+                self._start_actor(name)
+        except OSError as error:
+            self._note_failure(Failing("ClusterInitFailed", _not_started(error), lasting=True))
+            return False
+        return True
+
+    def _start_actor(self, name: str) -> None:
+        lifeline, theirs = open_lifeline()
+        try:
             process = _spawn(name, theirs.fileno())
+        except OSError:
+            lifeline.close()
+            raise
+        finally:
             theirs.close()
-            with self._lock:
-                self._children.append(_Child(name, process, lifeline))
-            with contextlib.suppress(LifelineCut):
-                lifeline.order(start)
+        with self._lock:
+            self._children.append(_Child(name, process, lifeline))
+        with contextlib.suppress(LifelineCut):
+            lifeline.order(Start(self._config, self._names))
 
     def _keep_names(self) -> None:
         """Give all actors that follow each other the same names, by which clients find them."""
@@ -219,6 +232,11 @@ def _stop_in_order(child: _Child) -> None:
         child.process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         child.process.kill()
+
+
+def _not_started(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return f"cannot start the node's processes: {place}{error.strerror or error}"
 
 
 def _spawn(name: str, lifeline: int) -> subprocess.Popen[bytes]:

@@ -41,7 +41,10 @@ def ready(process: Process) -> Any:
 
 def refused(*arguments: str, code: int, settings: Mapping[str, str] | None = None) -> str:
     """Return the one line with which a node that cannot run ends."""
-    ended = command.run("node", "start", *arguments, settings=settings)
+    return complaint(command.run("node", "start", *arguments, settings=settings), code)
+
+
+def complaint(ended: subprocess.CompletedProcess[bytes], code: int) -> str:
     text = ended.stderr.decode()
     assert (ended.returncode, ended.stdout) == (code, b""), ended
     assert text.startswith("skiff: error: "), text
@@ -176,9 +179,9 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path / "first"), "--port", str(port), "--json") as node:
         ready(node)
         place = ("--dir", str(tmp_path / "second"), "--port", str(port))
-        complaint = refused(*place, code=1)
+        text = refused(*place, code=1)
         # Which of its actors finds its port taken first is chance.
-        assert any(f":{taken}:" in complaint for taken in range(port, port + PEER_PORT_OFFSET + 1))
+        assert any(f":{taken}:" in text for taken in range(port, port + PEER_PORT_OFFSET + 1))
 
 
 def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
@@ -201,6 +204,18 @@ def test_a_damaged_directory_is_left_as_it_is(tmp_path: Path) -> None:
     current.write_text("nonsense")
     assert "damaged" in refused("--dir", str(place), "--port", port, code=1)
     assert current.read_text() == "nonsense"
+
+
+def test_a_system_without_room_for_processes_is_told_of(tmp_path: Path) -> None:
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -n 11; exec "$@"', "sh", *command.command("node", "start", *place)],
+        capture_output=True,
+        env=command.environment(),
+        timeout=command.SECONDS_MAX,
+        check=False,
+    )
+    assert "cannot start the node's processes: Too many open files" in complaint(ended, 1)
 
 
 # --- ending

@@ -17,7 +17,14 @@ import skiff
 from actors.data_directory import DataDirectory
 from actors.failure import ActorFailure
 from actors.supervisor import ACTORS
-from skiff import Client, DataDirectoryCreateFailed, RPCBindFailed, Skiff, StorageError
+from skiff import (
+    Client,
+    ClusterInitFailed,
+    DataDirectoryCreateFailed,
+    RPCBindFailed,
+    Skiff,
+    StorageError,
+)
 from skiff.testing import Cluster, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -149,6 +156,42 @@ def test_names_that_were_cleared_away_are_made_anew(tmp_path: Path, temporary: P
         shutil.rmtree(names)
         kill_actor(node, "client_gateway")
         assert client.insert("greeting", "hello") == 1
+
+
+def test_actors_that_cannot_be_started_are_a_failure(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    node = Skiff(dir=tmp_path / "node", port=free_port())
+    node.start()
+    try:
+        with pytest.raises(ClusterInitFailed, match="missing: No such file"):
+            node.wait_until_serving()
+    finally:
+        node.shutdown()
+    assert list(temporary.iterdir()) == []
+
+
+def test_actors_that_cannot_be_started_again_are_a_failure(tmp_path: Path, temporary: Path) -> None:
+    script = write_script(
+        tmp_path,
+        "import os, resource, signal",
+        "from skiff import ClusterInitFailed",
+        "before, free = node.pids, os.dup(0)",
+        "os.close(free)",
+        # Enough for some of the actors, so that these have to be ended again.
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, free + 2))",
+        "os.kill(before['storage_writer'], signal.SIGKILL)",
+        "try: node.wait(timeout=15)",
+        "except ClusterInitFailed as failure: print(failure, flush=True)",
+        "while node.pids: time.sleep(0.01)",
+    )
+    ended = subprocess.run(
+        command(script, tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "cannot start the node's processes: Too many open files" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_killed_program_leaves_no_names(tmp_path: Path, temporary: Path) -> None:
