@@ -5,6 +5,7 @@ only it writes.
 """
 
 import contextlib
+import logging
 import os
 import select
 import shutil
@@ -31,6 +32,8 @@ from actors.lifeline import (
     open_lifeline,
 )
 from protocol.config import NodeConfig
+
+log = logging.getLogger("skiff.supervisor")
 
 # In the order in which they are stopped: first who hands leadership over, last who writes.
 ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
@@ -202,6 +205,12 @@ class Supervisor:
             if failure.lasting or self._restarts_too_often():
                 self.failure = failure
             self._changed.notify_all()
+        if self.failure is None and self._is_to_log(logging.WARNING):
+            log.warning("%s, starting all actors again", failure.message)
+
+    def _is_to_log(self, level: int) -> bool:
+        """Whether the node's settings want it: the embedding program may have none of its own."""
+        return level >= logging.getLevelNamesMapping()[self._config.log_level.upper()]
 
     def _restarts_too_often(self) -> bool:
         all_seen = len(self._starts) > RESTARTS_MAX

@@ -6,6 +6,7 @@ import threading
 
 import typer
 
+from actors.logs import Whereabouts, configure
 from protocol.address import parse_address
 from skiff.cli import node_options as options
 from skiff.cli import output
@@ -70,10 +71,16 @@ def start(
     }
     filed = {} if config is None else read_file(config)
     settings = combine({name: value for name, value in given.items() if value is not None}, filed)
-    serve(Skiff(**settings), as_json=as_json, until_eof=until_eof)  # type: ignore[arg-type]
+    skiff = Skiff(**settings)  # type: ignore[arg-type]
+    whereabouts = configure(
+        "supervisor", str(settings.get("log_level", options.DEFAULTS.log_level))
+    )
+    serve(skiff, whereabouts, as_json=as_json, until_eof=until_eof)
 
 
-def serve(skiff: Skiff, *, as_json: bool, until_eof: bool = False) -> None:
+def serve(
+    skiff: Skiff, whereabouts: Whereabouts, *, as_json: bool, until_eof: bool = False
+) -> None:
     """Run a node to its end, which may be that of the program which holds its standard input.
 
     Raises:
@@ -84,7 +91,8 @@ def serve(skiff: Skiff, *, as_json: bool, until_eof: bool = False) -> None:
     skiff.start()
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
-    threading.Thread(target=_follow, args=(skiff, ending, as_json), daemon=True).start()
+    told = (skiff, whereabouts, ending, as_json)
+    threading.Thread(target=_follow, args=told, daemon=True).start()
     try:
         failure = ending.wait()
     finally:
@@ -93,10 +101,11 @@ def serve(skiff: Skiff, *, as_json: bool, until_eof: bool = False) -> None:
         raise failure
 
 
-def _follow(skiff: Skiff, ending: NodeEnding, as_json: bool) -> None:
+def _follow(skiff: Skiff, whereabouts: Whereabouts, ending: NodeEnding, as_json: bool) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
+        whereabouts.node = skiff.id.hex[:8]
         _announce(skiff, as_json=as_json)
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as failure:

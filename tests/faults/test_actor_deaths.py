@@ -57,3 +57,15 @@ def test_a_node_whose_actors_keep_dying_gives_up_with_an_error(tmp_path: Path) -
         wait_until(kill_any, "the node gives up", timeout=60)
         assert node.wait() == 1
         assert "died" in node.log()
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_a_death_is_told_of_in_one_line(tmp_path: Path, level: str) -> None:
+    with Cluster(1, directory=tmp_path, log_level=level) as cluster:
+        node = cluster.nodes[0]
+        kill_actor(node, "election_timer")
+        told = f"WARNING node={node.id.hex[:8]} actor=supervisor term=0 election_timer died, "
+        log = node.log()
+    if level == "warning":
+        assert log.endswith(f"{told}starting all actors again\n")
+    assert log.count("\n") == (level == "warning")

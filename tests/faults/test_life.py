@@ -150,6 +150,19 @@ def test_a_client_of_an_embedded_node_outlives_its_actors(tmp_path: Path, tempor
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [("warning", ["client_gateway died, starting all actors again"]), ("error", [])],
+)
+def test_a_program_is_told_of_deaths_where_its_node_is_to_log_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, level: str, told: list[str]
+) -> None:
+    with Skiff(dir=tmp_path / "node", port=free_port(), log_level=level) as node:
+        node.wait_for_leader(timeout=15)
+        kill_actor(node, "client_gateway")
+    assert caplog.messages == told
+
+
 def test_names_that_were_cleared_away_are_made_anew(tmp_path: Path, temporary: Path) -> None:
     with Skiff(dir=tmp_path / "node", port=free_port()) as node, node.client() as client:
         (names,) = temporary.iterdir()
