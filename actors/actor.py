@@ -66,8 +66,8 @@ class Actor(Protocol):
 def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     """Run an actor as this process until the supervisor stops it or is gone."""
     # The supervisor alone decides when a node ends, also where a signal hits the whole group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     lifeline = ActorEnd()
     try:
         start = _wait_for_start(lifeline)

@@ -46,7 +46,7 @@ def start(
     until_eof: options.UntilEof = False,
     as_json: Json = False,
 ) -> None:
-    """Run a node until SIGTERM or Ctrl-C.
+    """Run a node until SIGTERM, SIGHUP or Ctrl-C.
 
     It prints one line as soon as it serves clients.
 

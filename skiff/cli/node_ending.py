@@ -3,7 +3,7 @@
 import signal
 import socket
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class NodeEnding:
@@ -23,7 +23,8 @@ class NodeEnding:
         """Count a signal as an ending, and any further one as nothing."""
         signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
+            if number != signal.SIGHUP or not _is_to_outlive_terminal():
+                signal.signal(number, lambda *_: None)
 
     def tell(self, failure: Exception | None = None) -> None:
         """End the node; the failure, if any, is why it cannot go on."""
@@ -40,3 +41,8 @@ class NodeEnding:
         signal.set_wakeup_fd(-1)
         self._told.close()
         self._teller.close()
+
+
+def _is_to_outlive_terminal() -> bool:
+    """Whether the program was started like that, as by nohup."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

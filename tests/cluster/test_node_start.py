@@ -13,6 +13,7 @@ import pytest
 
 from protocol.address import PEER_PORT_OFFSET
 from skiff import Client
+from skiff.cli.node_ending import SIGNALS
 from skiff.testing import free_port, wait_until
 from tests.cluster import command
 
@@ -221,7 +222,15 @@ def test_a_system_without_room_for_processes_is_told_of(tmp_path: Path) -> None:
 # --- ending
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture(autouse=True)
+def hangups_heard() -> Iterator[None]:
+    """Let nodes hear of a closed terminal, though the tests may be run by nohup."""
+    handler = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_a_node_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json")
     with running(*place) as node:
@@ -237,7 +246,10 @@ def test_a_signal_ends_a_node_in_good_order(tmp_path: Path, number: signal.Signa
         assert ready(node)["id"] == first["id"]
 
 
-def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
     with subprocess.Popen(
         command.command("node", "start", *place),
@@ -247,9 +259,27 @@ def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(tmp_p
         start_new_session=True,
     ) as node:
         ready(node)
-        os.killpg(node.pid, signal.SIGINT)
+        os.killpg(node.pid, number)
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
     assert node.returncode == 0
+
+
+def test_a_terminal_that_is_closed_ends_its_node_in_good_order(tmp_path: Path) -> None:
+    place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
+    ours, theirs = os.openpty()
+    opened = ["sh", "-c", 'exec "$@" <"$0" 2>"$0"', os.ttyname(theirs)]
+    with subprocess.Popen(
+        [*opened, *command.command("node", "start", *place)],
+        stdout=subprocess.PIPE,
+        env=command.environment(),
+        start_new_session=True,
+    ) as node:
+        ready(node)
+        actors = children_of(node.pid)
+        os.close(theirs)
+        os.close(ours)
+        assert node.wait(command.SECONDS_MAX) == 0
+    assert not any(map(is_alive, actors))
 
 
 def test_a_signal_while_starting_ends_a_node_in_good_order(tmp_path: Path) -> None:

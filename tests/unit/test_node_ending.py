@@ -12,7 +12,7 @@ from skiff.cli.node_ending import SIGNALS, NodeEnding
 
 @pytest.fixture
 def ending() -> Iterator[NodeEnding]:
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     ending = NodeEnding()
     ending.listen_to_signals()
     yield ending
@@ -31,6 +31,12 @@ def test_a_signal_ends_the_wait_where_it_does_not_interrupt_it(
 
     threading.Thread(target=receive).start()
     assert ending.wait() is None
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(ending: NodeEnding) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ending.listen_to_signals()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_what_a_thread_tells_ends_the_wait(ending: NodeEnding) -> None:
