@@ -11,7 +11,7 @@ ones that do not count. No other module imports rocksdict.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class RocksDatabase:
                 self._db.get_column_family(name),
                 self._db.get_column_family_handle(name),
                 lambda: self._batch,
+                path,
             )
             for name in FAMILIES
         }
@@ -112,7 +113,9 @@ class RocksTable:
         family: rocksdict.Rdict,
         handle: rocksdict.ColumnFamily,
         batch: Callable[[], rocksdict.WriteBatch],
+        path: Path,
     ) -> None:
+        self._path = path
         self._family = family
         self._handle = handle
         self._batch = batch
@@ -123,7 +126,10 @@ class RocksTable:
         """Return the value of a key."""
         if key in self._pending:
             return self._pending[key]
-        value: bytes | None = self._read(key)
+        try:
+            value: bytes | None = self._read(key)
+        except Exception as error:
+            raise storage_failure(self._path, error) from error
         return value
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -144,18 +150,11 @@ class RocksTable:
 
     def scan(self, first: bytes) -> Iterator[Row]:
         """Yield what is written, from a key on; what is only pending is not seen."""
-        items: Iterator[Row] = self._family.items(from_key=first)  # type: ignore[assignment]
-        return items
+        return self.view().scan(first)
 
     def keys(self, first: bytes) -> Iterator[bytes]:
         """Yield the keys that are written, from one on."""
-        keys: Iterator[bytes] = self._family.keys(from_key=first)  # type: ignore[assignment]
-        return keys
-
-    def last_key(self) -> bytes | None:
-        """Return the last key that is written."""
-        keys: Sequence[bytes] = [key for key, _ in zip(self._backwards(), range(1), strict=False)]
-        return keys[0] if keys else None
+        return _walk(self._family.iter(), first, self._path)
 
     def rows_estimate(self) -> int:
         """Return how many rows RocksDB believes there are."""
@@ -163,7 +162,11 @@ class RocksTable:
 
     def view(self) -> "RocksView":
         """Return the column family as it is written now."""
-        return RocksView(self._family.iter())
+        return RocksView(self._family.iter(), self._path)
+
+    def flush(self) -> None:
+        """Write all tables as sorted files, as RocksDB does by itself when they have grown."""
+        self._family.flush()
 
     def forget_pending(self) -> None:
         """Read from the database again what the turn has put there."""
@@ -174,10 +177,6 @@ class RocksTable:
         self._family.close()
         del self._handle, self._read
 
-    def _backwards(self) -> Iterator[bytes]:
-        keys: Iterator[bytes] = self._family.keys(backwards=True)  # type: ignore[assignment]
-        return keys
-
 
 class RocksView:
     """A column family as it was at one moment.
@@ -186,16 +185,33 @@ class RocksView:
     not: what is read through it is the newest.
     """
 
-    def __init__(self, iterator: rocksdict.RdictIter) -> None:
+    def __init__(self, iterator: rocksdict.RdictIter, path: Path) -> None:
         self._iterator = iterator
+        self._path = path
 
     def scan(self, first: bytes) -> Iterator[Row]:
         """Yield what was there, from a key on, in the order of the keys; one scan at a time."""
-        self._iterator.seek(first)
-        while self._iterator.valid():
-            yield self._iterator.key(), self._iterator.value()
-            self._iterator.next()
-        self._iterator.status()  # an error ends the walk like the last key does
+        for key in _walk(self._iterator, first, self._path):
+            yield key, self._iterator.value()
+
+
+def _walk(iterator: rocksdict.RdictIter, first: bytes, path: Path) -> Iterator[bytes]:
+    """Yield the keys from one on; the iterator stands at each.
+
+    What rocksdict offers as ``items`` and ``keys`` ends at a row that cannot be read as if it
+    were the last one.
+
+    Raises:
+        ActorFailure: some row cannot be read.
+    """
+    iterator.seek(first)
+    while iterator.valid():
+        yield iterator.key()
+        iterator.next()
+    try:
+        iterator.status()
+    except Exception as error:
+        raise storage_failure(path, error) from error
 
 
 def storage_failure(path: Path, error: Exception) -> ActorFailure:
@@ -218,6 +234,9 @@ def _options(*, create: bool) -> rocksdict.Options:
     options.create_missing_column_families(True)
     # The default mode opens a log with a flipped bit in it as if it had ended there.
     options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
+    # All tables or none: what the manifest may lose at its end without a word, the count of
+    # synced writes then betrays.
+    options.set_atomic_flush(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_total_wal_size(WAL_BYTES_MAX)
     options.set_keep_log_file_num(KEPT_INFO_LOGS)

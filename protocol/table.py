@@ -31,9 +31,6 @@ class SortedTable(Table, Protocol):
     def keys(self, first: bytes) -> Iterable[bytes]:
         """Yield the keys that are written, from one on, in their order."""
 
-    def last_key(self) -> bytes | None:
-        """Return the last key that is written."""
-
     def rows_estimate(self) -> int:
         """Return about how many rows are written."""
 

@@ -139,10 +139,6 @@ class DiskTable:
         keys = self._keys
         yield from keys[bisect_left(keys, first) :]
 
-    def last_key(self) -> bytes | None:
-        """Return the last key that is written."""
-        return self._keys[-1] if self._keys else None
-
     def rows_estimate(self) -> int:
         """Return how many rows are written."""
         return len(self._rows)
