@@ -47,6 +47,10 @@ PAUSE_SECONDS_MAX = 0.2
 LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 
 
+class StrangeCluster(Exception):
+    """The node that answered belongs to another cluster: what it says or did counts for nothing."""
+
+
 class Attempts:
     """What is known of an operation that is tried several times."""
 
@@ -54,6 +58,7 @@ class Attempts:
         self.deadline = deadline
         self.reached = False  # whether any node was
         self.maybe_done = False  # whether some attempt got no certain answer
+        self.stranger = ""  # what is wrong with a node that was not believed
         self._pause = PAUSE_SECONDS
 
     def next_deadline(self, now: float) -> float:
@@ -69,14 +74,15 @@ class Attempts:
 class Caller:
     """Does operations for any number of threads, over one connection for each of them."""
 
-    def __init__(self, endpoints: list[str], *, follow_leader: bool) -> None:
+    def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
+        """Speak to nodes of one cluster: this one, or else the first that a node names."""
         self._endpoints = endpoints
         self._follow_leader = follow_leader
         self._ids = itertools.count(1)
         self._closed = False
-        self._begin()
+        self._begin(cluster)
 
-    def _begin(self) -> None:
+    def _begin(self, cluster: bytes) -> None:
         """Hold nothing yet: neither sockets nor a session outlive a fork."""
         self._pid = os.getpid()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -84,7 +90,7 @@ class Caller:
         self._local = threading.local()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._session: Session | None = None
-        self.route = Route(self._endpoints, follow_leader=self._follow_leader)
+        self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
 
     def call(self, operation: Operation, timeout: float | None, *, writes: bool = False) -> Outcome:
         """Return the outcome of an operation.
@@ -190,6 +196,8 @@ class Caller:
         known = ", ".join(self.route.all)
         if writes and attempts.maybe_done:
             raise OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
+        if not attempts.reached and attempts.stranger:
+            raise ClientConnectFailed(attempts.stranger)
         if not attempts.reached:
             raise ClientConnectFailed(f"no node could be reached at {known}")
         raise RequestTimeout(f"no answer before the deadline; asked {known}")
@@ -206,6 +214,11 @@ class Caller:
             self._abandon(connection)
             if not lost.sent:
                 attempts.pause()
+            return None
+        except StrangeCluster as strange:
+            attempts.stranger = str(strange)
+            self._abandon(connection)
+            attempts.pause()
             return None
         attempts.reached = True
         if isinstance(outcome, Failed):
@@ -265,6 +278,9 @@ class Caller:
             raise ClientConnectFailed("the client is closed")
         context = self.new_context()
         connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and connection.is_lost():
+            self._abandon(connection)  # whoever is there by now is to be greeted anew
+            connection = None
         if connection is None:
             connection = Connection(context, self.route.choose(now))
             self._local.connection = connection
@@ -272,7 +288,13 @@ class Caller:
         return connection
 
     def _learn(self, connection: Connection, welcome: Welcome, now: float) -> None:
-        connection.welcomed_at = now
+        if not self.route.believes(welcome):
+            raise StrangeCluster(
+                f"{connection.endpoint} belongs to another cluster, {welcome.cluster.hex()}, "
+                f"than the one this client has spoken to, {self.route.cluster.hex()}"
+            )
+        if welcome.cluster:  # a node of none may come to belong to any
+            connection.welcomed_at = now
         self.route.learn(welcome)
         if self.route.should_move(connection.endpoint, now):
             self._drop(connection)
@@ -288,7 +310,7 @@ class Caller:
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            self._begin()
+            self._begin(self.route.cluster)
 
 
 def _deadline(timeout: float | None) -> float:

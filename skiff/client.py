@@ -309,7 +309,9 @@ class Client:
             StreamClosed: the node ended it, because it restarted or another backup began there.
             OSError: the file cannot be written, or there is one already.
         """
-        return back_up(self._caller.route.all, path, self._seconds(timeout), progress)
+        route = self._caller.route
+        caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
+        return back_up(caller, path, self._seconds(timeout), progress)
 
     def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""

@@ -39,7 +39,7 @@ class Connection:
         self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         self._socket.connect(endpoint)
         self._connected = False
-        self.welcomed_at = 0.0
+        self.welcomed_at = float("-inf")
 
     def __del__(self) -> None:
         """Close the socket of a thread that has ended, not that of a parent process."""
@@ -47,7 +47,7 @@ class Connection:
             self.close()
 
     def ask(self, request: bytes, deadline: float) -> bytes:
-        """Return the reply to a request.
+        """Return the reply to a request, from the very node that was connected to first.
 
         Raises:
             ConnectionLost: the node is not there, or did not answer by the deadline.
@@ -58,12 +58,20 @@ class Connection:
             self._socket.send(request, zmq.NOBLOCK)
         except zmq.Again:
             raise ConnectionLost(sent=False) from None
+        # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
+        # tells of the loss before, so that what is sent before any loss went to the first node.
+        if self.is_lost():
+            raise ConnectionLost(sent=True)
         while True:
             try:
                 return self._socket.recv()
             except zmq.Again:
-                if self._is_lost() or time.monotonic() >= deadline:
+                if self.is_lost() or time.monotonic() >= deadline:
                     raise ConnectionLost(sent=True) from None
+
+    def is_lost(self) -> bool:
+        """Whether the node is gone, or was for a moment."""
+        return bool(self._monitor.poll(0))
 
     def close(self) -> None:
         """Close the socket; once more does no harm."""
@@ -80,9 +88,3 @@ class Connection:
         if self._socket not in ready:
             raise ConnectionLost(sent=False)
         self._connected = True
-
-    def _is_lost(self) -> bool:
-        if not self._monitor.poll(0):
-            return False
-        self._monitor.recv_multipart()
-        return True

@@ -1,4 +1,8 @@
-"""Which node a client speaks to: the leader where it is known, else any that answers."""
+"""Which node a client speaks to: the leader where it is known, else any that answers.
+
+Only nodes of one cluster: a node whose directory was lost may have founded another one at the
+same address.
+"""
 
 import itertools
 import threading
@@ -15,7 +19,8 @@ class Route:
     Times are seconds of any steady clock.
     """
 
-    def __init__(self, endpoints: list[str], *, follow_leader: bool) -> None:
+    def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
+        self.cluster = cluster  # the first that any node has named
         self._given = endpoints
         self._follow_leader = follow_leader
         self._members: list[str] = []
@@ -51,9 +56,15 @@ class Route:
             if self._leader == endpoint:
                 self._leader = ""
 
+    def believes(self, welcome: Welcome) -> bool:
+        """Whether a node is of the cluster that the first of all nodes has named."""
+        with self._lock:
+            self.cluster = self.cluster or welcome.cluster
+            return welcome.cluster in (b"", self.cluster)
+
     def learn(self, welcome: Welcome) -> None:
-        """Take in who the members are and who leads."""
-        if not self._follow_leader:
+        """Take in who the members are and who leads, from a node that is believed."""
+        if not self.believes(welcome) or not self._follow_leader:
             return
         members = [_endpoint(member.address) for member in welcome.membership.members]
         with self._lock:

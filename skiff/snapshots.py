@@ -21,12 +21,14 @@ Progress = Callable[[int, int], None]  # rows so far, and about how many there a
 
 
 def back_up(
-    endpoints: list[str],
+    caller: Caller,
     path: str | PathLike[str],
     timeout: float | None,
     progress: Progress | None,
 ) -> Backup:
     """Write the state of the first of some nodes that answers, at one moment from now on.
+
+    The caller must not follow the leader, and is closed.
 
     Should it fail later, the next one that is asked knows nothing of the snapshot it had begun.
 
@@ -34,7 +36,6 @@ def back_up(
         StreamClosed: the node ended the snapshot, because it restarted or another backup began.
         OSError: the file cannot be written, or there is one already.
     """
-    caller = Caller(endpoints, follow_leader=False)
     try:
         return _back_up(caller, Path(path), timeout, progress or _show_nothing)
     finally:

@@ -8,11 +8,11 @@ ADDRESSES = ("a:1", "b:1", "c:1")
 A, B, C = (f"tcp://{address}" for address in ADDRESSES)
 
 
-def welcome(leader: str = "") -> Welcome:
+def welcome(leader: str = "", cluster: bytes = b"cluster") -> Welcome:
     """A node's word that all three are members, and who of them leads."""
     members = tuple(Member(address.encode(), address, True) for address in ADDRESSES)
     publishes_at = "tcp://a:2"
-    return Welcome(b"cluster", b"node", publishes_at, None, leader, Membership(members))
+    return Welcome(cluster, b"node", publishes_at, None, leader, Membership(members))
 
 
 def test_nodes_take_turns_where_nobody_is_known_to_lead() -> None:
@@ -63,3 +63,27 @@ def test_a_client_that_stays_learns_of_no_other_node() -> None:
     route.learn(welcome("b:1"))
     assert route.choose(0.0) == A
     assert route.all == [A]
+
+
+def test_a_node_of_another_cluster_than_the_first_is_not_believed() -> None:
+    route = Route([A], follow_leader=True)
+    route.learn(welcome("b:1", b"first"))
+    route.learn(welcome("c:1", b"second"))
+    assert route.believes(welcome(cluster=b"first"))
+    assert not route.believes(welcome(cluster=b"second"))
+    assert route.choose(0.0) == B
+
+
+def test_a_node_that_belongs_to_no_cluster_yet_decides_nothing() -> None:
+    route = Route([A], follow_leader=True)
+    assert route.believes(welcome(cluster=b""))
+    assert route.believes(welcome(cluster=b"first"))
+    assert route.believes(welcome(cluster=b""))
+    assert not route.believes(welcome(cluster=b"second"))
+
+
+def test_a_client_that_stays_knows_its_cluster_too() -> None:
+    route = Route([A], follow_leader=False)
+    route.learn(welcome(cluster=b"first"))
+    assert not route.believes(welcome(cluster=b"second"))
+    assert not Route([A], follow_leader=False, cluster=b"first").believes(welcome())

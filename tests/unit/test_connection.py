@@ -1,0 +1,58 @@
+"""A connection speaks to one node only, whoever takes the address after it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+import zmq
+
+from skiff.connection import Connection, ConnectionLost
+from skiff.testing import wait_until
+
+SECONDS = 10.0
+POLL_MS = 20
+
+
+@contextmanager
+def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: bytes) -> Iterator[int]:
+    """Answer all questions at a port, 0 for any; gives the port."""
+    with context.socket(zmq.REP) as socket:
+        if port:
+            socket.bind(f"tcp://127.0.0.1:{port}")
+        else:
+            port = socket.bind_to_random_port("tcp://127.0.0.1")
+
+        def serve() -> None:
+            while not over.is_set():
+                if socket.poll(POLL_MS):
+                    socket.recv()
+                    socket.send(answer)
+
+        over = Event()
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_who_takes_the_address_of_a_lost_node_is_not_spoken_to_unawares() -> None:
+    with zmq.Context[zmq.Socket[bytes]]() as context:
+        with answering(context, 0, b"first") as port:
+            connection = Connection(context, f"tcp://127.0.0.1:{port}")
+            assert connection.ask(b"who?", time.monotonic() + SECONDS) == b"first"
+            assert not connection.is_lost()
+        wait_until(connection.is_lost, "the loss is noticed")
+        with answering(context, port, b"second"):
+            # Until ZeroMQ has connected again by itself.
+            wait_until(lambda: connection._socket.poll(0, zmq.POLLOUT), "it is connected again")
+            with pytest.raises(ConnectionLost):
+                connection.ask(b"who?", time.monotonic() + SECONDS)
+            connection.close()
+            fresh = Connection(context, f"tcp://127.0.0.1:{port}")
+            assert fresh.ask(b"who?", time.monotonic() + SECONDS) == b"second"
+            fresh.close()
