@@ -31,6 +31,7 @@ from protocol.wire import decode_for_replicator, encode
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
 CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
+FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
 
 log = logging.getLogger("skiff.log_replicator")
 
@@ -52,6 +53,7 @@ class LogReplicator:
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
         self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
+        self._alone_since_founding = _is_founding(recovered)
         # Whether it is still to be a member, what its own log says may be long out of date.
         self._invited = bool(join_cluster)
         self._links = self._listen(recovered)
@@ -149,10 +151,28 @@ class LogReplicator:
         try:
             self._core.receive(frame)
         except StrangeFrame as error:
-            if self._strange.is_new(frame.sender + str(error).encode()):
+            if self._may_have_lost_its_directory(frame):
+                self._tell_how_to_come_back(frame)
+            elif self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
             self._links.link(frame.sender, frame.address)
+
+    def _may_have_lost_its_directory(self, frame: PeerFrame) -> bool:
+        """Whether members of another cluster take this founder of a new one for one of them."""
+        return self._alone_since_founding and frame.cluster not in (b"", self._core.cluster)
+
+    def _tell_how_to_come_back(self, frame: PeerFrame) -> None:
+        """Leave it to people what to do: nobody may end a node from afar."""
+        if self._strange.is_new(frame.cluster):
+            log.error(
+                "this address belongs to a member of cluster %s, but the directory is of the new "
+                "cluster %s: if the former one was lost, stop this node, empty the directory and "
+                "start it with --join %s",
+                frame.cluster.hex(),
+                self._core.cluster.hex(),
+                frame.address,
+            )
 
     def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
         if not self._core.cluster:
@@ -237,6 +257,8 @@ class LogReplicator:
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
         self._links.follow(self._core.membership)
+        if len(self._core.membership.members) > 1:
+            self._alone_since_founding = False
 
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
@@ -262,6 +284,15 @@ class LogReplicator:
     def _note(self, verb: str, messages: Iterable[object]) -> None:
         if self._trace is not None:
             self._trace.note(verb, messages)
+
+
+def _is_founding(recovered: Recovered) -> bool:
+    """Whether the only membership there ever was is the one of the founder alone."""
+    if len(recovered.memberships) != 1:
+        return False
+    first = recovered.memberships[0]
+    alone = [member.id for member in first.membership.members] == [recovered.node]
+    return alone and first.index == FOUNDING_INDEX
 
 
 if __name__ == "__main__":

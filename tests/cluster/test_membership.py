@@ -1,5 +1,6 @@
 """Who belongs to a cluster: joining, moving, leaving and coming back, on real processes."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from skiff import (
     Client,
+    ClientConnectFailed,
     ClusterJoinFailed,
     InvalidRequest,
     Member,
@@ -210,6 +212,70 @@ def test_all_nodes_may_move_one_after_another(own_cluster: Cluster) -> None:
         wait_until_agreed(own_cluster.nodes)
     with own_cluster.client(timeout=20) as client:
         client.insert("key", "value")
+
+
+# --- a directory that was lost
+
+
+def start_with_nothing(node: Node) -> None:
+    """Wipe a founder's directory and start it as ever, so that it founds another cluster."""
+    node.kill()
+    shutil.rmtree(node.directory)
+    node.start()
+    wait_until(lambda: node.status() is not None, f"{node} answers")
+
+
+def test_a_client_neither_reads_nor_writes_where_a_founder_lost_its_directory(
+    own_cluster: Cluster,
+) -> None:
+    founder, *others = own_cluster.nodes
+    with (
+        own_cluster.client(timeout=20) as client,
+        Client(own_cluster.addresses, timeout=20, follow_leader=False) as staying,
+        founder.client(timeout=2) as near,
+    ):
+        client.insert("key", "value")
+        for each in (staying, near):
+            assert each.get("key") == "value"
+        start_with_nothing(founder)
+        for number in range(10):
+            client.insert(f"later/{number}", number)
+            staying._caller.move_on()
+            staying.insert(f"staying/{number}", number)
+            assert client.get("key") == staying.get("key") == "value"
+        with pytest.raises(ClientConnectFailed, match="belongs to another cluster"):
+            near.get("key")
+        with pytest.raises(ClientConnectFailed, match="than the one this client has spoken to"):
+            near.insert("key", "lost")
+    with Client([node.address for node in others], timeout=20) as client:
+        assert len(client.list_keys("later/")) == len(client.list_keys("staying/")) == 10
+    assert serves(founder, "key") is None
+
+
+def test_a_founder_that_lost_its_directory_is_told_how_to_come_back(own_cluster: Cluster) -> None:
+    founder, *others = own_cluster.nodes
+    lost = founder.id
+    status = others[0].status()
+    assert status is not None
+    assert status.cluster_id is not None
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "value")
+    start_with_nothing(founder)
+    warning = f"belongs to a member of cluster {status.cluster_id.hex}"
+    wait_until(lambda: warning in founder.log(), "it is told")
+    assert founder.is_running
+    founder.kill()
+    shutil.rmtree(founder.directory)
+    assert "dropped a frame" not in founder.log()
+    assert founder.log().count(warning) == 1
+    advised = founder.log().partition("--join ")[2].split()[0]
+    assert advised in {node.address for node in others}
+    founder._arguments = ["--join", advised]
+    founder.start()
+    with Client([node.address for node in others], timeout=20) as client:
+        client.remove_node(lost)
+    wait_until_agreed([founder, *others])
+    assert serves(founder, "key") == "value"
 
 
 # --- leaving and coming back
