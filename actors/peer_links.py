@@ -6,7 +6,7 @@ an identity that it still believes to be there.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -17,7 +17,9 @@ from protocol.config import NodeConfig
 from protocol.membership import Membership, NodeId
 from protocol.node_messages import Recovered
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
-from protocol.wire import Malformed, decode_peer_frame, encode
+from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
+
+FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
 
 log = logging.getLogger("skiff.peer_links")
 
@@ -63,20 +65,30 @@ class PeerLinks:
             known[1].close()
 
     def send(self, cluster: bytes, peers: dict[NodeId, list[PeerMessage]]) -> None:
-        """Send every peer its messages in one frame; what cannot go out now is dropped.
+        """Send every peer its messages, in one frame if it does not become too large.
 
-        Peers that are sent the very same messages share the work of encoding them.
+        What cannot go out now is dropped. Peers that are sent the very same messages share the
+        work of encoding them.
         """
-        encoded: dict[tuple[int, ...], bytes] = {}
+        encoded: dict[tuple[int, ...], list[bytes]] = {}
         for peer, messages in peers.items():
             link = self._links.get(peer)
             if link is None:
                 continue
             same = tuple(map(id, messages))
-            frame = encoded.get(same)
-            if frame is None:
-                frame = encoded[same] = self.frame(cluster, *messages)
-            link[1].send(frame)
+            frames = encoded.get(same)
+            if frames is None:
+                frames = encoded[same] = self._frames(cluster, messages)
+            for frame in frames:
+                link[1].send(frame)
+
+    def _frames(self, cluster: bytes, messages: Sequence[PeerMessage]) -> list[bytes]:
+        """Return the messages in as few frames as stay small; no message is larger than that."""
+        frame = self.frame(cluster, *messages)
+        if len(frame) <= FRAME_BYTES or len(messages) == 1:
+            return [frame]
+        half = len(messages) // 2
+        return self._frames(cluster, messages[:half]) + self._frames(cluster, messages[half:])
 
     def frame(self, cluster: bytes, *messages: PeerMessage) -> bytes:
         """Return the encoded frame that carries these messages."""

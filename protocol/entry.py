@@ -1,5 +1,6 @@
 """One place in the log: index, term and what is to be applied there."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 import msgspec
@@ -22,6 +23,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     term: int
     kind: EntryKind
     payload: bytes = b""
+
+
+def payload_bytes(entries: Iterable[Entry]) -> int:
+    """Return the size of what some entries carry."""
+    return sum(len(entry.payload) for entry in entries)
 
 
 class MembershipChange(msgspec.Struct, frozen=True, array_like=True):

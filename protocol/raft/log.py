@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from protocol.compaction import LogLimits
-from protocol.entry import Entry
+from protocol.entry import Entry, payload_bytes
 
 # What followers a little behind are served from, without the disk.
 WINDOW_ENTRIES_MAX = 100_000
@@ -75,7 +75,7 @@ class Log:
     def payload_bytes(self, first: int, last: int) -> int:
         """Return the size of what the entries from first to last carry."""
         entries = self._entries[first - self.prev_index - 1 : last - self.prev_index]
-        return sum(len(entry.payload) for entry in entries)
+        return payload_bytes(entries)
 
     def new_among(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries from the first that is absent here or differs (Raft §5.3)."""

@@ -1,15 +1,13 @@
 """The leader's view of one follower: what it holds, and what is on its way to it."""
 
-from collections import deque
-
 import msgspec
 
+from protocol.raft.in_flight import InFlight
 from protocol.snapshot import SnapshotPosition
 
 CHUNK_BEATS_MAX = 10  # heartbeats without an answer, after which a chunk counts as lost
 
 SILENT_CHECKS_MAX = 10  # quorum checks: a node that restarts, or a slow line, is waited for
-IN_FLIGHT_MESSAGES_MAX = 64  # a follower that answers slowly is sent no more than this
 
 
 class Progress(msgspec.Struct):
@@ -34,7 +32,7 @@ class Progress(msgspec.Struct):
     position: SnapshotPosition | None = None  # where the chunk under way begins
     chunk_beats: int = 0
     silent_checks: int = 0
-    in_flight: deque[int] = msgspec.field(default_factory=deque)  # last index of each message
+    in_flight: InFlight = msgspec.field(default_factory=InFlight)
 
     @property
     def answers(self) -> bool:
@@ -43,21 +41,19 @@ class Progress(msgspec.Struct):
 
     def may_send(self) -> bool:
         """Whether another message may go out now."""
-        stopped = self.paused or self.installing
-        return not stopped and len(self.in_flight) < IN_FLIGHT_MESSAGES_MAX
+        return not (self.paused or self.installing or self.in_flight.is_full)
 
-    def sent(self, last_index: int) -> None:
-        """Note that entries up to this index are on their way."""
+    def sent(self, last_index: int, size: int = 0) -> None:
+        """Note that entries up to this index, of so many bytes, are on their way."""
         if self.probing:
             self.paused = True
         elif last_index >= self.next_index:
             self.next_index = last_index + 1
-            self.in_flight.append(last_index)
+            self.in_flight.add(last_index, size)
 
     def accepted(self, index: int) -> bool:
         """Note that the follower holds all up to an index; return whether that is news."""
-        while self.in_flight and self.in_flight[0] <= index:
-            self.in_flight.popleft()
+        self.in_flight.answered(index)
         if self.installing and not self._ends_install(index):
             return False
         if self.probing or self.installing:

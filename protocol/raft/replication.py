@@ -1,6 +1,6 @@
 """Keeping the followers' logs equal to the leader's, and knowing what is committed (§5.3, §5.4)."""
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import Entry, EntryKind, payload_bytes
 from protocol.membership import Member, MembershipAt, NodeId, majority_index
 from protocol.node_messages import (
     EndSnapshot,
@@ -115,7 +115,7 @@ def _send_entries(
         return
     built[first] = message
     state.send(peer, message)
-    progress.sent(first - 1 + len(message.entries))
+    progress.sent(first - 1 + len(message.entries), payload_bytes(message.entries))
     progress.commit_told = state.commit_index
 
 
@@ -140,7 +140,7 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
             state.term, message.prev_index, message.prev_term, message.entries, state.commit_index
         ),
     )
-    progress.sent(message.prev_index + len(message.entries))
+    progress.sent(message.prev_index + len(message.entries), payload_bytes(message.entries))
 
 
 # --- the follower receives
@@ -220,7 +220,7 @@ def _resume(state: RaftState, peer: NodeId, progress: Progress) -> None:
         progress.paused = False
     elif progress.match_index < state.log.last_index and not progress.paused:
         if not progress.may_send():
-            progress.in_flight.popleft()
+            progress.in_flight.drop_oldest()
         prev_term = state.log.term_at(progress.next_index - 1)
         if prev_term is not None:
             probe = (progress.next_index - 1, prev_term, (), state.commit_index)

@@ -464,9 +464,15 @@ def test_a_follower_far_behind_catches_up_by_more_than_one_message(own_cluster: 
         values = ((f"far/behind/{number}", value) for number in range(count))
         outcomes = writer.insert_many(values, 40)
         assert all(isinstance(outcome, Inserted) for outcome in outcomes)
+    leader = own_cluster.leader()
+    before = leader.status()
     own_cluster.restart(behind)
     with behind.client(timeout=40) as client:
         assert len(client.list_keys("far/behind/")) == count
         assert all(
             client.get(f"far/behind/{number}", bytes) == value for number in range(0, count, 100)
         )
+    after = leader.status()
+    assert before is not None
+    assert after is not None
+    assert after.term == before.term, "nobody was kept from hearing the leader meanwhile"

@@ -8,7 +8,15 @@ import pytest
 
 from protocol import state_machine
 from protocol.membership import NodeId
-from protocol.raft import changing_members, election, log, progress, reading, replication
+from protocol.raft import (
+    changing_members,
+    election,
+    in_flight,
+    log,
+    progress,
+    reading,
+    replication,
+)
 from protocol.storage import snapshot_source
 from tests.scenarios.notation import KINDS, Mistake, node_id, node_name, read_number
 from tests.scenarios.stage import Stage
@@ -20,7 +28,8 @@ LIMITS: dict[str, ModuleType] = {
     "APPEND_BYTES_MAX": replication,
     "CHUNK_BEATS_MAX": progress,
     "CHUNK_BYTES": snapshot_source,
-    "IN_FLIGHT_MESSAGES_MAX": progress,
+    "IN_FLIGHT_BYTES_MAX": in_flight,
+    "IN_FLIGHT_MESSAGES_MAX": in_flight,
     "PROMOTION_LAG_MAX": changing_members,
     "SILENT_CHECKS_MAX": progress,
     "STALLED_CHECKS_MAX": election,

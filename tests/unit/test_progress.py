@@ -1,6 +1,7 @@
 """What a leader knows of one follower's log."""
 
-from protocol.raft.progress import IN_FLIGHT_MESSAGES_MAX, Progress
+from protocol.raft.in_flight import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
+from protocol.raft.progress import Progress
 
 
 def streaming(match_index: int) -> Progress:
@@ -26,6 +27,21 @@ def test_messages_follow_each_other_once_the_logs_agree() -> None:
     assert progress.next_index == 8
 
 
+def test_so_many_bytes_are_on_their_way_and_no_more() -> None:
+    progress = streaming(0)
+    progress.sent(1, IN_FLIGHT_BYTES_MAX - 1)
+    assert progress.may_send()
+    progress.sent(2, 1)
+    assert not progress.may_send()
+    progress.accepted(1)
+    assert progress.may_send()
+    progress.sent(3, IN_FLIGHT_BYTES_MAX)
+    assert not progress.may_send()
+    progress.refused(3, 2)
+    progress.accepted(3)
+    assert progress.may_send()
+
+
 def test_so_many_messages_are_on_their_way_and_no_more() -> None:
     progress = streaming(0)
     for index in range(1, IN_FLIGHT_MESSAGES_MAX + 1):
@@ -41,7 +57,7 @@ def test_one_answer_stands_for_all_messages_before_it() -> None:
     for index in range(1, 10):
         progress.sent(index)
     assert progress.accepted(8)
-    assert list(progress.in_flight) == [9]
+    assert len(progress.in_flight) == 1
     assert progress.match_index == 8
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import Entry, EntryKind, payload_bytes
 from protocol.node_messages import Commit, CommitNoticeDue, FetchLog, LogSlice, Refused, StepAside
 from protocol.peer_messages import (
     AppendEntries,
@@ -13,7 +13,7 @@ from protocol.peer_messages import (
     ProposalRefused,
 )
 from protocol.raft import log, replication
-from protocol.raft.progress import IN_FLIGHT_MESSAGES_MAX
+from protocol.raft.in_flight import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
 from protocol.refusal import Refusal
 from tests.unit.raft_cluster import A, B, C, Cluster, Machine, led_by, with_logs
 
@@ -257,6 +257,18 @@ def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_messages() 
     cluster.beat(A)
     cluster.settle()
     assert cluster[B].disk.last_index == 1 + 2 * IN_FLIGHT_MESSAGES_MAX
+
+
+def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_bytes() -> None:
+    cluster = led_by(A, B, C)
+    cluster.settle()
+    large = IN_FLIGHT_BYTES_MAX // 4
+    for _ in range(8):
+        cluster.propose(A, b"x" * large)
+    sent = [payload_bytes(each.entries) for each in cluster.sent(AppendEntries, to=B)]
+    assert sum(sent) == IN_FLIGHT_BYTES_MAX
+    cluster.settle()
+    assert cluster[B].disk.last_index == 1 + 8
 
 
 def test_messages_that_arrive_twice_and_in_any_order_do_no_harm() -> None:

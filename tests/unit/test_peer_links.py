@@ -1,0 +1,43 @@
+"""What goes to a peer travels in frames that it takes, however much comes together."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.peer_links import FRAME_BYTES, PeerLinks
+from actors.sockets import Sockets
+from protocol.config import NodeConfig
+from protocol.node_messages import HardState, Recovered
+from protocol.peer_messages import ForwardProposal
+from protocol.wire import PEER_FRAME_BYTES_MAX, decode_peer_frame
+from skiff.testing import free_port
+
+CLUSTER, NODE = b"c" * 16, b"n" * 16
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> Iterator[PeerLinks]:
+    sockets = Sockets()
+    config = NodeConfig(dir=str(tmp_path), port=free_port())
+    yield PeerLinks(sockets, config, Recovered(NODE, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
+    sockets.close()
+
+
+def test_messages_that_are_small_share_a_frame(links: PeerLinks) -> None:
+    messages = [ForwardProposal(number, b"payload") for number in range(1000)]
+    (frame,) = links._frames(CLUSTER, messages)
+    assert decode_peer_frame(frame).messages == tuple(messages)
+
+
+def test_messages_that_are_too_much_for_one_frame_stay_in_order(links: PeerLinks) -> None:
+    messages = [ForwardProposal(number, bytes(1 << 20)) for number in range(50)]
+    frames = links._frames(CLUSTER, messages)
+    assert len(frames) > 1
+    assert max(map(len, frames)) <= FRAME_BYTES < PEER_FRAME_BYTES_MAX
+    assert [each for frame in frames for each in decode_peer_frame(frame).messages] == messages
+
+
+def test_a_large_message_travels_alone(links: PeerLinks) -> None:
+    messages = [ForwardProposal(1, b"small"), ForwardProposal(2, bytes(FRAME_BYTES))]
+    assert len(links._frames(CLUSTER, messages)) == 2
