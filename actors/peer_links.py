@@ -122,7 +122,7 @@ class PeerLinks:
         try:
             if len(frames) != 2:  # noqa: PLR2004 - connection and body
                 raise Malformed(f"{len(frames) - 1} frames instead of one")
-            return decode_peer_frame(frames[1])
+            return _decode(frames[1])
         except Malformed as error:
             if self._malformed.is_new(frames[0]):
                 log.warning("dropped a malformed frame from a peer connection: %s", error)
@@ -150,7 +150,7 @@ class Doors(msgspec.Struct):
         for link in list(self.links.values()):
             for frames in link.drain():
                 try:
-                    yield decode_peer_frame(frames[-1])
+                    yield _decode(frames[-1])
                 except Malformed as error:
                     log.warning("dropped a malformed answer: %s", error)
 
@@ -159,6 +159,18 @@ class Doors(msgspec.Struct):
         for link in self.links.values():
             self.sockets.forget(link)
         self.links.clear()
+
+
+def _decode(body: bytes) -> PeerFrame:
+    """Return a peer's frame, also of a node that is no member and asks to become one.
+
+    Raises:
+        Malformed: it is none, or of another version of the protocol.
+    """
+    frame = decode_peer_frame(body)
+    if frame.version != PEER_PROTOCOL_VERSION:
+        raise Malformed(f"peer protocol version {frame.version}, not {PEER_PROTOCOL_VERSION}")
+    return frame
 
 
 def _dial(sockets: Sockets, address: str) -> Port | None:

@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -129,7 +130,7 @@ class Supervisor:
         now = time.monotonic()
         recent = sum(now - start < RESTART_WINDOW_SECONDS for start in self._starts)
         if recent:
-            select.select([self._woken], [], [], BACKOFF_SECONDS * 2 ** (recent - 1))
+            _readable([self._woken], BACKOFF_SECONDS * 2 ** (recent - 1))
         self._starts.append(time.monotonic())
         return not self._stopping
 
@@ -169,7 +170,7 @@ class Supervisor:
         """Return when an actor has failed or the node is to stop."""
         while True:
             lifelines = {child.lifeline.fileno(): child for child in self._children}
-            readable, _, _ = select.select([*lifelines, self._woken], [], [])
+            readable = _readable([*lifelines, self._woken])
             if self._stopping:
                 return
             for descriptor in readable:
@@ -232,6 +233,14 @@ class Supervisor:
         """Let go of the actors in a forked process: they belong to the process that forked."""
         for child in self._children:
             child.lifeline.close()
+
+
+def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:
+    """Wait until some can be read; unlike ``select``, however many the program has open."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [each for each, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def _stop_in_order(child: _Child) -> None:

@@ -46,11 +46,3 @@ def encode_prefix(prefix: object) -> bytes:
 def parent_of(key: str) -> str:
     """Return the path above a key: ``"a/b"`` for ``"a/b/c"``, ``""`` for a key at the root."""
     return key.rpartition(SEPARATOR)[0]
-
-
-def end_of_prefix(prefix: bytes) -> bytes | None:
-    """Return the first byte string after all that begin with the prefix, or None if none is."""
-    trimmed = prefix.rstrip(b"\xff")
-    if not trimmed:
-        return None
-    return trimmed[:-1] + bytes([trimmed[-1] + 1])

@@ -34,7 +34,6 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.UNSUPPORTED: RPCCallFailed,
     FailureCode.NO_STANDBY: PeerConnectFailed,
 }
-RETRIED = (FailureCode.OVERLOADED, FailureCode.NOT_MEMBER)
 
 
 def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:

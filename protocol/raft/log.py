@@ -16,7 +16,7 @@ class Log:
 
     - Indexes have no gap, and terms never fall.
     - An entry is replaced only by ``replace_from``, never below the commit index.
-    - What left the window is committed and durable; only its last term is remembered.
+    - What left the window is committed; only its last term is remembered.
     """
 
     def __init__(

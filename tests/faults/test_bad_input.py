@@ -20,7 +20,13 @@ from protocol.client_messages import (
     Reply,
 )
 from protocol.commands import Insert, Write
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, AppendEntries, PeerFrame, RequestVote
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    AppendEntries,
+    JoinRequest,
+    PeerFrame,
+    RequestVote,
+)
 from protocol.wire import (
     PEER_FRAME_BYTES_MAX,
     REQUEST_BYTES_MAX,
@@ -229,12 +235,26 @@ def test_a_frame_of_another_cluster_changes_nothing(
     peer = connect(zmq.DEALER, address.peer_endpoint)
     for _ in range(20):
         peer.send(encode(frame))
-    wait_until(lambda: stranger.hex()[:8] in node.log(), "one log line tells of it")
+    name = cluster.hex() or stranger.hex()[:8]
+    wait_until(lambda: name in node.log(), "one log line tells of it")
     after = node.status()
     assert before is not None
     assert after is not None
     assert (after.term, after.role) == (before.term, before.role)
-    assert node.log().count(stranger.hex()[:8]) == 1
+    assert node.log().count(name) == 1
+
+
+def test_a_node_of_another_version_does_not_become_a_member(
+    connect: Callable[[int, str], Socket], address: Address, node: Node
+) -> None:
+    request = JoinRequest("127.0.0.1:9")
+    stranger = PeerFrame(PEER_PROTOCOL_VERSION + 1, b"", b"x" * 16, 1, "127.0.0.1:9", (request,))
+    peer = connect(zmq.DEALER, address.peer_endpoint)
+    peer.send(encode(stranger))
+    wait_until(lambda: "peer protocol version" in node.log(), "it is told")
+    status = node.status()
+    assert status is not None
+    assert [member.id for member in status.members] == [node.id]
 
 
 def test_the_client_refuses_what_no_node_would_store(node: Node) -> None:

@@ -9,7 +9,6 @@ from protocol.keys import (
     InvalidKey,
     encode_key,
     encode_prefix,
-    end_of_prefix,
     parent_of,
 )
 
@@ -80,18 +79,3 @@ def test_what_could_begin_no_key_is_no_prefix(prefix: object) -> None:
 )
 def test_a_key_sits_under_what_stands_before_its_last_separator(key: str, parent: str) -> None:
     assert parent_of(key) == parent
-
-
-@given(st.binary(max_size=6), st.binary(max_size=8))
-def test_the_end_of_a_prefix_divides_what_it_covers_from_what_follows(
-    prefix: bytes, key: bytes
-) -> None:
-    end = end_of_prefix(prefix)
-    covered = prefix <= key and (end is None or key < end)
-    assert covered == key.startswith(prefix)
-
-
-def test_nothing_comes_after_a_prefix_of_highest_bytes() -> None:
-    assert end_of_prefix(b"") is None
-    assert end_of_prefix(b"\xff\xff") is None
-    assert end_of_prefix(b"a\xff") == b"b"
