@@ -7,6 +7,8 @@ moment at which it sent what the voter heard.
 Assumed of clocks: while the leader's clock measures ``LEASE_SHARE`` of a timeout, no voter's clock
 measures a whole one. So a voter's clock may run faster than the leader's by less than a third, and
 none stands still while its node is stopped and the others go on.
+
+Assumed of settings: no voter comes back with a shorter patience than the one that it has promised.
 """
 
 from fractions import Fraction
