@@ -99,7 +99,7 @@ class DataDirectory:
             file.flush()
             os.fsync(file.fileno())
         new.rename(self._path / MARKER)
-        _sync_directory(self._path)
+        sync_directory(self._path)
 
 
 def _create(path: Path) -> None:
@@ -176,7 +176,8 @@ def _damaged(path: Path, what: str) -> ActorFailure:
     )
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make durable which names stand in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -164,10 +164,6 @@ class RocksTable:
         """Return the column family as it is written now."""
         return RocksView(self._family.iter(), self._path)
 
-    def flush(self) -> None:
-        """Write all tables as sorted files, as RocksDB does by itself when they have grown."""
-        self._family.flush()
-
     def forget_pending(self) -> None:
         """Read from the database again what the turn has put there."""
         self._pending.clear()

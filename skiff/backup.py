@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from actors.data_directory import sync_directory
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from skiff.errors import StorageError
 
@@ -63,7 +64,7 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
             _put_in_place(part, path)
         finally:
             part.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return backup
 
 
@@ -122,14 +123,6 @@ def _put_in_place(part: Path, path: Path) -> None:
         if path.exists():
             raise _taken(path) from None
         part.rename(path)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _taken(path: Path) -> FileExistsError:

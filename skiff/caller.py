@@ -288,14 +288,13 @@ class Caller:
         return connection
 
     def _learn(self, connection: Connection, welcome: Welcome, now: float) -> None:
-        if not self.route.believes(welcome):
+        if not self.route.learn(welcome):
             raise StrangeCluster(
                 f"{connection.endpoint} belongs to another cluster, {welcome.cluster.hex()}, "
                 f"than the one this client has spoken to, {self.route.cluster.hex()}"
             )
         if welcome.cluster:  # a node of none may come to belong to any
             connection.welcomed_at = now
-        self.route.learn(welcome)
         if self.route.should_move(connection.endpoint, now):
             self._drop(connection)
 

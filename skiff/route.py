@@ -56,20 +56,19 @@ class Route:
             if self._leader == endpoint:
                 self._leader = ""
 
-    def believes(self, welcome: Welcome) -> bool:
-        """Whether a node is of the cluster that the first of all nodes has named."""
+    def learn(self, welcome: Welcome) -> bool:
+        """Take in who the members are and who leads; return False for a node of another cluster.
+
+        The first cluster that any node names is the one that counts.
+        """
         with self._lock:
             self.cluster = self.cluster or welcome.cluster
-            return welcome.cluster in (b"", self.cluster)
-
-    def learn(self, welcome: Welcome) -> None:
-        """Take in who the members are and who leads, from a node that is believed."""
-        if not self.believes(welcome) or not self._follow_leader:
-            return
-        members = [_endpoint(member.address) for member in welcome.membership.members]
-        with self._lock:
-            self._members = members
-            self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
+            if welcome.cluster not in (b"", self.cluster):
+                return False
+            if self._follow_leader:
+                self._members = [_endpoint(each.address) for each in welcome.membership.members]
+                self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
+            return True
 
     def _is_avoided(self, endpoint: str, now: float) -> bool:
         return self._avoided.get(endpoint, 0.0) > now

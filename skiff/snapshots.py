@@ -26,11 +26,10 @@ def back_up(
     timeout: float | None,
     progress: Progress | None,
 ) -> Backup:
-    """Write the state of the first of some nodes that answers, at one moment from now on.
+    """Write the state of the node that answers the caller, at one moment from now on.
 
-    The caller must not follow the leader, and is closed.
-
-    Should it fail later, the next one that is asked knows nothing of the snapshot it had begun.
+    The caller must not follow the leader, because only this node knows the snapshot that it has
+    begun. It is closed in the end.
 
     Raises:
         StreamClosed: the node ended the snapshot, because it restarted or another backup began.

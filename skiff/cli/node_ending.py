@@ -36,12 +36,6 @@ class NodeEnding:
         self._told.recv(1)
         return self._failure
 
-    def close(self) -> None:
-        """Let signals wake nobody any more."""
-        signal.set_wakeup_fd(-1)
-        self._told.close()
-        self._teller.close()
-
 
 def _is_to_outlive_terminal() -> bool:
     """Whether the program was started like that, as by nohup."""

@@ -1,10 +1,11 @@
 """The client's commands, as programs against a real cluster: what they print, how they end."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,13 @@ def test_a_closed_standard_input_is_named(run: Run, key: str, cluster: Cluster) 
 
 @pytest.mark.parametrize("verb", [["get", "x"], ["insert", "x", "y"], ["status"]])
 def test_an_interrupt_ends_a_command_that_reaches_nobody(verb: list[str]) -> None:
-    nowhere = f"127.0.0.1:{free_port()}"
-    with command.start([*verb, "--url", nowhere, "--timeout", "30"]) as waiting:
-        time.sleep(1.5)  # until it waits for a connection
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        place = f"127.0.0.1:{deaf.getsockname()[1]}"
+        waiting = stack.enter_context(command.start([*verb, "--url", place, "--timeout", "30"]))
+        deaf.settimeout(command.SECONDS_MAX)
+        for _ in range(2):  # it has given up one connection, and waits for another
+            stack.enter_context(deaf.accept()[0])
         waiting.send_signal(signal.SIGINT)
         assert waiting.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
     assert waiting.returncode == 130

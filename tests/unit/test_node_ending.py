@@ -16,7 +16,9 @@ def ending() -> Iterator[NodeEnding]:
     ending = NodeEnding()
     ending.listen_to_signals()
     yield ending
-    ending.close()
+    signal.set_wakeup_fd(-1)
+    for end in (ending._told, ending._teller):
+        end.close()
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

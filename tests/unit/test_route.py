@@ -67,23 +67,21 @@ def test_a_client_that_stays_learns_of_no_other_node() -> None:
 
 def test_a_node_of_another_cluster_than_the_first_is_not_believed() -> None:
     route = Route([A], follow_leader=True)
-    route.learn(welcome("b:1", b"first"))
-    route.learn(welcome("c:1", b"second"))
-    assert route.believes(welcome(cluster=b"first"))
-    assert not route.believes(welcome(cluster=b"second"))
+    assert route.learn(welcome("b:1", b"first"))
+    assert not route.learn(welcome("c:1", b"second"))
     assert route.choose(0.0) == B
 
 
 def test_a_node_that_belongs_to_no_cluster_yet_decides_nothing() -> None:
     route = Route([A], follow_leader=True)
-    assert route.believes(welcome(cluster=b""))
-    assert route.believes(welcome(cluster=b"first"))
-    assert route.believes(welcome(cluster=b""))
-    assert not route.believes(welcome(cluster=b"second"))
+    assert route.learn(welcome(cluster=b""))
+    assert route.learn(welcome(cluster=b"first"))
+    assert route.learn(welcome(cluster=b""))
+    assert not route.learn(welcome(cluster=b"second"))
 
 
 def test_a_client_that_stays_knows_its_cluster_too() -> None:
     route = Route([A], follow_leader=False)
     route.learn(welcome(cluster=b"first"))
-    assert not route.believes(welcome(cluster=b"second"))
-    assert not Route([A], follow_leader=False, cluster=b"first").believes(welcome())
+    assert not route.learn(welcome(cluster=b"second"))
+    assert not Route([A], follow_leader=False, cluster=b"first").learn(welcome())
