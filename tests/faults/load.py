@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ class Load:
             threading.Thread(target=self._write, args=(writer,)) for writer in range(writers)
         ]
         self.acknowledged: dict[str, int] = {}  # key to revision
+        self._acknowledged_at: list[list[float]] = [[] for _ in range(writers)]
         self.unknown: list[str] = []
         self.failures: list[str] = []
 
@@ -48,6 +50,11 @@ class Load:
             assert time.monotonic() < deadline, f"{missing} inserts were not acknowledged in time"
             time.sleep(0.01)
 
+    def longest_silence(self) -> float:
+        """Return for how long some writer had to wait between two acknowledged inserts."""
+        assert all(len(times) > 1 for times in self._acknowledged_at), "some writer never wrote"
+        return max(b - a for times in self._acknowledged_at for a, b in pairwise(times))
+
     def check(self, node: Node) -> None:
         """Check that a node serves all that was acknowledged, each key written once."""
         with node.client(timeout=20) as client:
@@ -67,6 +74,7 @@ class Load:
                 number += 1
                 try:
                     self.acknowledged[key] = client.insert(key, key)
+                    self._acknowledged_at[writer].append(time.monotonic())
                 except OutcomeUnknown:
                     self.unknown.append(key)
                 except SkiffError as error:
