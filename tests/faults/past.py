@@ -1,0 +1,90 @@
+"""Gives the directories of nodes that do not run a long past: entries that all of them hold.
+
+Over the network a million entries take most of an hour, because each waits for the sync of the one
+before. The storage core writes here what it would have written then, with many to one sync.
+"""
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+
+from actors.data_directory import DataDirectory
+from actors.database import RocksDatabase
+from protocol.commands import Batch, Insert, Write
+from protocol.compaction import LogLimits
+from protocol.entry import Entry, EntryKind
+from protocol.node_messages import Append, Commit, Recovered
+from protocol.storage.writer import StorageWriter
+from protocol.wire import encode
+
+TURN_ENTRIES = 500
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What is to have happened: one insert in each entry, in a session that is open already."""
+
+    entries: int
+    keys: int
+    value_bytes: int
+    session: int
+    limits: LogLimits
+
+    def key(self, number: int) -> str:
+        """Return the key that the entry of this number writes."""
+        return f"past/{number % self.keys:08}"
+
+    def value(self, number: int) -> bytes:
+        """Return what the entry of this number writes."""
+        return number.to_bytes(8, "big").rjust(self.value_bytes, b".")
+
+    def newest(self, key_number: int) -> bytes:
+        """Return what a key holds in the end."""
+        return self.value(range(key_number, self.entries, self.keys)[-1])
+
+
+def live_through(directories: list[Path], past: Past) -> int:
+    """Write a past into directories whose logs end alike; return the index of its last entry."""
+    with ProcessPoolExecutor(len(directories), get_context("spawn")) as processes:
+        ends = set(processes.map(_live_through, directories, itertools.repeat(past)))
+    assert len(ends) == 1, f"the logs did not end alike: now they end at {ends}"
+    return ends.pop()
+
+
+def _live_through(path: Path, past: Past) -> int:
+    directory = DataDirectory(str(path))
+    database = RocksDatabase(directory.database, create=False)
+    try:
+        return _write(StorageWriter(database, past.limits), past)
+    finally:
+        database.close()
+        directory.close()
+
+
+def _write(writer: StorageWriter, past: Past) -> int:
+    (recovered,) = writer.recover().replicator
+    assert isinstance(recovered, Recovered)
+    start = (recovered.prev_index, recovered.prev_term)
+    end, term = max([(entry.index, entry.term) for entry in recovered.entries], default=start)
+    entries = _entries(past, end, term)
+    for number in itertools.count(1):
+        part = tuple(itertools.islice(entries, TURN_ENTRIES))
+        if not part and not writer.may_apply:
+            return end
+        if part:
+            end = part[-1].index
+            writer.take(Append(number, None, part, None))
+            writer.take(Commit(end))
+        for _ in writer.turn():
+            pass
+    raise AssertionError("the numbers have ended")
+
+
+def _entries(past: Past, after: int, term: int) -> Iterator[Entry]:
+    for number in range(past.entries):
+        insert = Insert(past.key(number), encode(past.value(number)))
+        batch = Batch(b"", 0, 0, (Write(past.session, number + 1, number + 1, insert),))
+        yield Entry(after + 1 + number, term, EntryKind.BATCH, encode(batch))
