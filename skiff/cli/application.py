@@ -59,12 +59,21 @@ def run(arguments: Sequence[str] | None) -> int:
     except typer.TyperException as error:
         return _fail(error)
     except ReaderGone:
-        output.abandon()
-        return ExitCode.READER_GONE
+        return _end_unread()
+    except SystemExit as ended:
+        # Thus ends what prints help, where nobody reads it.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _end_unread()
+        raise
     except (SkiffError, CommandFailed, OSError) as error:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
+
+
+def _end_unread() -> int:
+    output.abandon(output.STANDARD_OUTPUT)
+    return ExitCode.READER_GONE
 
 
 def _fail(error: Exception) -> int:

@@ -8,7 +8,7 @@ import typer
 
 from skiff.cli.failures import CommandFailed
 
-STANDARD_OUTPUT = 1
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 
 
 class ReaderGone(Exception):
@@ -67,8 +67,11 @@ def as_json(thing: object) -> bytes:
 
 
 def note(text: str) -> None:
-    """Tell people something that is no result."""
-    typer.echo(f"skiff: {text}", err=True)
+    """Tell people something that is no result, if any of them listens."""
+    try:
+        typer.echo(f"skiff: {text}", err=True)
+    except BrokenPipeError:
+        abandon(STANDARD_ERROR)
 
 
 def error(text: str) -> None:
@@ -81,6 +84,6 @@ def is_terminal() -> bool:
     return os.isatty(STANDARD_OUTPUT)
 
 
-def abandon() -> None:
+def abandon(descriptor: int) -> None:
     """Leave nothing to be written when the process ends: nobody would read it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

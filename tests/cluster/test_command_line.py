@@ -170,17 +170,29 @@ def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(run: Run, cluster: Cluster, key: str) -> None:
     run("insert", key, "-", given=b"x" * 1_000_000)
+    place = ("--url", ",".join(cluster.addresses))
+    assert unread("get", key, *place) == (141, b"")
+    for helped in (["--help"], ["get", "--help"], ["node", "start", "--help"], ["--version"]):
+        assert unread(*helped) == (141, b""), helped
+
+
+def test_a_failure_that_nobody_reads_has_its_exit_code() -> None:
+    assert unread("nonsense", closed="stderr") == (2, b"")
+
+
+def unread(*arguments: str, closed: str = "stdout") -> tuple[int, bytes]:
+    """Run a command with one stream that nobody reads; return its code and the other's text."""
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
-        command.command("get", key, "--url", ",".join(cluster.addresses)),
-        stdout=writing,
-        stderr=subprocess.PIPE,
+        command.command(*arguments),
+        stdout=writing if closed == "stdout" else subprocess.PIPE,
+        stderr=writing if closed == "stderr" else subprocess.PIPE,
         env=command.environment(),
         check=False,
     )
     os.close(writing)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    return ended.returncode, ended.stderr if closed == "stdout" else ended.stdout
 
 
 # --- changes
