@@ -30,6 +30,7 @@ from skiff.connection import Connection, ConnectionLost
 from skiff.errors import (
     ClientConnectFailed,
     InvalidRequest,
+    NoNodeReached,
     OutcomeUnknown,
     RequestTimeout,
     RPCCallFailed,
@@ -199,7 +200,7 @@ class Caller:
         if not attempts.reached and attempts.stranger:
             raise ClientConnectFailed(attempts.stranger)
         if not attempts.reached:
-            raise ClientConnectFailed(f"no node could be reached at {known}")
+            raise NoNodeReached(f"no node could be reached at {known}")
         raise RequestTimeout(f"no answer before the deadline; asked {known}")
 
     def _attempt(self, operation: Operation, attempts: Attempts) -> Outcome | None:

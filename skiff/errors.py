@@ -37,6 +37,10 @@ class ClientConnectFailed(SkiffError, ConnectionError):
     """No node could be reached at any known address."""
 
 
+class NoNodeReached(ClientConnectFailed):
+    """Nobody listens at any known address, or nobody is heard from there."""
+
+
 class RPCCallFailed(SkiffError):
     """A node answered with something that the client does not understand."""
 

@@ -48,10 +48,12 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.MissingClusterConfig: ExitCode.USAGE,
 }
 
+# Here, too.
 HINTS: dict[type[Exception], str] = {
     errors.RevisionMismatch: "read the key again and decide anew",
     errors.PeerNotFound: "'skiff member list' shows all ids",
-    errors.ClientConnectFailed: "is a node running there? name others by --url or SKIFF_URL",
+    errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
+    errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is one running there, started with --standby?",
     errors.Overloaded: "try again in a moment",
     errors.RequestTimeout: "nothing was changed; 'skiff status' shows who is up",
@@ -102,4 +104,6 @@ def _message(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+    """Join lines, and leave the spaces within them: they may belong to a key."""
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if line).rstrip(".")

@@ -149,7 +149,7 @@ def test_an_option_beats_the_environment(run: Run, key: str, cluster: Cluster) -
     addresses = ",".join(cluster.addresses)
     assert run("insert", key, "x", "--url", addresses, SKIFF_URL=nowhere).returncode == 0
     ended = run("get", key, "--timeout", "0.2", SKIFF_URL=nowhere, SKIFF_TIMEOUT="1000")
-    expect_failure(ended, 5, nowhere, "SKIFF_URL")
+    expect_failure(ended, 5, nowhere, "running there?", "SKIFF_URL")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,18 @@ def test_a_hint_follows_a_question_without_another_mark() -> None:
     assert "late; nothing" in describe(errors.RequestTimeout("late"))
 
 
+def test_whether_a_node_is_running_is_asked_only_where_nobody_answered() -> None:
+    assert "running there?" in describe(errors.NoNodeReached("no node could be reached at a:1"))
+    answered = describe(errors.ClientConnectFailed("this node was removed from the cluster"))
+    assert "running there?" not in answered
+    assert "SKIFF_URL" in answered
+
+
+def test_a_key_is_named_as_it_was_given() -> None:
+    error = errors.RevisionMismatch("'two  spaces ' has revision 3;\n\n  nothing was written", 3)
+    assert describe(error).startswith("'two  spaces ' has revision 3; nothing was written; ")
+
+
 def test_an_error_of_the_system_is_described_without_its_number() -> None:
     assert describe(OSError(28, "No space left", "/data")) == "/data: No space left"
 
