@@ -33,6 +33,14 @@ class Marker(msgspec.Struct, frozen=True):
     restoring: bool = False
 
 
+def is_begun(path: str) -> bool:
+    """Whether a node ever began in a directory, as far as this process can see."""
+    try:
+        return (Path(path) / MARKER).exists()
+    except OSError:
+        return False
+
+
 class DataDirectory:
     """A directory that this process has locked."""
 

@@ -8,8 +8,9 @@
 No other module of this package imports zmq.
 """
 
+import errno
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 from typing import Protocol, cast
 
@@ -35,6 +36,8 @@ NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
 
 NEVER = float("inf")
+
+STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # no interface's name, no address of one
 
 Frames = list[bytes]
 
@@ -263,6 +266,25 @@ class Sockets:
             try:
                 port.socket.bind(endpoint)
             except zmq.ZMQError as error:
-                reason = zmq.strerror(error.errno or 0)
-                hint = "a node needs its port and the two after it"
-                raise BindFailed(f"cannot listen on {endpoint}: {reason}; {hint}") from error
+                raise BindFailed(_not_bound(endpoint, error.errno or 0)) from error
+
+
+def check_free(endpoints: Iterable[str]) -> None:
+    """Listen at these endpoints for a moment; no trace of that is left when this returns.
+
+    Raises:
+        BindFailed: one of them cannot be listened on.
+    """
+    sockets = Sockets()
+    try:
+        for endpoint in endpoints:
+            sockets.peer_router(endpoint)
+    finally:
+        sockets.close()
+
+
+def _not_bound(endpoint: str, number: int) -> str:
+    hint = "a node needs its port and the two after it"
+    if number in STRANGE_HOST:
+        hint = "bind must be an address of this machine, or the name of an interface"
+    return f"cannot listen on {endpoint}: {zmq.strerror(number)}; {hint}"

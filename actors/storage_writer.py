@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Sequence
 
 from actors.actor import NEVER, Surroundings, run
-from actors.data_directory import DataDirectory
+from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.failure import ActorFailure
-from actors.sockets import Readable
+from actors.sockets import BindFailed, Readable, check_free
 from protocol.config import NodeConfig
 from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
 from protocol.storage.log_store import DamagedLog, LogStore
@@ -30,6 +30,7 @@ class StorageActor:
         self._inbox = sockets.inbox("storage")
         self._replicator = sockets.outbox("replicator")
         self._gateway = sockets.outbox("gateway")
+        _check_ports(surroundings.config)
         self._directory = DataDirectory(surroundings.config.dir)
         self._database = _open(self._directory, surroundings.config)
         limits = surroundings.config.log_limits
@@ -96,6 +97,19 @@ class StorageActor:
     def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:
             self._trace.note(verb, messages)
+
+
+def _check_ports(config: NodeConfig) -> None:
+    """Begin no new directory for a node that could not be reached.
+
+    The ports of one that has begun may still be those of its former life, whose end its lock tells.
+    """
+    if is_begun(config.dir):
+        return
+    try:
+        check_free(config.bind_address.endpoints)
+    except BindFailed as error:
+        raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
 
 def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:

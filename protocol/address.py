@@ -28,6 +28,11 @@ class Address(msgspec.Struct, frozen=True, order=True):
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
+    def endpoints(self) -> tuple[str, str, str]:
+        """Where the node listens, all in all."""
+        return self.client_endpoint, self.publish_endpoint, self.peer_endpoint
+
+    @property
     def client_endpoint(self) -> str:
         """Where the gateway answers clients."""
         return f"tcp://{self}"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -180,9 +181,40 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path / "first"), "--port", str(port), "--json") as node:
         ready(node)
         place = ("--dir", str(tmp_path / "second"), "--port", str(port))
-        text = refused(*place, code=1)
-        # Which of its actors finds its port taken first is chance.
-        assert any(f":{taken}:" in text for taken in range(port, port + PEER_PORT_OFFSET + 1))
+        assert f":{port}:" in refused(*place, code=1)
+    assert not (tmp_path / "second").exists()
+
+
+def test_each_of_the_three_ports_is_needed_before_anything_is_written(tmp_path: Path) -> None:
+    port = free_port()
+    place = ("--dir", str(tmp_path / "node"), "--port", str(port))
+    for taken in range(port, port + PEER_PORT_OFFSET + 1):
+        with socket.create_server(("127.0.0.1", taken)):
+            assert f":{taken}:" in refused(*place, code=1)
+        assert not (tmp_path / "node").exists()
+
+
+def test_a_node_that_has_begun_keeps_its_directory_where_its_port_is_taken(tmp_path: Path) -> None:
+    port = free_port()
+    place = ("--dir", str(tmp_path / "node"), "--port", str(port), "--json")
+    with running(*place) as node:
+        first = ready(node)
+    with socket.create_server(("127.0.0.1", port)):
+        assert f":{port}:" in refused(*place, code=1)
+    with running(*place) as node:
+        assert ready(node)["id"] == first["id"]
+
+
+@pytest.mark.parametrize("host", ["nosuch", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_named_with_its_option(
+    tmp_path: Path, host: str
+) -> None:
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
+    text = refused(*place, "--bind", host, code=1)
+    assert f"//{host}:" in text
+    assert "bind must be an address of this machine" in text
+    assert "two after it" not in text
+    assert not (tmp_path / "node").exists()
 
 
 def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
