@@ -84,12 +84,15 @@ class DataDirectory:
         os.close(self._lock)
 
     def _read_marker(self) -> Marker | None:
-        file = self._path / MARKER
-        if not file.exists():
-            return None
         try:
-            marker = msgspec.json.decode(file.read_bytes(), type=Marker)
-        except (OSError, msgspec.MsgspecError) as error:
+            marker = msgspec.json.decode((self._path / MARKER).read_bytes(), type=Marker)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            # Nothing is known of the data then: the system may be short of what it needs to look.
+            reason = f"cannot read {self._path / MARKER}: {error.strerror}"
+            raise ActorFailure("StorageError", reason) from error
+        except msgspec.MsgspecError as error:
             raise _damaged(self._path, f"{MARKER} cannot be read: {error}") from error
         if marker.format != FORMAT:
             raise ActorFailure(

@@ -1,6 +1,7 @@
 """How nodes begin and end: with the program that runs them, in any program, alone on their data."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -319,6 +320,20 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     directory = written_directory(tmp_path)
     (directory / "skiff.json").write_text("{")
     assert "skiff.json cannot be read" in refused(directory)
+
+
+def test_a_shortage_of_the_system_is_not_taken_for_damage(tmp_path: Path) -> None:
+    DataDirectory(str(tmp_path)).close()
+    (tmp_path / "skiff.json").write_text('{"format":1,"generation":1,"complete":false}')
+    free, (before, most) = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, most))  # for the lock, and no more
+    try:
+        with pytest.raises(ActorFailure, match=r"cannot read .*json: Too many open files"):
+            DataDirectory(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    DataDirectory(str(tmp_path)).close()
 
 
 def test_a_directory_that_was_refused_is_not_held(tmp_path: Path) -> None:
