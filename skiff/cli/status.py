@@ -1,9 +1,11 @@
 """The command that shows how every member stands, by its own account."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from protocol.address import parse_address
 from skiff.cli import output
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT, Client
@@ -21,10 +23,22 @@ class Standing(msgspec.Struct, frozen=True):
     status: NodeStatus | None
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it was a member and is none any more."""
+        return self.status is not None and self.status.removed
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has never been in a cluster: it asks to be let in, or stands by."""
+        return self.status is not None and self.status.cluster_id is None
+
+    @property
     def role(self) -> str:
         """What the member does, in one word."""
         if self.status is None:
             return "unreachable"
+        if self.is_removed or self.is_waiting:
+            return "removed" if self.is_removed else "waiting"
         if not self.member.voter and self.status.role is Role.FOLLOWER:
             return "learner"
         return str(self.status.role)
@@ -45,11 +59,12 @@ def status(
 
 
 def ask_members(answer: NodeStatus, timeout: float) -> list[Standing]:
-    """Ask every member that a node knows, or the node alone where it is in no cluster yet."""
-    if not answer.members:
-        return [Standing(Member(answer.id, answer.address, voter=False), answer)]
-    with ThreadPoolExecutor(len(answer.members)) as threads:
-        return list(threads.map(lambda member: _ask(member, timeout), answer.members))
+    """Ask every member that a node knows; add the node itself where it is no member."""
+    itself = Member(answer.id, answer.address, voter=False)
+    others = [member for member in answer.members if member.id != answer.id or not answer.removed]
+    alone = [] if itself.id in {member.id for member in others} else [Standing(itself, answer)]
+    with ThreadPoolExecutor(len(others) or 1) as threads:
+        return [*threads.map(lambda member: _ask(member, timeout), others), *alone]
 
 
 def show(standings: list[Standing]) -> None:
@@ -60,16 +75,20 @@ def show(standings: list[Standing]) -> None:
 
 
 def summary(standings: list[Standing]) -> str:
-    """Return in one line how many there are and who leads them."""
-    reached = [standing for standing in standings if standing.status is not None]
+    """Return in one line how many members there are and who leads them, and who is none."""
+    if all(standing.is_waiting for standing in standings):
+        return "in no cluster yet: waits to be let in, or for 'skiff member add'"
+    members = [standing for standing in standings if not standing.is_removed]
+    reached = [standing for standing in members if standing.status is not None]
     leader = leader_of(standings)
     led = "no leader is known" if leader is None else f"{leader.member.address} leads"
-    return f"{len(reached)} of {len(standings)} reachable, {led}"
+    removed = [f", {each.member.address} was removed" for each in standings if each.is_removed]
+    return f"{len(reached)} of {len(members)} reachable, {led}{''.join(removed)}"
 
 
 def leader_of(standings: list[Standing]) -> Standing | None:
     """Return the member that says it leads, in the newest term if there are several."""
-    leaders = [each for each in standings if each.status and each.status.role is Role.LEADER]
+    leaders = [each for each in standings if each.role == Role.LEADER]
     return max(leaders, key=lambda each: each.status.term if each.status else 0, default=None)
 
 
@@ -86,12 +105,17 @@ def report(standings: list[Standing]) -> dict[str, object]:
 
 def _facts(standing: Standing) -> dict[str, object]:
     member, answer = standing.member, standing.status
-    facts: dict[str, object] = {"id": member.id, "address": member.address, "voter": member.voter}
+    facts: dict[str, object] = {
+        "id": member.id,
+        "address": member.address,
+        "voter": member.voter,
+        "standing": standing.role,
+        "reachable": answer is not None,
+    }
     if answer is None:
-        return {**facts, "reachable": False}
+        return facts
     return {
         **facts,
-        "reachable": True,
         "role": answer.role,
         "term": answer.term,
         "leader": answer.leader,
@@ -109,6 +133,8 @@ def _row(standing: Standing) -> tuple[str, ...]:
 
 
 def _ask(member: Member, timeout: float) -> Standing:
+    if _is_refused(member, timeout):
+        return Standing(member, None)
     with Client([member.address], timeout=timeout, follow_leader=False) as client:
         try:
             answer = client.status()
@@ -116,3 +142,13 @@ def _ask(member: Member, timeout: float) -> Standing:
             return Standing(member, None)
     # Another node may have taken the address of one that is gone.
     return Standing(member, answer if answer.id == member.id else None)
+
+
+def _is_refused(member: Member, timeout: float) -> bool:
+    """Whether nobody listens there: then a client would ask until its time is over."""
+    address = parse_address(member.address)
+    try:
+        socket.create_connection((address.host, address.port), timeout).close()
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
+    return False

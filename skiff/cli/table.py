@@ -11,7 +11,14 @@ from rich.text import Text
 from skiff.cli import output
 
 UNBROKEN_COLUMNS = 1000  # where no terminal says how wide it is
-STYLES = {"leader": "bold green", "candidate": "yellow", "learner": "cyan", "unreachable": "red"}
+STYLES = {
+    "leader": "bold green",
+    "candidate": "yellow",
+    "learner": "cyan",
+    "waiting": "cyan",
+    "removed": "red",
+    "unreachable": "red",
+}
 
 
 def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

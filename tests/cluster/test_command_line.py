@@ -289,15 +289,25 @@ def test_an_address_where_no_node_stands_by_is_not_added(single: Cluster) -> Non
     expect_failure(added, 5, address, "--standby")
 
 
+def standing_of(node: Node) -> str:
+    """Return how a node stands by its own account, as the command line has it."""
+    shown = parsed(command.run("status", "--json", "--url", node.address))["members"]
+    return next(str(each["standing"]) for each in shown if each["id"] == str(node.id))
+
+
 def test_a_standby_node_is_added_and_removed(single: Cluster, tmp_path: Path) -> None:
     standby = Node(tmp_path / "standby", ["--standby"])
     try:
         standby.start()
+        assert standing_of(standby) == "waiting"
         place = ("--url", single.addresses[0], "--timeout", "20")
         added = command.run("member", "add", standby.address, *place)
         assert (added.returncode, added.stdout) == (0, b"")
         assert standby.address in command.run("member", "list", *place).stdout.decode()
         assert command.run("member", "remove", str(standby.id), *place).returncode == 0
+        wait_until(lambda: standing_of(standby) == "removed", "it has heard of its removal")
+        text = command.run("status", "--url", standby.address).stdout.decode()
+        assert text.endswith(f"1 of 1 reachable, {place[1]} leads, {standby.address} was removed\n")
         assert len(parsed(command.run("member", "list", "--json", *place))) == 1
         expect_failure(command.run("member", "remove", str(standby.id), *place), 3, "member list")
     finally:

@@ -5,25 +5,29 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from skiff import errors
 from skiff.cli import output
 from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.settings import combine, read_file
-from skiff.cli.status import Standing, leader_of, report, summary
+from skiff.cli.status import Standing, ask_members, leader_of, report, summary
 from skiff.cli.watch import change_line
 from skiff.records import Event, EventKind, Member, NodeStatus, Role
+from skiff.testing import free_port
 
 FIRST, SECOND = (Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in (1, 2))
 
 
-def standing(member: Member, role: Role, term: int) -> Standing:
+def standing(
+    member: Member, role: Role, term: int, *, removed: bool = False, waiting: bool = False
+) -> Standing:
     return Standing(
         member,
         NodeStatus(
             id=member.id,
-            cluster_id=None,
+            cluster_id=None if waiting else uuid.UUID(int=9),
             address=member.address,
             role=role,
             term=term,
@@ -32,8 +36,8 @@ def standing(member: Member, role: Role, term: int) -> Standing:
             last_index=9,
             commit_index=9,
             applied_index=9,
-            removed=False,
-            members=(FIRST, SECOND),
+            removed=removed,
+            members=() if waiting else (FIRST, SECOND),
         ),
     )
 
@@ -166,6 +170,35 @@ def test_an_unreachable_member_is_shown_as_such() -> None:
 def test_a_member_that_does_not_vote_yet_is_a_learner() -> None:
     learner = Member(FIRST.id, FIRST.address, voter=False)
     assert standing(learner, Role.FOLLOWER, 3).role == "learner"
+
+
+def test_a_node_in_no_cluster_is_shown_to_wait() -> None:
+    waiting = standing(FIRST, Role.FOLLOWER, 0, waiting=True)
+    assert waiting.status is not None
+    (shown,) = ask_members(waiting.status, timeout=1)
+    assert shown.role == "waiting"
+    assert "no cluster" in summary([shown])
+    assert report([shown])["members"][0]["standing"] == "waiting"  # type: ignore[index]
+
+
+def test_a_removed_node_is_shown_as_such_and_counts_no_more() -> None:
+    removed, leader = (
+        standing(FIRST, Role.LEADER, 5, removed=True),
+        standing(SECOND, Role.LEADER, 4),
+    )
+    assert (removed.role, leader.role) == ("removed", "leader")
+    assert summary([leader, removed]) == (
+        "1 of 1 reachable, host-2:9400 leads, host-1:9400 was removed"
+    )
+    assert report([leader, removed])["leader"] == SECOND.id
+
+
+def test_where_nobody_listens_nothing_is_waited_for() -> None:
+    nobody = Member(SECOND.id, f"127.0.0.1:{free_port()}", voter=True)
+    own = standing(FIRST, Role.FOLLOWER, 3).status
+    assert own is not None
+    shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), timeout=3600)
+    assert [each.role for each in shown] == ["unreachable", "removed"]
 
 
 def test_the_longest_silence_is_between_neighbours() -> None:
