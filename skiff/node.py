@@ -200,6 +200,11 @@ class Skiff:
         return str(self._config.address)
 
     @property
+    def join_cluster(self) -> tuple[str, ...]:
+        """The addresses of the cluster that the node is to be a member of, if it was given any."""
+        return self._config.join_cluster
+
+    @property
     def pids(self) -> dict[str, int]:
         """The process id of each actor."""
         return self._running.pids
@@ -207,6 +212,15 @@ class Skiff:
     def is_leader_elected(self) -> bool:
         """Whether this node knows who leads."""
         return self.election_state().leader is not None
+
+    def is_member(self) -> bool:
+        """Whether this node belongs to a cluster, as far as it knows; any thread may ask."""
+        with self.client(timeout=STATUS_SECONDS) as client:
+            try:
+                status = client.status()
+            except (ClientConnectFailed, RequestTimeout):
+                return False
+        return not status.removed and status.id in {member.id for member in status.members}
 
     def wait_for_leader(self, timeout: float = 5.0) -> None:
         """Wait until this node knows who leads.

@@ -85,7 +85,7 @@ class Node:
         return {command.rpartition("actors.")[2].split()[0]: pid for pid, command in children}
 
     def start(self) -> None:
-        """Start the node's program; returns when it serves.
+        """Start the node's program; returns when it serves, as a member where it is to join.
 
         Raises:
             ClusterInitFailed: it ended, or did not serve in time.

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 
+import msgspec
 import typer
 
 from actors.logs import Whereabouts, configure
@@ -16,6 +17,8 @@ from skiff.cli.output import ReaderGone
 from skiff.cli.settings import combine, read_file
 from skiff.errors import SkiffError
 from skiff.node import Skiff
+
+ASK_SECONDS = 0.1  # between two looks at whether the node has been let in
 
 app = typer.Typer(help="Run a node.")
 
@@ -48,7 +51,7 @@ def start(
 ) -> None:
     """Run a node until SIGTERM, SIGHUP or Ctrl-C.
 
-    It prints one line as soon as it serves clients.
+    It prints one line as soon as it serves clients: with --join, once it has been let in.
 
     Every setting may also stand in the environment, --port as SKIFF_PORT, or in the file, as
     port = 9400. The command line beats the environment, which beats the file.
@@ -75,11 +78,21 @@ def start(
     whereabouts = configure(
         "supervisor", str(settings.get("log_level", options.DEFAULTS.log_level))
     )
-    serve(skiff, whereabouts, as_json=as_json, until_eof=until_eof)
+    asked = ", ".join(skiff.join_cluster)
+    announcement = Announcement(asked, bool(settings.get("standby")), as_json)
+    serve(skiff, whereabouts, announcement, until_eof=until_eof)
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What is to be told of a node that has come up."""
+
+    asked: str  # whom it asks to be let in
+    stands_by: bool
+    as_json: bool
 
 
 def serve(
-    skiff: Skiff, whereabouts: Whereabouts, *, as_json: bool, until_eof: bool = False
+    skiff: Skiff, whereabouts: Whereabouts, announcement: Announcement, *, until_eof: bool = False
 ) -> None:
     """Run a node to its end, which may be that of the program which holds its standard input.
 
@@ -91,7 +104,7 @@ def serve(
     skiff.start()
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
-    told = (skiff, whereabouts, ending, as_json)
+    told = (skiff, whereabouts, ending, announcement)
     threading.Thread(target=_follow, args=told, daemon=True).start()
     try:
         failure = ending.wait()
@@ -101,12 +114,16 @@ def serve(
         raise failure
 
 
-def _follow(skiff: Skiff, whereabouts: Whereabouts, ending: NodeEnding, as_json: bool) -> None:
+def _follow(
+    skiff: Skiff, whereabouts: Whereabouts, ending: NodeEnding, announcement: Announcement
+) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
         whereabouts.node = skiff.id.hex[:8]
-        _announce(skiff, as_json=as_json)
+        if announcement.asked:
+            _wait_until_member(skiff, announcement.asked)
+        _announce(skiff, announcement)
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as failure:
         ending.tell(failure)
@@ -118,11 +135,22 @@ def _wait_for_eof(ending: NodeEnding) -> None:
     ending.tell()
 
 
-def _announce(skiff: Skiff, *, as_json: bool) -> None:
+def _wait_until_member(skiff: Skiff, asked: str) -> None:
+    """Wait until the node has been let in, and say so where that is not yet."""
+    if skiff.is_member():
+        return
+    output.note(f"node {skiff.id} at {skiff.address} asks {asked} to be let in")
+    while not skiff.is_member():
+        skiff.wait(ASK_SECONDS)
+
+
+def _announce(skiff: Skiff, announcement: Announcement) -> None:
     address = parse_address(skiff.address)
     publishes_at = address.publish_endpoint.removeprefix("tcp://")
-    if as_json:
+    if announcement.as_json:
         facts = {"event": "ready", "id": skiff.id, "address": skiff.address}
         output.json({**facts, "publish_address": publishes_at, "pid": os.getpid()})
     else:
-        output.line(f"node {skiff.id} serves at {skiff.address}, publishes at {publishes_at}")
+        waits = announcement.stands_by and not skiff.is_member()
+        verb = "stands by" if waits else "serves"
+        output.line(f"node {skiff.id} {verb} at {skiff.address}, publishes at {publishes_at}")

@@ -1,5 +1,6 @@
 """Who belongs to a cluster: joining, moving, leaving and coming back, on real processes."""
 
+import select
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -109,9 +110,17 @@ def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
 def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: NewNode) -> None:
     founder = new_node()
     early = new_node("--join", f"127.0.0.1:{free_port()}", "--join", founder.address)
-    early.start()
+    early.launch()
+    wait_until(lambda: "to be let in" in early.log(), "it says that it waits")
+    assert f"asks {early._arguments[1]}, {founder.address} to be let in" in early.log()
     assert members_as_seen_by(early) == ()
+    assert early._process is not None
+    assert early._process.stdout is not None
+    told, _, _ = select.select([early._process.stdout], [], [], 0)
+    assert told == [], "it is no member, and says that it serves"
     founder.start()
+    early.wait_until_ready()
+    assert early.id in {member.id for member in members_as_seen_by(early)}
     wait_until_agreed([founder, early])
 
 
@@ -123,14 +132,15 @@ def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
     own_cluster.kill(lost)
     successor = new_node("--join", remaining[0].address)
     successor.port = lost.port
-    successor.start()
+    successor.launch()
     wait_until(lambda: "cannot join" in successor.log(), "the refusal is logged")
     assert f"{lost.address} belongs to member {lost.id.hex}" in successor.log()
     assert "remove it from the cluster first" in successor.log()
     assert successor.log().count("cannot join") == 1
     with remaining[0].client(timeout=20) as client:
-        assert successor.id not in {member.id for member in client.members()}
+        assert {member.id for member in client.members()} == {lost.id, *(n.id for n in remaining)}
         client.remove_node(lost.id)
+    successor.wait_until_ready()
     wait_until_agreed([*remaining, successor])
 
 
@@ -271,9 +281,10 @@ def test_a_founder_that_lost_its_directory_is_told_how_to_come_back(own_cluster:
     advised = founder.log().partition("--join ")[2].split()[0]
     assert advised in {node.address for node in others}
     founder._arguments = ["--join", advised]
-    founder.start()
+    founder.launch()
     with Client([node.address for node in others], timeout=20) as client:
         client.remove_node(lost)
+    founder.wait_until_ready()
     wait_until_agreed([founder, *others])
     assert serves(founder, "key") == "value"
 

@@ -15,7 +15,7 @@ import pytest
 from protocol.address import PEER_PORT_OFFSET
 from skiff import Client
 from skiff.cli.node_ending import SIGNALS
-from skiff.testing import free_port, wait_until
+from skiff.testing import Cluster, free_port, wait_until
 from tests.cluster import command
 
 pytestmark = pytest.mark.cluster
@@ -81,6 +81,28 @@ def test_one_line_tells_people_where_the_node_is(tmp_path: Path) -> None:
         assert f"127.0.0.1:{port + 1}" in line
         node.terminate()
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+
+
+def test_a_node_that_waits_to_be_invited_says_so_until_it_was(tmp_path: Path) -> None:
+    port = free_port()
+    place = ("--dir", str(tmp_path / "node"), "--port", str(port), "--standby")
+    with Cluster(1, directory=tmp_path) as cluster, cluster.client(timeout=20) as client:
+        for words in ("stands by at", "serves at"):
+            with running(*place) as node:
+                assert node.stdout is not None
+                assert f" {words} 127.0.0.1:{port}," in node.stdout.readline().decode()
+                client.add_member(f"127.0.0.1:{port}")
+
+
+def test_a_node_that_nobody_lets_in_ends_in_good_order_all_the_same(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
+    with running(*place, "--join", nobody) as node:
+        assert node.stderr is not None
+        assert f"asks {nobody} to be let in" in node.stderr.readline().decode()
+        node.terminate()
+        assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+    assert node.returncode == 0
 
 
 def test_one_line_of_json_tells_programs(tmp_path: Path) -> None:
