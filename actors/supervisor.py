@@ -8,11 +8,9 @@ import contextlib
 import logging
 import os
 import select
-import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 import weakref
@@ -32,6 +30,7 @@ from actors.lifeline import (
     SupervisorEnd,
     open_lifeline,
 )
+from actors.names import Names
 from protocol.config import NodeConfig
 
 log = logging.getLogger("skiff.supervisor")
@@ -58,7 +57,7 @@ class Supervisor:
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._names = ""
+        self._names = Names()
         self._children: list[_Child] = []
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
         self._lock = threading.Lock()
@@ -78,7 +77,7 @@ class Supervisor:
     @property
     def client_endpoint(self) -> str:
         """Where clients on this machine may ask."""
-        return f"ipc://{self._names}/client"
+        return f"ipc://{self._names.path}/client"
 
     @property
     def pids(self) -> dict[str, int]:
@@ -118,7 +117,7 @@ class Supervisor:
                     self._watch()
                 self._stop_actors(in_order=self._stopping)
         finally:
-            shutil.rmtree(self._names, ignore_errors=True)
+            self._names.clear()
             with self._changed:
                 self.serving = False
                 self._changed.notify_all()
@@ -137,7 +136,7 @@ class Supervisor:
     def _start_actors(self) -> bool:
         """Start all actors; return False if the system does not let this node do that."""
         try:
-            self._keep_names()
+            self._names.keep()
             for name in ACTORS:
                 self._start_actor(name)
         except OSError as error:
@@ -157,14 +156,7 @@ class Supervisor:
         with self._lock:
             self._children.append(_Child(name, process, lifeline))
         with contextlib.suppress(LifelineCut):
-            lifeline.order(Start(self._config, self._names))
-
-    def _keep_names(self) -> None:
-        """Give all actors that follow each other the same names, by which clients find them."""
-        if not self._names:
-            self._names = tempfile.mkdtemp(prefix="skiff-")
-        elif not Path(self._names).is_dir():  # systems clear away what is old
-            Path(self._names).mkdir(mode=0o700)
+            lifeline.order(Start(self._config, self._names.path))
 
     def _watch(self) -> None:
         """Return when an actor has failed or the node is to stop."""
@@ -230,9 +222,10 @@ class Supervisor:
             self._children = []
 
     def leave_to_parent(self) -> None:
-        """Let go of the actors in a forked process: they belong to the process that forked."""
+        """Let go of actors and names in a forked process: they belong to the one that forked."""
         for child in self._children:
             child.lifeline.close()
+        self._names.let_go()
 
 
 def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:

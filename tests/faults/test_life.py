@@ -225,6 +225,47 @@ def test_a_killed_program_leaves_no_names(tmp_path: Path, temporary: Path) -> No
     wait_until(lambda: not list(temporary.iterdir()), "the names are gone", timeout=2)
 
 
+def test_names_of_a_program_killed_with_all_its_actors_go_when_another_starts(
+    tmp_path: Path,
+) -> None:
+    with Cluster(2, directory=tmp_path) as cluster:
+        before = set(tmp_path.glob("skiff-*"))
+        assert len(before) == 2
+        killed = cluster.followers()[0]
+        cluster.kill(killed)
+        assert set(tmp_path.glob("skiff-*")) == before
+        cluster.restart(killed)
+        after = set(tmp_path.glob("skiff-*"))
+        assert len(after) == 2
+        (kept,) = before & after
+        assert (kept / "client").is_socket(), "the other node has its names still"
+
+
+def test_a_forked_process_holds_no_names(tmp_path: Path, temporary: Path) -> None:
+    script = write_script(
+        tmp_path,
+        "import fcntl, os, pathlib, socket",
+        "(owner,) = pathlib.Path(os.environ['TMPDIR']).glob('skiff-*/owner')",
+        "lock = os.open(owner, os.O_RDWR)",
+        "ours, theirs = socket.socketpair()",
+        "if not os.fork():",
+        "    ours.close()",
+        "    theirs.send(b'!')",
+        "    theirs.recv(1)",
+        "    os._exit(0)",
+        "ours.recv(1)",
+        "try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "except BlockingIOError: print('held', flush=True)",
+        "node.shutdown()",
+        "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "print('free', flush=True)",
+    )
+    ended = subprocess.run(
+        command(script, tmp_path), stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert ended.stdout.splitlines()[1:] == ["held", "free"]
+
+
 def test_a_directory_is_reusable_at_once_after_a_kill(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
