@@ -20,6 +20,15 @@ from skiff.node import Skiff
 
 ASK_SECONDS = 0.1  # between two looks at whether the node has been let in
 
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What is to be told of a node that has come up."""
+
+    asked: str  # whom it asks to be let in
+    stands_by: bool
+    as_json: bool
+
+
 app = typer.Typer(help="Run a node.")
 
 
@@ -81,14 +90,6 @@ def start(
     asked = ", ".join(skiff.join_cluster)
     announcement = Announcement(asked, bool(settings.get("standby")), as_json)
     serve(skiff, whereabouts, announcement, until_eof=until_eof)
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """What is to be told of a node that has come up."""
-
-    asked: str  # whom it asks to be let in
-    stands_by: bool
-    as_json: bool
 
 
 def serve(

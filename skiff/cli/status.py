@@ -133,7 +133,7 @@ def _row(standing: Standing) -> tuple[str, ...]:
 
 
 def _ask(member: Member, timeout: float) -> Standing:
-    if _is_refused(member, timeout):
+    if not _takes_connections(member, timeout):
         return Standing(member, None)
     with Client([member.address], timeout=timeout, follow_leader=False) as client:
         try:
@@ -144,11 +144,11 @@ def _ask(member: Member, timeout: float) -> Standing:
     return Standing(member, answer if answer.id == member.id else None)
 
 
-def _is_refused(member: Member, timeout: float) -> bool:
-    """Whether nobody listens there: then a client would ask until its time is over."""
+def _takes_connections(member: Member, timeout: float) -> bool:
+    """Whether somebody listens there: else a client would ask again until its time is over."""
     address = parse_address(member.address)
     try:
         socket.create_connection((address.host, address.port), timeout).close()
-    except OSError as error:
-        return isinstance(error, ConnectionRefusedError)
-    return False
+    except OSError:
+        return False
+    return True
