@@ -81,6 +81,8 @@ class StorageActor:
         self._send(recovered)
 
     def _send(self, outbox: StorageOutbox) -> None:
+        for sentence in outbox.warnings:
+            log.warning("%s", sentence)
         if outbox.replicator:
             self._log_installed(outbox.replicator)
             self._note("sends", outbox.replicator)

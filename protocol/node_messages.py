@@ -52,11 +52,15 @@ class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Read entries that have left the replicator's window, for a follower far behind."""
+    """Read entries that have left the replicator's window, for a follower far behind.
+
+    It holds all up to ``match_index``, so that no log before that need be held for it any more.
+    """
 
     peer: NodeId
     from_index: int
     bytes_max: int
+    match_index: int
 
 
 class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):

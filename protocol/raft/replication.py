@@ -111,7 +111,8 @@ def _send_entries(
     message = built.get(first) or _build(state, first)
     if message is None:
         progress.paused = True
-        state.outbox.storage.append(FetchLog(peer, first, APPEND_BYTES_MAX))
+        fetch = FetchLog(peer, first, APPEND_BYTES_MAX, progress.match_index)
+        state.outbox.storage.append(fetch)
         return
     built[first] = message
     state.send(peer, message)

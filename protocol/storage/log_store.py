@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.address import Address
-from protocol.compaction import LogLimits, LogSize
+from protocol.compaction import Amount, LogLimits, LogSize
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt, NodeId, after_snapshot
 from protocol.node_messages import Append, HardState, LogCompacted, LogSlice, Recovered
@@ -12,7 +12,6 @@ from protocol.wire import encode
 
 RECOVERED_ENTRIES = 1000  # of the log's end, besides all that is not applied yet
 EVERYTHING = 1 << 62
-HELD_LOG_FACTOR = 16  # times what the limits keep: so long it may become for a slow follower
 
 
 class DamagedLog(Exception):
@@ -97,9 +96,9 @@ class LogStore:
         self._start_after(LogStart(cut, self.term_at(cut) or 0))
         return True
 
-    def is_held_too_long(self, limit: int) -> bool:
-        """Whether the log up to a limit is many times as long as if nobody needed it."""
-        return self._size.exceeds_up_to(limit, HELD_LOG_FACTOR)
+    def is_held_too_long(self, after: int, limit: int, read: Amount) -> bool:
+        """Whether the log after an entry is too much for a reader; what follows a limit is not."""
+        return self._size.is_too_much(self._size.between(after, limit), read)
 
     def begin_after_snapshot(self, index: int, term: int, membership: MembershipAt) -> None:
         """Let the log begin after a snapshot, keeping what follows it (Raft figure 13, 6-7)."""

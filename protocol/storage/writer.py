@@ -14,6 +14,7 @@ from protocol.client_messages import SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
+from protocol.membership import NodeId
 from protocol.node_messages import (
     AdoptCluster,
     Append,
@@ -36,6 +37,7 @@ from protocol.node_messages import (
     ReplicatorMessage,
     ReportStatus,
     SnapshotInstalled,
+    SnapshotRead,
     StageChunk,
     StatusReport,
     StorageMessage,
@@ -44,7 +46,7 @@ from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.state_machine import Outcome
 from protocol.storage.log_store import LogStore
 from protocol.storage.reader import Reader
-from protocol.storage.snapshot_source import SnapshotSource
+from protocol.storage.snapshot_source import Reading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import Places
 from protocol.table import Database
@@ -62,6 +64,7 @@ class StorageOutbox(msgspec.Struct):
 
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
 
 
 def _no_step(_: str) -> None:
@@ -82,7 +85,8 @@ class StorageWriter:
         database.write(sync=True)
         self._load_state()
         self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
-        self._source = SnapshotSource(without_log=frozenset({BACKUP}))
+        self._source = SnapshotSource()
+        self._backups = SnapshotSource()
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._applied_durably = self._machine.applied_index
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
@@ -232,16 +236,31 @@ class StorageWriter:
     def _compact(self) -> None:
         """Drop what is durably applied and long ago, but nothing that a snapshot needs after it.
 
-        A follower that needs it for too long begins anew with a newer snapshot. What is not applied
-        does not count: the follower may be the one that must hold it, and nothing newer would come.
+        A follower that reads too slowly begins anew with a newer snapshot.
         """
         if self._machine.applied_index > self._backed_up_at + BACKUP_PATIENCE_ENTRIES:
-            self._source.end(BACKUP)
-        if self._store.is_held_too_long(self._applied_durably):
-            self._source.let_go_of_log()
+            self._backups.end(BACKUP)
+        for reader, reading in self._source.let_go(self._is_too_slow):
+            self._warn_of_abandoning(reader, reading)
         oldest = self._source.oldest_index
         limit = self._applied_durably if oldest is None else min(oldest, self._applied_durably)
         self._store.compact(limit)
+
+    def _is_too_slow(self, reading: Reading) -> bool:
+        """Whether the log grows away from a reader.
+
+        What is not applied does not count: the follower may be the one that must hold it, and
+        nothing newer would come.
+        """
+        return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
+
+    def _warn_of_abandoning(self, reader: NodeId, reading: Reading) -> None:
+        self._outbox.warnings.append(
+            f"the snapshot of index {reading.id.index} for node {reader.hex()[:8]} was given up, "
+            "and a newer one follows: the node takes it in more slowly than entries are written; "
+            f"{reading.read.count} rows ({reading.read.bytes} bytes) had been read for it, and "
+            f"{self._applied_durably - reading.log_after} entries were held that it still lacked"
+        )
 
     def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []
@@ -250,8 +269,8 @@ class StorageWriter:
     def _fetch(self, message: Fetch) -> None:
         """Read or take in what belongs to a follower far behind."""
         match message:
-            case FetchLog(peer=peer, from_index=first, bytes_max=bytes_max):
-                self._outbox.replicator.append(self._store.slice_for(peer, first, bytes_max))
+            case FetchLog():
+                self._read_log(message)
             case FetchSnapshot():
                 self._read_snapshot(message)
             case EndSnapshot(reader=reader):
@@ -261,21 +280,26 @@ class StorageWriter:
             case unknown:
                 assert_never(unknown)
 
+    def _read_log(self, message: FetchLog) -> None:
+        self._source.needs_log_after(message.peer, message.match_index)
+        read = self._store.slice_for(message.peer, message.from_index, message.bytes_max)
+        self._outbox.replicator.append(read)
+
     def _read_snapshot(self, message: FetchSnapshot) -> None:
         if message.position is None:
             here = SnapshotId(self._machine.applied_index, self._machine.applied_term)
             self._source.begin(message.reader, here, self._places.current.view())
-        answer = self._source.read(message.reader, message.position)
-        self._outbox.replicator.append(answer)
+        chunk = self._source.read(message.reader, message.position)
+        self._outbox.replicator.append(SnapshotRead(message.reader, chunk))
 
     def _read_for_backup(self, position: SnapshotPosition | None) -> SnapshotPart:
         """Read a chunk for a backup, which needs no log after it."""
         tables = self._places.current
         id_ = SnapshotId(self._machine.applied_index, self._machine.applied_term)
         if position is None:
-            self._source.begin(BACKUP, id_, tables.view())
+            self._backups.begin(BACKUP, id_, tables.view())
         self._backed_up_at = self._machine.applied_index
-        return SnapshotPart(self._source.read(BACKUP, position).chunk, tables.rows_estimate())
+        return SnapshotPart(self._backups.read(BACKUP, position), tables.rows_estimate())
 
     def _stage(self, chunk: SnapshotChunk) -> None:
         staged = self._staging.take(chunk)

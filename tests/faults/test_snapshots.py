@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -9,16 +10,20 @@ import pytest
 
 from actors.database import WRITE_BUFFER_BYTES
 from actors.storage_writer import FAIL_POINT
+from protocol.compaction import HELD_LOG_FACTOR
+from protocol.snapshot import CHUNK_BYTES
 from skiff import Client, Skiff
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.faults.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
-LOG_KEPT = ("--log-entries-kept", "50", "--log-bytes-kept", "500000", "--log-level", "info")
+INFO = ("--log-level", "info")
+LOG_KEPT = ("--log-entries-kept", "50", "--log-bytes-kept", "500000", *INFO)
 CUT_AFTER = 150  # more entries than a log may have before it is cut
 KEYS = [f"key/{number}" for number in range(5)]
 INSTALLED = "installed the leader's snapshot"
+GIVEN_UP = "was given up"
 OPENED = "opened at revision"
 STEPS = ("staged", "whole", "switching", "installed")
 
@@ -26,6 +31,21 @@ STEPS = ("staged", "whole", "switching", "installed")
 def is_caught_up(node: Node, leader: Node) -> bool:
     behind, ahead = node.status(), leader.status()
     return bool(behind and ahead and behind.applied_index >= ahead.applied_index)
+
+
+def write_large_values(node: Node) -> None:
+    """Write 40 MB, so that a snapshot takes a while: 160 chunks, of which one goes at a time."""
+    with node.client() as client:
+        for number in range(200):
+            client.insert(f"large/{number}", os.urandom(200_000))
+
+
+def entries_after_snapshot(node: Node, leader: Node) -> int:
+    """Return how far the leader is beyond the snapshot that a node has installed."""
+    status, installed = leader.status(), re.search(rf"{INSTALLED} of index (\d+)", node.log())
+    assert status is not None
+    assert installed is not None
+    return status.applied_index - int(installed[1])
 
 
 def leave_behind(cluster: Cluster, load: Load) -> Node:
@@ -61,6 +81,46 @@ def test_a_node_that_joins_late_is_brought_up_by_a_snapshot(tmp_path: Path) -> N
         assert INSTALLED in joined.log()
         assert load.failures == []
         load.check(joined)
+
+
+def test_a_snapshot_that_takes_longer_than_the_log_would_be_held_gets_through(
+    tmp_path: Path,
+) -> None:
+    with Cluster(1, directory=tmp_path, options=("--log-entries-kept", "1", *INFO)) as cluster:
+        write_large_values(cluster.nodes[0])
+        with Load(cluster, writers=2) as load:
+            load.wait_for(100)
+            joined = cluster.add_node()
+            wait_until(lambda: INSTALLED in joined.log(), "a snapshot is installed")
+            held = entries_after_snapshot(joined, cluster.leader())
+            cluster.wait_until_whole()
+        assert held > HELD_LOG_FACTOR, "more than would be held for one that reads nothing"
+        assert joined.log().count(INSTALLED) == 1
+        assert GIVEN_UP not in cluster.nodes[0].log()
+        assert load.failures == []
+        load.check(joined)
+
+
+def test_a_follower_whose_disk_hangs_for_long_is_given_up_with_a_word_and_begins_anew(
+    tmp_path: Path,
+) -> None:
+    with Cluster(1, directory=tmp_path, options=("--log-entries-kept", "1", *INFO)) as cluster:
+        leader = cluster.nodes[0]
+        write_large_values(leader)
+        joined = cluster.add_node()
+        writer = joined.actor_pids["storage_writer"]
+        wait_until(lambda: disk_bytes(joined.directory) > CHUNK_BYTES, "a chunk has arrived")
+        os.kill(writer, signal.SIGSTOP)
+        try:
+            assert INSTALLED not in joined.log(), "there are 160 chunks"
+            for _ in range(2):
+                write_large_values(leader)
+            wait_until(lambda: GIVEN_UP in leader.log(), "the leader waits no more")
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        cluster.wait_until_whole()
+        assert f"for node {str(joined.id)[:8]} {GIVEN_UP}" in leader.log()
+        assert INSTALLED in joined.log()
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -121,8 +121,8 @@ BUGS = (
         "Raft §7; skiff had this bug until it was looked for",
         Edit(
             LogStore.is_held_too_long,
-            "exceeds_up_to(limit, HELD_LOG_FACTOR)",
-            "exceeds(HELD_LOG_FACTOR)",
+            "between(after, limit)",
+            "between(after, self.last_index)",
         ),
     ),
     Bug(

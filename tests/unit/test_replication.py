@@ -340,7 +340,7 @@ def test_a_follower_behind_the_window_is_served_from_disk() -> None:
     for node in (C, A, C, A):
         cluster.deliver(to=node)
         cluster.sync(C)
-    assert FetchLog(C, 2, replication.APPEND_BYTES_MAX) in cluster[A].disk.unwritten
+    assert FetchLog(C, 2, replication.APPEND_BYTES_MAX, 0) in cluster[A].disk.unwritten
     cluster.settle()
     assert cluster[C].disk.entries == cluster[A].disk.entries
 

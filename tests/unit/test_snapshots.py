@@ -195,7 +195,7 @@ def test_the_disk_keeps_the_log_until_the_window_has_what_the_follower_lacks(
     sending.inject(B, A, AppendEntriesReply(1, True, HERE.index))
     assert asked(sending, A, EndSnapshot) == []
     (fetch,) = asked(sending, A, FetchLog)
-    assert fetch.from_index == HERE.index + 1
+    assert (fetch.from_index, fetch.match_index) == (HERE.index + 1, HERE.index)
     following = tuple(sending[A].disk.entries[HERE.index :])
     sending.step(A, LogSlice(B, HERE.index, HERE.term, following))
     assert asked(sending, A, EndSnapshot) == []

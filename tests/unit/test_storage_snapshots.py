@@ -4,13 +4,16 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.client_messages import ReadBatch, ReadSnapshot, SnapshotPart
-from protocol.commands import Insert, Remove
-from protocol.compaction import LogLimits
+from protocol.commands import Insert, OpenSession, Remove
+from protocol.compaction import HELD_LOG_FACTOR, LogLimits
 from protocol.node_messages import (
     ChunkStaged,
+    Commit,
     EndSnapshot,
+    FetchLog,
     FetchSnapshot,
     ReadAt,
     SnapshotRead,
@@ -18,7 +21,7 @@ from protocol.node_messages import (
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
 from protocol.storage import snapshot_source, writer
 from protocol.wire import encode
-from tests.unit.stored_node import PEER, Rows, StoredNode, entry, history
+from tests.unit.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
 
 OTHER = b"other"
 LAST = 12
@@ -237,6 +240,119 @@ def test_the_log_is_not_held_for_ever_for_a_follower_that_never_ends(
     assert cut(short_log, LAST + 101, 300) > LAST
     (read,) = short_log.turn(FetchSnapshot(PEER, chunk.end))
     assert read == SnapshotRead(PEER, None), "it begins anew"
+
+
+@pytest.fixture
+def large_state() -> StoredNode:
+    """A node whose state has more rows than entries would be held for one that reads nothing."""
+    node = StoredNode(limits=LogLimits(1, 1 << 20))
+    node.apply(entry(2, OpenSession()))
+    node.apply(entry(3, *(Insert(f"key/{number:02}", b"value") for number in range(60))))
+    return node
+
+
+def read_on(node: StoredNode, chunk: SnapshotChunk, reader: bytes = PEER) -> SnapshotChunk:
+    return chunk_of(node.turn(FetchSnapshot(reader, chunk.end)))
+
+
+def test_who_reads_as_fast_as_entries_are_written_gets_through(large_state: StoredNode) -> None:
+    before = rows_of(large_state)
+    chunks = [large_state.first_chunk()]
+    while not chunks[-1].last:
+        assert cut(large_state, 3 + len(chunks), 1) <= 3
+        chunks.append(read_on(large_state, chunks[-1]))
+    assert rows_in(chunks) == before
+    assert len(chunks) > 2 * slack(large_state), "so much that a reader of nothing is ended"
+
+
+def slack(node: StoredNode) -> int:
+    return HELD_LOG_FACTOR * node.limits.entries
+
+
+def test_who_reads_nothing_more_has_earned_only_what_it_has_read(large_state: StoredNode) -> None:
+    chunks = [large_state.first_chunk()]
+    for _ in range(9):
+        chunk = read_on(large_state, chunks[-1])
+        assert read_on(large_state, replace(chunk, end=chunk.start)) == chunk, "this earns nothing"
+        chunks.append(chunk)
+    earned = len(rows_in(chunks)) + slack(large_state)
+    assert cut(large_state, 4, earned + 1) <= 3, "the last entry is not applied durably"
+    assert cut(large_state, 5 + earned, 1) > 3
+    (read,) = large_state.turn(FetchSnapshot(PEER, chunks[-1].end))
+    assert read == SnapshotRead(PEER, None)
+
+
+def test_large_rows_earn_many_small_entries(large_state: StoredNode) -> None:
+    large_state.apply(entry(4, Insert("a", b"x" * 5000)))
+    chunk = large_state.first_chunk()
+    while decode_rows(chunk.rows)[0][0] != b"\0a":
+        chunk = read_on(large_state, chunk)
+    assert cut(large_state, 5, 3 * slack(large_state)) <= 4
+
+
+def test_small_rows_earn_few_large_entries() -> None:
+    node = StoredNode(limits=LogLimits(1 << 20, 100))
+    node.apply(*history(LAST))
+    node.chunks()
+    for index in range(LAST + 1, LAST + 4):
+        node.apply(entry(index, Insert("key", b"x" * 1000)))
+    assert node.store.start.index > LAST
+
+
+def test_each_reader_is_judged_by_itself(large_state: StoredNode) -> None:
+    hung = large_state.first_chunk()
+    cut(large_state, 4, 1)
+    chunk = large_state.first_chunk(OTHER)
+    for index in range(5, 35):
+        cut(large_state, index, 1)
+        chunk = read_on(large_state, chunk, OTHER)
+    assert large_state.store.start.index == 4, "the log that only the other one needs"
+    assert large_state.turn(FetchSnapshot(PEER, hung.end)) == [SnapshotRead(PEER, None)]
+
+
+def test_nobody_is_ended_whose_log_another_one_needs_anyway(large_state: StoredNode) -> None:
+    slow = large_state.first_chunk()
+    chunk = large_state.first_chunk(OTHER)
+    for index in range(4, 34):
+        cut(large_state, index, 1)
+        chunk = read_on(large_state, chunk, OTHER)
+    assert read_on(large_state, slow).start == slow.end
+    large_state.turn(EndSnapshot(OTHER))
+    cut(large_state, 34, 1)
+    assert large_state.turn(FetchSnapshot(PEER, slow.end)) == [SnapshotRead(PEER, None)]
+
+
+def test_who_is_past_its_snapshot_needs_only_the_log_that_it_lacks(
+    large_state: StoredNode,
+) -> None:
+    large_state.chunks()
+    assert cut(large_state, 4, 50) <= 3
+    large_state.turn(FetchLog(PEER, 30, 1, 20))
+    assert large_state.store.start.index == 20
+    assert cut(large_state, 54, 40) == 20, "what it has read counts on"
+    assert cut(large_state, 94, 40) > 90, "but for no more than that"
+
+
+def test_an_old_question_for_the_log_brings_no_one_back_before_its_snapshot(
+    large_state: StoredNode,
+) -> None:
+    large_state.first_chunk()
+    large_state.turn(FetchLog(PEER, 1, 1, 0))
+    assert cut(large_state, 4, 5) == 3
+
+
+def test_the_operator_is_told_whose_snapshot_was_given_up_and_why(
+    short_log: StoredNode,
+) -> None:
+    short_log.first_chunk(b"\xabcde")
+    said: list[str] = []
+    for index in range(LAST + 1, LAST + 170):
+        for turn in (short_log.append(entry(index)), Commit(index)):
+            said += [each for step in short_log.steps(turn) for each in step.warnings]
+    (sentence,) = said
+    assert f"index {LAST} for node ab636465 " in sentence
+    assert "1 rows (" in sentence
+    assert "and 162 entries" in sentence
 
 
 def test_a_snapshot_is_kept_while_what_follows_it_is_not_committed(short_log: StoredNode) -> None:

@@ -189,15 +189,15 @@ def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> 
 
 def test_entries_can_be_fetched_in_the_turn_that_writes_them(node: StoredNode) -> None:
     new = entry(11)
-    _, slice_ = node.turn(FetchLog(PEER, 10, 1 << 20), node.append(new))
+    _, slice_ = node.turn(FetchLog(PEER, 10, 1 << 20, 0), node.append(new))
     assert slice_ == LogSlice(PEER, 9, 1, (node.log[9], new))
 
 
 def test_a_slice_has_at_least_one_entry_and_then_stays_within_its_size(node: StoredNode) -> None:
-    (one,) = node.turn(FetchLog(PEER, 3, 1))
+    (one,) = node.turn(FetchLog(PEER, 3, 1, 0))
     assert one == LogSlice(PEER, 2, 1, (node.log[2],))
     size = len(encode(node.log[2])) + len(encode(node.log[3]))
-    (two,) = node.turn(FetchLog(PEER, 3, size))
+    (two,) = node.turn(FetchLog(PEER, 3, size, 0))
     assert len(two.entries) == 2
 
 
@@ -205,8 +205,8 @@ def test_entries_that_are_gone_cannot_be_fetched() -> None:
     node = compacted()
     start = node.store.start.index
     assert start > 1
-    assert node.turn(FetchLog(PEER, start, 1 << 20)) == [LogCompacted(PEER, start)]
-    (slice_,) = node.turn(FetchLog(PEER, start + 1, 1 << 20))
+    assert node.turn(FetchLog(PEER, start, 1 << 20, 0)) == [LogCompacted(PEER, start)]
+    (slice_,) = node.turn(FetchLog(PEER, start + 1, 1 << 20, 0))
     assert slice_.prev_index == start
     assert slice_.prev_term == node.store.start.term == 1
 

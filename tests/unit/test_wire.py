@@ -110,7 +110,7 @@ FOR_STORAGE: list[Any] = [
     node.Append(2, None, (), None),
     node.Commit(5),
     node.ReadAt(1, 5, b"payload"),
-    node.FetchLog(ID, 1, 1 << 20),
+    node.FetchLog(ID, 1, 1 << 20, 0),
     node.AdoptCluster(ID),
     node.ReportStatus(1, STATUS),
     node.FollowChanges(b"nonce"),
