@@ -63,8 +63,12 @@ class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
 
 
 class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
-    """Read the chunk of a snapshot at a position, or the first of a new one, for a backup."""
+    """Read the chunk at a position of the snapshot that a backup has; at none, the first one.
 
+    The snapshot is begun by the first question of its backup. Asked again, that begins no other.
+    """
+
+    backup: bytes  # its id, drawn by chance: several may be taken at the same time
     position: SnapshotPosition | None
 
 

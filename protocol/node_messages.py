@@ -92,7 +92,7 @@ class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
     The snapshot is kept, and the log after it, until its reader ends it.
     """
 
-    reader: bytes  # the follower that it is for, or whatever else names the one who asks
+    reader: NodeId  # the follower that it is for
     position: SnapshotPosition | None
 
 

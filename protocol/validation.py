@@ -20,7 +20,7 @@ from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.sessions import UNACKNOWLEDGED_MAX
 
 NUMBER_MAX = (1 << 63) - 1
-NODE_ID_BYTES = 16
+NODE_ID_BYTES = BACKUP_ID_BYTES = 16
 
 
 class InvalidOperation(ValueError):
@@ -47,13 +47,11 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             encode_key(key)
         case ListKeys() | ListPrefixes():
             _validate_list(operation)
-        case RemoveNode(node=node):
-            _require(len(node) == NODE_ID_BYTES, "a node id has 16 bytes")
         case AddNode(address=address):
             parse_address(address)
-        case TransferLeadership(node=node):
-            _require(len(node) in (0, NODE_ID_BYTES), "a node id has 16 bytes")
-        case Hello() | Status() | ReadSnapshot():
+        case RemoveNode() | TransferLeadership() | ReadSnapshot():
+            _validate_id(operation)
+        case Hello() | Status():
             pass
         case unknown:
             assert_never(unknown)
@@ -88,6 +86,18 @@ def _validate_list(operation: ListKeys | ListPrefixes) -> None:
     _require(1 <= operation.limit <= NUMBER_MAX, "limit must be positive")
     if operation.start_after is not None:
         encode_key(operation.start_after)
+
+
+def _validate_id(operation: RemoveNode | TransferLeadership | ReadSnapshot) -> None:
+    match operation:
+        case RemoveNode(node=node):
+            _require(len(node) == NODE_ID_BYTES, "a node id has 16 bytes")
+        case TransferLeadership(node=node):
+            _require(len(node) in (0, NODE_ID_BYTES), "a node id has 16 bytes")
+        case ReadSnapshot(backup=backup):
+            _require(len(backup) == BACKUP_ID_BYTES, "a backup's id has 16 bytes")
+        case unknown:
+            assert_never(unknown)
 
 
 def _require(holds: bool, otherwise: str) -> None:

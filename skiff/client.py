@@ -306,7 +306,8 @@ class Client:
         each with the rows so far and about how many there are. See ``skiff.restore``.
 
         Raises:
-            StreamClosed: the node ended it, because it restarted or another backup began there.
+            StreamClosed: the node ended it: it restarted, nothing was read for long, or
+                several other backups began there.
             OSError: the file cannot be written, or there is one already.
         """
         route = self._caller.route

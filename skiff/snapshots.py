@@ -1,5 +1,6 @@
 """Taking a backup of a running cluster, and making a new one out of it."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.failure import ActorFailure
 from protocol.client_messages import NodeStatus, ReadSnapshot, SnapshotPart, Status
-from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
+from protocol.snapshot import SnapshotChunk, decode_rows
 from protocol.storage.restoring import DamagedSnapshot
 from skiff import backup, errors
 from skiff.backup import Backup
@@ -32,7 +33,8 @@ def back_up(
     begun. It is closed in the end.
 
     Raises:
-        StreamClosed: the node ended the snapshot, because it restarted or another backup began.
+        StreamClosed: the node ended the snapshot: it restarted, nothing was read for long, or
+            several other backups began there.
         OSError: the file cannot be written, or there is one already.
     """
     try:
@@ -56,22 +58,23 @@ def _back_up(caller: Caller, path: Path, timeout: float | None, progress: Progre
 def _read_chunks(
     caller: Caller, timeout: float | None, progress: Progress
 ) -> Iterator[SnapshotChunk]:
-    position: SnapshotPosition | None = None
+    question = ReadSnapshot(uuid.uuid4().bytes, None)
     rows = 0
     while True:
-        part = caller.call(ReadSnapshot(position), timeout)
+        part = caller.call(question, timeout)
         if not isinstance(part, SnapshotPart):
             raise RPCCallFailed(f"a snapshot was answered with {part!r}")
         if part.chunk is None:
             raise StreamClosed(
-                "the node has ended the snapshot: it restarted, or another backup began there"
+                "the node has ended the snapshot: it restarted, nothing was read for long, or "
+                "several other backups began there"
             )
         yield part.chunk
         rows += len(decode_rows(part.chunk.rows))
         progress(rows, part.rows_estimate)
         if part.chunk.last:
             break
-        position = part.chunk.end
+        question = ReadSnapshot(question.backup, part.chunk.end)
 
 
 def restore(

@@ -4,7 +4,7 @@
 - Identity, hard state and log (``log_store``); which of two places holds the state machine's
   tables (``state_tables``); answers to reads (``reader``).
 - Snapshots are read while writing goes on (``snapshot_source``), and taken in chunk by chunk
-  (``snapshot_staging``).
+  (``snapshot_staging``). Backups read theirs by themselves (``backups``).
 
 No disk is touched here but through ``protocol.table.Database``: RocksDB in a node, memory that
 forgets at a crash in the simulator.

@@ -19,7 +19,6 @@ from protocol.client_messages import (
 )
 from protocol.key_value import decode_stored_value
 from protocol.keys import encode_prefix
-from protocol.snapshot import SnapshotPosition
 from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode
 
@@ -35,7 +34,7 @@ class Reader:
         self,
         values: SortedTable,
         prefixes: SortedTable,
-        read_snapshot: Callable[[SnapshotPosition | None], SnapshotPart],
+        read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
     ) -> None:
         self._values = values
         self._prefixes = prefixes
@@ -54,8 +53,8 @@ class Reader:
                 return _list(self._values, operation, revision)
             case ListPrefixes():
                 return _list(self._prefixes, operation, revision)
-            case ReadSnapshot(position=position):
-                return self._read_snapshot(position)
+            case ReadSnapshot():
+                return self._read_snapshot(operation)
             case unknown:
                 assert_never(unknown)
 

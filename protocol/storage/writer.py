@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.client_messages import SnapshotPart
+from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
@@ -42,8 +42,9 @@ from protocol.node_messages import (
     StatusReport,
     StorageMessage,
 )
-from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
+from protocol.snapshot import SnapshotChunk, SnapshotId
 from protocol.state_machine import Outcome
+from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
 from protocol.storage.reader import Reader
 from protocol.storage.snapshot_source import Reading, SnapshotSource
@@ -51,8 +52,6 @@ from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import Places
 from protocol.table import Database
 
-BACKUP = b"backup"  # reads a snapshot like a follower does; a newer backup ends an older one
-BACKUP_PATIENCE_ENTRIES = 20_000  # a backup that reads nothing while so many come is abandoned
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
 
 
@@ -86,13 +85,12 @@ class StorageWriter:
         self._load_state()
         self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
         self._source = SnapshotSource()
-        self._backups = SnapshotSource()
+        self._backups = Backups()
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._applied_durably = self._machine.applied_index
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
         self._appends: list[Append] = []
         self._fetches: list[Fetch] = []
-        self._backed_up_at = 0  # the applied index when a backup read its latest chunk
         self._reads: list[ReadAt] = []
         self._followed = False
         self._outbox = StorageOutbox()
@@ -151,6 +149,7 @@ class StorageWriter:
             yield self._take_outbox()
         self._apply()
         self._answer_reads()
+        self._backups.end_idle(self._machine.applied_index)
         self._compact()
         yield self._take_outbox()
 
@@ -238,8 +237,6 @@ class StorageWriter:
 
         A follower that reads too slowly begins anew with a newer snapshot.
         """
-        if self._machine.applied_index > self._backed_up_at + BACKUP_PATIENCE_ENTRIES:
-            self._backups.end(BACKUP)
         for reader, reading in self._source.let_go(self._is_too_slow):
             self._warn_of_abandoning(reader, reading)
         oldest = self._source.oldest_index
@@ -287,19 +284,15 @@ class StorageWriter:
 
     def _read_snapshot(self, message: FetchSnapshot) -> None:
         if message.position is None:
-            here = SnapshotId(self._machine.applied_index, self._machine.applied_term)
-            self._source.begin(message.reader, here, self._places.current.view())
+            self._source.begin(message.reader, self._here(), self._places.current.view())
         chunk = self._source.read(message.reader, message.position)
         self._outbox.replicator.append(SnapshotRead(message.reader, chunk))
 
-    def _read_for_backup(self, position: SnapshotPosition | None) -> SnapshotPart:
-        """Read a chunk for a backup, which needs no log after it."""
-        tables = self._places.current
-        id_ = SnapshotId(self._machine.applied_index, self._machine.applied_term)
-        if position is None:
-            self._backups.begin(BACKUP, id_, tables.view())
-        self._backed_up_at = self._machine.applied_index
-        return SnapshotPart(self._backups.read(BACKUP, position), tables.rows_estimate())
+    def _read_for_backup(self, question: ReadSnapshot) -> SnapshotPart:
+        return self._backups.read(question, self._here(), self._places.current)
+
+    def _here(self) -> SnapshotId:
+        return SnapshotId(self._machine.applied_index, self._machine.applied_term)
 
     def _stage(self, chunk: SnapshotChunk) -> None:
         staged = self._staging.take(chunk)

@@ -1,15 +1,20 @@
 """A backup of a running cluster becomes a new one, or is refused and changes nothing."""
 
 import json
+import secrets
 import threading
 from pathlib import Path
 
 import pytest
 
 import skiff
-from skiff import Client, Skiff, StorageError
+from protocol.client_messages import ReadSnapshot, SnapshotPart
+from protocol.snapshot import SnapshotChunk, decode_rows
+from skiff import Client, Skiff, StorageError, backup
+from skiff.backup import Backup
 from skiff.testing import Cluster, free_port
 from tests.cluster.command import run
+from tests.cluster.raw_client import RawClient
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -62,6 +67,49 @@ def test_a_backup_is_taken_from_a_node_that_is_up(
         addresses.reverse()
     with Client(addresses, follow_leader=False) as client:
         assert client.backup(tmp_path / "backup").rows > KEYS
+
+
+def test_two_backups_at_once_are_both_whole(source: Cluster, tmp_path: Path) -> None:
+    inner: list[Backup] = []
+    with source.nodes[0].client() as client, source.nodes[0].client() as other:
+
+        def begin_another(*_: int) -> None:
+            """Take a whole backup after the first chunk of one, which goes on after that."""
+            if not inner:
+                client.insert("between", "in the second one only")
+                inner.append(other.backup(tmp_path / "inner"))
+
+        outer = client.backup(tmp_path / "outer", progress=begin_another)
+    assert backup.verify(tmp_path / "outer") == outer
+    assert [backup.verify(tmp_path / "inner")] == inner
+    assert "between" not in keys_in(tmp_path / "outer")
+    assert "between" in keys_in(tmp_path / "inner")
+    assert outer.index < inner[0].index
+    assert {f"key/{number:03}" for number in range(KEYS)} <= keys_in(tmp_path / "outer")
+
+
+def test_a_first_question_that_comes_again_late_ends_no_backup(source: Cluster) -> None:
+    name, other = secrets.token_bytes(16), secrets.token_bytes(16)
+    with RawClient(source.nodes[0]) as client:
+        first = part_of(client, ReadSnapshot(name, None))
+        second = part_of(client, ReadSnapshot(name, first.end))
+        client.insert_many([("later", 1)], 1)
+        begun_later = part_of(client, ReadSnapshot(other, None))
+        assert part_of(client, ReadSnapshot(name, None)) == first
+        assert part_of(client, ReadSnapshot(name, second.end)).start == second.end
+        assert part_of(client, ReadSnapshot(other, begun_later.end)).start == begun_later.end
+
+
+def part_of(client: RawClient, question: ReadSnapshot) -> SnapshotChunk:
+    (part,) = client.ask(question)
+    assert isinstance(part, SnapshotPart)
+    assert part.chunk is not None
+    return part.chunk
+
+
+def keys_in(file: Path) -> set[str]:
+    rows = (row for chunk in backup.read(file) for row, _ in decode_rows(chunk.rows))
+    return {row[1:].decode() for row in rows if row[:1] == b"\0"}
 
 
 def test_a_backup_is_of_one_moment_while_writes_go_on(source: Cluster, tmp_path: Path) -> None:

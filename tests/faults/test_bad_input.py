@@ -17,6 +17,7 @@ from protocol.client_messages import (
     FailureCode,
     Get,
     ListKeys,
+    ReadSnapshot,
     Reply,
 )
 from protocol.commands import Insert, Write
@@ -151,6 +152,8 @@ def test_a_client_of_another_version_is_told_so(
         Write(1, 1, 2, Insert("key", b"")),
         Write(1, 10_000, 1, Insert("key", b"")),
         Write(1 << 63, 1, 1, Insert("key", b"")),
+        ReadSnapshot(b"fifteen bytes..", None),
+        ReadSnapshot(b"seventeen bytes..", None),
     ],
     ids=lambda operation: repr(operation)[:60],
 )

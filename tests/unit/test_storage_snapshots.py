@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol.client_messages import ReadBatch, ReadSnapshot, SnapshotPart
 from protocol.commands import Insert, OpenSession, Remove
 from protocol.compaction import HELD_LOG_FACTOR, LogLimits
 from protocol.node_messages import (
@@ -15,12 +14,10 @@ from protocol.node_messages import (
     EndSnapshot,
     FetchLog,
     FetchSnapshot,
-    ReadAt,
     SnapshotRead,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
-from protocol.storage import snapshot_source, writer
-from protocol.wire import encode
+from protocol.storage import snapshot_source
 from tests.unit.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
 
 OTHER = b"other"
@@ -362,34 +359,3 @@ def test_a_snapshot_is_kept_while_what_follows_it_is_not_committed(short_log: St
     (read,) = short_log.turn(FetchSnapshot(PEER, chunk.end))
     assert isinstance(read, SnapshotRead)
     assert read.chunk is not None
-
-
-def test_the_last_chunk_of_a_backup_can_be_read_again(leader: StoredNode) -> None:
-    part = back_up(leader, None)
-    while part.chunk and not part.chunk.last:
-        part = back_up(leader, part.chunk.end)
-    assert part.chunk is not None
-    assert back_up(leader, part.chunk.start) == part
-
-
-def test_a_backup_that_reads_nothing_for_long_is_ended(
-    leader: StoredNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "BACKUP_PATIENCE_ENTRIES", 10)
-    part = back_up(leader, None)
-    assert part.chunk is not None
-    for index in range(LAST + 1, LAST + 11):
-        leader.apply(entry(index, Insert("key", b"value")))
-    assert back_up(leader, part.chunk.end).chunk is not None
-    for index in range(LAST + 11, LAST + 22):
-        leader.apply(entry(index, Insert("key", b"value")))
-    assert back_up(leader, part.chunk.end).chunk is None
-
-
-def back_up(node: StoredNode, position: SnapshotPosition | None) -> SnapshotPart:
-    """Read as a backup does."""
-    payload = encode(ReadBatch((ReadSnapshot(position),)))
-    (done,) = node.turn(ReadAt(1, 0, payload))
-    part = msgspec.msgpack.decode(done.outcomes[0], type=SnapshotPart)
-    assert isinstance(part, SnapshotPart)
-    return part

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.client_messages import Found, Get, Missing, ReadBatch
+from protocol.client_messages import Found, Get, Missing, ReadBatch, ReadSnapshot
 from protocol.commands import Insert, Inserted, OpenSession
 from protocol.compaction import LogLimits
 from protocol.node_messages import (
@@ -268,7 +268,7 @@ def test_the_oldest_snapshot_that_is_read_counts(first_gone: bytes) -> None:
 def test_a_backup_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
     node = compacted(last=10)
-    node.writer._read_for_backup(None)
+    ask_for_backup(node)
     let_the_log_grow(node)
     assert node.store.start.index > 10
 
@@ -279,11 +279,15 @@ def test_a_backup_keeps_no_log_for_a_follower_that_has_read_the_same_snapshot(
     monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
     node = compacted(last=10)
     node.turn(FetchSnapshot(PEER, None))
-    node.writer._read_for_backup(None)
+    ask_for_backup(node)
     let_the_log_grow(node)
     assert node.store.start.index == 10
     node.turn(EndSnapshot(PEER))
     assert node.store.start.index > 10
+
+
+def ask_for_backup(node: StoredNode) -> None:
+    node.turn(ReadAt(1, 0, encode(ReadBatch((ReadSnapshot(b"backup", None),)))))
 
 
 def let_the_log_grow(node: StoredNode) -> None:

@@ -67,7 +67,8 @@ OPERATIONS: list[Any] = [
     client.Status(),
     client.RemoveNode(ID),
     client.AddNode("node.example"),
-    client.ReadSnapshot(CHUNK.start),
+    client.ReadSnapshot(ID, CHUNK.start),
+    client.ReadSnapshot(ID, None),
     client.TransferLeadership(ID),
 ]
 OUTCOMES: list[Any] = [
@@ -116,7 +117,7 @@ FOR_STORAGE: list[Any] = [
     node.FollowChanges(b"nonce"),
     node.IgnoreChanges(),
     node.FetchSnapshot(ID, CHUNK.start),
-    node.FetchSnapshot(b"backup", None),
+    node.FetchSnapshot(ID, None),
     node.EndSnapshot(ID),
     node.StageChunk(CHUNK),
 ]
