@@ -42,7 +42,7 @@ from skiff.errors import (  # noqa: E402
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
 from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
-from skiff.snapshots import restore  # noqa: E402
+from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
 __all__ = [

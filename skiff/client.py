@@ -26,12 +26,13 @@ from protocol.client_messages import (
 )
 from protocol.commands import Insert, Inserted, Remove, Removed
 from protocol.keys import InvalidKey, encode_key, encode_prefix
+from skiff.backing_up import back_up
 from skiff.backup import Backup
 from skiff.caller import Caller
 from skiff.errors import InvalidRequest
 from skiff.outcomes import expect, matching, status_of
+from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
-from skiff.snapshots import Progress, back_up
 from skiff.subscriber import Subscriber
 from skiff.target import endpoints_of
 from skiff.values import decode_value, encode_value

@@ -1,5 +1,6 @@
 """The arguments and options that commands of the client have in common."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,6 +42,10 @@ Timeout = Annotated[
 Read = Annotated[
     Reading,
     typer.Option("--read", help="By lease: faster, and as true as the clocks of the nodes."),
+]
+
+BackupFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The backup file.", show_default=False)
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

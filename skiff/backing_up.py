@@ -1,24 +1,17 @@
-"""Taking a backup of a running cluster, and making a new one out of it."""
+"""Taking a backup of a running cluster."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from actors.failure import ActorFailure
 from protocol.client_messages import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
-from protocol.storage.restoring import DamagedSnapshot
-from skiff import backup, errors
+from skiff import backup
 from skiff.backup import Backup
 from skiff.caller import Caller
-from skiff.errors import RPCCallFailed, StorageError, StreamClosed
-
-if TYPE_CHECKING:
-    from actors.restoring import Restored
-
-Progress = Callable[[int, int], None]  # rows so far, and about how many there are
+from skiff.errors import RPCCallFailed, StreamClosed
+from skiff.progress import Progress, show_nothing
 
 
 def back_up(
@@ -38,13 +31,9 @@ def back_up(
         OSError: the file cannot be written, or there is one already.
     """
     try:
-        return _back_up(caller, Path(path), timeout, progress or _show_nothing)
+        return _back_up(caller, Path(path), timeout, progress or show_nothing)
     finally:
         caller.close()
-
-
-def _show_nothing(_: int, __: int) -> None:
-    """Report to nobody."""
 
 
 def _back_up(caller: Caller, path: Path, timeout: float | None, progress: Progress) -> Backup:
@@ -75,45 +64,3 @@ def _read_chunks(
         if part.chunk.last:
             break
         question = ReadSnapshot(question.backup, part.chunk.end)
-
-
-def restore(
-    path: str | PathLike[str],
-    directory: str | PathLike[str],
-    progress: Progress | None = None,
-) -> "Restored":
-    """Make a data directory out of a backup, for the only member of a new cluster.
-
-    Start a node in it, and let others join that one. The directory is made where it
-    is missing.
-
-    Raises:
-        StorageError: the backup is damaged, or the directory is not empty; neither was changed.
-    """
-    from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
-
-    source = Path(path)
-    try:
-        whole = backup.verify(source)
-        chunks = _showing(backup.read(source), whole.rows, progress or _show_nothing)
-        return restoring.restore(str(directory), chunks)
-    except ActorFailure as failure:
-        raise getattr(errors, failure.error, StorageError)(str(failure)) from None
-    except DamagedSnapshot as damage:
-        raise _refused(f"the backup {source} is damaged: {damage}") from None
-    except StorageError as damage:
-        raise _refused(str(damage)) from None
-
-
-def _refused(reason: str) -> StorageError:
-    return StorageError(f"{reason}; nothing was restored from it")
-
-
-def _showing(
-    chunks: Iterator[SnapshotChunk], total: int, progress: Progress
-) -> Iterator[SnapshotChunk]:
-    rows = 0
-    for chunk in chunks:
-        yield chunk
-        rows += len(decode_rows(chunk.rows))
-        progress(rows, total)
