@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import rocksdict
 
+from actors import manifest
 from actors.failure import ActorFailure
 from protocol.storage.state_tables import table_names
 from protocol.table import Row
@@ -37,6 +38,8 @@ class RocksDatabase:
     def __init__(self, path: Path, *, create: bool) -> None:
         families = {name: _options(create=create) for name in FAMILIES}
         self._path = path
+        if not create:
+            _check_manifest(path)
         self._db: rocksdict.Rdict = self._guard(
             lambda: rocksdict.Rdict(str(path), _options(create=create), families)
         )
@@ -210,6 +213,13 @@ def _walk(iterator: rocksdict.RdictIter, first: bytes, path: Path) -> Iterator[b
         raise storage_failure(path, error) from error
 
 
+def _check_manifest(path: Path) -> None:
+    try:
+        manifest.check(path)
+    except manifest.LostEnd as error:
+        raise storage_failure(path, ValueError(f"Corruption: {error}")) from error
+
+
 def storage_failure(path: Path, error: Exception) -> ActorFailure:
     """Say what a RocksDB error means for whoever runs the node."""
     text = str(error)
@@ -227,11 +237,11 @@ def storage_failure(path: Path, error: Exception) -> ActorFailure:
 def _options(*, create: bool) -> rocksdict.Options:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(create)
-    options.create_missing_column_families(True)
+    # Where a table is missing later, the manifest has lost its end: an empty one would hide that.
+    options.create_missing_column_families(create)
     # The default mode opens a log with a flipped bit in it as if it had ended there.
     options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
-    # All tables or none: what the manifest may lose at its end without a word, the count of
-    # synced writes then betrays.
+    # All tables or none: what the manifest knows of is then all that was written up to a moment.
     options.set_atomic_flush(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_total_wal_size(WAL_BYTES_MAX)

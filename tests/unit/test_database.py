@@ -1,6 +1,8 @@
 """What is relied on of RocksDB: views do not move, batches are whole, the latest in one counts."""
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -100,20 +102,30 @@ def test_no_bit_of_the_write_ahead_log_flips_unnoticed(
 def flushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory as a kill leaves it: two sorted files of each table, and a log after them."""
     directory = tmp_path_factory.mktemp("flushed")
-    database = RocksDatabase(directory / "database", create=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.database.WRITE_BUFFER_BYTES", 64 << 10)
+        database = RocksDatabase(directory / "database", create=True)
     tables = [database.table(name) for name in ("raft_log", "values.0", "sessions.0")]
-    for part in range(3):
-        for number in range(part * 300, part * 300 + 300):
-            for table in tables:
-                table.put(b"%04d" % number, number.to_bytes(2, "big") * 50)
-            if number % 30 == 0:
-                database.write(sync=True)
-        database.write(sync=True)
-        if part < 2:
-            tables[0]._family.flush()  # as RocksDB does by itself when tables have grown
+    for number in range(900):
+        for table in tables:
+            table.put(b"%04d" % number, number.to_bytes(2, "big") * 100)
+        if number % 30 == 0:
+            database.write(sync=True)
+            wait_for_flushes(tables)
+    database.write(sync=True)
+    wait_for_flushes(tables)
     killed = shutil.copytree(directory / "database", directory / "killed")
     database.close()
     return killed
+
+
+def wait_for_flushes(tables: list[RocksTable]) -> None:
+    """Wait until RocksDB has written down what has grown too large for memory."""
+    deadline = time.monotonic() + 20
+    running = ("rocksdb.mem-table-flush-pending", "rocksdb.num-running-flushes")
+    while any(table._family.property_int_value(name) for table in tables for name in running):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def contents(path: Path) -> dict[str, list[Row]] | None:
@@ -128,6 +140,34 @@ def contents(path: Path) -> dict[str, list[Row]] | None:
         return None
     finally:
         database.close()
+
+
+def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
+    flushed: Path, tmp_path: Path
+) -> None:
+    (manifest,) = flushed.glob("MANIFEST-*")
+    whole = manifest.read_bytes()
+    position = 0
+    while position < len(whole):
+        damaged = bytearray(whole)
+        damaged[position + 6] ^= 0b100  # a whole record becomes one of a recycled log
+        copy = shutil.copytree(flushed, tmp_path / f"byte-{position}")
+        (copy / manifest.name).write_bytes(damaged)
+        with pytest.raises(ActorFailure, match="damaged"):
+            RocksDatabase(copy, create=False)
+        position += 7 + int.from_bytes(whole[position + 4 : position + 6], "little")
+
+
+def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Path) -> None:
+    (manifest,) = flushed.glob("MANIFEST-*")
+    copy = tmp_path / "copy"
+    shutil.copytree(flushed, copy)
+    whole = contents(copy)
+    for length in range(0, manifest.stat().st_size, 11):
+        shutil.rmtree(copy)
+        shutil.copytree(flushed, copy)
+        os.truncate(copy / manifest.name, length)
+        assert contents(copy) in (whole, None), length
 
 
 @pytest.mark.parametrize("kind", ["*.sst", "*.log", "MANIFEST-*", "CURRENT", "IDENTITY"])
