@@ -62,6 +62,7 @@ class LogReplicator:
         self._clock_told = 0.0
         self._commit_notice_at = NEVER
         self._stop_at = 0.0
+        self._stalled = False
         surroundings.whereabouts.node = recovered.node.hex()[:8]
         self._trace = surroundings.trace(recovered.node)
         self._warn_if_alone()
@@ -264,8 +265,17 @@ class LogReplicator:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
                 self._surroundings.whereabouts.term = message.term
+                self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)
+
+    def _note_stall(self, message: Leadership) -> None:
+        """Tell people when storage stops answering and when it goes on; nobody else can see it."""
+        if message.stalled and not self._stalled:
+            log.error("the storage of this node does not answer: is its disk at fault?")
+        elif self._stalled and not message.stalled:
+            log.warning("the storage of this node answers again")
+        self._stalled = message.stalled
 
     def _tell_timer(self, clock: ClockState | None) -> None:
         """Pass on the newest state of affairs, but not every single contact with a leader."""

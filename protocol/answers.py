@@ -8,6 +8,11 @@ from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
 NOT_MEMBER = Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
+STALLED = Failed(FailureCode.STALLED, "the storage of this node does not answer")
+STALLED_MEANWHILE = Failed(
+    FailureCode.UNKNOWN,
+    "the storage of this node does not answer; it may have been done or may yet be",
+)
 REFUSALS = {
     Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too much waits to be committed"),
     Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),

@@ -164,6 +164,7 @@ class FailureCode(IntEnum):
     UNKNOWN_NODE = 6  # no such node is a member
     UNSUPPORTED = 7  # the node speaks another version of this protocol
     NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
+    STALLED = 9  # this node's storage does not answer: nothing was written; ask another
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):

@@ -12,9 +12,10 @@ from protocol.node_messages import (
     HeartbeatDue,
     LeaderQuiet,
     QuorumCheckDue,
+    StorageCheckDue,
 )
 
-Due = ElectionDue | LeaderQuiet | HeartbeatDue | QuorumCheckDue
+Due = ElectionDue | LeaderQuiet | HeartbeatDue | QuorumCheckDue | StorageCheckDue
 
 NEVER = float("inf")
 
@@ -28,12 +29,16 @@ class ElectionTimeouts(msgspec.Struct, frozen=True):
 
 
 class ElectionClock:
-    """The deadlines of one node: of a leader its beats, of any other the leader's silence."""
+    """The deadlines of one node: of a leader its beats, of any other the leader's silence.
+
+    Whether its own storage answers, any node asks.
+    """
 
     def __init__(self, timeouts: ElectionTimeouts, now: float, chance: float) -> None:
         self._timeouts = timeouts
         self._state = ClockState(leading=False, votes=False, contact=0)
         self._heartbeat = self._quorum_check = self._quiet = self._election = NEVER
+        self._storage_check = now + timeouts.longest
         self._hear_leader(now, chance)
 
     def update(self, state: ClockState, now: float, chance: float) -> None:
@@ -46,7 +51,8 @@ class ElectionClock:
 
     def next_deadline(self) -> float:
         """Return when something will be due."""
-        return min(self._heartbeat, self._quorum_check, self._quiet, self._election)
+        leading = min(self._heartbeat, self._quorum_check)
+        return min(leading, self._quiet, self._election, self._storage_check)
 
     def take_due(self, now: float, chance: float) -> list[Due]:
         """Return what is due by now, and set the deadlines after it."""
@@ -57,6 +63,9 @@ class ElectionClock:
         if self._quorum_check <= now:
             self._quorum_check = now + self._timeouts.longest
             due.append(QuorumCheckDue())
+        if self._storage_check <= now:
+            self._storage_check = now + self._timeouts.longest
+            due.append(StorageCheckDue())
         if self._quiet <= now:
             self._quiet = NEVER
             due.append(LeaderQuiet(self._state.contact))

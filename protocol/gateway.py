@@ -11,6 +11,8 @@ from protocol.answers import (
     NOT_MEMBER,
     NOT_PROPOSED,
     REFUSALS,
+    STALLED,
+    STALLED_MEANWHILE,
     node_status,
     timed_out,
     welcome,
@@ -177,6 +179,8 @@ class Gateway:
         match operation:
             case Hello():
                 self._answer(slot, welcome(self._opened, self._config, self._leadership))
+            case _ if self._leadership is not None and self._leadership.stalled:
+                self._answer(slot, STALLED)
             case Status():
                 self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
@@ -266,7 +270,10 @@ class Gateway:
 
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
-        if message.removed:
+        if message.stalled:
+            self._fail_all(STALLED, now)
+            self._fail_begun(now)
+        elif message.removed:
             self._confirm_own_removal(now)
             self._fail_all(NOT_MEMBER, now)
         elif message.leader is not None and (
@@ -370,6 +377,12 @@ class Gateway:
                 self._answer_all(errand, outcome, now)
         for slot in self._take_all_queued():
             self._answer(slot, outcome)
+
+    def _fail_begun(self, now: float) -> None:
+        """Answer what waits for storage: a read changes nothing, a write may yet be done."""
+        for errand in list(self._errands.values()):
+            changes = isinstance(errand.message, Propose | RemoveMember)
+            self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
 
     def _take_all_queued(self) -> list[Slot]:
         return [

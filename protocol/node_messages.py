@@ -28,13 +28,19 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Make durable, in one step, what changed since the write before.
 
     Entries replace all that the log holds from the first of them on. ``memberships`` are all
-    that may still be rolled back to, where they changed.
+    that may still be rolled back to, where they changed. Where nothing changed, only a sign of
+    life is wanted.
     """
 
     number: int
     hard_state: HardState | None
     entries: tuple[Entry, ...]
     memberships: tuple[MembershipAt, ...] | None
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether there is anything to make durable."""
+        return bool(self.entries) or not (self.hard_state is None and self.memberships is None)
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -178,6 +184,10 @@ class QuorumCheckDue(msgspec.Struct, frozen=True, array_like=True, tag=26):
     """A longest election timeout passed since the last check of who answers the leader."""
 
 
+class StorageCheckDue(msgspec.Struct, frozen=True, array_like=True, tag=39):
+    """A longest election timeout passed since storage was last asked for a sign of life."""
+
+
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=27):
     """Append this encoded ``Batch`` to the log."""
 
@@ -262,6 +272,7 @@ ReplicatorMessage = (
     | LeaderQuiet
     | HeartbeatDue
     | QuorumCheckDue
+    | StorageCheckDue
     | Propose
     | Read
     | RemoveMember
@@ -289,7 +300,10 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag=40):
 
 
 class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """Which cluster this node belongs to, who leads as far as it knows, and who the members are."""
+    """Which cluster this node belongs to, who leads as far as it knows, and who the members are.
+
+    A ``stalled`` node cannot do anything for clients, because its storage does not answer.
+    """
 
     cluster: bytes
     term: int
@@ -298,6 +312,7 @@ class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
     leader_address: str
     membership: Membership
     removed: bool
+    stalled: bool
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):

@@ -229,7 +229,7 @@ class Caller:
     def _judge(self, failed: Failed, connection: Connection, attempts: Attempts) -> Failed | None:
         """Return a refusal that is final, or None to try on."""
         match failed.code:
-            case FailureCode.NOT_MEMBER:
+            case FailureCode.NOT_MEMBER | FailureCode.STALLED:
                 self._abandon(connection)
                 attempts.pause()
             case FailureCode.OVERLOADED:

@@ -33,6 +33,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.UNKNOWN_NODE: PeerNotFound,
     FailureCode.UNSUPPORTED: RPCCallFailed,
     FailureCode.NO_STANDBY: PeerConnectFailed,
+    FailureCode.STALLED: RequestTimeout,
 }
 
 

@@ -15,6 +15,8 @@ from protocol.membership import MembershipAt, NodeId
 from protocol.node_messages import Append, HardState, Persisted
 from protocol.peer_messages import PeerMessage
 
+STALLED_CHECKS_MAX = 3  # that one write may outlast before storage counts as hung
+
 Promise = tuple[NodeId, PeerMessage]
 
 
@@ -39,16 +41,29 @@ class Durability:
         self._promises: list[Promise] = []
         self._hard_state_number = 0
         self._acknowledged = 0
+        self._asked = False
+        self._checked: int | None = None  # the write that was owed for longest at the last check
+        self._stalled_checks = 0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether storage has owed the same write for so long that it may never answer."""
+        return self._stalled_checks >= STALLED_CHECKS_MAX
+
+    def check(self) -> None:
+        """Note whether storage has moved since the last check; where it owes nothing, ask it."""
+        if self._under_way:
+            oldest = self._under_way[0].number
+        else:
+            oldest = self._number + 1
+            self._asked = True
+        self._stalled_checks = self._stalled_checks + 1 if oldest == self._checked else 0
+        self._checked = oldest
 
     @property
     def hard_state_durable(self) -> bool:
         """Whether term and vote, as they are now, would survive a crash."""
         return self._hard_state is None and self._hard_state_number <= self._acknowledged
-
-    @property
-    def oldest_under_way(self) -> int | None:
-        """The number of the write that storage has owed for longest."""
-        return self._under_way[0].number if self._under_way else None
 
     def write_hard_state(self, hard_state: HardState) -> None:
         """Make term and vote durable with this turn's write."""
@@ -70,9 +85,11 @@ class Durability:
 
     def take_write(self, last_index: int, last_term: int) -> Append | None:
         """Return this turn's write, if there is one; its promises wait from now on."""
-        if self._hard_state is None and not self._entries and self._memberships is None:
+        unchanged = self._hard_state is None and not self._entries and self._memberships is None
+        if unchanged and not self._asked:
             return None
         self._number += 1
+        self._asked = False
         if self._hard_state is not None:
             self._hard_state_number = self._number
         write = Append(self._number, self._hard_state, tuple(self._entries), self._memberships)
@@ -97,5 +114,6 @@ class Durability:
             write = self._under_way.popleft()
             released.extend(write.promises)
             end = (write.index, write.term)
+            self._stalled_checks = 0
         self._acknowledged = max(self._acknowledged, persisted.number)
         return released, end

@@ -11,8 +11,6 @@ from protocol.raft.replication import append_no_op, follow_members
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
 
-STALLED_CHECKS_MAX = 3  # quorum checks that one write may outlast before the disk counts as hung
-
 
 def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
     """Campaign, unless a leader was heard or a vote given since the deadline was set."""
@@ -129,7 +127,7 @@ def _become_leader(state: RaftState) -> None:
 
 
 def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None:
-    """Give up leading where no majority answers, or this node's own disk does not."""
+    """Give up leading where no majority answers."""
     leader = state.role
     if not isinstance(leader, Leader):
         return
@@ -144,14 +142,5 @@ def on_quorum_check_due(state: RaftState, _: NodeId, __: QuorumCheckDue) -> None
             state.outbox.storage.append(EndSnapshot(peer))
         progress.was_active, progress.active = progress.active, False
     leader.transfer_to = None  # whom it was handed to has had its time
-    if not is_majority(active, len(voters)) or _is_disk_hung(state, leader):
+    if not is_majority(active, len(voters)):
         state.become_follower()
-
-
-def _is_disk_hung(state: RaftState, leader: Leader) -> bool:
-    """Whether the same write has been owed at several checks: nothing else shows it outside."""
-    oldest = state.durability.oldest_under_way
-    owed_before = oldest is not None and oldest == leader.stalled_write
-    leader.stalled_checks = leader.stalled_checks + 1 if owed_before else 0
-    leader.stalled_write = oldest
-    return leader.stalled_checks >= STALLED_CHECKS_MAX

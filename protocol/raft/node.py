@@ -31,6 +31,7 @@ from protocol.node_messages import (
     SnapshotInstalled,
     SnapshotRead,
     StepAside,
+    StorageCheckDue,
     TransferTo,
 )
 from protocol.peer_messages import (
@@ -92,7 +93,7 @@ class RaftNode:
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
-        self._standing_told: tuple[object, ...] = (None,) * 5
+        self._standing_told: tuple[object, ...] = (None,) * 6
         if self._state.memberships.only_voter == self._state.id:
             election.campaign(self._state, pre=False)  # nobody else could be the leader
 
@@ -279,7 +280,8 @@ class RaftNode:
         state = self._state
         # Any change of leadership puts another object in one of these places.
         committed = state.memberships.committed
-        standing = (state.cluster, state.role, state.term, committed, state.removed)
+        condition = (state.removed, state.durability.hangs)
+        standing = (state.cluster, state.role, state.term, committed, *condition)
         moved = not all(map(operator.is_, standing, self._standing_told))
         if moved:
             self._standing_told = standing
@@ -312,6 +314,7 @@ HANDLERS: dict[type, Handler] = {
     TransferTo: transfers.on_transfer_to,
     ForwardTransfer: transfers.on_forward_transfer,
     StepAside: transfers.on_step_aside,
+    StorageCheckDue: transfers.on_storage_check_due,
     TimeoutNow: transfers.on_timeout_now,
     # replication
     Propose: replication.on_propose,

@@ -32,8 +32,6 @@ class Leader(msgspec.Struct):
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
     called_election: bool = False  # told a successor to campaign, which may still do so
-    stalled_write: int | None = None  # under way at the last quorum check
-    stalled_checks: int = 0
 
 
 Role = Follower | Candidate | Leader

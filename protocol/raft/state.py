@@ -71,10 +71,12 @@ class RaftState:
     def may_campaign(self) -> bool:
         """Whether this node's own timeout may begin an election.
 
-        A removed voter may be needed until its removal is committed (dissertation §4.2.2).
+        A removed voter may be needed until its removal is committed (dissertation §4.2.2). Who
+        cannot write down its own vote would only raise the term.
         """
         known = (self.membership, self.memberships.committed.membership)
-        return not self.removed and any(each.is_voter(self.id) for each in known)
+        is_able = not self.removed and not self.durability.hangs
+        return is_able and any(each.is_voter(self.id) for each in known)
 
     @property
     def leader(self) -> NodeId | None:
@@ -226,6 +228,7 @@ class RaftState:
             "" if leader is None else leader.address,
             self.memberships.committed.membership,
             self.removed,
+            self.durability.hangs,
         )
 
     def status(self) -> ReplicationStatus:

@@ -2,13 +2,15 @@
 
 The leader takes no more proposals, lets its successor catch up and tells it to campaign
 (``hand_over``). If nothing comes of that until the next quorum check, it leads on.
+
+A leader whose storage hangs cannot wait for that: nobody else would ever know, because it can send
+heartbeats without its disk. It calls the best successor at once and leads no more.
 """
 
 from protocol.membership import Member, NodeId
-from protocol.node_messages import StepAside, TransferTo
+from protocol.node_messages import StepAside, StorageCheckDue, TransferTo
 from protocol.peer_messages import ForwardTransfer, TimeoutNow
 from protocol.raft.election import campaign
-from protocol.raft.progress import Progress
 from protocol.raft.replication import hand_over, is_caught_up
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
@@ -36,6 +38,16 @@ def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
         _begin(state, state.role, _other_voters(state, state.role))
 
 
+def on_storage_check_due(state: RaftState, _: NodeId, __: StorageCheckDue) -> None:
+    """Ask storage for a sign of life; a leader who has waited for one too long gives way."""
+    state.durability.check()
+    if state.durability.hangs and isinstance(state.role, Leader):
+        successors = _other_voters(state, state.role)
+        if successors and state.role.transfer_to is None:
+            state.send(_best(state.role, successors), TimeoutNow(state.term))
+        state.become_follower()
+
+
 def on_timeout_now(state: RaftState, _: NodeId, __: TimeoutNow) -> None:
     """Campaign at once, because the leader wants it."""
     if state.may_campaign:
@@ -60,11 +72,15 @@ def _other_voters(state: RaftState, leader: Leader) -> list[Member]:
 def _begin(state: RaftState, leader: Leader, successors: list[Member]) -> None:
     """Choose a successor, unless a transfer is under way: two of them could split the votes."""
     if successors and leader.transfer_to is None:
-        best = max(successors, key=lambda each: _fitness(leader.progress[each.id]))
-        leader.transfer_to = best.id
+        leader.transfer_to = _best(leader, successors)
         hand_over(state, leader)
 
 
-def _fitness(progress: Progress) -> tuple[bool, int]:
-    """Order successors: those that answer first, then by what they hold."""
-    return progress.answers, progress.match_index
+def _best(leader: Leader, successors: list[Member]) -> NodeId:
+    """Return who answers, or else did, and among these who holds most."""
+
+    def fitness(each: Member) -> tuple[bool, int]:
+        progress = leader.progress[each.id]
+        return progress.answers, progress.match_index
+
+    return max(successors, key=fitness).id

@@ -171,13 +171,14 @@ class StorageWriter:
     # --- writing
 
     def _write(self) -> None:
-        """Make everything appended in this turn durable with one sync."""
+        """Make everything appended in this turn durable with one sync, if anything was."""
         appends, self._appends = self._appends, []
         for append in appends:
             self._store.append(append)
             for entry in append.entries:
                 self._unapplied[entry.index] = entry
-        self._sync()
+        if any(append.changes_something for append in appends):
+            self._sync()
         end = (self._store.last_term, self._store.last_index)
         self._outbox.replicator.append(Persisted(appends[-1].number, self._incarnation, *end))
 

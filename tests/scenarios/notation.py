@@ -149,7 +149,7 @@ def write_write(append: Append) -> str:
     if append.memberships is not None:
         history = [write_members(each.membership) for each in append.memberships]
         words.append(f"members={'>'.join(history)}")
-    return " ".join(words)
+    return " ".join(words) or "a sign of life"
 
 
 def _write_vote_request(message: RequestVote) -> str:

@@ -10,7 +10,7 @@ from protocol import state_machine
 from protocol.membership import NodeId
 from protocol.raft import (
     changing_members,
-    election,
+    durability,
     in_flight,
     log,
     progress,
@@ -32,7 +32,7 @@ LIMITS: dict[str, ModuleType] = {
     "IN_FLIGHT_MESSAGES_MAX": in_flight,
     "PROMOTION_LAG_MAX": changing_members,
     "SILENT_CHECKS_MAX": progress,
-    "STALLED_CHECKS_MAX": election,
+    "STALLED_CHECKS_MAX": durability,
     "UNCOMMITTED_BYTES_MAX": replication,
     "WAITING_READS_MAX": reading,
     "WINDOW_BYTES_MAX": log,

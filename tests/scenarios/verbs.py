@@ -217,6 +217,12 @@ def check(scene: Scene, words: Words) -> None:
     scene.stage.check_quorum(scene.running(words[0]))
 
 
+def probe(scene: Scene, words: Words) -> None:
+    """``probe A``: its storage is to be asked for a sign of life."""
+    _expect(words, 1)
+    scene.stage.check_storage(scene.running(words[0]))
+
+
 # --- requests
 
 
@@ -360,7 +366,7 @@ VERBS: dict[str, Callable[[Scene, Words], None]] = {
         *(cluster, crash, start, restart),
         *(deliver, drop, duplicate, hold, release, network, partition, heal, inject),
         *(write, acknowledge, acknowledge_former, sync, compact),
-        *(time_out, arm, fire, quiet, heartbeat, notice, check),
+        *(time_out, arm, fire, quiet, heartbeat, notice, check, probe),
         *(propose, read, join, remove, step_aside),
         *(settle, elect, elect_unheard),
         *(status, told, clock, limit),

@@ -1,7 +1,7 @@
 """Bugs in who leads: votes, terms, timeouts, and leaders that should give up."""
 
 from protocol.election_clock import ElectionClock
-from protocol.raft import election, node
+from protocol.raft import election, node, transfers
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.node import RaftNode
@@ -113,12 +113,12 @@ BUGS = (
     Bug(
         "a leader that no majority answers leads on",
         "dissertation §6.2; openraft #2080",
-        Edit(election.on_quorum_check_due, "not is_majority(active, len(voters)) or ", ""),
+        Edit(election.on_quorum_check_due, "if not is_majority(active, len(voters)):", "if False:"),
     ),
     Bug(
         "a leader whose disk hangs leads on",
         "hashicorp/raft #503",
-        Edit(election.on_quorum_check_due, " or _is_disk_hung(state, leader)", ""),
+        Edit(transfers.on_storage_check_due, "isinstance(state.role, Leader)", "False"),
     ),
     Bug(
         "a node campaigns once and never again",

@@ -113,9 +113,7 @@ class Exchange:
 
     def _judge(self, failed: Failed) -> None:
         match failed.code:
-            case FailureCode.NOT_MEMBER:
-                self._thread.abandon()
-            case FailureCode.NOT_APPLIED:
+            case FailureCode.NOT_MEMBER | FailureCode.STALLED | FailureCode.NOT_APPLIED:
                 self._thread.abandon()
             case FailureCode.UNKNOWN:
                 self._maybe_done = True
@@ -127,10 +125,10 @@ class Exchange:
                 return
         if self._deadline - self._events.now <= PAUSE_SECONDS:
             self._end(failed)
-        elif failed.code in (FailureCode.NOT_MEMBER, FailureCode.OVERLOADED):
-            self._try_later()
-        else:
+        elif failed.code in (FailureCode.NOT_APPLIED, FailureCode.UNKNOWN):
             self.attempt()
+        else:
+            self._try_later()
 
     def _try_later(self) -> None:
         self._events.after(self._pause, self._resume, self._attempt)

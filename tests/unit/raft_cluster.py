@@ -34,6 +34,7 @@ from protocol.node_messages import (
     Recovered,
     RemoveMember,
     ReplicatorMessage,
+    StorageCheckDue,
     StorageMessage,
 )
 from protocol.peer_messages import (
@@ -289,6 +290,10 @@ class Cluster:
     def check_quorum(self, node: NodeId) -> None:
         """Let a quorum check be due."""
         self.step(node, QuorumCheckDue())
+
+    def check_storage(self, node: NodeId) -> None:
+        """Let it be due to ask storage for a sign of life."""
+        self.step(node, StorageCheckDue())
 
     def propose(self, node: NodeId, payload: bytes, *, number: int = 1) -> None:
         """Let a node's gateway propose a batch."""

@@ -10,7 +10,7 @@ from protocol.peer_messages import (
     RequestVote,
     RequestVoteReply,
 )
-from protocol.raft.durability import Durability
+from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, led_by
 
 ENTRY = Entry(1, 1, EntryKind.NO_OP)
@@ -215,10 +215,40 @@ def test_one_word_from_the_disk_may_stand_for_several_writes() -> None:
         durability.take_write(0, 0)
     released, _ = durability.acknowledge(persisted(2))
     assert released == [(B, HeartbeatReply(1, 0)), (B, HeartbeatReply(2, 0))]
-    assert durability.oldest_under_way == 3
     assert not durability.hard_state_durable
     durability.acknowledge(persisted(3))
     assert durability.hard_state_durable
+
+
+def test_storage_that_owes_nothing_is_asked_for_a_sign_of_life() -> None:
+    durability = Durability()
+    durability.check()
+    assert durability.take_write(4, 2) == Append(1, None, (), None)
+    assert durability.take_write(4, 2) is None, "once is enough"
+
+
+def test_storage_that_owes_the_same_write_at_many_checks_hangs_until_it_answers() -> None:
+    durability = Durability()
+    durability.check()
+    durability.take_write(0, 0)
+    for _ in range(STALLED_CHECKS_MAX):
+        assert not durability.hangs
+        durability.check()
+        assert durability.take_write(0, 0) is None
+    assert durability.hangs
+    durability.acknowledge(persisted(1))
+    assert not durability.hangs
+
+
+def test_a_backlog_that_moves_does_not_hang() -> None:
+    durability = Durability()
+    for term in range(1, 20):
+        durability.write_hard_state(HardState(term))
+        durability.take_write(0, 0)
+    for number in range(1, 10):
+        durability.check()
+        assert not durability.hangs
+        durability.acknowledge(persisted(number))
 
 
 def test_entries_replaced_within_a_turn_are_not_written() -> None:

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from protocol.node_messages import ElectionDue, StepAside
+from protocol.node_messages import ElectionDue, Leadership, StepAside
 from protocol.peer_messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -16,7 +16,8 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.raft.election import STALLED_CHECKS_MAX
+from protocol.raft.durability import STALLED_CHECKS_MAX
+from protocol.standing import RoleName
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
 
 
@@ -378,19 +379,47 @@ def test_a_leader_that_a_majority_answers_stays() -> None:
     assert cluster.leaders == [A]
 
 
-def test_a_leader_whose_disk_hangs_gives_up_although_all_answer() -> None:
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_leader_whose_storage_hangs_hands_over_at_once(*, writes: bool) -> None:
     cluster = led_by(A, B, C)
-    cluster.propose(A, b"never written here")
+    if writes:
+        cluster.propose(A, b"never written here")
     checks = 0
-    while cluster.leaders:
+    while cluster.leaders == [A]:
+        cluster.check_storage(A)
         cluster.beat(A)
         cluster.settle(B, C)
         cluster.deliver(to=A)
-        cluster.check_quorum(A)
         checks += 1
-    assert checks == STALLED_CHECKS_MAX + 1
-    cluster.crash(A)
-    cluster.elect(B)
+        assert checks <= STALLED_CHECKS_MAX + 1
+    cluster.settle(B, C)
+    assert len(cluster.leaders) == 1, "nobody had to wait for an election timeout"
+    assert cluster.leaders != [A]
+
+
+def test_a_node_whose_storage_hangs_says_so_and_does_not_campaign() -> None:
+    cluster = led_by(A, B, C)
+    cluster.check_storage(B)
+    for _ in range(STALLED_CHECKS_MAX):
+        assert not cluster[B].told(Leadership)[-1].stalled
+        cluster.check_storage(B)
+    assert cluster[B].told(Leadership)[-1].stalled
+    cluster.time_out(B)
+    assert cluster[B].told(Leadership)[-1].role is RoleName.FOLLOWER
+    cluster[B].disk.write()
+    cluster.acknowledge(B)
+    assert not cluster[B].told(Leadership)[-1].stalled
+    cluster.time_out(B)
+    assert cluster[B].told(Leadership)[-1].role is RoleName.CANDIDATE
+
+
+def test_storage_that_owes_nothing_is_asked_and_answers() -> None:
+    cluster = led_by(A, B, C)
+    for _ in range(3 * STALLED_CHECKS_MAX):
+        cluster.check_storage(A)
+        cluster[A].disk.write()
+        cluster.acknowledge(A)
+    assert cluster.leaders == [A]
 
 
 def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
@@ -402,7 +431,7 @@ def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
         cluster.acknowledge(A)
         cluster.settle(B, C)
         cluster.deliver(to=A)
-        cluster.check_quorum(A)
+        cluster.check_storage(A)
     assert cluster[A].disk.unwritten
     assert cluster.leaders == [A]
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from protocol.election_clock import NEVER, ElectionClock, ElectionTimeouts
+from protocol.election_clock import NEVER, Due, ElectionClock, ElectionTimeouts
 from protocol.node_messages import (
     ClockState,
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
     QuorumCheckDue,
+    StorageCheckDue,
 )
 
 TIMEOUTS = ElectionTimeouts(heartbeat=2.0, shortest=10.0, longest=20.0)
@@ -28,13 +29,29 @@ def clock_of(state: ClockState, *, chance: float = 0.5) -> ElectionClock:
     return clock
 
 
+def take_due(clock: ElectionClock, now: float, chance: float) -> list[Due]:
+    """Return what is due of an election; that storage is asked has a test of its own."""
+    return [each for each in clock.take_due(now, chance) if each != StorageCheckDue()]
+
+
+@pytest.mark.parametrize("state", [following(), following(votes=False), leading()])
+def test_storage_is_asked_once_in_a_longest_timeout_whoever_leads(state: ClockState) -> None:
+    clock = clock_of(state)
+    asked = []
+    for now in range(65):
+        clock.update(state, now=float(now), chance=0.5)
+        if StorageCheckDue() in clock.take_due(float(now), 0.5):
+            asked.append(now)
+    assert asked == [20, 40, 60]
+
+
 def test_a_leader_is_quiet_after_the_shortest_timeout_and_then_an_election_is_due() -> None:
     clock = clock_of(following(3))
     assert clock.next_deadline() == 10.0
-    assert clock.take_due(9.9, 0.5) == []
-    assert clock.take_due(10.0, 0.5) == [LeaderQuiet(3)]
+    assert take_due(clock, 9.9, 0.5) == []
+    assert take_due(clock, 10.0, 0.5) == [LeaderQuiet(3)]
     assert clock.next_deadline() == 15.0
-    assert clock.take_due(15.0, 0.5) == [ElectionDue(3)]
+    assert take_due(clock, 15.0, 0.5) == [ElectionDue(3)]
 
 
 @pytest.mark.parametrize(("chance", "deadline"), [(0.0, 10.0), (0.25, 12.5), (1.0, 20.0)])
@@ -42,43 +59,43 @@ def test_chance_spreads_elections_between_the_shortest_and_the_longest_timeout(
     chance: float, deadline: float
 ) -> None:
     clock = clock_of(following(), chance=chance)
-    clock.take_due(10.0 if chance else 9.0, chance)
+    take_due(clock, 10.0 if chance else 9.0, chance)
     assert clock.next_deadline() == deadline
 
 
 def test_contact_with_a_leader_puts_off_both_deadlines() -> None:
     clock = clock_of(following(1))
     clock.update(following(2), now=8.0, chance=0.5)
-    assert clock.take_due(17.9, 0.5) == []
-    assert clock.take_due(18.0, 0.5) == [LeaderQuiet(2)]
-    assert clock.take_due(23.0, 0.5) == [ElectionDue(2)]
+    assert take_due(clock, 17.9, 0.5) == []
+    assert take_due(clock, 18.0, 0.5) == [LeaderQuiet(2)]
+    assert take_due(clock, 23.0, 0.5) == [ElectionDue(2)]
 
 
 def test_news_without_contact_puts_off_nothing() -> None:
     clock = clock_of(following(1, votes=False))
     clock.update(following(1), now=8.0, chance=0.5)
-    assert clock.take_due(15.0, 0.5) == [LeaderQuiet(1), ElectionDue(1)]
+    assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(1), ElectionDue(1)]
 
 
 def test_a_lost_election_is_due_again_and_the_quiet_leader_is_told_once() -> None:
     clock = clock_of(following())
-    assert clock.take_due(15.0, 0.5) == [LeaderQuiet(0), ElectionDue(0)]
-    assert clock.take_due(30.0, 0.0) == [ElectionDue(0)]
-    assert clock.take_due(40.0, 0.0) == [ElectionDue(0)]
+    assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(0), ElectionDue(0)]
+    assert take_due(clock, 30.0, 0.0) == [ElectionDue(0)]
+    assert take_due(clock, 40.0, 0.0) == [ElectionDue(0)]
 
 
 def test_who_does_not_vote_has_no_elections_until_it_does() -> None:
     clock = clock_of(following(votes=False))
-    assert clock.take_due(15.0, 0.5) == [LeaderQuiet(0)]
-    assert clock.take_due(30.0, 0.5) == []
+    assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(0)]
+    assert take_due(clock, 30.0, 0.5) == []
     clock.update(following(), now=31.0, chance=0.5)
-    assert clock.take_due(45.0, 0.5) == [ElectionDue(0)]
+    assert take_due(clock, 45.0, 0.5) == [ElectionDue(0)]
 
 
 def test_a_leader_beats_and_checks_its_quorum_and_nothing_else() -> None:
     clock = clock_of(leading())
     assert clock.next_deadline() == 2.0
-    due = [each for now in range(41) for each in clock.take_due(float(now), 0.5)]
+    due = [each for now in range(41) for each in take_due(clock, float(now), 0.5)]
     assert due.count(HeartbeatDue()) == 20
     assert due.count(QuorumCheckDue()) == 2
     assert len(due) == 22
@@ -86,7 +103,7 @@ def test_a_leader_beats_and_checks_its_quorum_and_nothing_else() -> None:
 
 def test_a_late_turn_owes_one_heartbeat_and_not_all_that_were_missed() -> None:
     clock = clock_of(leading())
-    assert clock.take_due(11.0, 0.5) == [HeartbeatDue()]
+    assert take_due(clock, 11.0, 0.5) == [HeartbeatDue()]
     assert clock.next_deadline() == 13.0
 
 
@@ -100,13 +117,13 @@ def test_a_leader_that_steps_down_waits_a_whole_timeout_before_it_campaigns() ->
     clock = clock_of(leading(1))
     clock.update(following(1), now=7.0, chance=0.5)
     assert clock.next_deadline() == 17.0
-    assert clock.take_due(22.0, 0.5) == [LeaderQuiet(1), ElectionDue(1)]
+    assert take_due(clock, 22.0, 0.5) == [LeaderQuiet(1), ElectionDue(1)]
 
 
 def test_a_follower_that_becomes_leader_has_no_election() -> None:
     clock = clock_of(following())
     clock.update(leading(1), now=14.0, chance=0.5)
-    assert clock.take_due(15.0, 0.5) == []
+    assert take_due(clock, 15.0, 0.5) == []
     assert clock.next_deadline() == 16.0
 
 
@@ -114,4 +131,5 @@ def test_there_is_always_a_next_deadline() -> None:
     clock = clock_of(following())
     for state in (leading(1), following(2), following(2, votes=False), leading(3)):
         clock.update(state, now=50.0, chance=1.0)
+        clock.take_due(50.0, 1.0)
         assert 50.0 < clock.next_deadline() < NEVER

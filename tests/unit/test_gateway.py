@@ -56,9 +56,17 @@ TIMEOUT = 5.0
 MessageT = TypeVar("MessageT")
 
 
-def leadership(term: int = 1, leader: bytes | None = NODE, *, removed: bool = False) -> Leadership:
+def leadership(
+    term: int = 1,
+    leader: bytes | None = NODE,
+    members: Membership = MEMBERS,
+    *,
+    removed: bool = False,
+    stalled: bool = False,
+) -> Leadership:
     address = "127.0.0.1:9400" if leader else ""
-    return Leadership(b"c" * 16, term, RoleName.LEADER, leader, address, MEMBERS, removed)
+    role = RoleName.LEADER
+    return Leadership(b"c" * 16, term, role, leader, address, members, removed, stalled)
 
 
 class Desk:
@@ -302,6 +310,44 @@ def test_a_removed_node_sends_its_clients_elsewhere(desk: Desk) -> None:
     assert desk.count(AskStatus) == 1
 
 
+def test_a_node_whose_storage_hangs_sends_its_clients_elsewhere(desk: Desk) -> None:
+    desk.hear(leadership(stalled=True))
+    for operation in (insert(), Get("key"), ListKeys("", 10), Status(), RemoveNode(OTHER)):
+        desk.answers.clear()
+        desk.ask(operation)
+        assert desk.failure().code is FailureCode.STALLED
+    assert desk.sent == []
+    desk.ask(Hello())
+    assert isinstance(desk.answers[-1], Welcome)
+    desk.hear(leadership())
+    desk.ask(insert())
+    assert desk.count(Propose) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        (Get("key"), FailureCode.STALLED),
+        (Status(), FailureCode.STALLED),
+        (insert(), FailureCode.UNKNOWN),
+        (RemoveNode(OTHER), FailureCode.UNKNOWN),
+    ],
+)
+def test_what_waits_for_storage_that_hangs_is_answered_with_the_truth(
+    desk: Desk, operation: Operation, code: FailureCode
+) -> None:
+    desk.ask(operation)
+    desk.hear(leadership(stalled=True))
+    assert desk.failure().code is code
+
+
+def test_a_write_that_nobody_took_before_storage_hung_was_not_done(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.hear(leadership(stalled=True))
+    assert desk.failure().code is FailureCode.STALLED
+
+
 def test_a_removal_is_done_when_it_is_committed(desk: Desk) -> None:
     desk.ask(RemoveNode(OTHER))
     desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
@@ -343,7 +389,7 @@ def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     assert desk.count(InviteMember) >= 3
     assert desk.last(InviteMember).address == address
     joined = MEMBERS.with_member(Member(b"x" * 16, address, True))
-    desk.hear(Leadership(b"c" * 16, 1, RoleName.LEADER, NODE, "127.0.0.1:9400", joined, False))
+    desk.hear(leadership(members=joined))
     desk.wait(0.1)
     assert desk.answers == [Done()]
 
@@ -359,7 +405,7 @@ def test_an_invited_node_that_does_not_vote_yet_still_may(desk: Desk) -> None:
     address = "127.0.0.1:9420"
     desk.ask(AddNode(address))
     learning = MEMBERS.with_member(Member(b"x" * 16, address, False))
-    desk.hear(Leadership(b"c" * 16, 1, RoleName.LEADER, NODE, "127.0.0.1:9400", learning, False))
+    desk.hear(leadership(members=learning))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
 

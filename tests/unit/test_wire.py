@@ -129,6 +129,7 @@ FOR_REPLICATOR: list[Any] = [
     node.LeaderQuiet(4),
     node.HeartbeatDue(),
     node.QuorumCheckDue(),
+    node.StorageCheckDue(),
     node.Propose(1, b"payload"),
     node.Read(1, b"payload"),
     node.Read(1, b"payload", lease=True),
@@ -146,7 +147,7 @@ FOR_REPLICATOR: list[Any] = [
 ]
 FOR_GATEWAY: list[Any] = [
     node.Opened(ID, ID, 1),
-    node.Leadership(ID, 3, standing.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False),
+    node.Leadership(ID, 3, standing.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False, True),
     node.Refused(1, Refusal.BUSY),
     node.ReadFailed(1),
     node.BatchApplied(1, 2, tuple(RESULTS)),

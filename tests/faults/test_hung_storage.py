@@ -1,0 +1,72 @@
+"""Storage that does not answer, as on a disk that hangs: another node leads, and clients go on."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from skiff import Client, RequestTimeout
+from skiff.testing import Cluster, Node, wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+LONGEST_SECONDS = 1.0  # several times the default, so that a busy machine is fast beside it
+TIMEOUTS = ("--election-timeout-min-ms", "500", "--election-timeout-max-ms", "1000")
+BOUND_SECONDS = 5 * LONGEST_SECONDS
+
+
+@contextmanager
+def hung_storage(node: Node) -> Iterator[float]:
+    """Stop a node's storage writer; give the time at which it stopped."""
+    writer = node.actor_pids["storage_writer"]
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        yield time.monotonic()
+    finally:
+        os.kill(writer, signal.SIGCONT)
+
+
+def test_a_leader_whose_storage_hangs_gives_way_to_writes(tmp_path: Path) -> None:
+    with Cluster(3, directory=tmp_path, options=TIMEOUTS) as cluster:
+        hung = cluster.leader()
+        addresses = [hung.address, *[node.address for node in cluster.nodes if node is not hung]]
+        with Client(addresses, timeout=60) as client:
+            client.insert("before", 1)
+            with hung_storage(hung) as since:
+                client.insert("after", 2)  # the node itself sends its clients elsewhere
+                assert time.monotonic() - since < BOUND_SECONDS
+                assert client.status().leader != hung.id
+            assert client.get("before") == 1
+        with hung.client(timeout=20) as client:
+            assert client.get("after") == 2
+
+
+def test_a_leader_whose_storage_hangs_gives_way_while_nobody_writes(tmp_path: Path) -> None:
+    with Cluster(3, directory=tmp_path, options=TIMEOUTS) as cluster:
+        hung, other = cluster.leader(), cluster.followers()[0]
+
+        def another_leads() -> bool:
+            status = other.status()
+            return status is not None and status.leader not in (None, hung.id)
+
+        with hung_storage(hung) as since:
+            wait_until(another_leads, "another node leads")
+            assert time.monotonic() - since < BOUND_SECONDS
+
+
+def test_a_node_whose_storage_hangs_says_so_and_goes_on_afterwards(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path, options=TIMEOUTS) as cluster:
+        with cluster.client(timeout=BOUND_SECONDS) as client:
+            client.insert("before", 1)
+            with (
+                hung_storage(cluster.nodes[0]),
+                pytest.raises(RequestTimeout, match="storage of this node does not answer"),
+            ):
+                client.get("before")
+            client.insert("after", 2, timeout=20)
+            assert client.get("before") == 1
+        assert "does not answer" in cluster.nodes[0].log()
