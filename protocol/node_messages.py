@@ -8,18 +8,11 @@ import msgspec
 
 from protocol.commands import Event, Result
 from protocol.entry import Entry
+from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.standing import ReplicationStatus, RoleName
-
-
-class HardState(msgspec.Struct, frozen=True, array_like=True):
-    """What a node must not forget before it answers: its term, and whom it voted for in it."""
-
-    term: int = 0
-    voted_for: NodeId = b""
-
 
 # --- heard by the storage writer
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from protocol.entry import Entry
+from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
-from protocol.node_messages import Append, HardState, Persisted
+from protocol.node_messages import Append, Persisted
 from protocol.peer_messages import PeerMessage
 
 STALLED_CHECKS_MAX = 3  # that one write may outlast before storage counts as hung

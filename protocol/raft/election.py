@@ -13,8 +13,11 @@ from protocol.raft.state import RaftState
 
 
 def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
-    """Campaign, unless a leader was heard or a vote given since the deadline was set."""
-    if message.contact != state.contact or not state.may_campaign:
+    """Campaign, unless a leader was heard or a vote given since the deadline was set.
+
+    A leader that was heard in a life before counts for as long as was promised then.
+    """
+    if message.contact != state.contact or not state.may_campaign or state.is_bound:
         return
     if _awaits_own_vote(state):
         return  # on a slow disk, beginning anew each time would never end

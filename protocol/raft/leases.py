@@ -8,7 +8,7 @@ Assumed of clocks: while the leader's clock measures ``LEASE_SHARE`` of a timeou
 measures a whole one. So a voter's clock may run faster than the leader's by less than a third, and
 none stands still while its node is stopped and the others go on.
 
-Assumed of settings: no voter comes back with a shorter patience than the one that it has promised.
+A voter that is started again is bound for as long as it had promised before, from its start on.
 """
 
 from fractions import Fraction

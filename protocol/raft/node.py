@@ -159,7 +159,7 @@ class RaftNode:
         What is decided by the clock is decided by the second: the process may have been stopped
         after the first, while reads arrived for which that one is too early.
         """
-        self._state.now = now
+        self._state.tell_time(now)
 
     def receive(self, frame: PeerFrame) -> None:
         """Take in all messages of a peer's frame.

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind
+from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     EndSnapshot,
-    HardState,
     Leadership,
     ReadFailed,
     Recovered,
@@ -43,11 +43,27 @@ class RaftState:
         self.contact = 1
         self.now = 0  # microseconds of a steady clock, as told last
         self.patience = patience  # the shortest election timeout, in microseconds
+        promised = recovered.hard_state.patience
+        self._promised = promised if promised > patience else 0  # in a life before
+        self.bound_until = 0
         self.removed = self._is_left_out
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
         self.outbox = Outbox()
+        if patience > promised:
+            self._write_hard_state()
+
+    def tell_time(self, now: int) -> None:
+        """Note the time; from the first on, what was promised in an earlier life counts down."""
+        if not self.now:
+            self.bound_until = now + self._promised
+        self.now = now
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a leader may still count on a promise of an earlier life."""
+        return self.now < self.bound_until
 
     @property
     def membership(self) -> Membership:
@@ -101,7 +117,7 @@ class RaftState:
 
     @property
     def _is_loyal(self) -> bool:
-        return isinstance(self.role, Follower) and self.role.leader_lives
+        return isinstance(self.role, Follower) and (self.role.leader_lives or self.is_bound)
 
     def send(self, to: NodeId, message: PeerMessage) -> None:
         """Send a message that rests on no fact which a crash could take back."""
@@ -118,7 +134,14 @@ class RaftState:
         """Enter a term, or vote in the present one."""
         self.term = term
         self.voted_for = voted_for
-        self.durability.write_hard_state(HardState(term, voted_for))
+        self._write_hard_state()
+
+    def _write_hard_state(self) -> None:
+        """Store term, vote and patience: the former one too, while it may count."""
+        if self.now and not self.is_bound:
+            self._promised = 0
+        patience = max(self.patience, self._promised)
+        self.durability.write_hard_state(HardState(self.term, self.voted_for, patience))
 
     def become_follower(self, leader: NodeId | None = None) -> None:
         """Follow a leader, or nobody yet."""

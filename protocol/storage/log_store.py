@@ -5,8 +5,9 @@ import msgspec
 from protocol.address import Address
 from protocol.compaction import Amount, LogLimits, LogSize
 from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId, after_snapshot
-from protocol.node_messages import Append, HardState, LogCompacted, LogSlice, Recovered
+from protocol.node_messages import Append, LogCompacted, LogSlice, Recovered
 from protocol.table import Database
 from protocol.wire import encode
 

@@ -12,8 +12,9 @@ from protocol.client_messages import ReadBatch
 from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits, LogSize
 from protocol.entry import Entry
+from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.node_messages import Append, Commit, HardState, ReadAt, ReadsDone, Recovered
+from protocol.node_messages import Append, Commit, ReadAt, ReadsDone, Recovered
 from protocol.sessions import Session
 from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
 from protocol.storage import log_store

@@ -2,6 +2,7 @@
 
 from protocol.raft import leases, reading
 from protocol.raft.reads import Reads
+from protocol.raft.state import RaftState
 from protocol.storage.writer import StorageWriter
 from tests.simulation.bug import Bug, Edit
 
@@ -47,6 +48,11 @@ BUGS = (
         "a read is answered before all that it must see is applied",
         "dissertation §6.4",
         Edit(StorageWriter._answer_reads, "read.index > self._machine.applied_index", "False"),
+    ),
+    Bug(
+        "a voter started again forgets how long it promised to wait",
+        "dissertation §6.4.1",
+        Edit(RaftState.tell_time, "now + self._promised", "now"),
     ),
     Bug(
         "a lease is longer than a voter's patience",

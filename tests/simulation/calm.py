@@ -66,7 +66,7 @@ class Calm:
 
     def last(self) -> None:
         """Let time pass until everything is reached, and judge the whole run."""
-        timeouts = TIMEOUTS_TO_RECOVER_MAX * self._setting.options.timeouts.longest
+        timeouts = TIMEOUTS_TO_RECOVER_MAX * self._setting.options.longest_timeout
         self._probe()
         self._wait_until(self._a_leader_commits, timeouts)
         self._invite()

@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.entry import Entry
-from protocol.node_messages import HardState
+from protocol.hard_state import HardState
 from protocol.storage.log_store import LogStart
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog

@@ -202,6 +202,19 @@ class Faults:
         self._setting.events.note("fault", f"strikes the new leader {leader.name}")
         self._isolate(leader)
 
+    def _desertion(self) -> None:
+        """Cut the leader off and start all others anew at once: what they promised it outlives that."""
+        leader = self._cluster.leader
+        if leader is None or len(self._cluster.running) == 1:
+            return
+        self._setting.totals.desertions += 1
+        pairs = self._cut_off(leader)
+        for node in self._cluster.running:
+            if node is not leader:
+                node.crash()
+                node.start()
+        self._for_a_while(f"all desert {leader.name}", lambda: self._mend(pairs))
+
     # --- what clients do
 
     def _burst(self) -> None:

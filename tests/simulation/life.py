@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.actor import Actor
 from tests.simulation.door import Door
+from tests.simulation.options import HASTY, PATIENT
 from tests.simulation.replicator import Replicator
 from tests.simulation.storage import Storage
 from tests.simulation.timer import Timer
@@ -26,6 +27,9 @@ class Life:
         self._random = node.setting.chance.random
         self._delay = node.setting.options.actor_delay
         self._last_arrival: dict[str, float] = {}
+        self.timeouts = self.setting.options.timeouts
+        if self.setting.options.retimed:
+            self.timeouts = self.setting.chance.choice((PATIENT, HASTY))
         self.storage = Storage(self)
         self.replicator = Replicator(self)
         self.gateway = Door(self)

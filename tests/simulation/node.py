@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
+from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
-from protocol.node_messages import Append, HardState
+from protocol.node_messages import Append
 from protocol.peer_messages import (
     ForwardMembershipChange,
     ForwardProposal,

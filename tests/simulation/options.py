@@ -14,6 +14,8 @@ TIMEOUTS = (
     ElectionTimeouts(heartbeat=0.050, shortest=0.150, longest=0.300),
     ElectionTimeouts(heartbeat=0.040, shortest=0.100, longest=0.200),
 )
+PATIENT = ElectionTimeouts(heartbeat=0.050, shortest=0.400, longest=0.600)
+HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
 
 
 class NetworkOptions(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     full_pipe: float = 0.0
     burst: float = 0.0
     short_reign: float = 0.0
+    desertion: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -61,6 +64,7 @@ class Options(msgspec.Struct, frozen=True):
     nodes: int
     spares: int
     timeouts: ElectionTimeouts
+    retimed: bool  # whether each life of a node begins with other timeouts than these
     clock_spread: float  # how much faster or slower than true a node's clock runs at most
     actor_delay: float  # of a message between two actors of a node
     sync_delay: float
@@ -81,6 +85,11 @@ class Options(msgspec.Struct, frozen=True):
     conditional: float  # share of writes
     step_crashes: float  # share of the steps of an installation at which the node dies
 
+    @property
+    def longest_timeout(self) -> float:
+        """Return the longest election timeout that any node has."""
+        return PATIENT.longest if self.retimed else self.timeouts.longest
+
 
 def draw_options(seed: int, nodes: int | None) -> Options:
     """Return the options of a seed; the number of nodes may be given."""
@@ -91,6 +100,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
+        retimed=Random(f"retimed {seed}").choice((False, False, True)),
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),
         sync_delay=choose((0.0001, 0.001, 0.005)),
@@ -140,6 +150,7 @@ def _draw_rates(chance: Random) -> FaultRates:
         full_pipe=choose((0.0, 0.0, 0.5)),
         burst=choose((0.0, 0.0, 1.0)),
         short_reign=choose((0.0, 0.0, 0.5, 1.0)),
+        desertion=choose((0.0, 0.0, 0.5)),
     )
 
 

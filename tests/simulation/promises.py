@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from protocol.node_messages import HardState
 from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from tests.simulation.breach import expect
 from tests.simulation.durable_state import DurableState
@@ -41,5 +40,5 @@ class Promises:
         same = self._votes.setdefault((voter, term), candidate) == candidate
         expect(same, f"two votes of one node in term {term}")
         durable = disk.hard_state
-        kept = durable.term > term or durable == HardState(term, candidate)
-        expect(kept, "a crash would take back a vote")
+        kept = (durable.term, durable.voted_for) == (term, candidate)
+        expect(kept or durable.term > term, "a crash would take back a vote")

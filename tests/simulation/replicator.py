@@ -105,7 +105,7 @@ class Replicator(Actor):
                 self._judge.node_started(self.life.node, recovered)
                 self._incarnation = recovered.incarnation
                 options = self.life.setting.options
-                patience = int(options.timeouts.shortest * 1_000_000)
+                patience = int(self.life.timeouts.shortest * 1_000_000)
                 self.core = RaftNode(recovered, options.limits, patience)
                 return True
         return False

@@ -17,7 +17,7 @@ class Timer(Actor):
     def __init__(self, life: "Life") -> None:
         super().__init__(life)
         self._rate = life.node.clock_rate
-        self._clock = ElectionClock(life.setting.options.timeouts, self._now, self._random())
+        self._clock = ElectionClock(life.timeouts, self._now, self._random())
 
     def deadline(self) -> float:
         """Return when the next deadline is, in true time."""

@@ -42,6 +42,7 @@ class Totals(msgspec.Struct):
     full_pipes: int = 0
     bursts: int = 0
     short_reigns: int = 0
+    desertions: int = 0
     encoded_runs: int = 0
 
     def add(self, other: "Totals") -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from protocol.entry import Entry, EntryKind
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     Append,
@@ -22,7 +23,6 @@ from protocol.node_messages import (
     ElectionDue,
     FetchLog,
     GatewayMessage,
-    HardState,
     HeartbeatDue,
     LeaderQuiet,
     LogSlice,
@@ -70,7 +70,7 @@ class Disk:
     """
 
     def __init__(self, membership: Membership) -> None:
-        self.hard_state = HardState()
+        self.hard_state = HardState(patience=PATIENCE)
         self.entries: list[Entry] = []
         self.memberships: tuple[MembershipAt, ...] = ()
         if membership.members:
@@ -98,7 +98,7 @@ class Disk:
             Entry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
             for index, each in enumerate(terms, start=1)
         ]
-        self.hard_state = HardState(max(term, *terms, 0), voted_for)
+        self.hard_state = HardState(max(term, *terms, 0), voted_for, PATIENCE)
 
     def recover(self, node: NodeId, cluster: bytes, window_entries: int | None) -> Recovered:
         """Forget what a crash takes, and return what the next life of the node finds."""
@@ -230,18 +230,22 @@ class Cluster:
     # --- lives
 
     def start(
-        self, *nodes: NodeId, window_entries: int | None = None, patient: bool = False
+        self,
+        *nodes: NodeId,
+        window_entries: int | None = None,
+        patient: bool = False,
+        patience: int = PATIENCE,
     ) -> "Cluster":
         """Let these nodes, or all, begin their next life; most of the log may be on disk only.
 
-        Unless they are ``patient``, what they may have promised a leader is over by then.
+        Unless they are ``patient``, the shortest election timeout is over by then.
         """
         for node in nodes or self.machines:
             machine = self[node]
             recovered = machine.disk.recover(node, CLUSTER, window_entries)
             machine.clock = ClockState(leading=False, votes=False, contact=0)
             machine.gateway.clear()
-            machine.running = RaftNode(recovered, patience=PATIENCE)
+            machine.running = RaftNode(recovered, patience=patience)
             if not patient:
                 machine.running.step(LeaderQuiet(machine.core._state.contact))
             self._end_turn(machine)
@@ -366,6 +370,7 @@ class Cluster:
         if machine.running is None or not self.are_linked(packet.sender, packet.to):
             return
         frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
+        machine.core.tell_time(machine.now)
         with suppress(StrangeFrame):  # the sender has been restarted since
             machine.core.receive(frame)
         self._end_turn(machine)

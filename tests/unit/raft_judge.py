@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from protocol.entry import Entry
+from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Append, Commit, HardState, ReadAt
+from protocol.node_messages import Append, Commit, ReadAt
 from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
@@ -132,5 +133,5 @@ class Judge:
     ) -> None:
         assert self._votes.setdefault((voter, term), candidate) == candidate, "two votes in a term"
         durable = disk.hard_state
-        forgotten = durable.term <= term and durable != HardState(term, candidate)
-        assert not forgotten, "a crash would take back a vote"
+        kept = (durable.term, durable.voted_for) == (term, candidate)
+        assert kept or durable.term > term, "a crash would take back a vote"

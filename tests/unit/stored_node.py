@@ -8,12 +8,12 @@ from protocol.address import parse_address
 from protocol.commands import Batch, Command, Insert, OpenSession, Write
 from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind
+from protocol.hard_state import HardState
 from protocol.membership import NodeId
 from protocol.node_messages import (
     Append,
     Commit,
     FetchSnapshot,
-    HardState,
     Recovered,
     SnapshotRead,
     StageChunk,

@@ -3,8 +3,9 @@
 import pytest
 
 from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership
-from protocol.node_messages import HardState, Leadership, Refused, StepAside
+from protocol.node_messages import Leadership, Refused, StepAside
 from protocol.peer_messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -17,7 +18,7 @@ from protocol.peer_messages import (
 from protocol.raft import replication
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import A, B, C, Cluster, D, E, address_of, led_by
+from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
 
 
 def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
@@ -382,4 +383,4 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
     cluster.restart(A)
     cluster.settle()
     assert cluster.leaders == [A]
-    assert cluster[A].disk.hard_state == HardState(2, A)
+    assert cluster[A].disk.hard_state == HardState(2, A, PATIENCE)

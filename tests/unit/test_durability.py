@@ -1,7 +1,8 @@
 """Nothing is said on the strength of a write before the disk has it."""
 
 from protocol.entry import Entry, EntryKind
-from protocol.node_messages import Append, HardState, Persisted
+from protocol.hard_state import HardState
+from protocol.node_messages import Append, Persisted
 from protocol.peer_messages import (
     AppendEntries,
     AppendEntriesReply,

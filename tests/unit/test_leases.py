@@ -5,8 +5,9 @@ import itertools
 import pytest
 
 from protocol.entry import Entry, EntryKind
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import HardState, Read, ReadAt, ReadFailed, StepAside
+from protocol.node_messages import Read, ReadAt, ReadFailed, StepAside
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardRead,
@@ -232,6 +233,53 @@ def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
 
 
+def restart_with(cluster: Cluster, node: bytes, patience: int) -> None:
+    """Start a node with another election timeout, and let the shortest one pass at once."""
+    cluster.crash(node)
+    cluster.start(node, patience=patience)
+
+
+def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B)
+    restart_with(cluster, B, PATIENCE // 10)
+    cluster[B].now += PATIENCE - 1
+    assert not votes_for(cluster, B, RequestVote(6, 9, 9, pre=True))
+    assert not votes_for(cluster, B, RequestVote(6, 9, 9))
+    cluster.time_out(B)
+    assert not cluster.sent(RequestVote), "it does not campaign either"
+    cluster[B].now += 1
+    assert votes_for(cluster, B, RequestVote(6, 9, 9, pre=True))
+    assert votes_for(cluster, B, RequestVote(6, 9, 9))
+
+
+def test_a_promise_is_kept_over_several_starts_and_forgotten_when_it_is_over() -> None:
+    cluster = led_by(A, B, C)
+    bind(cluster, B)
+    restart_with(cluster, B, PATIENCE // 10)
+    cluster[B].now += PATIENCE // 2
+    cluster.inject(C, B, Heartbeat(2, 0, 0, 1))
+    cluster.sync(B)
+    assert cluster[B].disk.hard_state.patience == PATIENCE, "it may still count"
+    restart_with(cluster, B, PATIENCE // 10)
+    cluster[B].now += PATIENCE // 2
+    assert not votes_for(cluster, B, RequestVote(6, 9, 9))
+    cluster[B].now += PATIENCE // 2
+    assert votes_for(cluster, B, RequestVote(6, 9, 9))
+    assert cluster[B].disk.hard_state.patience == PATIENCE // 10
+
+
+def test_a_longer_patience_is_promised_only_when_it_is_durable() -> None:
+    cluster = led_by(A, B, C)
+    restart_with(cluster, B, PATIENCE * 2)
+    cluster.beat(A)
+    cluster.deliver(Heartbeat, to=B)
+    assert not cluster.sent(HeartbeatReply)
+    cluster.sync(B)
+    (reply,) = cluster.sent(HeartbeatReply)
+    assert reply.patience == cluster[B].disk.hard_state.patience == PATIENCE * 2
+
+
 def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vote() -> None:
     cluster = Cluster(A, B)
     founders, alone = (
@@ -240,7 +288,7 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
     )
     disk = cluster[B].disk
     disk.entries = [Entry(1, 1, EntryKind.NO_OP)]
-    disk.hard_state = HardState(1, A)
+    disk.hard_state = HardState(1, A, PATIENCE)
     disk.memberships = (MembershipAt(0, founders), MembershipAt(1, alone))
     cluster.start(B, patient=True)
     assert cluster[B].core.term == 1

@@ -2,11 +2,11 @@
 
 import pytest
 
+from protocol.hard_state import HardState
 from protocol.membership import Membership
 from protocol.node_messages import (
     AskStatus,
     ClockState,
-    HardState,
     Leadership,
     Propose,
     Recovered,

@@ -8,7 +8,8 @@ import pytest
 from actors.peer_links import FRAME_BYTES, PeerLinks
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
-from protocol.node_messages import HardState, Recovered
+from protocol.hard_state import HardState
+from protocol.node_messages import Recovered
 from protocol.peer_messages import ForwardProposal
 from protocol.wire import PEER_FRAME_BYTES_MAX, decode_peer_frame
 from skiff.testing import free_port

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.commands import Batch, Command, Insert, Inserted, OpenSession, Remove
 from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import (
     Append,
@@ -17,7 +18,6 @@ from protocol.node_messages import (
     ChunkStaged,
     Commit,
     FetchSnapshot,
-    HardState,
     SnapshotInstalled,
 )
 from protocol.snapshot import SnapshotChunk

@@ -8,6 +8,7 @@ import pytest
 from protocol.client_messages import Found, Get, Missing, ReadBatch, ReadSnapshot
 from protocol.commands import Insert, Inserted, OpenSession
 from protocol.compaction import LogLimits
+from protocol.hard_state import HardState
 from protocol.node_messages import (
     Append,
     BatchApplied,
@@ -15,7 +16,6 @@ from protocol.node_messages import (
     EndSnapshot,
     FetchLog,
     FetchSnapshot,
-    HardState,
     LogCompacted,
     LogSlice,
     Persisted,

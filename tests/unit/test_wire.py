@@ -14,6 +14,7 @@ from protocol import commands, standing
 from protocol import node_messages as node
 from protocol import peer_messages as peer
 from protocol.entry import Entry, EntryKind
+from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
@@ -107,7 +108,7 @@ PEER_MESSAGES: list[Any] = [
     peer.ForwardTransfer(ID),
 ]
 FOR_STORAGE: list[Any] = [
-    node.Append(1, node.HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
+    node.Append(1, HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
     node.Append(2, None, (), None),
     node.Commit(5),
     node.ReadAt(1, 5, b"payload"),
@@ -122,7 +123,7 @@ FOR_STORAGE: list[Any] = [
     node.StageChunk(CHUNK),
 ]
 FOR_REPLICATOR: list[Any] = [
-    node.Recovered(ID, ID, 1, node.HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
+    node.Recovered(ID, ID, 1, HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
     node.Persisted(1, 1, 2, 5),
     node.LogSlice(ID, 3, 2, ENTRIES),
     node.ElectionDue(4),

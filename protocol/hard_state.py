@@ -1,0 +1,16 @@
+"""What a node must not forget before it answers anybody."""
+
+import msgspec
+
+from protocol.membership import NodeId
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """Its term, and whom it voted for in it.
+
+    Also its ``patience``, in microseconds: for so long it may still be bound to a leader.
+    """
+
+    term: int = 0
+    voted_for: NodeId = b""
+    patience: int = 0
