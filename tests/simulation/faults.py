@@ -203,7 +203,7 @@ class Faults:
         self._isolate(leader)
 
     def _desertion(self) -> None:
-        """Cut the leader off and start all others anew at once: what they promised it outlives that."""
+        """Cut the leader off and start all others anew: what they promised it outlives that."""
         leader = self._cluster.leader
         if leader is None or len(self._cluster.running) == 1:
             return
