@@ -95,17 +95,18 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     """Return the options of a seed; the number of nodes may be given."""
     chance = Random(f"options {seed}")
     choose = chance.choice
+    lately = Random(f"later options {seed}").choice  # so that all others are drawn as before
     return Options(
         seed=seed,
         nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
-        retimed=Random(f"retimed {seed}").choice((False, False, True)),
+        retimed=lately((False, False, True)),
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),
         sync_delay=choose((0.0001, 0.001, 0.005)),
         network=_draw_network(chance),
-        rates=_draw_rates(chance),
+        rates=_draw_rates(chance, desertion=lately((0.0, 0.0, 0.5))),
         limits=_draw_limits(chance),
         tight=_draw_tight_limits(chance),
         encoded=chance.random() < 0.1,
@@ -134,7 +135,7 @@ def _draw_network(chance: Random) -> NetworkOptions:
     )
 
 
-def _draw_rates(chance: Random) -> FaultRates:
+def _draw_rates(chance: Random, desertion: float) -> FaultRates:
     choose = chance.choice
     return FaultRates(
         crash=choose((0.0, 0.3, 1.0, 3.0)),
@@ -150,7 +151,7 @@ def _draw_rates(chance: Random) -> FaultRates:
         full_pipe=choose((0.0, 0.0, 0.5)),
         burst=choose((0.0, 0.0, 1.0)),
         short_reign=choose((0.0, 0.0, 0.5, 1.0)),
-        desertion=choose((0.0, 0.0, 0.5)),
+        desertion=desertion,
     )
 
 
