@@ -16,6 +16,8 @@ TIMEOUTS = (
 )
 PATIENT = ElectionTimeouts(heartbeat=0.050, shortest=0.400, longest=0.600)
 HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
+RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
+DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
 
 
 class NetworkOptions(msgspec.Struct, frozen=True):
@@ -95,18 +97,18 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     """Return the options of a seed; the number of nodes may be given."""
     chance = Random(f"options {seed}")
     choose = chance.choice
-    lately = Random(f"later options {seed}").choice  # so that all others are drawn as before
+    retimed = Random(f"retimed {seed}").random() < RETIMED
     return Options(
         seed=seed,
         nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
-        retimed=lately((False, False, True)),
+        retimed=retimed,
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),
         sync_delay=choose((0.0001, 0.001, 0.005)),
         network=_draw_network(chance),
-        rates=_draw_rates(chance, desertion=lately((0.0, 0.0, 0.5))),
+        rates=_draw_rates(chance, desertion=DESERTION * retimed),
         limits=_draw_limits(chance),
         tight=_draw_tight_limits(chance),
         encoded=chance.random() < 0.1,
