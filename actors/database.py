@@ -12,6 +12,7 @@ ones that do not count. No other module imports rocksdict.
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,7 @@ class RocksDatabase:
         self._syncs = int.from_bytes(self._meta.get(SYNCS_KEY) or b"", "big")
         self._syncs_file = os.open(path / SYNCS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._refuse_lost_syncs()
+        self._guard(lambda: manifest.note_end(path))
 
     def table(self, family: str) -> "RocksTable":
         """Return the table of a column family."""
@@ -82,11 +84,16 @@ class RocksDatabase:
             table.forget_pending()
 
     def close(self) -> None:
-        """Close the directory; what was written without sync is on its way to the disk."""
-        for table in self._tables.values():
-            table.close()
-        os.close(self._syncs_file)
-        self._guard(self._db.close)
+        """Close the directory; what was written without sync is on its way to the disk.
+
+        Raises:
+            ActorFailure: RocksDB has met damage meanwhile; all is closed nevertheless.
+        """
+        with ExitStack() as closing:
+            closing.callback(self._guard, self._db.close)
+            closing.callback(os.close, self._syncs_file)
+            for table in self._tables.values():
+                closing.callback(self._guard, table.close)
 
     def _refuse_lost_syncs(self) -> None:
         """Compare how many synced writes there are with how many there were.
@@ -173,8 +180,8 @@ class RocksTable:
 
     def close(self) -> None:
         """Let go of the column family, and with it of the directory's lock."""
-        self._family.close()
         del self._handle, self._read
+        self._family.close()
 
 
 class RocksView:

@@ -2,17 +2,24 @@
 
 RocksDB takes a manifest that lost its end for one that a crash interrupted. It ignores the files
 of which the end told, and the write-ahead logs with the same rows are gone: what was acknowledged
-is missing between what the manifest still knows and the oldest log. And over a record of a type
-that only recycled logs have, which takes one flipped bit, it goes in circles.
+is missing. And over a record of a type that only recycled logs have, which takes one flipped bit,
+it goes in circles.
+
+So it is written down how long a manifest was when the database had been opened, and what came
+later is compared with the oldest log: a flush is one group of changes for all tables, while at its
+opening RocksDB writes one change for each, with nothing that holds them together.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+END_FILE = "MANIFEST_END"  # beside RocksDB's own files, which it leaves alone
 BLOCK_BYTES = 32768
 HEADER_BYTES = 7  # checksum, four bytes; length, two; type, one
 RECYCLED_TYPES = range(5, 9)  # whole, first, middle and last part of a record
-LAST_PARTS = (1, 4)  # a record that is whole, or the end of one in several parts
+FIRST_PARTS = (1, 2)  # a record that is whole, or the beginning of one in several parts
+LAST_PARTS = (1, 4)
 COMPARATOR, LAST_SEQUENCE = 1, 4  # tags at the beginning of a change of versions
 NUMBERS = (2, 9, 3, 10, LAST_SEQUENCE)  # which logs and files there are, and the last write
 IN_GROUP = b"\xac\x02"  # the last tag, before how many changes of the same group are to follow
@@ -20,11 +27,11 @@ MORE = 0x80  # set in all bytes of a number but its last
 
 
 class LostEnd(Exception):
-    """The manifest does not know of all that was written before the oldest log."""
+    """The manifest does not know of all that it knew, or that was written before the oldest log."""
 
 
 def check(database: Path) -> None:
-    """Compare the manifest that counts with the write-ahead logs.
+    """Compare the manifest that counts with what it was and with the write-ahead logs.
 
     What cannot be read at all is left to RocksDB, which says better what is wrong.
 
@@ -32,26 +39,59 @@ def check(database: Path) -> None:
         LostEnd: RocksDB would open the database and miss something, or would never open it.
     """
     try:
-        current = (database / "CURRENT").read_text(encoding="ascii")
-        manifest = (database / current.strip()).read_bytes()
+        manifest = _current(database)
+        records = list(_records(manifest.read_bytes()))
         logs = sorted(database.glob("*.log"), key=lambda log: int(log.stem))
         first = next(filter(None, map(_first_sequence, logs)), None)
+        known_end = _known_end(database, manifest.name)
     except (OSError, ValueError):
         return
-    known = max(map(_last_sequence, _records(manifest)), default=0)
+    end = records[-1][0] if records else 0
+    if end < known_end:
+        raise LostEnd(f"the manifest was {known_end} bytes long and ends at {end}")
+    known = max((_last_sequence(change) for _, change in records), default=0)
     if first is not None and first > known + 1:
         raise LostEnd(f"the manifest ends at write {known}, the oldest log begins at {first}")
 
 
+def note_end(database: Path) -> None:
+    """Write down, durably, how long the manifest is now."""
+    manifest = _current(database)
+    ends = [end for end, _ in _records(manifest.read_bytes())]
+    with (database / END_FILE).open("w", encoding="ascii") as file:
+        file.write(f"{manifest.name} {ends[-1] if ends else 0}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _current(database: Path) -> Path:
+    return database / (database / "CURRENT").read_text(encoding="ascii").strip()
+
+
+def _known_end(database: Path, manifest: str) -> int:
+    """Return how long a manifest was once, 0 where that is not known."""
+    try:
+        name, end = (database / END_FILE).read_text(encoding="ascii").split()
+    except (FileNotFoundError, ValueError):
+        return 0  # the opening that was to write it down was interrupted
+    return int(end) if name == manifest else 0
+
+
 def _first_sequence(log: Path) -> int | None:
-    """Return the number of a log's first write, None where it has none."""
+    """Return the number of a log's first write, None where it does not begin with one."""
     with log.open("rb") as file:
         start = file.read(HEADER_BYTES + 8)
-    return int.from_bytes(start[HEADER_BYTES:], "little") or None
+    if len(start) < HEADER_BYTES + 8 or start[HEADER_BYTES - 1] not in FIRST_PARTS:
+        return None
+    return int.from_bytes(start[HEADER_BYTES:], "little")
 
 
-def _records(log: bytes) -> Iterator[bytes]:
-    """Yield the records that are whole, put together from their parts."""
+def _records(log: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the records that are whole, put together from their parts, and where each ends.
+
+    Raises:
+        LostEnd: one is of a type over which RocksDB goes in circles.
+    """
     position, parts = 0, b""
     while position + HEADER_BYTES <= len(log):
         left = BLOCK_BYTES - position % BLOCK_BYTES
@@ -67,7 +107,7 @@ def _records(log: bytes) -> Iterator[bytes]:
             return
         parts += log[start:position]
         if kind in LAST_PARTS:
-            yield parts
+            yield position, parts
             parts = b""
 
 

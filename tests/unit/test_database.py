@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -98,23 +99,36 @@ def test_no_bit_of_the_write_ahead_log_flips_unnoticed(
         shutil.rmtree(copy)
 
 
-@pytest.fixture(scope="module")
-def flushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as a kill leaves it: two sorted files of each table, and a log after them."""
+@pytest.fixture(scope="module", params=[1, 2], ids=["first life", "second life"])
+def flushed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as a kill leaves it: two sorted files of each table, and a log after them.
+
+    In a second life there is also what RocksDB flushed when it found the log of the first one.
+    """
     directory = tmp_path_factory.mktemp("flushed")
+    place, numbers = directory / "database", range(900)
+    for life in range(request.param):
+        share = numbers[life :: request.param]
+        killed = live_and_be_killed(place, directory / f"killed-{life}", share, create=not life)
+        place = shutil.copytree(killed, directory / f"life-{life}")
+    return killed
+
+
+def live_and_be_killed(place: Path, killed: Path, numbers: range, *, create: bool) -> Path:
+    """Write these rows to three tables; return the directory as it is before any end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.database.WRITE_BUFFER_BYTES", 64 << 10)
-        database = RocksDatabase(directory / "database", create=True)
+        database = RocksDatabase(place, create=create)
     tables = [database.table(name) for name in ("raft_log", "values.0", "sessions.0")]
-    for number in range(900):
+    for number in numbers:
         for table in tables:
             table.put(b"%04d" % number, number.to_bytes(2, "big") * 100)
-        if number % 30 == 0:
+        if number % 30 in (0, 1):
             database.write(sync=True)
             wait_for_flushes(tables)
     database.write(sync=True)
     wait_for_flushes(tables)
-    killed = shutil.copytree(directory / "database", directory / "killed")
+    shutil.copytree(place, killed)
     database.close()
     return killed
 
@@ -131,21 +145,16 @@ def wait_for_flushes(tables: list[RocksTable]) -> None:
 def contents(path: Path) -> dict[str, list[Row]] | None:
     """Return all rows of a database that is opened for that, or None if it is refused."""
     try:
-        database = RocksDatabase(path, create=False)
+        with closing(RocksDatabase(path, create=False)) as database:
+            return {name: list(database.table(name).scan(b"")) for name in table_names()}
     except ActorFailure:
         return None
-    try:
-        return {name: list(database.table(name).scan(b"")) for name in table_names()}
-    except ActorFailure:
-        return None
-    finally:
-        database.close()
 
 
 def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
     flushed: Path, tmp_path: Path
 ) -> None:
-    (manifest,) = flushed.glob("MANIFEST-*")
+    manifest = flushed / (flushed / "CURRENT").read_text().strip()
     whole = manifest.read_bytes()
     position = 0
     while position < len(whole):
@@ -159,7 +168,7 @@ def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
 
 
 def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Path) -> None:
-    (manifest,) = flushed.glob("MANIFEST-*")
+    manifest = flushed / (flushed / "CURRENT").read_text().strip()
     copy = tmp_path / "copy"
     shutil.copytree(flushed, copy)
     whole = contents(copy)
