@@ -379,10 +379,12 @@ class Gateway:
             self._answer(slot, outcome)
 
     def _fail_begun(self, now: float) -> None:
-        """Answer what waits for storage: a read changes nothing, a write may yet be done."""
+        """Answer what waits for storage: a read changes nothing, all else may yet be done."""
         for errand in list(self._errands.values()):
             changes = isinstance(errand.message, Propose | RemoveMember)
             self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
+        for slot in (*self._invitations.take_all(), *self._transfers.take_all()):
+            self._answer(slot, STALLED_MEANWHILE)
 
     def _take_all_queued(self) -> list[Slot]:
         return [

@@ -24,6 +24,11 @@ class Invitations:
         """Wait for the node at an address."""
         self._waiting.append((slot, operation))
 
+    def take_all(self) -> list[Slot]:
+        """Wait for nobody any more; return who waited."""
+        waiting, self._waiting = self._waiting, []
+        return [slot for slot, _ in waiting]
+
     def take_answers(self, leadership: Leadership | None, now: float) -> list[tuple[Slot, Answer]]:
         """Return the answers for those whose node votes by now, or whose time is over."""
         answers: list[tuple[Slot, Answer]] = []

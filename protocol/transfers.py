@@ -38,6 +38,11 @@ class Transfers:
         self._waiting.append(_Wish(slot, operation.node))
         self._order_at = 0.0
 
+    def take_all(self) -> list[Slot]:
+        """Wait for nothing any more; return who waited."""
+        waiting, self._waiting = self._waiting, []
+        return [wish.slot for wish in waiting]
+
     def take_answers(self, leadership: Leadership | None, now: float) -> list[tuple[Slot, Answer]]:
         """Return the answers for what has come about, never will, or is late."""
         answers: list[tuple[Slot, Answer]] = []

@@ -42,7 +42,7 @@ class Durability:
         self._promises: list[Promise] = []
         self._hard_state_number = 0
         self._acknowledged = 0
-        self._asked = False
+        self._check_due = False
         self._checked: int | None = None  # the write that was owed for longest at the last check
         self._stalled_checks = 0
 
@@ -52,12 +52,14 @@ class Durability:
         return self._stalled_checks >= STALLED_CHECKS_MAX
 
     def check(self) -> None:
-        """Note whether storage has moved since the last check; where it owes nothing, ask it."""
-        if self._under_way:
-            oldest = self._under_way[0].number
-        else:
-            oldest = self._number + 1
-            self._asked = True
+        """Note whether storage has moved since the last check; where it owes nothing, ask it.
+
+        Once a turn: where more are due, it was this process that stood still.
+        """
+        if self._check_due:
+            return
+        self._check_due = True
+        oldest = self._under_way[0].number if self._under_way else self._number + 1
         self._stalled_checks = self._stalled_checks + 1 if oldest == self._checked else 0
         self._checked = oldest
 
@@ -86,11 +88,11 @@ class Durability:
 
     def take_write(self, last_index: int, last_term: int) -> Append | None:
         """Return this turn's write, if there is one; its promises wait from now on."""
+        asks, self._check_due = self._check_due and not self._under_way, False
         unchanged = self._hard_state is None and not self._entries and self._memberships is None
-        if unchanged and not self._asked:
+        if unchanged and not asks:
             return None
         self._number += 1
-        self._asked = False
         if self._hard_state is not None:
             self._hard_state_number = self._number
         write = Append(self._number, self._hard_state, tuple(self._entries), self._memberships)

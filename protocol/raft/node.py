@@ -65,6 +65,7 @@ from protocol.raft import (
     reading,
     replication,
     snapshots,
+    storage_check,
     transfers,
 )
 from protocol.raft.outbox import Outbox
@@ -314,7 +315,7 @@ HANDLERS: dict[type, Handler] = {
     TransferTo: transfers.on_transfer_to,
     ForwardTransfer: transfers.on_forward_transfer,
     StepAside: transfers.on_step_aside,
-    StorageCheckDue: transfers.on_storage_check_due,
+    StorageCheckDue: storage_check.on_storage_check_due,
     TimeoutNow: transfers.on_timeout_now,
     # replication
     Propose: replication.on_propose,

@@ -150,8 +150,8 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
 def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) -> None:
     """Take the entries if the log agrees up to them, or say where it could agree (§5.3)."""
     state.hear_leader(leader)
-    if state.chunks_staging:
-        return  # the log may be about to begin anew; the leader asks again
+    if state.chunks_staging or state.durability.hangs:
+        return  # the log may be about to begin anew, or nobody writes it; the leader asks again
     if not state.log.matches(message.prev_index, message.prev_term):
         hint = state.log.last_at_most(message.prev_index, message.prev_term)
         state.say(leader, AppendEntriesReply(state.term, False, message.prev_index, *hint))

@@ -2,13 +2,10 @@
 
 The leader takes no more proposals, lets its successor catch up and tells it to campaign
 (``hand_over``). If nothing comes of that until the next quorum check, it leads on.
-
-A leader whose storage hangs cannot wait for that: nobody else would ever know, because it can send
-heartbeats without its disk. It calls the best successor at once and leads no more.
 """
 
 from protocol.membership import Member, NodeId
-from protocol.node_messages import StepAside, StorageCheckDue, TransferTo
+from protocol.node_messages import StepAside, TransferTo
 from protocol.peer_messages import ForwardTransfer, TimeoutNow
 from protocol.raft.election import campaign
 from protocol.raft.replication import hand_over, is_caught_up
@@ -38,14 +35,12 @@ def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
         _begin(state, state.role, _other_voters(state, state.role))
 
 
-def on_storage_check_due(state: RaftState, _: NodeId, __: StorageCheckDue) -> None:
-    """Ask storage for a sign of life; a leader who has waited for one too long gives way."""
-    state.durability.check()
-    if state.durability.hangs and isinstance(state.role, Leader):
-        successors = _other_voters(state, state.role)
-        if successors and state.role.transfer_to is None:
-            state.send(_best(state.role, successors), TimeoutNow(state.term))
-        state.become_follower()
+def give_way(state: RaftState, leader: Leader) -> None:
+    """Call the best successor at once and lead no more, because this node cannot write."""
+    successors = _other_voters(state, leader)
+    if successors and not leader.called_election:
+        state.send(_best(leader, successors), TimeoutNow(state.term))
+    state.become_follower()
 
 
 def on_timeout_now(state: RaftState, _: NodeId, __: TimeoutNow) -> None:

@@ -1,7 +1,7 @@
 """Bugs in who leads: votes, terms, timeouts, and leaders that should give up."""
 
 from protocol.election_clock import ElectionClock
-from protocol.raft import election, node, transfers
+from protocol.raft import election, node, storage_check
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.node import RaftNode
@@ -118,7 +118,7 @@ BUGS = (
     Bug(
         "a leader whose disk hangs leads on",
         "hashicorp/raft #503",
-        Edit(transfers.on_storage_check_due, "isinstance(state.role, Leader)", "False"),
+        Edit(storage_check.on_storage_check_due, "isinstance(state.role, Leader)", "False"),
     ),
     Bug(
         "a node campaigns once and never again",

@@ -241,6 +241,17 @@ def test_storage_that_owes_the_same_write_at_many_checks_hangs_until_it_answers(
     assert not durability.hangs
 
 
+def test_checks_that_are_due_at_once_tell_of_a_process_that_stood_still() -> None:
+    durability = Durability()
+    for _ in range(2 * STALLED_CHECKS_MAX):
+        durability.check()
+    assert not durability.hangs
+    assert durability.take_write(0, 0) is not None
+    for _ in range(2 * STALLED_CHECKS_MAX):
+        durability.check()
+    assert not durability.hangs
+
+
 def test_a_backlog_that_moves_does_not_hang() -> None:
     durability = Durability()
     for term in range(1, 20):

@@ -413,6 +413,25 @@ def test_a_node_whose_storage_hangs_says_so_and_does_not_campaign() -> None:
     assert cluster[B].told(Leadership)[-1].role is RoleName.CANDIDATE
 
 
+def test_a_follower_whose_storage_hangs_takes_nothing_until_it_answers() -> None:
+    cluster = led_by(A, B, C)
+    for _ in range(STALLED_CHECKS_MAX + 1):
+        cluster.check_storage(B)
+    owed = len(cluster[B].disk.unwritten)
+    for number in range(10):
+        cluster.propose(A, b"%d" % number)
+        cluster.beat(A)
+        cluster.settle(A, C)
+        cluster.deliver(to=B)
+    assert len(cluster[B].disk.unwritten) == owed
+    cluster[B].disk.write()
+    cluster.acknowledge(B)
+    for _ in range(3):
+        cluster.beat(A)
+        cluster.settle()
+    assert cluster[B].log_terms == cluster[A].log_terms
+
+
 def test_storage_that_owes_nothing_is_asked_and_answers() -> None:
     cluster = led_by(A, B, C)
     for _ in range(3 * STALLED_CHECKS_MAX):

@@ -331,6 +331,8 @@ def test_a_node_whose_storage_hangs_sends_its_clients_elsewhere(desk: Desk) -> N
         (Status(), FailureCode.STALLED),
         (insert(), FailureCode.UNKNOWN),
         (RemoveNode(OTHER), FailureCode.UNKNOWN),
+        (AddNode("127.0.0.1:9420"), FailureCode.UNKNOWN),
+        (TransferLeadership(OTHER), FailureCode.UNKNOWN),
     ],
 )
 def test_what_waits_for_storage_that_hangs_is_answered_with_the_truth(
