@@ -213,15 +213,6 @@ class Skiff:
         """Whether this node knows who leads."""
         return self.election_state().leader is not None
 
-    def is_member(self) -> bool:
-        """Whether this node belongs to a cluster, as far as it knows; any thread may ask."""
-        with self.client(timeout=STATUS_SECONDS) as client:
-            try:
-                status = client.status()
-            except (ClientConnectFailed, RequestTimeout):
-                return False
-        return not status.removed and status.id in {member.id for member in status.members}
-
     def wait_for_leader(self, timeout: float = 5.0) -> None:
         """Wait until this node knows who leads.
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from contextlib import closing
 
 import msgspec
 import typer
@@ -11,14 +12,13 @@ from actors.logs import Whereabouts, configure
 from protocol.address import parse_address
 from skiff.cli import node_options as options
 from skiff.cli import output
+from skiff.cli.admission import Admission
 from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
 from skiff.cli.settings import combine, read_file
 from skiff.errors import SkiffError
 from skiff.node import Skiff
-
-ASK_SECONDS = 0.1  # between two looks at whether the node has been let in
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -122,9 +122,10 @@ def _follow(
     try:
         skiff.wait_until_serving()
         whereabouts.node = skiff.id.hex[:8]
-        if announcement.asked:
-            _wait_until_member(skiff, announcement.asked)
-        _announce(skiff, announcement)
+        with closing(Admission(skiff)) as admission:
+            if announcement.asked:
+                _wait_to_be_let_in(skiff, announcement.asked, admission)
+            _announce(skiff, announcement, admission)
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as failure:
         ending.tell(failure)
@@ -136,22 +137,20 @@ def _wait_for_eof(ending: NodeEnding) -> None:
     ending.tell()
 
 
-def _wait_until_member(skiff: Skiff, asked: str) -> None:
+def _wait_to_be_let_in(skiff: Skiff, asked: str, admission: Admission) -> None:
     """Wait until the node has been let in, and say so where that is not yet."""
-    if skiff.is_member():
-        return
-    output.note(f"node {skiff.id} at {skiff.address} asks {asked} to be let in")
-    while not skiff.is_member():
-        skiff.wait(ASK_SECONDS)
+    if not admission.is_granted():
+        output.note(f"node {skiff.id} at {skiff.address} asks {asked} to be let in")
+        admission.wait()
 
 
-def _announce(skiff: Skiff, announcement: Announcement) -> None:
+def _announce(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:
     address = parse_address(skiff.address)
     publishes_at = address.publish_endpoint.removeprefix("tcp://")
     if announcement.as_json:
         facts = {"event": "ready", "id": skiff.id, "address": skiff.address}
         output.json({**facts, "publish_address": publishes_at, "pid": os.getpid()})
     else:
-        waits = announcement.stands_by and not skiff.is_member()
+        waits = announcement.stands_by and not admission.is_granted()
         verb = "stands by" if waits else "serves"
         output.line(f"node {skiff.id} {verb} at {skiff.address}, publishes at {publishes_at}")
