@@ -1,4 +1,4 @@
-"""The directory of a node's ipc sockets: made under a lock, cleared away when nobody holds that.
+"""The directory of a node's ipc sockets: locked by its program, cleared away when nobody does that.
 
 The node's own program removes it, or else its actors do. Where all of them were killed at once, the
 next node that starts finds the lock free.
@@ -11,9 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "skiff-"
-UNFINISHED = "."  # stands before the name until the lock is held
-OWNER = "owner"
+PREFIX = "skiff-ipc-"  # nobody else's: what is called so may be removed
 
 
 class Names:
@@ -26,22 +24,19 @@ class Names:
     def keep(self) -> None:
         """Make the directory, or make it anew: systems clear away what is old.
 
+        Another node that starts may remove it before it is locked.
+
         Raises:
             OSError: the system does not let it be made.
         """
-        if self.path:
-            Path(self.path).mkdir(mode=0o700, exist_ok=True)
-            return
-        _clear_abandoned()
-        new = Path(tempfile.mkdtemp(prefix=UNFINISHED + PREFIX))
-        try:
-            self._lock = os.open(new / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self.path = str(new.rename(new.with_name(new.name.removeprefix(UNFINISHED))))
-        except OSError:
-            shutil.rmtree(new, ignore_errors=True)
+        if not self.path:
+            _clear_abandoned()
+        while not self._is_held():
             self.let_go()
-            raise
+            self._make()
+            with contextlib.suppress(FileNotFoundError):
+                self._lock = _open(self.path)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def clear(self) -> None:
         """Remove the directory."""
@@ -54,22 +49,41 @@ class Names:
             os.close(self._lock)
             self._lock = None
 
+    def _make(self) -> None:
+        if self.path:
+            Path(self.path).mkdir(mode=0o700)
+        else:
+            self.path = tempfile.mkdtemp(prefix=PREFIX)
+
+    def _is_held(self) -> bool:
+        """Whether the directory is there, and is the one that was locked."""
+        if self._lock is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._lock), Path(self.path).stat())
+        except FileNotFoundError:
+            return False
+
 
 def _clear_abandoned() -> None:
-    """Remove what this user's programs left behind that are gone with all their actors."""
+    """Remove what this user's programs left behind that are gone; their actors are then ending."""
     with contextlib.suppress(OSError):
-        for owner in list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}")):
+        for names in list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
             with contextlib.suppress(OSError):
-                _clear_if_abandoned(owner)
+                _clear_if_abandoned(names)
 
 
-def _clear_if_abandoned(owner: Path) -> None:
+def _clear_if_abandoned(names: Path) -> None:
     """Remove a directory unless its lock is held, which is an OSError like any other obstacle."""
-    if owner.parent.lstat().st_uid != os.getuid():
+    if names.lstat().st_uid != os.getuid():
         return
-    lock = os.open(owner, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    lock = _open(names)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(owner.parent, ignore_errors=True)
+        shutil.rmtree(names, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+def _open(names: str | Path) -> int:
+    return os.open(names, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

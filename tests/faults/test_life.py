@@ -17,6 +17,7 @@ import pytest
 import skiff
 from actors.data_directory import DataDirectory
 from actors.failure import ActorFailure
+from actors.names import PREFIX
 from actors.supervisor import ACTORS
 from skiff import (
     Client,
@@ -229,13 +230,13 @@ def test_names_of_a_program_killed_with_all_its_actors_go_when_another_starts(
     tmp_path: Path,
 ) -> None:
     with Cluster(2, directory=tmp_path) as cluster:
-        before = set(tmp_path.glob("skiff-*"))
+        before = set(tmp_path.glob(f"{PREFIX}*"))
         assert len(before) == 2
         killed = cluster.followers()[0]
         cluster.kill(killed)
-        assert set(tmp_path.glob("skiff-*")) == before
+        assert set(tmp_path.glob(f"{PREFIX}*")) == before
         cluster.restart(killed)
-        after = set(tmp_path.glob("skiff-*"))
+        after = set(tmp_path.glob(f"{PREFIX}*"))
         assert len(after) == 2
         (kept,) = before & after
         assert (kept / "client").is_socket(), "the other node has its names still"
@@ -245,8 +246,8 @@ def test_a_forked_process_holds_no_names(tmp_path: Path, temporary: Path) -> Non
     script = write_script(
         tmp_path,
         "import fcntl, os, pathlib, socket",
-        "(owner,) = pathlib.Path(os.environ['TMPDIR']).glob('skiff-*/owner')",
-        "lock = os.open(owner, os.O_RDWR)",
+        "(names,) = pathlib.Path(os.environ['TMPDIR']).iterdir()",
+        "lock = os.open(names, os.O_RDONLY)",
         "ours, theirs = socket.socketpair()",
         "if not os.fork():",
         "    ours.close()",
