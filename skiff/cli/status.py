@@ -1,6 +1,7 @@
 """The command that shows how every member stands, by its own account."""
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -133,9 +134,10 @@ def _row(standing: Standing) -> tuple[str, ...]:
 
 
 def _ask(member: Member, timeout: float) -> Standing:
-    if not _takes_connections(member, timeout):
+    deadline = time.monotonic() + timeout
+    if not _takes_connections(member, timeout) or (left := deadline - time.monotonic()) <= 0:
         return Standing(member, None)
-    with Client([member.address], timeout=timeout, follow_leader=False) as client:
+    with Client([member.address], timeout=left, follow_leader=False) as client:
         try:
             answer = client.status()
         except SkiffError:

@@ -1,5 +1,6 @@
 """The parts of the command line that need no node."""
 
+import socket
 import uuid
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.settings import combine, read_file
 from skiff.cli.status import Standing, ask_members, leader_of, report, summary
 from skiff.cli.watch import change_line
+from skiff.client import Client
 from skiff.records import Event, EventKind, Member, NodeStatus, Role
 from skiff.testing import free_port
 
@@ -199,6 +201,26 @@ def test_where_nobody_listens_nothing_is_waited_for() -> None:
     assert own is not None
     shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), timeout=3600)
     assert [each.role for each in shown] == ["unreachable", "removed"]
+
+
+def test_a_member_that_takes_connections_is_asked_in_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timeouts: list[float] = []
+
+    def unanswered(addresses: list[str], *, timeout: float, follow_leader: bool) -> Client:
+        timeouts.append(timeout)
+        return Client(addresses, timeout=0.01, follow_leader=follow_leader)
+
+    monkeypatch.setattr("skiff.cli.status.Client", unanswered)
+    own = standing(FIRST, Role.FOLLOWER, 3).status
+    assert own is not None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mute = Member(SECOND.id, f"127.0.0.1:{listener.getsockname()[1]}", voter=True)
+        (shown,) = ask_members(replace(own, id=mute.id, members=(mute,)), timeout=60)
+    assert shown.role == "unreachable"
+    (timeout,) = timeouts
+    assert timeout < 60
 
 
 def test_the_longest_silence_is_between_neighbours() -> None:
