@@ -48,7 +48,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.MissingClusterConfig: ExitCode.USAGE,
 }
 
-# Here, too.
+# What to do about it; here, too, the first class that fits decides.
 HINTS: dict[type[Exception], str] = {
     errors.RevisionMismatch: "read the key again and decide anew",
     errors.PeerNotFound: "'skiff member list' shows all ids",
