@@ -11,7 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "skiff-ipc-"  # nobody else's: what is called so may be removed
+PREFIX = "skiff."  # nobody else's: what is called so may be removed
+SOCKET_PATH_BYTES_MAX = 103  # on macOS; four more on Linux
 
 
 class Names:
@@ -37,6 +38,14 @@ class Names:
             with contextlib.suppress(FileNotFoundError):
                 self._lock = _open(self.path)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def socket(self, name: str) -> str | None:
+        """Return the path of a socket for other programs, None where it is too long for one.
+
+        The actors themselves work in the directory, so that their names are short.
+        """
+        path = f"{self.path}/{name}"
+        return path if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX else None
 
     def clear(self) -> None:
         """Remove the directory."""

@@ -75,9 +75,10 @@ class Supervisor:
         self._thread.start()
 
     @property
-    def client_endpoint(self) -> str:
-        """Where clients on this machine may ask."""
-        return f"ipc://{self._names.path}/client"
+    def client_address(self) -> str:
+        """Where clients on this machine may ask: over ipc, unless its path is too long."""
+        path = self._names.socket("client")
+        return str(self._config.address) if path is None else f"ipc://{path}"
 
     @property
     def pids(self) -> dict[str, int]:

@@ -243,7 +243,7 @@ class Skiff:
 
     def client(self, *, timeout: float | None = 5.0) -> Client:
         """Return a client that asks this node."""
-        return Client([self._local_endpoint()], timeout=timeout, follow_leader=False)
+        return Client([self._local_address()], timeout=timeout, follow_leader=False)
 
     # ---
 
@@ -254,14 +254,14 @@ class Skiff:
         return self._supervisor
 
     def _status(self, timeout: float = STATUS_SECONDS) -> NodeStatus:
-        endpoint = self._local_endpoint()
+        address = self._local_address()
         if self._client is None:
-            self._client = Client([endpoint], follow_leader=False)
+            self._client = Client([address], follow_leader=False)
         return self._client.status(timeout=min(timeout, STATUS_SECONDS))
 
-    def _local_endpoint(self) -> str:
+    def _local_address(self) -> str:
         self.wait_until_serving()
-        return self._running.client_endpoint
+        return self._running.client_address
 
     def _why_leaderless(self) -> SkiffError:
         with contextlib.suppress(ClientConnectFailed, RequestTimeout):

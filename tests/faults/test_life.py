@@ -140,6 +140,20 @@ def kill_actor(node: Skiff, actor: str) -> None:
     node.wait_for_leader(timeout=15)
 
 
+def test_a_node_works_where_the_temporary_directory_has_a_long_name(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = temporary / ("long" * 25)
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with Skiff(dir=tmp_path / "node", port=free_port()) as node:
+        node.wait_for_leader(timeout=15)
+        with node.client() as client:
+            client.insert("kept", 1)
+            assert client.get("kept", int) == 1
+    assert list(place.iterdir()) == []
+
+
 def test_a_client_of_an_embedded_node_outlives_its_actors(tmp_path: Path, temporary: Path) -> None:
     with Skiff(dir=tmp_path / "node", port=free_port()) as node:
         node.wait_for_leader(timeout=15)
