@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+from msgspec.structs import replace
 
 from protocol.compaction import LogLimits
 from protocol.election_clock import ElectionTimeouts
@@ -18,6 +19,8 @@ PATIENT = ElectionTimeouts(heartbeat=0.050, shortest=0.400, longest=0.600)
 HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
 RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
+LATE = 0.05  # share of runs in which snapshots are sent often and arrive late and twice
+LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
 
 class NetworkOptions(msgspec.Struct, frozen=True):
@@ -95,20 +98,41 @@ class Options(msgspec.Struct, frozen=True):
 
 def draw_options(seed: int, nodes: int | None) -> Options:
     """Return the options of a seed; the number of nodes may be given."""
+    options = _draw_usual(seed, nodes)
+    if Random(f"retimed {seed}").random() < RETIMED:
+        rates = replace(options.rates, desertion=DESERTION)
+        options = replace(options, retimed=True, rates=rates)
+    if Random(f"late {seed}").random() < LATE:
+        options = _with_late_snapshots(options)
+    return options
+
+
+def _with_late_snapshots(options: Options) -> Options:
+    """Let many snapshots travel, each in one chunk that may come again after newer ones."""
+    network = replace(options.network, loss=0.0, **LATE_AND_TWICE)
+    return replace(
+        options,
+        network=network,
+        rates=replace(options.rates, split=3.0),
+        limits=LogLimits(1, 1 << 20),
+        tight=replace(options.tight, chunk_bytes=None),
+    )
+
+
+def _draw_usual(seed: int, nodes: int | None) -> Options:
     chance = Random(f"options {seed}")
     choose = chance.choice
-    retimed = Random(f"retimed {seed}").random() < RETIMED
     return Options(
         seed=seed,
         nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
-        retimed=retimed,
+        retimed=False,
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),
         sync_delay=choose((0.0001, 0.001, 0.005)),
         network=_draw_network(chance),
-        rates=_draw_rates(chance, desertion=DESERTION * retimed),
+        rates=_draw_rates(chance),
         limits=_draw_limits(chance),
         tight=_draw_tight_limits(chance),
         encoded=chance.random() < 0.1,
@@ -137,7 +161,7 @@ def _draw_network(chance: Random) -> NetworkOptions:
     )
 
 
-def _draw_rates(chance: Random, desertion: float) -> FaultRates:
+def _draw_rates(chance: Random) -> FaultRates:
     choose = chance.choice
     return FaultRates(
         crash=choose((0.0, 0.3, 1.0, 3.0)),
@@ -153,7 +177,6 @@ def _draw_rates(chance: Random, desertion: float) -> FaultRates:
         full_pipe=choose((0.0, 0.0, 0.5)),
         burst=choose((0.0, 0.0, 1.0)),
         short_reign=choose((0.0, 0.0, 0.5, 1.0)),
-        desertion=desertion,
     )
 
 
