@@ -84,12 +84,9 @@ def start(
     filed = {} if config is None else read_file(config)
     settings = combine({name: value for name, value in given.items() if value is not None}, filed)
     skiff = Skiff(**settings)  # type: ignore[arg-type]
-    whereabouts = configure(
-        "supervisor", str(settings.get("log_level", options.DEFAULTS.log_level))
-    )
-    asked = ", ".join(skiff.join_cluster)
-    announcement = Announcement(asked, bool(settings.get("standby")), as_json)
-    serve(skiff, whereabouts, announcement, until_eof=until_eof)
+    level = str(settings.get("log_level", options.DEFAULTS.log_level))
+    told = Announcement(", ".join(skiff.join_cluster), bool(settings.get("standby")), as_json)
+    serve(skiff, configure("supervisor", level), told, until_eof=until_eof)
 
 
 def serve(
