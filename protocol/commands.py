@@ -53,6 +53,12 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     writes: tuple[Write, ...]
 
 
+class BatchOrigin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The beginning of a ``Batch``, for whoever need not read the rest."""
+
+    origin: NodeId
+
+
 class SessionOpened(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """The session that the client writes under from now on."""
 

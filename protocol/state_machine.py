@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.commands import (
     Batch,
+    BatchOrigin,
     Event,
     Insert,
     OpenSession,
@@ -18,7 +19,7 @@ from protocol.commands import (
 )
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.key_value import KeyValue
-from protocol.membership import Membership, MembershipAt
+from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.sessions import Sessions, is_duplicate, remember
 from protocol.table import Table
 
@@ -27,6 +28,7 @@ MEMBERSHIP_KEY = b"\0membership"
 SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
 
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_origin = msgspec.msgpack.Decoder(BatchOrigin).decode
 decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -170,3 +172,8 @@ class StateMachine:
                 return self._key_value.remove(command, events)
             case unknown:
                 assert_never(unknown)
+
+
+def is_proposed_by(entry: Entry, node: NodeId) -> bool:
+    """Whether clients of this node wait for what the entry gives."""
+    return entry.kind is EntryKind.BATCH and _decode_origin(entry.payload).origin == node

@@ -1,8 +1,9 @@
 """What storage does with what it is told: makes durable, applies, answers reads.
 
-One turn takes in everything that has arrived. Its writes go to disk as one synced batch; what
-is committed and already durable is applied before that, so that nobody who waits for a result
-also waits for the disk.
+One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
+committed and already durable is applied before that, where a client of this node waits for it, so
+that it does not also wait for the disk; else after that, so that the leader hears sooner that its
+entries are durable.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ from protocol.node_messages import (
     StorageMessage,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId
-from protocol.state_machine import Outcome
+from protocol.state_machine import Outcome, is_proposed_by
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
 from protocol.storage.reader import Reader
@@ -139,18 +140,21 @@ class StorageWriter:
 
     def turn(self) -> Iterator[StorageOutbox]:
         """Apply, write, apply what that allowed, answer; yield what is to be sent at once."""
-        self._apply()
-        yield self._take_outbox()
-        if self._appends:
+        writes = bool(self._appends)
+        if not writes or self._somebody_waits():
+            self._apply()
+            yield self._take_outbox()
+        if writes:
             self._write()
             yield self._take_outbox()
-        for fetch in self._take_fetches():
+        fetches = self._take_fetches()
+        for fetch in fetches:
             self._fetch(fetch)
             yield self._take_outbox()
         self._apply()
         self._answer_reads()
-        self._backups.end_idle(self._machine.applied_index)
-        self._compact()
+        if writes or fetches:
+            self._compact()
         yield self._take_outbox()
 
     def _tell(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
@@ -188,24 +192,38 @@ class StorageWriter:
 
     # --- applying
 
+    def _somebody_waits(self) -> bool:
+        """Whether a client or a subscriber of this node is to hear of what can be applied now."""
+        if self._reads or self._followed:
+            return True
+        first = self._machine.applied_index + 1
+        fresh = (self._unapplied.get(index) for index in range(first, self._apply_until() + 1))
+        return any(entry is not None and is_proposed_by(entry, self.node) for entry in fresh)
+
     def _applicable_index(self) -> int:
         """Return up to where the log on disk is the committed one.
 
         Entries that are still to be written may replace some that another leader had left here.
         """
+        if not self._appends:
+            return min(self._commit_index, self._store.last_index)
         replaced = [append.entries[0].index for append in self._appends if append.entries]
         return min(self._commit_index, self._store.last_index, *[first - 1 for first in replaced])
+
+    def _apply_until(self) -> int:
+        return min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
 
     def _apply(self) -> None:
         """Apply what is committed; no sync, because the log can always be applied again."""
         if not self.may_apply:
             return
         events: list[Event] = []
-        last = min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
+        last = self._apply_until()
         while self._machine.applied_index < last:
             self._report(self._machine.apply(self._next_entry()), events)
         self._machine.store_progress()
         self._database.write(sync=False)
+        self._backups.end_idle(last)
         if events and self._followed:
             self._outbox.gateway.append(Changes(tuple(events)))
 

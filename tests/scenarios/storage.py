@@ -118,7 +118,8 @@ class StoredDisk(Disk):
         size._limits = LogLimits(0, 0)
         # Any log is many times as long as nothing; here, followers are waited for all the same.
         self._open._source.let_go = lambda is_too_slow: []  # type: ignore[method-assign] # noqa: ARG005
-        self._take_turns()
+        self._open._compact()
+        self._look()
         size._limits = NO_LIMITS
         return self.start != before
 

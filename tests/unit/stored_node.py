@@ -178,7 +178,9 @@ def chunk_of(answers: list[Any]) -> SnapshotChunk:
     return answer.chunk
 
 
-def entry(index: int, *commands: Command, term: int = 1, number: int = 0) -> Entry:
+def entry(
+    index: int, *commands: Command, term: int = 1, number: int = 0, origin: NodeId = NODE
+) -> Entry:
     """Return an entry whose commands are of session 1, or open a session."""
     writes = tuple(
         Write(0, 0, 0, command)
@@ -186,7 +188,7 @@ def entry(index: int, *commands: Command, term: int = 1, number: int = 0) -> Ent
         else Write(1, index * 100 + position, 0, command)
         for position, command in enumerate(commands)
     )
-    return Entry(index, term, EntryKind.BATCH, encode(Batch(NODE, 1, number, writes)))
+    return Entry(index, term, EntryKind.BATCH, encode(Batch(origin, 1, number, writes)))
 
 
 def history(last: int, *, term: int = 1) -> list[Entry]:

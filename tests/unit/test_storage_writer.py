@@ -12,10 +12,12 @@ from protocol.hard_state import HardState
 from protocol.node_messages import (
     Append,
     BatchApplied,
+    Changes,
     Commit,
     EndSnapshot,
     FetchLog,
     FetchSnapshot,
+    FollowChanges,
     LogCompacted,
     LogSlice,
     Persisted,
@@ -69,7 +71,6 @@ def test_a_write_that_fails_is_not_told_to_be_durable() -> None:
     node = StoredNode()
     node.disk.fails_next = True
     steps = node.steps(node.append(*history(4)))
-    assert next(steps).replicator == []
     with pytest.raises(DiskFailure):
         next(steps)
     node.crash()
@@ -97,24 +98,41 @@ def test_entries_take_the_place_of_all_from_the_first_of_them_on(node: StoredNod
 # --- applying
 
 
-def test_what_is_durable_is_applied_before_the_turn_writes(node: StoredNode) -> None:
+def test_what_a_client_waits_for_is_applied_before_the_turn_writes(node: StoredNode) -> None:
     node.turn(node.append(entry(11, number=7)))
     before, written, _ = node.steps(Commit(11), node.append(entry(12)))
     assert before.gateway == [BatchApplied(7, 11, ())]
     assert kinds(written.replicator) == [Persisted]
 
 
+def test_what_a_subscriber_waits_for_is_applied_before_the_turn_writes(node: StoredNode) -> None:
+    node.turn(FollowChanges(b"nonce"), node.append(entry(11, Insert("k", b"v"), origin=PEER)))
+    before, written, _ = node.steps(Commit(11), node.append(entry(12)))
+    assert kinds(before.gateway) == [Changes]
+    assert kinds(written.replicator) == [Persisted]
+
+
+def test_what_nobody_here_waits_for_is_applied_after_the_turn_has_written(node: StoredNode) -> None:
+    node.turn(node.append(entry(11, Insert("k", b"v"), origin=PEER)))
+    steps = node.steps(Commit(11), node.append(entry(12)))
+    assert kinds(next(steps).replicator) == [Persisted]
+    assert node.applied_index == 10
+    assert [outbox.gateway for outbox in steps] == [[]]
+    assert node.applied_index == 11
+
+
 def test_what_the_turn_writes_is_applied_after_that(node: StoredNode) -> None:
-    before, written, after = node.steps(Commit(11), node.append(entry(11, number=7)))
-    assert before.gateway == written.gateway == []
+    written, after = node.steps(Commit(11), node.append(entry(11, number=7)))
+    assert kinds(written.replicator) == [Persisted]
+    assert written.gateway == []
     assert after.gateway == [BatchApplied(7, 11, ())]
 
 
 def test_entries_that_the_turn_replaces_are_not_applied(node: StoredNode) -> None:
     node.turn(node.append(*(entry(index, Insert("old", b"")) for index in (11, 12))))
     replacing = node.append(entry(11, Insert("new", b""), term=2, number=7))
-    before, _, after = node.steps(Commit(11), replacing)
-    assert before.gateway == []
+    written, after = node.steps(Commit(11), replacing)
+    assert written.gateway == []
     assert kinds(after.gateway) == [BatchApplied]
     values = node.rows[0]
     assert b"new" in values
