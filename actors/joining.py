@@ -23,7 +23,7 @@ class Joining:
         self._addresses = list(addresses)
         self._round: Iterator[str] = iter(())
         self._leader = ""
-        self._ask_at = 0.0
+        self.ask_at = 0.0  # when it is time to ask again
         self._refusals: set[str] = set()
         self.request = JoinRequest(own_address)
 
@@ -32,15 +32,12 @@ class Joining:
         if address not in self._addresses:
             self._addresses.append(address)
 
-    def timeout(self) -> float:
-        """Return how many seconds from now it is time to ask again."""
-        return self._ask_at - time.monotonic()
-
     def ask(self, frame: bytes, membership: Membership) -> None:
         """Ask the leader, where it is known, or the next address."""
-        if self.timeout() > 0:
+        now = time.monotonic()
+        if now < self.ask_at:
             return
-        self._ask_at = time.monotonic() + ASK_SECONDS
+        self.ask_at = now + ASK_SECONDS
         address = self._leader or self._next(membership)
         self._leader = ""
         if address:
@@ -61,7 +58,7 @@ class Joining:
     def _note(self, reply: JoinReply) -> None:
         if reply.leader_address and reply.leader_address != self._own_address:
             self._leader = reply.leader_address
-            self._ask_at = 0.0
+            self.ask_at = 0.0
         if reply.refusal and reply.refusal not in self._refusals:
             self._refusals.add(reply.refusal)
             log.error("cannot join: %s", reply.refusal)

@@ -57,6 +57,7 @@ class LogReplicator:
         # Whether it is still to be a member, what its own log says may be long out of date.
         self._invited = bool(join_cluster)
         self._links = self._listen(recovered)
+        self._joins = self._wants_to_join()
         self._strange = OncePerSender()
         self._clock: ClockState | None = None
         self._clock_told = 0.0
@@ -71,12 +72,12 @@ class LogReplicator:
 
     def timeout(self) -> float:
         """Return when to send a commit notice, tell the timer or ask to join."""
-        due = self._commit_notice_at - time.monotonic()
+        due = self._commit_notice_at
         if self._clock is not None:
-            due = min(due, self._clock_told + CONTACT_SECONDS - time.monotonic())
-        if self._wants_to_join():
-            due = min(due, self._joining.timeout())
-        return due
+            due = min(due, self._clock_told + CONTACT_SECONDS)
+        if self._joins:
+            due = min(due, self._joining.ask_at)
+        return due - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
         """Take in all that has arrived, peers first, and send what follows from it.
@@ -89,9 +90,9 @@ class LogReplicator:
                 self._receive(connection, frame)
         if self._inbox in readable:
             self._hear_actors()
-        if self._commit_notice_at <= time.monotonic():
+        if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
-        if self._wants_to_join():
+        if self._joins:
             self._join()
         elif self._invited and self._core.is_settled:
             self._invited = False  # a node that is removed later does not come back by itself
@@ -189,6 +190,7 @@ class LogReplicator:
             return
         self._joining.invite(address)
         self._invited = True
+        self._joins = self._wants_to_join()
 
     def _step(self, message: ReplicatorMessage) -> None:
         match message:
@@ -257,14 +259,16 @@ class LogReplicator:
             self._note_leadership(outbox)
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
-        self._links.follow(self._core.membership)
-        if len(self._core.membership.members) > 1:
+        membership = self._core.membership
+        self._links.follow(membership)
+        if self._alone_since_founding and len(membership.members) > 1:
             self._alone_since_founding = False
 
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
                 self._surroundings.whereabouts.term = message.term
+                self._joins = self._wants_to_join()
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)

@@ -11,15 +11,13 @@ none stands still while its node is stopped and the others go on.
 A voter that is started again is bound for as long as it had promised before, from its start on.
 """
 
-from fractions import Fraction
-
 from protocol.membership import NodeId, is_majority
 from protocol.peer_messages import HeartbeatReply
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
 
-LEASE_SHARE = Fraction(3, 4)  # of a voter's patience
+LEASE_SHARE = 0.75  # of a voter's patience
 
 
 def extend_lease(progress: Progress, reply: HeartbeatReply) -> None:

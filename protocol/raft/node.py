@@ -193,7 +193,8 @@ class RaftNode:
         """End the turn: replicate what is new, and return all that is to be sent."""
         state = self._state
         if isinstance(state.role, Leader):
-            reading.serve_leased(state, state.role)
+            if state.role.reads.leased:
+                reading.serve_leased(state, state.role)
             if reading.begin_round(state, state.role):
                 heartbeats.ask_enough(state, state.role)
             replication.replicate(state, state.role)

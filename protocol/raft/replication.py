@@ -97,10 +97,9 @@ def follow_members(state: RaftState) -> None:
 def replicate(state: RaftState, leader: Leader) -> None:
     """Send every follower what it lacks and its window allows, once a turn."""
     built: dict[int, AppendEntries] = {}
+    last_index = state.log.last_index
     for peer, progress in leader.progress.items():
-        while progress.may_send() and (
-            progress.probing or progress.next_index <= state.log.last_index
-        ):
+        while (progress.probing or progress.next_index <= last_index) and progress.may_send():
             _send_entries(state, peer, progress, built)
 
 
@@ -209,7 +208,8 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     progress.active = True
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     extend_lease(progress, message)
-    confirm_round(state, leader)
+    if leader.reads.confirming:
+        confirm_round(state, leader)
     _resume(state, peer, progress)
 
 
