@@ -67,6 +67,8 @@ class Port:
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self.socket = socket
         self._ask = cast(Callable[[int], int], socket.getsockopt)
+        # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
+        self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
         self.descriptor = self._ask(zmq.FD)
         self.may_hold_unread = True  # if not, nothing can be read before the descriptor says so
 
@@ -108,8 +110,8 @@ class Port:
         self.may_hold_unread = True
         try:
             for frame in frames[:-1]:
-                self.socket.send(frame, MORE)
-            self.socket.send(frames[-1], NOBLOCK)
+                self._send(frame, MORE)
+            self._send(frames[-1], NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -120,7 +122,8 @@ class Port:
 
     def holds_unread(self) -> bool:
         """Whether something can be read without the descriptor telling of it."""
-        return bool(self._ask(EVENTS) & POLLIN)
+        self.may_hold_unread = bool(self._ask(EVENTS) & POLLIN)
+        return self.may_hold_unread
 
     def set_lossy(self, *, lossy: bool) -> None:
         """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
@@ -149,8 +152,7 @@ class Sockets:
         for port in self._ports:
             if port.may_hold_unread and port.holds_unread():
                 readable.append(port)
-        if readable:
-            timeout = 0.0
+                timeout = 0.0
         milliseconds = None if timeout == NEVER else max(0, ceil(timeout * 1000))
         for descriptor, _ in self._poll.poll(milliseconds):
             readable.append(self._watched[descriptor])

@@ -39,6 +39,7 @@ from skiff.values import decode_value, encode_value
 
 ValueT = TypeVar("ValueT")
 Reading = Literal["linearizable", "lease"]
+READINGS = get_args(Reading)
 
 PAGE_NAMES = 10_000
 REVISION_MAX = (1 << 63) - 1
@@ -352,8 +353,8 @@ class Client:
 
 
 def _is_by_lease(read: Reading) -> bool:
-    if read not in get_args(Reading):
-        known = " or ".join(map(repr, get_args(Reading)))
+    if read not in READINGS:
+        known = " or ".join(map(repr, READINGS))
         raise InvalidRequest(f"read must be {known}, not {read!r}")
     return read == "lease"
 

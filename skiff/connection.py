@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from typing import cast
 
 import zmq
 
@@ -12,6 +14,9 @@ LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETR
 CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
+
+# As plain numbers: the enumerations cost more than the calls that they are passed to.
+NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class ConnectionLost(Exception):
@@ -38,6 +43,9 @@ class Connection:
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         self._socket.connect(endpoint)
+        # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
+        self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, self._socket).send)
+        self._ask_monitor = cast(Callable[[int], int], self._monitor.getsockopt)
         self._connected = False
         self.welcomed_at = float("-inf")
 
@@ -55,7 +63,7 @@ class Connection:
         if not self._connected:
             self._wait_for_connection(min(deadline, time.monotonic() + CONNECT_SECONDS))
         try:
-            self._socket.send(request, zmq.NOBLOCK)
+            self._send(request, NOBLOCK)
         except zmq.Again:
             raise ConnectionLost(sent=False) from None
         # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
@@ -71,7 +79,7 @@ class Connection:
 
     def is_lost(self) -> bool:
         """Whether the node is gone, or was for a moment."""
-        return bool(self._monitor.poll(0))
+        return bool(self._ask_monitor(EVENTS) & POLLIN)
 
     def close(self) -> None:
         """Close the socket; once more does no harm."""
