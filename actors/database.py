@@ -57,6 +57,7 @@ class RocksDatabase:
             )
             for name in FAMILIES
         }
+        self._pending = [table.pending for table in self._tables.values()]
         self._meta = self._tables["raft_meta"]
         self._syncs = int.from_bytes(self._meta.get(SYNCS_KEY) or b"", "big")
         self._syncs_file = os.open(path / SYNCS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -80,8 +81,8 @@ class RocksDatabase:
         self._guard(lambda: self._db.write(batch, self._synced if sync else self._buffered))
         if sync:
             os.pwrite(self._syncs_file, self._syncs.to_bytes(8, "big"), 0)
-        for table in self._tables.values():
-            table.forget_pending()
+        for pending in self._pending:
+            pending.clear()  # it can be read from the database now
 
     def close(self) -> None:
         """Close the directory; what was written without sync is on its way to the disk.
@@ -129,13 +130,13 @@ class RocksTable:
         self._family = family
         self._handle = handle
         self._batch = batch
-        self._pending: dict[bytes, bytes | None] = {}
+        self.pending: dict[bytes, bytes | None] = {}  # put or deleted, and not written yet
         self._read: Callable[[bytes], Any] = family.get
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
-        if key in self._pending:
-            return self._pending[key]
+        if key in self.pending:
+            return self.pending[key]
         try:
             value: bytes | None = self._read(key)
         except Exception as error:
@@ -144,18 +145,18 @@ class RocksTable:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
-        self._pending[key] = value
+        self.pending[key] = value
         self._batch().put(key, value, self._handle)
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
-        self._pending[key] = None
+        self.pending[key] = None
         self._batch().delete(key, self._handle)
 
     def delete_range(self, first: bytes, end: bytes) -> None:
         """Forget all keys from the first up to, but not including, the end."""
-        for key in [key for key in self._pending if first <= key < end]:
-            self._pending[key] = None
+        for key in [key for key in self.pending if first <= key < end]:
+            self.pending[key] = None
         self._batch().delete_range(first, end, self._handle)
 
     def scan(self, first: bytes) -> Iterator[Row]:
@@ -173,10 +174,6 @@ class RocksTable:
     def view(self) -> "RocksView":
         """Return the column family as it is written now."""
         return RocksView(self._family.iter(), self._path)
-
-    def forget_pending(self) -> None:
-        """Read from the database again what the turn has put there."""
-        self._pending.clear()
 
     def close(self) -> None:
         """Let go of the column family, and with it of the directory's lock."""

@@ -39,9 +39,13 @@ class SnapshotSource:
         self._readings: dict[bytes, Reading] = {}
 
     @property
-    def oldest_index(self) -> int | None:
+    def is_read(self) -> bool:
+        """Whether there is any reader."""
+        return bool(self._readings)
+
+    def oldest_index(self, otherwise: int) -> int:
         """After which entry the log must be kept, so that the readers can go on from there."""
-        return min((each.log_after for each in self._readings.values()), default=None)
+        return min((each.log_after for each in self._readings.values()), default=otherwise)
 
     def begin(self, reader: bytes, id_: SnapshotId, view: StateView) -> None:
         """Give a reader the present state, or the same snapshot that another one reads."""

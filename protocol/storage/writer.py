@@ -2,8 +2,9 @@
 
 One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
 committed and already durable is applied before that, where a client of this node waits for it, so
-that it does not also wait for the disk; else after that, so that the leader hears sooner that its
-entries are durable.
+that it does not also wait for the disk: whatever becomes of the tables, the log brings the same
+result again. Else it is applied after that, so that the leader hears sooner that its entries are
+durable.
 """
 
 from collections.abc import Callable, Iterator
@@ -88,7 +89,8 @@ class StorageWriter:
         self._source = SnapshotSource()
         self._backups = Backups()
         self.node, self._incarnation = self._store.node, self._store.incarnation
-        self._commit_index = self._applied_durably = self._machine.applied_index
+        self._commit_index = self._machine.applied_index
+        self._applied_in_tables = self._applied_durably = self._commit_index
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
         self._appends: list[Append] = []
         self._fetches: list[Fetch] = []
@@ -147,11 +149,13 @@ class StorageWriter:
         if writes:
             self._write()
             yield self._take_outbox()
+        self._write_tables()
         fetches = self._take_fetches()
         for fetch in fetches:
             self._fetch(fetch)
             yield self._take_outbox()
         self._apply()
+        self._write_tables()
         self._answer_reads()
         if writes or fetches:
             self._compact()
@@ -188,7 +192,13 @@ class StorageWriter:
 
     def _sync(self) -> None:
         self._database.write(sync=True)
-        self._applied_durably = self._machine.applied_index
+        self._applied_durably = self._applied_in_tables = self._machine.applied_index
+
+    def _write_tables(self) -> None:
+        """Write what was applied; no sync, because the log can always be applied again."""
+        if self._applied_in_tables < self._machine.applied_index:
+            self._database.write(sync=False)
+            self._applied_in_tables = self._machine.applied_index
 
     # --- applying
 
@@ -196,9 +206,11 @@ class StorageWriter:
         """Whether a client or a subscriber of this node is to hear of what can be applied now."""
         if self._reads or self._followed:
             return True
-        first = self._machine.applied_index + 1
-        fresh = (self._unapplied.get(index) for index in range(first, self._apply_until() + 1))
-        return any(entry is not None and is_proposed_by(entry, self.node) for entry in fresh)
+        for index in range(self._machine.applied_index + 1, self._apply_until() + 1):
+            entry = self._unapplied.get(index)
+            if entry is not None and is_proposed_by(entry, self.node):
+                return True
+        return False
 
     def _applicable_index(self) -> int:
         """Return up to where the log on disk is the committed one.
@@ -214,15 +226,14 @@ class StorageWriter:
         return min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
 
     def _apply(self) -> None:
-        """Apply what is committed; no sync, because the log can always be applied again."""
-        if not self.may_apply:
+        """Apply what is committed, for whoever waits for it; ``_write_tables`` must follow."""
+        last = self._apply_until()
+        if self._machine.applied_index >= last:
             return
         events: list[Event] = []
-        last = self._apply_until()
         while self._machine.applied_index < last:
             self._report(self._machine.apply(self._next_entry()), events)
         self._machine.store_progress()
-        self._database.write(sync=False)
         self._backups.end_idle(last)
         if events and self._followed:
             self._outbox.gateway.append(Changes(tuple(events)))
@@ -256,10 +267,11 @@ class StorageWriter:
 
         A follower that reads too slowly begins anew with a newer snapshot.
         """
-        for reader, reading in self._source.let_go(self._is_too_slow):
-            self._warn_of_abandoning(reader, reading)
-        oldest = self._source.oldest_index
-        limit = self._applied_durably if oldest is None else min(oldest, self._applied_durably)
+        limit = self._applied_durably
+        if self._source.is_read:
+            for reader, reading in self._source.let_go(self._is_too_slow):
+                self._warn_of_abandoning(reader, reading)
+            limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
     def _is_too_slow(self, reading: Reading) -> bool:

@@ -144,7 +144,7 @@ class Judge:
 
     def storage_turn(self, life: "Life", core: StorageWriter, outbox: StorageOutbox) -> None:
         """Judge what a step of a node's storage has brought."""
-        applied = core._machine.applied_index
+        applied = core._applied_in_tables
         if self._applied.get(life.node.id) != applied:
             self._applied[life.node.id] = applied
             self._compare_state(core, applied)
