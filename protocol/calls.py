@@ -46,8 +46,16 @@ class Errand(msgspec.Struct):
     retry_at: float
     sent: int = 1
     refused: int = 0
+    outcomes: tuple[msgspec.Raw, ...] | None = None  # of the present attempt to read
+    confirmed: bool = False  # and whether clients may be told them
 
     @property
     def certainly_not_done(self) -> bool:
         """Whether every attempt so far was refused by a node that knew that it changed nothing."""
         return self.sent == self.refused
+
+    def renew(self, read: Read, number: int) -> None:
+        """Begin another attempt to read, for which nothing counts that the former one brought."""
+        self.number = number
+        self.message = Read(number, read.payload, read.lease)
+        self.outcomes, self.confirmed = None, False

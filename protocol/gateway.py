@@ -3,7 +3,8 @@
 The gateway alone remembers who waits for what. Times are seconds of any steady clock.
 """
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
 import msgspec
 
@@ -51,6 +52,7 @@ from protocol.node_messages import (
     Propose,
     Read,
     ReadFailed,
+    ReadsConfirmed,
     ReadsDone,
     Refused,
     RemoveMember,
@@ -94,12 +96,24 @@ class Gateway:
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
         self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
         self._lease_reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
+        self._queues = (self._writes, self._reads, self._lease_reads)
         self._errands: dict[int, Errand] = {}
         self._invitations = Invitations()
         self._transfers = Transfers()
         self._sweep_at = NEVER
         self._calls = 0
         self._bytes = 0
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            BatchApplied: self._on_batch_applied,
+            ReadsDone: self._on_reads_done,
+            ReadsConfirmed: self._on_reads_confirmed,
+            Refused: self._on_refused,
+            ReadFailed: self._on_read_failed,
+            Leadership: self._on_leadership,
+            StatusReport: self._on_status_report,
+            # A snapshot brought what was done, not its results.
+            ChangesLost: lambda _, now: self._send_all_again(now),
+        }
 
     def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
         """Take a client's request of so many bytes."""
@@ -120,23 +134,9 @@ class Gateway:
 
     def hear(self, message: GatewayMessage, now: float) -> None:
         """Take a message of the node's other actors."""
-        match message:
-            case BatchApplied():
-                self._on_batch_applied(message, now)
-            case ReadsDone():
-                self._on_reads_done(message, now)
-            case Refused():
-                self._on_refused(message, now)
-            case ReadFailed():
-                self._on_read_failed(message, now)
-            case Leadership():
-                self._on_leadership(message, now)
-            case StatusReport():
-                self._on_status_report(message)
-            case ChangesLost():
-                self._send_all_again(now)  # a snapshot brought what was done, not its results
-            case _:
-                pass  # for the publisher
+        handler = self._handlers.get(type(message))
+        if handler is not None:  # what has none is for the publisher
+            handler(message, now)
 
     def flush(self, now: float) -> GatewayOutbox:
         """End the turn: send on what was gathered, and return all that is to be sent."""
@@ -152,8 +152,7 @@ class Gateway:
 
     def next_deadline(self, now: float) -> float:
         """Return when ``flush`` should be called though nothing has arrived."""
-        queues = (self._writes, self._reads, self._lease_reads)
-        return min(self._sweep_at, *[queue.next_deadline(now) for queue in queues])
+        return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
 
     @property
     def _awaits_something(self) -> bool:
@@ -254,8 +253,7 @@ class Gateway:
         if isinstance(errand.message, Read):
             # Every attempt to confirm a read has a number of its own.
             del self._errands[errand.number]
-            errand.number = self._next_number()
-            errand.message = Read(errand.number, errand.message.payload, errand.message.lease)
+            errand.renew(errand.message, self._next_number())
             self._errands[errand.number] = errand
         errand.sent += 1
         self._outbox.replicator.append(errand.message)
@@ -321,12 +319,26 @@ class Gateway:
             self._answer(slot, result)
 
     def _on_reads_done(self, message: ReadsDone, now: float) -> None:
-        errand = self._end_errand(message.number, now)
+        errand = self._errands.get(message.number)
         if errand is not None:
-            for slot, outcome in zip(errand.slots, message.outcomes, strict=True):
-                self._answer(slot, outcome)
+            errand.outcomes = message.outcomes
+            if message.confirmed or errand.confirmed:
+                self._answer_reads(errand, message.outcomes, now)
 
-    def _on_status_report(self, message: StatusReport) -> None:
+    def _on_reads_confirmed(self, message: ReadsConfirmed, now: float) -> None:
+        for number in message.numbers:
+            errand = self._errands.get(number)
+            if errand is not None:
+                errand.confirmed = True
+                if errand.outcomes is not None:
+                    self._answer_reads(errand, errand.outcomes, now)
+
+    def _answer_reads(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...], now: float) -> None:
+        self._end_errand(errand.number, now)
+        for slot, outcome in zip(errand.slots, outcomes, strict=True):
+            self._answer(slot, outcome)
+
+    def _on_status_report(self, message: StatusReport, _: float) -> None:
         errand = self._errands.pop(message.number, None)
         if errand is not None:
             answer = node_status(self._opened, self._config, self._leadership, message)
@@ -375,8 +387,9 @@ class Gateway:
         for errand in list(self._errands.values()):
             if errand.certainly_not_done:
                 self._answer_all(errand, outcome, now)
-        for slot in self._take_all_queued():
-            self._answer(slot, outcome)
+        for queue in self._queues:
+            for slot in queue.take_all():
+                self._answer(slot, outcome)
 
     def _fail_begun(self, now: float) -> None:
         """Answer what waits for storage: a read changes nothing, all else may yet be done."""
@@ -385,10 +398,3 @@ class Gateway:
             self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
         for slot in (*self._invitations.take_all(), *self._transfers.take_all()):
             self._answer(slot, STALLED_MEANWHILE)
-
-    def _take_all_queued(self) -> list[Slot]:
-        return [
-            *self._writes.take_all(),
-            *self._reads.take_all(),
-            *self._lease_reads.take_all(),
-        ]

@@ -48,6 +48,7 @@ class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
     number: int
     index: int
     payload: bytes
+    confirmed: bool  # else ``ReadsConfirmed`` will tell the gateway so, or ``ReadFailed``
 
 
 class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -293,10 +294,7 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag=40):
 
 
 class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """Which cluster this node belongs to, who leads as far as it knows, and who the members are.
-
-    A ``stalled`` node cannot do anything for clients, because its storage does not answer.
-    """
+    """Which cluster this node belongs to, who leads as far as it knows, and who the members are."""
 
     cluster: bytes
     term: int
@@ -305,7 +303,7 @@ class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
     leader_address: str
     membership: Membership
     removed: bool
-    stalled: bool
+    stalled: bool  # its storage does not answer, so that it can do nothing for clients
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):
@@ -330,10 +328,17 @@ class BatchApplied(msgspec.Struct, frozen=True, array_like=True, tag=44):
 
 
 class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
-    """The encoded outcomes of a ``ReadBatch``, in its order."""
+    """The encoded outcomes of a ``ReadBatch``, in its order; for clients once it is confirmed."""
 
     number: int
     outcomes: tuple[msgspec.Raw, ...]
+    confirmed: bool
+
+
+class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """This node led after these reads had come: clients may be told what storage has read."""
+
+    numbers: tuple[int, ...]
 
 
 class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
@@ -371,6 +376,7 @@ GatewayMessage = (
     | ReadFailed
     | BatchApplied
     | ReadsDone
+    | ReadsConfirmed
     | StatusReport
     | Changes
     | Following
@@ -382,13 +388,10 @@ GatewayMessage = (
 
 
 class ClockState(msgspec.Struct, frozen=True, array_like=True, tag=60):
-    """Whether this node leads, and the count of its contacts with a leader.
-
-    ``votes`` is false for a node that must not campaign: a learner or a removed member.
-    """
+    """Whether this node leads, and the count of its contacts with a leader."""
 
     leading: bool
-    votes: bool
+    votes: bool  # a learner or a removed member must not campaign
     contact: int
 
 

@@ -1,7 +1,13 @@
-"""Serving linearizable reads on any node: from a gateway's question to a confirmed index (§6.4)."""
+"""Serving linearizable reads on any node: from a gateway's question to a confirmed index (§6.4).
+
+The leader's storage reads ahead for the leader's own gateway while the round is under way. That
+is as good as reading after it: the read had arrived before, its value holds all that was committed
+then, and the round says that the leader led at a moment after that. What is not confirmed in the
+end, the gateway tells nobody.
+"""
 
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Read, ReadAt, ReadFailed
+from protocol.node_messages import Read, ReadAt, ReadFailed, ReadsConfirmed
 from protocol.peer_messages import ForwardRead, ReadIndex, ReadRefused
 from protocol.raft.heartbeats import tell_commit
 from protocol.raft.leases import holds_lease
@@ -40,7 +46,8 @@ def on_read_index(state: RaftState, _: NodeId, message: ReadIndex) -> None:
     """Let storage serve the read once it has applied what the leader had committed."""
     payload = state.reads.pop(message.number, None)
     if payload is not None:
-        state.outbox.storage.append(ReadAt(message.number, message.index, payload))
+        read = ReadAt(message.number, message.index, payload, confirmed=True)
+        state.outbox.storage.append(read)
 
 
 def on_read_refused(state: RaftState, _: NodeId, message: ReadRefused) -> None:
@@ -71,17 +78,40 @@ def begin_round(state: RaftState, leader: Leader) -> bool:
         return False
     if not leader.reads.begin_round(state.commit_index):
         return False
-    confirm_round(state, leader)
-    return bool(leader.reads.confirming)
+    if _is_confirmed(state, leader):  # nobody else votes
+        for read in leader.reads.take_confirmed():
+            _release(state, leader, read, leader.reads.index)
+        return False
+    _read_ahead(state, leader)
+    return True
+
+
+def _read_ahead(state: RaftState, leader: Leader) -> None:
+    """Let storage serve the own gateway's reads of this round; they are failed with the others."""
+    for read in leader.reads.confirming:
+        if read.reader == state.id and (payload := state.reads.get(read.number)) is not None:
+            ahead = ReadAt(read.number, leader.reads.index, payload, confirmed=False)
+            state.outbox.storage.append(ahead)
 
 
 def confirm_round(state: RaftState, leader: Leader) -> None:
     """Release the reads of the present round, if a majority has confirmed it."""
+    if not leader.reads.confirming or not _is_confirmed(state, leader):
+        return
+    confirmed: list[int] = []
+    for read in leader.reads.take_confirmed():
+        if read.reader != state.id:
+            _release(state, leader, read, leader.reads.index)
+        elif state.reads.pop(read.number, None) is not None:
+            confirmed.append(read.number)
+    if confirmed:
+        state.outbox.gateway.append(ReadsConfirmed(tuple(confirmed)))
+
+
+def _is_confirmed(state: RaftState, leader: Leader) -> bool:
     voters = state.membership.voters
     confirmed = sum(_has_confirmed(state, leader, voter) for voter in voters)
-    if leader.reads.confirming and is_majority(confirmed, len(voters)):
-        for read in leader.reads.take_confirmed():
-            _release(state, leader, read, leader.reads.index)
+    return is_majority(confirmed, len(voters))
 
 
 def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:

@@ -257,7 +257,7 @@ class StorageWriter:
                 waiting.append(read)
                 continue
             outcomes = self._reader.serve(read.payload, self._machine.revision)
-            self._outbox.gateway.append(ReadsDone(read.number, outcomes))
+            self._outbox.gateway.append(ReadsDone(read.number, outcomes, read.confirmed))
         self._reads = waiting
 
     # --- the log's length, and snapshots

@@ -13,6 +13,7 @@ from protocol.node_messages import (
     Read,
     ReadAt,
     ReadFailed,
+    ReadsConfirmed,
     Refused,
     ReplicatorMessage,
     StageChunk,
@@ -156,7 +157,8 @@ class Stage(Cluster):
             elif isinstance(message, StageChunk) and tell:
                 self.trace.tell(f"{node_name(node)}: on disk: {write_answer(disk.untold[-1])}")
             for read in disk.served[already:]:
-                self.trace.tell(f"{node_name(node)}: read #{read.number} served at {read.index}")
+                how = "served" if read.confirmed else "read ahead"
+                self.trace.tell(f"{node_name(node)}: read #{read.number} {how} at {read.index}")
 
     def acknowledge(self, node: NodeId, count: int | None = None) -> None:
         """Tell a node what its disk has done, or so many things of it."""
@@ -221,8 +223,9 @@ class Stage(Cluster):
                 self.trace.tell(f"{name}: write {number} begins: {write_write(message)}{replacing}")
             case Commit(index):
                 self.trace.tell(f"{name}: commit {index}")
-            case ReadAt(number, index):
-                self.trace.tell(f"{name}: read #{number} may be served at {index}")
+            case ReadAt(number, index, confirmed=confirmed):
+                how = "served" if confirmed else "read ahead"
+                self.trace.tell(f"{name}: read #{number} may be {how} at {index}")
             case _:
                 request = write_request(message)
                 if request is not None:
@@ -232,6 +235,9 @@ class Stage(Cluster):
         match message:
             case Refused(number, refusal):
                 self.trace.tell(f"{name}: gateway told that #{number} is refused, {refusal.name}")
+            case ReadsConfirmed(numbers):
+                confirmed = ", ".join([f"read #{number}" for number in numbers])
+                self.trace.tell(f"{name}: gateway told as confirmed: {confirmed}")
             case ReadFailed(number):
                 self.trace.tell(f"{name}: gateway told that read #{number} failed")
             case _:

@@ -11,9 +11,9 @@ BUGS = (
         "a leader serves reads without asking whether it still leads",
         "dissertation §6.4; etcd #741; skiff-rs",
         Edit(
-            reading.confirm_round,
-            "leader.reads.confirming and is_majority(confirmed, len(voters))",
-            "leader.reads.confirming",
+            reading._is_confirmed,
+            "is_majority(confirmed, len(voters))",
+            "True",
         ),
     ),
     Bug(

@@ -12,6 +12,7 @@ from protocol.node_messages import (
     Persisted,
     Read,
     ReadAt,
+    ReadsConfirmed,
     Recovered,
     ReplicatorMessage,
     SnapshotInstalled,
@@ -51,6 +52,7 @@ class Judge:
         self._promises = Promises(self.disks)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
+        self._read_ahead: dict[tuple[bytes, int], int] = {}
         self._fingerprints: dict[int, tuple[int, ...]] = {}
         self._applied: dict[bytes, int] = {}
         self._answers: dict[tuple[int, int], object] = {}
@@ -116,8 +118,15 @@ class Judge:
                 self._commits(core, message.index)
             elif kind is ReadAt:
                 assert isinstance(message, ReadAt)
-                asked_at = self._asked_at.pop((node, message.number), 0)
-                expect(message.index >= asked_at, "a read is served from the past")
+                if message.confirmed:
+                    self._read_is_confirmed(node, message.number, message.index)
+                else:
+                    self._read_ahead[node, message.number] = message.index
+        for told in outbox.gateway:
+            if type(told) is ReadsConfirmed:
+                for number in told.numbers:
+                    index = self._read_ahead.pop((node, number), -1)
+                    self._read_is_confirmed(node, number, index)
         if self.leaders.see(core):
             self._leases.judge(core)
         self.leaders.turn_over(core)
@@ -125,6 +134,10 @@ class Judge:
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)
+
+    def _read_is_confirmed(self, node: bytes, number: int, index: int) -> None:
+        asked_at = self._asked_at.pop((node, number), 0)
+        expect(index >= asked_at, "a read is served from the past")
 
     def _commits(self, core: RaftNode, index: int) -> None:
         before = self.log.last_index

@@ -31,6 +31,7 @@ from protocol.node_messages import (
     QuorumCheckDue,
     Read,
     ReadAt,
+    ReadsConfirmed,
     Recovered,
     RemoveMember,
     ReplicatorMessage,
@@ -197,6 +198,12 @@ class Machine:
     @property
     def last_index(self) -> int:
         return self.core._state.log.last_index
+
+    @property
+    def served(self) -> list[ReadAt]:
+        """What storage has served and the gateway may answer."""
+        told = {number for each in self.told(ReadsConfirmed) for number in each.numbers}
+        return [each for each in self.disk.served if each.confirmed or each.number in told]
 
     def told(self, kind: type[Any]) -> list[Any]:
         """Return what the gateway was told, of one kind."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Append, Commit, ReadAt
+from protocol.node_messages import Append, Commit, ReadAt, ReadsConfirmed
 from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
@@ -38,6 +38,7 @@ class Judge:
         self._committed_in: dict[int, int] = {}
         self._handed: dict[NodeId, int] = {}
         self._asked_at: dict[tuple[NodeId, int], int] = {}
+        self._read_ahead: dict[tuple[NodeId, int], int] = {}
         self._led: dict[NodeId, tuple[int, int]] = {}
 
     def reads(self, node: NodeId, number: int) -> None:
@@ -54,12 +55,21 @@ class Judge:
                 case Commit(index):
                     self._state_machine_safety(core, index)
                     self._committed_is_durable(core, index, disks)
+                case ReadAt(number, index, confirmed=True):
+                    self._sees_enough(core.id, number, index)
                 case ReadAt(number, index):
-                    assert index >= self._asked_at.get((core.id, number), 0), "a stale read"
+                    self._read_ahead[core.id, number] = index
+        for told in outbox.gateway:
+            if isinstance(told, ReadsConfirmed):
+                for number in told.numbers:
+                    self._sees_enough(core.id, number, self._read_ahead.pop((core.id, number)))
         self._election_safety(core)
         for to, messages in outbox.peers.items():
             for each in messages:
                 self._promise_is_durable(core.id, to, each, disks[core.id])
+
+    def _sees_enough(self, node: NodeId, number: int, index: int) -> None:
+        assert index >= self._asked_at.get((node, number), 0), "a stale read"
 
     def _election_safety(self, core: RaftNode) -> None:
         if core.leads:

@@ -138,7 +138,7 @@ def test_a_frame_is_answered_when_all_its_operations_are(desk: Desk) -> None:
     desk.ask(Hello(), insert(), Get("key"))
     assert desk.answers == []
     outcome = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(desk.last(Read).number, (outcome,)))
+    desk.hear(ReadsDone(desk.last(Read).number, (outcome,), confirmed=True))
     assert desk.answers == []
     desk.hear(BatchApplied(desk.last(Propose).number, 5, (Inserted(9),)))
     welcome, inserted, missing = desk.answers
@@ -165,10 +165,10 @@ def test_reads_that_come_while_others_are_confirmed_go_on_together(desk: Desk) -
     desk.ask(Get("c"))
     assert desk.count(Read) == 1
     found = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(desk.last(Read).number, (found,)))
+    desk.hear(ReadsDone(desk.last(Read).number, (found,), confirmed=True))
     desk.wait(0.004)  # the client just answered might have come back
     assert decode_read_batch(desk.last(Read).payload).operations == (Get("b"), Get("c"))
-    desk.hear(ReadsDone(desk.last(Read).number, (found, found)))
+    desk.hear(ReadsDone(desk.last(Read).number, (found, found), confirmed=True))
     assert len(desk.answers) == 3
 
 
@@ -190,7 +190,7 @@ def test_a_read_by_lease_remains_one_when_it_is_asked_for_again(desk: Desk) -> N
     assert (again.lease, again.payload) == (True, first.payload)
     assert again.number != first.number
     outcome = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(again.number, (outcome,)))
+    desk.hear(ReadsDone(again.number, (outcome,), confirmed=True))
     assert desk.answers == [outcome]
 
 
@@ -271,9 +271,9 @@ def test_every_attempt_of_a_read_has_a_number_of_its_own(desk: Desk) -> None:
     desk.wait(RETRY_SECONDS + 0.02)
     second = desk.last(Read)
     assert second.number != first.number
-    desk.hear(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),)))
+    desk.hear(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),), confirmed=True))
     assert desk.answers == [], "the first attempt was not confirmed"
-    desk.hear(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),)))
+    desk.hear(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),), confirmed=True))
     assert len(desk.answers) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.membership import NodeId
-from protocol.node_messages import TransferTo
+from protocol.node_messages import ReadAt, TransferTo
 from protocol.raft import leases
 from protocol.raft.leases import LEASE_SHARE
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, Machine, Packet
@@ -86,7 +86,8 @@ class Drift:
         self.cluster.judge.reads(machine.id, self.numbers)
         before = len(machine.disk.unwritten)
         self.cluster.read_by_lease(machine.id, self.numbers)
-        self.at_once += len(machine.disk.unwritten) > before
+        orders = list(machine.disk.unwritten)[before:]
+        self.at_once += any(isinstance(each, ReadAt) and each.confirmed for each in orders)
 
     def carry(self) -> None:
         """Let arrive what has been on its way for long enough, and wait with what is new."""

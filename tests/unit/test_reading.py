@@ -16,7 +16,7 @@ from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
 
 
 def served(machine: Machine) -> list[tuple[int, int]]:
-    return [(read.number, read.index) for read in machine.disk.served]
+    return [(read.number, read.index) for read in machine.served]
 
 
 def confirm(cluster: Cluster, *nodes: bytes) -> None:
@@ -239,7 +239,7 @@ def test_an_index_that_arrives_twice_serves_a_read_once() -> None:
     (answer,) = cluster.take(ReadIndex)
     cluster.arrive(answer)
     cluster.arrive(answer)
-    assert list(cluster[B].disk.unwritten) == [ReadAt(2, 1, b"")]
+    assert list(cluster[B].disk.unwritten) == [ReadAt(2, 1, b"", confirmed=True)]
 
 
 def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:

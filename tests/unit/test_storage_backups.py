@@ -31,7 +31,7 @@ def node() -> StoredNode:
 
 def read(node: StoredNode, backup: bytes, position: SnapshotPosition | None) -> SnapshotPart:
     payload = encode(ReadBatch((ReadSnapshot(backup, position),)))
-    (done,) = node.turn(ReadAt(1, 0, payload))
+    (done,) = node.turn(ReadAt(1, 0, payload, confirmed=True))
     part = msgspec.msgpack.decode(done.outcomes[0], type=SnapshotPart)
     assert isinstance(part, SnapshotPart)
     return part

@@ -191,7 +191,7 @@ def test_only_the_proposing_life_of_a_node_is_told_the_results(node: StoredNode)
 
 
 def test_a_read_waits_until_its_index_is_applied(node: StoredNode) -> None:
-    assert node.turn(ReadAt(1, 11, READ_JOBS)) == []
+    assert node.turn(ReadAt(1, 11, READ_JOBS, confirmed=True)) == []
     assert kinds(node.turn(node.append(entry(11, Insert("jobs/3", b"new"))))) == [Persisted]
     outcome = read_outcome(node.turn(Commit(11))[-1:])
     assert isinstance(outcome, Found)
@@ -199,7 +199,7 @@ def test_a_read_waits_until_its_index_is_applied(node: StoredNode) -> None:
 
 
 def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> None:
-    assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS))), Found)
+    assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS, confirmed=True))), Found)
 
 
 # --- the log for followers
@@ -305,7 +305,8 @@ def test_a_backup_keeps_no_log_for_a_follower_that_has_read_the_same_snapshot(
 
 
 def ask_for_backup(node: StoredNode) -> None:
-    node.turn(ReadAt(1, 0, encode(ReadBatch((ReadSnapshot(b"backup", None),)))))
+    payload = encode(ReadBatch((ReadSnapshot(b"backup", None),)))
+    node.turn(ReadAt(1, 0, payload, confirmed=True))
 
 
 def let_the_log_grow(node: StoredNode) -> None:
