@@ -1,5 +1,6 @@
 """Bugs by which reads see the past."""
 
+from protocol.gateway import Gateway
 from protocol.raft import leases, reading
 from protocol.raft.reads import Reads
 from protocol.raft.state import RaftState
@@ -20,6 +21,26 @@ BUGS = (
         "a round has the number of the one before",
         "dissertation §6.4; etcd #20418",
         Edit(Reads.begin_round, "self.round += 1", "self.round = 1"),
+    ),
+    Bug(
+        "a gateway answers what was read ahead before it is confirmed",
+        "dissertation §6.4",
+        Edit(Gateway._on_reads_done, "message.confirmed or errand.confirmed", "True"),
+    ),
+    Bug(
+        "a leader that gives up calls confirmed what was read ahead",
+        "dissertation §6.4",
+        Edit(
+            RaftState.fail_reads,
+            "self.outbox.gateway.append(ReadFailed(number))",
+            "from protocol.node_messages import ReadsConfirmed\n"
+            "            self.outbox.gateway.append(ReadsConfirmed((number,)))",
+        ),
+    ),
+    Bug(
+        "what is committed need not be applied before a leader reads ahead",
+        "dissertation §6.4",
+        Edit(reading._read_ahead, "leader.reads.index", "0"),
     ),
     Bug(
         "a read joins the round that is under way",

@@ -19,6 +19,7 @@ from protocol.node_messages import (
     GatewayMessage,
     IgnoreChanges,
     Opened,
+    ReadsDone,
 )
 from protocol.wire import decode_outcome
 from tests.simulation.actor import NEVER, Actor
@@ -45,6 +46,8 @@ class Door(Actor):
         self._core: Gateway | None = None
         self._requests: list[tuple[int, Request]] = []
         self._askers: dict[int, Asker] = {}
+        self._judge = life.setting.judge
+        self._revisions: dict[int, int] = {}  # that were committed when each request came
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
         self._publisher = ChangePublisher(cast(Port, self.pipes))
@@ -59,6 +62,7 @@ class Door(Actor):
         """Take a client's request."""
         self._numbers += 1
         self._askers[self._numbers] = asker
+        self._revisions[self._numbers] = self._judge.log.model.revision
         self._requests.append((self._numbers, request))
         self.rouse()
 
@@ -116,6 +120,11 @@ class Door(Actor):
                 self._the_core.hear(message, now)
             case Following():
                 self._publisher.establish(message, now)
+            case ReadsDone(number=number):
+                awaited = number in self._the_core._errands
+                self._the_core.hear(message, now)
+                if awaited and number not in self._the_core._errands:
+                    self._judge.gateway_answers_read(self.life.node.id, number)
             case _:
                 self._the_core.hear(message, now)
 
@@ -138,8 +147,10 @@ class Door(Actor):
             self._reply(call)
 
     def _reply(self, call: Call) -> None:
-        address, answer, _ = self._askers.pop(int.from_bytes(call.client[0], "big"))
+        number = int.from_bytes(call.client[0], "big")
+        address, answer, _ = self._askers.pop(number)
         outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
+        self._judge.gateway_answers(self._revisions.pop(number), outcomes)
         reply = Reply(call.id, outcomes)
         self._events.note(self._place, f"answers {address}", reply)
         network = self.life.setting.network

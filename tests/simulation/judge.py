@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from protocol.client_messages import Found, Missing, Names
 from protocol.entry import Entry
 from protocol.key_value import decode_stored_value
 from protocol.node_messages import (
@@ -9,6 +10,7 @@ from protocol.node_messages import (
     BatchApplied,
     Changes,
     Commit,
+    GatewayMessage,
     Persisted,
     Read,
     ReadAt,
@@ -52,7 +54,8 @@ class Judge:
         self._promises = Promises(self.disks)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
-        self._read_ahead: dict[tuple[bytes, int], int] = {}
+        self._handed_reads: dict[tuple[bytes, int], int] = {}
+        self._confirmed: set[tuple[bytes, int]] = set()
         self._fingerprints: dict[int, tuple[int, ...]] = {}
         self._applied: dict[bytes, int] = {}
         self._answers: dict[tuple[int, int], object] = {}
@@ -118,15 +121,8 @@ class Judge:
                 self._commits(core, message.index)
             elif kind is ReadAt:
                 assert isinstance(message, ReadAt)
-                if message.confirmed:
-                    self._read_is_confirmed(node, message.number, message.index)
-                else:
-                    self._read_ahead[node, message.number] = message.index
-        for told in outbox.gateway:
-            if type(told) is ReadsConfirmed:
-                for number in told.numbers:
-                    index = self._read_ahead.pop((node, number), -1)
-                    self._read_is_confirmed(node, number, index)
+                self._reads(node, message)
+        self._confirm_reads(node, outbox.gateway)
         if self.leaders.see(core):
             self._leases.judge(core)
         self.leaders.turn_over(core)
@@ -135,9 +131,24 @@ class Judge:
             for each in messages:
                 self._promises.judge(node, peer, each)
 
-    def _read_is_confirmed(self, node: bytes, number: int, index: int) -> None:
+    def _reads(self, node: bytes, read: ReadAt) -> None:
+        self._handed_reads[node, read.number] = read.index
+        if read.confirmed:
+            self._confirm_read(node, read.number)
+
+    def _confirm_reads(self, node: bytes, told: list[GatewayMessage]) -> None:
+        for each in told:
+            if type(each) is ReadsConfirmed:
+                for number in each.numbers:
+                    self._confirm_read(node, number)
+
+    def _confirm_read(self, node: bytes, number: int) -> None:
+        index = self._handed_reads.pop((node, number), None)
+        expect(index is not None, "a read is confirmed that storage was not handed")
+        assert index is not None
         asked_at = self._asked_at.pop((node, number), 0)
         expect(index >= asked_at, "a read is served from the past")
+        self._confirmed.add((node, number))
 
     def _commits(self, core: RaftNode, index: int) -> None:
         before = self.log.last_index
@@ -195,6 +206,16 @@ class Judge:
         )
 
     # --- clients
+
+    def gateway_answers_read(self, node: bytes, number: int) -> None:
+        """Check that what storage has read stays at the gateway until it is confirmed."""
+        expect((node, number) in self._confirmed, "a read is answered before it is confirmed")
+
+    def gateway_answers(self, revision: int, outcomes: tuple[object, ...]) -> None:
+        """Check that reads hold every change that was committed when they were asked for."""
+        for outcome in outcomes:
+            if isinstance(outcome, Found | Missing | Names):
+                expect(outcome.revision >= revision, "a client is told of the past")
 
     def answered(self, session: int, sequence: int, result: object) -> None:
         """Check that a write has one result only."""

@@ -16,6 +16,7 @@ FOUND_SOON = {
     "a heartbeat commits beyond what is known to match": "two entries are committed",
     "two changes of members are under way at once": "two changes of members are under way",
     "a new leader serves reads before an entry of its term is committed": "from the past",
+    "a gateway answers what was read ahead before it is confirmed": "read is answered before",
     "what was applied and how far are two writes": "two nodes differ",
 }
 SEEDS = range(40)

@@ -6,7 +6,7 @@ from typing import Protocol
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Append, Commit, ReadAt, ReadsConfirmed
+from protocol.node_messages import Append, Commit, GatewayMessage, ReadAt, ReadsConfirmed
 from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
@@ -38,7 +38,7 @@ class Judge:
         self._committed_in: dict[int, int] = {}
         self._handed: dict[NodeId, int] = {}
         self._asked_at: dict[tuple[NodeId, int], int] = {}
-        self._read_ahead: dict[tuple[NodeId, int], int] = {}
+        self._handed_reads: dict[tuple[NodeId, int], int] = {}
         self._led: dict[NodeId, tuple[int, int]] = {}
 
     def reads(self, node: NodeId, number: int) -> None:
@@ -55,20 +55,27 @@ class Judge:
                 case Commit(index):
                     self._state_machine_safety(core, index)
                     self._committed_is_durable(core, index, disks)
-                case ReadAt(number, index, confirmed=True):
-                    self._sees_enough(core.id, number, index)
-                case ReadAt(number, index):
-                    self._read_ahead[core.id, number] = index
-        for told in outbox.gateway:
-            if isinstance(told, ReadsConfirmed):
-                for number in told.numbers:
-                    self._sees_enough(core.id, number, self._read_ahead.pop((core.id, number)))
+                case ReadAt():
+                    self._reads(core.id, message)
+        self._confirm_reads(core.id, outbox.gateway)
         self._election_safety(core)
         for to, messages in outbox.peers.items():
             for each in messages:
                 self._promise_is_durable(core.id, to, each, disks[core.id])
 
-    def _sees_enough(self, node: NodeId, number: int, index: int) -> None:
+    def _reads(self, node: NodeId, read: ReadAt) -> None:
+        self._handed_reads[node, read.number] = read.index
+        if read.confirmed:
+            self._confirm_read(node, read.number)
+
+    def _confirm_reads(self, node: NodeId, told: list[GatewayMessage]) -> None:
+        for each in told:
+            if isinstance(each, ReadsConfirmed):
+                for number in each.numbers:
+                    self._confirm_read(node, number)
+
+    def _confirm_read(self, node: NodeId, number: int) -> None:
+        index = self._handed_reads.pop((node, number))
         assert index >= self._asked_at.get((node, number), 0), "a stale read"
 
     def _election_safety(self, core: RaftNode) -> None:
