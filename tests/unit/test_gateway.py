@@ -39,6 +39,7 @@ from protocol.node_messages import (
     Propose,
     Read,
     ReadFailed,
+    ReadsConfirmed,
     ReadsDone,
     Refused,
     RemoveMember,
@@ -119,6 +120,16 @@ class Desk:
 
 def insert(sequence: int = 1, key: str = "key") -> Write:
     return Write(1, sequence, 1, Insert(key, b"value"))
+
+
+def missing(revision: int) -> msgspec.Raw:
+    """What storage says of a key that is absent."""
+    return msgspec.Raw(encode(Missing(revision)))
+
+
+def read_ahead(number: int, *revisions: int) -> ReadsDone:
+    """What storage says of a batch of reads that no round has confirmed yet."""
+    return ReadsDone(number, tuple([missing(each) for each in revisions]), confirmed=False)
 
 
 @pytest.fixture
@@ -274,6 +285,89 @@ def test_every_attempt_of_a_read_has_a_number_of_its_own(desk: Desk) -> None:
     desk.hear(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),), confirmed=True))
     assert desk.answers == [], "the first attempt was not confirmed"
     desk.hear(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),), confirmed=True))
+    assert len(desk.answers) == 1
+
+
+@pytest.mark.parametrize("confirmed_first", [False, True])
+def test_what_is_read_ahead_is_answered_when_it_is_confirmed(
+    desk: Desk, confirmed_first: bool
+) -> None:
+    desk.ask(Get("a"), Get("b"))
+    number = desk.last(Read).number
+    both: list[object] = [read_ahead(number, 1, 2), ReadsConfirmed((number,))]
+    for message in reversed(both) if confirmed_first else both:
+        assert desk.answers == []
+        desk.hear(message)
+    assert desk.answers == [missing(1), missing(2)]
+
+
+def test_one_message_confirms_several_batches(desk: Desk) -> None:
+    desk.ask(Get("a"))
+    first = desk.last(Read).number
+    desk.wait(0.01)  # for so long, a batch holds up the next one
+    desk.ask(Get("b"))
+    second = desk.last(Read).number
+    desk.hear(read_ahead(first, 1))
+    desk.hear(ReadsConfirmed((first, second)))
+    assert desk.answers == [missing(1)]
+    desk.hear(read_ahead(second, 2))
+    assert desk.answers == [missing(1), missing(2)]
+
+
+def test_what_is_read_ahead_and_never_confirmed_is_read_again(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    first = desk.last(Read).number
+    desk.hear(read_ahead(first, 1))
+    desk.hear(ReadFailed(first))
+    desk.hear(leadership(term=2, leader=OTHER))
+    second = desk.last(Read).number
+    assert second != first
+    desk.hear(ReadsConfirmed((second,)))
+    assert desk.answers == [], "the outcome is of the first attempt"
+    desk.hear(read_ahead(first, 1))
+    desk.hear(ReadsConfirmed((first,)))
+    assert desk.answers == [], "nobody waits for the first attempt"
+    desk.hear(read_ahead(second, 2))
+    assert desk.answers == [missing(2)]
+
+
+def test_a_confirmation_counts_for_its_own_attempt_only(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    first = desk.last(Read).number
+    desk.hear(ReadsConfirmed((first,)))
+    desk.hear(leadership(term=2, leader=OTHER))
+    second = desk.last(Read).number
+    desk.hear(read_ahead(second, 2))
+    assert desk.answers == []
+    desk.hear(ReadsConfirmed((second,)))
+    assert desk.answers == [missing(2)]
+
+
+def test_an_outcome_that_comes_after_its_attempt_has_failed_is_not_answered(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    first = desk.last(Read).number
+    desk.hear(ReadFailed(first))
+    desk.hear(read_ahead(first, 1))
+    assert desk.answers == []
+    desk.wait(RETRY_SECONDS + 0.02)
+    desk.hear(ReadsConfirmed((desk.last(Read).number,)))
+    assert desk.answers == []
+
+
+def test_what_is_read_ahead_and_never_confirmed_fails_at_its_deadline(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    desk.hear(read_ahead(desk.last(Read).number, 1))
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.NOT_APPLIED
+
+
+def test_what_is_read_ahead_is_not_answered_by_a_node_that_stalls(desk: Desk) -> None:
+    desk.ask(Get("key"))
+    number = desk.last(Read).number
+    desk.hear(read_ahead(number, 1))
+    desk.hear(leadership(stalled=True))
+    assert desk.failure().code is FailureCode.STALLED
+    desk.hear(ReadsConfirmed((number,)))
     assert len(desk.answers) == 1
 
 

@@ -59,6 +59,7 @@ def test_a_read_without_a_lease_is_confirmed_as_any_other() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.read_by_lease(A, 1)
+    assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"", confirmed=False)]
     cluster.settle()
     assert [(read.number, read.index) for read in cluster[A].served] == [(1, 1)]
 

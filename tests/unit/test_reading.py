@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.node_messages import ReadAt, ReadFailed
+from protocol.node_messages import ReadAt, ReadFailed, ReadsConfirmed
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardRead,
@@ -37,11 +37,74 @@ def test_a_read_is_served_once_a_majority_has_confirmed_the_leader() -> None:
     assert served(cluster[A]) == [(1, 1)]
 
 
+def test_the_leaders_storage_reads_while_the_round_is_under_way() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"", confirmed=False)]
+    assert cluster[A].told(ReadsConfirmed) == []
+    confirm(cluster, B)
+    assert cluster[A].told(ReadsConfirmed) == [ReadsConfirmed((1,))]
+    assert len(cluster[A].disk.unwritten) == 1, "it is handed over once"
+
+
+def test_only_reads_of_the_own_gateway_are_read_ahead() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(B, 7)
+    cluster.deliver(ForwardRead)
+    assert list(cluster[A].disk.unwritten) == []
+    confirm(cluster, B)
+    assert cluster.sent(ReadIndex) == [ReadIndex(7, 1)]
+    assert cluster[A].told(ReadsConfirmed) == []
+    cluster.deliver(ReadIndex)
+    assert list(cluster[B].disk.unwritten) == [ReadAt(7, 1, b"", confirmed=True)]
+
+
+def test_a_read_for_the_next_round_is_read_ahead_when_that_one_begins() -> None:
+    cluster = led_by(A, B, C)
+    for number in (1, 2, 3):
+        cluster.read(A, number)
+    assert len(cluster[A].disk.unwritten) == 1
+    confirm(cluster, B)
+    assert [each.number for each in cluster[A].disk.unwritten] == [1, 2, 3]  # type: ignore[union-attr]
+    confirm(cluster, B)
+    assert cluster[A].told(ReadsConfirmed) == [ReadsConfirmed((1,)), ReadsConfirmed((2, 3))]
+
+
+def test_what_is_read_ahead_fails_with_its_leader() -> None:
+    cluster = led_by(A, B, C)
+    cluster.read(A, 1)
+    cluster.sync()
+    late = cluster.take(Heartbeat)
+    cluster.elect(C)
+    for packet in late:
+        cluster.arrive(packet)
+    cluster.settle()
+    assert [each.number for each in cluster[A].disk.served] == [1]
+    assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
+    assert cluster[A].told(ReadsConfirmed) == []
+
+
+def test_what_was_given_up_while_it_was_read_ahead_is_not_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "WAITING_READS_MAX", 2)
+    cluster = led_by(A, B, C)
+    for number in (1, 2, 3):
+        cluster.read(A, number)
+    assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
+    confirm(cluster, B)
+    assert cluster[A].told(ReadsConfirmed) == []
+    confirm(cluster, B)
+    assert cluster[A].told(ReadsConfirmed) == [ReadsConfirmed((2, 3))]
+
+
 def test_a_single_node_confirms_itself() -> None:
     cluster = led_by(A)
     cluster.read(A, 1)
+    assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"", confirmed=True)]
     cluster.sync()
     assert served(cluster[A]) == [(1, 1)]
+    assert cluster[A].told(ReadsConfirmed) == []
 
 
 def test_a_followers_read_waits_for_what_the_leader_had_committed() -> None:

@@ -202,6 +202,13 @@ def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> 
     assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS, confirmed=True))), Found)
 
 
+def test_what_is_read_ahead_is_told_to_be_unconfirmed(node: StoredNode) -> None:
+    for confirmed in (False, True):
+        (done,) = node.turn(ReadAt(1, 10, READ_JOBS, confirmed))
+        assert isinstance(done, ReadsDone)
+        assert done.confirmed == confirmed
+
+
 # --- the log for followers
 
 
