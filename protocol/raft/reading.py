@@ -87,7 +87,7 @@ def begin_round(state: RaftState, leader: Leader) -> bool:
 
 
 def _read_ahead(state: RaftState, leader: Leader) -> None:
-    """Let storage serve the own gateway's reads of this round; they are failed with the others."""
+    """Let storage serve the own gateway's reads; until the round is confirmed, they may fail."""
     for read in leader.reads.confirming:
         if read.reader == state.id and (payload := state.reads.get(read.number)) is not None:
             ahead = ReadAt(read.number, leader.reads.index, payload, confirmed=False)
