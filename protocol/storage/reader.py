@@ -34,10 +34,13 @@ class Reader:
         self,
         values: SortedTable,
         prefixes: SortedTable,
+        write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
     ) -> None:
+        """Read these tables, but call ``write_tables`` before walking through them."""
         self._values = values
         self._prefixes = prefixes
+        self._write_tables = write_tables
         self._read_snapshot = read_snapshot
 
     def serve(self, payload: bytes, revision: int) -> tuple[msgspec.Raw, ...]:
@@ -46,9 +49,10 @@ class Reader:
         return tuple([msgspec.Raw(encode(self._serve(each, revision))) for each in operations])
 
     def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:
+        if isinstance(operation, Get):
+            return self._get(operation.key, revision)
+        self._write_tables()
         match operation:
-            case Get(key=key):
-                return self._get(key, revision)
             case ListKeys():
                 return _list(self._values, operation, revision)
             case ListPrefixes():

@@ -55,6 +55,7 @@ from protocol.storage.state_tables import Places
 from protocol.table import Database
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
+UNWRITTEN_ENTRIES_MAX = 16  # applied, and not in the tables on disk
 
 
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
@@ -149,14 +150,15 @@ class StorageWriter:
         if writes:
             self._write()
             yield self._take_outbox()
-        self._write_tables()
         fetches = self._take_fetches()
         for fetch in fetches:
+            self._write_tables()
             self._fetch(fetch)
             yield self._take_outbox()
         self._apply()
-        self._write_tables()
         self._answer_reads()
+        if self._machine.applied_index - self._applied_in_tables > UNWRITTEN_ENTRIES_MAX:
+            self._write_tables()
         if writes or fetches:
             self._compact()
         yield self._take_outbox()
@@ -195,7 +197,11 @@ class StorageWriter:
         self._applied_durably = self._applied_in_tables = self._machine.applied_index
 
     def _write_tables(self) -> None:
-        """Write what was applied; no sync, because the log can always be applied again."""
+        """Write what was applied, for whoever walks through tables or because it becomes much.
+
+        Else it goes to disk with the entries that come next. There is no hurry, and no sync: the
+        log can always be applied again.
+        """
         if self._applied_in_tables < self._machine.applied_index:
             self._database.write(sync=False)
             self._applied_in_tables = self._machine.applied_index
@@ -226,7 +232,7 @@ class StorageWriter:
         return min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
 
     def _apply(self) -> None:
-        """Apply what is committed, for whoever waits for it; ``_write_tables`` must follow."""
+        """Apply what is committed, and answer whoever waits for it."""
         last = self._apply_until()
         if self._machine.applied_index >= last:
             return
@@ -358,7 +364,9 @@ class StorageWriter:
     def _load_state(self) -> None:
         tables = self._places.current
         self._machine = tables.machine()
-        self._reader = Reader(tables.values, tables.prefixes, self._read_for_backup)
+        self._reader = Reader(
+            tables.values, tables.prefixes, self._write_tables, self._read_for_backup
+        )
 
     def _take_outbox(self) -> StorageOutbox:
         outbox, self._outbox = self._outbox, StorageOutbox()

@@ -66,6 +66,11 @@ BUGS = (
         ),
     ),
     Bug(
+        "a snapshot begins without what is applied and not written",
+        "Raft §7",
+        Edit(StorageWriter.turn, "self._write_tables()\n            self._fetch", "self._fetch"),
+    ),
+    Bug(
         "state and log are exchanged in two writes",
         "redisraft #43; hashicorp/raft 1.4.0",
         Edit(

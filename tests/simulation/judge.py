@@ -229,8 +229,10 @@ class Judge:
     def compare_values(self, node: "Node") -> None:
         """Check that a node which has applied everything holds what the log means."""
         assert node.life is not None
+        core = node.life.storage.core
+        core._write_tables()
         held: dict[str, Row] = {}
-        for key, stored in node.life.storage.core._places.current.values.scan(FIRST_USER_KEY):
+        for key, stored in core._places.current.values.scan(FIRST_USER_KEY):
             value = decode_stored_value(stored)
             held[key.decode()] = (
                 value.create_revision,

@@ -166,7 +166,8 @@ class StoredNode:
         return self.rows_of(self.writer._places.spare)
 
     def rows_of(self, tables: StateTables) -> Rows:
-        """Return all rows of some tables."""
+        """Return all rows of some tables, those that are still to be written among them."""
+        self.writer._write_tables()
         return tuple(dict(table.scan(b"")) for table in tables)
 
 

@@ -5,7 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.client_messages import Found, Get, Missing, ReadBatch, ReadSnapshot
+from protocol.client_messages import (
+    Found,
+    Get,
+    ListKeys,
+    ListPrefixes,
+    Missing,
+    Names,
+    ReadBatch,
+    ReadSnapshot,
+)
 from protocol.commands import Insert, Inserted, OpenSession
 from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
@@ -26,7 +35,7 @@ from protocol.node_messages import (
 )
 from protocol.storage import log_store, snapshot_source
 from protocol.storage.log_store import DamagedLog
-from protocol.storage.writer import APPLY_ENTRIES_MAX
+from protocol.storage.writer import APPLY_ENTRIES_MAX, UNWRITTEN_ENTRIES_MAX
 from protocol.wire import encode
 from tests.simulation.disk import DiskFailure
 from tests.unit.stored_node import CLUSTER, NODE, PEER, StoredNode, entry, history
@@ -185,6 +194,54 @@ def test_only_the_proposing_life_of_a_node_is_told_the_results(node: StoredNode)
     node.crash()
     answers = node.turn(Commit(10), node.append(entry(11, number=7)))
     assert kinds(answers) == [Persisted]
+
+
+# --- when the tables are written
+
+
+def test_what_is_applied_goes_to_disk_with_the_next_entries(node: StoredNode) -> None:
+    node.turn(node.append(entry(11, Insert("k", b"v"), number=7)))
+    written = len(node.disk.syncs)
+    assert kinds(node.turn(Commit(11))) == [BatchApplied]
+    assert len(node.disk.syncs) == written
+    node.turn(node.append(entry(12)))
+    assert node.disk.syncs[written:] == [True]
+    node.crash()
+    assert node.applied_index == 11
+    assert b"k" in node.rows[0]
+
+
+def test_what_was_only_answered_is_applied_again_after_a_crash(node: StoredNode) -> None:
+    node.turn(node.append(entry(11, Insert("k", b"v"), number=7)))
+    (told,) = node.turn(Commit(11))
+    node.crash()
+    assert node.applied_index == 10
+    node.turn(Commit(11))
+    assert (told.number, node.applied_index) == (7, 11)
+    assert b"k" in node.rows[0]
+
+
+def test_only_so_much_is_applied_and_not_written(node: StoredNode) -> None:
+    entries = [entry(index) for index in range(11, 12 + UNWRITTEN_ENTRIES_MAX)]
+    node.turn(node.append(*entries))
+    for each in entries[:-1]:
+        node.turn(Commit(each.index))
+    node.disk.finish_sync()
+    node.crash()
+    assert node.applied_index == 10
+    for each in entries:
+        node.turn(Commit(each.index))
+    node.disk.finish_sync()
+    node.crash()
+    assert node.applied_index == entries[-1].index
+
+
+def test_a_list_shows_what_is_applied_and_not_written(node: StoredNode) -> None:
+    node.turn(node.append(entry(11, Insert("new/key", b"v"), number=7)))
+    payload = encode(ReadBatch((ListKeys("new", 10), ListPrefixes("new", 10))))
+    *_, done = node.turn(Commit(11), ReadAt(1, 11, payload, confirmed=True))
+    keys, prefixes = (msgspec.msgpack.decode(each, type=Names) for each in done.outcomes)
+    assert (keys.names, prefixes.names) == (("new/key",), ("new",))
 
 
 # --- reads
