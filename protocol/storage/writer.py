@@ -1,9 +1,9 @@
 """What storage does with what it is told: makes durable, applies, answers reads.
 
 One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
-committed and already durable is applied before that, where a client of this node waits for it, so
-that it does not also wait for the disk: whatever becomes of the tables, the log brings the same
-result again. Else it is applied after that, so that the leader hears sooner that its entries are
+committed and already durable is applied before that, where a client of this node waits for it or
+reads, so that it does not also wait for the disk: whatever becomes of the tables, the log brings
+the same result again. Else it is applied after that, so that the leader hears sooner that its entries are
 durable.
 """
 
@@ -146,6 +146,7 @@ class StorageWriter:
         writes = bool(self._appends)
         if not writes or self._somebody_waits():
             self._apply()
+            self._answer_reads()
             yield self._take_outbox()
         if writes:
             self._write()

@@ -259,6 +259,13 @@ def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> 
     assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS, confirmed=True))), Found)
 
 
+def test_a_read_of_what_is_applied_does_not_wait_for_the_disk(node: StoredNode) -> None:
+    read = ReadAt(1, 10, READ_JOBS, confirmed=True)
+    before, written, _ = node.steps(node.append(entry(11)), read)
+    assert isinstance(read_outcome(before.gateway), Found)
+    assert kinds(written.replicator) == [Persisted]
+
+
 def test_what_is_read_ahead_is_told_to_be_unconfirmed(node: StoredNode) -> None:
     for confirmed in (False, True):
         (done,) = node.turn(ReadAt(1, 10, READ_JOBS, confirmed))
