@@ -3,8 +3,8 @@
 One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
 committed and already durable is applied before that, where a client of this node waits for it or
 reads, so that it does not also wait for the disk: whatever becomes of the tables, the log brings
-the same result again. Else it is applied after that, so that the leader hears sooner that its entries are
-durable.
+the same result again. Else it is applied after that, so that the leader hears sooner that its
+entries are durable.
 """
 
 from collections.abc import Callable, Iterator
