@@ -34,7 +34,7 @@ _ReturnT = TypeVar("_ReturnT")
 
 
 class RocksDatabase:
-    """Tables in one RocksDB directory; what a turn puts into them is written as one batch."""
+    """Tables in one RocksDB directory; what is put between two writes is one batch."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
         families = {name: _options(create=create) for name in FAMILIES}
@@ -117,7 +117,7 @@ class RocksDatabase:
 
 
 class RocksTable:
-    """A column family that already shows what the present turn puts into it."""
+    """A column family that already shows what was put into it and is not written yet."""
 
     def __init__(
         self,

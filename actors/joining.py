@@ -51,6 +51,11 @@ class Joining:
                     yield frame, message
                     self._note(message)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether answers may still come."""
+        return bool(self._doors.links)
+
     def close(self) -> None:
         """Ask nobody any more."""
         self._doors.close()

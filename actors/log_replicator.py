@@ -92,11 +92,12 @@ class LogReplicator:
             self._hear_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
+        self._joins = self._joins and self._wants_to_join()
         if self._joins:
             self._join()
-        elif self._invited and self._core.is_settled:
+        elif (self._invited or self._joining.is_open) and self._core.is_settled:
             self._invited = False  # a node that is removed later does not come back by itself
-            self._joining.close()
+            self._joining.close()  # nobody takes in any more what still comes there
         self._finish_turn()
 
     def stop(self) -> float:

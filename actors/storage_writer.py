@@ -56,7 +56,8 @@ class StorageActor:
             self._send(outbox)
 
     def stop(self) -> float:
-        """Nothing is left to do: what was promised is on disk."""
+        """Write what is only applied: what was promised is on disk."""
+        self._core.write_tables()
         return 0.0
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """A client's request while it is being answered, and the batches that its operations travel in."""
 
 import msgspec
+from msgspec.structs import replace
 
 from protocol.client_messages import Outcome
 from protocol.node_messages import AskStatus, Propose, Read, RemoveMember
@@ -57,5 +58,5 @@ class Errand(msgspec.Struct):
     def renew(self, read: Read, number: int) -> None:
         """Begin another attempt to read, for which nothing counts that the former one brought."""
         self.number = number
-        self.message = Read(number, read.payload, read.lease)
+        self.message = replace(read, number=number)
         self.outcomes, self.confirmed = None, False

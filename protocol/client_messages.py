@@ -96,6 +96,11 @@ class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
 
     operations: tuple[ReadOperation, ...]
 
+    @property
+    def is_pure(self) -> bool:
+        """Whether reading leaves nothing behind on which later reads rest."""
+        return not any(type(each) is ReadSnapshot for each in self.operations)
+
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """Whom the client speaks to, where changes are published and whom else it could ask."""

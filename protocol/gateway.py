@@ -233,7 +233,7 @@ class Gateway:
     ) -> None:
         while taken := queue.take_batch(now):
             batch = ReadBatch(tuple([operation for _, operation in taken]))
-            message = Read(self._next_number(), encode(batch), lease)
+            message = Read(self._next_number(), encode(batch), lease, batch.is_pure)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _end_errand(self, number: int, now: float) -> Errand | None:

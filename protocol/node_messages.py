@@ -195,6 +195,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
     number: int
     payload: bytes
     lease: bool = False
+    ahead: bool = True  # storage may read before this is confirmed
 
 
 class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=29):

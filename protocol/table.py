@@ -10,7 +10,7 @@ class Table(Protocol):
     """What the state machine needs of a table: a column family on disk, or a dict."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value, seeing what was put before in the same turn."""
+        """Return the value, seeing what was put and is not written yet."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value."""
@@ -46,7 +46,7 @@ class TableView(Protocol):
 
 
 class Database(Protocol):
-    """Tables that are written together: what a turn puts into any of them is one batch."""
+    """Tables that are written together: what is put between two writes is one batch."""
 
     def table(self, name: str) -> SortedTable:
         """Return a table by its name."""

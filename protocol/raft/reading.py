@@ -3,7 +3,7 @@
 The leader's storage reads ahead for the leader's own gateway while the round is under way. That
 is as good as reading after it: the read had arrived before, its value holds all that was committed
 then, and the round says that the leader led at a moment after that. What is not confirmed in the
-end, the gateway tells nobody.
+end, the gateway tells nobody. A read that begins a backup waits: what it begins with is kept.
 """
 
 from protocol.membership import NodeId, is_majority
@@ -29,7 +29,8 @@ def on_read(state: RaftState, _: NodeId, message: Read) -> None:
         state.outbox.gateway.append(ReadFailed(oldest))
     state.reads[message.number] = message.payload
     if isinstance(state.role, Leader):
-        state.role.reads.add(WaitingRead(state.id, message.number, message.lease))
+        read = WaitingRead(state.id, message.number, message.lease, message.ahead)
+        state.role.reads.add(read)
     else:
         state.send(state.leader, ForwardRead(message.number, message.lease))
 
@@ -89,7 +90,7 @@ def begin_round(state: RaftState, leader: Leader) -> bool:
 def _read_ahead(state: RaftState, leader: Leader) -> None:
     """Let storage serve the own gateway's reads; until the round is confirmed, they may fail."""
     for read in leader.reads.confirming:
-        if read.reader == state.id and (payload := state.reads.get(read.number)) is not None:
+        if read.ahead and (payload := state.reads.get(read.number)) is not None:
             ahead = ReadAt(read.number, leader.reads.index, payload, confirmed=False)
             state.outbox.storage.append(ahead)
 
@@ -100,7 +101,7 @@ def confirm_round(state: RaftState, leader: Leader) -> None:
         return
     confirmed: list[int] = []
     for read in leader.reads.take_confirmed():
-        if read.reader != state.id:
+        if not read.ahead:
             _release(state, leader, read, leader.reads.index)
         elif state.reads.pop(read.number, None) is not None:
             confirmed.append(read.number)

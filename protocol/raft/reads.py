@@ -17,6 +17,7 @@ class WaitingRead(msgspec.Struct, frozen=True):
     reader: NodeId
     number: int
     lease: bool = False
+    ahead: bool = False  # this node's storage reads before it is confirmed
 
 
 class Reads(msgspec.Struct):

@@ -208,8 +208,7 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     progress.active = True
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     extend_lease(progress, message)
-    if leader.reads.confirming:
-        confirm_round(state, leader)
+    confirm_round(state, leader)
     _resume(state, peer, progress)
 
 

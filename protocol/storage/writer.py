@@ -56,6 +56,7 @@ from protocol.table import Database
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
 UNWRITTEN_ENTRIES_MAX = 16  # applied, and not in the tables on disk
+UNWRITTEN_BYTES_MAX = 1 << 20
 
 
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
@@ -91,7 +92,8 @@ class StorageWriter:
         self._backups = Backups()
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._machine.applied_index
-        self._applied_in_tables = self._applied_durably = self._commit_index
+        self._applied_durably = self._commit_index
+        self._note_written()
         self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
         self._appends: list[Append] = []
         self._fetches: list[Fetch] = []
@@ -142,7 +144,7 @@ class StorageWriter:
                 self._tell(message)
 
     def turn(self) -> Iterator[StorageOutbox]:
-        """Apply, write, apply what that allowed, answer; yield what is to be sent at once."""
+        """Answer who waits, write, apply what that allowed; yield what is to be sent at once."""
         writes = bool(self._appends)
         if not writes or self._somebody_waits():
             self._apply()
@@ -153,13 +155,10 @@ class StorageWriter:
             yield self._take_outbox()
         fetches = self._take_fetches()
         for fetch in fetches:
-            self._write_tables()
             self._fetch(fetch)
             yield self._take_outbox()
         self._apply()
         self._answer_reads()
-        if self._machine.applied_index - self._applied_in_tables > UNWRITTEN_ENTRIES_MAX:
-            self._write_tables()
         if writes or fetches:
             self._compact()
         yield self._take_outbox()
@@ -195,9 +194,10 @@ class StorageWriter:
 
     def _sync(self) -> None:
         self._database.write(sync=True)
-        self._applied_durably = self._applied_in_tables = self._machine.applied_index
+        self._applied_durably = self._machine.applied_index
+        self._note_written()
 
-    def _write_tables(self) -> None:
+    def write_tables(self) -> None:
         """Write what was applied, for whoever walks through tables or because it becomes much.
 
         Else it goes to disk with the entries that come next. There is no hurry, and no sync: the
@@ -205,7 +205,11 @@ class StorageWriter:
         """
         if self._applied_in_tables < self._machine.applied_index:
             self._database.write(sync=False)
-            self._applied_in_tables = self._machine.applied_index
+            self._note_written()
+
+    def _note_written(self) -> None:
+        self._applied_in_tables = self._machine.applied_index
+        self._unwritten_bytes = 0
 
     # --- applying
 
@@ -233,7 +237,7 @@ class StorageWriter:
         return min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
 
     def _apply(self) -> None:
-        """Apply what is committed, and answer whoever waits for it."""
+        """Apply what is committed; whoever proposed it here or follows changes is told."""
         last = self._apply_until()
         if self._machine.applied_index >= last:
             return
@@ -241,6 +245,9 @@ class StorageWriter:
         while self._machine.applied_index < last:
             self._report(self._machine.apply(self._next_entry()), events)
         self._machine.store_progress()
+        unwritten = last - self._applied_in_tables
+        if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
+            self.write_tables()
         self._backups.end_idle(last)
         if events and self._followed:
             self._outbox.gateway.append(Changes(tuple(events)))
@@ -249,6 +256,7 @@ class StorageWriter:
         index = self._machine.applied_index + 1
         entry = self._unapplied.pop(index, None) or self._store.entry_at(index)
         assert entry is not None, f"entry {index} is committed and not in the log"
+        self._unwritten_bytes += len(entry.payload)
         return entry
 
     def _report(self, outcome: Outcome, events: list[Event]) -> None:
@@ -322,6 +330,7 @@ class StorageWriter:
 
     def _read_snapshot(self, message: FetchSnapshot) -> None:
         if message.position is None:
+            self.write_tables()
             self._source.begin(message.reader, self._here(), self._places.current.view())
         chunk = self._source.read(message.reader, message.position)
         self._outbox.replicator.append(SnapshotRead(message.reader, chunk))
@@ -366,7 +375,7 @@ class StorageWriter:
         tables = self._places.current
         self._machine = tables.machine()
         self._reader = Reader(
-            tables.values, tables.prefixes, self._write_tables, self._read_for_backup
+            tables.values, tables.prefixes, self.write_tables, self._read_for_backup
         )
 
     def _take_outbox(self) -> StorageOutbox:

@@ -68,7 +68,7 @@ BUGS = (
     Bug(
         "a snapshot begins without what is applied and not written",
         "Raft §7",
-        Edit(StorageWriter.turn, "self._write_tables()\n            self._fetch", "self._fetch"),
+        Edit(StorageWriter._read_snapshot, "self.write_tables()\n", "pass\n"),
     ),
     Bug(
         "state and log are exchanged in two writes",

@@ -99,14 +99,25 @@ class DiskTable:
         self, name: str, pending: list[tuple["DiskTable", bytes, bytes | None, bool]]
     ) -> None:
         self.name = name
-        self.fingerprint = 0  # of all written rows, whatever their history
+        self._fingerprint = 0  # of all written rows, whatever their history
         self._rows: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = []
         self._unwritten: dict[bytes, bytes | None] = {}
         self._pending = pending
 
+    @property
+    def fingerprint(self) -> int:
+        """A number that tells tables apart: of all rows that single reads would show."""
+        shown = self._fingerprint
+        for key, value in self._unwritten.items():
+            before = self._rows.get(key)
+            for row in (before, value):
+                if row is not None:
+                    shown ^= hash((key, row))
+        return shown
+
     def get(self, key: bytes) -> bytes | None:
-        """Return the value, seeing what was put before in the same turn."""
+        """Return the value, seeing what was put and is not written yet."""
         if key in self._unwritten:
             return self._unwritten[key]
         return self._rows.get(key)
@@ -162,7 +173,7 @@ class DiskTable:
         """Write a row; return what it was before."""
         before = self._rows.get(key)
         if before is not None:
-            self.fingerprint ^= hash((key, before))
+            self._fingerprint ^= hash((key, before))
         if value is None:
             if before is not None:
                 del self._rows[key]
@@ -171,7 +182,7 @@ class DiskTable:
         if before is None:
             self._note_new(key)
         self._rows[key] = value
-        self.fingerprint ^= hash((key, value))
+        self._fingerprint ^= hash((key, value))
         return before
 
     def forget_pending(self) -> None:

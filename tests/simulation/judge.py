@@ -168,7 +168,7 @@ class Judge:
 
     def storage_turn(self, life: "Life", core: StorageWriter, outbox: StorageOutbox) -> None:
         """Judge what a step of a node's storage has brought."""
-        applied = core._applied_in_tables
+        applied = core._machine.applied_index
         if self._applied.get(life.node.id) != applied:
             self._applied[life.node.id] = applied
             self._compare_state(core, applied)
@@ -230,7 +230,7 @@ class Judge:
         """Check that a node which has applied everything holds what the log means."""
         assert node.life is not None
         core = node.life.storage.core
-        core._write_tables()
+        core.write_tables()
         held: dict[str, Row] = {}
         for key, stored in core._places.current.values.scan(FIRST_USER_KEY):
             value = decode_stored_value(stored)

@@ -167,7 +167,7 @@ class StoredNode:
 
     def rows_of(self, tables: StateTables) -> Rows:
         """Return all rows of some tables, those that are still to be written among them."""
-        self.writer._write_tables()
+        self.writer.write_tables()
         return tuple(dict(table.scan(b"")) for table in tables)
 
 

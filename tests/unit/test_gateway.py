@@ -19,6 +19,7 @@ from protocol.client_messages import (
     ListPrefixes,
     Missing,
     Operation,
+    ReadSnapshot,
     RemoveNode,
     Request,
     Status,
@@ -580,3 +581,20 @@ def test_a_transfer_that_has_not_come_about_in_time_still_may(
     desk.ask(TransferLeadership(OTHER))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
+
+
+def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confirmed(
+    desk: Desk,
+) -> None:
+    desk.ask(Get("k"))
+    assert desk.last(Read).ahead
+    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    desk.ask(ReadSnapshot(b"b" * 16, None))
+    desk.wait(0.01)  # for whom the gateway has just answered
+    first = desk.last(Read)
+    assert not first.ahead
+    desk.hear(ReadFailed(first.number))
+    desk.wait(RETRY_SECONDS * 2)
+    again = desk.last(Read)
+    assert again.number != first.number
+    assert not again.ahead

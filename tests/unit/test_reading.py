@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.node_messages import ReadAt, ReadFailed, ReadsConfirmed
+from protocol.node_messages import Read, ReadAt, ReadFailed, ReadsConfirmed
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardRead,
@@ -320,3 +320,12 @@ def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monkey
     for number in range(6):  # one in the present round, three for the next, two too many
         cluster.inject(B, A, ForwardRead(number))
     assert cluster.sent(ReadRefused) == [ReadRefused(4), ReadRefused(5)]
+
+
+def test_a_read_that_leaves_something_behind_waits_until_it_is_confirmed() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(A, Read(1, b"backup", ahead=False))
+    assert list(cluster[A].disk.unwritten) == []
+    confirm(cluster, B)
+    assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"backup", confirmed=True)]
+    assert cluster[A].told(ReadsConfirmed) == []

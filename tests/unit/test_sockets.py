@@ -1,0 +1,70 @@
+"""Waiting for ZeroMQ sockets by their descriptors, which tell of news only once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.sockets import Port, Sockets
+
+MESSAGES = 300
+PATIENCE = 5.0  # seconds, for what comes at once
+
+
+@pytest.fixture
+def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sockets]:
+    monkeypatch.chdir(tmp_path)
+    sockets = Sockets()
+    yield sockets
+    sockets.close()
+
+
+@pytest.fixture
+def client() -> Iterator[Sockets]:
+    client = Sockets()
+    yield client
+    client.close()
+
+
+def wait_until_idle(sockets: Sockets, *ports: Port) -> None:
+    """Wait until nothing can be read, as a loop does after its turns."""
+    while sockets.wait(0.02):
+        for port in ports:
+            assert list(port.drain()) == []
+
+
+def test_a_message_is_told_of_after_the_port_was_found_empty(sockets: Sockets) -> None:
+    inbox, outbox = sockets.inbox("inbox"), sockets.outbox("inbox")
+    wait_until_idle(sockets, inbox)
+    for number in range(MESSAGES):
+        assert not inbox.may_hold_unread
+        outbox.send(b"%d" % number)
+        assert sockets.wait(PATIENCE) == [inbox]
+        assert inbox.drain_single() == [b"%d" % number]
+    outbox.close()
+
+
+def test_a_message_is_told_of_that_came_while_the_port_was_sending(
+    sockets: Sockets, client: Sockets
+) -> None:
+    router = sockets.client_router(["ipc://router"])
+    dealer = client.peer_dealer("ipc://router")
+    client.watch(dealer)
+    wait_until_idle(client, dealer)
+    dealer.send(b"hello")
+    assert sockets.wait(PATIENCE) == [router]
+    ((identity, _),) = router.drain()
+    for number in range(MESSAGES):
+        dealer.send(b"%d" % number)
+        router.send(identity, b"answer")  # takes in what ZeroMQ's own thread has told
+        assert router in sockets.wait(PATIENCE)
+        assert list(router.drain()) == [[identity, b"%d" % number]]
+        assert client.wait(PATIENCE) == [dealer]
+        assert list(dealer.drain()) == [[b"answer"]]
+
+
+def test_a_port_that_was_never_read_from_is_asked_only_once(sockets: Sockets) -> None:
+    inbox = sockets.inbox("inbox")
+    assert inbox.may_hold_unread
+    sockets.wait(0.0)
+    assert not inbox.may_hold_unread
