@@ -1,20 +1,18 @@
-"""The voice of the node among its peers: feeds the Raft core and sends what it wants sent."""
+"""The log replicator: runs the Raft core and the peer sockets of a node."""
 
 import logging
 import time
+import uuid
 from collections.abc import Iterable
 from itertools import chain
 
 from actors.actor import NEVER, Surroundings, run, wait_for
 from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
-from actors.joining import Joining
 from actors.logs import OncePerSender
 from actors.peer_links import Doors, PeerLinks
 from actors.sockets import BindFailed, Readable
-from protocol.membership import Membership
 from protocol.node_messages import (
-    AdoptCluster,
     ClockState,
     CommitNoticeDue,
     InviteMember,
@@ -23,7 +21,8 @@ from protocol.node_messages import (
     ReplicatorMessage,
     StepAside,
 )
-from protocol.peer_messages import Invitation, JoinReply, JoinRequest, PeerFrame
+from protocol.peer_messages import ClusterQuery, Invitation, JoinRequest, PeerFrame
+from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.raft.outbox import Outbox
 from protocol.wire import decode_for_replicator, encode
@@ -31,7 +30,6 @@ from protocol.wire import decode_for_replicator, encode
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
 CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
-FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
 
 log = logging.getLogger("skiff.log_replicator")
 
@@ -48,16 +46,14 @@ class LogReplicator:
         self._timer = self._sockets.outbox("timer")
         self._address = str(surroundings.config.address)
         self._guests = Doors(self._sockets)
-        join_cluster = surroundings.config.join_cluster
-        self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
+        self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
         self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
-        self._alone_since_founding = _is_founding(recovered)
-        # Whether it is still to be a member, what its own log says may be long out of date.
-        self._invited = bool(join_cluster)
+        self._admission = Admission(
+            self._core, surroundings.config, lambda: uuid.uuid4().bytes, time.monotonic()
+        )
         self._links = self._listen(recovered)
-        self._joins = self._wants_to_join()
         self._strange = OncePerSender()
         self._clock: ClockState | None = None
         self._clock_told = 0.0
@@ -66,7 +62,7 @@ class LogReplicator:
         self._stalled = False
         surroundings.whereabouts.node = recovered.node.hex()[:8]
         self._trace = surroundings.trace(recovered.node)
-        self._warn_if_alone()
+        self._admit()
         self._finish_turn()
         surroundings.ready(recovered.node)
 
@@ -75,9 +71,7 @@ class LogReplicator:
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
-        if self._joins:
-            due = min(due, self._joining.ask_at)
-        return due - time.monotonic()
+        return min(due, self._admission.deadline) - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
         """Take in all that has arrived, peers first, and send what follows from it.
@@ -92,12 +86,8 @@ class LogReplicator:
             self._hear_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
-        self._joins = self._joins and self._wants_to_join()
-        if self._joins:
-            self._join()
-        elif (self._invited or self._joining.is_open) and self._core.is_settled:
-            self._invited = False  # a node that is removed later does not come back by itself
-            self._joining.close()  # nobody takes in any more what still comes there
+        self._hear_hosts()
+        self._admit()
         self._finish_turn()
 
     def stop(self) -> float:
@@ -123,15 +113,6 @@ class LogReplicator:
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
-    def _warn_if_alone(self) -> None:
-        """Tell whoever forgot to name the cluster at the first start that it is too late now."""
-        if self._invited and self._core.membership.members == (self._core.committed_member,):
-            log.warning(
-                "this node is the only member of cluster %s and joins no other one; "
-                "for that, start it with a new directory",
-                self._core.cluster.hex(),
-            )
-
     def _hear_actors(self) -> None:
         for encoded in self._inbox.drain_single():
             messages = decode_for_replicator(encoded)
@@ -141,11 +122,12 @@ class LogReplicator:
 
     def _receive(self, connection: bytes, frame: PeerFrame) -> None:
         match frame.messages:
-            case (JoinRequest() as request,):
-                reply = self._answer_join(frame, request)
-                self._links.answer(connection, self._core.cluster, reply)
-            case (Invitation(address=address),):
-                self._accept_invitation(address)
+            case (JoinRequest() | ClusterQuery() as question,):
+                answer = self._admission.answer(frame, question)
+                if answer is not None:
+                    self._links.answer(connection, self._core.cluster, answer)
+            case (Invitation() as invitation,):
+                self._admission.hear(frame, invitation, time.monotonic())
             case _:
                 self._receive_from_member(frame)
 
@@ -154,44 +136,13 @@ class LogReplicator:
         try:
             self._core.receive(frame)
         except StrangeFrame as error:
-            if self._may_have_lost_its_directory(frame):
-                self._tell_how_to_come_back(frame)
-            elif self._strange.is_new(frame.sender + str(error).encode()):
+            claims = self._admission.hear_foreign(frame, time.monotonic())
+            # A node that is not a member yet hears those that already count it as one.
+            is_odd = bool(self._core.cluster) and not claims
+            if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
             self._links.link(frame.sender, frame.address)
-
-    def _may_have_lost_its_directory(self, frame: PeerFrame) -> bool:
-        """Whether members of another cluster take this founder of a new one for one of them."""
-        return self._alone_since_founding and frame.cluster not in (b"", self._core.cluster)
-
-    def _tell_how_to_come_back(self, frame: PeerFrame) -> None:
-        """Leave it to people what to do: nobody may end a node from afar."""
-        if self._strange.is_new(frame.cluster):
-            log.error(
-                "this address belongs to a member of cluster %s, but the directory is of the new "
-                "cluster %s: if the former one was lost, stop this node, empty the directory and "
-                "start it with --join %s",
-                frame.cluster.hex(),
-                self._core.cluster.hex(),
-                frame.address,
-            )
-
-    def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
-        if not self._core.cluster:
-            return JoinReply(False, Membership())
-        if frame.cluster and frame.cluster != self._core.cluster:
-            refusal = f"{self._address} belongs to another cluster, {self._core.cluster.hex()}"
-            return JoinReply(False, Membership(), refusal=refusal)
-        return self._core.join(frame.sender, request)
-
-    def _accept_invitation(self, address: str) -> None:
-        if self._core.committed_member is not None:
-            log.warning("declined an invitation by %s: already member of a cluster", address)
-            return
-        self._joining.invite(address)
-        self._invited = True
-        self._joins = self._wants_to_join()
 
     def _step(self, message: ReplicatorMessage) -> None:
         match message:
@@ -203,47 +154,34 @@ class LogReplicator:
 
     # --- becoming a member
 
-    def _wants_to_join(self) -> bool:
-        """Whether the cluster has yet to learn of this node, or of its address."""
-        member = self._core.committed_member
-        if member is None or self._core.removed:
-            return self._invited
-        return member.address != self._address
+    def _hear_hosts(self) -> None:
+        """Take in the answers to what this node has asked for its admission."""
+        for frame in self._hosts.receive():
+            for message in frame.messages:
+                self._admission.hear(frame, message, time.monotonic())
 
-    def _join(self) -> None:
-        for frame, reply in self._joining.answers():
-            if reply.accepted:
-                self._begin_membership(frame)
-            elif frame.cluster not in (b"", self._core.cluster):
-                self._refuse_cluster(reply)
-        if self._core.leads:
-            # A leader that has moved tells itself.
-            self._core.join(self._core.id, self._joining.request)
-        else:
-            request = self._links.frame(self._core.cluster, self._joining.request)
-            self._joining.ask(request, self._core.membership)
+    def _admit(self) -> None:
+        outbox = self._admission.turn(time.monotonic())
+        if outbox is None:
+            return
+        self._log(outbox)
+        for address, question in outbox.questions:
+            self._hosts.send(address, self._links.frame(self._core.cluster, question))
+        if outbox.storage:
+            self._storage.send(encode(outbox.storage))
+        if not self._admission.is_asking:
+            self._hosts.close()
 
-    def _refuse_cluster(self, reply: JoinReply) -> None:
-        """Give up where the settings name another cluster than the directory is of.
+    def _log(self, outbox: AdmissionOutbox) -> None:
+        """Log what the operator should know.
 
-        A member that has moved goes on: those of its own cluster are asked as well. So does who
-        was invited: nobody may end a node from afar.
+        Raises:
+            ActorFailure: this node must not go on.
         """
-        is_member = self._core.committed_member is not None and not self._core.removed
-        if self._core.cluster and self._surroundings.config.join_cluster and not is_member:
-            raise ActorFailure(
-                "ClusterJoinFailed",
-                f"{reply.refusal}, and the data of this node to cluster "
-                f"{self._core.cluster.hex()}; start it with a new directory",
-                lasting=True,
-            )
-
-    def _begin_membership(self, frame: PeerFrame) -> None:
-        """Belong to the cluster whose leader has begun to add this node."""
-        if not self._core.cluster:
-            log.info("joining cluster %s", frame.cluster.hex())
-            self._storage.send(encode([AdoptCluster(frame.cluster)]))
-        self._core.adopt(frame.cluster)
+        for note in outbox.notes:
+            log.log(logging.getLevelNamesMapping()[note.level.name], "%s", note.text)
+        if outbox.failure is not None:
+            raise ActorFailure(outbox.failure.error, outbox.failure.text, lasting=True)
 
     # --- the end of a turn
 
@@ -260,16 +198,13 @@ class LogReplicator:
             self._note_leadership(outbox)
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
-        membership = self._core.membership
-        self._links.follow(membership)
-        if self._alone_since_founding and len(membership.members) > 1:
-            self._alone_since_founding = False
+        self._links.follow(self._core.membership)
 
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
                 self._surroundings.whereabouts.term = message.term
-                self._joins = self._wants_to_join()
+                self._admission.wake()
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)
@@ -299,15 +234,6 @@ class LogReplicator:
     def _note(self, verb: str, messages: Iterable[object]) -> None:
         if self._trace is not None:
             self._trace.note(verb, messages)
-
-
-def _is_founding(recovered: Recovered) -> bool:
-    """Whether the only membership there ever was is the one of the founder alone."""
-    if len(recovered.memberships) != 1:
-        return False
-    first = recovered.memberships[0]
-    alone = [member.id for member in first.membership.members] == [recovered.node]
-    return alone and first.index == FOUNDING_INDEX
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ PEER_HEARTBEAT_MS = 300
 PEER_TIMEOUT_MS = 1000
 ACTOR_RECONNECT_MS = 5  # the actors of a node start side by side, in any order
 RECONNECT_MS = 50
-RECONNECT_MAX_MS = 1000
+RECONNECT_MAX_MS = 250
 
 # As plain numbers: the enumerations cost more than the calls that they are passed to.
 NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)

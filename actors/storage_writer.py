@@ -116,18 +116,13 @@ def _check_ports(config: NodeConfig) -> None:
 
 
 def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:
-    """Open the database; a new one gets its identity, and its cluster where it founds one."""
+    """Open the database; a new one gets its identity, and a cluster when it has a membership."""
     if not directory.is_new:
         return RocksDatabase(directory.database, create=False)
     _refuse_half_restored(directory, config)
     directory.begin_generation()
     database = RocksDatabase(directory.database, create=True)
-    store = LogStore(database, config.log_limits)
-    node = uuid.uuid4().bytes
-    if config.join_cluster or config.standby:
-        store.begin(node)
-    else:
-        store.found(node, uuid.uuid4().bytes, config.address)
+    LogStore(database, config.log_limits).begin(uuid.uuid4().bytes)
     database.write(sync=True)
     directory.complete_generation()
     return database

@@ -10,6 +10,9 @@ VALUE_BYTES_MAX = 1 << 20
 VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
 LOG_ENTRIES_KEPT = 10_000
 LOG_BYTES_KEPT = 64 << 20
+FOUNDING_MS = 1000  # members dial a lost node about four times a second, and speak 13 times
+FOUNDING_MS_MAX = 600_000
+EXPECT_MIN = 2
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
@@ -26,7 +29,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     port: int = 9400
     advertise: str = ""  # host or host:port at which others reach this node; empty: as bound
     join_cluster: tuple[str, ...] = ()
+    expect: int = 0  # form a cluster with this many nodes, all named in join_cluster; 0: do not
+    rejoin: bool = False  # come back after a removal, or in place of a member that lost its data
     standby: bool = False  # wait to be invited instead of founding a cluster
+    founding_ms: int = FOUNDING_MS  # quiet period before a new node founds a cluster of one
     heartbeat_ms: int = 75
     election_timeout_min_ms: int = 150
     election_timeout_max_ms: int = 300
@@ -47,6 +53,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.advertise:
             return parse_address(self.advertise, default_port=self.port)
         return self.bind_address
+
+    @property
+    def expected_addresses(self) -> tuple[str, ...]:
+        """The addresses of all nodes that form the cluster together, as they name themselves."""
+        if not self.expect:
+            return ()
+        return tuple(sorted({str(parse_address(address)) for address in self.join_cluster}))
 
     @property
     def election_timeouts(self) -> ElectionTimeouts:
@@ -99,6 +112,26 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             not (self.standby and self.join_cluster),
             "standby waits to be invited and join_cluster does not: give one of them",
+        )
+        self._validate_expect()
+
+    def _validate_expect(self) -> None:
+        _check(
+            0 <= self.founding_ms <= FOUNDING_MS_MAX,
+            f"founding_ms must be from 0 to {FOUNDING_MS_MAX}, not {self.founding_ms}",
+        )
+        if not self.expect:
+            return
+        expected = self.expected_addresses
+        _check(
+            EXPECT_MIN <= self.expect == len(expected),
+            f"expect must be at least {EXPECT_MIN} and the number of addresses in join_cluster, "
+            f"which are {len(expected)}, not {self.expect}",
+        )
+        _check(
+            str(self.address) in expected,
+            f"with expect, join_cluster must name this node, too: {self.address} is not among "
+            f"{', '.join(expected)}; advertise says how this node is named",
         )
 
     def _validate_times(self) -> None:

@@ -14,3 +14,4 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
     term: int = 0
     voted_for: NodeId = b""
     patience: int = 0
+    removed: bool = False  # whether it learned that it is a member no more

@@ -137,9 +137,10 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
 
 
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """A node wants to be a member at this address; repeated until it finds itself one."""
+    """A node asks for membership; repeated until it finds itself a member."""
 
-    address: str
+    address: str  # host:port at which it will be reached
+    rejoin: bool = False  # take the place of the member that lost its directory at this address
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -183,6 +184,18 @@ class ForwardTransfer(msgspec.Struct, frozen=True, array_like=True, tag=20):
     node: NodeId
 
 
+class ClusterQuery(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Ask any node which cluster it belongs to; changes nothing."""
+
+
+class ClusterReply(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """The sender's cluster and members; or, in a bootstrap, the addresses that it expects."""
+
+    cluster: bytes  # 16 bytes; empty where the sender belongs to none
+    membership: Membership  # in force at the sender
+    expects: tuple[str, ...] = ()  # sorted host:port of all nodes of the bootstrap
+
+
 PeerMessage = (
     RequestVote
     | RequestVoteReply
@@ -204,6 +217,8 @@ PeerMessage = (
     | InstallSnapshot
     | InstallSnapshotReply
     | ForwardTransfer
+    | ClusterQuery
+    | ClusterReply
 )
 
 

@@ -15,6 +15,7 @@ for _package in (actors, protocol):
 
 from skiff.client import Client  # noqa: E402 - only after the check above
 from skiff.errors import (  # noqa: E402
+    AddressTaken,
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
@@ -26,6 +27,7 @@ from skiff.errors import (  # noqa: E402
     InvalidRequest,
     LeaderElectionTimeout,
     MissingClusterConfig,
+    NodeRemoved,
     NoNodeReached,
     OutcomeUnknown,
     Overloaded,
@@ -46,6 +48,7 @@ from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
 __all__ = [
+    "AddressTaken",
     "Builder",
     "Client",
     "ClientConnectFailed",
@@ -65,6 +68,7 @@ __all__ = [
     "Member",
     "MissingClusterConfig",
     "NoNodeReached",
+    "NodeRemoved",
     "NodeStatus",
     "OutcomeUnknown",
     "Overloaded",

@@ -9,6 +9,14 @@ class ClusterJoinFailed(SkiffError):
     """The node could not become a member of the cluster it was to join."""
 
 
+class AddressTaken(SkiffError):
+    """The node's address is that of a member of a cluster which this directory is not of."""
+
+
+class NodeRemoved(SkiffError):
+    """The node was removed from its cluster and is not to come back by itself."""
+
+
 class ClusterInitFailed(SkiffError):
     """The node's processes did not come up."""
 

@@ -67,6 +67,18 @@ class Builder:
         """Wait until a member invites this node, instead of founding a cluster."""
         return self._set("standby", True)
 
+    def expect(self, count: int) -> Self:
+        """Form a new cluster with this many nodes, all named by ``join_cluster``, this one too."""
+        return self._set("expect", count)
+
+    def rejoin(self) -> Self:
+        """Come back after a removal, or in place of a member that lost its directory here."""
+        return self._set("rejoin", True)
+
+    def founding_ms(self, milliseconds: int) -> Self:
+        """Listen this long for members of another cluster before founding one."""
+        return self._set("founding_ms", milliseconds)
+
     def heartbeat_ms(self, milliseconds: int) -> Self:
         """Let a leader be heard this often."""
         return self._set("heartbeat_ms", milliseconds)

@@ -55,6 +55,19 @@ class Node:
         return f"Node({self.address})"
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The options of ``skiff node start`` besides directory and port."""
+        return tuple(self._arguments)
+
+    def add_options(self, *options: str) -> None:
+        """Start the node with these options of ``skiff node start``, too, from now on."""
+        self._arguments.extend(options)
+
+    def replace_options(self, *options: str) -> None:
+        """Start the node with these options of ``skiff node start`` only, from now on."""
+        self._arguments = list(options)
+
+    @property
     def address(self) -> str:
         """Where clients and peers reach the node."""
         return f"127.0.0.1:{self.port}"
@@ -236,18 +249,31 @@ class Cluster:
         return node
 
     def _begin(self) -> None:
-        """Start the first node, then all others side by side."""
-        self.add_node()
-        others = [self._next_node() for _ in range(self._count - 1)]
-        for node in others:
+        """Start all nodes side by side; they form one cluster."""
+        if self._count == 1:
+            self._new_node("--founding-ms", "0")
+        else:
+            self._new_nodes()
+        for node in self.nodes:
             node.launch()
-        for node in others:
+        for node in self.nodes:
             node.wait_until_ready()
+
+    def _new_nodes(self) -> None:
+        """Prepare nodes that expect each other."""
+        for _ in range(self._count):
+            self._new_node()
+        addresses = ",".join(self.addresses)
+        for node in self.nodes:
+            node.add_options("--join", addresses, "--expect", str(self._count))
 
     def _next_node(self) -> Node:
         running = [node.address for node in self.nodes if node.is_running]
-        join = [option for address in running for option in ("--join", address)]
-        node = Node(self.directory / f"node-{len(self.nodes) + 1}", [*self._options, *join])
+        return self._new_node(*[option for each in running for option in ("--join", each)])
+
+    def _new_node(self, *options: str) -> Node:
+        directory = self.directory / f"node-{len(self.nodes) + 1}"
+        node = Node(directory, [*self._options, *options])
         self.nodes.append(node)
         return node
 

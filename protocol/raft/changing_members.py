@@ -1,9 +1,9 @@
 """Changing who belongs to the cluster, one node at a time (Raft dissertation §4.1, §4.2)."""
 
 from protocol.address import InvalidAddressText, parse_address
-from protocol.entry import EntryKind, MembershipChange
+from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership, NodeId
-from protocol.node_messages import Refused, RemoveMember
+from protocol.node_messages import AdoptCluster, Refused, RemoveMember
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardMembershipChange,
@@ -76,23 +76,43 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     except InvalidAddressText as error:
         return JoinReply(False, state.membership, refusal=str(error))
     here = state.membership.at(request.address)
-    if here is not None and here.id != joiner:
+    if here is not None and here.id != joiner and not request.rejoin:
         return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))
     known = state.membership.get(joiner)
     if known is None or known.address != request.address:
         if _why_not_now(state) is not None:
             return JoinReply(False, state.membership)
-        voter = known is not None and known.voter
-        member = Member(joiner, request.address, voter)
-        _change(state, state.membership.with_member(member), NOBODY)
+        _change(state, _with_joiner(state.membership, joiner, request), NOBODY)
     return JoinReply(True, state.membership)
+
+
+def _with_joiner(membership: Membership, joiner: NodeId, request: JoinRequest) -> Membership:
+    """Add a learner, or move a member; one that rejoins takes the place of its lost former self.
+
+    That is still a change of one voter at most (dissertation §4.1): learners do not count.
+    """
+    here = membership.at(request.address)
+    if here is not None:
+        membership = membership.without(here.id)
+    known = membership.get(joiner)
+    voter = known is not None and known.voter
+    return membership.with_member(Member(joiner, request.address, voter))
 
 
 def _address_taken(address: str, member: Member) -> str:
     return (
-        f"{address} belongs to member {member.id.hex()}; if that node is gone for good, "
-        "remove it from the cluster first"
+        f"{address} belongs to member {member.id.hex()}; if that node is gone for good, start "
+        "this one with --rejoin to take its place, or remove it from the cluster first"
     )
+
+
+def found(state: RaftState, cluster: bytes, membership: Membership) -> None:
+    """Begin a cluster by an entry of its first term, which no leader has replicated."""
+    state.cluster, state.founding = cluster, True
+    state.outbox.storage.append(AdoptCluster(cluster))
+    state.set_term(1)
+    payload = encode(MembershipChange(membership))
+    state.take_entries([Entry(1, 1, EntryKind.MEMBERSHIP, payload)])
 
 
 def on_reply_promote(state: RaftState, peer: NodeId, message: AppendEntriesReply) -> None:

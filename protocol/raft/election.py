@@ -97,7 +97,7 @@ def on_removed(state: RaftState, _: NodeId, message: Removed) -> None:
     """Stop campaigning, unless this node knows a newer membership that it belongs to."""
     known = state.memberships.latest.index
     if message.index > known or (message.index == known and state.member is None):
-        state.removed = True
+        state.set_removed()
         state.become_follower()
 
 

@@ -145,10 +145,30 @@ class RaftNode:
         """The present term."""
         return self._state.term
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether this node is the only member of its cluster."""
+        return [member.id for member in self.membership.members] == [self.id]
+
+    @property
+    def membership_index(self) -> int:
+        """The index of the entry that brought the membership in force."""
+        return self._state.memberships.latest.index
+
+    @property
+    def belongs_durably(self) -> bool:
+        """Whether this node belongs to a cluster that no crash of its own can take back."""
+        return bool(self._state.cluster) and not self._state.founding
+
+    def found(self, cluster: bytes, membership: Membership) -> None:
+        """Begin a cluster with these members, none of which has belonged to any."""
+        changing_members.found(self._state, cluster, membership)
+        election.campaign(self._state, pre=False)
+
     def adopt(self, cluster: bytes) -> None:
         """Belong to a cluster from now on; a removed node that joins anew may take part again."""
         self._state.cluster = cluster
-        self._state.removed = False
+        self._state.set_removed(removed=False)
 
     def join(self, joiner: NodeId, request: JoinRequest) -> JoinReply:
         """Answer a node that wants to be a member."""
@@ -250,6 +270,8 @@ class RaftNode:
         if message.incarnation != self._state.incarnation:
             return
         released, end = self._state.durability.acknowledge(message)
+        if self._state.durability.hard_state_durable:
+            self._state.founding = False
         for to, promise in released:
             self._deliver(to, promise)
         leader = self._state.role

@@ -46,7 +46,8 @@ class RaftState:
         promised = recovered.hard_state.patience
         self._promised = promised if promised > patience else 0  # in a life before
         self.bound_until = 0
-        self.removed = self._is_left_out
+        self.removed = self._is_left_out or recovered.hard_state.removed
+        self.founding = False  # whether the first entry of a cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
@@ -141,7 +142,14 @@ class RaftState:
         if self.now and not self.is_bound:
             self._promised = 0
         patience = max(self.patience, self._promised)
-        self.durability.write_hard_state(HardState(self.term, self.voted_for, patience))
+        hard_state = HardState(self.term, self.voted_for, patience, self.removed)
+        self.durability.write_hard_state(hard_state)
+
+    def set_removed(self, *, removed: bool = True) -> None:
+        """Note, durably, whether this node is a member no more: it must not come back by itself."""
+        if self.removed != removed:
+            self.removed = removed
+            self._write_hard_state()
 
     def become_follower(self, leader: NodeId | None = None) -> None:
         """Follow a leader, or nobody yet."""
@@ -197,7 +205,7 @@ class RaftState:
         """Store the memberships; a node that finds itself a member is not removed."""
         self.durability.write_memberships(self.memberships.to_store())
         if self.member is not None:
-            self.removed = False
+            self.set_removed(removed=False)
 
     def commit_to(self, index: int) -> MembershipAt | None:
         """Raise the commit index; return the membership that this committed, if any."""
@@ -209,7 +217,8 @@ class RaftState:
             return None
         self.durability.write_memberships(self.memberships.to_store())
         # A node that joins first reads of memberships from before its time: they remove nobody.
-        self.removed = self.removed or (was_member and self._is_left_out)
+        if was_member and self._is_left_out:
+            self.set_removed()
         return self.memberships.committed
 
     def install(self, index: int, term: int, membership: MembershipAt) -> None:
@@ -227,7 +236,8 @@ class RaftState:
         self.commit_index = index
         self.memberships = Memberships((membership,))
         self.membership_changed()
-        self.removed = self.removed or (was_member and self._is_left_out)
+        if was_member and self._is_left_out:
+            self.set_removed()
 
     @property
     def role_name(self) -> RoleName:

@@ -2,11 +2,10 @@
 
 import msgspec
 
-from protocol.address import Address
 from protocol.compaction import Amount, LogLimits, LogSize
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import Entry
 from protocol.hard_state import HardState
-from protocol.membership import Member, Membership, MembershipAt, NodeId, after_snapshot
+from protocol.membership import MembershipAt, NodeId, after_snapshot
 from protocol.node_messages import Append, LogCompacted, LogSlice, Recovered
 from protocol.table import Database
 from protocol.wire import encode
@@ -49,14 +48,6 @@ class LogStore:
         self._size = LogSize(limits, self.start.index, sizes)
         self._is_gapless = len(sizes) == self.last_index - self.start.index
         self.last_term = self.term_at(self.last_index) or 0
-
-    def found(self, node: NodeId, cluster: bytes, address: Address) -> None:
-        """Begin a new cluster with this node as its only member."""
-        self.begin(node)
-        membership = Membership((Member(node, str(address), voter=True),))
-        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(membership)))
-        self.adopt_cluster(cluster)
-        self.append(Append(0, HardState(1), (first,), (MembershipAt(1, membership),)))
 
     def begin(self, node: NodeId) -> None:
         """Give this node its identity."""

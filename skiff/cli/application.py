@@ -13,7 +13,7 @@ from skiff.errors import SkiffError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 another revision, 5 unavailable, "
-    "6 timeout or unknown outcome."
+    "6 timeout or unknown outcome, 7 the node was removed."
 )
 
 # Plain help: at 80 columns, boxes leave too little room for the sentences in them.

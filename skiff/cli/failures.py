@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     CONFLICT = 4
     UNAVAILABLE = 5
     TIMEOUT = 6
+    REMOVED = 7
     INTERRUPTED = 130  # as shells report an end by SIGINT
     READER_GONE = 141  # as shells report an end by SIGPIPE
 
@@ -33,6 +34,7 @@ class CommandFailed(Exception):
 # The first class that fits decides.
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
+    errors.NodeRemoved: ExitCode.REMOVED,
     errors.PeerNotFound: ExitCode.NOT_FOUND,
     errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,

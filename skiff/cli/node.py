@@ -16,7 +16,7 @@ from skiff.cli.admission import Admission
 from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
-from skiff.cli.settings import combine, read_file
+from skiff.cli.settings import Values, combine, read_file
 from skiff.errors import SkiffError
 from skiff.node import Skiff
 
@@ -25,6 +25,7 @@ class Announcement(msgspec.Struct, frozen=True):
     """What is to be told of a node that has come up."""
 
     asked: str  # whom it asks to be let in
+    expects: bool  # whether it forms a new cluster with them
     stands_by: bool
     as_json: bool
 
@@ -45,7 +46,10 @@ def start(
     port: options.Port = None,
     advertise: options.Advertise = None,
     join: options.Join = None,
+    expect: options.Expect = None,
+    rejoin: options.Rejoin = None,
     standby: options.Standby = None,
+    founding_ms: options.FoundingMs = None,
     heartbeat_ms: options.HeartbeatMs = None,
     election_timeout_min_ms: options.ElectionTimeoutMinMs = None,
     election_timeout_max_ms: options.ElectionTimeoutMaxMs = None,
@@ -60,7 +64,7 @@ def start(
 ) -> None:
     """Run a node until SIGTERM, SIGHUP or Ctrl-C.
 
-    It prints one line as soon as it serves clients: with --join, once it has been let in.
+    It prints one line as soon as it serves clients as a member of a cluster.
 
     Every setting may also stand in the environment, --port as SKIFF_PORT, or in the file, as
     port = 9400. The command line beats the environment, which beats the file.
@@ -71,7 +75,10 @@ def start(
         "port": port,
         "advertise": advertise,
         "join": join or None,
+        "expect": expect,
+        "rejoin": rejoin,
         "standby": standby,
+        "founding_ms": founding_ms,
         "heartbeat_ms": heartbeat_ms,
         "election_timeout_min_ms": election_timeout_min_ms,
         "election_timeout_max_ms": election_timeout_max_ms,
@@ -83,9 +90,18 @@ def start(
     }
     filed = {} if config is None else read_file(config)
     settings = combine({name: value for name, value in given.items() if value is not None}, filed)
+    _run(settings, as_json=as_json, until_eof=until_eof)
+
+
+def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
     skiff = Skiff(**settings)  # type: ignore[arg-type]
+    told = Announcement(
+        ", ".join(skiff.join_cluster),
+        bool(settings.get("expect")),
+        bool(settings.get("standby")),
+        as_json,
+    )
     level = str(settings.get("log_level", options.DEFAULTS.log_level))
-    told = Announcement(", ".join(skiff.join_cluster), bool(settings.get("standby")), as_json)
     serve(skiff, configure("supervisor", level), told, until_eof=until_eof)
 
 
@@ -121,7 +137,9 @@ def _follow(
         whereabouts.node = skiff.id.hex[:8]
         with closing(Admission(skiff)) as admission:
             if announcement.asked:
-                _wait_to_be_let_in(skiff, announcement.asked, admission)
+                _wait_to_be_let_in(skiff, announcement, admission)
+            elif not announcement.stands_by:
+                admission.wait()  # for a new node to found its cluster
             _announce(skiff, announcement, admission)
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as failure:
@@ -134,10 +152,12 @@ def _wait_for_eof(ending: NodeEnding) -> None:
     ending.tell()
 
 
-def _wait_to_be_let_in(skiff: Skiff, asked: str, admission: Admission) -> None:
-    """Wait until the node has been let in, and say so where that is not yet."""
+def _wait_to_be_let_in(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:
+    """Wait until the node is a member, and say so where it is not yet."""
     if not admission.is_granted():
-        output.note(f"node {skiff.id} at {skiff.address} asks {asked} to be let in")
+        asked = announcement.asked
+        doing = f"forms a cluster with {asked}" if announcement.expects else f"asks {asked} to join"
+        output.note(f"node {skiff.id} at {skiff.address} {doing}")
         admission.wait()
 
 

@@ -52,9 +52,36 @@ Join = Annotated[
         "the node founds a cluster.",
     ),
 ]
+Expect = Annotated[
+    int | None,
+    _setting(
+        "--expect",
+        "COUNT",
+        "Form a new cluster with this many nodes, all named by --join, this one too. The same "
+        "command serves all of them, and a node that lost its data never founds another cluster.",
+    ),
+]
+Rejoin = Annotated[
+    bool | None,
+    _setting(
+        "--rejoin/--no-rejoin",
+        None,
+        "With --join: come back after a removal, or in place of the member that lost its "
+        "directory at this address.",
+    ),
+]
 Standby = Annotated[
     bool | None,
     _setting("--standby/--no-standby", None, "Wait to be invited by 'skiff member add'."),
+]
+FoundingMs = Annotated[
+    int | None,
+    _setting(
+        "--founding-ms",
+        "MS",
+        "Before founding a cluster, listen this long for members of another one to which this "
+        f"address belongs. Default: {DEFAULTS.founding_ms}",
+    ),
 ]
 HeartbeatMs = Annotated[
     int | None,

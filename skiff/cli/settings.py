@@ -16,7 +16,10 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_de
     port: int | UnsetType = UNSET
     advertise: str | UnsetType = UNSET
     join: list[str] | str | UnsetType = UNSET
+    expect: int | UnsetType = UNSET
+    rejoin: bool | UnsetType = UNSET
     standby: bool | UnsetType = UNSET
+    founding_ms: int | UnsetType = UNSET
     heartbeat_ms: int | UnsetType = UNSET
     election_timeout_min_ms: int | UnsetType = UNSET
     election_timeout_max_ms: int | UnsetType = UNSET

@@ -30,7 +30,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has never been in a cluster: it asks to be let in, or stands by."""
+        """Whether it has never been in a cluster: it asks to join, or stands by."""
         return self.status is not None and self.status.cluster_id is None
 
     @property
@@ -78,7 +78,7 @@ def show(standings: list[Standing]) -> None:
 def summary(standings: list[Standing]) -> str:
     """Return in one line how many members there are and who leads them, and who is none."""
     if all(standing.is_waiting for standing in standings):
-        return "in no cluster yet: waits to be let in, or for 'skiff member add'"
+        return "in no cluster yet: waits to join, or for 'skiff member add'"
     members = [standing for standing in standings if not standing.is_removed]
     reached = [standing for standing in members if standing.status is not None]
     leader = leader_of(standings)

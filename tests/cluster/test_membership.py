@@ -1,7 +1,6 @@
 """Who belongs to a cluster: joining, moving, leaving and coming back, on real processes."""
 
 import select
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 
 from skiff import (
     Client,
-    ClientConnectFailed,
     ClusterJoinFailed,
     InvalidRequest,
     Member,
@@ -111,8 +109,8 @@ def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: Ne
     founder = new_node()
     early = new_node("--join", f"127.0.0.1:{free_port()}", "--join", founder.address)
     early.launch()
-    wait_until(lambda: "to be let in" in early.log(), "it says that it waits")
-    assert f"asks {early._arguments[1]}, {founder.address} to be let in" in early.log()
+    wait_until(lambda: "to join" in early.log(), "it says that it waits")
+    assert f"asks {early.options[1]}, {founder.address} to join" in early.log()
     assert members_as_seen_by(early) == ()
     assert early._process is not None
     assert early._process.stdout is not None
@@ -135,7 +133,7 @@ def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
     successor.launch()
     wait_until(lambda: "cannot join" in successor.log(), "the refusal is logged")
     assert f"{lost.address} belongs to member {lost.id.hex}" in successor.log()
-    assert "remove it from the cluster first" in successor.log()
+    assert "start this one with --rejoin" in successor.log()
     assert successor.log().count("cannot join") == 1
     with remaining[0].client(timeout=20) as client:
         assert {member.id for member in client.members()} == {lost.id, *(n.id for n in remaining)}
@@ -155,7 +153,7 @@ def test_a_former_member_joins_no_other_cluster(own_cluster: Cluster, new_node: 
 
     def join_the_stranger() -> None:
         through = [stranger.address]
-        with Skiff(removed.directory, port=removed.port, join_cluster=through) as node:
+        with Skiff(removed.directory, port=removed.port, join_cluster=through, rejoin=True) as node:
             node.wait()
 
     with pytest.raises(ClusterJoinFailed, match=f"{stranger.address} belongs to another cluster"):
@@ -199,6 +197,7 @@ def test_a_node_that_moved_is_known_at_its_new_address(own_cluster: Cluster) -> 
         identity = moving.id
         assert moving.terminate() == 0
         moving.port = free_port()
+        moving.replace_options()  # its former ones expect it at its former address
         moving.start()
         assert moving.id == identity
         wait_until_agreed(own_cluster.nodes)
@@ -218,106 +217,40 @@ def test_all_nodes_may_move_one_after_another(own_cluster: Cluster) -> None:
         node.signal(signal.SIGKILL)
         node.kill()
         node.port = free_port()
+        node.replace_options()
         node.start()
         wait_until_agreed(own_cluster.nodes)
     with own_cluster.client(timeout=20) as client:
         client.insert("key", "value")
 
 
-# --- a directory that was lost
-
-
-def start_with_nothing(node: Node) -> None:
-    """Wipe a founder's directory and start it as ever, so that it founds another cluster."""
-    node.kill()
-    shutil.rmtree(node.directory)
-    node.start()
-    wait_until(lambda: node.status() is not None, f"{node} answers")
-
-
-def test_a_client_neither_reads_nor_writes_where_a_founder_lost_its_directory(
-    own_cluster: Cluster,
-) -> None:
-    founder, *others = own_cluster.nodes
-    with (
-        own_cluster.client(timeout=20) as client,
-        Client(own_cluster.addresses, timeout=20, follow_leader=False) as staying,
-        founder.client(timeout=2) as near,
-    ):
-        client.insert("key", "value")
-        for each in (staying, near):
-            assert each.get("key") == "value"
-        start_with_nothing(founder)
-        for number in range(10):
-            client.insert(f"later/{number}", number)
-            staying._caller.move_on()
-            staying.insert(f"staying/{number}", number)
-            assert client.get("key") == staying.get("key") == "value"
-        with pytest.raises(ClientConnectFailed, match="belongs to another cluster"):
-            near.get("key")
-        with pytest.raises(ClientConnectFailed, match="than the one this client has spoken to"):
-            near.insert("key", "lost")
-    with Client([node.address for node in others], timeout=20) as client:
-        assert len(client.list_keys("later/")) == len(client.list_keys("staying/")) == 10
-    assert serves(founder, "key") is None
-
-
-def test_a_founder_that_lost_its_directory_is_told_how_to_come_back(own_cluster: Cluster) -> None:
-    founder, *others = own_cluster.nodes
-    lost = founder.id
-    status = others[0].status()
-    assert status is not None
-    assert status.cluster_id is not None
-    with own_cluster.client(timeout=20) as client:
-        client.insert("key", "value")
-    start_with_nothing(founder)
-    warning = f"belongs to a member of cluster {status.cluster_id.hex}"
-    wait_until(lambda: warning in founder.log(), "it is told")
-    assert founder.is_running
-    founder.kill()
-    shutil.rmtree(founder.directory)
-    assert "dropped a frame" not in founder.log()
-    assert founder.log().count(warning) == 1
-    advised = founder.log().partition("--join ")[2].split()[0]
-    assert advised in {node.address for node in others}
-    founder._arguments = ["--join", advised]
-    founder.launch()
-    with Client([node.address for node in others], timeout=20) as client:
-        client.remove_node(lost)
-    founder.wait_until_ready()
-    wait_until_agreed([founder, *others])
-    assert serves(founder, "key") == "value"
-
-
 # --- leaving and coming back
 
 
-def test_a_removed_node_stays_removed_until_it_joins_anew(own_cluster: Cluster) -> None:
+def test_a_removed_node_stays_removed_until_it_is_to_rejoin(own_cluster: Cluster) -> None:
     removed, *others = own_cluster.followers()
     others.append(own_cluster.leader())
     with others[0].client(timeout=20) as client:
         client.insert("before", 1)
         client.remove_node(removed.id)
-        wait_until(lambda: says_that_it_is_removed(removed), "it knows that it was removed")
+        wait_until(lambda: "was removed from cluster" in removed.log(), "it says so")
+        assert says_that_it_is_removed(removed)
+        assert removed.terminate() == 0
 
-        # Without --join it comes back as it went, and disturbs nobody.
-        removed.terminate()
-        removed._arguments = []
-        removed.start()
-        wait_until(lambda: says_that_it_is_removed(removed), "it still knows it")
+        # Its own command, which names the cluster, does not bring it back.
+        for _ in range(2):
+            removed.launch()
+            assert removed.wait() == 7
+        assert "start it with --join and --rejoin to bring it back" in removed.log()
         term = client.status().term
-        for number in range(50):
-            client.insert("while/away", number)
+        client.insert("while/away", 2)
         assert client.status().term == term
         wait_until_agreed(others)
-        assert says_that_it_is_removed(removed)
 
-        # With --join it becomes a member as any other node does.
-        removed.terminate()
-        removed._arguments = ["--join", others[0].address]
+        removed.add_options("--rejoin")
         removed.start()
         wait_until_agreed([*others, removed])
-    assert (serves(removed, "before"), serves(removed, "while/away")) == (1, 49)
+    assert (serves(removed, "before"), serves(removed, "while/away")) == (1, 2)
 
 
 def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Cluster) -> None:
@@ -326,16 +259,29 @@ def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Clu
     own_cluster.kill(removed)
     with others[0].client(timeout=20) as client:
         client.remove_node(removed.id)
-        removed._arguments = []
-        removed.start()
-        wait_until(lambda: says_that_it_is_removed(removed), "it learns that it was removed")
+        for _ in range(2):
+            removed.launch()
+            assert removed.wait() == 7
         client.insert("key", "value")
     wait_until_agreed(others)
-    removed.terminate()
-    removed._arguments = ["--join", others[0].address]
+    removed.add_options("--rejoin")
     removed.start()
     wait_until_agreed([*others, removed])
     assert serves(removed, "key") == "value"
+
+
+def test_a_removed_node_that_stands_by_comes_back_by_an_invitation(own_cluster: Cluster) -> None:
+    removed, *others = own_cluster.followers()
+    others.append(own_cluster.leader())
+    with others[0].client(timeout=20) as client:
+        client.remove_node(removed.id)
+        wait_until(lambda: says_that_it_is_removed(removed), "it knows that it was removed")
+        removed.terminate()
+        removed.replace_options("--standby")
+        removed.start()
+        wait_until_agreed(others)
+        client.add_member(removed.address)
+    wait_until_agreed([*others, removed])
 
 
 def test_a_follower_confirms_its_own_removal(own_cluster: Cluster) -> None:

@@ -99,7 +99,7 @@ def test_a_node_that_nobody_lets_in_ends_in_good_order_all_the_same(tmp_path: Pa
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
     with running(*place, "--join", nobody) as node:
         assert node.stderr is not None
-        assert f"asks {nobody} to be let in" in node.stderr.readline().decode()
+        assert f"asks {nobody} to join" in node.stderr.readline().decode()
         node.terminate()
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
     assert node.returncode == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from protocol.compaction import LogLimits
+from protocol.config import NodeConfig
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
@@ -39,6 +40,7 @@ class Node:
         self.name = name
         self.address = f"{name}:9400"
         self.id: NodeId = name.encode().ljust(16, b"\0")
+        self.config = NodeConfig(dir=name, advertise=name, standby=True)
         spread = setting.options.clock_spread
         self.clock_rate = setting.chance.uniform(1 - spread, 1 + spread)
         self.disk = Disk(self._on_durable)

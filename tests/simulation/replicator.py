@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
 from protocol.membership import Membership, NodeId
 from protocol.node_messages import (
-    AdoptCluster,
     ClockState,
     CommitNoticeDue,
     InviteMember,
@@ -15,6 +14,8 @@ from protocol.node_messages import (
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
+    ClusterQuery,
+    ClusterReply,
     ForwardMembershipChange,
     Invitation,
     JoinReply,
@@ -22,9 +23,9 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
+from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame
 from tests.simulation.actor import NEVER, Actor
-from tests.simulation.joining import Joining
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
@@ -40,8 +41,7 @@ class Replicator(Actor):
         self._address = life.node.address
         self._judge = life.setting.judge
         self._frames: list[PeerFrame] = []
-        self._joining = Joining(self._address, self._events)
-        self._invited = False
+        self._admission: Admission | None = None
         self._links: dict[NodeId, str] = {}
         self._linked = Membership()
         self._clock: ClockState | None = None
@@ -68,11 +68,8 @@ class Replicator(Actor):
             self._step(message)
         if self._commit_notice_at <= self._events.now:
             self._the_core.step(CommitNoticeDue())
-        if self._wants_to_join():
-            self._join()
-        elif self._invited and self._the_core.is_settled:
-            self._invited = False
-        self._finish_turn()
+        if self._admit():
+            self._finish_turn()
 
     def deadline(self) -> float:
         """Return when to send a commit notice, tell the timer or ask to join."""
@@ -81,14 +78,17 @@ class Replicator(Actor):
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
-        if self._wants_to_join():
-            due = min(due, self._joining.ask_at)
-        return due
+        return min(due, self._the_admission.deadline)
 
     @property
     def _the_core(self) -> RaftNode:
         assert self.core is not None
         return self.core
+
+    @property
+    def _the_admission(self) -> Admission:
+        assert self._admission is not None
+        return self._admission
 
     def _microseconds(self) -> int:
         """Return the time by this node's own clock."""
@@ -107,6 +107,9 @@ class Replicator(Actor):
                 options = self.life.setting.options
                 patience = int(self.life.timeouts.shortest * 1_000_000)
                 self.core = RaftNode(recovered, options.limits, patience)
+                config, new_cluster = self.life.node.config, self.life.setting.new_cluster
+                now = self._events.now
+                self._admission = Admission(self.core, config, new_cluster, now)
                 return True
         return False
 
@@ -114,22 +117,21 @@ class Replicator(Actor):
 
     def _receive(self, frame: PeerFrame) -> None:
         match frame.messages:
-            case (JoinRequest() as request,):
-                if not self.life.setting.may_change_members(frame.sender):
+            case (JoinRequest() | ClusterQuery() as question,):
+                if type(question) is JoinRequest and not self._may_join(frame):
                     return
-                self._send(frame.address, self._answer_join(frame, request))
-            case (JoinReply() as reply,):
-                if reply.accepted:
-                    self._begin_membership(frame)
-                self._joining.note(reply)
-            case (Invitation(address=address),):
-                if self._the_core.committed_member is None:
-                    self._joining.invite(address)
-                    self._invited = True
+                answer = self._the_admission.answer(frame, question)
+                if answer is not None:
+                    self._send(frame.address, answer)
+            case (JoinReply() | ClusterReply() | Invitation() as message,):
+                self._the_admission.hear(frame, message, self._events.now)
             case _ if self._is_too_late(frame):
                 pass
             case _:
                 self._receive_from_member(frame)
+
+    def _may_join(self, frame: PeerFrame) -> bool:
+        return self.life.setting.may_change_members(frame.sender)
 
     def _is_too_late(self, frame: PeerFrame) -> bool:
         changes = any(type(message) is ForwardMembershipChange for message in frame.messages)
@@ -139,17 +141,10 @@ class Replicator(Actor):
         try:
             self._the_core.receive(frame)
         except StrangeFrame:
+            self._the_admission.hear_foreign(frame, self._events.now)
             return
         if frame.sender != self._the_core.id:
             self._links[frame.sender] = frame.address
-
-    def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
-        core = self._the_core
-        if not core.cluster:
-            return JoinReply(False, Membership())
-        if frame.cluster and frame.cluster != core.cluster:
-            return JoinReply(False, Membership(), refusal="another cluster")
-        return core.join(frame.sender, request)
 
     def _step(self, message: ReplicatorMessage) -> None:
         if isinstance(message, InviteMember):
@@ -160,26 +155,20 @@ class Replicator(Actor):
 
     # --- becoming a member
 
-    def _wants_to_join(self) -> bool:
-        member = self._the_core.committed_member
-        if member is None or self._the_core.removed:
-            return self._invited
-        return member.address != self._address
-
-    def _join(self) -> None:
-        core = self._the_core
-        if core.leads:
-            core.join(core.id, self._joining.request)
-            return
-        address = self._joining.take_address(core.membership)
-        if address:
-            self._send(address, self._joining.request)
-
-    def _begin_membership(self, frame: PeerFrame) -> None:
-        if not self._the_core.cluster:
-            adopt = [AdoptCluster(frame.cluster)]
-            self.life.post("replicator storage", self.life.storage, adopt)
-        self._the_core.adopt(frame.cluster)
+    def _admit(self) -> bool:
+        """Take a turn of the node's admission; return False if that has ended the node."""
+        outbox = self._the_admission.turn(self._events.now)
+        if outbox is None:
+            return True
+        if outbox.failure is not None:
+            self._events.note(self._place, "gives up", outbox.failure)
+            self.life.node.stop()
+            return False
+        for address, question in outbox.questions:
+            self._send(address, question)
+        if outbox.storage:
+            self.life.post("replicator storage", self.life.storage, outbox.storage)
+        return True
 
     # --- the end of a turn
 
@@ -199,6 +188,7 @@ class Replicator(Actor):
         if outbox.gateway:
             self._events.note(self._place, "tells", outbox.gateway)
             life.post("replicator gateway", life.gateway, outbox.gateway)
+            self._the_admission.wake()
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
         self._follow(self._the_core.membership)

@@ -23,6 +23,10 @@ class Setting(msgspec.Struct):
     totals: Totals
     lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
 
+    def new_cluster(self) -> bytes:
+        """Draw the id of a cluster that a node founds."""
+        return self.chance.randbytes(16)
+
     def may_change_members(self, joiner: NodeId | None) -> bool:
         """Whether a node may join, or any be removed.
 

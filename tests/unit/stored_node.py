@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from protocol.address import parse_address
 from protocol.commands import Batch, Command, Insert, OpenSession, Write
 from protocol.compaction import LogLimits
-from protocol.entry import Entry, EntryKind
+from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
-from protocol.membership import NodeId
+from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     Append,
     Commit,
@@ -69,9 +68,18 @@ class StoredNode:
     def __init__(self, node: NodeId = NODE, limits: LogLimits = UNLIMITED) -> None:
         self.disk = MortalDisk()
         self.limits = limits
-        LogStore(self.disk, limits).found(node, CLUSTER, parse_address("node.example:9400"))
+        self._found(node)
         self._number = 0
         self.open()
+
+    def _found(self, node: NodeId) -> None:
+        """Give the directory a cluster whose only member it is."""
+        store = LogStore(self.disk, self.limits)
+        store.begin(node)
+        store.adopt_cluster(CLUSTER)
+        membership = Membership((Member(node, "node.example:9400", voter=True),))
+        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(membership)))
+        store.append(Append(0, HardState(1), (first,), (MembershipAt(1, membership),)))
 
     def open(self) -> None:
         """Begin a life."""

@@ -121,8 +121,9 @@ def test_only_what_a_node_has_said_is_told(
     capfd: pytest.CaptureFixture[str], answer: NodeStatus, said: bool
 ) -> None:
     node = Node(*UNANSWERED, answer, BELONGS)
-    command._wait_to_be_let_in(node.skiff, "host:9400", Admission(node.skiff))
-    assert ("asks host:9400 to be let in" in capfd.readouterr().err) is said
+    announcement = command.Announcement("host:9400", expects=False, stands_by=False, as_json=False)
+    command._wait_to_be_let_in(node.skiff, announcement, Admission(node.skiff))
+    assert ("asks host:9400 to join" in capfd.readouterr().err) is said
 
 
 @pytest.mark.parametrize(("answer", "verb"), [(WAITS, "stands by"), (BELONGS, "serves")])
@@ -130,6 +131,6 @@ def test_a_node_on_standby_is_announced_by_what_it_has_said(
     capfd: pytest.CaptureFixture[str], answer: NodeStatus, verb: str
 ) -> None:
     node = Node(*UNANSWERED, answer)
-    announcement = command.Announcement(asked="", stands_by=True, as_json=False)
+    announcement = command.Announcement("", expects=False, stands_by=True, as_json=False)
     command._announce(node.skiff, announcement, Admission(node.skiff))
     assert f"node {NODE} {verb} at {ADDRESS}, " in capfd.readouterr().out

@@ -100,6 +100,8 @@ PEER_MESSAGES: list[Any] = [
     peer.ForwardMembershipChange(7, 1, ID),
     peer.Removed(4),
     peer.JoinRequest("node.example"),
+    peer.ClusterQuery(),
+    peer.ClusterReply(bytes(16), MEMBERSHIP, ("a:1", "b:1")),
     peer.JoinReply(False, MEMBERSHIP, "node.example:9400"),
     peer.Invitation("node.example"),
     peer.TimeoutNow(3),

@@ -1,0 +1,85 @@
+"""Founding a cluster of one: only where no member of another cluster claims the address.
+
+The members of a cluster keep dialling an address whose node was lost. A new node listens for
+them during a quiet period before it founds. A frame alone proves nothing, so its sender is asked
+for its members: the address is taken if they list it under another node id.
+"""
+
+import msgspec
+
+from protocol.membership import NodeId
+from protocol.peer_messages import ClusterReply
+
+ASK_SECONDS = 0.2  # between two queries to the same claimant
+CLAIM_SECONDS = 2.0  # for which a claim postpones the founding, though its sender does not answer
+VOID_SECONDS = 5.0  # after which a claim that was void is looked into again
+CLAIMS_MAX = 8  # claimants that are remembered
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The node's address belongs to another member of an existing cluster."""
+
+    cluster: bytes
+    claimant: str  # address of the member that said so
+
+
+class _Claim(msgspec.Struct):
+    """A member of another cluster sends to this node's address."""
+
+    ask_at: float
+    expires_at: float
+
+
+class Founding:
+    """The quiet period of one node. Times are seconds of any steady clock."""
+
+    def __init__(self, node: NodeId, address: str, quiet_until: float) -> None:
+        self._node = node
+        self._address = address
+        self._quiet_until = quiet_until
+        self._claims: dict[str, _Claim] = {}  # by the claimant's address
+        self._void_until: dict[str, float] = {}
+        self.taken: Taken | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a claim is open."""
+        return bool(self._claims)
+
+    @property
+    def deadline(self) -> float:
+        """When the next query is due, or the quiet period is over."""
+        return min([claim.ask_at for claim in self._claims.values()], default=self._quiet_until)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the node may found: the period is over, and no claim is open."""
+        return self.taken is None and not self._claims and now >= self._quiet_until
+
+    def hear_claim(self, address: str, now: float) -> None:
+        """Note that a member of another cluster, with this address, sends to this node's."""
+        if self._void_until.get(address, now) > now:
+            return
+        if address in self._claims:
+            self._claims[address].expires_at = now + CLAIM_SECONDS
+        elif len(self._claims) + len(self._void_until) < CLAIMS_MAX:
+            self._claims[address] = _Claim(now, now + CLAIM_SECONDS)
+
+    def take_questions(self, now: float) -> list[str]:
+        """Return the addresses to send a query to now."""
+        self._claims = {a: claim for a, claim in self._claims.items() if claim.expires_at > now}
+        due = [address for address, claim in self._claims.items() if claim.ask_at <= now]
+        for address in due:
+            self._claims[address].ask_at = now + ASK_SECONDS
+        return due
+
+    def hear(self, claimant: str, reply: ClusterReply, now: float) -> None:
+        """Take a claimant's answer: its members list this address, or the claim is void."""
+        if claimant not in self._claims:
+            return
+        here = reply.membership.at(self._address)
+        if reply.cluster and here is not None and here.id != self._node:
+            self.taken = Taken(reply.cluster, claimant)
+        else:
+            del self._claims[claimant]
+            self._void_until = {a: end for a, end in self._void_until.items() if end > now}
+            self._void_until[claimant] = now + VOID_SECONDS

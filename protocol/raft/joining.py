@@ -1,0 +1,78 @@
+"""Joining: asking for membership, one address after another, until the leader has granted it."""
+
+import itertools
+from collections.abc import Iterator
+
+from protocol.membership import Membership
+from protocol.peer_messages import JoinReply, JoinRequest, PeerFrame
+
+ASK_SECONDS = 0.2  # between two requests
+ANSWER_SECONDS = 2.0  # how old an answer may be that counts
+
+
+class Joining:
+    """The requests of one node. Times are seconds of any steady clock."""
+
+    def __init__(self, addresses: tuple[str, ...], own_address: str, *, rejoin: bool) -> None:
+        self.request = JoinRequest(own_address, rejoin)
+        self.ask_at = 0.0
+        self._addresses = list(addresses)
+        self._own_address = own_address
+        self._round: Iterator[str] = iter(())
+        self._leader = ""
+        self._asked: set[str] = set()
+        self._answered: dict[str, tuple[float, str]] = {}  # address to when, and what it said
+        self.refusal = ""  # the last reason that a node gave
+
+    def invite(self, address: str) -> None:
+        """Ask this address too."""
+        if address not in self._addresses:
+            self._addresses.append(address)
+
+    def take_address(self, membership: Membership, now: float) -> str:
+        """Return the address to send the request to: the leader's or the next; none before time."""
+        if now < self.ask_at:
+            return ""
+        self.ask_at = now + ASK_SECONDS
+        address = self._leader or self._next(membership)
+        self._leader = ""
+        self._asked.add(address)
+        return address
+
+    def hear(self, frame: PeerFrame, reply: JoinReply, now: float) -> bool:
+        """Take an answer in; return whether it brings a reason for refusal that is new."""
+        self._answered[frame.address] = (now, _said(reply))
+        if reply.leader_address and reply.leader_address != self._own_address:
+            self._leader = reply.leader_address
+            self.ask_at = 0.0
+        is_new = reply.refusal not in ("", self.refusal)
+        self.refusal = reply.refusal or self.refusal
+        return is_new
+
+    def waits_for(self, now: float) -> str:
+        """Return in words what the addresses asked so far have answered."""
+        words = dict.fromkeys(sorted(self._asked - {""}), "does not answer")
+        for address, (heard_at, said) in self._answered.items():
+            if heard_at > now - ANSWER_SECONDS:
+                words[address] = said
+        return "; ".join(f"{address} {said}" for address, said in words.items())
+
+    def _next(self, membership: Membership) -> str:
+        """Return the next of all addresses that may know the leader."""
+        address = next(self._round, None)
+        if address is None:
+            members = [member.address for member in membership.members]
+            known = dict.fromkeys(itertools.chain(self._addresses, members))
+            self._round = iter([each for each in known if each != self._own_address])
+            address = next(self._round, "")
+        return address
+
+
+def _said(reply: JoinReply) -> str:
+    if reply.accepted:
+        return "lets this node in"
+    if reply.refusal:
+        return "refuses"
+    if reply.leader_address:
+        return f"names {reply.leader_address} as leader"
+    return "knows no leader"

@@ -1,0 +1,188 @@
+"""Founding a cluster, alone or together, and nodes that lost their directory, on real processes."""
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skiff import AddressTaken, Client, Skiff
+from skiff.testing import Cluster, Node, wait_until
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def trio(tmp_path: Path) -> Iterator[list[Node]]:
+    """Return three nodes that are new, and are told to expect each other."""
+    nodes = [Node(tmp_path / f"node-{number}", []) for number in range(3)]
+    addresses = ",".join(node.address for node in nodes)
+    for node in nodes:
+        node.add_options("--join", addresses, "--expect", "3")
+    yield nodes
+    for node in nodes:
+        node.kill()
+
+
+def cluster_of(node: Node) -> object:
+    status = node.status()
+    return None if status is None else status.cluster_id
+
+
+def wait_until_one_cluster(nodes: list[Node]) -> object:
+    """Wait until each node knows the same cluster, with all of them as voters; return its id."""
+
+    def are_one() -> bool:
+        statuses = [node.status() for node in nodes]
+        known = {status.cluster_id for status in statuses if status is not None}
+        members = {len(status.members) for status in statuses if status is not None}
+        return None not in statuses and len(known) == 1 and members == {len(nodes)}
+
+    wait_until(are_one, f"{nodes} are one cluster", timeout=30)
+    return cluster_of(nodes[0])
+
+
+def wipe(node: Node) -> None:
+    """End a node and lose its directory."""
+    node.kill()
+    shutil.rmtree(node.directory)
+
+
+# --- alone
+
+
+def test_a_founder_that_lost_its_directory_serves_nobody_and_says_what_to_do(
+    own_cluster: Cluster,
+) -> None:
+    lost, *others = own_cluster.nodes
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "value")
+    wipe(lost)
+    lost.replace_options()  # as the README starts the first node
+    for _ in range(2):  # as a service manager would
+        lost.launch()
+        assert lost.wait() == 1
+    assert f"{lost.address} is the address of a member of cluster" in lost.log()
+    advised = lost.log().rpartition("--join ")[2].split()[0]
+    assert advised in {node.address for node in others}
+
+    # Its way back is the command that it names.
+    shutil.rmtree(lost.directory)
+    lost.replace_options("--join", advised, "--rejoin")
+    lost.start()
+    wait_until_one_cluster(own_cluster.nodes)
+    with lost.client(timeout=20) as client:
+        assert client.get("key") == "value"
+
+
+def test_an_embedded_founder_that_lost_its_directory_raises(own_cluster: Cluster) -> None:
+    lost = own_cluster.nodes[0]
+    wipe(lost)
+    with (
+        Skiff(lost.directory, port=lost.port) as node,
+        pytest.raises(AddressTaken, match="--rejoin"),
+    ):
+        node.wait_for_leader(timeout=20)
+
+
+def test_a_founder_that_could_not_be_reached_ends_when_members_are_back(
+    own_cluster: Cluster,
+) -> None:
+    lost, *others = own_cluster.nodes
+    wipe(lost)
+    lost.replace_options("--founding-ms", "100")
+    for node in others:
+        own_cluster.pause(node)
+    lost.start()
+    with lost.client() as client:
+        client.insert("ghost", 1)
+    for node in others:
+        own_cluster.resume(node)
+    assert lost.wait() == 1
+    assert "is the address of a member of cluster" in lost.log()
+    with Client([node.address for node in others], timeout=20) as client:
+        assert client.get("ghost") is None
+
+
+def test_a_founder_whom_nobody_claims_founds_once(tmp_path: Path) -> None:
+    with Skiff(tmp_path / "node", port=Node(tmp_path / "unused", []).port) as node:
+        node.wait_for_leader(timeout=20)
+        assert list(node.cluster()) == [node.id]
+
+
+# --- together
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed: int) -> None:
+    chance = random.Random(seed)
+    order = chance.sample(trio, 3)
+    for node in order[:2]:
+        node.launch()
+        time.sleep(chance.uniform(0.0, 0.4))
+    assert all(cluster_of(node) is None for node in order[:2]), "two of three found nothing"
+    for _ in range(3):  # some die while it forms
+        victim = chance.choice(order[:2])
+        victim.kill()
+        victim.launch()
+        if chance.random() < 0.5 and not order[2].is_running:
+            order[2].launch()
+        time.sleep(chance.uniform(0.0, 0.5))
+    if not order[2].is_running:
+        order[2].launch()
+    for node in trio:
+        node.wait_until_ready()
+    wait_until_one_cluster(trio)
+    with Client([node.address for node in trio], timeout=20) as client:
+        client.insert("key", "value")
+        assert client.get("key") == "value"
+
+
+def test_a_node_frozen_while_the_others_form_belongs_to_them(trio: list[Node]) -> None:
+    for node in trio:
+        node.launch()
+    frozen = max(trio, key=lambda node: node.address)
+    time.sleep(0.6)
+    frozen.signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    frozen.signal(signal.SIGCONT)
+    for node in trio:
+        node.wait_until_ready()
+    wait_until_one_cluster(trio)
+
+
+def test_an_expected_node_that_lost_its_directory_never_founds(trio: list[Node]) -> None:
+    for node in trio:
+        node.launch()
+    for node in trio:
+        node.wait_until_ready()
+    cluster = wait_until_one_cluster(trio)
+    founder, *others = sorted(trio, key=lambda node: node.address)
+    wipe(founder)
+    founder.launch()
+    wait_until(lambda: "--rejoin" in founder.log(), "it is told how to come back")
+    assert cluster_of(founder) is None
+    founder.kill()
+    founder.add_options("--rejoin")
+    founder.start()
+    assert wait_until_one_cluster(trio) == cluster
+    for node in others:
+        node.kill()
+    wipe(founder)
+    founder.launch()
+    wait_until(lambda: "forming a cluster: waiting" in founder.log(), "it waits", timeout=30)
+    assert cluster_of(founder) is None
+
+
+def test_nodes_of_different_lists_form_nothing_and_say_so(trio: list[Node]) -> None:
+    odd = trio[2]
+    odd.replace_options("--join", f"{trio[0].address},{odd.address}", "--expect", "2")
+    for node in trio:
+        node.launch()
+    first = min(trio[:2], key=lambda node: node.address)
+    told = f"{odd.address} was started with other --join, --expect"
+    wait_until(lambda: told in first.log(), "the difference is named", timeout=30)
+    assert [cluster_of(node) for node in trio] == [None, None, None]
