@@ -2,7 +2,7 @@
 
 from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import Entry, EntryKind, MembershipChange
-from protocol.membership import Member, Membership, NodeId
+from protocol.membership import Member, Membership, NodeId, is_majority
 from protocol.node_messages import AdoptCluster, Refused, RemoveMember
 from protocol.peer_messages import (
     AppendEntriesReply,
@@ -26,6 +26,8 @@ from protocol.refusal import Refusal
 from protocol.wire import encode
 
 PROMOTION_LAG_MAX = 100  # entries that a learner may lack when it becomes a voter
+
+_QUORUM_AT_RISK = "without the former member here, no majority of the voters would answer"
 
 Origin = tuple[NodeId, int, int]  # node, incarnation, number: whose request this answers
 NOBODY: Origin = (b"", 0, 0)
@@ -63,6 +65,8 @@ def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
     after = state.membership.without(node)
     if not after.voters:
         return Refusal.LAST_VOTER
+    if not _keeps_quorum(state, after):
+        return Refusal.BUSY
     _change(state, after, origin)
     return None
 
@@ -80,10 +84,25 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
         return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))
     known = state.membership.get(joiner)
     if known is None or known.address != request.address:
+        after = _with_joiner(state.membership, joiner, request)
         if _why_not_now(state) is not None:
             return JoinReply(False, state.membership)
-        _change(state, _with_joiner(state.membership, joiner, request), NOBODY)
+        if not _keeps_quorum(state, after):
+            return JoinReply(False, state.membership, refusal=_QUORUM_AT_RISK)
+        _change(state, after, NOBODY)
     return JoinReply(True, state.membership)
+
+
+def _keeps_quorum(state: RaftState, after: Membership) -> bool:
+    """Whether the voters that this leader hears are a majority of a membership to come."""
+    assert isinstance(state.role, Leader)
+    progress = state.role.progress
+    heard = [
+        each
+        for each in after.voters
+        if each == state.id or (each in progress and progress[each].is_present)
+    ]
+    return is_majority(len(heard), len(after.voters))
 
 
 def _with_joiner(membership: Membership, joiner: NodeId, request: JoinRequest) -> Membership:

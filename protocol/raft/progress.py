@@ -22,8 +22,9 @@ class Progress(msgspec.Struct):
     match_index: int = 0
     probing: bool = True
     paused: bool = False  # a probe is on its way, or entries are being read from disk for it
-    active: bool = True  # has answered since the last quorum check
+    active: bool = True  # has answered since the last quorum check; a new leader presumes so
     was_active: bool = True  # had answered by then
+    heard: bool = False  # has answered this leader at all
     commit_told: int = 0
     confirmed_round: int = 0
     lease_until: int = 0  # by the leader's clock: so long it certainly votes for nobody else
@@ -38,6 +39,15 @@ class Progress(msgspec.Struct):
     def answers(self) -> bool:
         """Whether the follower has answered lately; right after a check, nobody is active yet."""
         return self.active or self.was_active
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the follower has answered lately, and not only by a new leader's presumption."""
+        return self.heard and self.answers
+
+    def note_answer(self) -> None:
+        """Note that the follower lives."""
+        self.active = self.heard = True
 
     def may_send(self) -> bool:
         """Whether another message may go out now."""

@@ -182,7 +182,7 @@ def on_append_entries_reply(state: RaftState, peer: NodeId, message: AppendEntri
     leader = state.role
     if progress is None or not isinstance(leader, Leader):
         return
-    progress.active = True
+    progress.note_answer()
     if not message.accepted:
         agreement, _ = state.log.last_at_most(message.hint_index, message.hint_term)
         progress.refused(message.index, min(agreement, message.hint_index))
@@ -205,7 +205,7 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     leader = state.role
     if progress is None or not isinstance(leader, Leader):
         return
-    progress.active = True
+    progress.note_answer()
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     extend_lease(progress, message)
     confirm_round(state, leader)

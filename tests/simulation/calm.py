@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from protocol.client_messages import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.commands import OpenSession, Write
-from protocol.membership import Membership, MembershipAt, is_majority
+from protocol.membership import Membership, is_majority
 from protocol.node_messages import StepAside
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
@@ -24,8 +22,6 @@ COLD_STARTS = 0.3  # share of runs in which nobody leads at first, whatever the 
 STEPS_ASIDE = 0.3  # share of the other runs
 LEADERS_LEFT_BROKEN = 0.3  # share of runs in which whoever leads is healed only if it has to be
 CONVERGE_SECONDS = 8.0
-
-_decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 
 class Calm:
@@ -85,7 +81,7 @@ class Calm:
 
         All learners are among them: if they become voters, those who healed stay a majority.
         """
-        memberships = self._possible_memberships()
+        memberships = [each.membership for each in self._cluster.possible_memberships()]
         order = list(self._cluster.nodes.values())
         self._chance.shuffle(order)
         if self._chance.random() < LEADERS_LEFT_BROKEN:
@@ -96,18 +92,10 @@ class Calm:
                 break
             if node not in healed and any(each.is_voter(node.id) for each in memberships):
                 healed.append(node)
+        if not self._committed_before:
+            return order  # a cluster that is not formed yet needs them all
         others = [node for node in order if node not in healed]
         return healed + others[: self._chance.randint(0, len(others))]
-
-    def _possible_memberships(self) -> list[Membership]:
-        committed = self._cluster.members
-        known = [committed]
-        for node in self._cluster.nodes.values():
-            stored = node.disk.table("raft_meta").get(b"memberships")
-            known.extend(_decode_memberships(stored) if stored else ())
-            if node.life is not None and node.life.replicator.core is not None:
-                known.extend(node.life.replicator.core._state.memberships.to_store())
-        return [each.membership for each in known if each.index >= committed.index]
 
     def _all_pairs(self) -> set[tuple[str, str]]:
         addresses = list(self._cluster.nodes)
@@ -167,6 +155,7 @@ class Calm:
                 request = Request(
                     CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (AddNode(node.address),)
                 )
+                self._setting.judge.admitted.welcome(node.id)
                 for other in self.healed:
                     self._cluster.ask(other.address, ("admin", _ignore, _nothing), request)
         self._setting.events.after(PROBE_SECONDS, self._invite)

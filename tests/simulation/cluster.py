@@ -1,5 +1,7 @@
 """All nodes of a run, the clients and watchers around them, and how their words find each other."""
 
+import msgspec
+
 from protocol.client_messages import Request
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
@@ -12,6 +14,8 @@ from tests.simulation.history import History
 from tests.simulation.node import Node
 from tests.simulation.setting import Setting
 from tests.simulation.watcher import Watcher
+
+_decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 CLUSTER = b"simulated".ljust(16, b"\0")
 PREFIXES = ("", "k/", "k/0")
@@ -82,11 +86,14 @@ class Cluster:
         for entry in reversed(self.setting.judge.log.entries):
             if entry.kind == EntryKind.MEMBERSHIP:
                 return MembershipAt(entry.index, membership_of(entry))
-        raise AssertionError("the first entry is a membership")
+        return MembershipAt(0, Membership())  # the cluster is not formed yet
 
     def _found(self, nodes: list[Node]) -> None:
-        """Let some nodes be a cluster already, and the others wait to be invited."""
+        """Let some nodes be a cluster, or about to form one, and the others wait to be invited."""
         founders = nodes[: self.setting.options.nodes]
+        if self.setting.options.bootstrap:
+            self._expect_each_other(founders)
+            nodes, founders = nodes[len(founders) :], []
         members = Membership(
             tuple(sorted((Member(node.id, node.address, voter=True) for node in founders), key=_id))
         )
@@ -97,6 +104,21 @@ class Cluster:
                 self.setting.judge.node_founded(first)
             else:
                 node.stand_by()
+
+    def _expect_each_other(self, founders: list[Node]) -> None:
+        self.setting.totals.bootstraps += 1
+        for node in founders:
+            node.expect([each.address for each in founders])
+
+    def possible_memberships(self) -> list[MembershipAt]:
+        """Return the last committed membership, and all that may come after it."""
+        known = [self.members]
+        for node in self.nodes.values():
+            stored = node.disk.table("raft_meta").get(b"memberships")
+            known.extend(_decode_memberships(stored) if stored else ())
+            if node.life is not None and node.life.replicator.core is not None:
+                known.extend(node.life.replicator.core._state.memberships.to_store())
+        return [each for each in known if each.index >= known[0].index]
 
     def _deliver(self, sender: str, address: str, frame: PeerFrame) -> None:
         node = self.nodes.get(address)

@@ -32,6 +32,8 @@ BURST_WRITES_MAX = 6
 BURST_WRITE_SECONDS = 0.006  # between two of them, so that each becomes an entry of its own
 BURST_READS, BURST_READ_SECONDS = 12, 0.04
 BURST_TIMEOUT_MS = 300
+REJOINS = 0.7  # share of the nodes that lost their directory and are told to rejoin
+LOSSES_BEAR_VOTERS = 3  # fewer voters do not bear the loss of one
 SUCCESSION_SECONDS, SUCCESSION_CHECK_SECONDS = 2.0, 0.001
 
 
@@ -115,6 +117,21 @@ class Faults:
             actor.pause()
         names = ", ".join(actor.name for actor in stopped)
         self._for_a_while(f"stop {node.name} {names}", lambda: _resume(stopped))
+
+    def _lost_directory(self) -> None:
+        """Lose the directory of one voter, where no other one is lost or being replaced."""
+        memberships = {each.index: each.membership for each in self._cluster.possible_memberships()}
+        nodes = list(self._cluster.nodes.values())
+        if len(memberships) != 1 or 0 in memberships:
+            return
+        (members,) = memberships.values()
+        voters = [node for node in nodes if members.is_voter(node.id)]
+        if len(voters) == len(members.voters) >= LOSSES_BEAR_VOTERS:
+            node = self._chance.choice(voters)
+            rejoin = self._chance.random() < REJOINS
+            self._setting.events.note("fault", f"{node.name} loses its directory")
+            others = tuple(each.address for each in nodes if each is not node)
+            node.lose_directory(others, rejoin=rejoin)
 
     # --- disks
 
@@ -265,7 +282,9 @@ class Faults:
         strangers = [node for node in nodes if members.get(node.id) is None]
         if strangers and self._chance.random() < 0.7:
             self._setting.totals.additions_asked += 1
-            self._order(AddNode(self._chance.choice(strangers).address))
+            stranger = self._chance.choice(strangers)
+            self._setting.judge.admitted.welcome(stranger.id)
+            self._order(AddNode(stranger.address))
         elif len(members.voters) > 1:
             self._setting.totals.removals_asked += 1
             gone = self._chance.choice([node for node in nodes if members.get(node.id)])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from protocol.client_messages import Found, Missing, Names
 from protocol.entry import Entry
 from protocol.key_value import decode_stored_value
+from protocol.membership import Membership
 from protocol.node_messages import (
     Append,
     BatchApplied,
@@ -51,6 +52,7 @@ class Judge:
         self.leaders = Leaders(self.log, self.disks, totals)
         self._leases = Leases(events, self.leaders.cores)
         self._members = Members(self.log, self.leaders.logs)
+        self.admitted = self.leaders.admitted
         self._promises = Promises(self.disks)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
@@ -67,6 +69,14 @@ class Judge:
         """Note what a cluster that exists from the start has in common."""
         if not self.log.entries:
             self.log.append(first, first.term)
+
+    def node_founds(self, node: "Node", members: Membership) -> None:
+        """Check who founds a cluster in a bootstrap, and with whom."""
+        self._totals.foundings += 1
+        expect(not self.log.last_index, "a second cluster was founded")
+        expected = set(node.config.expected_addresses)
+        found = {member.address for member in members.members if member.voter}
+        expect(found == expected, "a cluster was founded without all whom it expects")
 
     def node_started(self, node: "Node", recovered: Recovered) -> None:
         """Check what a node finds on its disk."""

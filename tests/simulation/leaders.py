@@ -5,6 +5,7 @@ from protocol.membership import Membership, is_majority
 from protocol.node_messages import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
+from tests.simulation.admitted import Admitted
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.durable_state import DurableState
@@ -24,6 +25,7 @@ class Leaders:
         self._of_term: dict[int, bytes] = {}
         self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the turn before
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
+        self.admitted = Admitted()
 
     @property
     def latest(self) -> bytes | None:
@@ -44,7 +46,9 @@ class Leaders:
     def turn_over(self, core: RaftNode) -> None:
         """Remember how far a leader's log goes."""
         if core.leads:
-            expect(core.committed_member is not None, "a leader leads on after its removal")
+            committed = core._state.memberships.committed.membership
+            is_gone = bool(committed.members) and committed.get(core.id) is None
+            expect(not is_gone, "a leader leads on after its removal")
             self._ends[core.id] = (core.term, core._state.log.last_index)
         elif core.id in self._ends:
             self.ended(core.id)
@@ -122,8 +126,9 @@ class Leaders:
         self._totals.memberships += 1
         history = state.memberships._history
         expect(len(history) <= 2, "two changes of members are under way")
-        before, after = history[-2].membership.voters, history[-1].membership.voters
-        expect(len(before ^ after) <= 1, "a change of members by more than one")
+        before, after = history[-2].membership, history[-1].membership
+        expect(len(before.voters ^ after.voters) <= 1, "a change of members by more than one")
+        self.admitted.changed(before, after)
         # What this turn commits itself is judged right after this.
         committed = max(self._log.last_index, state.commit_index)
         expect(history[-2].index <= committed, "the change before is not committed")

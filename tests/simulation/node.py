@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from protocol.compaction import LogLimits
 from protocol.config import NodeConfig
 from protocol.entry import Entry
@@ -47,8 +49,40 @@ class Node:
         self.disk_hangs = False
         self.disk_slowness = 1.0
         self.stays_down = False
+        self.is_removed = False
+        self.losses = 0
         self.life: Life | None = None
         self._deliver = deliver
+
+    def expect(self, addresses: list[str]) -> None:
+        """Begin empty, and form a cluster with the nodes at all of these addresses."""
+        self._begin_empty()
+        self.config = NodeConfig(
+            dir=self.name,
+            advertise=self.name,
+            join_cluster=tuple(addresses),
+            expect=len(addresses),
+        )
+
+    def lose_directory(self, others: tuple[str, ...], *, rejoin: bool) -> None:
+        """Begin again with nothing, under a new id; with ``rejoin`` to take the former's place."""
+        self.crash()
+        self.setting.totals.lost_directories += 1
+        self.losses += 1
+        self.id = f"{self.name}#{self.losses}".encode().ljust(16, b"\0")
+        self.disk = Disk(self._on_durable)
+        if not self.config.expect:
+            self.config = NodeConfig(dir=self.name, advertise=self.name, join_cluster=others)
+        self.config = replace(self.config, rejoin=rejoin)
+        self._begin_empty()
+        if rejoin:
+            self.setting.judge.admitted.welcome(self.id)
+
+    def end_as_removed(self) -> None:
+        """End for good, as the node has no wish to come back after its removal."""
+        self.setting.totals.ended_as_removed += 1
+        self.is_removed = True
+        self.stop()
 
     def found(self, cluster: bytes, first: Entry, members: MembershipAt) -> None:
         """Give a new directory its identity, and the cluster that it has been in from the start."""
@@ -60,6 +94,9 @@ class Node:
 
     def stand_by(self) -> None:
         """Give a new directory its identity; the node waits to be invited."""
+        self._begin_empty()
+
+    def _begin_empty(self) -> None:
         self._begin_directory()
         self.disk.write(sync=True)
         self.disk.finish_sync()
@@ -105,6 +142,10 @@ class Node:
         self.disk_is_fast()
         self.disk_works()
         self.disk.fails_next = False
+        if self.is_removed:
+            self.is_removed = self.stays_down = False
+            self.config = replace(self.config, rejoin=True)
+            self.setting.judge.admitted.welcome(self.id)
         if self.life is None:
             self.start()
         else:

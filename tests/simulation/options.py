@@ -18,6 +18,9 @@ TIMEOUTS = (
 PATIENT = ElectionTimeouts(heartbeat=0.050, shortest=0.400, longest=0.600)
 HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
 RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
+BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid the trouble
+LOSSES = 0.15  # share of runs in which directories are lost
+LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
 LATE = 0.05  # share of runs in which snapshots are sent often and arrive late and twice
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
@@ -50,6 +53,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     burst: float = 0.0
     short_reign: float = 0.0
     desertion: float = 0.0
+    lost_directory: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -69,6 +73,7 @@ class Options(msgspec.Struct, frozen=True):
     nodes: int
     spares: int
     timeouts: ElectionTimeouts
+    bootstrap: bool  # whether the nodes begin empty and are to form the cluster
     retimed: bool  # whether each life of a node begins with other timeouts than these
     clock_spread: float  # how much faster or slower than true a node's clock runs at most
     actor_delay: float  # of a message between two actors of a node
@@ -104,6 +109,12 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         options = replace(options, retimed=True, rates=rates)
     if Random(f"late {seed}").random() < LATE:
         options = _with_late_snapshots(options)
+    chance = Random(f"admission {seed}")
+    if options.nodes > 1 and chance.random() < BOOTSTRAPS:
+        options = replace(options, bootstrap=True)
+    if chance.random() < LOSSES:
+        rates = replace(options.rates, lost_directory=LOST_DIRECTORIES)
+        options = replace(options, rates=rates)
     return options
 
 
@@ -127,6 +138,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         nodes=nodes or choose((3, 3, 3, 5, 5, 1, 2, 4)),
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
+        bootstrap=False,
         retimed=False,
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),

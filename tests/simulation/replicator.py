@@ -157,13 +157,16 @@ class Replicator(Actor):
 
     def _admit(self) -> bool:
         """Take a turn of the node's admission; return False if that has ended the node."""
+        belonged = bool(self._the_core.cluster)
         outbox = self._the_admission.turn(self._events.now)
         if outbox is None:
             return True
         if outbox.failure is not None:
             self._events.note(self._place, "gives up", outbox.failure)
-            self.life.node.stop()
+            self.life.node.end_as_removed()
             return False
+        if self._the_core.cluster and not belonged:
+            self._judge.node_founds(self.life.node, self._the_core.membership)
         for address, question in outbox.questions:
             self._send(address, question)
         if outbox.storage:

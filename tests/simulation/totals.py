@@ -44,6 +44,10 @@ class Totals(msgspec.Struct):
     short_reigns: int = 0
     desertions: int = 0
     encoded_runs: int = 0
+    bootstraps: int = 0
+    foundings: int = 0
+    lost_directories: int = 0
+    ended_as_removed: int = 0
 
     def add(self, other: "Totals") -> None:
         """Count what another run counted too."""
