@@ -281,9 +281,10 @@ class Admission:
 
     def _wants_to_join(self) -> bool:
         """Whether the cluster has yet to learn of this node, or of its address."""
-        member = self._core.committed_member
         if self._core.removed:
             return self._invited and self._may_return
+        # One that is listed need not ask: a late request could undo its removal.
+        member = self._core.committed_member or self._core.membership.get(self._core.id)
         if member is None:
             return self._invited
         return member.address != self._address

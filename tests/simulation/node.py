@@ -68,6 +68,7 @@ class Node:
         """Begin again with nothing, under a new id; with ``rejoin`` to take the former's place."""
         self.crash()
         self.setting.totals.lost_directories += 1
+        self.setting.lost_at = self.setting.events.now
         self.losses += 1
         self.id = f"{self.name}#{self.losses}".encode().ljust(16, b"\0")
         self.disk = Disk(self._on_durable)

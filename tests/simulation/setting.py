@@ -21,6 +21,7 @@ class Setting(msgspec.Struct):
     network: Network
     judge: Judge
     totals: Totals
+    lost_at: float = float("-inf")  # when a directory was lost last
     lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
 
     def new_cluster(self) -> bytes:
@@ -30,8 +31,11 @@ class Setting(msgspec.Struct):
     def may_change_members(self, joiner: NodeId | None) -> bool:
         """Whether a node may join, or any be removed.
 
-        In the calm, a change asked for before could take the majority from those who healed.
+        In the calm, a change asked for before could take the majority from those who healed. Right
+        after a directory was lost, a leader has no means to know that, and could remove another.
         """
+        if joiner is None and self.events.now < self.lost_at + 2 * self.options.longest_timeout:
+            return False
         return self.lasting is None or joiner in self.lasting
 
 
