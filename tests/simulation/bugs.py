@@ -1,6 +1,7 @@
 """The bug bench: every bug that the simulator has to find, once it is planted."""
 
 from tests.simulation import (
+    bugs_of_admission,
     bugs_of_clients,
     bugs_of_elections,
     bugs_of_members,
@@ -10,6 +11,7 @@ from tests.simulation import (
 )
 
 _MODULES = (
+    bugs_of_admission,
     bugs_of_elections,
     bugs_of_replication,
     bugs_of_members,

@@ -1,0 +1,45 @@
+"""Bugs in how nodes found, form and join clusters."""
+
+from protocol.raft import changing_members
+from protocol.raft.admission import Admission
+from protocol.raft.bootstrap import Bootstrap
+from protocol.raft.state import RaftState
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a cluster is founded without all nodes that are expected",
+        "consul bootstrap_expect",
+        Edit(Bootstrap.membership, "or not is_complete ", ""),
+    ),
+    Bug(
+        "every expected node may found the cluster",
+        "consul bootstrap_expect",
+        Edit(Bootstrap.membership, "or self._address != self.expects[0]", ""),
+    ),
+    Bug(
+        "a removed node asks for a membership though it was not told to",
+        "what users expect of a removal",
+        Edit(Admission._wants_to_join, "self._invited and self._may_return", "True"),
+        Edit(Admission._hear_join_reply, "if not self._wants_to_join():", "if False:"),
+    ),
+    Bug(
+        "a node that rejoins stands beside its lost former self",
+        "two members at one address",
+        Edit(changing_members._with_joiner, "if here is not None:", "if False:"),
+    ),
+    Bug(
+        "a voter is removed though those left do not answer",
+        "dissertation §4.1; etcd's reconfiguration check",
+        Edit(
+            changing_members._keeps_quorum,
+            "return is_majority(len(heard), len(after.voters))",
+            "return True",
+        ),
+    ),
+    Bug(
+        "a removal is forgotten in a crash",
+        "what users expect of a removal",
+        Edit(RaftState.set_removed, "self._write_hard_state()", "pass"),
+    ),
+)
