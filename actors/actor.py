@@ -3,16 +3,16 @@
 import gc
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import msgspec
 
+from actors import signals
 from actors.failure import ActorFailure
-from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
+from actors.lifeline import ActorEnd, Failing, LifelineCut, Order, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
 from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
@@ -65,33 +65,41 @@ class Actor(Protocol):
 
 def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     """Run an actor as this process until the supervisor stops it or is gone."""
-    # The supervisor alone decides when a node ends, also where a signal hits the whole group.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     lifeline = ActorEnd()
     try:
         start = _wait_for_start(lifeline)
     except (LifelineCut, Stopped):
         sys.exit(1)
-    os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
     surroundings = Surroundings(
         start.config, Sockets(), lifeline, configure(name, start.config.log_level)
     )
     try:
+        os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
         _run(build, surroundings)
     except Stopped:
         sys.exit(0)
     except LifelineCut:
-        # Nobody else is left to clean up.
-        shutil.rmtree(start.names, ignore_errors=True)
-        os._exit(1)
+        _end_alone(start)
     except ActorFailure as failure:
         lifeline.report(Failing(failure.error, str(failure), failure.lasting))
         sys.exit(1)
+    except Exception:
+        if lifeline.is_cut():  # then the others have removed the sockets that this one needed
+            _end_alone(start)
+        raise
+
+
+def _end_alone(start: Start) -> NoReturn:
+    """End because the program has ended: only its actors are left to remove the sockets."""
+    shutil.rmtree(start.names, ignore_errors=True)
+    os._exit(1)
 
 
 def _wait_for_start(lifeline: ActorEnd) -> Start:
-    orders = lifeline.orders()
+    orders: list[Order] = []
+    while not orders:
+        orders = lifeline.orders()
     start = orders[0]
     if Stop() in orders or not isinstance(start, Start):
         raise Stopped

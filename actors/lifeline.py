@@ -4,6 +4,7 @@ When either end closes, however its process ended, the other one knows at once. 
 lines of JSON.
 """
 
+import select
 import socket
 from collections.abc import Iterator
 
@@ -116,8 +117,14 @@ class ActorEnd(_End):
         except LifelineCut:
             return
 
+    def is_cut(self) -> bool:
+        """Whether the supervisor is gone."""
+        poll = select.poll()
+        poll.register(self.fileno(), 0)  # a hang-up is told without being asked for
+        return bool(poll.poll(0))
+
     def orders(self) -> list[Order]:
-        """Return what the supervisor orders; blocks until it orders something.
+        """Return what the supervisor orders; blocks until some of it has arrived.
 
         Raises:
             LifelineCut: the supervisor is gone.

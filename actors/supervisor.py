@@ -1,9 +1,11 @@
 """Starts the four actors of a node, restarts them together when one dies, and stops them.
 
 Runs as a thread of the embedding program. Everything it shares with its callers is a value that
-only it writes.
+only it writes. A node is over when nothing of it is left: neither processes nor the directory of
+its ipc sockets. Its failure is told then, and no program ends normally before.
 """
 
+import atexit
 import contextlib
 import logging
 import os
@@ -31,6 +33,7 @@ from actors.lifeline import (
     open_lifeline,
 )
 from actors.names import Names
+from actors.signals import leave_to_supervisor
 from protocol.config import NodeConfig
 
 log = logging.getLogger("skiff.supervisor")
@@ -41,6 +44,7 @@ STOP_SECONDS = 3.0  # for one actor to end in good order, before it is killed
 RESTARTS_MAX = 5  # within the window, after which the node gives up
 RESTART_WINDOW_SECONDS = 60.0
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
+EXIT_SECONDS = len(ACTORS) * STOP_SECONDS + 1  # that a program's normal end waits for its nodes
 
 
 class _Child(msgspec.Struct):
@@ -58,16 +62,19 @@ class Supervisor:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._names = Names()
-        self._children: list[_Child] = []
+        self._children: dict[str, _Child] = {}  # by name; those that died, until others follow
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wake, self._woken = os.pipe()[::-1]
+        for end in (self._wake, self._woken):
+            weakref.finalize(self, os.close, end).atexit = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
         self.node = b""  # the node's id, once its directory is open
         self.serving = False  # whether all actors are ready
-        self.failure: Failing | None = None  # why the node gave up
+        self.is_over = False  # whether nothing of the node is left, and nothing follows
+        self.failure: Failing | None = None  # why the node gave up, once it is over
 
     def start(self) -> None:
         """Start the actors; returns at once."""
@@ -82,51 +89,68 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process id of each actor."""
+        """The process id of each actor; empty when nothing of the node is left."""
         with self._lock:
-            return {child.name: child.process.pid for child in self._children}
+            return {name: child.process.pid for name, child in self._children.items()}
 
     def wait_until_serving(self, timeout: float | None) -> bool:
-        """Wait until all actors are ready, or the node has given up; return whether it serves."""
+        """Wait until all actors are ready, or the node is over; return whether it serves."""
         with self._changed:
-            self._changed.wait_for(lambda: self.serving or self.failure, timeout)
+            self._changed.wait_for(lambda: self.serving or self.is_over, timeout)
             return self.serving
 
     def wait_until_identified(self, timeout: float | None) -> bool:
-        """Wait until the node's id is known, or the node has given up."""
+        """Wait until the node's id is known, or the node is over; return whether it is known."""
         with self._changed:
-            self._changed.wait_for(lambda: self.node or self.failure, timeout)
+            self._changed.wait_for(lambda: self.node or self.is_over, timeout)
             return bool(self.node)
 
     def wait_until_over(self, timeout: float | None) -> None:
-        """Wait until the node has given up."""
+        """Wait until the node has given up or was stopped, and nothing of it is left."""
         with self._changed:
-            self._changed.wait_for(lambda: self.failure, timeout)
+            self._changed.wait_for(lambda: self.is_over, timeout)
 
     def stop(self) -> None:
-        """End all actors in good order; returns when they are gone."""
+        """End all actors in good order; returns when nothing of the node is left."""
+        self.begin_stop()
+        self.join()
+
+    def begin_stop(self) -> None:
+        """Let the thread end all actors in good order; returns at once."""
         self._stopping = True
         os.write(self._wake, b"!")
-        self._thread.join()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until nothing of a node is left that has given up or is to stop."""
+        self._thread.join(timeout)
 
     # --- the thread
 
     def _run(self) -> None:
+        leave_to_supervisor()
+        failure: Failing | None = None
         try:
-            while not self._stopping and self._may_start_again():
-                if self._start_actors():
-                    self._watch()
-                self._stop_actors(in_order=self._stopping)
+            while failure is None and self._may_start():
+                failure = self._run_actors()
         finally:
             self._names.clear()
             with self._changed:
-                self.serving = False
+                self._children = {}
+                self.failure, self.is_over = failure, True
                 self._changed.notify_all()
 
-    def _may_start_again(self) -> bool:
-        """Wait a little longer before each restart, unless the node has given up."""
-        if self.failure is not None:
-            return False
+    def _run_actors(self) -> Failing | None:
+        """Run all actors until one fails or the node is to stop; return why it has to give up."""
+        failure = self._start_actors() or self._watch()
+        self._end_actors(in_order=self._stopping)
+        if failure is None or failure.lasting or self._restarts_too_often():
+            return failure
+        if self._is_to_log(logging.WARNING):
+            log.warning("%s, starting all actors again", failure.message)
+        return None
+
+    def _may_start(self) -> bool:
+        """Wait a little longer before each restart, unless the node is to stop."""
         now = time.monotonic()
         recent = sum(now - start < RESTART_WINDOW_SECONDS for start in self._starts)
         if recent:
@@ -134,16 +158,17 @@ class Supervisor:
         self._starts.append(time.monotonic())
         return not self._stopping
 
-    def _start_actors(self) -> bool:
-        """Start all actors; return False if the system does not let this node do that."""
+    def _start_actors(self) -> Failing | None:
+        """Start all actors; return why the system does not let this node do that."""
         try:
-            self._names.keep()
+            with _forking:
+                self._names.keep()
             for name in ACTORS:
-                self._start_actor(name)
+                with _forking:
+                    self._start_actor(name)
         except OSError as error:
-            self._note_failure(Failing("ClusterInitFailed", _not_started(error), lasting=True))
-            return False
-        return True
+            return Failing("ClusterInitFailed", _not_started(error), lasting=True)
+        return None
 
     def _start_actor(self, name: str) -> None:
         lifeline, theirs = open_lifeline()
@@ -155,52 +180,42 @@ class Supervisor:
         finally:
             theirs.close()
         with self._lock:
-            self._children.append(_Child(name, process, lifeline))
+            self._children[name] = _Child(name, process, lifeline)
         with contextlib.suppress(LifelineCut):
             lifeline.order(Start(self._config, self._names.path))
 
-    def _watch(self) -> None:
-        """Return when an actor has failed or the node is to stop."""
+    def _watch(self) -> Failing | None:
+        """Return the failure of an actor, or None when the node is to stop."""
+        lifelines = {child.lifeline.fileno(): child for child in self._children.values()}
         while True:
-            lifelines = {child.lifeline.fileno(): child for child in self._children}
             readable = _readable([*lifelines, self._woken])
             if self._stopping:
-                return
+                return None
             for descriptor in readable:
-                if not self._hear(lifelines[descriptor]):
-                    return
+                failure = self._hear(lifelines[descriptor])
+                if failure is not None:
+                    return failure
 
-    def _hear(self, child: _Child) -> bool:
-        """Take in what an actor reports; return False if it is done for."""
+    def _hear(self, child: _Child) -> Failing | None:
+        """Take in what an actor reports; return its failure."""
         try:
             reports = child.lifeline.reports()
         except LifelineCut:
-            self._note_failure(Failing("SkiffError", f"{child.name} died", lasting=False))
-            return False
+            return Failing("SkiffError", f"{child.name} died", lasting=False)
         for report in reports:
             match report:
                 case Ready(node=node):
                     self._note_ready(child, bytes.fromhex(node))
                 case Failing():
-                    self._note_failure(report)
-                    return False
-        return True
+                    return report
+        return None
 
     def _note_ready(self, child: _Child, node: bytes) -> None:
         with self._changed:
             child.ready = True
             self.node = node or self.node
-            self.serving = all(each.ready for each in self._children)
+            self.serving = all(each.ready for each in self._children.values())
             self._changed.notify_all()
-
-    def _note_failure(self, failure: Failing) -> None:
-        with self._changed:
-            self.serving = False
-            if failure.lasting or self._restarts_too_often():
-                self.failure = failure
-            self._changed.notify_all()
-        if self.failure is None and self._is_to_log(logging.WARNING):
-            log.warning("%s, starting all actors again", failure.message)
 
     def _is_to_log(self, level: int) -> bool:
         """Whether the node's settings want it: the embedding program may have none of its own."""
@@ -210,21 +225,22 @@ class Supervisor:
         all_seen = len(self._starts) > RESTARTS_MAX
         return all_seen and time.monotonic() - self._starts[0] < RESTART_WINDOW_SECONDS
 
-    def _stop_actors(self, *, in_order: bool) -> None:
-        for child in self._children:
+    def _end_actors(self, *, in_order: bool) -> None:
+        """End all actors that run; returns when their processes are gone."""
+        with self._changed:
+            self.serving = False
+        for child in self._children.values():
             if in_order:
                 _stop_in_order(child)
             else:
                 child.process.kill()
-        for child in self._children:
+        for child in self._children.values():
             child.process.wait()
             child.lifeline.close()
-        with self._lock:
-            self._children = []
 
     def leave_to_parent(self) -> None:
         """Let go of actors and names in a forked process: they belong to the one that forked."""
-        for child in self._children:
+        for child in self._children.values():
             child.lifeline.close()
         self._names.let_go()
 
@@ -267,12 +283,29 @@ def _environment() -> dict[str, str]:
 
 
 _supervisors: "weakref.WeakSet[Supervisor]" = weakref.WeakSet()
+_forking = threading.Lock()  # a fork amid the start of an actor would copy what nobody closes
 
 
 def _after_fork() -> None:
     """Keep lifelines from outliving this process in a child that was forked from it."""
+    _forking.release()
     for supervisor in _supervisors:
         supervisor.leave_to_parent()
+    _supervisors.clear()  # its end is not that of their nodes
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _end_all() -> None:
+    """Shut down what a program that ends has not, side by side."""
+    deadline = time.monotonic() + EXIT_SECONDS
+    supervisors = list(_supervisors)
+    with contextlib.suppress(KeyboardInterrupt):  # the actors hear the end of this process, too
+        for supervisor in supervisors:
+            supervisor.begin_stop()
+        for supervisor in supervisors:
+            supervisor.join(deadline - time.monotonic())
+
+
+os.register_at_fork(
+    before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_after_fork
+)
+atexit.register(_end_all)

@@ -170,7 +170,7 @@ class Skiff:
             SkiffError: why the node did not come up, as the class that says it best.
         """
         if not self._running.wait_until_serving(timeout):
-            self._raise_failure()
+            _raise_failure(self._running)
             raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
 
     def shutdown(self) -> None:
@@ -183,14 +183,15 @@ class Skiff:
             self._supervisor = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the node has given up; return False if it still runs after so many seconds.
+        """Wait until nothing of the node is left; return False if it runs after so many seconds.
 
         Raises:
             SkiffError: why the node gave up.
         """
-        self._running.wait_until_over(timeout)
-        self._raise_failure()
-        return False
+        supervisor = self._running
+        supervisor.wait_until_over(timeout)
+        _raise_failure(supervisor)
+        return supervisor.is_over
 
     # --- its view
 
@@ -202,7 +203,7 @@ class Skiff:
             SkiffError: why the directory cannot be opened.
         """
         if not self._running.wait_until_identified(START_SECONDS):
-            self._raise_failure()
+            _raise_failure(self._running)
             raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
         return uuid.UUID(bytes=self._running.node)
 
@@ -236,12 +237,12 @@ class Skiff:
         deadline = time.monotonic() + timeout
         self._running.wait_until_serving(timeout)
         while time.monotonic() < deadline:
-            self._raise_failure()
+            _raise_failure(self._running)
             with contextlib.suppress(ClientConnectFailed, RequestTimeout):
                 if self._status(deadline - time.monotonic()).leader is not None:
                     return
             time.sleep(POLL_SECONDS)
-        self._raise_failure()
+        _raise_failure(self._running)
         raise self._why_leaderless()
 
     def election_state(self) -> ElectionState:
@@ -282,8 +283,9 @@ class Skiff:
                 return ClusterJoinFailed(f"the node at {self.address} was not let in by {asked}")
         return LeaderElectionTimeout(f"the node at {self.address} knows no leader")
 
-    def _raise_failure(self) -> None:
-        failure = self._running.failure
-        if failure is not None:
-            kind = getattr(errors, failure.error, SkiffError)
-            raise kind(failure.message)
+
+def _raise_failure(supervisor: Supervisor) -> None:
+    failure = supervisor.failure
+    if failure is not None:
+        kind = getattr(errors, failure.error, SkiffError)
+        raise kind(failure.message)

@@ -31,8 +31,7 @@ from skiff.client import Client
 from skiff.errors import ClusterInitFailed, SkiffError
 from skiff.records import NodeStatus
 
-_handed_out: set[int] = set()  # free, but promised to a node that may not listen yet
-
+PORTS = PEER_PORT_OFFSET + 1  # that a node takes, all in a row
 FIRST_PORT, LAST_PORT = 10_000, 32_000  # below those that systems hand out by themselves
 READY_SECONDS = 20.0
 WAIT_SECONDS = 20.0
@@ -332,11 +331,14 @@ class Cluster:
 
 
 def free_port() -> int:
-    """Return a port that is free now, together with the two after it."""
-    for port in random.sample(range(FIRST_PORT, LAST_PORT), 1000):
-        ports = set(range(port, port + PEER_PORT_OFFSET + 1))
-        if not ports & _handed_out and all(map(_is_free, ports)):
-            _handed_out.update(ports)
+    """Return a port that is free, together with the two after it, and stays so for this program.
+
+    Raises:
+        ClusterInitFailed: none was found.
+    """
+    first_ports = range(FIRST_PORT, LAST_PORT, PORTS)
+    for port in random.sample(first_ports, len(first_ports)):
+        if _claim(port) and all(map(_is_free, range(port, port + PORTS))):
             return port
     raise ClusterInitFailed("no three free ports in a row were found")
 
@@ -357,6 +359,18 @@ def wait_until(condition: Callable[[], object], what: str, timeout: float = WAIT
 def _knows_leader(node: Node) -> bool:
     status = node.status()
     return status is not None and status.leader is not None
+
+
+def _claim(port: int) -> bool:
+    """Take the UDP port of the same number until this program ends, as a sign for all others.
+
+    Nodes have no use for it, and one may not listen yet on the port that it was promised.
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        if _binds(claim, port):
+            claim.detach()
+            return True
+    return False
 
 
 def _is_free(port: int) -> bool:

@@ -1,13 +1,15 @@
 """The cluster for users' own tests leaves nothing behind, however their program ends."""
 
+import random
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from skiff.testing import wait_until
+from skiff.testing import LAST_PORT, PORTS, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -20,6 +22,33 @@ with Cluster(1, directory=pathlib.Path(sys.argv[1])) as cluster:
     print(node.pid, *node.actor_pids.values(), flush=True)
     time.sleep(600)
 """
+
+
+PORTS_OF_FEW = """
+import sys
+from skiff import testing
+
+testing.FIRST_PORT, testing.LAST_PORT = map(int, sys.argv[1:])
+print(*[testing.free_port() for _ in range(5)], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_programs_that_run_side_by_side_are_given_different_ports() -> None:
+    first = random.randrange(LAST_PORT, 32_700)  # where no other test looks for ports
+    command = [sys.executable, "-c", PORTS_OF_FEW, str(first), str(first + 20 * PORTS)]
+    with ExitStack() as running:
+        programs = [
+            running.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            for _ in range(3)
+        ]
+        lines = [each.stdout.readline() for each in programs if each.stdout is not None]
+        for each in programs:
+            each.communicate()
+    ports = b" ".join(lines).split()
+    assert len(ports) == len(set(ports)) == 15
 
 
 def test_nodes_end_with_the_program_that_tests_them(tmp_path: Path) -> None:

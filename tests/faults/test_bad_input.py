@@ -227,7 +227,7 @@ def test_random_frames_to_peers_and_clients_are_harmless(
     assert to_clients.recv_multipart()
 
 
-@pytest.mark.parametrize("cluster", [b"", os.urandom(16)])
+@pytest.mark.parametrize("cluster", [b"", os.urandom(16)], ids=["of none", "of another"])
 def test_a_frame_of_another_cluster_changes_nothing(
     connect: Callable[[int, str], Socket], address: Address, node: Node, cluster: bytes
 ) -> None:

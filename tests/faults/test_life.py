@@ -28,40 +28,9 @@ from skiff import (
     StorageError,
 )
 from skiff.testing import Cluster, free_port, wait_until
+from tests.faults.embedding import EMBEDDING, command, live, write_script
 
 pytestmark = pytest.mark.cluster
-
-EMBEDDING = """
-    import sys, time
-    from skiff import Client, Skiff
-
-    node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]))
-    node.start()
-    node.wait_for_leader(timeout=15)
-    with Client([node.address]) as client:
-        client.insert("greeting", "hello world")
-        assert client.get("greeting", type=str) == "hello world"
-    print(*node.pids.values(), flush=True)
-"""
-
-
-def write_script(tmp_path: Path, *endings: str) -> Path:
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(EMBEDDING) + "\n".join(endings) + "\n")
-    return script
-
-
-def command(script: Path, tmp_path: Path) -> list[str]:
-    return [sys.executable, str(script), str(tmp_path / "node"), str(free_port())]
-
-
-def live(pids: list[int]) -> list[int]:
-    """Return those of the processes that have not ended."""
-    table = subprocess.run(
-        ["ps", "-ax", "-o", "pid=,stat="], capture_output=True, text=True, check=True
-    )
-    states = dict(line.split()[:2] for line in table.stdout.splitlines())
-    return [pid for pid in pids if states.get(str(pid), "Z")[0] != "Z"]
 
 
 def test_a_script_without_a_main_guard_runs_a_node(tmp_path: Path) -> None:
@@ -71,15 +40,6 @@ def test_a_script_without_a_main_guard_runs_a_node(tmp_path: Path) -> None:
     )
     assert live([int(pid) for pid in done.stdout.split()]) == []
     assert done.stderr == "", "an embedded node is quiet"
-
-
-def test_a_program_that_forgets_to_shut_down_leaves_no_process(tmp_path: Path) -> None:
-    script = write_script(tmp_path)
-    done = subprocess.run(
-        command(script, tmp_path), capture_output=True, text=True, timeout=60, check=True
-    )
-    pids = [int(pid) for pid in done.stdout.split()]
-    wait_until(lambda: not live(pids), "the actors are gone", timeout=2)
 
 
 def test_a_repl_runs_a_node(tmp_path: Path) -> None:

@@ -1,45 +1,20 @@
-"""Saturating load on a healthy cluster: slow is allowed, another leader is not."""
+"""The long run of ``scripts/saturate``, made short: slow is allowed, another leader is not."""
 
-import multiprocessing
-import time
 from pathlib import Path
 
 import pytest
 
-from skiff import Client
-from skiff.testing import Cluster
+from tests.faults.saturation import PROCESSES, measure, report
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.alone]
 
-SECONDS = 60.0
-PROCESSES = 4
+SECONDS = 6.0
 
 
-@pytest.mark.timeout(180)
-def test_a_minute_of_saturating_load_keeps_the_leader(tmp_path: Path) -> None:
-    with Cluster(3, directory=tmp_path) as cluster:
-        before = [status for node in cluster.nodes if (status := node.status())]
-        counts = saturate(cluster.addresses)
-        after = [status for node in cluster.nodes if (status := node.status())]
-    assert sum(counts) > SECONDS * 100, "the load was no load"
-    assert [(status.term, status.leader) for status in after] == [
-        (status.term, status.leader) for status in before
-    ]
-
-
-def saturate(addresses: list[str]) -> list[int]:
-    """Write from several processes at once for a while; return how many writes each made."""
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(PROCESSES) as pool:
-        return pool.map(write, [(addresses, number) for number in range(PROCESSES)])
-
-
-def write(work: tuple[list[str], int]) -> int:
-    addresses, number = work
-    deadline = time.monotonic() + SECONDS
-    count = 0
-    with Client(addresses, timeout=30) as client:
-        while time.monotonic() < deadline:
-            client.insert(f"{number}/{count % 1000}", b"x" * 1000)
-            count += 1
-    return count
+def test_saturating_load_keeps_the_leader(tmp_path: Path) -> None:
+    saturation = measure(tmp_path, SECONDS)
+    assert len(saturation.writes) == PROCESSES
+    assert sum(saturation.writes) > SECONDS * 100, "the load was no load"
+    assert len(saturation.before) == 3
+    assert saturation.after == saturation.before
+    assert "0 elections" in report(saturation, SECONDS)

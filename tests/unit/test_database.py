@@ -142,6 +142,13 @@ def wait_for_flushes(tables: list[RocksTable]) -> None:
         time.sleep(0.001)
 
 
+def copy_anew(directory: Path, copy: Path) -> None:
+    """Copy a directory in place of an earlier copy, whose files RocksDB may still be deleting."""
+    while copy.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(directory, copy)
+
+
 def contents(path: Path) -> dict[str, list[Row]] | None:
     """Return all rows of a database that is opened for that, or None if it is refused."""
     try:
@@ -170,11 +177,10 @@ def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
 def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Path) -> None:
     manifest = flushed / (flushed / "CURRENT").read_text().strip()
     copy = tmp_path / "copy"
-    shutil.copytree(flushed, copy)
+    copy_anew(flushed, copy)
     whole = contents(copy)
     for length in range(0, manifest.stat().st_size, 11):
-        shutil.rmtree(copy)
-        shutil.copytree(flushed, copy)
+        copy_anew(flushed, copy)
         os.truncate(copy / manifest.name, length)
         assert contents(copy) in (whole, None), length
 
@@ -185,13 +191,12 @@ def test_no_bit_of_any_file_flips_unnoticed(flushed: Path, tmp_path: Path, kind:
     chance = Random(kind)
     files = sorted(flushed.glob(kind))
     copy = tmp_path / "copy"
-    shutil.copytree(flushed, copy)
+    copy_anew(flushed, copy)
     whole = contents(copy)
     assert whole is not None
     assert len(whole["values.0"]) == 900
     for _ in range(FLIPS):
-        shutil.rmtree(copy)
-        shutil.copytree(flushed, copy)
+        copy_anew(flushed, copy)
         file = copy / chance.choice(files).name
         damaged = bytearray(file.read_bytes())
         bit = chance.randrange(8 * len(damaged))

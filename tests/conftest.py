@@ -1,0 +1,40 @@
+"""Worker processes: how many run the tests, and which tests run while all others wait."""
+
+import fcntl
+import os
+from collections.abc import Generator
+
+import pytest
+
+WORKERS_MAX = 8  # each may run a cluster of a dozen processes
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run the tests: most of these wait more than they compute."""
+    return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let one process run a whole file, which may share a cluster, and one all that run alone."""
+    items.sort(key=is_alone)  # last, when the others have the least to wait
+    if hasattr(config, "workerinput"):
+        for item in items:
+            group = "alone" if is_alone(item) else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Share this file's lock with the other processes, or hold it alone."""
+    lock = os.open(__file__, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_alone(item) else fcntl.LOCK_SH)
+        return (yield)
+    finally:
+        os.close(lock)
+
+
+def is_alone(item: pytest.Item) -> bool:
+    """Whether no other test may run at the same time."""
+    return item.get_closest_marker("alone") is not None
