@@ -136,9 +136,9 @@ class LogReplicator:
         try:
             self._core.receive(frame)
         except StrangeFrame as error:
-            claims = self._admission.hear_foreign(frame, time.monotonic())
+            self._admission.hear_foreign(frame, time.monotonic())
             # A node that is not a member yet hears those that already count it as one.
-            is_odd = bool(self._core.cluster) and not claims
+            is_odd = bool(self._core.cluster)
             if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:

@@ -150,15 +150,12 @@ class Admission:
             case ClusterReply():
                 self._hear_cluster(frame, message, now)
 
-    def hear_foreign(self, frame: PeerFrame, now: float) -> bool:
-        """Take in a frame of another cluster; return whether it may claim this address."""
-        if self._founding is None or not frame.cluster:
-            return False
-        if self._core.cluster and not self._alone_since_founding:
-            return False
-        self._founding.hear_claim(frame.address, now)
-        self._is_idle = False
-        return True
+    def hear_foreign(self, frame: PeerFrame, now: float) -> None:
+        """Take in a frame of another cluster's member, which may claim this node's address."""
+        may_be_claimed = not self._core.cluster or self._alone_since_founding
+        if self._founding is not None and frame.cluster and may_be_claimed:
+            self._founding.hear_claim(frame.address, now)
+            self._is_idle = False
 
     def _answer_query(self) -> ClusterReply:
         """A founder names its cluster only when that is durable: a crash would take it back."""

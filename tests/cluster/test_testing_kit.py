@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from skiff.testing import LAST_PORT, PORTS, wait_until
+from skiff.testing import wait_until
+from skiff.testing.ports import LAST_PORT, PORTS
 
 pytestmark = pytest.mark.cluster
 
@@ -26,10 +27,10 @@ with Cluster(1, directory=pathlib.Path(sys.argv[1])) as cluster:
 
 PORTS_OF_FEW = """
 import sys
-from skiff import testing
+from skiff.testing import ports
 
-testing.FIRST_PORT, testing.LAST_PORT = map(int, sys.argv[1:])
-print(*[testing.free_port() for _ in range(5)], flush=True)
+ports.FIRST_PORT, ports.LAST_PORT = map(int, sys.argv[1:])
+print(*[ports.free_port() for _ in range(5)], flush=True)
 sys.stdin.read()
 """
 

@@ -1,0 +1,14 @@
+"""A real cluster for tests: every node a program of its own, on free ports, in a temporary place.
+
+with Cluster(nodes=3) as cluster, cluster.client() as client:
+    client.insert("key", "value")
+    cluster.kill(cluster.leader())
+    assert client.get("key", str) == "value"
+"""
+
+from skiff.testing.cluster import Cluster
+from skiff.testing.node import Node
+from skiff.testing.ports import free_port
+from skiff.testing.waiting import wait_until
+
+__all__ = ["Cluster", "Node", "free_port", "wait_until"]

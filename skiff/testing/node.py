@@ -1,0 +1,195 @@
+"""One node of a test cluster: its directory, its address and its processes."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import msgspec
+
+import actors
+from skiff.client import Client
+from skiff.errors import ClusterInitFailed, SkiffError
+from skiff.records import NodeStatus
+from skiff.testing.ports import free_port
+from skiff.testing.waiting import WAIT_SECONDS, wait_until
+
+READY_SECONDS = 20.0
+STATUS_SECONDS = 1.0
+
+
+class Node:
+    """One node of a test cluster: its directory, its address and its processes."""
+
+    def __init__(self, directory: Path, arguments: list[str]) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.environment: dict[str, str] = {}  # besides that of this program
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self.id = uuid.UUID(int=0)
+
+    def __repr__(self) -> str:
+        return f"Node({self.address})"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of ``skiff node start`` besides directory and port."""
+        return tuple(self._arguments)
+
+    def add_options(self, *options: str) -> None:
+        """Start the node with these options of ``skiff node start``, too, from now on."""
+        self._arguments.extend(options)
+
+    def replace_options(self, *options: str) -> None:
+        """Start the node with these options of ``skiff node start`` only, from now on."""
+        self._arguments = list(options)
+
+    @property
+    def address(self) -> str:
+        """Where clients and peers reach the node."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the node's supervisor."""
+        if self._process is None:
+            raise ClusterInitFailed(f"{self} does not run")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the node's supervisor lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def actor_pids(self) -> dict[str, int]:
+        """The process id of each actor, by its name."""
+        table = subprocess.run(
+            ["ps", "-ax", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        )
+        children = [
+            (int(pid), command)
+            for pid, parent, command in map(_process_row, table.stdout.splitlines())
+            if parent == str(self.pid) and "actors." in command
+        ]
+        return {command.rpartition("actors.")[2].split()[0]: pid for pid, command in children}
+
+    def start(self) -> None:
+        """Start the node's program; returns when it serves, as a member where it is to join.
+
+        Raises:
+            ClusterInitFailed: it ended, or did not serve in time.
+        """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the node's program without waiting for it."""
+        command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
+        command.append("--until-eof")  # so that no node outlives the program that tests it
+        place = ["--dir", str(self.directory), "--port", str(self.port)]
+        with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *place, *self._arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.PIPE,
+                # What a killed node leaves behind elsewhere than in its directory goes with it.
+                env={
+                    **_environment(),
+                    "TMPDIR": str(self.directory.parent),
+                    **self.environment,
+                },
+                start_new_session=True,  # so that signals reach all of its processes at once
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait until a launched node serves.
+
+        Raises:
+            ClusterInitFailed: it ended, or did not serve in time.
+        """
+        assert self._process is not None
+        line = _read_line(self._process, READY_SECONDS)
+        try:
+            ready = msgspec.json.decode(line, type=dict[str, str | int])
+            self.id = uuid.UUID(str(ready["id"]))
+        except (msgspec.MsgspecError, KeyError, ValueError):
+            self.kill()
+            raise ClusterInitFailed(f"{self} did not start:\n{self.log()}") from None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all processes of the node."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def terminate(self) -> int:
+        """Ask the node to shut down; return its exit code."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until the node's program has ended; return its exit code."""
+        assert self._process is not None
+        code = self._process.wait(WAIT_SECONDS)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        return code
+
+    def kill(self) -> None:
+        """End all processes of the node with SIGKILL."""
+        if self._process is not None:
+            self.signal(signal.SIGKILL)
+            self.wait()
+            wait_until(lambda: not self._has_processes(), "a killed node is gone")
+            self._process = None
+
+    def client(self, timeout: float = 5.0) -> Client:
+        """Return a client that asks this node only."""
+        return Client([self.address], timeout=timeout, follow_leader=False)
+
+    def status(self) -> NodeStatus | None:
+        """Return how the node stands, or None if it does not say."""
+        with self.client(STATUS_SECONDS) as client:
+            try:
+                return client.status()
+            except SkiffError:
+                return None
+
+    def _has_processes(self) -> bool:
+        """Whether any process lives; one that is dead and only waits to be reaped does not."""
+        table = subprocess.run(
+            ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split() for line in table.stdout.splitlines()]
+        return any(row[0] == str(self.pid) and not row[1].startswith("Z") for row in rows)
+
+    def log(self) -> str:
+        """Return what the node has written to standard error."""
+        return (self.directory.parent / f"{self.directory.name}.log").read_text()
+
+
+def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
+    """Return the first line that a program prints, or what there is when it ends."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], timeout)
+    return process.stdout.readline() if readable else b""
+
+
+def _process_row(line: str) -> tuple[str, str, str]:
+    pid, parent, command = (*line.split(None, 2), "")[:3]
+    return pid, parent, command
+
+
+def _environment() -> dict[str, str]:
+    """Let the programs import what this one has imported, and take no settings from around it."""
+    root = str(Path(str(actors.__file__)).resolve().parent.parent)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIFF_")}
+    paths = [root, *filter(None, [kept.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}

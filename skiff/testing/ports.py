@@ -1,0 +1,49 @@
+"""Ports of test nodes: three in a row for each, which no other program of this machine is given."""
+
+import random
+import socket
+
+from protocol.address import PEER_PORT_OFFSET
+from skiff.errors import ClusterInitFailed
+
+PORTS = PEER_PORT_OFFSET + 1  # that a node takes, all in a row
+FIRST_PORT, LAST_PORT = 10_000, 32_000  # below those that systems hand out by themselves
+
+
+def free_port() -> int:
+    """Return a port that is free, together with the two after it, and stays so for this program.
+
+    Raises:
+        ClusterInitFailed: none was found.
+    """
+    first_ports = range(FIRST_PORT, LAST_PORT, PORTS)
+    for port in random.sample(first_ports, len(first_ports)):
+        if _claim(port) and all(map(_is_free, range(port, port + PORTS))):
+            return port
+    raise ClusterInitFailed("no three free ports in a row were found")
+
+
+def _claim(port: int) -> bool:
+    """Take the UDP port of the same number until this program ends, as a sign for all others.
+
+    Nodes have no use for it, and one may not listen yet on the port that it was promised.
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        if _binds(claim, port):
+            claim.detach()
+            return True
+    return False
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0 and _binds(probe, port)
+
+
+def _binds(probe: socket.socket, port: int) -> bool:
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
