@@ -50,7 +50,7 @@ class LogReplicator:
         self._guests = Doors(self._sockets)
         join_cluster = surroundings.config.join_cluster
         self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
-        recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
+        recovered, others = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
         self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
         self._alone_since_founding = _is_founding(recovered)
@@ -67,6 +67,9 @@ class LogReplicator:
         surroundings.whereabouts.node = recovered.node.hex()[:8]
         self._trace = surroundings.trace(recovered.node)
         self._warn_if_alone()
+        self._core.tell_time(steady_microseconds())
+        for message in others:  # the gateway may have had clients already
+            self._step(message)
         self._finish_turn()
         surroundings.ready(recovered.node)
 
