@@ -21,6 +21,7 @@ from protocol.config import NodeConfig
 NEVER = float("inf")
 
 MessageT = TypeVar("MessageT")
+HeardT = TypeVar("HeardT")
 
 
 class Stopped(Exception):
@@ -109,23 +110,27 @@ def _wait_for_start(lifeline: ActorEnd) -> Start:
 def wait_for(
     surroundings: Surroundings,
     inbox: Port,
-    decode: Callable[[bytes], Sequence[object]],
+    decode: Callable[[bytes], Sequence[HeardT]],
     kind: type[MessageT],
-) -> MessageT:
+) -> tuple[MessageT, list[HeardT]]:
     """Wait for the first message of a kind, before the actor's loop begins.
+
+    Other actors may be faster: what else has arrived is returned, too, in its order.
 
     Raises:
         Stopped: the node is to stop before that.
         LifelineCut: the supervisor is gone.
     """
+    heard: list[HeardT] = []
     while True:
         readable = surroundings.sockets.wait(NEVER)
         if surroundings.lifeline in readable and Stop() in surroundings.lifeline.orders():
             raise Stopped
-        for (frame,) in inbox.drain():
-            for message in decode(frame):
-                if isinstance(message, kind):
-                    return message
+        for frame in inbox.drain_single():
+            heard.extend(decode(frame))
+        for place, message in enumerate(heard):
+            if isinstance(message, kind):
+                return message, heard[:place] + heard[place + 1 :]
 
 
 def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> None:

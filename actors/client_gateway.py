@@ -38,7 +38,7 @@ class ClientGateway:
         self._inbox = self._sockets.inbox("gateway")
         self._replicator = self._sockets.outbox("replicator")
         self._storage = self._sockets.outbox("storage")
-        opened = wait_for(surroundings, self._inbox, decode_for_gateway, Opened)
+        opened, others = wait_for(surroundings, self._inbox, decode_for_gateway, Opened)
         surroundings.whereabouts.node = opened.node.hex()[:8]
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
@@ -48,6 +48,8 @@ class ClientGateway:
         self._followed = False
         self._removed = False
         self._malformed = OncePerSender()
+        for message in others:  # the replicator may have told who leads
+            self._hear(message, time.monotonic())
         surroundings.ready(opened.node)
 
     def timeout(self) -> float:

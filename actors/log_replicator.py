@@ -47,7 +47,7 @@ class LogReplicator:
         self._address = str(surroundings.config.address)
         self._guests = Doors(self._sockets)
         self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
-        recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
+        recovered, others = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
         self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
         self._admission = Admission(
@@ -62,6 +62,9 @@ class LogReplicator:
         self._stalled = False
         surroundings.whereabouts.node = recovered.node.hex()[:8]
         self._trace = surroundings.trace(recovered.node)
+        self._core.tell_time(steady_microseconds())
+        for message in others:  # the gateway may have had clients already
+            self._step(message)
         self._admit()
         self._finish_turn()
         surroundings.ready(recovered.node)

@@ -41,7 +41,7 @@ from skiff.session import Session
 
 ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
 ATTEMPTS = 3  # into which a deadline is divided where there is time for that
-GRACE_SECONDS = 0.05  # for the node's own word at the deadline, which knows more than silence
+GRACE_SECONDS = 0.2  # for the node's own reply at the deadline, which knows more than silence
 WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
 PAUSE_SECONDS_MAX = 0.2
@@ -234,13 +234,12 @@ class Caller:
                 attempts.pause()
             case FailureCode.OVERLOADED:
                 attempts.pause()
-            case FailureCode.NOT_APPLIED | FailureCode.NO_STANDBY:
+            case FailureCode.NOT_APPLIED | FailureCode.NO_STANDBY | FailureCode.UNKNOWN:
                 pass
-            case FailureCode.UNKNOWN:
-                attempts.maybe_done = True
             case _:
                 return failed
         if attempts.deadline - time.monotonic() > PAUSE_SECONDS:
+            attempts.maybe_done |= failed.code == FailureCode.UNKNOWN
             self._abandon_slow(failed, connection)
             return None
         return failed
@@ -255,7 +254,9 @@ class Caller:
     ) -> Outcome:
         greets = now - connection.welcomed_at > WELCOME_SECONDS
         operations = (Hello(), operation) if greets else (operation,)
-        timeout_ms = int(min(deadline - now, LONGEST_SECONDS) * 1000)
+        connection.open(deadline)  # a node counts from when it hears of the request
+        left = max(0.0, deadline - time.monotonic())
+        timeout_ms = int(min(left, LONGEST_SECONDS) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, operations)
         encoded = encode(request)
         if len(encoded) > REQUEST_BYTES_MAX:

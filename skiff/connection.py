@@ -54,14 +54,22 @@ class Connection:
         if self._pid == os.getpid() and not self._socket.closed:
             self.close()
 
+    def open(self, deadline: float) -> None:
+        """Wait until the node has accepted the connection.
+
+        Raises:
+            ConnectionLost: the node is not there, or did not accept it soon.
+        """
+        if not self._connected:
+            self._wait_for_connection(min(deadline, time.monotonic() + CONNECT_SECONDS))
+
     def ask(self, request: bytes, deadline: float) -> bytes:
         """Return the reply to a request, from the very node that was connected to first.
 
         Raises:
             ConnectionLost: the node is not there, or did not answer by the deadline.
         """
-        if not self._connected:
-            self._wait_for_connection(min(deadline, time.monotonic() + CONNECT_SECONDS))
+        self.open(deadline)
         try:
             self._send(request, NOBLOCK)
         except zmq.Again:

@@ -4,6 +4,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -20,6 +21,9 @@ from skiff import (
 from skiff.testing import Cluster, Node, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
+
+# So that a leader leads on where a busy machine makes it silent for a second.
+PATIENT = ("--election-timeout-min-ms", "2000", "--election-timeout-max-ms", "3000")
 
 NewNode = Callable[..., Node]
 
@@ -185,6 +189,18 @@ def test_an_address_without_a_standby_node_is_named(own_cluster: Cluster) -> Non
     with Client(followers, timeout=2) as client, pytest.raises(PeerConnectFailed, match=nobody):
         client.add_member(nobody)
     assert len(members_as_seen_by(own_cluster.leader())) == 3
+
+
+def test_a_node_that_is_slow_to_accept_a_client_still_replies_in_time(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path, options=PATIENT) as single:
+        (node,) = single.nodes
+        nobody = f"127.0.0.1:{free_port()}"
+        single.pause(node)
+        resuming = Timer(0.35, single.resume, [node])
+        resuming.start()
+        with node.client() as client, pytest.raises(PeerConnectFailed, match=nobody):
+            client.add_member(nobody, timeout=1)
+        resuming.join()
 
 
 # --- moving

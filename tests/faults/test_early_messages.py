@@ -1,0 +1,70 @@
+"""What an actor is told before it has begun: the actors start side by side, in any order."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from actors.lifeline import Ready, Start, open_lifeline
+from actors.supervisor import _spawn
+from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
+from protocol.config import NodeConfig
+from protocol.membership import Member, Membership
+from protocol.node_messages import Leadership, Opened
+from protocol.standing import RoleName
+from protocol.wire import decode_reply, encode
+from skiff.testing import free_port
+
+pytestmark = pytest.mark.cluster
+
+NODE, CLUSTER = b"n" * 16, b"c" * 16
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture
+def names() -> Iterator[Path]:
+    """A directory for the sockets, so short that they may stand in it."""
+    with tempfile.TemporaryDirectory(prefix="early-") as place:
+        yield Path(place)
+
+
+def test_the_gateway_keeps_who_leads_where_the_replicator_was_faster(names: Path) -> None:
+    config = NodeConfig(dir=str(names / "data"), port=free_port())
+    address = str(config.address)
+    membership = Membership((Member(NODE, address, True),))
+    leads = Leadership(CLUSTER, 2, RoleName.LEADER, NODE, address, membership, False, False)
+    lifeline, theirs = open_lifeline()
+    gateway = _spawn("client_gateway", theirs.fileno())
+    theirs.close()
+    try:
+        lifeline.order(Start(config, str(names)))
+        with zmq.Context[zmq.Socket[bytes]]() as context:
+            with context.socket(zmq.PUSH) as inbox:
+                inbox.connect(f"ipc://{names}/gateway")
+                for message in (leads, Opened(NODE, CLUSTER, 1)):
+                    inbox.send(encode([message]))
+                assert lifeline.reports() == [Ready(NODE.hex())]
+            assert greet(context, config) == Welcome(
+                CLUSTER, NODE, config.address.publish_endpoint, NODE, address, membership
+            )
+    finally:
+        end(gateway)
+        lifeline.close()
+
+
+def greet(context: "zmq.Context[zmq.Socket[bytes]]", config: NodeConfig) -> object:
+    """Return what the gateway answers a client that greets it."""
+    with context.socket(zmq.REQ) as client:
+        client.setsockopt(zmq.LINGER, 0)
+        client.connect(config.address.client_endpoint)
+        client.send(encode(Request(CLIENT_PROTOCOL_VERSION, 1, PATIENCE_MS, (Hello(),))))
+        assert client.poll(PATIENCE_MS), "the gateway does not answer"
+        return decode_reply(client.recv()).outcomes[0]
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
