@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -64,9 +65,13 @@ class Supervisor:
         self._changed = threading.Condition(self._lock)
         self._wake, self._woken = os.pipe()[::-1]
         self._stopping = False
+        self._stop_deadline = float("inf")  # seconds of a steady clock
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
         self.node = b""  # the node's id, once its directory is open
         self.serving = False  # whether all actors are ready
+        self.is_inherited = (
+            False  # whether another process, which this one was forked from, runs it
+        )
         self.failure: Failing | None = None  # why the node gave up
 
     def start(self) -> None:
@@ -103,8 +108,16 @@ class Supervisor:
         with self._changed:
             self._changed.wait_for(lambda: self.failure, timeout)
 
-    def stop(self) -> None:
-        """End all actors in good order; returns when they are gone."""
+    def stop(self, timeout: float | None = None) -> None:
+        """End all actors; returns when they are gone.
+
+        Each has ``STOP_SECONDS`` to end in good order before it is killed, and all of them
+        together ``timeout`` seconds. In a forked process, which has no actors, nothing happens.
+        """
+        if self.is_inherited:
+            return
+        if timeout is not None:
+            self._stop_deadline = time.monotonic() + timeout
         self._stopping = True
         os.write(self._wake, b"!")
         self._thread.join()
@@ -112,6 +125,8 @@ class Supervisor:
     # --- the thread
 
     def _run(self) -> None:
+        # Actors inherit this, and so survive Ctrl-C until they have come to ignore it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             while not self._stopping and self._may_start_again():
                 if self._start_actors():
@@ -213,7 +228,7 @@ class Supervisor:
     def _stop_actors(self, *, in_order: bool) -> None:
         for child in self._children:
             if in_order:
-                _stop_in_order(child)
+                _stop_in_order(child, self._stop_deadline)
             else:
                 child.process.kill()
         for child in self._children:
@@ -224,6 +239,7 @@ class Supervisor:
 
     def leave_to_parent(self) -> None:
         """Let go of actors and names in a forked process: they belong to the one that forked."""
+        self.is_inherited = True
         for child in self._children:
             child.lifeline.close()
         self._names.let_go()
@@ -237,11 +253,11 @@ def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[
     return [each for each, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
-def _stop_in_order(child: _Child) -> None:
+def _stop_in_order(child: _Child, deadline: float) -> None:
     with contextlib.suppress(LifelineCut):
         child.lifeline.order(Stop())
     try:
-        child.process.wait(STOP_SECONDS)
+        child.process.wait(max(0.0, min(STOP_SECONDS, deadline - time.monotonic())))
     except subprocess.TimeoutExpired:
         child.process.kill()
 

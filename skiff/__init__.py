@@ -15,6 +15,7 @@ for _package in (actors, protocol):
 
 from skiff.client import Client  # noqa: E402 - only after the check above
 from skiff.errors import (  # noqa: E402
+    ClientClosed,
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
@@ -48,6 +49,7 @@ from skiff.subscriber import Subscriber  # noqa: E402
 __all__ = [
     "Builder",
     "Client",
+    "ClientClosed",
     "ClientConnectFailed",
     "ClusterInitFailed",
     "ClusterJoinFailed",

@@ -1,4 +1,4 @@
-"""Taking a backup of a running cluster."""
+"""Backups of a running cluster: a snapshot of one node, read chunk by chunk into a file."""
 
 import uuid
 from collections.abc import Iterator
@@ -23,9 +23,10 @@ def back_up(
     """Write the state of the node that answers the caller, at one moment from now on.
 
     The caller must not follow the leader, because only this node knows the snapshot that it has
-    begun. It is closed in the end.
+    begun. Its connection is closed in the end.
 
     Raises:
+        ClientClosed: the client was closed.
         StreamClosed: the node ended the snapshot: it restarted, nothing was read for long, or
             several other backups began there.
         OSError: the file cannot be written, or there is one already.
@@ -33,7 +34,7 @@ def back_up(
     try:
         return _back_up(caller, Path(path), timeout, progress or show_nothing)
     finally:
-        caller.close()
+        caller.disconnect()
 
 
 def _back_up(caller: Caller, path: Path, timeout: float | None, progress: Progress) -> Backup:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from skiff.client import Client, Reading
+from skiff.arguments import Reading
+from skiff.client import Client
 
 DEFAULT_URL = "skiff://127.0.0.1:9400"
 
