@@ -9,6 +9,7 @@ import os
 import threading
 import time
 
+from protocol.census import DividedCensus
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     Done,
@@ -36,6 +37,7 @@ from skiff.errors import (
     SkiffError,
 )
 from skiff.outcomes import raise_failure
+from skiff.roll_call import RollCall
 from skiff.route import Route
 from skiff.session import Session
 from skiff.transport import Transport
@@ -77,6 +79,7 @@ class Caller:
         self._local = threading.local()
         self._session: Session | None = None
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
+        self._roll_call = RollCall(self.transport, self.route.given)
 
     def call(self, operation: Operation, timeout: float | None, *, writes: bool = False) -> Outcome:
         """Return the outcome of an operation.
@@ -265,12 +268,16 @@ class Caller:
         deadline = attempts.next_deadline(now)
         if now - connection.welcomed_at <= WELCOME_SECONDS:
             return self._request(connection, (operation,), now, deadline)[0]
-        operations = (Hello(), operation)
+        # Nothing is written at a node that may turn out to belong to another cluster.
+        alone = attempts.writes and self.route.needs_census
+        operations = (Hello(),) if alone else (Hello(), operation)
         welcome, *outcomes = self._request(connection, operations, now, deadline)
         if not isinstance(welcome, Welcome):
             return welcome
-        self._learn(connection, welcome, now)
-        return outcomes[0]
+        self._learn(connection, welcome, now, deadline)
+        if alone and self.route.needs_census:
+            raise StrangeCluster(f"{connection.endpoint} belongs to no cluster yet")
+        return outcomes[0] if outcomes else None
 
     def _request(
         self,
@@ -307,12 +314,14 @@ class Caller:
             self._local.connection = connection
         return connection
 
-    def _learn(self, connection: Connection, welcome: Welcome, now: float) -> None:
+    def _learn(self, connection: Connection, welcome: Welcome, now: float, deadline: float) -> None:
         """Take in what a node says of itself, if it belongs to the client's cluster.
 
         Raises:
             StrangeCluster: it does not, or that is undecided.
         """
+        if welcome.cluster and self.route.needs_census:
+            self._take_census(connection, welcome, deadline)
         if not self.route.learn(welcome):
             raise StrangeCluster(
                 f"{connection.endpoint} belongs to another cluster, {welcome.cluster.hex()}, "
@@ -322,6 +331,16 @@ class Caller:
             connection.welcomed_at = now
         if self.route.should_move(connection.endpoint, now):
             self._drop(connection)
+
+    def _take_census(self, connection: Connection, welcome: Welcome, deadline: float) -> None:
+        """Decide which cluster the given addresses belong to, once for all calls."""
+        try:
+            cluster = self._roll_call.take(connection.endpoint, welcome, deadline)
+        except DividedCensus as divided:
+            raise StrangeCluster(str(divided)) from None
+        if not cluster:
+            raise StrangeCluster("too few addresses answered to know which cluster is meant")
+        self.route.settle(cluster)
 
     def _abandon(self, connection: Connection) -> None:
         self.route.note_failure(connection.endpoint, time.monotonic())
