@@ -41,7 +41,7 @@ from skiff.backing_up import back_up
 from skiff.backup import Backup
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.errors import InvalidRequest
+from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, matching, status_of
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
@@ -285,29 +285,33 @@ class Client(BoundToProcess):
         endpoints_of([address])
         self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
 
-    def remove_node(self, node: uuid.UUID | str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Take a node out of the cluster; returns when that is committed.
+    def remove_node(self, node: uuid.UUID | str, *, timeout: Timeout = CLIENT_DEFAULT) -> uuid.UUID:
+        """Take a node out of the cluster; return its id when that is committed.
+
+        ``node`` is the id, its beginning of at least four digits, or the node's address.
 
         Raises:
-            PeerNotFound: no member has this id.
-            InvalidRequest: it is the last voter.
+            PeerNotFound: no member has this id or address.
+            InvalidRequest: it is the last voter, or several ids begin like this.
         """
-        operation = RemoveNode(_node_id(node))
-        self._caller.call(operation, self._seconds(timeout), writes=True)
+        id_ = self._node_id(node, timeout)
+        self._caller.call(RemoveNode(id_.bytes), self._seconds(timeout), writes=True)
+        return id_
 
     def transfer_leadership(
         self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
         """Let this voter lead, or any other than the present leader; return who leads by then.
 
-        Nothing is lost by it, and writes pause only for a few round trips.
+        Nothing is lost by it, and writes pause only for a few round trips. ``to`` is an id, its
+        beginning of at least four digits, or an address.
 
         Raises:
-            PeerNotFound: no member has this id.
-            InvalidRequest: it has no vote yet, or there is nobody else who could lead.
+            PeerNotFound: no member has this id or address.
+            InvalidRequest: it has no vote yet, nobody else could lead, or several ids begin so.
             OutcomeUnknown: leadership has not moved by the deadline; it may yet.
         """
-        operation = TransferLeadership(b"" if to is None else _node_id(to))
+        operation = TransferLeadership(b"" if to is None else self._node_id(to, timeout).bytes)
         outcome = self._caller.call(operation, self._seconds(timeout), writes=True)
         return uuid.UUID(bytes=expect(outcome, Transferred).leader)
 
@@ -351,6 +355,10 @@ class Client(BoundToProcess):
         check_timeout(timeout)
         return timeout
 
+    def _node_id(self, node: uuid.UUID | str, timeout: Timeout) -> uuid.UUID:
+        """Return a member's id; the members are asked for only where less than that is given."""
+        return whole_id(node) or find_member(str(node), self.members(timeout=timeout)).id
+
     def _get(self, key: str, read: Reading, timeout: Timeout) -> Found | None:
         check_key(key)
         outcome = self._caller.call(Get(key, is_by_lease(read)), self._seconds(timeout))
@@ -373,10 +381,3 @@ class Client(BoundToProcess):
                 break
             page = replace(page, start_after=names[-1])
         return names
-
-
-def _node_id(node: uuid.UUID | str) -> bytes:
-    try:
-        return uuid.UUID(str(node)).bytes
-    except ValueError:
-        raise InvalidRequest(f"{node!r} is no node id; the list of members has them") from None

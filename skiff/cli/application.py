@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from skiff.cli import backup, data, demo, member, node, output, restore, status, watch
+from skiff.cli import backup, data, demo, health, member, node, output, restore, status, watch
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
 from skiff.errors import SkiffError
@@ -28,6 +28,7 @@ app.command()(watch.watch)
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.command()(status.status)
+app.command()(health.health)
 app.command()(backup.backup)
 app.command()(restore.restore)
 app.command()(demo.demo)

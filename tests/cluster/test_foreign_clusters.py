@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from skiff import Client, ClientConnectFailed, RequestTimeout
 from skiff.testing import Cluster, Node
+from tests.cluster import command
 
 pytestmark = pytest.mark.cluster
 
@@ -128,3 +130,38 @@ def test_a_foreign_node_is_not_believed_while_the_members_are_silent(haunted: Ha
         for node in haunted.cluster.nodes[1:]:
             haunted.cluster.resume(node)
         haunted.cluster.leader()
+
+
+def test_commands_show_the_foreign_cluster(haunted: Haunted) -> None:
+    url = ",".join([haunted.taken, *haunted.others])
+    ghost = haunted.ghost.status()
+    assert ghost is not None
+    shown = command.run("status", "--url", url)
+    assert shown.returncode == 5
+    row = next(line for line in shown.stdout.decode().splitlines() if haunted.taken in line)
+    assert " foreign " in row
+    assert f"foreign cluster at {haunted.taken}" in shown.stdout.decode()
+    reason = f"a node of another cluster answers at {haunted.taken}"
+    assert shown.stderr.decode() == f"skiff: error: {reason}\n"
+    listed = command.run("member", "list", "--url", url)
+    assert listed.returncode == 5
+    assert all(node.address in listed.stdout.decode() for node in haunted.cluster.nodes)
+    assert reason in listed.stderr.decode()
+    judged = command.run("health", "--json", "--url", url)
+    assert judged.returncode == 5
+    report = msgspec.json.decode(judged.stdout)
+    (foreign,) = (each for each in report["findings"] if each["check"] == "foreign")
+    assert (report["severity"], foreign["address"]) == ("critical", haunted.taken)
+    assert str(ghost.cluster_id) in foreign["message"]
+
+
+def test_a_given_address_of_another_cluster_is_shown(haunted: Haunted) -> None:
+    url = ",".join([*haunted.others, haunted.ghost.address])
+    shown = command.run("status", "--json", "--url", url)
+    assert shown.returncode == 5
+    (row,) = (
+        each
+        for each in msgspec.json.decode(shown.stdout)["members"]
+        if each["address"] == haunted.ghost.address
+    )
+    assert row["standing"] == "foreign"
