@@ -41,6 +41,10 @@ ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer"
 STOP_SECONDS = 3.0  # for one actor to end in good order, before it is killed
 RESTARTS_MAX = 5  # within the window, after which the node gives up
 RESTART_WINDOW_SECONDS = 60.0
+EXPOSED = (
+    "bound to %s: nothing is authenticated or encrypted yet, so that everyone who reaches the "
+    "ports may read and change everything; bind to trusted networks only"
+)
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
 
 
@@ -64,6 +68,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wake, self._woken = os.pipe()[::-1]
+        self._has_served = False
         self._stopping = False
         self._stop_deadline = float("inf")  # seconds of a steady clock
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
@@ -206,7 +211,14 @@ class Supervisor:
             child.ready = True
             self.node = node or self.node
             self.serving = all(each.ready for each in self._children)
+            if self.serving and not self._has_served:
+                self._has_served = True
+                self._warn_if_exposed()
             self._changed.notify_all()
+
+    def _warn_if_exposed(self) -> None:
+        if self._config.is_exposed and self._is_to_log(logging.WARNING):
+            log.warning(EXPOSED, self._config.bind)
 
     def _note_failure(self, failure: Failing) -> None:
         with self._changed:

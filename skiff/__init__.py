@@ -46,6 +46,8 @@ from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # n
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Builder",
     "Client",
@@ -83,5 +85,6 @@ __all__ = [
     "StorageError",
     "StreamClosed",
     "Subscriber",
+    "__version__",
     "restore",
 ]

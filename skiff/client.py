@@ -38,7 +38,7 @@ from skiff.arguments import (
     is_by_lease,
 )
 from skiff.backing_up import back_up
-from skiff.backup import Backup
+from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.naming import find_member, whole_id
@@ -317,7 +317,7 @@ class Client(BoundToProcess):
 
     def backup(
         self,
-        path: str | PathLike[str],
+        path: str | PathLike[str] | Writable,
         *,
         progress: Progress | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -325,8 +325,10 @@ class Client(BoundToProcess):
         """Write the whole state, at one moment after this call began, to a new file.
 
         Taken from one node while it goes on serving, and read back before the file stands at
-        its path. ``timeout`` is for each chunk of 256 KiB; ``progress`` is called after
-        each with the rows so far and about how many there are. See ``skiff.restore``.
+        its path. A binary stream may be given instead of a path; whatever is raised, what was
+        written to it is then no backup. ``timeout`` is for each chunk of 256 KiB; ``progress`` is
+        called after each with the rows so far and about how many there are. See
+        ``skiff.restore``.
 
         Raises:
             StreamClosed: the node ended it: it restarted, nothing was read for long, or

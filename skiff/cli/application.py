@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import skiff
 from skiff.cli import backup, data, demo, health, member, node, output, restore, status, watch
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
@@ -17,7 +18,12 @@ EXIT_CODES = (
 )
 
 # Plain help: at 80 columns, boxes leave too little room for the sentences in them.
-app = typer.Typer(epilog=EXIT_CODES, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all subcommands, too
+)
 
 app.command()(data.insert)
 app.command()(data.get)
@@ -42,7 +48,7 @@ def root(
 ) -> None:
     """A strongly consistent, replicated key-value store."""
     if version:
-        output.line(f"skiff {_version()}")
+        output.line(f"skiff {skiff.__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         output.line(context.get_help())
@@ -80,9 +86,3 @@ def _end_unread() -> int:
 def _fail(error: Exception) -> int:
     output.error(describe(error))
     return exit_code_of(error)
-
-
-def _version() -> str:
-    from importlib import metadata  # noqa: PLC0415 - slow to import, seldom needed
-
-    return metadata.version("skiff-kv")

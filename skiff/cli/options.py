@@ -45,6 +45,13 @@ Read = Annotated[
     typer.Option("--read", help="By lease: faster, and as true as the clocks of the nodes."),
 ]
 
+NewBackup = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="The backup file; - for standard output.", show_default=False
+    ),
+]
+
 BackupFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="The backup file.", show_default=False)
 ]

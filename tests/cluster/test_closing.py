@@ -1,6 +1,7 @@
 """Clients, subscribers and nodes end in good order, whoever still uses them and wherever."""
 
 import copy
+import os
 import pickle
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from skiff import Client, ClientClosed, RequestTimeout, Skiff
+from skiff import Client, ClientClosed, InvalidRequest, RequestTimeout, Skiff
 from skiff.testing import Cluster, Node, free_port
 from tests.cluster.command import environment
 
@@ -230,6 +231,39 @@ NO_DESCRIPTORS = """
 def test_a_process_without_descriptors_is_told_so(node: Node, tmp_path: Path) -> None:
     printed = "no socket can be opened: Too many open files\n"
     check_quiet(run_script(NO_DESCRIPTORS, node.address, directory=tmp_path), printed)
+
+
+def test_a_node_is_shut_down_within_the_time_that_it_is_given(tmp_path: Path) -> None:
+    node = Skiff(tmp_path / "node", port=free_port())
+    node.start()
+    node.wait_for_leader(timeout=15)
+    pids = node.pids
+    os.kill(pids["storage_writer"], signal.SIGSTOP)
+    with pytest.raises(InvalidRequest):
+        node.shutdown(timeout=-1)
+    began = time.monotonic()
+    node.shutdown(timeout=0.2)
+    assert time.monotonic() - began < 2, "it would have had three seconds"
+    for pid in pids.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_node_that_other_machines_may_reach_warns_at_each_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for level, warnings in (("warning", 1), ("error", 1), ("warning", 2)):
+        node = Skiff(
+            tmp_path / "node",
+            bind="0.0.0.0",
+            advertise="127.0.0.1",
+            port=free_port(),
+            log_level=level,
+        )
+        with node:
+            node.wait_until_serving()
+        told = [each for each in caplog.messages if "nothing is authenticated" in each]
+        assert len(told) == warnings
 
 
 # --- other processes
