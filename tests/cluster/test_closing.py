@@ -403,6 +403,31 @@ def test_an_interrupted_program_ends_quietly_with_its_node(
     assert printed.endswith("interrupted\n")
 
 
+STARTING = """
+    import os, signal, sys, time
+    from skiff import Skiff
+
+    signals = [signal.SIGINT] * 3 + [signal.SIGKILL] * 2
+    for number, delay in zip(signals, (0.0, 0.05, 0.15, 0.0, 0.15), strict=True):
+        node = Skiff(sys.argv[1], port=int(sys.argv[2]), log_level="error")
+        node.start()
+        while len(node.pids) < 4:
+            time.sleep(0.001)
+        time.sleep(delay)  # into what they import, or further
+        hit = list(node.pids.values())[: 4 if number == signal.SIGINT else 1]
+        for pid in hit:
+            os.kill(pid, number)
+        node.wait_for_leader(timeout=20)
+        node.shutdown()
+    print("served")
+"""
+
+
+def test_actors_that_are_hit_by_a_signal_while_they_start_are_quiet(tmp_path: Path) -> None:
+    arguments = (str(tmp_path / "node"), str(free_port()))
+    check_quiet(run_script(STARTING, *arguments, directory=tmp_path), "served\n")
+
+
 def test_an_interrupted_client_is_used_on(silent_address: str) -> None:
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
