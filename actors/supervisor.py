@@ -43,6 +43,10 @@ ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer"
 STOP_SECONDS = 3.0  # for one actor to end in good order, before it is killed
 RESTARTS_MAX = 5  # within the window, after which the node gives up
 RESTART_WINDOW_SECONDS = 60.0
+EXPOSED = (
+    "bound to %s: nothing is authenticated or encrypted yet, so that everyone who reaches the "
+    "ports may read and change everything; bind to trusted networks only"
+)
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
 EXIT_SECONDS = len(ACTORS) * STOP_SECONDS + 1  # that a program's normal end waits for its nodes
 
@@ -69,11 +73,14 @@ class Supervisor:
         self._wake, self._woken = os.pipe()[::-1]
         for end in (self._wake, self._woken):
             weakref.finalize(self, os.close, end).atexit = False
+        self._has_served = False
         self._stopping = False
+        self._stop_deadline = float("inf")  # seconds of a steady clock
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
         self.node = b""  # the node's id, once its directory is open
         self.serving = False  # whether all actors are ready
         self.is_over = False  # whether nothing of the node is left, and nothing follows
+        self.is_inherited = False  # whether the process that this one was forked from runs it
         self.failure: Failing | None = None  # why the node gave up, once it is over
 
     def start(self) -> None:
@@ -110,8 +117,16 @@ class Supervisor:
         with self._changed:
             self._changed.wait_for(lambda: self.is_over, timeout)
 
-    def stop(self) -> None:
-        """End all actors in good order; returns when nothing of the node is left."""
+    def stop(self, timeout: float | None = None) -> None:
+        """End all actors; returns when nothing of the node is left.
+
+        Each has ``STOP_SECONDS`` to end in good order before it is killed, and all of them
+        together ``timeout`` seconds. In a forked process, which has no actors, nothing happens.
+        """
+        if self.is_inherited:
+            return
+        if timeout is not None:
+            self._stop_deadline = time.monotonic() + timeout
         self.begin_stop()
         self.join()
 
@@ -215,7 +230,14 @@ class Supervisor:
             child.ready = True
             self.node = node or self.node
             self.serving = all(each.ready for each in self._children.values())
+            if self.serving and not self._has_served:
+                self._has_served = True
+                self._warn_if_exposed()
             self._changed.notify_all()
+
+    def _warn_if_exposed(self) -> None:
+        if self._config.is_exposed and self._is_to_log(logging.WARNING):
+            log.warning(EXPOSED, self._config.bind)
 
     def _is_to_log(self, level: int) -> bool:
         """Whether the node's settings want it: the embedding program may have none of its own."""
@@ -231,7 +253,7 @@ class Supervisor:
             self.serving = False
         for child in self._children.values():
             if in_order:
-                _stop_in_order(child)
+                _stop_in_order(child, self._stop_deadline)
             else:
                 child.process.kill()
         for child in self._children.values():
@@ -240,6 +262,7 @@ class Supervisor:
 
     def leave_to_parent(self) -> None:
         """Let go of actors and names in a forked process: they belong to the one that forked."""
+        self.is_inherited = True
         for child in self._children.values():
             child.lifeline.close()
         self._names.let_go()
@@ -253,11 +276,11 @@ def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[
     return [each for each, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
-def _stop_in_order(child: _Child) -> None:
+def _stop_in_order(child: _Child, deadline: float) -> None:
     with contextlib.suppress(LifelineCut):
         child.lifeline.order(Stop())
     try:
-        child.process.wait(STOP_SECONDS)
+        child.process.wait(max(0.0, min(STOP_SECONDS, deadline - time.monotonic())))
     except subprocess.TimeoutExpired:
         child.process.kill()
 

@@ -1,5 +1,7 @@
 """The settings of one node, validated once and handed to every actor whole."""
 
+from ipaddress import ip_address
+
 import msgspec
 
 from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
@@ -60,6 +62,15 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if not self.expect:
             return ()
         return tuple(sorted({str(parse_address(address)) for address in self.join_cluster}))
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines may reach the node's ports."""
+        host = self.bind.strip("[]")
+        try:
+            return not ip_address(host).is_loopback
+        except ValueError:
+            return host != "localhost"
 
     @property
     def election_timeouts(self) -> ElectionTimeouts:

@@ -16,6 +16,7 @@ for _package in (actors, protocol):
 from skiff.client import Client  # noqa: E402 - only after the check above
 from skiff.errors import (  # noqa: E402
     AddressTaken,
+    ClientClosed,
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
@@ -47,10 +48,13 @@ from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # n
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AddressTaken",
     "Builder",
     "Client",
+    "ClientClosed",
     "ClientConnectFailed",
     "ClusterInitFailed",
     "ClusterJoinFailed",
@@ -85,5 +89,6 @@ __all__ = [
     "StorageError",
     "StreamClosed",
     "Subscriber",
+    "__version__",
     "restore",
 ]

@@ -1,4 +1,4 @@
-"""Taking a backup of a running cluster."""
+"""Backups of a running cluster: a snapshot of one node, read chunk by chunk into a file."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from protocol.client_messages import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import backup
-from skiff.backup import Backup
+from skiff.backup import Backup, Writable
 from skiff.caller import Caller
 from skiff.errors import RPCCallFailed, StreamClosed
 from skiff.progress import Progress, show_nothing
@@ -16,32 +16,40 @@ from skiff.progress import Progress, show_nothing
 
 def back_up(
     caller: Caller,
-    path: str | PathLike[str],
+    target: str | PathLike[str] | Writable,
     timeout: float | None,
     progress: Progress | None,
 ) -> Backup:
     """Write the state of the node that answers the caller, at one moment from now on.
 
     The caller must not follow the leader, because only this node knows the snapshot that it has
-    begun. It is closed in the end.
+    begun. Its connection is closed in the end.
 
     Raises:
+        ClientClosed: the client was closed.
         StreamClosed: the node ended the snapshot: it restarted, nothing was read for long, or
             several other backups began there.
         OSError: the file cannot be written, or there is one already.
     """
     try:
-        return _back_up(caller, Path(path), timeout, progress or show_nothing)
+        return _back_up(caller, target, timeout, progress or show_nothing)
     finally:
-        caller.close()
+        caller.disconnect()
 
 
-def _back_up(caller: Caller, path: Path, timeout: float | None, progress: Progress) -> Backup:
+def _back_up(
+    caller: Caller,
+    target: str | PathLike[str] | Writable,
+    timeout: float | None,
+    progress: Progress,
+) -> Backup:
     status = caller.call(Status(), timeout)
     if not isinstance(status, NodeStatus):
         raise RPCCallFailed(f"a status was answered with {status!r}")
     chunks = _read_chunks(caller, timeout, progress)
-    return backup.write(path, status.cluster, status.node, chunks)
+    if isinstance(target, str | PathLike):
+        return backup.write(Path(target), status.cluster, status.node, chunks)
+    return backup.write_to(target, status.cluster, status.node, chunks)
 
 
 def _read_chunks(

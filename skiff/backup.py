@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -25,6 +25,13 @@ RECORD_BYTES_MAX = 64 << 20
 _RECORD = struct.Struct(">II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
+
+
+class Writable(Protocol):
+    """What a backup may be written to besides a file of its own."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of the data."""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -59,13 +66,29 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     with part.open("xb") as file:
         try:
-            _write_all(file, Header(cluster, node, time.time()), chunks)
+            write_to(file, cluster, node, chunks)
+            file.flush()
+            os.fsync(file.fileno())
             backup = verify(part)
             _put_in_place(part, path)
         finally:
             part.unlink(missing_ok=True)
     sync_directory(path.parent)
     return backup
+
+
+def write_to(
+    stream: Writable, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]
+) -> Backup:
+    """Write a backup to a stream, which is none if this raises anything: it lacks its end then."""
+    header = Header(cluster, node, time.time())
+    size = _write_header(stream, header)
+    rows = index = 0
+    for chunk in chunks:
+        size += _write_record(stream, _encode(chunk))
+        rows += len(decode_rows(chunk.rows))
+        index = chunk.end.snapshot.index
+    return Backup(cluster, header.taken_at, index, rows, size)
 
 
 def read(path: Path) -> Iterator[SnapshotChunk]:
@@ -104,13 +127,9 @@ def verify(path: Path) -> Backup:
     return Backup(header.cluster, header.taken_at, index, rows, path.stat().st_size)
 
 
-def _write_all(file: BinaryIO, header: Header, chunks: Iterable[SnapshotChunk]) -> None:
-    file.write(MAGIC)
-    _write_record(file, _encode(header))
-    for chunk in chunks:
-        _write_record(file, _encode(chunk))
-    file.flush()
-    os.fsync(file.fileno())
+def _write_header(stream: Writable, header: Header) -> int:
+    stream.write(MAGIC)
+    return len(MAGIC) + _write_record(stream, _encode(header))
 
 
 def _put_in_place(part: Path, path: Path) -> None:
@@ -129,9 +148,11 @@ def _taken(path: Path) -> FileExistsError:
     return FileExistsError(17, "exists already; choose another name", str(path))
 
 
-def _write_record(file: BinaryIO, record: bytes) -> None:
-    file.write(_RECORD.pack(len(record), zlib.crc32(record)))
-    file.write(record)
+def _write_record(stream: Writable, record: bytes) -> int:
+    """Write a record; return how many bytes that were."""
+    stream.write(_RECORD.pack(len(record), zlib.crc32(record)))
+    stream.write(record)
+    return _RECORD.size + len(record)
 
 
 def _read_record(file: BinaryIO, path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Getting one operation done within its deadline: over which node, again after which failure.
+"""Caller: gets one operation done within its deadline, again and on other nodes after failures.
 
 Retrying is harmless: a write is recognised by its session and sequence wherever it arrives.
 """
@@ -8,10 +8,8 @@ import itertools
 import os
 import threading
 import time
-import weakref
 
-import zmq
-
+from protocol.census import DividedCensus
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     Done,
@@ -26,72 +24,62 @@ from protocol.client_messages import (
 )
 from protocol.commands import Command, OpenSession, Result, SessionExpired, SessionOpened, Write
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
+from skiff.attempts import PAUSE_SECONDS, Attempts
 from skiff.connection import Connection, ConnectionLost
 from skiff.errors import (
+    ClientClosed,
     ClientConnectFailed,
     InvalidRequest,
     NoNodeReached,
     OutcomeUnknown,
     RequestTimeout,
     RPCCallFailed,
+    SkiffError,
 )
 from skiff.outcomes import raise_failure
+from skiff.roll_call import RollCall
 from skiff.route import Route
 from skiff.session import Session
+from skiff.transport import Transport
 
-ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
-ATTEMPTS = 3  # into which a deadline is divided where there is time for that
 GRACE_SECONDS = 0.2  # for the node's own reply at the deadline, which knows more than silence
 WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
-PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
-PAUSE_SECONDS_MAX = 0.2
 LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 
 
 class StrangeCluster(Exception):
-    """The node that answered belongs to another cluster: what it says or did counts for nothing."""
-
-
-class Attempts:
-    """What is known of an operation that is tried several times."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.reached = False  # whether any node was
-        self.maybe_done = False  # whether some attempt got no certain answer
-        self.stranger = ""  # what is wrong with a node that was not believed
-        self._pause = PAUSE_SECONDS
-
-    def next_deadline(self, now: float) -> float:
-        """Return until when the present attempt may take."""
-        return min(self.deadline, now + max(ATTEMPT_SECONDS, (self.deadline - now) / ATTEMPTS))
-
-    def pause(self) -> None:
-        """Wait a little before the next attempt."""
-        time.sleep(max(0.0, min(self._pause, self.deadline - time.monotonic())))
-        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+    """The node that answered is not known to belong to the client's cluster: disregard it."""
 
 
 class Caller:
     """Does operations for any number of threads, over one connection for each of them."""
 
-    def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
-        """Speak to nodes of one cluster: this one, or else the first that a node names."""
+    def __init__(
+        self,
+        endpoints: list[str],
+        *,
+        follow_leader: bool,
+        cluster: bytes = b"",
+        transport: Transport | None = None,
+    ) -> None:
+        """Speak to nodes of one cluster: this one, or else the one that the addresses name.
+
+        A caller that is given a transport lives as long as that, at most.
+        """
         self._endpoints = endpoints
         self._follow_leader = follow_leader
         self._ids = itertools.count(1)
-        self._closed = False
+        self.transport = transport or Transport()
         self._begin(cluster)
 
     def _begin(self, cluster: bytes) -> None:
-        """Hold nothing yet: neither sockets nor a session outlive a fork."""
+        """Hold nothing yet: neither connections nor a session outlive a fork."""
         self._pid = os.getpid()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._session: Session | None = None
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
+        self._roll_call = RollCall(self.transport, self.route.given)
 
     def call(self, operation: Operation, timeout: float | None, *, writes: bool = False) -> Outcome:
         """Return the outcome of an operation.
@@ -99,8 +87,8 @@ class Caller:
         Raises:
             SkiffError: what became of it; see ``skiff.errors``.
         """
-        attempts = Attempts(_deadline(timeout))
-        outcome = self._exchange(operation, attempts, writes=writes)
+        attempts = Attempts(_deadline(timeout), writes=writes)
+        outcome = self._exchange(operation, attempts)
         if isinstance(outcome, Failed):
             gone = outcome.code == FailureCode.UNKNOWN_NODE and isinstance(operation, RemoveNode)
             if gone and attempts.maybe_done:
@@ -116,7 +104,7 @@ class Caller:
         """
         deadline = _deadline(timeout)
         while True:
-            attempts = Attempts(deadline)
+            attempts = Attempts(deadline, writes=True)
             session = self._open_session(deadline)
             result = self._write(session, command, attempts)
             if not isinstance(result, SessionExpired):
@@ -126,21 +114,20 @@ class Caller:
                 raise OutcomeUnknown("the session expired before a retry could be recognised")
 
     def close(self) -> None:
-        """Close all connections; no thread may be using one."""
-        self._closed = True
-        for connection in list(self._connections):
-            connection.close()
-        self._local = threading.local()
-        if self._context is not None and self._pid == os.getpid():
-            self._context.destroy(linger=0)
+        """End all calls, those of other threads too; returns after a second at the latest."""
+        self.transport.close()
 
-    def new_context(self) -> "zmq.Context[zmq.Socket[bytes]]":
-        """Return the ZeroMQ context of this process."""
-        self._check_process()
-        with self._lock:
-            if self._context is None:
-                self._context = zmq.Context()
-            return self._context
+    @property
+    def described(self) -> str:
+        """Return in words whom this speaks to, and whether it still does."""
+        addresses = ", ".join(each.removeprefix("tcp://") for each in self.route.all)
+        return f"{addresses}, closed" if self.transport.closed else addresses
+
+    def disconnect(self) -> None:
+        """Close this thread's connection."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._drop(connection)
 
     def move_on(self) -> None:
         """Speak to another node next, if there is one."""
@@ -154,7 +141,7 @@ class Caller:
         sequence, acknowledged = session.begin_write()
         write = Write(session.number, sequence, acknowledged, command)
         try:
-            outcome = self._exchange(write, attempts, writes=True)
+            outcome = self._exchange(write, attempts)
         finally:
             session.end_write(sequence)
         if isinstance(outcome, Failed):
@@ -169,11 +156,9 @@ class Caller:
             session = self._session
         if session is not None:
             return session
-        try:
-            write = Write(0, 0, 0, OpenSession())
-            outcome = self._exchange(write, Attempts(deadline), writes=True)
-        except OutcomeUnknown as error:
-            raise RequestTimeout(f"no session could be opened: {error}") from error
+        # A session that nobody uses changes nothing of the caller's.
+        attempts = Attempts(deadline, writes=False)
+        outcome = self._exchange(Write(0, 0, 0, OpenSession()), attempts)
         if isinstance(outcome, Failed):
             raise_failure(outcome, maybe_done=False)
         if not isinstance(outcome, SessionOpened):
@@ -189,51 +174,77 @@ class Caller:
 
     # --- attempts
 
-    def _exchange(self, operation: Operation, attempts: Attempts, *, writes: bool) -> Outcome:
-        while time.monotonic() < attempts.deadline:
-            outcome = self._attempt(operation, attempts)
-            if outcome is not None:
-                return outcome
+    def _exchange(self, operation: Operation, attempts: Attempts) -> Outcome:
+        self._check_process()
+        with self.transport:
+            while time.monotonic() < attempts.deadline and not self.transport.closed:
+                outcome = self._attempt(operation, attempts)
+                if outcome is not None:
+                    return outcome
+        raise self._conclusion(attempts)
+
+    def _conclusion(self, attempts: Attempts) -> SkiffError:
+        """Return what is known of an operation that got no certain answer."""
+        if self.transport.closed:
+            unknown = attempts.writes and attempts.maybe_done
+            known = "the write may have been done" if unknown else "this call wrote nothing"
+            return ClientClosed(f"the client was closed; {known}")
         known = ", ".join(self.route.all)
-        if writes and attempts.maybe_done:
-            raise OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
-        if not attempts.reached and attempts.stranger:
-            raise ClientConnectFailed(attempts.stranger)
+        if attempts.writes and attempts.maybe_done:
+            return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
+        if not attempts.reached and attempts.obstacle:
+            return ClientConnectFailed(attempts.obstacle)
         if not attempts.reached:
-            raise NoNodeReached(f"no node could be reached at {known}")
-        raise RequestTimeout(f"no answer before the deadline; asked {known}")
+            return NoNodeReached(f"no node could be reached at {known}")
+        return RequestTimeout(f"no answer before the deadline; asked {known}")
 
     def _attempt(self, operation: Operation, attempts: Attempts) -> Outcome | None:
         """Ask one node; return None where another attempt may give a better answer."""
         now = time.monotonic()
-        connection = self._connection(now)
         try:
-            outcome = self._ask(connection, operation, now, attempts.next_deadline(now))
+            connection = self._connection(now)
+        except ClientConnectFailed as failure:  # the process has too many sockets for the moment
+            attempts.obstacle = str(failure)
+            self._pause(attempts)
+            return None
+        try:
+            outcome = self._ask(connection, operation, now, attempts)
         except ConnectionLost as lost:
-            attempts.maybe_done |= lost.sent
-            attempts.reached |= lost.sent
-            self._abandon(connection)
-            if not lost.sent:
-                attempts.pause()
+            self._note_loss(connection, attempts, sent=lost.sent)
             return None
         except StrangeCluster as strange:
-            attempts.stranger = str(strange)
+            attempts.obstacle = str(strange)
             self._abandon(connection)
-            attempts.pause()
+            self._pause(attempts)
             return None
+        except BaseException:
+            self._drop(connection)  # which may owe a reply, and takes no request before that
+            raise
         attempts.reached = True
         if isinstance(outcome, Failed):
             return self._judge(outcome, connection, attempts)
         return outcome
+
+    def _note_loss(self, connection: Connection, attempts: Attempts, *, sent: bool) -> None:
+        attempts.maybe_done |= sent
+        attempts.reached |= sent
+        self._abandon(connection)
+        if not sent:
+            self._pause(attempts)
+
+    def _pause(self, attempts: Attempts) -> None:
+        """Wait a little before the next attempt."""
+        remaining = attempts.deadline - time.monotonic()
+        self.transport.pause(max(0.0, min(attempts.next_pause(), remaining)))
 
     def _judge(self, failed: Failed, connection: Connection, attempts: Attempts) -> Failed | None:
         """Return a refusal that is final, or None to try on."""
         match failed.code:
             case FailureCode.NOT_MEMBER | FailureCode.STALLED:
                 self._abandon(connection)
-                attempts.pause()
+                self._pause(attempts)
             case FailureCode.OVERLOADED:
-                attempts.pause()
+                self._pause(attempts)
             case FailureCode.NOT_APPLIED | FailureCode.NO_STANDBY | FailureCode.UNKNOWN:
                 pass
             case _:
@@ -250,10 +261,27 @@ class Caller:
             self._abandon(connection)
 
     def _ask(
-        self, connection: Connection, operation: Operation, now: float, deadline: float
-    ) -> Outcome:
-        greets = now - connection.welcomed_at > WELCOME_SECONDS
-        operations = (Hello(), operation) if greets else (operation,)
+        self, connection: Connection, operation: Operation, now: float, attempts: Attempts
+    ) -> Outcome | None:
+        """Return a node's answer; None where it was only greeted."""
+        deadline = attempts.next_deadline(now)
+        if now - connection.welcomed_at <= WELCOME_SECONDS:
+            return self._request(connection, (operation,), deadline)[0]
+        # Nothing is written at a node that may turn out to belong to another cluster.
+        alone = attempts.writes and self.route.needs_census
+        operations = (Hello(),) if alone else (Hello(), operation)
+        welcome, *outcomes = self._request(connection, operations, deadline)
+        if not isinstance(welcome, Welcome):
+            return welcome
+        self._learn(connection, welcome, now, deadline)
+        if alone and self.route.needs_census:
+            raise StrangeCluster(f"{connection.endpoint} belongs to no cluster yet")
+        return outcomes[0] if outcomes else None
+
+    def _request(
+        self, connection: Connection, operations: tuple[Operation, ...], deadline: float
+    ) -> tuple[Outcome, ...]:
+        """Return the outcomes of operations, as many as there are operations."""
         connection.open(deadline)  # a node counts from when it hears of the request
         left = max(0.0, deadline - time.monotonic())
         timeout_ms = int(min(left, LONGEST_SECONDS) * 1000)
@@ -268,28 +296,29 @@ class Caller:
             raise RPCCallFailed(f"{connection.endpoint} gave no valid reply: {error}") from error
         if reply.id != request.id or len(reply.outcomes) != len(operations):
             raise RPCCallFailed(f"{connection.endpoint} answered another request: {reply!r}")
-        if isinstance(reply.outcomes[0], Welcome):
-            self._learn(connection, reply.outcomes[0], now)
-        return reply.outcomes[-1]
+        return reply.outcomes
 
     # --- connections
 
     def _connection(self, now: float) -> Connection:
         """Return this thread's connection, to the node that it should speak to now."""
-        if self._closed:
-            raise ClientConnectFailed("the client is closed")
-        context = self.new_context()
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None and connection.is_lost():
             self._abandon(connection)  # whoever is there by now is to be greeted anew
             connection = None
         if connection is None:
-            connection = Connection(context, self.route.choose(now))
+            connection = Connection(self.transport, self.route.choose(now))
             self._local.connection = connection
-            self._connections.add(connection)
         return connection
 
-    def _learn(self, connection: Connection, welcome: Welcome, now: float) -> None:
+    def _learn(self, connection: Connection, welcome: Welcome, now: float, deadline: float) -> None:
+        """Take in what a node says of itself, if it belongs to the client's cluster.
+
+        Raises:
+            StrangeCluster: it does not, or that is undecided.
+        """
+        if welcome.cluster and self.route.needs_census:
+            self._take_census(connection, welcome, deadline)
         if not self.route.learn(welcome):
             raise StrangeCluster(
                 f"{connection.endpoint} belongs to another cluster, {welcome.cluster.hex()}, "
@@ -299,6 +328,16 @@ class Caller:
             connection.welcomed_at = now
         if self.route.should_move(connection.endpoint, now):
             self._drop(connection)
+
+    def _take_census(self, connection: Connection, welcome: Welcome, deadline: float) -> None:
+        """Decide which cluster the given addresses belong to, once for all calls."""
+        try:
+            cluster = self._roll_call.take(connection.endpoint, welcome, deadline)
+        except DividedCensus as divided:
+            raise StrangeCluster(str(divided)) from None
+        if not cluster:
+            raise StrangeCluster("too few addresses answered to know which cluster is meant")
+        self.route.settle(cluster)
 
     def _abandon(self, connection: Connection) -> None:
         self.route.note_failure(connection.endpoint, time.monotonic())

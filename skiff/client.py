@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, get_args, overload
+from typing import Any, Self, TypeVar, overload
 
 from msgspec.structs import replace
 
@@ -25,11 +25,23 @@ from protocol.client_messages import (
     NodeStatus as WireStatus,
 )
 from protocol.commands import Insert, Inserted, Remove, Removed
-from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.keys import encode_prefix
+from skiff.arguments import (
+    CLIENT_DEFAULT,
+    Reading,
+    Timeout,
+    check_key,
+    check_limit,
+    check_prefix,
+    check_revision,
+    check_timeout,
+    is_by_lease,
+)
 from skiff.backing_up import back_up
-from skiff.backup import Backup
+from skiff.backup import Backup, Writable
+from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.errors import InvalidRequest
+from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, matching, status_of
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
@@ -38,21 +50,18 @@ from skiff.target import endpoints_of
 from skiff.values import decode_value, encode_value
 
 ValueT = TypeVar("ValueT")
-Reading = Literal["linearizable", "lease"]
-READINGS = get_args(Reading)
 
 PAGE_NAMES = 10_000
-REVISION_MAX = (1 << 63) - 1
 DEFAULT_TIMEOUT = 5.0
-_CLIENT_DEFAULT = -1.0  # stands for the timeout that the client was made with
 
 
-class Client:
+class Client(BoundToProcess):
     """A client of a cluster, through any of its nodes.
 
-    Connects when first used. May be shared by threads, and used on after a fork. Every method
-    takes ``timeout``, the seconds within which it returns or raises, None for no limit; within
-    it the client tries again, on other nodes too, and a write is still applied once at most.
+    Connects when first used. May be shared by threads, and used on after a fork: the child makes
+    connections of its own. Every method takes ``timeout``, the seconds within which it returns or
+    raises, None for no limit; within it the client tries again, on other nodes too, and a write is
+    still applied once at most.
 
     Every operation is linearizable: it sees all that was acknowledged before it began. With
     ``read="lease"``, a read is so only while clocks run as the README assumes, and costs less.
@@ -74,9 +83,12 @@ class Client:
             InvalidAddress: what should be an address is none.
             InvalidRequest: the timeout is not positive.
         """
-        _check_timeout(timeout)
+        check_timeout(timeout)
         self._timeout = timeout
         self._caller = Caller(endpoints_of(target), follow_leader=follow_leader)
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._caller.described}>"
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +102,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; calls, watches and backups that others still have end.
+
+        They raise ``ClientClosed``, as does every later call. Returns after a second at the latest.
+        """
         self._caller.close()
 
     # --- values
@@ -101,7 +116,7 @@ class Client:
         value: object,
         *,
         if_revision: int | None = None,
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write a value and return the revision of that write.
 
@@ -114,15 +129,15 @@ class Client:
             OutcomeUnknown: the deadline passed, and the value may have been written.
             RequestTimeout: the deadline passed, and nothing was written.
         """
-        _check_key(key)
-        _check_revision(if_revision)
+        check_key(key)
+        check_revision(if_revision)
         command = Insert(key, encode_value(key, value), if_revision)
         result = self._caller.write(command, self._seconds(timeout))
         return expect(matching(key, result), Inserted).revision
 
     @overload
     def get(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: float | None = ...
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
     ) -> ValueT | None: ...
     @overload
     def get(
@@ -132,7 +147,7 @@ class Client:
         *,
         default: ValueT,
         read: Reading = ...,
-        timeout: float | None = ...,
+        timeout: Timeout = ...,
     ) -> ValueT: ...
     @overload
     def get(
@@ -142,7 +157,7 @@ class Client:
         *,
         default: Any = ...,
         read: Reading = ...,
-        timeout: float | None = ...,
+        timeout: Timeout = ...,
     ) -> Any: ...
     def get(
         self,
@@ -151,7 +166,7 @@ class Client:
         *,
         default: Any = None,
         read: Reading = "linearizable",
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Any:
         """Return a key's value as the given type, or the default where there is no such key.
 
@@ -164,11 +179,11 @@ class Client:
 
     @overload
     def get_entry(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: float | None = ...
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
     ) -> Entry[ValueT] | None: ...
     @overload
     def get_entry(
-        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: float | None = ...
+        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: Timeout = ...
     ) -> Entry[Any] | None: ...
     def get_entry(
         self,
@@ -176,7 +191,7 @@ class Client:
         type: Any = Any,
         *,
         read: Reading = "linearizable",
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
         """Return a key's value with its revisions and version, or None.
 
@@ -195,7 +210,7 @@ class Client:
         key: str,
         *,
         if_revision: int | None = None,
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> bool:
         """Remove a key; return whether it existed.
 
@@ -204,8 +219,8 @@ class Client:
             OutcomeUnknown: the deadline passed, and the key may have been removed.
             RequestTimeout: the deadline passed, and nothing was removed.
         """
-        _check_key(key)
-        _check_revision(if_revision)
+        check_key(key)
+        check_revision(if_revision)
         result = self._caller.write(Remove(key, if_revision), self._seconds(timeout))
         return expect(matching(key, result), Removed).existed
 
@@ -218,13 +233,17 @@ class Client:
         limit: int | None = None,
         start_after: str | None = None,
         read: Reading = "linearizable",
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
         """Return the sorted keys that begin with a prefix; ``""`` and ``"/"`` mean all.
 
         Each page of up to 10,000 keys is read at one revision of its own.
+
+        Raises:
+            InvalidRequest: the prefix is none of a key, or the limit is negative.
+            RequestTimeout: no majority could be asked before the deadline.
         """
-        first = ListKeys(prefix, PAGE_NAMES, start_after, _is_by_lease(read))
+        first = ListKeys(prefix, PAGE_NAMES, start_after, is_by_lease(read))
         return self._list(first, limit, timeout)
 
     def get_prefixes(
@@ -232,13 +251,13 @@ class Client:
         prefix: str = "",
         *,
         read: Reading = "linearizable",
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
         """Return every path that directly holds a key, sorted: ``["a", "a/b"]``."""
-        return self._list(ListPrefixes(prefix, PAGE_NAMES, None, _is_by_lease(read)), None, timeout)
+        return self._list(ListPrefixes(prefix, PAGE_NAMES, None, is_by_lease(read)), None, timeout)
 
     def watch(
-        self, prefix: str = "", *, type: Any = Any, timeout: float | None = _CLIENT_DEFAULT
+        self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
     ) -> Subscriber:
         """Subscribe to the changes of all keys that begin with a prefix.
 
@@ -247,16 +266,16 @@ class Client:
         Raises:
             RequestTimeout: no node established the subscription in time.
         """
-        _check_prefix(prefix)
+        check_prefix(prefix)
         return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
 
     # --- the cluster
 
-    def members(self, *, timeout: float | None = _CLIENT_DEFAULT) -> list[Member]:
+    def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
         """Return the members of the cluster, as committed where the asked node knows it."""
         return list(self.status(timeout=timeout).members)
 
-    def add_member(self, address: str, *, timeout: float | None = _CLIENT_DEFAULT) -> None:
+    def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Bring a node that was started on standby into the cluster; returns when it votes.
 
         Raises:
@@ -266,46 +285,50 @@ class Client:
         endpoints_of([address])
         self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
 
-    def remove_node(
-        self, node: uuid.UUID | str, *, timeout: float | None = _CLIENT_DEFAULT
-    ) -> None:
-        """Take a node out of the cluster; returns when that is committed.
+    def remove_node(self, node: uuid.UUID | str, *, timeout: Timeout = CLIENT_DEFAULT) -> uuid.UUID:
+        """Take a node out of the cluster; return its id when that is committed.
+
+        ``node`` is the id, its beginning of at least four digits, or the node's address.
 
         Raises:
-            PeerNotFound: no member has this id.
-            InvalidRequest: it is the last voter.
+            PeerNotFound: no member has this id or address.
+            InvalidRequest: it is the last voter, or several ids begin like this.
         """
-        operation = RemoveNode(_node_id(node))
-        self._caller.call(operation, self._seconds(timeout), writes=True)
+        id_ = self._node_id(node, timeout)
+        self._caller.call(RemoveNode(id_.bytes), self._seconds(timeout), writes=True)
+        return id_
 
     def transfer_leadership(
-        self, to: uuid.UUID | str | None = None, *, timeout: float | None = _CLIENT_DEFAULT
+        self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
         """Let this voter lead, or any other than the present leader; return who leads by then.
 
-        Nothing is lost by it, and writes pause only for a few round trips.
+        Nothing is lost by it, and writes pause only for a few round trips. ``to`` is an id, its
+        beginning of at least four digits, or an address.
 
         Raises:
-            PeerNotFound: no member has this id.
-            InvalidRequest: it has no vote yet, or there is nobody else who could lead.
+            PeerNotFound: no member has this id or address.
+            InvalidRequest: it has no vote yet, nobody else could lead, or several ids begin so.
             OutcomeUnknown: leadership has not moved by the deadline; it may yet.
         """
-        operation = TransferLeadership(b"" if to is None else _node_id(to))
+        operation = TransferLeadership(b"" if to is None else self._node_id(to, timeout).bytes)
         outcome = self._caller.call(operation, self._seconds(timeout), writes=True)
         return uuid.UUID(bytes=expect(outcome, Transferred).leader)
 
     def backup(
         self,
-        path: str | PathLike[str],
+        path: str | PathLike[str] | Writable,
         *,
         progress: Progress | None = None,
-        timeout: float | None = _CLIENT_DEFAULT,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Backup:
         """Write the whole state, at one moment after this call began, to a new file.
 
         Taken from one node while it goes on serving, and read back before the file stands at
-        its path. ``timeout`` is for each chunk of 256 KiB; ``progress`` is called after
-        each with the rows so far and about how many there are. See ``skiff.restore``.
+        its path. A binary stream may be given instead of a path; whatever is raised, what was
+        written to it is then no backup. ``timeout`` is for each chunk of 256 KiB; ``progress`` is
+        called after each with the rows so far and about how many there are. See
+        ``skiff.restore``.
 
         Raises:
             StreamClosed: the node ended it: it restarted, nothing was read for long, or
@@ -313,32 +336,42 @@ class Client:
             OSError: the file cannot be written, or there is one already.
         """
         route = self._caller.route
-        caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
+        caller = Caller(
+            route.all,
+            follow_leader=False,
+            cluster=route.cluster,
+            transport=self._caller.transport,
+        )
         return back_up(caller, path, self._seconds(timeout), progress)
 
-    def status(self, *, timeout: float | None = _CLIENT_DEFAULT) -> NodeStatus:
+    def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""
         outcome = self._caller.call(Status(), self._seconds(timeout))
         return status_of(expect(outcome, WireStatus))
 
     # ---
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        if timeout == _CLIENT_DEFAULT:
+    def _seconds(self, timeout: Timeout) -> float | None:
+        if timeout is CLIENT_DEFAULT:
             return self._timeout
-        _check_timeout(timeout)
+        check_timeout(timeout)
         return timeout
 
-    def _get(self, key: str, read: Reading, timeout: float | None) -> Found | None:
-        _check_key(key)
-        outcome = self._caller.call(Get(key, _is_by_lease(read)), self._seconds(timeout))
+    def _node_id(self, node: uuid.UUID | str, timeout: Timeout) -> uuid.UUID:
+        """Return a member's id; the members are asked for only where less than that is given."""
+        return whole_id(node) or find_member(str(node), self.members(timeout=timeout)).id
+
+    def _get(self, key: str, read: Reading, timeout: Timeout) -> Found | None:
+        check_key(key)
+        outcome = self._caller.call(Get(key, is_by_lease(read)), self._seconds(timeout))
         return None if isinstance(outcome, Missing) else expect(outcome, Found)
 
     def _list(
-        self, first: ListKeys | ListPrefixes, limit: int | None, timeout: float | None
+        self, first: ListKeys | ListPrefixes, limit: int | None, timeout: Timeout
     ) -> list[str]:
         """Return the names of as many pages as it takes."""
-        _check_prefix(first.prefix)
+        check_prefix(first.prefix)
+        check_limit(limit)
         names: list[str] = []
         page = first
         while limit is None or len(names) < limit:
@@ -350,45 +383,3 @@ class Client:
                 break
             page = replace(page, start_after=names[-1])
         return names
-
-
-def _is_by_lease(read: Reading) -> bool:
-    if read not in READINGS:
-        known = " or ".join(map(repr, READINGS))
-        raise InvalidRequest(f"read must be {known}, not {read!r}")
-    return read == "lease"
-
-
-def _check_key(key: str) -> None:
-    try:
-        encode_key(key)
-    except InvalidKey as error:
-        raise InvalidRequest(str(error)) from None
-
-
-def _check_revision(revision: int | None) -> None:
-    if revision is None:
-        return
-    if type(revision) is not int:
-        raise InvalidRequest(f"if_revision must be an int, not {revision!r}")
-    if not 0 <= revision <= REVISION_MAX:
-        raise InvalidRequest(f"if_revision must be from 0 to {REVISION_MAX}, not {revision}")
-
-
-def _check_timeout(timeout: float | None) -> None:
-    if timeout is not None and not timeout > 0:  # so that NaN is refused, too
-        raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout}")
-
-
-def _check_prefix(prefix: str) -> None:
-    try:
-        encode_prefix(prefix)
-    except InvalidKey as error:
-        raise InvalidRequest(f"prefix: {error}") from None
-
-
-def _node_id(node: uuid.UUID | str) -> bytes:
-    try:
-        return uuid.UUID(str(node)).bytes
-    except ValueError:
-        raise InvalidRequest(f"{node!r} is no node id; the list of members has them") from None

@@ -1,15 +1,13 @@
-"""One REQ socket to one node, which notices when the node is gone."""
+"""Connection: one REQ socket to one node, which notices when the node is gone."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import cast
 
 import zmq
 
-from protocol.wire import PEER_FRAME_BYTES_MAX
+from skiff.transport import SLICE_MS, Channel, Transport
 
-SLICE_MS = 40  # how often a waiting client looks whether its node is still there
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
 HEARTBEAT_MS = 1000
@@ -28,31 +26,29 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """Asks one question at a time. Belongs to one thread."""
+    """Asks one question at a time. Used by one thread at a time, inside ``with transport``."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+    def __init__(self, transport: Transport, endpoint: str) -> None:
+        """Connect in the background.
+
+        Raises:
+            ClientConnectFailed: the process has too many sockets or descriptors.
+            InvalidAddress: ZeroMQ does not understand the endpoint.
+        """
         self.endpoint = endpoint
-        self._socket = context.socket(zmq.REQ)
-        self._pid = os.getpid()
-        self._monitor = self._socket.get_monitor_socket(LOST_EVENTS)
-        self._socket.setsockopt(zmq.LINGER, 0)
+        self._transport = transport
+        self._channel = Channel(transport, zmq.REQ, LOST_EVENTS)
+        self._socket, self._monitor = self._channel.socket, self._channel.monitor
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
         self._socket.setsockopt(zmq.RCVTIMEO, SLICE_MS)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        self._socket.connect(endpoint)
+        self._channel.connect(endpoint)
         # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, self._socket).send)
         self._ask_monitor = cast(Callable[[int], int], self._monitor.getsockopt)
         self._connected = False
         self.welcomed_at = float("-inf")
-
-    def __del__(self) -> None:
-        """Close the socket of a thread that has ended, not that of a parent process."""
-        if self._pid == os.getpid() and not self._socket.closed:
-            self.close()
 
     def open(self, deadline: float) -> None:
         """Wait until the node has accepted the connection.
@@ -67,7 +63,8 @@ class Connection:
         """Return the reply to a request, from the very node that was connected to first.
 
         Raises:
-            ConnectionLost: the node is not there, or did not answer by the deadline.
+            ConnectionLost: the node is not there, or did not answer by the deadline or before the
+                client was closed.
         """
         self.open(deadline)
         try:
@@ -82,7 +79,7 @@ class Connection:
             try:
                 return self._socket.recv()
             except zmq.Again:
-                if self.is_lost() or time.monotonic() >= deadline:
+                if self._is_over(deadline) or self.is_lost():
                     raise ConnectionLost(sent=True) from None
 
     def is_lost(self) -> bool:
@@ -91,16 +88,22 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; once more does no harm."""
-        if not self._socket.closed:
-            self._socket.disable_monitor()
-            self._monitor.close(0)
-            self._socket.close(0)
+        self._channel.close()
+
+    def _is_over(self, deadline: float) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self._transport.closed or time.monotonic() >= deadline
 
     def _wait_for_connection(self, deadline: float) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLOUT)
         poller.register(self._monitor, zmq.POLLIN)
-        ready = dict(poller.poll(max(0, int((deadline - time.monotonic()) * 1000))))
+        ready: dict[object, int] = {}
+        while not ready:
+            if self._is_over(deadline):
+                raise ConnectionLost(sent=False)
+            remaining_ms = int((deadline - time.monotonic()) * 1000) + 1
+            ready = dict(poller.poll(min(SLICE_MS, remaining_ms)))
         if self._socket not in ready:
             raise ConnectionLost(sent=False)
         self._connected = True

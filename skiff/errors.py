@@ -49,6 +49,10 @@ class NoNodeReached(ClientConnectFailed):
     """Nobody listens at any known address, or nobody is heard from there."""
 
 
+class ClientClosed(SkiffError):
+    """The client or subscriber was closed; a write in progress may have been done or may yet be."""
+
+
 class RPCCallFailed(SkiffError):
     """A node answered with something that the client does not understand."""
 

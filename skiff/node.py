@@ -1,4 +1,4 @@
-"""A node of the cluster, run by this program: its settings, its life, its view of the cluster."""
+"""Node: a member of the cluster that this program runs; its settings, its life and its view."""
 
 import contextlib
 import time
@@ -13,12 +13,14 @@ import msgspec
 from actors.supervisor import Supervisor
 from protocol.config import InvalidSetting, NodeConfig
 from skiff import errors
+from skiff.bound import BoundToProcess
 from skiff.client import Client
 from skiff.errors import (
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
     InvalidConfig,
+    InvalidRequest,
     LeaderElectionTimeout,
     RequestTimeout,
     SkiffError,
@@ -28,6 +30,7 @@ from skiff.records import NodeStatus, Role
 START_SECONDS = 15.0  # for all processes of a node to come up, on a busy machine
 STATUS_SECONDS = 1.0
 POLL_SECONDS = 0.01
+DEFAULTS = NodeConfig()
 
 
 class ElectionState(msgspec.Struct, frozen=True):
@@ -114,26 +117,58 @@ class Builder:
         return self
 
 
-class Skiff:
+class Skiff(BoundToProcess):
     """One node: four processes that live and die with this program.
 
-    Use it as a context manager, or call ``start`` and ``shutdown``.
+    Use it as a context manager, or call ``start`` and ``shutdown``. In a process that is forked
+    from this one it can only be shut down, which leaves the node to its own process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter for each setting
         self,
         dir: str | Path = "",
         *,
         join_cluster: Iterable[str] = (),
-        **settings: str | int | bool,
+        bind: str = DEFAULTS.bind,
+        port: int = DEFAULTS.port,
+        advertise: str = DEFAULTS.advertise,
+        expect: int = DEFAULTS.expect,
+        rejoin: bool = DEFAULTS.rejoin,
+        standby: bool = DEFAULTS.standby,
+        founding_ms: int = DEFAULTS.founding_ms,
+        heartbeat_ms: int = DEFAULTS.heartbeat_ms,
+        election_timeout_min_ms: int = DEFAULTS.election_timeout_min_ms,
+        election_timeout_max_ms: int = DEFAULTS.election_timeout_max_ms,
+        value_bytes_max: int = DEFAULTS.value_bytes_max,
+        log_entries_kept: int = DEFAULTS.log_entries_kept,
+        log_bytes_kept: int = DEFAULTS.log_bytes_kept,
+        log_level: str = DEFAULTS.log_level,
+        trace: bool = DEFAULTS.trace,
     ) -> None:
-        """Check the settings, by the names that ``Builder`` has for them.
+        """Check the settings, which the README's table describes; nothing is started or written.
 
         Raises:
             InvalidConfig: names the setting that is wrong, and what would be right.
         """
-        path = str(Path(dir).absolute()) if str(dir) else ""
-        given = {"dir": path, "join_cluster": tuple(join_cluster), **settings}
+        given = {
+            "dir": str(Path(dir).absolute()) if str(dir) else "",
+            "join_cluster": tuple(join_cluster),
+            "bind": bind,
+            "port": port,
+            "advertise": advertise,
+            "expect": expect,
+            "rejoin": rejoin,
+            "standby": standby,
+            "founding_ms": founding_ms,
+            "heartbeat_ms": heartbeat_ms,
+            "election_timeout_min_ms": election_timeout_min_ms,
+            "election_timeout_max_ms": election_timeout_max_ms,
+            "value_bytes_max": value_bytes_max,
+            "log_entries_kept": log_entries_kept,
+            "log_bytes_kept": log_bytes_kept,
+            "log_level": log_level,
+            "trace": trace,
+        }
         try:
             self._config = msgspec.convert(given, NodeConfig)
             self._config.validate()
@@ -141,6 +176,10 @@ class Skiff:
             raise InvalidConfig(str(error)) from None
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
+
+    def __repr__(self) -> str:
+        state = "not started" if self._supervisor is None else "started"
+        return f"<Skiff at {self.address} in {self._config.dir!r}, {state}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -173,13 +212,22 @@ class Skiff:
             _raise_failure(self._running)
             raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
 
-    def shutdown(self) -> None:
-        """Hand leadership over where this node leads, then end all its processes."""
+    def shutdown(self, timeout: float | None = None) -> None:
+        """Hand leadership over where this node leads, then end all its processes.
+
+        They end in good order, for which each has three seconds and all together ``timeout``
+        seconds, 0 to end them at once; then they are killed, and nothing acknowledged is lost.
+
+        Raises:
+            InvalidRequest: the timeout is negative.
+        """
+        if timeout is not None and not timeout >= 0:  # so that NaN is refused, too
+            raise InvalidRequest(f"a timeout must not be negative, as is {timeout}")
         if self._client is not None:
             self._client.close()
             self._client = None
         if self._supervisor is not None:
-            self._supervisor.stop()
+            self._supervisor.stop(timeout)
             self._supervisor = None
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -264,6 +312,8 @@ class Skiff:
     def _running(self) -> Supervisor:
         if self._supervisor is None:
             raise ClusterInitFailed("the node is not started")
+        if self._supervisor.is_inherited:
+            raise ClusterInitFailed("the node runs in the process that this one was forked from")
         return self._supervisor
 
     def _status(self, timeout: float = STATUS_SECONDS) -> NodeStatus:

@@ -1,4 +1,4 @@
-"""Which node a client speaks to: the leader where it is known, else any that answers.
+"""Route: which node a client speaks to, the leader where it is known, else any that answers.
 
 Only nodes of one cluster: a node whose directory was lost may have founded another one at the
 same address.
@@ -20,8 +20,8 @@ class Route:
     """
 
     def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
-        self.cluster = cluster  # the first that any node has named
-        self._given = endpoints
+        self.cluster = cluster  # empty until a node has named one and, of several, a census too
+        self.given = list(dict.fromkeys(endpoints))
         self._follow_leader = follow_leader
         self._members: list[str] = []
         self._leader = ""
@@ -29,6 +29,16 @@ class Route:
         self._asked: dict[str, int] = {}  # in which turn each endpoint was chosen last
         self._turns = itertools.count(1)
         self._lock = threading.Lock()
+
+    @property
+    def needs_census(self) -> bool:
+        """Whether the first node that names a cluster is not believed by its own word alone."""
+        return not self.cluster and len(self.given) > 1
+
+    def settle(self, cluster: bytes) -> None:
+        """Speak to nodes of this cluster only, from now on."""
+        with self._lock:
+            self.cluster = self.cluster or cluster
 
     def choose(self, now: float) -> str:
         """Return the endpoint to speak to: the leader's, or else one that is not avoided.
@@ -59,10 +69,11 @@ class Route:
     def learn(self, welcome: Welcome) -> bool:
         """Take in who the members are and who leads; return False for a node of another cluster.
 
-        The first cluster that any node names is the one that counts.
+        Without a census, the first cluster that a node names is the one that counts.
         """
         with self._lock:
-            self.cluster = self.cluster or welcome.cluster
+            if not self.needs_census:
+                self.cluster = self.cluster or welcome.cluster
             if welcome.cluster not in (b"", self.cluster):
                 return False
             if self._follow_leader:
@@ -76,7 +87,7 @@ class Route:
     @property
     def all(self) -> list[str]:
         """Every endpoint that is known."""
-        return list(dict.fromkeys([*self._given, *self._members]))
+        return list(dict.fromkeys([*self.given, *self._members]))
 
 
 def _endpoint(address: str) -> str:

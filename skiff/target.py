@@ -1,4 +1,4 @@
-"""Where a client finds its cluster: addresses, a URL, or the environment."""
+"""Target: where a client finds its cluster, by addresses, a URL, or the environment."""
 
 import os
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from skiff.errors import InvalidAddress, MissingClusterConfig
 
 URL_SCHEME = "skiff://"
 IPC_SCHEME = "ipc://"
+TCP_SCHEME = "tcp://"
 
 
 def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
@@ -17,6 +18,32 @@ def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
         MissingClusterConfig: nothing names an address.
         InvalidAddress: what should be an address is none.
     """
+    return [_endpoint(address) for address in _addresses(target)]
+
+
+def addresses_of(target: str | Iterable[str] | None) -> list[str]:
+    """Return the addresses that a target names, as ``host:port``; ipc sockets have none.
+
+    Raises:
+        MissingClusterConfig: nothing names an address.
+        InvalidAddress: what should be an address is none.
+    """
+    return [normal(each) for each in _addresses(target) if not each.startswith(IPC_SCHEME)]
+
+
+def normal(address: str) -> str:
+    """Return an address as nodes write it, with its port.
+
+    Raises:
+        InvalidAddress: it is none.
+    """
+    try:
+        return str(parse_address(address))
+    except InvalidAddressText as error:
+        raise InvalidAddress(str(error)) from None
+
+
+def _addresses(target: str | Iterable[str] | None) -> list[str]:
     if target is None:
         target = os.environ.get("SKIFF_URL", "")
     if isinstance(target, str):
@@ -26,13 +53,10 @@ def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
         raise MissingClusterConfig(
             "no node to ask: give addresses like 127.0.0.1:9400, or set SKIFF_URL"
         )
-    return [_endpoint(address) for address in addresses]
+    return addresses
 
 
 def _endpoint(address: str) -> str:
     if address.startswith(IPC_SCHEME):
         return address
-    try:
-        return parse_address(address).client_endpoint
-    except InvalidAddressText as error:
-        raise InvalidAddress(str(error)) from None
+    return f"{TCP_SCHEME}{normal(address)}"

@@ -6,7 +6,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from skiff.cli import backup, data, demo, member, node, output, restore, status, watch
+import skiff
+from skiff.cli import backup, data, demo, health, member, node, output, restore, status, watch
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
 from skiff.errors import SkiffError
@@ -17,7 +18,12 @@ EXIT_CODES = (
 )
 
 # Plain help: at 80 columns, boxes leave too little room for the sentences in them.
-app = typer.Typer(epilog=EXIT_CODES, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all subcommands, too
+)
 
 app.command()(data.insert)
 app.command()(data.get)
@@ -28,6 +34,7 @@ app.command()(watch.watch)
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.command()(status.status)
+app.command()(health.health)
 app.command()(backup.backup)
 app.command()(restore.restore)
 app.command()(demo.demo)
@@ -41,7 +48,7 @@ def root(
 ) -> None:
     """A strongly consistent, replicated key-value store."""
     if version:
-        output.line(f"skiff {_version()}")
+        output.line(f"skiff {skiff.__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         output.line(context.get_help())
@@ -79,9 +86,3 @@ def _end_unread() -> int:
 def _fail(error: Exception) -> int:
     output.error(describe(error))
     return exit_code_of(error)
-
-
-def _version() -> str:
-    from importlib import metadata  # noqa: PLC0415 - slow to import, seldom needed
-
-    return metadata.version("skiff-kv")

@@ -1,13 +1,19 @@
-"""The command that writes a cluster's state to a file."""
+"""Backup: the command that writes a cluster's state to a file or to standard output."""
 
+from pathlib import Path
+
+from skiff.backup import Writable
 from skiff.cli import output
 from skiff.cli.bar import shown
-from skiff.cli.options import DEFAULT_URL, BackupFile, Json, Timeout, Url
+from skiff.cli.failures import CommandFailed, ExitCode
+from skiff.cli.options import DEFAULT_URL, Json, NewBackup, Timeout, Url
 from skiff.client import DEFAULT_TIMEOUT, Client
+
+STANDARD_OUTPUT = Path("-")
 
 
 def backup(
-    file: BackupFile,
+    file: NewBackup,
     *,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
@@ -15,17 +21,24 @@ def backup(
 ) -> None:
     """Write the whole state at one moment to a new file.
 
-    The node that is named serves on meanwhile. The file is read back before it stands there.
-    --timeout is for each chunk of it, not for the whole.
+    The node that is named serves on meanwhile. The file is read back before it stands there; what
+    goes to standard output is not, and is no backup if the exit code is not 0. --timeout is for
+    each chunk of it, not for the whole.
     """
+    is_piped = file == STANDARD_OUTPUT
+    if is_piped and (as_json or output.is_terminal()):
+        there = "--json prints" if as_json else "a terminal is"
+        raise CommandFailed(f"{there} there: give a file, or a pipe and no --json", ExitCode.USAGE)
+    target: Path | Writable = output.Stream() if is_piped else file
     # The named node itself is asked, so that its leader need not carry the load.
     with (
         Client(url, timeout=timeout, follow_leader=False) as client,
         shown("backup") as progress,
     ):
-        taken = client.backup(file, progress=progress)
+        taken = client.backup(target, progress=progress)
     if as_json:
         facts = {"rows": taken.rows, "bytes": taken.size, "index": taken.index}
         output.json({"file": str(file), **facts, "cluster_id": taken.cluster.hex()})
     else:
-        output.note(f"{file}: {taken.rows} rows, {taken.size} bytes, verified")
+        checked = "" if is_piped else ", verified"
+        output.note(f"{file}: {taken.rows} rows, {taken.size} bytes{checked}")

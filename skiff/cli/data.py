@@ -1,4 +1,4 @@
-"""The commands that write, read and list values."""
+"""Data: the commands that write, read and list values."""
 
 import sys
 from typing import Annotated
@@ -6,16 +6,22 @@ from typing import Annotated
 import msgspec
 import typer
 
+from protocol.config import VALUE_BYTES_CEILING
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Read, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 
 STANDARD_INPUT = "-"
+JSON_BYTES_MAX = 6 * VALUE_BYTES_CEILING  # JSON may write one byte as six, like \u0000
 
 Value = Annotated[
     str,
-    typer.Argument(metavar="VALUE", help="The value, stored as text; - to read standard input."),
+    typer.Argument(
+        metavar="VALUE",
+        help="The value, stored as text; - to read standard input, which is stored as text if it "
+        "is UTF-8 and as bytes otherwise.",
+    ),
 ]
 IfRevision = Annotated[
     int | None,
@@ -31,6 +37,10 @@ def insert(
     key: Key,
     value: Value,
     *,
+    as_text: Annotated[
+        bool, typer.Option("--text", help="Store text; what is not UTF-8 is refused.")
+    ] = False,
+    as_bytes: Annotated[bool, typer.Option("--bytes", help="Store bytes, as they are.")] = False,
     json_value: Annotated[
         bool, typer.Option("--json-value", help="Read the value as JSON and store what it means.")
     ] = False,
@@ -40,7 +50,7 @@ def insert(
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Write a value and print the revision of this write."""
-    stored = _stored(value, json_value=json_value)
+    stored = _stored(value, _kind(text=as_text, bytes=as_bytes, json=json_value))
     with connect(url, timeout) as client:
         revision = client.insert(key, stored, if_revision=if_revision)
     if as_json:
@@ -61,14 +71,14 @@ def get(
 
     Text and bytes are printed exactly as they are stored, anything else as JSON.
     With --json also its revision, the revision of its first write, and its version, which
-    counts its writes; bytes are base64 there.
+    counts its writes. Bytes are base64 there, which "encoding": "base64" tells from text.
     """
     with connect(url, timeout) as client:
         entry = client.get_entry(key, read=read)
     if entry is None:
         raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
     if as_json:
-        output.json(entry)
+        output.json(output.facts(entry, entry.value))
     else:
         output.value(entry.value)
 
@@ -129,24 +139,51 @@ def _print_names(names: list[str], *, as_json: bool) -> None:
         output.write("".join(f"{name}\n" for name in names).encode())
 
 
-def _stored(argument: str, *, json_value: bool) -> object:
-    """Return what an argument stands for; bytes from standard input that are no text stay bytes."""
-    given = _read_input() if argument == STANDARD_INPUT else argument
-    if json_value:
-        return _parsed(given)
+def _kind(**wanted: bool) -> str:
+    """Return which kind of value the options demand, nothing if they leave that to the value."""
+    kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
+    if len(kinds) > 1:
+        raise CommandFailed("--text, --bytes and --json-value exclude each other", ExitCode.USAGE)
+    return "".join(kinds)
+
+
+def _stored(argument: str, kind: str) -> object:
+    """Return what an argument stands for."""
+    if argument == STANDARD_INPUT:
+        given = _read_input(JSON_BYTES_MAX if kind == "json" else VALUE_BYTES_CEILING)
+    else:
+        given = argument.encode(errors="surrogateescape")  # as the shell gave it
+    match kind:
+        case "json":
+            return _parsed(given)
+        case "bytes":
+            return given
+        case _:
+            return _text(given, is_demanded=kind == "text" or argument != STANDARD_INPUT)
+
+
+def _text(given: bytes, *, is_demanded: bool) -> str | bytes:
     try:
-        return given if isinstance(given, str) else given.decode()
-    except UnicodeDecodeError:
+        return given.decode()
+    except UnicodeDecodeError as error:
+        if is_demanded:
+            message = f"the value is not text in UTF-8: {error}"
+            raise CommandFailed(message, ExitCode.USAGE) from None
         return given
 
 
-def _read_input() -> bytes:
+def _read_input(size_max: int) -> bytes:
+    """Return what stands in standard input, and stop reading where it is too much."""
     if sys.stdin is None:
         raise CommandFailed("the standard input is closed", ExitCode.USAGE)
-    return sys.stdin.buffer.read()
+    given = sys.stdin.buffer.read(size_max + 1)
+    if len(given) > size_max:
+        message = f"standard input has more than {size_max} bytes, which no node takes as a value"
+        raise CommandFailed(message, ExitCode.USAGE)
+    return given
 
 
-def _parsed(text: str | bytes) -> object:
+def _parsed(text: bytes) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -7,6 +7,7 @@ from skiff.cli.demo_writer import Writer, longest_silence
 from skiff.cli.ending import end_on_signals, ignore_signals
 from skiff.cli.failures import CommandFailed
 from skiff.cli.options import Json
+from skiff.cli.standing import MEMBER_SECONDS, ask_members
 from skiff.client import Client
 from skiff.testing import Cluster, Node, wait_until
 
@@ -31,7 +32,7 @@ class Story:
 
     def show_members(self, client: Client) -> None:
         """Show how every member stands."""
-        standings = status.ask_members(client.status(), status.MEMBER_SECONDS)
+        standings = ask_members(client.status(), MEMBER_SECONDS)
         if self._as_json:
             output.json({"event": "members", **status.report(standings)})
         else:

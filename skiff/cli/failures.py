@@ -53,7 +53,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
 # What to do about it; here, too, the first class that fits decides.
 HINTS: dict[type[Exception], str] = {
     errors.RevisionMismatch: "read the key again and decide anew",
-    errors.PeerNotFound: "'skiff member list' shows all ids",
+    errors.PeerNotFound: "'skiff member list' shows all members",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is one running there, started with --standby?",

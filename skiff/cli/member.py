@@ -1,12 +1,16 @@
-"""The commands that show and change who belongs to the cluster."""
+"""Members: the commands that show and change who belongs to the cluster."""
 
 from typing import Annotated
 
 import typer
 
 from skiff.cli import output
+from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.cli.standing import trouble
+from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
+from skiff.records import Member
 
 app = typer.Typer(help="Show and change who is a member.")
 
@@ -17,14 +21,24 @@ COLUMNS = ("id", "address", "votes")
 def list_members(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Print the members, whether they are up or not."""
-    from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
+    """Print the members, whether they are up or not.
 
-    with connect(url, timeout) as client:
-        members = client.members()
+    The exit code is 5 where the node belongs to no cluster yet, or a node of another cluster
+    answers at one of the addresses.
+    """
+    standings = survey(url, timeout)
+    members = [each.member for each in standings if each.is_member]
     if as_json:
         output.json(members)
-        return
+    else:
+        _show(members)
+    if not members or any(each.is_foreign for each in standings):
+        raise CommandFailed(trouble(standings), ExitCode.UNAVAILABLE)
+
+
+def _show(members: list[Member]) -> None:
+    from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
+
     rows = [(str(each.id), each.address, "yes" if each.voter else "not yet") for each in members]
     table.show(COLUMNS, rows)
 
@@ -59,7 +73,9 @@ def remove(
     node: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="The node's id, as 'skiff member list' has it.", show_default=False
+            metavar="NODE",
+            help="The node's id, its beginning (four digits or more), or its address.",
+            show_default=False,
         ),
     ],
     *,
@@ -69,11 +85,11 @@ def remove(
 ) -> None:
     """Take a node out of the cluster; it need not be up."""
     with connect(url, timeout) as client:
-        client.remove_node(node)
+        removed = client.remove_node(node)
     if as_json:
-        output.json({"id": node})
+        output.json({"id": removed})
     else:
-        output.note(f"{node} is no member any more")
+        output.note(f"{removed} is no member any more")
 
 
 @app.command()
@@ -81,8 +97,9 @@ def transfer(
     node: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]",
-            help="Who is to lead; without it, any other voter that is close to the leader.",
+            metavar="[NODE]",
+            help="Who is to lead: an id, its beginning, or an address; without it, any other "
+            "voter that is close to the leader.",
             show_default=False,
         ),
     ] = None,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from skiff.client import Client, Reading
+from skiff.arguments import Reading
+from skiff.client import Client
 
 DEFAULT_URL = "skiff://127.0.0.1:9400"
 
@@ -42,6 +43,13 @@ Timeout = Annotated[
 Read = Annotated[
     Reading,
     typer.Option("--read", help="By lease: faster, and as true as the clocks of the nodes."),
+]
+
+NewBackup = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="The backup file; - for standard output.", show_default=False
+    ),
 ]
 
 BackupFile = Annotated[

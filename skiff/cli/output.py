@@ -31,6 +31,18 @@ def write(data: bytes) -> None:
         raise ReaderGone from None
 
 
+class Stream:
+    """Standard output, as something that bytes are written to."""
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as they are, at once.
+
+        Raises:
+            ReaderGone: nobody reads them.
+        """
+        write(data)
+
+
 def line(text: str) -> None:
     """Print a line, in UTF-8 whatever the locale is."""
     write(text.encode() + b"\n")
@@ -52,6 +64,12 @@ def value(found: object) -> None:
 def json(thing: object) -> None:
     """Print a line of JSON."""
     write(as_json(thing) + b"\n")
+
+
+def facts(record: msgspec.Struct, value: object) -> dict[str, object]:
+    """Return a record's fields, and the encoding of its value where JSON hides that it is bytes."""
+    fields = msgspec.structs.asdict(record)
+    return {**fields, "encoding": "base64"} if isinstance(value, bytes) else fields
 
 
 def as_json(thing: object) -> bytes:

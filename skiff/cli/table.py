@@ -17,6 +17,7 @@ STYLES = {
     "learner": "cyan",
     "waiting": "cyan",
     "removed": "red",
+    "foreign": "red",
     "unreachable": "red",
 }
 

@@ -34,7 +34,7 @@ def watch(
         output.note(f"watching {prefix!r} after revision {changes.revision}")
         for event in map(_showable, itertools.islice(changes, count)):
             if as_json:
-                output.json(event)
+                output.json(output.facts(event, event.value))
             else:
                 output.write(change_line(event))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from skiff import PeerNotFound, backup
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.cluster import command
 
@@ -66,6 +67,37 @@ def test_a_value_comes_from_standard_input_whatever_its_bytes_are(run: Run, key:
     for given in (b"text\n", b"\xff\x00\xfe", b""):
         assert run("insert", key, "-", given=given).returncode == 0
         assert run("get", key).stdout == given
+
+
+def test_options_say_whether_a_value_is_text_or_bytes(run: Run, key: str) -> None:
+    base64 = {"value": "YWJj", "encoding": "base64"}
+    for options, shown in (([], {"value": "abc"}), (["--text"], {"value": "abc"})):
+        run("insert", key, "-", *options, given=b"abc")
+        assert shown.items() <= parsed(run("get", key, "--json")).items()
+        assert "encoding" not in parsed(run("get", key, "--json"))
+    for argument in ("abc", "-"):
+        run("insert", key, argument, "--bytes", given=b"abc")
+        assert base64.items() <= parsed(run("get", key, "--json")).items()
+        assert run("get", key).stdout == b"abc"
+    expect_failure(run("insert", key, "-", "--text", given=b"\xff"), 2, "not text in UTF-8")
+    expect_failure(run("insert", key, "1", "--text", "--json-value"), 2, "exclude each other")
+
+
+@pytest.mark.parametrize("option", ["--text", "--bytes", "--json-value"])
+def test_standard_input_is_read_up_to_the_limit_of_a_value(
+    option: str, cluster: Cluster, key: str
+) -> None:
+    endless = command.command("insert", key, "-", option, "--url", cluster.addresses[0])
+    with Path("/dev/zero").open("rb") as zeros:
+        ended = subprocess.run(
+            endless,
+            stdin=zeros,
+            capture_output=True,
+            env=command.environment(),
+            timeout=command.SECONDS_MAX,
+            check=False,
+        )
+    expect_failure(ended, 2, "standard input has more than")
 
 
 def test_a_parsed_value_keeps_its_type(run: Run, key: str) -> None:
@@ -161,7 +193,7 @@ def test_an_option_beats_the_environment(run: Run, key: str, cluster: Cluster) -
         ["list", "--limit", "many"],
         ["get", ""],
         ["get", "a", "--url", "a b:1"],
-        ["member", "remove", "nobody"],
+        ["list", "--limit", "-1"],
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
@@ -250,6 +282,24 @@ def test_watching_goes_on_after_a_value_that_json_cannot_carry(cluster: Cluster,
     assert watching.returncode == 0
 
 
+@pytest.mark.parametrize("verb", [[], ["get"], ["member"], ["member", "list"], ["node", "start"]])
+def test_help_has_a_short_name(verb: list[str]) -> None:
+    short, long = (command.run(*verb, option) for option in ("-h", "--help"))
+    assert short.returncode == long.returncode == 0
+    assert short.stdout == long.stdout != b""
+
+
+def test_a_backup_goes_through_a_pipe(run: Run, key: str, tmp_path: Path) -> None:
+    run("insert", key, "kept")
+    piped = run("backup", "-")
+    assert piped.returncode == 0, piped
+    file = tmp_path / "backup"
+    file.write_bytes(piped.stdout)
+    assert f"{len(piped.stdout)} bytes" in piped.stderr.decode()
+    assert backup.verify(file).size == len(piped.stdout)
+    expect_failure(run("backup", "-", "--json"), 2, "--json")
+
+
 # --- the cluster
 
 
@@ -272,6 +322,27 @@ def test_members_are_listed(run: Run, cluster: Cluster) -> None:
     assert all(node.address in run("member", "list").stdout.decode() for node in cluster.nodes)
 
 
+def test_a_whole_cluster_is_healthy(run: Run, cluster: Cluster) -> None:
+    leads = cluster.leader().address
+    assert run("health").stdout.decode() == f"ok: 3 of 3 voters answer\nok: {leads} leads\n"
+    report = parsed(run("health", "--json"))
+    assert report["severity"] == "ok"
+    assert {each["check"] for each in report["findings"]} == {"majority", "leader"}
+
+
+def test_members_are_named_by_the_beginning_of_an_id_or_by_an_address(
+    run: Run, cluster: Cluster
+) -> None:
+    for by_address in (True, False):
+        successor = cluster.followers()[0]
+        name = successor.address if by_address else successor.id.hex[:8]
+        answer = parsed(run("member", "transfer", name, "--json"))
+        assert answer == {"leader": str(successor.id)}
+    expect_failure(run("member", "remove", "127.0.0.1:1"), 3, "no member", "127.0.0.1:1")
+    with cluster.client() as client, pytest.raises(PeerNotFound):
+        client.remove_node("fffe" * 3)
+
+
 def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
     url = ",".join(own_cluster.addresses)
     first, second = own_cluster.followers()
@@ -279,7 +350,14 @@ def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
     text = command.run("status", "--url", url).stdout.decode()
     assert "unreachable" in text
     assert "2 of 3 reachable" in text
+    health = command.run("health", "--url", url)
+    assert health.returncode == 1
+    assert f"warning: {first.address} does not answer\n" in health.stdout.decode()
     own_cluster.kill(second)
+    for verb in ("status", "health"):
+        shown = command.run(verb, "--url", url)
+        assert shown.returncode == 5, "no majority"
+        assert second.address in shown.stdout.decode(), "what is known is printed all the same"
     expect_failure(command.run("get", "key", "--url", url, "--timeout", "1"), 6, "status")
 
 
@@ -294,7 +372,9 @@ def test_an_address_where_no_node_stands_by_is_not_added(tmp_path: Path) -> None
 
 def standing_of(node: Node) -> str:
     """Return how a node stands by its own account, as the command line has it."""
-    shown = parsed(command.run("status", "--json", "--url", node.address))["members"]
+    ended = command.run("status", "--json", "--url", node.address)
+    assert ended.returncode in (0, 5), ended  # 5 where it is in no cluster that serves
+    shown = json.loads(ended.stdout)["members"]
     return next(str(each["standing"]) for each in shown if each["id"] == str(node.id))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from skiff import (
     Client,
+    ClientClosed,
     DeserializeFailed,
     Event,
     EventKind,
@@ -208,7 +209,7 @@ def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> No
     subscriber = client.watch(prefix)
     subscriber.close()
     subscriber.close()
-    with pytest.raises(StreamClosed):
+    with pytest.raises(ClientClosed):
         next(subscriber)
 
 
@@ -216,7 +217,7 @@ def test_a_subscriber_of_a_client_that_was_closed_says_so(cluster: Cluster) -> N
     client = cluster.client()
     subscriber = client.watch()
     client.close()
-    with pytest.raises(StreamClosed):
+    with pytest.raises(ClientClosed):
         next(subscriber)
     subscriber.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from protocol.client_messages import Failed, Found, Get, Outcome
 from skiff import InvalidRequest, SkiffError
-from skiff.client import Reading
+from skiff.arguments import Reading
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.command import run
 from tests.cluster.raw_client import RawClient

@@ -13,7 +13,8 @@ from protocol.client_messages import (
     Request,
     Welcome,
 )
-from skiff.caller import GRACE_SECONDS, PAUSE_SECONDS, PAUSE_SECONDS_MAX, WELCOME_SECONDS
+from skiff.attempts import PAUSE_SECONDS, PAUSE_SECONDS_MAX
+from skiff.caller import GRACE_SECONDS, WELCOME_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.client import Thread

@@ -13,7 +13,8 @@ from skiff.cli import output
 from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.settings import combine, read_file
-from skiff.cli.status import Standing, ask_members, leader_of, report, summary
+from skiff.cli.standing import Standing, ask_members, leader_of
+from skiff.cli.status import report, summary
 from skiff.cli.watch import change_line
 from skiff.client import Client
 from skiff.records import Event, EventKind, Member, NodeStatus, Role
@@ -212,7 +213,7 @@ def test_a_member_that_takes_connections_is_asked_in_the_time_that_is_left(
         timeouts.append(timeout)
         return Client(addresses, timeout=0.01, follow_leader=follow_leader)
 
-    monkeypatch.setattr("skiff.cli.status.Client", unanswered)
+    monkeypatch.setattr("skiff.cli.standing.Client", unanswered)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:

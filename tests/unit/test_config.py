@@ -84,3 +84,13 @@ def test_a_node_is_reached_where_it_is_bound_unless_it_says_otherwise() -> None:
 def test_the_timer_counts_in_seconds() -> None:
     timeouts = config().election_timeouts
     assert (timeouts.heartbeat, timeouts.shortest, timeouts.longest) == (0.075, 0.15, 0.3)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "127.3.2.1", "::1", "[::1]", "localhost"])
+def test_this_machine_alone_reaches_a_loopback_address(bind: str) -> None:
+    assert not NodeConfig(dir="data", bind=bind).is_exposed
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "*", "192.168.0.7", "node.example"])
+def test_other_machines_may_reach_any_other_address(bind: str) -> None:
+    assert NodeConfig(dir="data", bind=bind).is_exposed

@@ -10,6 +10,7 @@ import zmq
 
 from skiff.connection import Connection, ConnectionLost
 from skiff.testing import wait_until
+from skiff.transport import Transport
 
 SECONDS = 10.0
 POLL_MS = 20
@@ -41,9 +42,10 @@ def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: byte
 
 
 def test_who_takes_the_address_of_a_lost_node_is_not_spoken_to_unawares() -> None:
-    with zmq.Context[zmq.Socket[bytes]]() as context:
+    transport = Transport()
+    with zmq.Context[zmq.Socket[bytes]]() as context, transport:
         with answering(context, 0, b"first") as port:
-            connection = Connection(context, f"tcp://127.0.0.1:{port}")
+            connection = Connection(transport, f"tcp://127.0.0.1:{port}")
             assert connection.ask(b"who?", time.monotonic() + SECONDS) == b"first"
             assert not connection.is_lost()
         wait_until(connection.is_lost, "the loss is noticed")
@@ -53,6 +55,7 @@ def test_who_takes_the_address_of_a_lost_node_is_not_spoken_to_unawares() -> Non
             with pytest.raises(ConnectionLost):
                 connection.ask(b"who?", time.monotonic() + SECONDS)
             connection.close()
-            fresh = Connection(context, f"tcp://127.0.0.1:{port}")
+            fresh = Connection(transport, f"tcp://127.0.0.1:{port}")
             assert fresh.ask(b"who?", time.monotonic() + SECONDS) == b"second"
             fresh.close()
+    transport.close()

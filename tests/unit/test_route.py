@@ -32,6 +32,7 @@ def test_the_leader_is_asked_as_long_as_it_answers() -> None:
 
 def test_no_node_is_passed_over_for_ever_whichever_are_avoided_when() -> None:
     route = Route([A, C], follow_leader=True)
+    route.settle(b"cluster")
     asked = []
     now = 0.0
     for _ in range(6):

@@ -1,0 +1,28 @@
+"""Attempts: what is known of an operation that is tried several times."""
+
+ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
+ATTEMPTS = 3  # into which a deadline is divided where there is time for that
+PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
+PAUSE_SECONDS_MAX = 0.2
+
+
+class Attempts:
+    """What one operation's attempts have shown so far. Times are seconds of a steady clock."""
+
+    def __init__(self, deadline: float, *, writes: bool) -> None:
+        self.deadline = deadline
+        self.writes = writes  # whether it changes what belongs to the caller
+        self.reached = False  # whether any node was
+        self.maybe_done = False  # whether some attempt got no certain answer
+        self.obstacle = ""  # why the last node could not be asked, or was not believed
+        self._pause = PAUSE_SECONDS
+
+    def next_deadline(self, now: float) -> float:
+        """Return until when the present attempt may take."""
+        return min(self.deadline, now + max(ATTEMPT_SECONDS, (self.deadline - now) / ATTEMPTS))
+
+    def next_pause(self) -> float:
+        """Return how many seconds to wait before the next attempt: each time twice as many."""
+        pause = self._pause
+        self._pause = min(2 * pause, PAUSE_SECONDS_MAX)
+        return pause

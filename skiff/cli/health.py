@@ -1,0 +1,150 @@
+"""Health: the command that judges a cluster for probes and people, a finding on each line."""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+
+import msgspec
+import typer
+
+from skiff.cli import output
+from skiff.cli.failures import ExitCode
+from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url
+from skiff.cli.standing import Standing, has_majority, leader_of
+from skiff.cli.status import survey
+from skiff.client import DEFAULT_TIMEOUT
+
+LAG_ENTRIES_MAX = 1000  # behind what is committed, before it is a finding
+
+
+class Severity(StrEnum):
+    """How bad a finding is; the worst one decides the exit code."""
+
+    OK = "ok"
+    WARNING = "warning"  # it serves, and something wants to be looked after
+    CRITICAL = "critical"  # it does not serve, or misleads its clients
+
+
+EXIT_CODES = {
+    Severity.OK: ExitCode.OK,
+    Severity.WARNING: ExitCode.ERROR,
+    Severity.CRITICAL: ExitCode.UNAVAILABLE,
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One judgement."""
+
+    check: str  # which of the checks it comes from
+    severity: Severity
+    message: str
+    address: str | None = None  # of the member that it is about, if of one
+
+
+def health(
+    *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Judge the cluster: majority, leader, lag, members, foreign nodes.
+
+    Prints a finding on each line, with its severity first. The exit code is 0 where all is well,
+    1 where there are warnings, and 5 where the cluster does not serve or a foreign node answers
+    at one of its addresses.
+    """
+    findings = judge(survey(url, timeout))
+    if as_json:
+        output.json({"severity": worst(findings), "findings": findings})
+    else:
+        for finding in findings:
+            output.line(f"{finding.severity}: {finding.message}")
+    raise typer.Exit(EXIT_CODES[worst(findings)])
+
+
+def judge(standings: list[Standing]) -> list[Finding]:
+    """Return what is to be said of a cluster whose members stand like this."""
+    return [finding for check in CHECKS for finding in check(standings)]
+
+
+def worst(findings: list[Finding]) -> Severity:
+    """Return the severity of the worst finding."""
+    found = {finding.severity for finding in findings}
+    return next(each for each in reversed(Severity) if each in found or each is Severity.OK)
+
+
+def _check_majority(standings: list[Standing]) -> Iterator[Finding]:
+    voters = _voters(standings)
+    reached = sum(each.is_reachable for each in voters)
+    told = f"{reached} of {len(voters)} voters answer"
+    if not has_majority(standings):
+        yield Finding("majority", Severity.CRITICAL, f"{told}, which is no majority")
+    else:
+        yield Finding("majority", Severity.OK, told)
+
+
+def _check_leader(standings: list[Standing]) -> Iterator[Finding]:
+    leader = leader_of(standings)
+    if leader is None:
+        yield Finding("leader", Severity.CRITICAL, "no leader is known")
+        return
+    yield Finding("leader", Severity.OK, f"{leader.member.address} leads", leader.member.address)
+    for each in _answering_members(standings):
+        if each.status is not None and each.status.leader != leader.member.id:
+            named = each.status.leader or "nobody"
+            message = f"{each.member.address} follows {named}"
+            yield Finding("leader", Severity.WARNING, message, each.member.address)
+
+
+def _check_lag(standings: list[Standing]) -> Iterator[Finding]:
+    members = _answering_members(standings)
+    committed = max((each.status.commit_index for each in members if each.status), default=0)
+    for each in members:
+        behind = committed - each.status.applied_index if each.status else 0
+        if behind > LAG_ENTRIES_MAX:
+            message = f"{each.member.address} is {behind} entries behind what is committed"
+            yield Finding("lag", Severity.WARNING, message, each.member.address)
+
+
+def _check_members(standings: list[Standing]) -> Iterator[Finding]:
+    """Tell of each that does not do its part."""
+    reasons = {
+        "unreachable": "does not answer",
+        "learner": "has no vote yet",
+        "waiting": "belongs to no cluster yet",
+        "removed": "was removed from the cluster",
+    }
+    for each in standings:
+        if each.role in reasons:
+            message = f"{each.member.address} {reasons[each.role]}"
+            yield Finding("members", Severity.WARNING, message, each.member.address)
+
+
+def _check_voters(standings: list[Standing]) -> Iterator[Finding]:
+    count = len(_voters(standings))
+    if count and count % 2 == 0:
+        message = f"{count} voters survive no more failures than {count - 1}"
+        yield Finding("voters", Severity.WARNING, message)
+
+
+def _check_foreign(standings: list[Standing]) -> Iterator[Finding]:
+    for each in standings:
+        if each.is_foreign and each.status is not None:
+            at = each.member.address
+            message = f"a node of another cluster, {each.status.cluster_id}, answers at {at}"
+            yield Finding("foreign", Severity.CRITICAL, message, at)
+
+
+# In the order in which they are told; a check of another field of a status has its place here.
+CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
+    _check_majority,
+    _check_leader,
+    _check_foreign,
+    _check_members,
+    _check_lag,
+    _check_voters,
+)
+
+
+def _voters(standings: list[Standing]) -> list[Standing]:
+    return [each for each in standings if each.is_member and each.member.voter]
+
+
+def _answering_members(standings: list[Standing]) -> list[Standing]:
+    return [each for each in standings if each.is_member and each.is_reachable]

@@ -1,0 +1,138 @@
+"""Standing: what a member says of itself, and how all members are asked for it side by side."""
+
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from protocol.address import parse_address
+from skiff.client import Client
+from skiff.errors import SkiffError
+from skiff.records import Member, NodeStatus, Role
+
+MEMBER_SECONDS = 1.0  # within which a member must answer to count as reachable
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A member, or whoever answers at an address, and what that says of itself."""
+
+    member: Member
+    status: NodeStatus | None  # None if nothing is said, or by another node of the cluster
+    is_foreign: bool = False  # whether a node of another cluster answers at the address
+    is_member: bool = True  # or only what answers at an address that is no member's
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it was a member and is none any more."""
+        return self.status is not None and self.status.removed
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has never been in a cluster: it asks to be let in, or stands by."""
+        return self.status is not None and self.status.cluster_id is None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it answers as what it is to be: this member, or a node of this cluster."""
+        return self.status is not None and not self.is_foreign
+
+    @property
+    def role(self) -> str:
+        """What the member does, in one word."""
+        if self.status is None:
+            return "unreachable"
+        if self.is_foreign:
+            return "foreign"
+        if self.is_removed or self.is_waiting:
+            return "removed" if self.is_removed else "waiting"
+        if not self.member.voter and self.status.role is Role.FOLLOWER:
+            return "learner"
+        return str(self.status.role)
+
+
+def ask_members(answer: NodeStatus, timeout: float, given: Iterable[str] = ()) -> list[Standing]:
+    """Ask every member that a node knows, and every given address that is none of theirs.
+
+    The node itself is added where it is no member. An address where nobody answers, or a member
+    by another name, is left out. ``timeout`` is in seconds.
+    """
+    itself = Member(answer.id, answer.address, voter=False)
+    members = [member for member in answer.members if member.id != answer.id or not answer.removed]
+    known = {member.id for member in members}
+    alone = [] if itself.id in known else [Standing(itself, answer, is_member=False)]
+    others = set(given) - {member.address for member in (*members, itself)}
+    with ThreadPoolExecutor(len(members) + len(others) or 1) as threads:
+        asked = threads.map(lambda member: _ask_member(member, answer, timeout), members)
+        found = threads.map(lambda address: _ask_other(address, answer, timeout), sorted(others))
+        strangers = [each for each in found if each and each.member.id not in {*known, itself.id}]
+        return [*asked, *alone, *strangers]
+
+
+def leader_of(standings: list[Standing]) -> Standing | None:
+    """Return the member that says it leads, in the newest term if there are several."""
+    leaders = [each for each in standings if each.role == Role.LEADER]
+    return max(leaders, key=lambda each: each.status.term if each.status else 0, default=None)
+
+
+def has_majority(standings: list[Standing]) -> bool:
+    """Whether a majority of the voters answers."""
+    voters = [each for each in standings if each.is_member and each.member.voter]
+    return 2 * sum(each.is_reachable for each in voters) > len(voters)
+
+
+def trouble(standings: list[Standing]) -> str:
+    """Return why the cluster does not serve, or misleads its clients; nothing if it is well."""
+    foreign = [each.member.address for each in standings if each.is_foreign]
+    if foreign:
+        return f"a node of another cluster answers at {', '.join(foreign)}"
+    if not any(each.is_member for each in standings):
+        return "the node belongs to no cluster"
+    if not has_majority(standings):
+        return "no majority of the voters answers"
+    return "" if leader_of(standings) else "no leader is known"
+
+
+def _ask_member(member: Member, answer: NodeStatus, timeout: float) -> Standing:
+    status = _status(member.address, timeout)
+    if status is not None and _is_foreign(status, answer):
+        return Standing(member, status, is_foreign=True)
+    # Another node may have taken the address of one that is gone.
+    return Standing(member, status if status is not None and status.id == member.id else None)
+
+
+def _ask_other(address: str, answer: NodeStatus, timeout: float) -> Standing | None:
+    status = _status(address, timeout)
+    if status is None:
+        return None
+    stranger = Member(status.id, address, voter=False)
+    return Standing(stranger, status, is_foreign=_is_foreign(status, answer), is_member=False)
+
+
+def _is_foreign(status: NodeStatus, answer: NodeStatus) -> bool:
+    return None not in (status.cluster_id, answer.cluster_id) and (
+        status.cluster_id != answer.cluster_id
+    )
+
+
+def _status(address: str, timeout: float) -> NodeStatus | None:
+    """Return what the node at an address says, if any says anything in time."""
+    deadline = time.monotonic() + timeout
+    if not _takes_connections(address, timeout) or (left := deadline - time.monotonic()) <= 0:
+        return None
+    with Client([address], timeout=left, follow_leader=False) as client:
+        try:
+            return client.status()
+        except SkiffError:
+            return None
+
+
+def _takes_connections(address: str, timeout: float) -> bool:
+    """Whether somebody listens there: else a client would ask again until its time is over."""
+    place = parse_address(address)
+    try:
+        socket.create_connection((place.host, place.port), timeout).close()
+    except OSError:
+        return False
+    return True

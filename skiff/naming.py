@@ -1,0 +1,48 @@
+"""Naming: a member by its id, by the beginning of its id, or by its address."""
+
+import uuid
+from collections.abc import Iterable
+
+from protocol.address import InvalidAddressText, parse_address
+from skiff.errors import InvalidRequest, PeerNotFound
+from skiff.records import Member
+
+DIGITS_MIN = 4  # fewer would name several members too easily
+HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+def whole_id(node: uuid.UUID | str) -> uuid.UUID | None:
+    """Return the id that is given as a whole, None where something shorter is."""
+    try:
+        return uuid.UUID(str(node))
+    except ValueError:
+        return None
+
+
+def find_member(text: str, members: Iterable[Member]) -> Member:
+    """Return the member whose id begins with these digits, or who has this address.
+
+    Raises:
+        PeerNotFound: there is none.
+        InvalidRequest: several ids begin like this, or the digits are too few to tell.
+    """
+    known = tuple(members)
+    digits = text.lower().replace("-", "")
+    is_prefix = bool(digits) and HEX_DIGITS.issuperset(digits)
+    found = [each for each in known if is_prefix and each.id.hex.startswith(digits)]
+    found = found or [each for each in known if each.address == _address(text)]
+    if not found:
+        raise PeerNotFound(f"no member has the id or the address {text!r}")
+    if len(found) > 1:
+        ids = ", ".join(str(each.id) for each in found)
+        raise InvalidRequest(f"{text!r} may mean any of {ids}; give more digits")
+    if found[0].address != _address(text) and len(digits) < DIGITS_MIN:
+        raise InvalidRequest(f"{text!r} is too short for an id; give {DIGITS_MIN} digits or more")
+    return found[0]
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except InvalidAddressText:
+        return ""

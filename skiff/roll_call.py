@@ -1,0 +1,99 @@
+"""Roll call: all addresses that a client was given, asked at once which cluster they belong to."""
+
+import threading
+import time
+
+import zmq
+
+from protocol.census import Answer, Census
+from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
+from protocol.wire import Malformed, decode_reply, encode
+from skiff.connection import LOST_EVENTS
+from skiff.transport import SLICE_MS, Channel, Transport
+
+TIMEOUT_MS = 5000  # for a node to answer; a client waits less
+TCP_SCHEME = "tcp://"
+
+
+class RollCall:
+    """Asks until it is decided which cluster counts. Safe to share by threads."""
+
+    def __init__(self, transport: Transport, endpoints: list[str]) -> None:
+        self._transport = transport
+        self._endpoints = endpoints
+        self._census = Census(map(_address, endpoints))
+        self._began = float("inf")  # seconds of a steady clock
+        self._lock = threading.Lock()
+
+    def take(self, greeted: str, welcome: Welcome, deadline: float) -> bytes:
+        """Return the cluster that counts; a node that was greeted already belongs to some cluster.
+
+        Nobody else is asked where that node's cluster has members at all addresses. Returns
+        nothing if it is still undecided at the deadline, or when the client is closed.
+
+        Raises:
+            DividedCensus: the addresses name several clusters.
+        """
+        with self._lock:
+            self._began = min(self._began, time.monotonic())
+            self._note(greeted, welcome)
+            return self._decide() or self._ask(greeted, deadline)
+
+    def _decide(self) -> bytes:
+        return self._census.decide(time.monotonic() - self._began)
+
+    def _ask(self, greeted: str, deadline: float) -> bytes:
+        """Ask all nodes but the greeted one, side by side."""
+        cluster = b""
+        channels = {each: self._call(each) for each in self._endpoints if each != greeted}
+        try:
+            while not (cluster or self._transport.closed or time.monotonic() >= deadline):
+                self._hear(channels)
+                cluster = self._decide()
+        finally:
+            for channel in channels.values():
+                channel.close()
+        return cluster
+
+    def _call(self, endpoint: str) -> Channel:
+        channel = Channel(self._transport, zmq.REQ, LOST_EVENTS)
+        channel.connect(endpoint)
+        channel.socket.send(encode(Request(CLIENT_PROTOCOL_VERSION, 1, TIMEOUT_MS, (Hello(),))))
+        return channel
+
+    def _hear(self, channels: dict[str, Channel]) -> None:
+        """Take in what arrives within a slice; who has answered is not listened to any more."""
+        poller = zmq.Poller()
+        for channel in channels.values():
+            poller.register(channel.socket, zmq.POLLIN)
+            poller.register(channel.monitor, zmq.POLLIN)
+        ready = dict(poller.poll(SLICE_MS))
+        for endpoint, channel in list(channels.items()):
+            if channel.socket in ready:
+                self._note(endpoint, _welcome(channel.socket.recv()))
+            elif channel.monitor in ready:
+                self._note(endpoint, None)
+            else:
+                continue
+            channels.pop(endpoint).close()
+
+    def _note(self, endpoint: str, welcome: Welcome | None) -> None:
+        address = _address(endpoint)
+        if welcome is None or not welcome.cluster:
+            self._census.note_absence(address)
+            return
+        answer = Answer(address, welcome.node, welcome.cluster, welcome.membership)
+        self._census.note_answer(answer)
+
+
+def _welcome(frame: bytes) -> Welcome | None:
+    """Return what a node says of itself, None where it says anything else."""
+    try:
+        outcomes = decode_reply(frame).outcomes
+    except Malformed:
+        return None
+    return outcomes[0] if outcomes and isinstance(outcomes[0], Welcome) else None
+
+
+def _address(endpoint: str) -> str:
+    return endpoint.removeprefix(TCP_SCHEME)

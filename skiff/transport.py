@@ -1,0 +1,153 @@
+"""Transport: the ZeroMQ context of a client, and its closing while other threads still use it.
+
+Sockets belong to the process that opened them: a forked child opens its own and never touches
+those of its parent, which share their wake-up descriptors with it.
+"""
+
+import os
+import threading
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from protocol.wire import PEER_FRAME_BYTES_MAX
+from skiff.errors import ClientClosed, ClientConnectFailed, InvalidAddress
+
+SLICE_MS = 40  # how often a waiting call looks whether the client was closed or the node is gone
+CLOSE_SECONDS = 1.0  # for calls in progress to end; each notices within a slice
+SOCKETS_MAX = 16_384  # ZeroMQ's default of 1023 is too few for 400 threads at three sockets each
+
+
+class Transport:
+    """Shared by a client's calls, subscribers and backups. Safe to share by threads.
+
+    Each use of its sockets happens inside ``with transport``. The last use to end after ``close``
+    closes the sockets, so that none is closed under a thread that uses it.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hold no socket and no lock of a parent process."""
+        self._pid = os.getpid()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._uses = 0
+        self.lock = threading.RLock()  # a signal's handler or a finalizer may need it once more
+        self._unused = threading.Condition(self.lock)
+        self._closing = threading.Event()
+        if self.closed:
+            self._closing.set()
+
+    def __enter__(self) -> Self:
+        """Begin to use sockets.
+
+        Raises:
+            ClientClosed: the client is closed.
+        """
+        if self._pid != os.getpid():
+            self._begin()
+        with self.lock:
+            if self.closed:
+                raise ClientClosed("the client is closed; this call did nothing")
+            self._uses += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self.lock:
+            self._uses -= 1
+            if self.closed and not self._uses:
+                self._release()
+                self._unused.notify_all()
+
+    def close(self) -> None:
+        """Refuse further calls and end those in progress; returns after a second at the latest."""
+        self.closed = True
+        if self._pid != os.getpid():
+            return
+        self._closing.set()
+        with self.lock:
+            if self._unused.wait_for(lambda: not self._uses, CLOSE_SECONDS):
+                self._release()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so many seconds, or until the client is closed."""
+        self._closing.wait(seconds)
+
+    def open(self, kind: int) -> "zmq.Socket[bytes]":
+        """Return a new socket that discards what was not sent when it is closed.
+
+        Raises:
+            zmq.ZMQError: the process has too many sockets or descriptors.
+        """
+        with self.lock:
+            if self._context is None:
+                context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+                context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+                context.setsockopt(zmq.LINGER, 0)
+                self._context = context
+            return self._context.socket(kind)
+
+    def _release(self) -> None:
+        """Close all sockets; no thread uses one."""
+        if self._context is not None:
+            self._context.destroy()
+            self._context = None
+
+
+class Channel:
+    """A socket to one node, and a monitor of its connection. Used by one thread at a time."""
+
+    def __init__(self, transport: Transport, kind: int, lost_events: int) -> None:
+        """Open the socket; the monitor becomes readable by the first of these events.
+
+        Raises:
+            ClientConnectFailed: the process has too many sockets or descriptors.
+        """
+        self._pid = os.getpid()
+        self._transport = transport
+        try:
+            self.socket = transport.open(kind)
+            self.monitor = self.socket.get_monitor_socket(lost_events)
+        except zmq.ZMQError as error:
+            raise ClientConnectFailed(f"no socket can be opened: {error.strerror}") from None
+        self.socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
+
+    def __del__(self) -> None:
+        """Close the socket of a thread that has ended."""
+        if hasattr(self, "monitor"):  # as it is not where no socket could be opened
+            self.close()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the channel belongs to the process that this one was forked from."""
+        return self._pid != os.getpid()
+
+    def connect(self, endpoint: str) -> None:
+        """Connect to a node in the background.
+
+        Raises:
+            InvalidAddress: ZeroMQ does not understand the endpoint.
+        """
+        self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise InvalidAddress(f"cannot connect to {endpoint}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the socket; once more does no harm."""
+        if self.is_inherited:
+            return
+        with self._transport.lock:
+            if not self.socket.closed:
+                self.socket.disable_monitor()
+                self.monitor.close(0)
+                self.socket.close(0)

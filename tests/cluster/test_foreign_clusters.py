@@ -1,0 +1,167 @@
+"""A member's address that a node of another cluster has taken misleads no client."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skiff import Client, ClientConnectFailed, RequestTimeout
+from skiff.testing import Cluster, Node
+from tests.cluster import command
+
+pytestmark = pytest.mark.cluster
+
+READERS, WRITES = 10, 30
+CHUNK_BYTES = 65536
+
+
+class Forwarder:
+    """Takes the connections to one port of this machine and passes them on to another one.
+
+    So that a node answers clients at a member's address, where the other members do not find it.
+    """
+
+    def __init__(self, port: int, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._ends: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections and end those there are."""
+        for end in (self._listener, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += (here, there)
+                for source, target in ((here, there), (there, here)):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while received := source.recv(CHUNK_BYTES):
+            target.sendall(received)
+        target.shutdown(socket.SHUT_RDWR)
+
+
+class Haunted:
+    """Three members that hold a key, one of them dead, and a foreign node at its address."""
+
+    def __init__(self, cluster: Cluster, ghost: Node) -> None:
+        self.cluster = cluster
+        self.ghost = ghost
+        self.taken = cluster.nodes[0].address
+        self.others = [node.address for node in cluster.nodes[1:]]
+
+
+@pytest.fixture(scope="module")
+def haunted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Haunted]:
+    with (
+        Cluster(3, directory=tmp_path_factory.mktemp("real")) as cluster,
+        Cluster(1, directory=tmp_path_factory.mktemp("ghost")) as foreign,
+    ):
+        with cluster.client(timeout=20) as client:
+            client.insert("key", "value")
+        cluster.kill(cluster.nodes[0])
+        forwarder = Forwarder(cluster.nodes[0].port, foreign.nodes[0].port)
+        cluster.leader()
+        yield Haunted(cluster, foreign.nodes[0])
+        forwarder.close()
+
+
+def test_fresh_clients_read_and_write_where_the_cluster_is(haunted: Haunted) -> None:
+    addresses = [haunted.taken, *haunted.others]
+    for number in range(READERS):
+        with Client(addresses, timeout=20, follow_leader=number % 2 == 0) as client:
+            assert client.get("key") == "value"
+    for number in range(WRITES):
+        with Client(addresses, timeout=20) as client:
+            client.insert(f"written/{number}", number)
+    with Client(haunted.others, timeout=20) as client:
+        assert len(client.list_keys("written/")) == WRITES
+    status = haunted.ghost.status()
+    assert status is not None
+    assert status.revision == 0, "nothing was written at the foreign node"
+
+
+def test_changes_of_members_never_go_to_a_foreign_cluster(haunted: Haunted) -> None:
+    with Client([haunted.taken, *haunted.others], timeout=20) as client:
+        led = client.transfer_leadership()
+        assert led in {node.id for node in haunted.cluster.nodes}
+
+
+def test_a_client_that_knows_the_foreign_address_alone_has_nothing_to_compare(
+    haunted: Haunted,
+) -> None:
+    with Client([haunted.taken]) as client:
+        assert client.get("key") is None
+
+
+def test_two_clusters_of_equal_weight_are_a_contradiction(haunted: Haunted, tmp_path: Path) -> None:
+    with (
+        Cluster(1, directory=tmp_path) as third,
+        Client([haunted.ghost.address, third.nodes[0].address], timeout=1) as client,
+        pytest.raises(ClientConnectFailed, match="belong to different clusters"),
+    ):
+        client.insert("key", "nowhere")
+
+
+def test_a_foreign_node_is_not_believed_while_the_members_are_silent(haunted: Haunted) -> None:
+    for node in haunted.cluster.nodes[1:]:
+        haunted.cluster.pause(node)
+    try:
+        with (
+            Client([haunted.taken, *haunted.others], timeout=1) as client,
+            pytest.raises((ClientConnectFailed, RequestTimeout)),
+        ):
+            client.get("key")
+    finally:
+        for node in haunted.cluster.nodes[1:]:
+            haunted.cluster.resume(node)
+        haunted.cluster.leader()
+
+
+def test_commands_show_the_foreign_cluster(haunted: Haunted) -> None:
+    url = ",".join([haunted.taken, *haunted.others])
+    ghost = haunted.ghost.status()
+    assert ghost is not None
+    shown = command.run("status", "--url", url)
+    assert shown.returncode == 5
+    row = next(line for line in shown.stdout.decode().splitlines() if haunted.taken in line)
+    assert " foreign " in row
+    assert f"foreign cluster at {haunted.taken}" in shown.stdout.decode()
+    reason = f"a node of another cluster answers at {haunted.taken}"
+    assert shown.stderr.decode() == f"skiff: error: {reason}\n"
+    listed = command.run("member", "list", "--url", url)
+    assert listed.returncode == 5
+    assert all(node.address in listed.stdout.decode() for node in haunted.cluster.nodes)
+    assert reason in listed.stderr.decode()
+    judged = command.run("health", "--json", "--url", url)
+    assert judged.returncode == 5
+    report = msgspec.json.decode(judged.stdout)
+    (foreign,) = (each for each in report["findings"] if each["check"] == "foreign")
+    assert (report["severity"], foreign["address"]) == ("critical", haunted.taken)
+    assert str(ghost.cluster_id) in foreign["message"]
+
+
+def test_a_given_address_of_another_cluster_is_shown(haunted: Haunted) -> None:
+    url = ",".join([*haunted.others, haunted.ghost.address])
+    shown = command.run("status", "--json", "--url", url)
+    assert shown.returncode == 5
+    (row,) = (
+        each
+        for each in msgspec.json.decode(shown.stdout)["members"]
+        if each["address"] == haunted.ghost.address
+    )
+    assert row["standing"] == "foreign"

@@ -1,0 +1,40 @@
+"""What a client is asked for in vain is refused before any node hears of it."""
+
+import inspect
+import math
+from typing import Any
+
+import pytest
+from msgspec.structs import fields
+
+from protocol.config import NodeConfig
+from skiff import Client, InvalidRequest, Skiff
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("timeout", [-1, -1.0, 0, math.nan, "5", [1]])
+def test_a_timeout_is_a_positive_number(timeout: Any) -> None:
+    with Client(NOWHERE) as client:
+        with pytest.raises(InvalidRequest, match="timeout must be a positive number"):
+            client.get("key", timeout=timeout)
+        with pytest.raises(InvalidRequest, match="timeout must be a positive number"):
+            client.watch(timeout=timeout)
+    with pytest.raises(InvalidRequest, match="timeout must be a positive number"):
+        Client(NOWHERE, timeout=timeout)
+
+
+@pytest.mark.parametrize("limit", [-1, -10_000, 1.5, "1", True])
+def test_a_limit_is_a_number_of_names(limit: Any) -> None:
+    with (
+        Client(NOWHERE) as client,
+        pytest.raises(InvalidRequest, match="limit must be a whole number from 0 on"),
+    ):
+        client.list_keys(limit=limit)
+
+
+def test_a_node_names_each_of_its_settings() -> None:
+    named = inspect.signature(Skiff).parameters
+    settings = {each.name: each.default for each in fields(NodeConfig)}
+    assert {name: each.default for name, each in named.items()} == settings
+    assert "**" not in str(inspect.signature(Skiff))

@@ -1,0 +1,136 @@
+"""Which cluster the addresses that a client was given belong to, whoever took one of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.census import (
+    MAJORITY_SECONDS,
+    MINORITY_SECONDS,
+    Answer,
+    Census,
+    DividedCensus,
+)
+from protocol.membership import Member, Membership
+
+REAL, GHOST = b"real", b"ghost"
+A, B, C = "a:1", "b:1", "c:1"
+FOREVER = 3600.0
+
+
+def membership(*addresses: str, cluster: bytes = REAL) -> Membership:
+    """A cluster's members at these addresses, under ids of that cluster's own."""
+    members = (Member(cluster + each.encode(), each, True) for each in addresses)
+    return Membership(tuple(members))
+
+
+def answer(at: str, *members: str, cluster: bytes = REAL, itself: str = "") -> Answer:
+    """What a node says that a client reaches at one address, and its cluster perhaps elsewhere."""
+    node = cluster + (itself or at).encode()
+    return Answer(at, node, cluster, membership(*members, cluster=cluster))
+
+
+def ghost(at: str, *members: str) -> Answer:
+    return answer(at, *(members or (at,)), cluster=GHOST)
+
+
+def census(*answers: Answer, given: tuple[str, ...] = (A, B, C)) -> Census:
+    taken = Census(given)
+    for each in answers:
+        taken.note_answer(each)
+    return taken
+
+
+def test_a_node_whose_cluster_has_members_at_all_addresses_decides_at_once() -> None:
+    assert census(answer(B, A, B, C)).decide(0.0) == REAL
+
+
+def test_a_node_alone_at_a_members_address_decides_nothing() -> None:
+    assert census(ghost(A)).decide(0.0) == b""
+
+
+def test_a_member_disowns_a_node_that_took_the_address_of_another() -> None:
+    assert census(ghost(A), answer(B, A, B, C)).decide(0.0) == REAL
+
+
+def test_a_member_disowns_a_majority_of_the_addresses() -> None:
+    assert census(ghost(A, A, B), ghost(B, A, B), answer(C, A, B, C)).decide(0.0) == REAL
+
+
+def test_a_member_disowns_a_node_by_the_address_that_the_node_itself_names() -> None:
+    given_names = ("name-a:1", "name-b:1")
+    strange = answer("name-a:1", A, cluster=GHOST, itself=A)
+    real = answer("name-b:1", A, B, itself=B)
+    assert census(strange, real, given=given_names).decide(0.0) == REAL
+
+
+def test_the_cluster_of_most_addresses_counts_where_none_is_disowned() -> None:
+    answers = (ghost(A), answer(B, B, C), answer(C, B, C))
+    assert census(*answers).decide(0.0) == REAL
+    assert census(*reversed(answers)).decide(0.0) == REAL
+
+
+def test_clusters_that_disown_each_other_are_counted() -> None:
+    answers = (ghost(A, A, B, C), answer(B, A, B, C), answer(C, A, B, C))
+    assert census(*answers).decide(0.0) == REAL
+
+
+def test_as_many_addresses_of_two_clusters_are_a_contradiction() -> None:
+    divided = census(ghost(A), answer(B, B), given=(A, B))
+    with pytest.raises(DividedCensus, match=f"a:1 to {GHOST.hex()}, b:1 to {REAL.hex()}"):
+        divided.decide(0.0)
+
+
+def test_a_contradiction_waits_for_what_may_solve_it() -> None:
+    divided = census(ghost(A), answer(B, B))
+    assert divided.decide(0.0) == b""
+    divided.note_answer(answer(C, B, C))
+    assert divided.decide(0.0) == REAL
+
+
+def test_an_address_where_nobody_is_is_not_waited_for() -> None:
+    taken = census(answer(A, A))
+    taken.note_absence(B)
+    assert taken.decide(0.0) == b""
+    taken.note_absence(C)
+    assert taken.decide(0.0) == REAL
+
+
+def test_silent_addresses_are_waited_for_longer_where_they_are_the_majority() -> None:
+    minority, majority = census(answer(A, A)), census(answer(A, A, B), answer(B, A, B))
+    assert majority.decide(0.0) == minority.decide(MAJORITY_SECONDS) == b""
+    assert majority.decide(MAJORITY_SECONDS) == minority.decide(MINORITY_SECONDS) == REAL
+
+
+def test_where_nobody_has_answered_nothing_is_decided_ever() -> None:
+    taken = census()
+    for address in (A, B, C):
+        taken.note_absence(address)
+    assert taken.decide(FOREVER) == b""
+
+
+def test_the_last_answer_of_an_address_counts() -> None:
+    taken = census(ghost(A), given=(A,))
+    taken.note_absence(A)
+    assert taken.decide(FOREVER) == b""
+    taken.note_answer(answer(A, A))
+    assert taken.decide(0.0) == REAL
+
+
+@given(
+    st.permutations(range(5)),
+    st.integers(min_value=1, max_value=4),
+    st.integers(min_value=1, max_value=5),
+)
+def test_a_ghost_is_never_believed_once_a_member_has_answered(
+    order: list[int], ghosts: int, answers: int
+) -> None:
+    """Some of five members lost their directories and formed a cluster of their own."""
+    given = tuple(f"node-{number}:1" for number in range(5))
+    lost = given[:ghosts]
+    taken = Census(given)
+    for number in order[:answers]:
+        at = given[number]
+        taken.note_answer(ghost(at, *lost) if at in lost else answer(at, *given))
+    heard_member = any(number >= ghosts for number in order[:answers])
+    assert taken.decide(0.0) == (REAL if heard_member else b"")

@@ -1,0 +1,53 @@
+"""What is handed out: the version, and a source distribution of what git tracks."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import skiff
+
+ROOT = Path(__file__).parents[2]
+JUNK = (
+    "notes.txt",
+    "data/1/CURRENT",
+    "skiff/notes.txt",
+    "tests/out.log",
+    "scripts/old/run",
+    "x.py",
+)
+
+
+def tracked() -> list[str]:
+    """Return the files that git tracks, except those that are deleted here."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this copy is no clone")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert skiff.__version__ == metadata.version("skiff-kv")
+
+
+def test_the_source_distribution_holds_what_git_tracks(tmp_path: Path) -> None:
+    names = tracked()
+    copy = tmp_path / "copy"
+    for name in names:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, copy / name)
+    for name in JUNK:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).touch()
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=copy, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as held:
+        found = {name.partition("/")[2] for name in held.getnames()}
+    assert found - {"PKG-INFO"} == set(names)

@@ -1,0 +1,126 @@
+"""What is said of a cluster, by how its members stand."""
+
+import uuid
+
+import pytest
+from msgspec.structs import replace
+
+from skiff import Member, NodeStatus, Role
+from skiff.cli.health import LAG_ENTRIES_MAX, Severity, judge, worst
+from skiff.cli.standing import Standing, trouble
+
+CLUSTER, FOREIGN = uuid.UUID(int=9), uuid.UUID(int=8)
+MEMBERS = tuple(Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in range(1, 5))
+LEADER = MEMBERS[0]
+
+
+def standing(member: Member, **changes: object) -> Standing:
+    status = NodeStatus(
+        id=member.id,
+        cluster_id=CLUSTER,
+        address=member.address,
+        role=Role.LEADER if member is LEADER else Role.FOLLOWER,
+        term=3,
+        leader=LEADER.id,
+        revision=7,
+        last_index=5000,
+        commit_index=5000,
+        applied_index=5000,
+        removed=False,
+        members=MEMBERS,
+    )
+    return Standing(member, replace(status, **changes))
+
+
+WHOLE = [standing(each) for each in MEMBERS[:3]]
+
+
+def findings(standings: list[Standing], severity: Severity) -> dict[str, str]:
+    return {each.check: each.message for each in judge(standings) if each.severity is severity}
+
+
+def test_a_whole_cluster_is_well() -> None:
+    assert worst(judge(WHOLE)) is Severity.OK
+    assert trouble(WHOLE) == ""
+    assert findings(WHOLE, Severity.OK) == {
+        "majority": "3 of 3 voters answer",
+        "leader": "host-1:9400 leads",
+    }
+
+
+def test_a_member_that_is_silent_is_a_warning() -> None:
+    standings = [*WHOLE[:2], Standing(MEMBERS[2], None)]
+    assert trouble(standings) == ""
+    assert findings(standings, Severity.WARNING) == {"members": "host-3:9400 does not answer"}
+
+
+def test_without_a_majority_nothing_is_served() -> None:
+    standings = [WHOLE[0], Standing(MEMBERS[1], None), Standing(MEMBERS[2], None)]
+    assert trouble(standings) == "no majority of the voters answers"
+    critical = findings(standings, Severity.CRITICAL)
+    assert critical == {"majority": "1 of 3 voters answer, which is no majority"}
+
+
+def test_without_a_leader_nothing_is_served() -> None:
+    standings = [standing(each, role=Role.FOLLOWER, leader=None) for each in MEMBERS[:3]]
+    assert trouble(standings) == "no leader is known"
+    assert findings(standings, Severity.CRITICAL) == {"leader": "no leader is known"}
+
+
+@pytest.mark.parametrize(("leader", "named"), [(None, "nobody"), (MEMBERS[2].id, MEMBERS[2].id)])
+def test_a_member_that_follows_another_leader_is_a_warning(
+    leader: uuid.UUID | None, named: object
+) -> None:
+    standings = [*WHOLE[:2], standing(MEMBERS[2], leader=leader)]
+    assert findings(standings, Severity.WARNING) == {"leader": f"host-3:9400 follows {named}"}
+
+
+def test_a_member_that_lags_is_a_warning_beyond_a_bound() -> None:
+    near, far = 5000 - LAG_ENTRIES_MAX, 5000 - LAG_ENTRIES_MAX - 1
+    standings = [WHOLE[0], standing(MEMBERS[1], applied_index=near)]
+    assert "lag" not in findings(standings, Severity.WARNING)
+    standings = [WHOLE[0], standing(MEMBERS[1], applied_index=far)]
+    assert findings(standings, Severity.WARNING)["lag"] == (
+        f"host-2:9400 is {LAG_ENTRIES_MAX + 1} entries behind what is committed"
+    )
+
+
+def test_an_even_number_of_voters_is_a_warning() -> None:
+    standings = [standing(each) for each in MEMBERS]
+    assert findings(standings, Severity.WARNING) == {
+        "voters": "4 voters survive no more failures than 3"
+    }
+
+
+def test_learners_and_those_that_were_removed_are_warnings() -> None:
+    learner = replace(MEMBERS[3], voter=False)
+    standings = [*WHOLE, replace(standing(learner), member=learner)]
+    assert findings(standings, Severity.WARNING) == {"members": "host-4:9400 has no vote yet"}
+    removed = replace(standing(learner, removed=True), is_member=False)
+    assert findings([*WHOLE, removed], Severity.WARNING) == {
+        "members": "host-4:9400 was removed from the cluster"
+    }
+
+
+def test_a_foreign_node_at_a_members_address_is_critical() -> None:
+    foreign = replace(standing(MEMBERS[2], cluster_id=FOREIGN), is_foreign=True)
+    standings = [*WHOLE[:2], foreign]
+    assert trouble(standings) == "a node of another cluster answers at host-3:9400"
+    assert findings(standings, Severity.CRITICAL) == {
+        "foreign": f"a node of another cluster, {FOREIGN}, answers at host-3:9400"
+    }
+    assert findings(standings, Severity.OK)["majority"] == "2 of 3 voters answer"
+
+
+def test_a_foreign_node_at_a_given_address_counts_as_no_member() -> None:
+    stranger = standing(MEMBERS[3], cluster_id=FOREIGN, role=Role.LEADER, term=99)
+    standings = [*WHOLE, replace(stranger, is_foreign=True, is_member=False)]
+    assert findings(standings, Severity.OK)["majority"] == "3 of 3 voters answer"
+    assert findings(standings, Severity.OK)["leader"] == "host-1:9400 leads"
+    assert worst(judge(standings)) is Severity.CRITICAL
+
+
+def test_a_node_in_no_cluster_is_critical() -> None:
+    waiting = replace(standing(LEADER, cluster_id=None, role=Role.FOLLOWER), is_member=False)
+    assert trouble([waiting]) == "the node belongs to no cluster"
+    assert worst(judge([waiting])) is Severity.CRITICAL
