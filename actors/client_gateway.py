@@ -9,9 +9,9 @@ from actors.change_publisher import ChangePublisher
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.sockets import BindFailed, Frames, Port, Readable
-from protocol.calls import Call
 from protocol.client_messages import Failed, FailureCode, Reply
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Call
 from protocol.node_messages import (
     Changes,
     ChangesLost,

@@ -2,8 +2,8 @@
 
 from actors.change_publisher import ChangePublisher
 from protocol import sessions
-from protocol.calls import Errand
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Errand
 from protocol.key_value import KeyValue
 from protocol.sessions import Sessions
 from protocol.storage.writer import StorageWriter

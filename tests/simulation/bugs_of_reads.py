@@ -1,6 +1,6 @@
 """Bugs by which reads see the past."""
 
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
 from protocol.raft import leases, reading
 from protocol.raft.reads import Reads
 from protocol.raft.state import RaftState

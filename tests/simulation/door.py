@@ -7,10 +7,10 @@ import msgspec
 
 from actors.change_publisher import ChangePublisher
 from actors.sockets import Port
-from protocol.calls import Call
 from protocol.client_messages import Reply, Request
 from protocol.config import NodeConfig
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Call
 from protocol.node_messages import (
     Changes,
     ChangesLost,

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol import gateway as gateway_module
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
@@ -29,7 +28,8 @@ from protocol.client_messages import (
 )
 from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
 from protocol.config import NodeConfig
-from protocol.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway import gateway as gateway_module
+from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
 from protocol.membership import Member, Membership
 from protocol.node_messages import (
     AskStatus,

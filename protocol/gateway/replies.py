@@ -1,8 +1,8 @@
 """What a gateway says in words of its own: who it is, how it stands, and why something failed."""
 
-from protocol.calls import Errand
 from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
 from protocol.config import NodeConfig
+from protocol.gateway.pending import Errand
 from protocol.node_messages import Leadership, Opened, Read, StatusReport
 from protocol.refusal import Refusal
 

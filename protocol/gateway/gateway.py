@@ -1,6 +1,6 @@
-"""What becomes of clients' requests: gathered, sent on, sent again, answered once.
+"""The gateway core: clients' requests are gathered, sent on, sent again, answered once.
 
-The gateway alone remembers who waits for what. Times are seconds of any steady clock.
+The gateway alone remembers which client waits for what. Times are seconds of any steady clock.
 """
 
 from collections.abc import Callable
@@ -8,18 +8,6 @@ from typing import Any, assert_never
 
 import msgspec
 
-from protocol.answers import (
-    NOT_MEMBER,
-    NOT_PROPOSED,
-    REFUSALS,
-    STALLED,
-    STALLED_MEANWHILE,
-    node_status,
-    timed_out,
-    welcome,
-)
-from protocol.batching import BatchQueue, read_size, write_size
-from protocol.calls import Answer, Call, Errand, Slot
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
@@ -41,7 +29,20 @@ from protocol.client_messages import (
 )
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
-from protocol.invitations import Invitations
+from protocol.gateway.admin import AdminRequests
+from protocol.gateway.batching import BatchQueue, read_size, write_size
+from protocol.gateway.pending import Answer, Call, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.replies import (
+    NOT_MEMBER,
+    NOT_PROPOSED,
+    REFUSALS,
+    STALLED,
+    STALLED_MEANWHILE,
+    node_status,
+    timed_out,
+    welcome,
+)
+from protocol.gateway.validation import InvalidOperation, validate
 from protocol.node_messages import (
     AskStatus,
     BatchApplied,
@@ -60,8 +61,6 @@ from protocol.node_messages import (
     StatusReport,
 )
 from protocol.refusal import Refusal
-from protocol.transfers import Transfers
-from protocol.validation import InvalidOperation, validate
 from protocol.wire import encode
 
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
@@ -91,15 +90,13 @@ class Gateway:
         self._config = config
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
-        # No number is used again in another life of the node: late answers must find nobody.
-        self._number = opened.incarnation << INCARNATION_SHIFT
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
         self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
         self._lease_reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
         self._queues = (self._writes, self._reads, self._lease_reads)
-        self._errands: dict[int, Errand] = {}
-        self._invitations = Invitations()
-        self._transfers = Transfers()
+        # No number is used again in another life of the node: late answers must find nobody.
+        self._errands = Errands(opened.incarnation << INCARNATION_SHIFT)
+        self._admin = AdminRequests()
         self._sweep_at = NEVER
         self._calls = 0
         self._bytes = 0
@@ -157,7 +154,7 @@ class Gateway:
     @property
     def _awaits_something(self) -> bool:
         queued = self._writes or self._reads or self._lease_reads
-        return bool(self._errands or queued or self._invitations or self._transfers)
+        return bool(self._errands or queued or self._admin)
 
     # --- taking requests
 
@@ -181,7 +178,9 @@ class Gateway:
             case _ if self._leadership is not None and self._leadership.stalled:
                 self._answer(slot, STALLED)
             case Status():
-                self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
+                self._send_errand(
+                    AskStatus(self._errands.next_number()), [slot], slot.call.deadline
+                )
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _:
@@ -197,12 +196,10 @@ class Gateway:
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
             case RemoveNode(node=node):
-                message = RemoveMember(self._next_number(), node)
+                message = RemoveMember(self._errands.next_number(), node)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
-            case AddNode():
-                self._invitations.add(slot, operation)
-            case TransferLeadership():
-                self._transfers.add(slot, operation)
+            case AddNode() | TransferLeadership():
+                self._admin.add(slot, operation)
             case Hello() | Status():
                 raise AssertionError("answered before")
             case unknown:
@@ -210,19 +207,13 @@ class Gateway:
 
     # --- sending on
 
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
-
-    def _send_errand(
-        self, message: Propose | Read | RemoveMember | AskStatus, slots: list[Slot], retry_at: float
-    ) -> None:
-        self._errands[message.number] = Errand(message.number, message, slots, retry_at)
+    def _send_errand(self, message: ErrandMessage, slots: list[Slot], retry_at: float) -> None:
+        self._errands.add(message, slots, retry_at)
         self._outbox.replicator.append(message)
 
     def _send_writes(self, now: float) -> None:
         while taken := self._writes.take_batch(now):
-            number = self._next_number()
+            number = self._errands.next_number()
             writes = tuple([write for _, write in taken])
             batch = Batch(self._opened.node, self._opened.incarnation, number, writes)
             slots = [slot for slot, _ in taken]
@@ -233,12 +224,12 @@ class Gateway:
     ) -> None:
         while taken := queue.take_batch(now):
             batch = ReadBatch(tuple([operation for _, operation in taken]))
-            message = Read(self._next_number(), encode(batch), lease, batch.is_pure)
+            message = Read(self._errands.next_number(), encode(batch), lease, batch.is_pure)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _end_errand(self, number: int, now: float) -> Errand | None:
         """Forget an errand; after a batch, the next one may go out."""
-        errand = self._errands.pop(number, None)
+        errand = self._errands.pop(number)
         match errand:
             case Errand(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
@@ -250,17 +241,11 @@ class Gateway:
 
     def _send_again(self, errand: Errand, now: float) -> None:
         errand.retry_at = now + LOST_SECONDS
-        if isinstance(errand.message, Read):
-            # Every attempt to confirm a read has a number of its own.
-            del self._errands[errand.number]
-            errand.renew(errand.message, self._next_number())
-            self._errands[errand.number] = errand
-        errand.sent += 1
-        self._outbox.replicator.append(errand.message)
+        self._outbox.replicator.append(self._errands.begin_attempt(errand))
 
     def _send_all_again(self, now: float) -> None:
         """Ask for everything once more; what was done already is recognised."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if not isinstance(errand.message, AskStatus):
                 self._send_again(errand, now)
 
@@ -281,7 +266,7 @@ class Gateway:
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer whoever wanted this node removed: it learns of that from peers, not from a log."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if (
                 isinstance(errand.message, RemoveMember)
                 and errand.message.node == self._opened.node
@@ -339,7 +324,7 @@ class Gateway:
             self._answer(slot, outcome)
 
     def _on_status_report(self, message: StatusReport, _: float) -> None:
-        errand = self._errands.pop(message.number, None)
+        errand = self._errands.pop(message.number)
         if errand is not None:
             answer = node_status(self._opened, self._config, self._leadership, message)
             self._answer(errand.slots[0], answer)
@@ -349,7 +334,7 @@ class Gateway:
     def _sweep(self, now: float) -> None:
         """Fail what is past its deadline, and send again what was refused or lost."""
         self._sweep_at = NEVER
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             expired = [slot for slot in errand.slots if slot.call.deadline <= now]
             is_over = len(expired) == len(errand.slots)
             for slot in expired:
@@ -360,10 +345,9 @@ class Gateway:
                 self._send_again(errand, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
-        for wishes in (self._invitations, self._transfers):
-            for slot, outcome in wishes.take_answers(self._leadership, now):
-                self._answer(slot, outcome)
-            self._outbox.replicator.extend(wishes.take_due(now))
+        for slot, outcome in self._admin.take_answers(self._leadership, now):
+            self._answer(slot, outcome)
+        self._outbox.replicator.extend(self._admin.take_due(now))
 
     # --- answering
 
@@ -384,7 +368,7 @@ class Gateway:
 
     def _fail_all(self, outcome: Failed, now: float) -> None:
         """Answer what this node certainly has not begun and never will."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if errand.certainly_not_done:
                 self._answer_all(errand, outcome, now)
         for queue in self._queues:
@@ -393,8 +377,8 @@ class Gateway:
 
     def _fail_begun(self, now: float) -> None:
         """Answer what waits for storage: a read changes nothing, all else may yet be done."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             changes = isinstance(errand.message, Propose | RemoveMember)
             self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
-        for slot in (*self._invitations.take_all(), *self._transfers.take_all()):
+        for slot in self._admin.take_all():
             self._answer(slot, STALLED_MEANWHILE)

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from protocol.calls import Answer, Slot
 from protocol.client_messages import Failed, FailureCode, TransferLeadership, Transferred
+from protocol.gateway.pending import Answer, Slot
 from protocol.membership import NodeId
 from protocol.node_messages import Leadership, TransferTo
 

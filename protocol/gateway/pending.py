@@ -1,4 +1,4 @@
-"""A client's request while it is being answered, and the batches that its operations travel in."""
+"""Pending requests: which client waits for which outcome, and what was sent to obtain it."""
 
 import msgspec
 from msgspec.structs import replace
@@ -7,6 +7,7 @@ from protocol.client_messages import Outcome
 from protocol.node_messages import AskStatus, Propose, Read, RemoveMember
 
 Answer = Outcome | msgspec.Raw
+ErrandMessage = Propose | Read | RemoveMember | AskStatus
 
 
 class Call(msgspec.Struct):
@@ -42,7 +43,7 @@ class Errand(msgspec.Struct):
     """
 
     number: int
-    message: Propose | Read | RemoveMember | AskStatus
+    message: ErrandMessage
     slots: list[Slot]
     retry_at: float
     sent: int = 1
@@ -60,3 +61,48 @@ class Errand(msgspec.Struct):
         self.number = number
         self.message = replace(read, number=number)
         self.outcomes, self.confirmed = None, False
+
+
+class Errands:
+    """The errands of one gateway, by number."""
+
+    def __init__(self, number: int) -> None:
+        """Number errands from the one after ``number`` on."""
+        self._number = number
+        self._errands: dict[int, Errand] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._errands)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._errands
+
+    def next_number(self) -> int:
+        """Return a number that was not used before."""
+        self._number += 1
+        return self._number
+
+    def add(self, message: ErrandMessage, slots: list[Slot], retry_at: float) -> None:
+        """Note what is sent for these slots."""
+        self._errands[message.number] = Errand(message.number, message, slots, retry_at)
+
+    def get(self, number: int) -> Errand | None:
+        """Return the errand of a number, if it is still under way."""
+        return self._errands.get(number)
+
+    def pop(self, number: int) -> Errand | None:
+        """End the errand of a number, if it is still under way."""
+        return self._errands.pop(number, None)
+
+    def all(self) -> list[Errand]:
+        """Return all errands under way, oldest first; they may be ended meanwhile."""
+        return list(self._errands.values())
+
+    def begin_attempt(self, errand: Errand) -> ErrandMessage:
+        """Return the message to send once more; each attempt to read has a number of its own."""
+        if isinstance(errand.message, Read):
+            del self._errands[errand.number]
+            errand.renew(errand.message, self.next_number())
+            self._errands[errand.number] = errand
+        errand.sent += 1
+        return errand.message

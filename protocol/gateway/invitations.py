@@ -1,7 +1,7 @@
 """Bringing standby nodes into the cluster: who waits for which address to vote."""
 
-from protocol.calls import Answer, Slot
 from protocol.client_messages import AddNode, Done, Failed, FailureCode
+from protocol.gateway.pending import Answer, Slot
 from protocol.membership import Member
 from protocol.node_messages import InviteMember, Leadership
 
