@@ -8,6 +8,7 @@ from actors.actor import Surroundings, run, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
+from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed, Frames, Port, Readable
 from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway.gateway import Gateway
@@ -24,6 +25,7 @@ from protocol.node_messages import (
 )
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
+TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request
 CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
 
 log = logging.getLogger("skiff.client_gateway")
@@ -43,6 +45,7 @@ class ClientGateway:
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
         self._router, publisher = self._listen()
+        self._replies = ReplySender(self._router, self._core.reply_budget)
         self._publisher = ChangePublisher(publisher)
         self._publisher_port = publisher
         self._followed = False
@@ -53,7 +56,8 @@ class ClientGateway:
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
         now = time.monotonic()
-        return min(self._core.next_deadline(now), self._publisher.next_deadline(now)) - now
+        due = min(self._core.next_deadline(now), self._publisher.next_deadline(now))
+        return min(due, self._replies.next_deadline()) - now
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""
@@ -65,12 +69,12 @@ class ClientGateway:
                 for message in messages:
                     self._hear(message, now)
         if self._router in readable:
-            for frames in self._router.drain():
-                self._receive(frames, now)
+            self._receive_some(now)
         if self._publisher_port in readable:
             self._subscribe()
         self._publisher.turn(now)
         self._send(now)
+        self._replies.look(now)
 
     def stop(self) -> float:
         """Nothing is left to do: clients ask another node."""
@@ -112,8 +116,19 @@ class ClientGateway:
             self._publisher.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed
 
-    def _receive(self, frames: Frames, now: float) -> None:
-        """Take one client's message: the connection, an empty delimiter from REQ, the body."""
+    def _receive_some(self, now: float) -> None:
+        """Take in requests, but not so many that others wait long for what this turn sends."""
+        operations = 0
+        for frames in self._router.drain():
+            operations += self._receive(frames, now)
+            if operations >= TURN_OPERATIONS_MAX:
+                break
+
+    def _receive(self, frames: Frames, now: float) -> int:
+        """Take one client's message: the connection, an empty delimiter from REQ, the body.
+
+        Returns how many operations it asks for.
+        """
         *client, body = frames
         try:
             if client[1:] not in ([], [b""]):
@@ -123,9 +138,10 @@ class ClientGateway:
             if self._malformed.is_new(frames[0]):
                 log.warning("refused a malformed request: %s", error)
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
-            self._router.send(*client[:2], encode(Reply(0, (failed,))))
-        else:
-            self._core.receive(tuple(client), request, len(body), now)
+            self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))))
+            return 1
+        self._core.receive(tuple(client), request, len(body), now)
+        return len(request.operations)
 
     def _subscribe(self) -> None:
         """Take in subscriptions; storage says from when on it sends changes, in their order.
@@ -153,7 +169,7 @@ class ClientGateway:
 
     def _reply(self, call: Call) -> None:
         reply = Reply(call.id, tuple(call.outcomes))  # type: ignore[arg-type]
-        self._router.send(*call.client, encode(reply))
+        self._replies.send(call.client, encode(reply))
 
     def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:

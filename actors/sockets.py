@@ -21,7 +21,8 @@ from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_
 DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
 BACKLOG = 1024
 HANDSHAKE_MS = 3000  # a connection that says nothing is closed after this
-CLIENT_HWM = 10_000  # messages waiting for one client or subscriber
+CLIENT_HWM = 10_000  # messages waiting for one client or subscriber; what they weigh is bounded too
+CLIENT_STUCK_MS = 10_000  # a client that takes no byte of what was sent for so long is gone
 # A peer that is cut off must not find old messages waiting when it is back: see the options
 # of a peer link. Its high-water mark only bounds what waits for the operating system.
 PEER_HWM = 256
@@ -55,6 +56,14 @@ class Pollable(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
+
+
+class Tracker(Protocol):
+    """What ZeroMQ makes of a message that was not copied."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it was handed to the operating system, or dropped with its connection."""
 
 
 class Port:
@@ -119,6 +128,20 @@ class Port:
                 return False
             raise
         return True
+
+    def send_tracked(self, *frames: bytes) -> Tracker | None:
+        """Send a message whose last frame is not copied; return None where it cannot be sent."""
+        self.may_hold_unread = True
+        try:
+            for frame in frames[:-1]:
+                self._send(frame, MORE)
+            return self.socket.send(frames[-1], NOBLOCK, copy=False, track=True)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return None
+            raise
 
     def holds_unread(self) -> bool:
         """Whether something can be read without the descriptor telling of it."""
@@ -204,6 +227,8 @@ class Sockets:
         """Bind the socket on which clients ask."""
         port = self._port(zmq.ROUTER, sndhwm=CLIENT_HWM, rcvhwm=CLIENT_HWM)
         port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is not waited for
+        port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
+        port.socket.copy_threshold = 0  # whatever is sent tracked is not copied
         self._open(port, REQUEST_BYTES_MAX, endpoints)
         self.watch(port)
         return port

@@ -19,8 +19,6 @@ from protocol.client_messages import (
     ListKeys,
     ListPrefixes,
     Operation,
-    ReadBatch,
-    ReadOperation,
     ReadSnapshot,
     RemoveNode,
     Request,
@@ -30,9 +28,11 @@ from protocol.client_messages import (
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
 from protocol.gateway.admin import AdminRequests
-from protocol.gateway.batching import BatchQueue, read_size, write_size
-from protocol.gateway.pending import Answer, Call, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.batching import BatchQueue, write_size
+from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
 from protocol.gateway.replies import (
+    NOT_CONFIRMED,
     NOT_MEMBER,
     NOT_PROPOSED,
     REFUSALS,
@@ -42,6 +42,7 @@ from protocol.gateway.replies import (
     timed_out,
     welcome,
 )
+from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
 from protocol.gateway.validation import InvalidOperation, validate
 from protocol.node_messages import (
     AskStatus,
@@ -66,8 +67,6 @@ from protocol.wire import encode
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
-CALLS_MAX = 20_000
-CALL_BYTES_MAX = 128 << 20  # of all requests that are not answered yet
 TIMEOUT_MS_MAX = 3_600_000
 
 INCARNATION_SHIFT = 32
@@ -91,15 +90,14 @@ class Gateway:
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
-        self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
-        self._lease_reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
-        self._queues = (self._writes, self._reads, self._lease_reads)
+        self._reads = ReadQueues()
+        self._queues = (self._writes, self._reads)
         # No number is used again in another life of the node: late answers must find nobody.
         self._errands = Errands(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
+        self.reply_budget = ReplyBudget()
         self._sweep_at = NEVER
-        self._calls = 0
-        self._bytes = 0
+        self._calls = Calls()
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             BatchApplied: self._on_batch_applied,
             ReadsDone: self._on_reads_done,
@@ -117,9 +115,8 @@ class Gateway:
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count)
-        self._calls += 1
-        self._bytes += size
-        refusal = self._why_not(request)
+        self._calls.begin(call)
+        refusal = self._why_not(request, client[0])
         if not count:
             self._finish(call)
         for position, operation in enumerate(request.operations):
@@ -140,8 +137,7 @@ class Gateway:
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
-        self._send_reads(self._reads, now)
-        self._send_reads(self._lease_reads, now, lease=True)
+        self._send_reads(now)
         if self._sweep_at == NEVER and self._awaits_something:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
@@ -153,18 +149,17 @@ class Gateway:
 
     @property
     def _awaits_something(self) -> bool:
-        queued = self._writes or self._reads or self._lease_reads
-        return bool(self._errands or queued or self._admin)
+        return bool(self._errands or self._writes or self._reads or self._admin)
 
     # --- taking requests
 
-    def _why_not(self, request: Request) -> Failed | None:
+    def _why_not(self, request: Request, connection: bytes) -> Failed | None:
         if request.version != CLIENT_PROTOCOL_VERSION:
             spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
             return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {request.version}")
-        if self._calls > CALLS_MAX or self._bytes > CALL_BYTES_MAX:
+        if self._calls.are_too_many:
             return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
-        return None
+        return None if self.reply_budget.has_room(connection) else NOT_READ
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
@@ -191,8 +186,6 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
-            case Get(lease=True) | ListKeys(lease=True) | ListPrefixes(lease=True):
-                self._lease_reads.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
             case RemoveNode(node=node):
@@ -204,6 +197,13 @@ class Gateway:
                 raise AssertionError("answered before")
             case unknown:
                 assert_never(unknown)
+
+    def _refuse_read(self, slot: Slot) -> bool:
+        """Answer a read that would be made in vain; return whether it would."""
+        refusal = self.reply_budget.refusal_of_read(slot.call)
+        if refusal is not None:
+            self._answer(slot, refusal)
+        return refusal is not None
 
     # --- sending on
 
@@ -219,12 +219,9 @@ class Gateway:
             slots = [slot for slot, _ in taken]
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
 
-    def _send_reads(
-        self, queue: BatchQueue[ReadOperation], now: float, *, lease: bool = False
-    ) -> None:
-        while taken := queue.take_batch(now):
-            batch = ReadBatch(tuple([operation for _, operation in taken]))
-            message = Read(self._errands.next_number(), encode(batch), lease, batch.is_pure)
+    def _send_reads(self, now: float) -> None:
+        for leased, taken in self._reads.take_batches(now, self._refuse_read):
+            message = read_message(self._errands.next_number(), taken, leased=leased)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _end_errand(self, number: int, now: float) -> Errand | None:
@@ -233,10 +230,8 @@ class Gateway:
         match errand:
             case Errand(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
-            case Errand(message=Read(lease=True), slots=slots):
-                self._lease_reads.batch_ended(slots, now)
-            case Errand(message=Read(), slots=slots):
-                self._reads.batch_ended(slots, now)
+            case Errand(message=Read(lease=leased), slots=slots):
+                self._reads.batch_ended(leased, slots, now)
         return errand
 
     def _send_again(self, errand: Errand, now: float) -> None:
@@ -293,6 +288,7 @@ class Gateway:
         if errand is not None:
             errand.refused += 1
             errand.retry_at = now + RETRY_SECONDS
+            self._errands.drop_outcomes(errand)
 
     def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
         errand = self._end_errand(message.number, now)
@@ -305,10 +301,12 @@ class Gateway:
 
     def _on_reads_done(self, message: ReadsDone, now: float) -> None:
         errand = self._errands.get(message.number)
-        if errand is not None:
-            errand.outcomes = message.outcomes
-            if message.confirmed or errand.confirmed:
-                self._answer_reads(errand, message.outcomes, now)
+        if errand is None:
+            return
+        if message.confirmed or errand.confirmed:
+            self._answer_reads(errand, message.outcomes, now)
+        elif not self._errands.keep_outcomes(errand, message.outcomes):
+            errand.retry_at = now + RETRY_SECONDS
 
     def _on_reads_confirmed(self, message: ReadsConfirmed, now: float) -> None:
         for number in message.numbers:
@@ -319,9 +317,14 @@ class Gateway:
                     self._answer_reads(errand, errand.outcomes, now)
 
     def _answer_reads(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...], now: float) -> None:
+        """Answer what storage has read, and ask again for the rest."""
         self._end_errand(errand.number, now)
-        for slot, outcome in zip(errand.slots, outcomes, strict=True):
-            self._answer(slot, outcome)
+        for slot, outcome in zip(errand.slots, outcomes, strict=False):
+            if not slot.is_answered:
+                refusal = self.reply_budget.admit(slot.call, len(outcome))
+                self._answer(slot, outcome if refusal is None else refusal)
+        for slot, operation in unread_part(errand, len(outcomes)):
+            self._reads.add(slot, operation)
 
     def _on_status_report(self, message: StatusReport, _: float) -> None:
         errand = self._errands.pop(message.number)
@@ -345,6 +348,8 @@ class Gateway:
                 self._send_again(errand, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
+        for slot in self._reads.take_late(now):
+            self._answer(slot, NOT_CONFIRMED)
         for slot, outcome in self._admin.take_answers(self._leadership, now):
             self._answer(slot, outcome)
         self._outbox.replicator.extend(self._admin.take_due(now))
@@ -356,8 +361,8 @@ class Gateway:
             self._finish(slot.call)
 
     def _finish(self, call: Call) -> None:
-        self._calls -= 1
-        self._bytes -= call.size
+        self._calls.end(call)
+        self.reply_budget.end_call(call)
         self._outbox.replies.append(call)
 
     def _answer_all(self, errand: Errand, outcome: Answer, now: float) -> None:

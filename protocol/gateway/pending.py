@@ -6,6 +6,11 @@ from msgspec.structs import replace
 from protocol.client_messages import Outcome
 from protocol.node_messages import AskStatus, Propose, Read, RemoveMember
 
+CALLS_MAX = 20_000
+CALL_OPERATIONS_MAX = 100_000  # in all of them
+CALL_BYTES_MAX = 128 << 20
+UNCONFIRMED_BYTES_MAX = 32 << 20  # of what was read ahead, at one gateway
+
 Answer = Outcome | msgspec.Raw
 ErrandMessage = Propose | Read | RemoveMember | AskStatus
 
@@ -19,6 +24,8 @@ class Call(msgspec.Struct):
     size: int  # bytes of the request, which it holds until it is answered
     outcomes: list[Answer | None]
     missing: int
+    outcome_bytes: int = 0  # of what was read for it
+    overflows: bool = False  # something did not fit, so that nothing more is read for it
 
     def answer(self, position: int, outcome: Answer) -> bool:
         """Note an outcome; return whether it was the last one missing."""
@@ -29,11 +36,45 @@ class Call(msgspec.Struct):
         return self.missing == 0
 
 
+class Calls(msgspec.Struct):
+    """How much one gateway has taken in and not answered yet."""
+
+    count: int = 0
+    operations: int = 0
+    bytes: int = 0
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether no further request is to be taken in."""
+        return (
+            self.count > CALLS_MAX
+            or self.operations > CALL_OPERATIONS_MAX
+            or self.bytes > CALL_BYTES_MAX
+        )
+
+    def begin(self, call: Call) -> None:
+        """Count a call until it ends."""
+        self.count += 1
+        self.operations += len(call.outcomes)
+        self.bytes += call.size
+
+    def end(self, call: Call) -> None:
+        """Count a call no more."""
+        self.count -= 1
+        self.operations -= len(call.outcomes)
+        self.bytes -= call.size
+
+
 class Slot(msgspec.Struct, frozen=True):
     """The place in a call that waits for one operation's outcome."""
 
     call: Call
     position: int
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the operation has its outcome, as it has when its deadline has passed."""
+        return self.call.outcomes[self.position] is not None
 
 
 class Errand(msgspec.Struct):
@@ -60,7 +101,7 @@ class Errand(msgspec.Struct):
         """Begin another attempt to read, for which nothing counts that the former one brought."""
         self.number = number
         self.message = replace(read, number=number)
-        self.outcomes, self.confirmed = None, False
+        self.confirmed = False
 
 
 class Errands:
@@ -70,6 +111,7 @@ class Errands:
         """Number errands from the one after ``number`` on."""
         self._number = number
         self._errands: dict[int, Errand] = {}
+        self._unconfirmed_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._errands)
@@ -92,7 +134,10 @@ class Errands:
 
     def pop(self, number: int) -> Errand | None:
         """End the errand of a number, if it is still under way."""
-        return self._errands.pop(number, None)
+        errand = self._errands.pop(number, None)
+        if errand is not None:
+            self.drop_outcomes(errand)
+        return errand
 
     def all(self) -> list[Errand]:
         """Return all errands under way, oldest first; they may be ended meanwhile."""
@@ -101,8 +146,23 @@ class Errands:
     def begin_attempt(self, errand: Errand) -> ErrandMessage:
         """Return the message to send once more; each attempt to read has a number of its own."""
         if isinstance(errand.message, Read):
-            del self._errands[errand.number]
+            self.pop(errand.number)
             errand.renew(errand.message, self.next_number())
             self._errands[errand.number] = errand
         errand.sent += 1
         return errand.message
+
+    def keep_outcomes(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...]) -> bool:
+        """Keep what was read until it is confirmed; return False where too much is kept."""
+        size = sum(map(len, outcomes))
+        if self._unconfirmed_bytes + size > UNCONFIRMED_BYTES_MAX:
+            return False
+        self._unconfirmed_bytes += size
+        errand.outcomes = outcomes
+        return True
+
+    def drop_outcomes(self, errand: Errand) -> None:
+        """Forget what was read for an errand."""
+        if errand.outcomes is not None:
+            self._unconfirmed_bytes -= sum(map(len, errand.outcomes))
+            errand.outcomes = None

@@ -21,7 +21,7 @@ from protocol.node_messages import (
     Opened,
     ReadsDone,
 )
-from protocol.wire import decode_outcome
+from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.pipes import Pipes
 
@@ -152,9 +152,18 @@ class Door(Actor):
         outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
         self._judge.gateway_answers(self._revisions.pop(number), outcomes)
         reply = Reply(call.id, outcomes)
+        self._count(call, reply)
         self._events.note(self._place, f"answers {address}", reply)
         network = self.life.setting.network
         network.send_once(self.life.node.address, address, answer, reply)
+
+    def _count(self, call: Call, reply: Reply) -> None:
+        """Let the core count what waits to be read; here, all is read at once."""
+        budget = self._the_core.reply_budget
+        counted = budget.begin_reply(call.client[0], len(encode(reply)))
+        assert counted is not None, "a reply is dropped though its client reads"
+        if counted:
+            budget.release(call.client[0], counted)
 
     def _reset(self, address: str, lost: Callable[[], None]) -> None:
         network = self.life.setting.network

@@ -12,6 +12,7 @@ from protocol.client_messages import (
     Done,
     Failed,
     FailureCode,
+    Found,
     Get,
     Hello,
     ListKeys,
@@ -28,8 +29,9 @@ from protocol.client_messages import (
 )
 from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
 from protocol.config import NodeConfig
-from protocol.gateway import gateway as gateway_module
+from protocol.gateway import pending
 from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
 from protocol.membership import Member, Membership
 from protocol.node_messages import (
     AskStatus,
@@ -372,6 +374,72 @@ def test_what_is_read_ahead_is_not_answered_by_a_node_that_stalls(desk: Desk) ->
     assert len(desk.answers) == 1
 
 
+def test_what_storage_left_unread_is_asked_for_again_and_confirmed_anew(desk: Desk) -> None:
+    desk.ask(Get("a"), Get("b"), Get("c"))
+    first = desk.last(Read)
+    desk.hear(read_ahead(first.number, 1))
+    assert desk.count(Read) == 1, "nothing is asked again before the answers may be given"
+    desk.hear(ReadsConfirmed((first.number,)))
+    desk.wait(0.01)
+    rest = desk.last(Read)
+    assert rest.number != first.number
+    assert decode_read_batch(rest.payload).operations == (Get("b"), Get("c"))
+    desk.hear(read_ahead(first.number, 7, 7, 7))  # what comes late for the first counts no more
+    desk.hear(ReadsDone(rest.number, (missing(2), missing(3)), confirmed=True))
+    assert desk.answers == [missing(1), missing(2), missing(3)]
+
+
+def test_a_read_that_was_late_is_not_asked_for_again(desk: Desk) -> None:
+    desk.ask(Get("a"), Get("b"))
+    number = desk.last(Read).number
+    desk.hear(read_ahead(number, 1))
+    desk.wait(TIMEOUT + 0.1)
+    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    asked = desk.count(Read)
+    desk.wait(1)
+    assert desk.count(Read) == asked
+    assert len(desk.answers) == 2
+
+
+def test_a_reply_that_would_become_too_large_says_which_keys_it_lacks(desk: Desk) -> None:
+    keys = [Get(f"{number}") for number in range(40)]
+    desk.ask(*keys)
+    large = msgspec.Raw(encode(Found(1, 1, 1, 1, b"x" * (1 << 20))))
+    while not desk.answers:
+        desk.hear(ReadsDone(desk.last(Read).number, (large,), confirmed=True))
+        desk.wait(0.01)
+    found = [answer for answer in desk.answers if answer == large]
+    rest = desk.answers[len(found) :]
+    assert 10 < len(found) < 16
+    assert {type(each) for each in rest} == {Failed}
+    assert {each.code for each in rest if isinstance(each, Failed)} == {FailureCode.TOO_LARGE}
+    assert desk.count(Read) == len(found) + 1, "nothing more is read for it"
+
+
+def test_too_much_that_is_read_ahead_is_not_kept_but_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "UNCONFIRMED_BYTES_MAX", 0)
+    desk.ask(Get("a"))
+    number = desk.last(Read).number
+    desk.hear(read_ahead(number, 1))
+    desk.hear(ReadsConfirmed((number,)))
+    assert desk.answers == []
+    desk.wait(RETRY_SECONDS * 2)
+    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    assert desk.answers == [missing(1)]
+
+
+def test_a_client_that_reads_nothing_is_refused_and_others_are_served(desk: Desk) -> None:
+    desk.core.reply_budget.begin_reply(b"client", CONNECTION_BYTES_MAX + 1)
+    desk.ask(Get("key"))
+    assert desk.failure().code is FailureCode.OVERLOADED
+    request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (Get("key"),))
+    desk.core.receive((b"other",), request, 100, desk.now)
+    desk.flush()
+    assert desk.count(Read) == 1
+
+
 def test_numbers_differ_between_the_lives_of_a_node() -> None:
     lives = [Gateway(Opened(NODE, b"", life), NodeConfig(dir="x")) for life in (1, 2)]
     numbers = set()
@@ -391,7 +459,7 @@ def test_overload_is_said_at_once_and_only_where_nothing_was_begun(desk: Desk) -
 
 
 def test_too_many_calls_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "CALLS_MAX", 2)
+    monkeypatch.setattr(pending, "CALLS_MAX", 2)
     for _ in range(3):
         desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
