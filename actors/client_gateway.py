@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from actors.actor import Surroundings, run, wait_for
@@ -26,6 +27,7 @@ from protocol.node_messages import (
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request
+TURN_REPLY_BYTES_MAX = 4 << 20  # after which further replies wait for the next turn
 CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
 
 log = logging.getLogger("skiff.client_gateway")
@@ -48,6 +50,7 @@ class ClientGateway:
         self._replies = ReplySender(self._router, self._core.reply_budget)
         self._publisher = ChangePublisher(publisher)
         self._publisher_port = publisher
+        self._unsent: deque[Call] = deque()
         self._followed = False
         self._removed = False
         self._malformed = OncePerSender()
@@ -55,6 +58,8 @@ class ClientGateway:
 
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
+        if self._unsent:
+            return 0.0
         now = time.monotonic()
         due = min(self._core.next_deadline(now), self._publisher.next_deadline(now))
         return min(due, self._replies.next_deadline()) - now
@@ -138,7 +143,7 @@ class ClientGateway:
             if self._malformed.is_new(frames[0]):
                 log.warning("refused a malformed request: %s", error)
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
-            self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))))
+            self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
             return 1
         self._core.receive(tuple(client), request, len(body), now)
         return len(request.operations)
@@ -164,12 +169,16 @@ class ClientGateway:
         if outbox.replicator:
             self._note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
-        for call in outbox.replies:
-            self._reply(call)
+        self._unsent.extend(outbox.replies)
+        size = 0
+        while self._unsent and size < TURN_REPLY_BYTES_MAX:
+            size += self._reply(self._unsent.popleft(), now)
 
-    def _reply(self, call: Call) -> None:
-        reply = Reply(call.id, tuple(call.outcomes))  # type: ignore[arg-type]
-        self._replies.send(call.client, encode(reply))
+    def _reply(self, call: Call, now: float) -> int:
+        """Send the reply to a call; return how many bytes it has."""
+        reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
+        self._replies.send(call.client, reply, now)
+        return len(reply)
 
     def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:

@@ -20,16 +20,16 @@ class ReplySender:
         self._tracked: dict[bytes, deque[tuple[Tracker, int]]] = {}
         self._look_at = NEVER
 
-    def send(self, client: tuple[bytes, ...], body: bytes) -> None:
+    def send(self, client: tuple[bytes, ...], body: bytes, now: float) -> None:
         """Send a reply, unless its client lets too many wait: it will find them missing."""
         connection = client[0]
-        size = self._budget.begin_reply(connection, len(body))
+        size = self._budget.begin_reply(connection, len(body), now)
         if size == 0:
             self._port.send(*client, body)
         elif size is not None:
             tracker = self._port.send_tracked(*client, body)
             if tracker is None:
-                self._budget.release(connection, size)
+                self._budget.end_reply(connection, size, now)
             else:
                 self._tracked.setdefault(connection, deque()).append((tracker, size))
 
@@ -41,7 +41,7 @@ class ReplySender:
         """Count no more what ZeroMQ has handed to the system, or dropped with its connection."""
         for connection, waiting in list(self._tracked.items()):
             while waiting and waiting[0][0].done:
-                self._budget.release(connection, waiting.popleft()[1])
+                self._budget.end_reply(connection, waiting.popleft()[1], now)
             if not waiting:
                 del self._tracked[connection]
         self._look_at = now + LOOK_SECONDS if self._tracked else NEVER

@@ -46,7 +46,7 @@ class BatchQueue(Generic[OperationT]):
         self._returning.discard(slot.call.client[0])
 
     def take_batch(
-        self, now: float, refuses: Callable[[Slot], bool] = lambda _: False
+        self, now: float, refuses: Callable[[Slot], bool] | None = None
     ) -> list[tuple[Slot, OperationT]]:
         """Return what is to be sent on now as one batch, if anything is.
 
@@ -90,12 +90,12 @@ class BatchQueue(Generic[OperationT]):
             return self._sent_at + PIPELINE_SECONDS
         return self._return_until if self._returning else now
 
-    def _take(self, refuses: Callable[[Slot], bool]) -> list[tuple[Slot, OperationT]]:
+    def _take(self, refuses: Callable[[Slot], bool] | None) -> list[tuple[Slot, OperationT]]:
         """Take as many of the waiting operations as fit into one batch: at least one."""
         taken: list[tuple[Slot, OperationT]] = []
         looked_at = size = 0
         for each in self._waiting[:BATCH_OPERATIONS_MAX]:
-            if not refuses(each[0]):
+            if refuses is None or not refuses(each[0]):
                 size += self._size_of(each[1])
                 if taken and size > BATCH_BYTES_MAX:
                     break

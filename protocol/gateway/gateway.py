@@ -159,7 +159,8 @@ class Gateway:
             return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {request.version}")
         if self._calls.are_too_many:
             return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
-        return None if self.reply_budget.has_room(connection) else NOT_READ
+        budget = self.reply_budget
+        return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
@@ -220,7 +221,8 @@ class Gateway:
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
 
     def _send_reads(self, now: float) -> None:
-        for leased, taken in self._reads.take_batches(now, self._refuse_read):
+        refuses = None if self.reply_budget.is_untouched else self._refuse_read
+        for leased, taken in self._reads.take_batches(now, refuses):
             message = read_message(self._errands.next_number(), taken, leased=leased)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 

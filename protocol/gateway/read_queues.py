@@ -29,7 +29,7 @@ class ReadQueues:
         (self._leased if leased else self._confirmed).add(slot, operation)
 
     def take_batches(
-        self, now: float, refuses: Callable[[Slot], bool]
+        self, now: float, refuses: Callable[[Slot], bool] | None = None
     ) -> Iterator[tuple[bool, Batch]]:
         """Yield what is to be sent on now as one batch each, and whether by lease.
 

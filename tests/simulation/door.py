@@ -160,10 +160,10 @@ class Door(Actor):
     def _count(self, call: Call, reply: Reply) -> None:
         """Let the core count what waits to be read; here, all is read at once."""
         budget = self._the_core.reply_budget
-        counted = budget.begin_reply(call.client[0], len(encode(reply)))
+        counted = budget.begin_reply(call.client[0], len(encode(reply)), self._events.now)
         assert counted is not None, "a reply is dropped though its client reads"
         if counted:
-            budget.release(call.client[0], counted)
+            budget.end_reply(call.client[0], counted, self._events.now)
 
     def _reset(self, address: str, lost: Callable[[], None]) -> None:
         network = self.life.setting.network

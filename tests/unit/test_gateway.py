@@ -431,7 +431,7 @@ def test_too_much_that_is_read_ahead_is_not_kept_but_read_again(
 
 
 def test_a_client_that_reads_nothing_is_refused_and_others_are_served(desk: Desk) -> None:
-    desk.core.reply_budget.begin_reply(b"client", CONNECTION_BYTES_MAX + 1)
+    desk.core.reply_budget.begin_reply(b"client", CONNECTION_BYTES_MAX + 1, desk.now)
     desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
     request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (Get("key"),))

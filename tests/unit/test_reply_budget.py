@@ -12,6 +12,7 @@ from protocol.gateway.reply_budget import (
     SMALL_BYTES,
     TOO_LARGE,
     TOTAL_BYTES_MAX,
+    UNREAD_SECONDS_MAX,
     ReplyBudget,
 )
 
@@ -37,15 +38,28 @@ def test_a_reply_takes_what_fits_and_refuses_the_rest() -> None:
 
 def test_a_connection_that_reads_nothing_gets_no_more_and_others_do() -> None:
     budget = ReplyBudget()
-    assert budget.begin_reply(b"a", CONNECTION_BYTES_MAX) == CONNECTION_BYTES_MAX
-    assert budget.admit(call(b"a"), 1) is NOT_READ
-    assert budget.admit(call(b"b"), 1) is None
-    assert budget.begin_reply(b"a", 100) == 0, "what refuses it is still sent"
-    budget.begin_reply(b"a", MIB)
-    assert budget.begin_reply(b"a", 100) is None
+    size = CONNECTION_BYTES_MAX + 1
+    assert budget.begin_reply(b"a", size, 0.0) == size
     assert not budget.has_room(b"a")
-    budget.release(b"a", CONNECTION_BYTES_MAX)
+    assert budget.admit(call(b"a"), MIB) is NOT_READ
+    assert budget.admit(call(b"b"), MIB) is None
+    assert budget.begin_reply(b"a", 100, 0.5) == 0, "it may be about to read"
+    assert budget.begin_reply(b"a", 100, 0.1 + UNREAD_SECONDS_MAX) is None
+    assert budget.begin_reply(b"b", 100, 0.1 + UNREAD_SECONDS_MAX) == 0
+    budget.end_reply(b"a", size, 2.0)
     assert budget.has_room(b"a")
+    assert budget.begin_reply(b"a", 100, 2.0) == 0
+
+
+def test_a_client_that_reads_slowly_is_answered_up_to_a_limit() -> None:
+    budget = ReplyBudget()
+    waiting = 0
+    for second in range(100):
+        for _ in range(2):
+            waiting += budget.begin_reply(b"a", MIB, float(second)) or 0
+        budget.end_reply(b"a", MIB, float(second))
+        waiting -= MIB
+    assert CONNECTION_BYTES_MAX < waiting <= 2 * CONNECTION_BYTES_MAX + MIB
 
 
 def test_all_connections_together_hold_no_more_than_the_total() -> None:
@@ -73,7 +87,7 @@ def test_small_replies_are_counted_together(size: int) -> None:
     budget = ReplyBudget()
     sent = uncounted = 0
     while True:
-        counted = budget.begin_reply(b"a", size)
+        counted = budget.begin_reply(b"a", size, 0.0)
         sent += size
         if counted:
             break
@@ -85,5 +99,5 @@ def test_small_replies_are_counted_together(size: int) -> None:
 def test_connections_with_a_few_small_replies_are_not_remembered_for_ever() -> None:
     budget = ReplyBudget()
     for number in range(100_000):
-        assert budget.begin_reply(number.to_bytes(4, "big"), 100) == 0
+        assert budget.begin_reply(number.to_bytes(4, "big"), 100, 0.0) == 0
     assert len(budget._uncounted) < 5000
