@@ -11,12 +11,14 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from actors.descriptors import raise_limit
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
 from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
+from protocol.connection_limits import Limits, limits_of
 
 NEVER = float("inf")
 
@@ -34,6 +36,7 @@ class Surroundings(msgspec.Struct):
     sockets: Sockets
     lifeline: ActorEnd
     whereabouts: Whereabouts
+    limits: Limits  # of connections
 
     def ready(self, node: bytes) -> None:
         """Tell the supervisor that this actor serves."""
@@ -73,9 +76,10 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
         start = _wait_for_start(lifeline)
     except (LifelineCut, Stopped):
         sys.exit(1)
+    limits = limits_of(raise_limit())
     os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
     surroundings = Surroundings(
-        start.config, Sockets(), lifeline, configure(name, start.config.log_level)
+        start.config, Sockets(), lifeline, configure(name, start.config.log_level), limits
     )
     try:
         _run(build, surroundings)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from actors.actor import Surroundings, run, wait_for
 from actors.change_publisher import ChangePublisher
+from actors.connections import Connections
 from actors.failure import ActorFailure
-from actors.logs import OncePerSender
+from actors.logs import OnceAWhile, OncePerSender
 from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed, Frames, Port, Readable
 from protocol.client_messages import Failed, FailureCode, Reply
@@ -47,13 +48,17 @@ class ClientGateway:
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
         self._router, publisher = self._listen()
+        self._clients = Connections(self._router)
         self._replies = ReplySender(self._router, self._core.reply_budget)
-        self._publisher = ChangePublisher(publisher)
+        self._publisher = ChangePublisher(
+            publisher, Connections(publisher), surroundings.limits.subscribers
+        )
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
         self._followed = False
         self._removed = False
         self._malformed = OncePerSender()
+        self._crowded = OnceAWhile()
         surroundings.ready(opened.node)
 
     def timeout(self) -> float:
@@ -61,12 +66,14 @@ class ClientGateway:
         if self._unsent:
             return 0.0
         now = time.monotonic()
-        due = min(self._core.next_deadline(now), self._publisher.next_deadline(now))
+        due = min(self._core.next_deadline(now), self._publisher.core.next_deadline(now))
         return min(due, self._replies.next_deadline()) - now
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""
         now = time.monotonic()
+        if self._clients.is_readable(readable):
+            self._trim(now)
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
@@ -76,8 +83,8 @@ class ClientGateway:
         if self._router in readable:
             self._receive_some(now)
         if self._publisher_port in readable:
-            self._subscribe()
-        self._publisher.turn(now)
+            self._subscribe(now)
+        self._publisher.turn(readable, now)
         self._send(now)
         self._replies.look(now)
 
@@ -103,12 +110,12 @@ class ClientGateway:
     def _hear(self, message: GatewayMessage, now: float) -> None:
         match message:
             case Changes(events=events):
-                self._publisher.publish(events, now)
+                self._publisher.core.publish(events, now)
             case ChangesLost(revision=revision):
-                self._publisher.lose(revision, now)
+                self._publisher.core.lose(revision, now)
                 self._core.hear(message, now)
             case Following():
-                self._publisher.establish(message, now)
+                self._publisher.core.establish(message, now)
             case Leadership():
                 self._hear_leadership(message, now)
                 self._core.hear(message, now)
@@ -118,8 +125,15 @@ class ClientGateway:
     def _hear_leadership(self, message: Leadership, now: float) -> None:
         self._surroundings.whereabouts.term = message.term
         if message.removed and not self._removed:
-            self._publisher.lose(0, now)  # no change will reach this node any more
+            self._publisher.core.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed
+
+    def _trim(self, now: float) -> None:
+        """Follow which clients are connected, and close the longest idle beyond the limit."""
+        self._clients.take_in(now)
+        closed = self._clients.trim(self._surroundings.limits.clients, now)
+        if closed and self._crowded.is_due(now):
+            log.warning("closed %d idle connections of clients: there are too many", len(closed))
 
     def _receive_some(self, now: float) -> None:
         """Take in requests, but not so many that others wait long for what this turn sends."""
@@ -148,15 +162,15 @@ class ClientGateway:
         self._core.receive(tuple(client), request, len(body), now)
         return len(request.operations)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, now: float) -> None:
         """Take in subscriptions; storage says from when on it sends changes, in their order.
 
         A node that was removed confirms none: its subscribers ask another one.
         """
-        nonces = self._publisher.take_nonces()
+        nonces = self._publisher.take_nonces(now)
         if self._removed:
             nonces = []
-        wanted = self._publisher.has_subscribers
+        wanted = self._publisher.has_watchers
         orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(nonce) for nonce in nonces]
         if self._followed and not wanted and not nonces:
             orders.append(IgnoreChanges())

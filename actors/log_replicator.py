@@ -119,7 +119,8 @@ class LogReplicator:
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:
-            return PeerLinks(self._sockets, self._surroundings.config, recovered)
+            peers_max = self._surroundings.limits.peers
+            return PeerLinks(self._sockets, self._surroundings.config, recovered, peers_max)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
