@@ -77,15 +77,7 @@ class Connections:
         """Close the connections that are too many, the longest idle first; return them."""
         if len(self._accepted) <= limit:
             return []
-        standings = [
-            Standing(
-                descriptor,
-                self._idle_seconds(descriptor, now),
-                _ask(descriptor, BYTES_RECEIVED),
-                descriptor in protected,
-            )
-            for descriptor in self._accepted
-        ]
+        standings = [self._standing(each, now, each in protected) for each in self._accepted]
         closing = to_close(standings, limit)
         for descriptor in closing:
             self.close(descriptor)
@@ -102,11 +94,11 @@ class Connections:
                 _shut_down(self._copy)
         os.dup2(self._nothing, self._copy)
 
-    def _idle_seconds(self, descriptor: int, now: float) -> float:
-        """Return for how long nothing has come, or how old the connection is if that is less."""
+    def _standing(self, descriptor: int, now: float, protected: bool) -> Standing:
         milliseconds = _ask(descriptor, LAST_DATA_RECEIVED)
         age = now - self._accepted[descriptor].accepted_at
-        return age if milliseconds is None else min(age, milliseconds / 1000)
+        idle = age if milliseconds is None else min(age, milliseconds / 1000)
+        return Standing(descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected)
 
 
 def _shut_down(descriptor: int) -> None:

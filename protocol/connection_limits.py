@@ -13,7 +13,8 @@ SUBSCRIBERS_MAX = 1024
 PEERS_MAX = 512
 RESERVED = 96  # descriptors for files, for the sockets of a node, and for links to peers
 CONNECTIONS_MIN = 8
-GREETING_BYTES = 64  # by which ZeroMQ begins; a connection that has sent less is nobody's yet
+GREETING_BYTES = 64  # by which ZeroMQ begins
+GREETING_SECONDS = 1.0  # in which a client has sent that; one that has not goes before others
 SLACK = 32  # beyond the limit, a part of it is closed at once: looking at all takes a while
 
 
@@ -21,6 +22,7 @@ class Standing(msgspec.Struct, frozen=True):
     """What is known of a connection when some must be closed."""
 
     connection: int
+    age_seconds: float
     idle_seconds: float
     received: int | None  # bytes; None where the system does not tell
     protected: bool = False
@@ -28,8 +30,12 @@ class Standing(msgspec.Struct, frozen=True):
     @property
     def rank(self) -> tuple[bool, bool, float]:
         """Return the sorting key by which the first are closed first."""
-        has_greeted = self.received is None or self.received >= GREETING_BYTES
-        return (self.protected, has_greeted, -self.idle_seconds)
+        is_late = (
+            self.received is not None
+            and self.received < GREETING_BYTES
+            and self.age_seconds > GREETING_SECONDS
+        )
+        return (self.protected, not is_late, -self.idle_seconds)
 
 
 class Limits(msgspec.Struct, frozen=True):
