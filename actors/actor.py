@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,6 +16,7 @@ from actors.descriptors import raise_limit
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
+from actors.memory import MemoryWatch
 from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
@@ -37,6 +39,7 @@ class Surroundings(msgspec.Struct):
     lifeline: ActorEnd
     whereabouts: Whereabouts
     limits: Limits  # of connections
+    memory: MemoryWatch
 
     def ready(self, node: bytes) -> None:
         """Tell the supervisor that this actor serves."""
@@ -79,7 +82,12 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     limits = limits_of(raise_limit())
     os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
     surroundings = Surroundings(
-        start.config, Sockets(), lifeline, configure(name, start.config.log_level), limits
+        start.config,
+        Sockets(),
+        lifeline,
+        configure(name, start.config.log_level),
+        limits,
+        MemoryWatch(name),
     )
     try:
         _run(build, surroundings)
@@ -130,8 +138,10 @@ def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> 
     actor = build(surroundings)
     gc.collect()
     gc.freeze()  # what was imported need not be looked through again and again
+    memory = surroundings.memory
     while True:
-        readable = sockets.wait(actor.timeout())
+        readable = sockets.wait(min(actor.timeout(), memory.look_at - time.monotonic()))
+        memory.look(time.monotonic())
         if lifeline in readable and Stop() in lifeline.orders():
             break
         actor.turn(readable)

@@ -48,11 +48,11 @@ class ClientGateway:
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
         self._router, publisher = self._listen()
-        self._clients = Connections(self._router)
+        self._clients, subscribers = Connections(self._router), Connections(publisher)
+        surroundings.memory.watch(self._clients)
+        surroundings.memory.watch(subscribers)
         self._replies = ReplySender(self._router, self._core.reply_budget)
-        self._publisher = ChangePublisher(
-            publisher, Connections(publisher), surroundings.limits.subscribers
-        )
+        self._publisher = ChangePublisher(publisher, subscribers, surroundings.limits.subscribers)
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
         self._followed = False

@@ -73,6 +73,11 @@ class Connections:
         """Return how many bytes the peer has acknowledged, if the system tells."""
         return _ask(descriptor, BYTES_ACKNOWLEDGED)
 
+    def received(self) -> dict[int, int]:
+        """Return how many bytes have come over each connection, where the system tells."""
+        counts = {each: _ask(each, BYTES_RECEIVED) for each in self._accepted}
+        return {each: count for each, count in counts.items() if count is not None}
+
     def trim(self, limit: int, now: float, protected: Container[int] = ()) -> list[int]:
         """Close the connections that are too many, the longest idle first; return them."""
         if len(self._accepted) <= limit:

@@ -57,6 +57,7 @@ class LogReplicator:
         # Whether it is still to be a member, what its own log says may be long out of date.
         self._invited = bool(join_cluster)
         self._links = self._listen(recovered)
+        surroundings.memory.watch(self._links.connections)
         self._joins = self._wants_to_join()
         self._strange = OncePerSender()
         self._clock: ClockState | None = None

@@ -21,6 +21,7 @@ from protocol.node_messages import Recovered
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
+DOORS_MAX = 64  # links to addresses whose nodes are not known yet
 FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
 
 log = logging.getLogger("skiff.peer_links")
@@ -40,7 +41,7 @@ class PeerLinks:
         self._linked = Membership()
         self._links: dict[NodeId, tuple[str, Port]] = {}
         self._malformed = OncePerSender()
-        self._connections = Connections(self._router)
+        self.connections = Connections(self._router)
         self._connections_max = connections_max
         self._members: dict[bytes, int] = {}  # connections of members, and their descriptors
         self._crowded = OnceAWhile()
@@ -126,18 +127,18 @@ class PeerLinks:
 
     def is_readable(self, readable: Readable) -> bool:
         """Whether a peer's frames have arrived; on the way, follow who is connected."""
-        if self._connections.is_readable(readable):
+        if self.connections.is_readable(readable):
             self._follow_connections(time.monotonic())
         return self._router in readable
 
     def _follow_connections(self, now: float) -> None:
         """Close connections beyond the limit, those of members last."""
-        changed = self._connections.take_in(now)
+        changed = self.connections.take_in(now)
         for connection, descriptor in list(self._members.items()):
             if descriptor in changed:
                 del self._members[connection]
         members = set(self._members.values())
-        closed = self._connections.trim(self._connections_max, now, members)
+        closed = self.connections.trim(self._connections_max, now, members)
         if closed and self._crowded.is_due(now):
             log.warning("closed %d connections to the port of peers: too many", len(closed))
 
@@ -164,6 +165,9 @@ class Doors(msgspec.Struct):
         if link is None:
             return
         if address not in self.links:
+            if len(self.links) >= DOORS_MAX:
+                oldest = next(iter(self.links))
+                self.sockets.forget(self.links.pop(oldest))
             self.sockets.watch(link)
             self.links[address] = link
         link.send(frame)

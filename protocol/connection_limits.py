@@ -15,6 +15,7 @@ RESERVED = 96  # descriptors for files, for the sockets of a node, and for links
 CONNECTIONS_MIN = 8
 GREETING_BYTES = 64  # by which ZeroMQ begins
 GREETING_SECONDS = 1.0  # in which a client has sent that; one that has not goes before others
+FLOOD_BYTES = 256 << 10  # brought between two looks at memory: less is no flood
 SLACK = 32  # beyond the limit, a part of it is closed at once: looking at all takes a while
 
 
@@ -52,6 +53,13 @@ def limits_of(descriptors: int) -> Limits:
     return Limits(
         min(CLIENTS_MAX, free * 2 // 3), min(SUBSCRIBERS_MAX, free // 4), min(PEERS_MAX, free)
     )
+
+
+def floods(before: dict[int, int], after: dict[int, int]) -> list[int]:
+    """Return the connections that have brought most, given the bytes received from each."""
+    brought = {each: count - before.get(each, 0) for each, count in after.items()}
+    most = max(brought.values(), default=0)
+    return [each for each, count in brought.items() if count >= max(FLOOD_BYTES, most // 4)]
 
 
 def to_close(standings: Iterable[Standing], limit: int) -> list[int]:

@@ -1,10 +1,13 @@
 """Admin requests: standby nodes to invite and leadership to move, re-sent until that is done."""
 
-from protocol.client_messages import AddNode, TransferLeadership
+from protocol.client_messages import AddNode, Failed, FailureCode, TransferLeadership
 from protocol.gateway.invitations import Invitations
 from protocol.gateway.pending import Answer, Slot
 from protocol.gateway.transfers import Transfers
 from protocol.node_messages import InviteMember, Leadership, TransferTo
+
+ADMIN_REQUESTS_MAX = 32  # that wait at one gateway: each costs messages and links between nodes
+TOO_MANY = Failed(FailureCode.OVERLOADED, "too many changes of members or of the leader wait")
 
 
 class AdminRequests:
@@ -13,9 +16,16 @@ class AdminRequests:
     def __init__(self) -> None:
         self._invitations = Invitations()
         self._transfers = Transfers()
+        self.removals = 0  # which the gateway keeps among what it has sent to the log replicator
 
     def __bool__(self) -> bool:
         return bool(self._invitations or self._transfers)
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether no further request is to wait."""
+        waiting = len(self._invitations) + len(self._transfers) + self.removals
+        return waiting >= ADMIN_REQUESTS_MAX
 
     def add(self, slot: Slot, operation: AddNode | TransferLeadership) -> None:
         """Let a request wait."""

@@ -27,7 +27,7 @@ from protocol.client_messages import (
 )
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
-from protocol.gateway.admin import AdminRequests
+from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
 from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
@@ -189,7 +189,10 @@ class Gateway:
                 self._writes.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
+            case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
+                self._answer(slot, TOO_MANY)
             case RemoveNode(node=node):
+                self._admin.removals += 1
                 message = RemoveMember(self._errands.next_number(), node)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
@@ -232,6 +235,8 @@ class Gateway:
         match errand:
             case Errand(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
+            case Errand(message=RemoveMember()):
+                self._admin.removals -= 1
             case Errand(message=Read(lease=leased), slots=slots):
                 self._reads.batch_ended(leased, slots, now)
         return errand

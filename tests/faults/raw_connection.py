@@ -21,9 +21,11 @@ class RawConnection:
         self.socket.settimeout(10)
         self.socket.connect((host, int(port)))
         if kind:
-            self.socket.sendall(GREETING)
-            ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
-            self.send(ready, COMMAND)
+            try:
+                self._greet(kind)
+            except OSError:
+                self.socket.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +37,22 @@ class RawConnection:
         traceback: TracebackType | None,
     ) -> None:
         self.socket.close()
+
+    def _greet(self, kind: bytes) -> None:
+        self.socket.sendall(GREETING)
+        self.send(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind, COMMAND)
+        self._read(len(GREETING))
+        _, size = self._read(2)
+        self._read(size)  # the node is ready: before that, it takes nothing else
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise ConnectionResetError("closed by the node")
+            data += part
+        return data
 
     def send(self, body: bytes, flags: int = 0) -> None:
         """Send a frame."""

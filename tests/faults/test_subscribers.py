@@ -1,5 +1,7 @@
 """Subscribers that do not read, or subscribe without end: only they themselves suffer."""
 
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from protocol.commands import Inserted
 from skiff import StreamClosed, Subscriber
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.raw_client import RawClient
-from tests.faults.raw_connection import RawConnection
+from tests.faults.memory import resident_bytes
+from tests.faults.raw_connection import MORE, RawConnection, frame
 
 pytestmark = pytest.mark.cluster
 
@@ -21,6 +24,8 @@ FRAME = 100
 VALUE = "x" * 1000
 DELAY_SECONDS = 1.5  # of other watchers, on a machine that tests share; about 0.15 on one's own
 PONG_SECONDS = 0.2
+TOPICS_RESIDENT_MAX = 300 << 20
+ENDLESS_RESIDENT_MAX = 1200 << 20  # the replicator's alarm begins at 0.7 GiB, the gateway's at half
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +100,37 @@ def test_a_subscriber_that_never_reads_does_not_hold_up_the_others(
         assert max(delays) < DELAY_SECONDS
         wait_until(silent.is_closed, "the one that does not read is closed")
     assert "does not read" in node.log()
+
+
+def test_a_connection_that_subscribes_without_end_is_closed(node: Node, address: Address) -> None:
+    pids = node.actor_pids
+    with node.client(timeout=20) as client, client.watch("topics/") as subscriber:
+        with RawConnection(address.publish_endpoint, b"SUB") as endless:
+            with contextlib.suppress(OSError):
+                for number in range(20_000):  # 80 MB
+                    endless.subscribe(EVENT_TOPIC + (b"%08d" % number) * 500)
+            client.insert("topics/key", 1)
+            assert subscriber.recv(int, timeout=20) == ("topics/key", 1)
+            wait_until(endless.is_closed, "the connection is closed")
+        assert resident_bytes(node, "client_gateway") < TOPICS_RESIDENT_MAX
+    assert node.actor_pids == pids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
+@pytest.mark.parametrize("endpoint", ["client_endpoint", "publish_endpoint", "peer_endpoint"])
+def test_a_message_without_end_takes_bounded_memory(
+    node: Node, address: Address, endpoint: str
+) -> None:
+    pids = node.actor_pids
+    actor = "log_replicator" if endpoint == "peer_endpoint" else "client_gateway"
+    kind = b"SUB" if endpoint == "publish_endpoint" else b"DEALER"
+    one_byte_each = frame(b"x", MORE) * 30_000
+    with RawConnection(getattr(address, endpoint), kind) as endless:
+        endless.socket.settimeout(1)
+        with contextlib.suppress(OSError):  # it is closed, or no more is taken from it
+            for _ in range(2000):  # 60 million frames, for which ZeroMQ takes 3.6 GB
+                endless.socket.sendall(one_byte_each)
+        assert resident_bytes(node, actor) < ENDLESS_RESIDENT_MAX
+    with node.client(timeout=20) as client:
+        assert client.insert("key", 1)
+    assert node.actor_pids == pids

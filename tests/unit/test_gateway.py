@@ -30,6 +30,7 @@ from protocol.client_messages import (
 from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
 from protocol.config import NodeConfig
 from protocol.gateway import pending
+from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
 from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
 from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
 from protocol.membership import Member, Membership
@@ -545,6 +546,28 @@ def test_a_node_confirms_its_own_removal_when_it_learns_of_it(desk: Desk) -> Non
     desk.ask(RemoveNode(NODE))
     desk.hear(leadership(removed=True))
     assert desk.answers == [Done()]
+
+
+def test_a_flood_of_changes_of_members_is_refused_beyond_a_few(desk: Desk) -> None:
+    floods: list[Operation] = [AddNode(f"127.0.0.1:{10_000 + each}") for each in range(1100)]
+    desk.ask(*floods, *[RemoveNode(OTHER)] * 100, *[TransferLeadership(OTHER)] * 100)
+    desk.wait(0.1)
+    invited = {each.address for each in desk.sent if isinstance(each, InviteMember)}
+    assert len(invited) == ADMIN_REQUESTS_MAX
+    assert desk.count(RemoveMember) == desk.count(TransferTo) == 0
+    desk.wait(TIMEOUT + 0.1)
+    assert sum(answer == TOO_MANY for answer in desk.answers) == 1300 - ADMIN_REQUESTS_MAX
+    desk.answers.clear()
+    desk.ask(RemoveNode(OTHER))
+    assert desk.count(RemoveMember) == 1, "those that are over count no more"
+
+
+def test_removals_that_are_over_count_no_more(desk: Desk) -> None:
+    for _ in range(3 * ADMIN_REQUESTS_MAX):
+        desk.answers.clear()
+        desk.ask(RemoveNode(OTHER))
+        desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
+        assert desk.answers == [Done()]
 
 
 def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
