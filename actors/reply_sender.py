@@ -39,6 +39,9 @@ class ReplySender:
 
     def look(self, now: float) -> None:
         """Count no more what ZeroMQ has handed to the system, or dropped with its connection."""
+        if not self._tracked:
+            self._look_at = NEVER
+            return
         for connection, waiting in list(self._tracked.items()):
             while waiting and waiting[0][0].done:
                 self._budget.end_reply(connection, waiting.popleft()[1], now)

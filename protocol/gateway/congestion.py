@@ -33,7 +33,8 @@ class Congestion:
 
     def end(self) -> None:
         """Suspect no connection any more: nothing is held back."""
-        self._suspects.clear()
+        if self._suspects:
+            self._suspects.clear()
 
     def look(self, loads: dict[int, Load], held_seconds: float, now: float) -> list[int]:
         """Return the connections to close, given how all that are full stand."""
