@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
@@ -11,12 +12,15 @@ from typing import NoReturn, Protocol, TypeVar
 import msgspec
 
 from actors import signals
+from actors.descriptors import raise_limit
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Order, Ready, Start, Stop
 from actors.logs import Whereabouts, configure
+from actors.memory import MemoryWatch
 from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
+from protocol.connection_limits import Limits, limits_of
 
 NEVER = float("inf")
 
@@ -35,6 +39,8 @@ class Surroundings(msgspec.Struct):
     sockets: Sockets
     lifeline: ActorEnd
     whereabouts: Whereabouts
+    limits: Limits  # of connections
+    memory: MemoryWatch
 
     def ready(self, node: bytes) -> None:
         """Tell the supervisor that this actor serves."""
@@ -72,8 +78,14 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
         start = _wait_for_start(lifeline)
     except (LifelineCut, Stopped):
         sys.exit(1)
+    limits = limits_of(raise_limit())
     surroundings = Surroundings(
-        start.config, Sockets(), lifeline, configure(name, start.config.log_level)
+        start.config,
+        Sockets(),
+        lifeline,
+        configure(name, start.config.log_level),
+        limits,
+        MemoryWatch(name),
     )
     try:
         os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
@@ -139,8 +151,10 @@ def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> 
     actor = build(surroundings)
     gc.collect()
     gc.freeze()  # what was imported need not be looked through again and again
+    memory = surroundings.memory
     while True:
-        readable = sockets.wait(actor.timeout())
+        readable = sockets.wait(min(actor.timeout(), memory.look_at - time.monotonic()))
+        memory.look(time.monotonic())
         if lifeline in readable and Stop() in lifeline.orders():
             break
         actor.turn(readable)

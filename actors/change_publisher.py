@@ -1,114 +1,116 @@
-"""The publishing of changes: every subscriber gets each change under its prefix, or knows better.
+"""Change publisher: the XPUB socket of one node, its subscribers, and what it cannot send yet."""
 
-A subscriber that does not read fills its pipe. Changes then wait here for a bounded time, in
-which ZeroMQ's heartbeats usually disconnect it; after that they are sent to whoever can take
-them, and the loss counter in everything published from then on tells the others.
-"""
-
+import logging
 from collections import deque
 
-from actors.sockets import Port
-from protocol.client_messages import (
-    ESTABLISHED_TOPIC,
-    EVENT_TOPIC,
-    MARK_TOPIC,
-    Established,
-    Mark,
-    Published,
-)
-from protocol.commands import Event
-from protocol.node_messages import Following
-from protocol.wire import encode
+from actors.connections import Connections
+from actors.logs import OnceAWhile
+from actors.sockets import Port, Readable, Tracker
+from protocol.gateway.congestion import Congestion, Load
+from protocol.gateway.publisher import Message, Publisher
+from protocol.gateway.subscriptions import Subscriptions, is_subscription
 
-MARK_SECONDS = 0.5
-HELD_BACK_SECONDS = 4.0
-HELD_BACK_MAX = 50_000  # changes
-RETRY_SECONDS = 0.005
+TRACKED_BYTES = 8 << 10  # of a message, from which on it counts until all subscribers have it
+OUTSTANDING_BYTES_MAX = 64 << 20  # of those messages; then others are held back
+LOOK_SECONDS = 0.02  # how often it is looked which subscribers hold up the others
 
-NEVER = float("inf")
+log = logging.getLogger("skiff.change_publisher")
 
 
 class ChangePublisher:
-    """The XPUB socket of one node, and what waits to go out through it."""
+    """Sends what the core publishes, and closes the connections that keep it from that."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Port, connections: Connections, connections_max: int) -> None:
         self._port = port
-        self._topics: set[bytes] = set()
-        self._held_back: deque[tuple[bytes, bytes]] = deque()
-        self._held_since = NEVER
-        self._losses = 0
-        self._revision = 0
-        self._mark_at = NEVER
+        self._connections = connections
+        self._connections_max = connections_max
+        self._closings = OnceAWhile()
+        self._subscriptions = Subscriptions()
+        self._congestion = Congestion()
+        self._outstanding: deque[tuple[Tracker, int]] = deque()
+        self._outstanding_bytes = 0
+        self._look_at = 0.0
+        self.core = Publisher()
 
     @property
-    def has_subscribers(self) -> bool:
-        """Whether anybody wants to hear of changes."""
-        return any(topic.startswith(EVENT_TOPIC) for topic in self._topics)
+    def has_watchers(self) -> bool:
+        """Whether some subscriber wants to hear of changes."""
+        return self._subscriptions.has_watchers
 
-    def take_nonces(self) -> list[bytes]:
+    def take_nonces(self, now: float) -> list[bytes]:
         """Take in subscriptions; return the nonces of those that want to be told."""
         nonces: list[bytes] = []
-        for frame, *_ in self._port.drain():
-            subscribes, topic = frame[:1] == b"\1", frame[1:]
-            if not subscribes:
-                self._topics.discard(topic)
-                continue
-            self._topics.add(topic)
-            if topic.startswith(ESTABLISHED_TOPIC):
-                nonces.append(topic[len(ESTABLISHED_TOPIC) :])
+        for frame, connection in self._port.drain_from():
+            nonce = self._subscriptions.take(frame, connection)
+            if nonce is not None:
+                nonces.append(nonce)
+            if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
+                self._close(connection, "it subscribes to more than a subscriber may", now)
         return nonces
 
-    def establish(self, following: Following, now: float) -> None:
-        """Tell a subscriber from which revision on it hears everything."""
-        self._revision = max(self._revision, following.revision)
-        self._mark_at = min(self._mark_at, now + MARK_SECONDS)
-        body = encode(Established(self._losses, following.revision))
-        self._send(ESTABLISHED_TOPIC + following.nonce, body, now)
-
-    def publish(self, events: tuple[Event, ...], now: float) -> None:
-        """Publish changes in the order in which they were applied."""
-        for event in events:
-            body = Published(
-                self._losses, event.revision, event.key, event.value, event.prev_revision
-            )
-            self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)
-        self._revision = events[-1].revision
-
-    def lose(self, revision: int, now: float) -> None:
-        """Let everybody see that changes up to a revision will not come."""
-        self._losses += 1
-        self._revision = max(self._revision, revision)
-        self._mark_at = now
-
-    def next_deadline(self, now: float) -> float:
-        """Return when ``turn`` should be called though nothing has happened."""
-        return min(self._mark_at, now + RETRY_SECONDS if self._held_back else NEVER)
-
-    def turn(self, now: float) -> None:
-        """Try again to send what was held back; mark how far everything is published."""
-        while self._held_back and self._port.send(*self._held_back[0]):
-            self._held_back.popleft()
-            self._held_since = now
-        if self._held_back and self._must_let_go(now):
+    def turn(self, readable: Readable, now: float) -> None:
+        """Send what can be sent, and see to it that the rest can be sent soon."""
+        if self._connections.is_readable(readable):
+            self._follow_connections(now)
+        self.core.mark(now, has_subscribers=bool(self._subscriptions))
+        self._flush()
+        if self.core.front is None:
+            self._congestion.end()
+        elif self.core.must_let_go(now):
             self._let_go()
-        if self._mark_at <= now:
-            self._mark_at = now + MARK_SECONDS if self._topics else NEVER
-            self._send(MARK_TOPIC, encode(Mark(self._losses, self._revision)), now)
+        elif self._look_at <= now:
+            self._look_at = now + LOOK_SECONDS
+            self._relieve(now)
 
-    def _send(self, topic: bytes, body: bytes, now: float) -> None:
-        if not self._held_back and self._port.send(topic, body):
-            return
-        if not self._held_back:
-            self._held_since = now
-        self._held_back.append((topic, body))
+    def _follow_connections(self, now: float) -> None:
+        changed = self._connections.take_in(now)
+        closed = self._connections.trim(self._connections_max, now)
+        self._log_closing(len(closed), "there are too many", now)
+        for descriptor in changed + closed:
+            self._subscriptions.forget(descriptor)
 
-    def _must_let_go(self, now: float) -> bool:
-        return now - self._held_since > HELD_BACK_SECONDS or len(self._held_back) > HELD_BACK_MAX
+    def _flush(self) -> None:
+        while (message := self.core.front) is not None:
+            if self._is_saturated() or not self._send(message):
+                return
+            self.core.sent()
+
+    def _send(self, message: Message) -> bool:
+        if len(message.body) < TRACKED_BYTES:
+            return self._port.send(message.topic, message.body)
+        tracker = self._port.send_tracked(message.topic, message.body)
+        if tracker is None:
+            return False
+        self._outstanding.append((tracker, len(message.body)))
+        self._outstanding_bytes += len(message.body)
+        return True
+
+    def _is_saturated(self) -> bool:
+        """Whether subscribers have too much before them, by bytes and not by messages."""
+        while self._outstanding and self._outstanding[0][0].done:
+            self._outstanding_bytes -= self._outstanding.popleft()[1]
+        return self._outstanding_bytes > OUTSTANDING_BYTES_MAX
+
+    def _relieve(self, now: float) -> None:
+        """Close the connections that hold up the others."""
+        full = self._connections.full()
+        loads = {each: Load(self._connections.acknowledged(each)) for each in full}
+        for connection in self._congestion.look(loads, self.core.held_seconds(now), now):
+            self._close(connection, "it does not read, and others wait for it", now)
+
+    def _log_closing(self, count: int, reason: str, now: float) -> None:
+        if count and self._closings.is_due(now):
+            log.warning("closed %d connections of subscribers: %s", count, reason)
+
+    def _close(self, connection: int, reason: str, now: float) -> None:
+        self._log_closing(1, reason, now)
+        self._connections.close(connection)
+        self._subscriptions.forget(connection)
 
     def _let_go(self) -> None:
-        """Send to whoever can take it; from now on everybody sees that there was a loss."""
-        self._losses += 1
+        """Send to the subscribers that can take it; all of them see that there was a loss."""
         self._port.set_lossy(lossy=True)
-        while self._held_back:
-            self._port.send(*self._held_back.popleft())
+        for message in self.core.let_go():
+            if not self._is_saturated():
+                self._send(message)
         self._port.set_lossy(lossy=False)

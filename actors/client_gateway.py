@@ -2,16 +2,19 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from actors.actor import Surroundings, run, wait_for
 from actors.change_publisher import ChangePublisher
+from actors.connections import Connections
 from actors.failure import ActorFailure
-from actors.logs import OncePerSender
+from actors.logs import OnceAWhile, OncePerSender
+from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed, Frames, Port, Readable
-from protocol.calls import Call
 from protocol.client_messages import Failed, FailureCode, Reply
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Call
 from protocol.node_messages import (
     Changes,
     ChangesLost,
@@ -24,6 +27,8 @@ from protocol.node_messages import (
 )
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
+TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request
+TURN_REPLY_BYTES_MAX = 4 << 20  # after which further replies wait for the next turn
 CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
 
 log = logging.getLogger("skiff.client_gateway")
@@ -43,23 +48,34 @@ class ClientGateway:
         self._trace = surroundings.trace(opened.node)
         self._core = Gateway(opened, surroundings.config)
         self._router, publisher = self._listen()
-        self._publisher = ChangePublisher(publisher)
+        self._clients, subscribers = Connections(self._router), Connections(publisher)
+        surroundings.memory.watch(self._clients)
+        surroundings.memory.watch(subscribers)
+        self._replies = ReplySender(self._router, self._core.reply_budget)
+        self._publisher = ChangePublisher(publisher, subscribers, surroundings.limits.subscribers)
         self._publisher_port = publisher
+        self._unsent: deque[Call] = deque()
         self._followed = False
         self._removed = False
         self._malformed = OncePerSender()
+        self._crowded = OnceAWhile()
         for message in others:  # the replicator may have told who leads
             self._hear(message, time.monotonic())
         surroundings.ready(opened.node)
 
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
+        if self._unsent:
+            return 0.0
         now = time.monotonic()
-        return min(self._core.next_deadline(now), self._publisher.next_deadline(now)) - now
+        due = min(self._core.next_deadline(now), self._publisher.core.next_deadline(now))
+        return min(due, self._replies.next_deadline()) - now
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""
         now = time.monotonic()
+        if self._clients.is_readable(readable):
+            self._trim(now)
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
@@ -67,12 +83,12 @@ class ClientGateway:
                 for message in messages:
                     self._hear(message, now)
         if self._router in readable:
-            for frames in self._router.drain():
-                self._receive(frames, now)
+            self._receive_some(now)
         if self._publisher_port in readable:
-            self._subscribe()
-        self._publisher.turn(now)
+            self._subscribe(now)
+        self._publisher.turn(readable, now)
         self._send(now)
+        self._replies.look(now)
 
     def stop(self) -> float:
         """Nothing is left to do: clients ask another node."""
@@ -96,12 +112,12 @@ class ClientGateway:
     def _hear(self, message: GatewayMessage, now: float) -> None:
         match message:
             case Changes(events=events):
-                self._publisher.publish(events, now)
+                self._publisher.core.publish(events, now)
             case ChangesLost(revision=revision):
-                self._publisher.lose(revision, now)
+                self._publisher.core.lose(revision, now)
                 self._core.hear(message, now)
             case Following():
-                self._publisher.establish(message, now)
+                self._publisher.core.establish(message, now)
             case Leadership():
                 self._hear_leadership(message, now)
                 self._core.hear(message, now)
@@ -111,11 +127,29 @@ class ClientGateway:
     def _hear_leadership(self, message: Leadership, now: float) -> None:
         self._surroundings.whereabouts.term = message.term
         if message.removed and not self._removed:
-            self._publisher.lose(0, now)  # no change will reach this node any more
+            self._publisher.core.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed
 
-    def _receive(self, frames: Frames, now: float) -> None:
-        """Take one client's message: the connection, an empty delimiter from REQ, the body."""
+    def _trim(self, now: float) -> None:
+        """Follow which clients are connected, and close the longest idle beyond the limit."""
+        self._clients.take_in(now)
+        closed = self._clients.trim(self._surroundings.limits.clients, now)
+        if closed and self._crowded.is_due(now):
+            log.warning("closed %d idle connections of clients: there are too many", len(closed))
+
+    def _receive_some(self, now: float) -> None:
+        """Take in requests, but not so many that others wait long for what this turn sends."""
+        operations = 0
+        for frames in self._router.drain():
+            operations += self._receive(frames, now)
+            if operations >= TURN_OPERATIONS_MAX:
+                break
+
+    def _receive(self, frames: Frames, now: float) -> int:
+        """Take one client's message: the connection, an empty delimiter from REQ, the body.
+
+        Returns how many operations it asks for.
+        """
         *client, body = frames
         try:
             if client[1:] not in ([], [b""]):
@@ -125,19 +159,20 @@ class ClientGateway:
             if self._malformed.is_new(frames[0]):
                 log.warning("refused a malformed request: %s", error)
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
-            self._router.send(*client[:2], encode(Reply(0, (failed,))))
-        else:
-            self._core.receive(tuple(client), request, len(body), now)
+            self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
+            return 1
+        self._core.receive(tuple(client), request, len(body), now)
+        return len(request.operations)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, now: float) -> None:
         """Take in subscriptions; storage says from when on it sends changes, in their order.
 
         A node that was removed confirms none: its subscribers ask another one.
         """
-        nonces = self._publisher.take_nonces()
+        nonces = self._publisher.take_nonces(now)
         if self._removed:
             nonces = []
-        wanted = self._publisher.has_subscribers
+        wanted = self._publisher.has_watchers
         orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(nonce) for nonce in nonces]
         if self._followed and not wanted and not nonces:
             orders.append(IgnoreChanges())
@@ -150,12 +185,16 @@ class ClientGateway:
         if outbox.replicator:
             self._note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
-        for call in outbox.replies:
-            self._reply(call)
+        self._unsent.extend(outbox.replies)
+        size = 0
+        while self._unsent and size < TURN_REPLY_BYTES_MAX:
+            size += self._reply(self._unsent.popleft(), now)
 
-    def _reply(self, call: Call) -> None:
-        reply = Reply(call.id, tuple(call.outcomes))  # type: ignore[arg-type]
-        self._router.send(*call.client, encode(reply))
+    def _reply(self, call: Call, now: float) -> int:
+        """Send the reply to a call; return how many bytes it has."""
+        reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
+        self._replies.send(call.client, reply, now)
+        return len(reply)
 
     def _note(self, verb: str, messages: Sequence[object]) -> None:
         if self._trace is not None:

@@ -54,6 +54,7 @@ class LogReplicator:
             self._core, surroundings.config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
+        surroundings.memory.watch(self._links.connections)
         self._strange = OncePerSender()
         self._clock: ClockState | None = None
         self._clock_told = 0.0
@@ -112,7 +113,8 @@ class LogReplicator:
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:
-            return PeerLinks(self._sockets, self._surroundings.config, recovered)
+            peers_max = self._surroundings.limits.peers
+            return PeerLinks(self._sockets, self._surroundings.config, recovered, peers_max)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 

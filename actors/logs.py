@@ -47,3 +47,19 @@ class OncePerSender:
             self._senders.clear()
         self._senders.add(sender)
         return True
+
+
+class OnceAWhile:
+    """Lets one log line of a kind through in ten seconds, so that a flood makes few of them."""
+
+    SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._next_at = float("-inf")
+
+    def is_due(self, now: float) -> bool:
+        """Whether a line may be logged now; the next one has to wait then."""
+        if now < self._next_at:
+            return False
+        self._next_at = now + self.SECONDS
+        return True

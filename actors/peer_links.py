@@ -6,11 +6,13 @@ an identity that it still believes to be there.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from actors.logs import OncePerSender
+from actors.connections import Connections
+from actors.logs import OnceAWhile, OncePerSender
 from actors.sockets import ConnectFailed, Frames, Port, Readable, Sockets
 from protocol.address import InvalidAddressText, parse_address
 from protocol.config import NodeConfig
@@ -19,6 +21,7 @@ from protocol.node_messages import Recovered
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
+DOORS_MAX = 64  # links to addresses whose nodes are not known yet
 FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
 
 log = logging.getLogger("skiff.peer_links")
@@ -27,7 +30,9 @@ log = logging.getLogger("skiff.peer_links")
 class PeerLinks:
     """Sends frames to members by id, and hears whoever sends any."""
 
-    def __init__(self, sockets: Sockets, config: NodeConfig, recovered: Recovered) -> None:
+    def __init__(
+        self, sockets: Sockets, config: NodeConfig, recovered: Recovered, connections_max: int
+    ) -> None:
         self._sockets = sockets
         self._router = sockets.peer_router(config.bind_address.peer_endpoint)
         self._node = recovered.node
@@ -36,6 +41,10 @@ class PeerLinks:
         self._linked = Membership()
         self._links: dict[NodeId, tuple[str, Port]] = {}
         self._malformed = OncePerSender()
+        self.connections = Connections(self._router)
+        self._connections_max = connections_max
+        self._members: dict[bytes, int] = {}  # connections of members, and their descriptors
+        self._crowded = OnceAWhile()
 
     def follow(self, membership: Membership) -> None:
         """Link to the members of a new membership, and no longer to those that it dropped."""
@@ -105,9 +114,11 @@ class PeerLinks:
 
     def receive(self) -> Iterator[tuple[bytes, PeerFrame]]:
         """Yield what has arrived, with the connection over which a stranger can be answered."""
-        for frames in self._router.drain():
+        for frames, descriptor in self._router.drain_with(self._members):
             frame = self._decode(frames)
             if frame is not None:
+                if descriptor >= 0 and self._linked.get(frame.sender) is not None:
+                    self._members[frames[0]] = descriptor
                 yield frames[0], frame
 
     def answer(self, connection: bytes, cluster: bytes, message: PeerMessage) -> None:
@@ -115,8 +126,21 @@ class PeerLinks:
         self._router.send(connection, self.frame(cluster, message))
 
     def is_readable(self, readable: Readable) -> bool:
-        """Whether a peer's frames have arrived."""
+        """Whether a peer's frames have arrived; on the way, follow who is connected."""
+        if self.connections.is_readable(readable):
+            self._follow_connections(time.monotonic())
         return self._router in readable
+
+    def _follow_connections(self, now: float) -> None:
+        """Close connections beyond the limit, those of members last."""
+        changed = self.connections.take_in(now)
+        for connection, descriptor in list(self._members.items()):
+            if descriptor in changed:
+                del self._members[connection]
+        members = set(self._members.values())
+        closed = self.connections.trim(self._connections_max, now, members)
+        if closed and self._crowded.is_due(now):
+            log.warning("closed %d connections to the port of peers: too many", len(closed))
 
     def _decode(self, frames: Frames) -> PeerFrame | None:
         try:
@@ -141,6 +165,9 @@ class Doors(msgspec.Struct):
         if link is None:
             return
         if address not in self.links:
+            if len(self.links) >= DOORS_MAX:
+                oldest = next(iter(self.links))
+                self.sockets.forget(self.links.pop(oldest))
             self.sockets.watch(link)
             self.links[address] = link
         link.send(frame)

@@ -10,7 +10,7 @@ No other module of this package imports zmq.
 
 import errno
 import select
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from math import ceil
 from typing import Protocol, cast
 
@@ -20,8 +20,11 @@ from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_
 
 DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
 BACKLOG = 1024
+SOCKETS_MAX = 4096  # of ZeroMQ in one process; by itself it would allow 1023
 HANDSHAKE_MS = 3000  # a connection that says nothing is closed after this
-CLIENT_HWM = 10_000  # messages waiting for one client or subscriber
+CLIENT_HWM = 10_000  # messages waiting for one client or subscriber; what they weigh is bounded too
+SUBSCRIBER_BUFFER_BYTES = 16 << 10  # for what a subscriber sends; it sends little
+CLIENT_STUCK_MS = 10_000  # a client that takes no byte of what was sent for so long is gone
 # A peer that is cut off must not find old messages waiting when it is back: see the options
 # of a peer link. Its high-water mark only bounds what waits for the operating system.
 PEER_HWM = 256
@@ -33,6 +36,7 @@ RECONNECT_MAX_MS = 250
 
 # As plain numbers: the enumerations cost more than the calls that they are passed to.
 NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+ACCEPTED, DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
 
 NEVER = float("inf")
@@ -57,6 +61,14 @@ class Pollable(Protocol):
         """Return the descriptor to poll."""
 
 
+class Tracker(Protocol):
+    """What ZeroMQ makes of a message that was not copied."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it was handed to the operating system, or dropped with its connection."""
+
+
 class Port:
     """One ZeroMQ socket that is never waited for.
 
@@ -66,6 +78,7 @@ class Port:
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self.socket = socket
+        self.monitor: Port | None = None  # tells of the connections that a bound one accepts
         self._ask = cast(Callable[[int], int], socket.getsockopt)
         # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
@@ -85,6 +98,47 @@ class Port:
             while ask(RCVMORE):
                 frames.append(receive(NOBLOCK))
             yield frames
+            if not ask(EVENTS) & POLLIN:
+                self.may_hold_unread = False
+                return
+
+    def drain_from(self) -> Iterator[tuple[bytes, int]]:
+        """Yield frames that have arrived, with the descriptor of their connection.
+
+        It is -1 where the connection is gone.
+        """
+        receive = self.socket.recv
+        self.may_hold_unread = True
+        for _ in range(DRAIN_MAX):
+            try:
+                frame = receive(NOBLOCK, copy=False)
+            except zmq.Again:
+                self.may_hold_unread = False
+                return
+            yield frame.bytes, _descriptor_of(frame)
+
+    def drain_with(self, known: Container[bytes]) -> Iterator[tuple[Frames, int]]:
+        """Yield messages of a ROUTER that have arrived, as ``drain`` does.
+
+        Those from connections that are not known come with the connection's descriptor, all
+        others with -1.
+        """
+        receive, ask = self.socket.recv, self._ask
+        self.may_hold_unread = True
+        for _ in range(DRAIN_MAX):
+            try:
+                frames, descriptor = [receive(NOBLOCK)], -1
+            except zmq.Again:
+                self.may_hold_unread = False
+                return
+            while ask(RCVMORE):
+                if frames[0] in known:
+                    frames.append(receive(NOBLOCK))
+                else:
+                    frame = receive(NOBLOCK, copy=False)
+                    descriptor = _descriptor_of(frame)
+                    frames.append(frame.bytes)
+            yield frames, descriptor
             if not ask(EVENTS) & POLLIN:
                 self.may_hold_unread = False
                 return
@@ -120,6 +174,20 @@ class Port:
             raise
         return True
 
+    def send_tracked(self, *frames: bytes) -> Tracker | None:
+        """Send a message whose last frame is not copied; return None where it cannot be sent."""
+        self.may_hold_unread = True
+        try:
+            for frame in frames[:-1]:
+                self._send(frame, MORE)
+            return self.socket.send(frames[-1], NOBLOCK, copy=False, track=True)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return None
+            raise
+
     def holds_unread(self) -> bool:
         """Whether something can be read without the descriptor telling of it."""
         self.may_hold_unread = bool(self._ask(EVENTS) & POLLIN)
@@ -142,6 +210,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self._poll = select.poll()
         self._watched: dict[int, Port | Pollable] = {}
         self._ports: list[Port] = []
@@ -202,16 +271,25 @@ class Sockets:
 
     def client_router(self, endpoints: list[str]) -> Port:
         """Bind the socket on which clients ask."""
+        # The thread that notices the end of tracked messages wants descriptors of its own.
+        zmq.Frame(b"tracked", track=True, copy=False, copy_threshold=0)
         port = self._port(zmq.ROUTER, sndhwm=CLIENT_HWM, rcvhwm=CLIENT_HWM)
         port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is not waited for
+        port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
+        port.socket.copy_threshold = 0  # whatever is sent tracked is not copied
         self._open(port, REQUEST_BYTES_MAX, endpoints)
         self.watch(port)
         return port
 
     def publisher(self, endpoint: str) -> Port:
         """Bind the socket on which changes are published; subscriptions can be read from it."""
-        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM)
+        # It reads few subscriptions ahead, so that one with too many is closed in time.
+        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1)
+        port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
+        port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # every connection's topics are counted
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # learn of a subscriber that is too slow
+        port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
+        port.socket.copy_threshold = 0
         port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * PEER_TIMEOUT_MS)
         self._open(port, SUBSCRIPTION_BYTES_MAX, [endpoint])
@@ -256,6 +334,14 @@ class Sockets:
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_TIMEOUT_MS)
         port.socket.setsockopt(zmq.TCP_MAXRT, PEER_TIMEOUT_MS)
 
+    def _monitor(self, port: Port) -> None:
+        """Learn of the connections that a port accepts, from the first one on."""
+        endpoint = f"inproc://connections-{port.descriptor}"
+        port.socket.monitor(endpoint, ACCEPTED | DISCONNECTED)
+        port.monitor = self._port(zmq.PAIR)
+        port.monitor.socket.connect(endpoint)
+        self.watch(port.monitor)
+
     def _limit(self, port: Port, bytes_max: int, endpoint: str) -> None:
         port.socket.setsockopt(zmq.MAXMSGSIZE, bytes_max)
         port.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
@@ -263,12 +349,20 @@ class Sockets:
         port.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
 
     def _open(self, port: Port, bytes_max: int, endpoints: list[str]) -> None:
+        self._monitor(port)
         for endpoint in endpoints:
             self._limit(port, bytes_max, endpoint)
             try:
                 port.socket.bind(endpoint)
             except zmq.ZMQError as error:
                 raise BindFailed(_not_bound(endpoint, error.errno or 0)) from error
+
+
+def _descriptor_of(frame: zmq.Frame) -> int:
+    try:
+        return int(frame.get("__fd"))
+    except (zmq.ZMQError, ValueError):
+        return -1
 
 
 def check_free(endpoints: Iterable[str]) -> None:

@@ -42,7 +42,7 @@ class StorageActor:
 
     def timeout(self) -> float:
         """Return at once while committed entries are left to apply."""
-        return 0.0 if self._core.may_apply else NEVER
+        return 0.0 if self._core.has_work else NEVER
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, then act on it step by step."""

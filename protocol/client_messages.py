@@ -6,6 +6,7 @@ run side by side.
 """
 
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
 
@@ -15,6 +16,7 @@ from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.standing import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
+OPERATIONS_MAX = 10_000  # in one request
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=11):
@@ -88,7 +90,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     version: int
     id: int
     timeout_ms: int
-    operations: tuple[Operation, ...]
+    operations: Annotated[tuple[Operation, ...], msgspec.Meta(max_length=OPERATIONS_MAX)]
 
 
 class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -170,6 +172,7 @@ class FailureCode(IntEnum):
     UNSUPPORTED = 7  # the node speaks another version of this protocol
     NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
     STALLED = 9  # this node's storage does not answer: nothing was written; ask another
+    TOO_LARGE = 10  # what was read does not fit into the reply: ask for less in one request
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):

@@ -329,10 +329,10 @@ class BatchApplied(msgspec.Struct, frozen=True, array_like=True, tag=44):
 
 
 class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
-    """The encoded outcomes of a ``ReadBatch``, in its order; for clients once it is confirmed."""
+    """The encoded outcomes of a ``ReadBatch``, for clients once it is confirmed."""
 
     number: int
-    outcomes: tuple[msgspec.Raw, ...]
+    outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if these weigh little
     confirmed: bool
 
 

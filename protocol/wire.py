@@ -24,7 +24,8 @@ from protocol.peer_messages import PeerFrame
 
 REQUEST_BYTES_MAX = 8 << 20  # one frame from a client
 PEER_FRAME_BYTES_MAX = 32 << 20  # one frame from a peer
-SUBSCRIPTION_BYTES_MAX = 8 << 10  # ZeroMQ's tree of topics recurses once for each byte of one
+# A key and what ZeroMQ puts before it; its tree of topics recurses once for each byte of a topic.
+SUBSCRIPTION_BYTES_MAX = (4 << 10) + 64
 
 MessageT = TypeVar("MessageT")
 

@@ -34,6 +34,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.UNSUPPORTED: RPCCallFailed,
     FailureCode.NO_STANDBY: PeerConnectFailed,
     FailureCode.STALLED: RequestTimeout,
+    FailureCode.TOO_LARGE: InvalidRequest,
 }
 
 

@@ -24,6 +24,7 @@ from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # and no more bytes than this, so that appends never wait for a list
 PAGE_BYTES_MAX = 1 << 20
+WALK_BYTES = 256 << 10  # what a walk through tables counts for at least: it takes its time
 FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 
 
@@ -43,10 +44,22 @@ class Reader:
         self._write_tables = write_tables
         self._read_snapshot = read_snapshot
 
-    def serve(self, payload: bytes, revision: int) -> tuple[msgspec.Raw, ...]:
-        """Return the encoded outcomes of an encoded ``ReadBatch``."""
-        operations = decode_read_batch(payload).operations
-        return tuple([msgspec.Raw(encode(self._serve(each, revision))) for each in operations])
+    def serve(
+        self, payload: bytes, revision: int, bytes_max: int
+    ) -> tuple[tuple[msgspec.Raw, ...], int]:
+        """Return the encoded outcomes of an encoded ``ReadBatch``, and what they weigh in bytes.
+
+        The first one is always read, the others only until ``bytes_max`` is reached.
+        """
+        outcomes: list[msgspec.Raw] = []
+        weight = 0
+        for operation in decode_read_batch(payload).operations:
+            if outcomes and weight >= bytes_max:
+                break
+            encoded = encode(self._serve(operation, revision))
+            outcomes.append(msgspec.Raw(encoded))
+            weight += len(encoded) if type(operation) is Get else max(len(encoded), WALK_BYTES)
+        return tuple(outcomes), weight
 
     def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:
         if isinstance(operation, Get):

@@ -55,6 +55,7 @@ from protocol.storage.state_tables import Places
 from protocol.table import Database
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
+READ_BYTES_MAX = 1 << 20  # read at once for clients, likewise; a single read may weigh more
 UNWRITTEN_ENTRIES_MAX = 16  # applied, and not in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
 
@@ -102,9 +103,12 @@ class StorageWriter:
         self._outbox = StorageOutbox()
 
     @property
-    def may_apply(self) -> bool:
-        """Whether committed entries are left to apply."""
-        return self._machine.applied_index < self._applicable_index()
+    def has_work(self) -> bool:
+        """Whether committed entries are left to apply, or reads to answer that are due."""
+        applied = self._machine.applied_index
+        if applied < self._applicable_index():
+            return True
+        return any(read.index <= applied for read in self._reads)
 
     @property
     def appends(self) -> list[Append]:
@@ -266,12 +270,18 @@ class StorageWriter:
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))
 
     def _answer_reads(self) -> None:
+        """Answer the reads that are due, as many as may be read at once.
+
+        The gateway asks again for what a batch was not answered, so that appends come between.
+        """
         waiting: list[ReadAt] = []
+        left = READ_BYTES_MAX
         for read in self._reads:
-            if read.index > self._machine.applied_index:
+            if read.index > self._machine.applied_index or left <= 0:
                 waiting.append(read)
                 continue
-            outcomes = self._reader.serve(read.payload, self._machine.revision)
+            outcomes, weight = self._reader.serve(read.payload, self._machine.revision, left)
+            left -= weight
             self._outbox.gateway.append(ReadsDone(read.number, outcomes, read.confirmed))
         self._reads = waiting
 

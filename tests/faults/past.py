@@ -72,7 +72,7 @@ def _write(writer: StorageWriter, past: Past) -> int:
     entries = _entries(past, end, term)
     for number in itertools.count(1):
         part = tuple(itertools.islice(entries, TURN_ENTRIES))
-        if not part and not writer.may_apply:
+        if not part and not writer.has_work:
             return end
         if part:
             end = part[-1].index

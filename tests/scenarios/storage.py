@@ -134,7 +134,7 @@ class StoredDisk(Disk):
                 if self._tables.syncing:
                     self._flush()
                 self._tell(outbox)
-            if not self._open.may_apply:
+            if not self._open.has_work:
                 break
         self._look()
 

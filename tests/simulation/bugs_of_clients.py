@@ -1,9 +1,9 @@
 """Bugs in what clients and watchers are told."""
 
-from actors.change_publisher import ChangePublisher
 from protocol import sessions
-from protocol.calls import Errand
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Errand
+from protocol.gateway.publisher import Publisher
 from protocol.key_value import KeyValue
 from protocol.sessions import Sessions
 from protocol.storage.writer import StorageWriter
@@ -76,22 +76,22 @@ BUGS = (
         "watchers are told of a change twice",
         "etcd #17529",
         Edit(
-            ChangePublisher.publish,
-            "self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)",
+            Publisher.publish,
+            "self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)",
             "for _ in range(2):\n"
-            "                self._send(EVENT_TOPIC + event.key.encode(), encode(body), now)",
+            "                self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)",
         ),
     ),
     Bug(
         "what a full pipe loses is not counted",
         "etcd #17529",
-        Edit(ChangePublisher._let_go, "self._losses += 1", "pass"),
+        Edit(Publisher.let_go, "self._losses += 1", "pass"),
     ),
     Bug(
         "a mark is ahead of what was published",
         "etcd #15220",
         Edit(
-            ChangePublisher.publish,
+            Publisher.publish,
             "self._revision = events[-1].revision",
             "self._revision = events[-1].revision + 1",
         ),

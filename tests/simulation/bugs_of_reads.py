@@ -1,6 +1,7 @@
 """Bugs by which reads see the past."""
 
-from protocol.gateway import Gateway
+from protocol.gateway import read_queues
+from protocol.gateway.gateway import Gateway
 from protocol.raft import leases, reading
 from protocol.raft.reads import Reads
 from protocol.raft.state import RaftState
@@ -63,6 +64,15 @@ BUGS = (
             reading.begin_round,
             "state.commit_index < leader.first_index",
             "False",
+        ),
+    ),
+    Bug(
+        "what storage left unread of a batch is asked again for the wrong clients",
+        "dissertation §6.4",
+        Edit(
+            read_queues.unread_part,
+            "zip(errand.slots[count:], operations[count:]",
+            "zip(errand.slots[count:], operations[: len(operations) - count]",
         ),
     ),
     Bug(

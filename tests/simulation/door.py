@@ -1,16 +1,16 @@
 """The client gateway of a simulated node: the real core and the real publisher of changes."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.change_publisher import ChangePublisher
-from actors.sockets import Port
-from protocol.calls import Call
 from protocol.client_messages import Reply, Request
 from protocol.config import NodeConfig
-from protocol.gateway import Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Call
+from protocol.gateway.publisher import Publisher
+from protocol.gateway.subscriptions import Subscriptions
 from protocol.node_messages import (
     Changes,
     ChangesLost,
@@ -21,7 +21,7 @@ from protocol.node_messages import (
     Opened,
     ReadsDone,
 )
-from protocol.wire import decode_outcome
+from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.pipes import Pipes
 
@@ -50,7 +50,8 @@ class Door(Actor):
         self._revisions: dict[int, int] = {}  # that were committed when each request came
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
-        self._publisher = ChangePublisher(cast(Port, self.pipes))
+        self._publisher = Publisher()
+        self._subscriptions = Subscriptions()
         self._followed = False
 
     @property
@@ -78,7 +79,7 @@ class Door(Actor):
             client = number.to_bytes(8, "big")
             self._the_core.receive((client,), request, REQUEST_BYTES, now)
         self._subscribe()
-        self._publisher.turn(now)
+        self._publish(now)
         self._send(now)
 
     def deadline(self) -> float:
@@ -128,9 +129,23 @@ class Door(Actor):
             case _:
                 self._the_core.hear(message, now)
 
+    def _publish(self, now: float) -> None:
+        """Send what the core publishes; a full pipe is waited for, but not for ever."""
+        self._publisher.mark(now, has_subscribers=bool(self._subscriptions))
+        while (message := self._publisher.front) is not None:
+            if not self.pipes.send(message.topic, message.body):
+                break
+            self._publisher.sent()
+        if self._publisher.must_let_go(now):
+            self.pipes.set_lossy(lossy=True)
+            for message in self._publisher.let_go():
+                self.pipes.send(message.topic, message.body)
+            self.pipes.set_lossy(lossy=False)
+
     def _subscribe(self) -> None:
-        nonces = self._publisher.take_nonces()
-        wanted = self._publisher.has_subscribers
+        taken = [self._subscriptions.take(*order) for order in self.pipes.drain()]
+        nonces = [nonce for nonce in taken if nonce is not None]
+        wanted = self._subscriptions.has_watchers
         orders: list[Any] = [FollowChanges(nonce) for nonce in nonces]
         if self._followed and not wanted and not nonces:
             orders.append(IgnoreChanges())
@@ -152,9 +167,18 @@ class Door(Actor):
         outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
         self._judge.gateway_answers(self._revisions.pop(number), outcomes)
         reply = Reply(call.id, outcomes)
+        self._count(call, reply)
         self._events.note(self._place, f"answers {address}", reply)
         network = self.life.setting.network
         network.send_once(self.life.node.address, address, answer, reply)
+
+    def _count(self, call: Call, reply: Reply) -> None:
+        """Let the core count what waits to be read; here, all is read at once."""
+        budget = self._the_core.reply_budget
+        counted = budget.begin_reply(call.client[0], len(encode(reply)), self._events.now)
+        assert counted is not None, "a reply is dropped though its client reads"
+        if counted:
+            budget.end_reply(call.client[0], counted, self._events.now)
 
     def _reset(self, address: str, lost: Callable[[], None]) -> None:
         network = self.life.setting.network

@@ -64,6 +64,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     promotion_lag_max: int | None = None
     recovered_entries: int | None = None
     apply_entries_max: int | None = None
+    read_bytes_max: int | None = None
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -146,7 +147,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         network=_draw_network(chance),
         rates=_draw_rates(chance),
         limits=_draw_limits(chance),
-        tight=_draw_tight_limits(chance),
+        tight=_draw_tight_limits(seed, chance),
         encoded=chance.random() < 0.1,
         clients=choose((1, 2, 3, 5)),
         threads=choose((1, 1, 2)),
@@ -192,7 +193,7 @@ def _draw_rates(chance: Random) -> FaultRates:
     )
 
 
-def _draw_tight_limits(chance: Random) -> TightLimits:
+def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
     choose = chance.choice
     return TightLimits(
         chunk_bytes=choose((None, 1, 100, 1000)),
@@ -200,6 +201,7 @@ def _draw_tight_limits(chance: Random) -> TightLimits:
         promotion_lag_max=choose((None, 0, 3)),
         recovered_entries=choose((None, 0, 3)),
         apply_entries_max=choose((None, 1, 3)),
+        read_bytes_max=Random(f"read bytes {seed}").choice((None, 1)),
     )
 
 

@@ -22,14 +22,17 @@ class Pipes:
         self._last_arrival = 0.0
         self._full_until = 0.0
         self._lossy = False
-        self.orders: list[bytes] = []
+        self._subscriptions = 0
+        self.orders: list[tuple[bytes, int]] = []
 
     def subscribe(self, watcher: "Watcher", nonce: bytes, prefix: str) -> None:
         """Connect a watcher, which wants to be told when its subscription counts."""
         self._watchers.append(watcher)
         event_topic = EVENT_TOPIC + prefix.encode()
+        self._subscriptions += 1
         self.orders += [
-            b"\1" + topic for topic in (event_topic, MARK_TOPIC, ESTABLISHED_TOPIC + nonce)
+            (b"\1" + topic, self._subscriptions)
+            for topic in (event_topic, MARK_TOPIC, ESTABLISHED_TOPIC + nonce)
         ]
         self._rouse()
 
@@ -42,10 +45,10 @@ class Pipes:
         """Let no pipe take anything for a while."""
         self._full_until = self._setting.events.now + seconds
 
-    def drain(self) -> list[tuple[bytes]]:
-        """Return the subscriptions that have arrived."""
+    def drain(self) -> list[tuple[bytes, int]]:
+        """Return the subscriptions that have arrived, each with the number of its connection."""
         taken, self.orders = self.orders, []
-        return [(order,) for order in taken]
+        return taken
 
     def send(self, topic: bytes, body: bytes) -> bool:
         """Send to all who subscribed to the topic; return whether the pipes took it."""

@@ -49,7 +49,7 @@ class Storage(Actor):
                 return
             self._finish_step()
         if self._steps is None:
-            if not self._inbox and not self.core.may_apply:
+            if not self._inbox and not self.core.has_work:
                 return
             for message in self._take_inbox():
                 self.core.take(message)
@@ -63,7 +63,7 @@ class Storage(Actor):
     def _has_arrivals(self) -> bool:
         if self._written is not None:
             return self._is_synced
-        return self._steps is None and (bool(self._inbox) or self.core.may_apply)
+        return self._steps is None and (bool(self._inbox) or self.core.has_work)
 
     def disk_recovers(self) -> None:
         """Finish the write that hung, now that the disk works again."""

@@ -13,6 +13,7 @@ PLACES = (
     (changing_members, "PROMOTION_LAG_MAX"),
     (log_store, "RECOVERED_ENTRIES"),
     (writer, "APPLY_ENTRIES_MAX"),
+    (writer, "READ_BYTES_MAX"),
 )
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from protocol.batching import (
+from protocol.commands import Insert, Write
+from protocol.gateway.batching import (
     BATCH_BYTES_MAX,
     BATCH_OPERATIONS_MAX,
     PIPELINE_SECONDS,
@@ -11,8 +12,7 @@ from protocol.batching import (
     BatchQueue,
     write_size,
 )
-from protocol.calls import Call, Slot
-from protocol.commands import Insert, Write
+from protocol.gateway.pending import Call, Slot
 
 
 def slot(client: bytes, deadline: float = 100.0) -> Slot:

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol import gateway as gateway_module
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
     Done,
     Failed,
     FailureCode,
+    Found,
     Get,
     Hello,
     ListKeys,
@@ -29,7 +29,10 @@ from protocol.client_messages import (
 )
 from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
 from protocol.config import NodeConfig
-from protocol.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway import pending
+from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
+from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
 from protocol.membership import Member, Membership
 from protocol.node_messages import (
     AskStatus,
@@ -372,6 +375,72 @@ def test_what_is_read_ahead_is_not_answered_by_a_node_that_stalls(desk: Desk) ->
     assert len(desk.answers) == 1
 
 
+def test_what_storage_left_unread_is_asked_for_again_and_confirmed_anew(desk: Desk) -> None:
+    desk.ask(Get("a"), Get("b"), Get("c"))
+    first = desk.last(Read)
+    desk.hear(read_ahead(first.number, 1))
+    assert desk.count(Read) == 1, "nothing is asked again before the answers may be given"
+    desk.hear(ReadsConfirmed((first.number,)))
+    desk.wait(0.01)
+    rest = desk.last(Read)
+    assert rest.number != first.number
+    assert decode_read_batch(rest.payload).operations == (Get("b"), Get("c"))
+    desk.hear(read_ahead(first.number, 7, 7, 7))  # what comes late for the first counts no more
+    desk.hear(ReadsDone(rest.number, (missing(2), missing(3)), confirmed=True))
+    assert desk.answers == [missing(1), missing(2), missing(3)]
+
+
+def test_a_read_that_was_late_is_not_asked_for_again(desk: Desk) -> None:
+    desk.ask(Get("a"), Get("b"))
+    number = desk.last(Read).number
+    desk.hear(read_ahead(number, 1))
+    desk.wait(TIMEOUT + 0.1)
+    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    asked = desk.count(Read)
+    desk.wait(1)
+    assert desk.count(Read) == asked
+    assert len(desk.answers) == 2
+
+
+def test_a_reply_that_would_become_too_large_says_which_keys_it_lacks(desk: Desk) -> None:
+    keys = [Get(f"{number}") for number in range(40)]
+    desk.ask(*keys)
+    large = msgspec.Raw(encode(Found(1, 1, 1, 1, b"x" * (1 << 20))))
+    while not desk.answers:
+        desk.hear(ReadsDone(desk.last(Read).number, (large,), confirmed=True))
+        desk.wait(0.01)
+    found = [answer for answer in desk.answers if answer == large]
+    rest = desk.answers[len(found) :]
+    assert 10 < len(found) < 16
+    assert {type(each) for each in rest} == {Failed}
+    assert {each.code for each in rest if isinstance(each, Failed)} == {FailureCode.TOO_LARGE}
+    assert desk.count(Read) == len(found) + 1, "nothing more is read for it"
+
+
+def test_too_much_that_is_read_ahead_is_not_kept_but_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "UNCONFIRMED_BYTES_MAX", 0)
+    desk.ask(Get("a"))
+    number = desk.last(Read).number
+    desk.hear(read_ahead(number, 1))
+    desk.hear(ReadsConfirmed((number,)))
+    assert desk.answers == []
+    desk.wait(RETRY_SECONDS * 2)
+    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    assert desk.answers == [missing(1)]
+
+
+def test_a_client_that_reads_nothing_is_refused_and_others_are_served(desk: Desk) -> None:
+    desk.core.reply_budget.begin_reply(b"client", CONNECTION_BYTES_MAX + 1, desk.now)
+    desk.ask(Get("key"))
+    assert desk.failure().code is FailureCode.OVERLOADED
+    request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (Get("key"),))
+    desk.core.receive((b"other",), request, 100, desk.now)
+    desk.flush()
+    assert desk.count(Read) == 1
+
+
 def test_numbers_differ_between_the_lives_of_a_node() -> None:
     lives = [Gateway(Opened(NODE, b"", life), NodeConfig(dir="x")) for life in (1, 2)]
     numbers = set()
@@ -391,7 +460,7 @@ def test_overload_is_said_at_once_and_only_where_nothing_was_begun(desk: Desk) -
 
 
 def test_too_many_calls_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "CALLS_MAX", 2)
+    monkeypatch.setattr(pending, "CALLS_MAX", 2)
     for _ in range(3):
         desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
@@ -477,6 +546,28 @@ def test_a_node_confirms_its_own_removal_when_it_learns_of_it(desk: Desk) -> Non
     desk.ask(RemoveNode(NODE))
     desk.hear(leadership(removed=True))
     assert desk.answers == [Done()]
+
+
+def test_a_flood_of_changes_of_members_is_refused_beyond_a_few(desk: Desk) -> None:
+    floods: list[Operation] = [AddNode(f"127.0.0.1:{10_000 + each}") for each in range(1100)]
+    desk.ask(*floods, *[RemoveNode(OTHER)] * 100, *[TransferLeadership(OTHER)] * 100)
+    desk.wait(0.1)
+    invited = {each.address for each in desk.sent if isinstance(each, InviteMember)}
+    assert len(invited) == ADMIN_REQUESTS_MAX
+    assert desk.count(RemoveMember) == desk.count(TransferTo) == 0
+    desk.wait(TIMEOUT + 0.1)
+    assert sum(answer == TOO_MANY for answer in desk.answers) == 1300 - ADMIN_REQUESTS_MAX
+    desk.answers.clear()
+    desk.ask(RemoveNode(OTHER))
+    assert desk.count(RemoveMember) == 1, "those that are over count no more"
+
+
+def test_removals_that_are_over_count_no_more(desk: Desk) -> None:
+    for _ in range(3 * ADMIN_REQUESTS_MAX):
+        desk.answers.clear()
+        desk.ask(RemoveNode(OTHER))
+        desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
+        assert desk.answers == [Done()]
 
 
 def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:

@@ -21,7 +21,8 @@ CLUSTER, NODE = b"c" * 16, b"n" * 16
 def links(tmp_path: Path) -> Iterator[PeerLinks]:
     sockets = Sockets()
     config = NodeConfig(dir=str(tmp_path), port=free_port())
-    yield PeerLinks(sockets, config, Recovered(NODE, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
+    recovered = Recovered(NODE, CLUSTER, 1, HardState(), 0, 0, 0, (), ())
+    yield PeerLinks(sockets, config, recovered, connections_max=100)
     sockets.close()
 
 

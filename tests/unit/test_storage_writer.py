@@ -35,7 +35,11 @@ from protocol.node_messages import (
 )
 from protocol.storage import log_store, snapshot_source
 from protocol.storage.log_store import DamagedLog
-from protocol.storage.writer import APPLY_ENTRIES_MAX, UNWRITTEN_ENTRIES_MAX
+from protocol.storage.writer import (
+    APPLY_ENTRIES_MAX,
+    READ_BYTES_MAX,
+    UNWRITTEN_ENTRIES_MAX,
+)
 from protocol.wire import encode
 from tests.simulation.disk import DiskFailure
 from tests.unit.stored_node import CLUSTER, NODE, PEER, StoredNode, entry, history
@@ -175,10 +179,26 @@ def test_a_backlog_is_applied_a_turn_at_a_time() -> None:
     node.turn(node.append(*history(3 * APPLY_ENTRIES_MAX)))
     node.turn(Commit(3 * APPLY_ENTRIES_MAX))
     assert node.applied_index == 2 * APPLY_ENTRIES_MAX, "before and after what the turn writes"
-    assert node.writer.may_apply
+    assert node.writer.has_work
     node.turn()
     assert node.applied_index == 3 * APPLY_ENTRIES_MAX
-    assert not node.writer.may_apply
+    assert not node.writer.has_work
+
+
+def test_large_values_are_read_a_turn_at_a_time_and_appends_come_between(node: StoredNode) -> None:
+    large = b"x" * READ_BYTES_MAX
+    node.turn(node.append(entry(11, Insert("large", large))), Commit(11))
+    reads = [
+        ReadAt(number, 11, encode(ReadBatch((Get("large"), Get("large")))), confirmed=True)
+        for number in (1, 2, 3)
+    ]
+    answers = node.turn(*reads, node.append(entry(12)))
+    assert kinds(answers) == [ReadsDone, Persisted, ReadsDone], "one before the sync, one after it"
+    assert node.writer.has_work
+    answers += node.turn()
+    done = [each for each in answers if isinstance(each, ReadsDone)]
+    assert [(each.number, len(each.outcomes)) for each in done] == [(1, 1), (2, 1), (3, 1)]
+    assert node.turn() == []
 
 
 def test_what_was_applied_without_a_sync_is_applied_again_after_a_crash(node: StoredNode) -> None:

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from protocol.calls import Answer, Slot
 from protocol.client_messages import Failed, FailureCode, TransferLeadership, Transferred
+from protocol.gateway.pending import Answer, Slot
 from protocol.membership import NodeId
 from protocol.node_messages import Leadership, TransferTo
 
@@ -30,8 +30,8 @@ class Transfers:
         self._waiting: list[_Wish] = []
         self._order_at = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, slot: Slot, operation: TransferLeadership) -> None:
         """Wait for leadership to move."""

@@ -1,8 +1,8 @@
-"""What a gateway says in words of its own: who it is, how it stands, and why something failed."""
+"""Replies in the gateway's own words: who it is, how it stands, and why something failed."""
 
-from protocol.calls import Errand
 from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
 from protocol.config import NodeConfig
+from protocol.gateway.pending import Errand
 from protocol.node_messages import Leadership, Opened, Read, StatusReport
 from protocol.refusal import Refusal
 
@@ -21,7 +21,7 @@ REFUSALS = {
     ),
 }
 
-_NOT_CONFIRMED = Failed(
+NOT_CONFIRMED = Failed(
     FailureCode.NOT_APPLIED,
     "no leader could confirm the read before the deadline: is a majority up?",
 )
@@ -73,5 +73,5 @@ def timed_out(errand: Errand, *, is_over: bool) -> Failed:
     A batch that is not over, because others still wait for it, is sent again as a whole.
     """
     if isinstance(errand.message, Read):
-        return _NOT_CONFIRMED
+        return NOT_CONFIRMED
     return NOT_PROPOSED if is_over and errand.certainly_not_done else _NOT_KNOWN

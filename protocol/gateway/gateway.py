@@ -1,6 +1,6 @@
-"""What becomes of clients' requests: gathered, sent on, sent again, answered once.
+"""The gateway core: clients' requests are gathered, sent on, sent again, answered once.
 
-The gateway alone remembers who waits for what. Times are seconds of any steady clock.
+The gateway alone remembers which client waits for what. Times are seconds of any steady clock.
 """
 
 from collections.abc import Callable
@@ -8,18 +8,6 @@ from typing import Any, assert_never
 
 import msgspec
 
-from protocol.answers import (
-    NOT_MEMBER,
-    NOT_PROPOSED,
-    REFUSALS,
-    STALLED,
-    STALLED_MEANWHILE,
-    node_status,
-    timed_out,
-    welcome,
-)
-from protocol.batching import BatchQueue, read_size, write_size
-from protocol.calls import Answer, Call, Errand, Slot
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
@@ -31,8 +19,6 @@ from protocol.client_messages import (
     ListKeys,
     ListPrefixes,
     Operation,
-    ReadBatch,
-    ReadOperation,
     ReadSnapshot,
     RemoveNode,
     Request,
@@ -41,7 +27,23 @@ from protocol.client_messages import (
 )
 from protocol.commands import Batch, Write
 from protocol.config import NodeConfig
-from protocol.invitations import Invitations
+from protocol.gateway.admin import TOO_MANY, AdminRequests
+from protocol.gateway.batching import BatchQueue, write_size
+from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
+from protocol.gateway.replies import (
+    NOT_CONFIRMED,
+    NOT_MEMBER,
+    NOT_PROPOSED,
+    REFUSALS,
+    STALLED,
+    STALLED_MEANWHILE,
+    node_status,
+    timed_out,
+    welcome,
+)
+from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
+from protocol.gateway.validation import InvalidOperation, validate
 from protocol.node_messages import (
     AskStatus,
     BatchApplied,
@@ -60,15 +62,11 @@ from protocol.node_messages import (
     StatusReport,
 )
 from protocol.refusal import Refusal
-from protocol.transfers import Transfers
-from protocol.validation import InvalidOperation, validate
 from protocol.wire import encode
 
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
-CALLS_MAX = 20_000
-CALL_BYTES_MAX = 128 << 20  # of all requests that are not answered yet
 TIMEOUT_MS_MAX = 3_600_000
 
 INCARNATION_SHIFT = 32
@@ -91,18 +89,15 @@ class Gateway:
         self._config = config
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
-        # No number is used again in another life of the node: late answers must find nobody.
-        self._number = opened.incarnation << INCARNATION_SHIFT
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
-        self._reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
-        self._lease_reads: BatchQueue[ReadOperation] = BatchQueue(read_size)
-        self._queues = (self._writes, self._reads, self._lease_reads)
-        self._errands: dict[int, Errand] = {}
-        self._invitations = Invitations()
-        self._transfers = Transfers()
+        self._reads = ReadQueues()
+        self._queues = (self._writes, self._reads)
+        # No number is used again in another life of the node: late answers must find nobody.
+        self._errands = Errands(opened.incarnation << INCARNATION_SHIFT)
+        self._admin = AdminRequests()
+        self.reply_budget = ReplyBudget()
         self._sweep_at = NEVER
-        self._calls = 0
-        self._bytes = 0
+        self._calls = Calls()
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             BatchApplied: self._on_batch_applied,
             ReadsDone: self._on_reads_done,
@@ -120,9 +115,8 @@ class Gateway:
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count)
-        self._calls += 1
-        self._bytes += size
-        refusal = self._why_not(request)
+        self._calls.begin(call)
+        refusal = self._why_not(request, client[0])
         if not count:
             self._finish(call)
         for position, operation in enumerate(request.operations):
@@ -143,8 +137,7 @@ class Gateway:
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
-        self._send_reads(self._reads, now)
-        self._send_reads(self._lease_reads, now, lease=True)
+        self._send_reads(now)
         if self._sweep_at == NEVER and self._awaits_something:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
@@ -156,18 +149,18 @@ class Gateway:
 
     @property
     def _awaits_something(self) -> bool:
-        queued = self._writes or self._reads or self._lease_reads
-        return bool(self._errands or queued or self._invitations or self._transfers)
+        return bool(self._errands or self._writes or self._reads or self._admin)
 
     # --- taking requests
 
-    def _why_not(self, request: Request) -> Failed | None:
+    def _why_not(self, request: Request, connection: bytes) -> Failed | None:
         if request.version != CLIENT_PROTOCOL_VERSION:
             spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
             return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {request.version}")
-        if self._calls > CALLS_MAX or self._bytes > CALL_BYTES_MAX:
+        if self._calls.are_too_many:
             return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
-        return None
+        budget = self.reply_budget
+        return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
@@ -181,7 +174,9 @@ class Gateway:
             case _ if self._leadership is not None and self._leadership.stalled:
                 self._answer(slot, STALLED)
             case Status():
-                self._send_errand(AskStatus(self._next_number()), [slot], slot.call.deadline)
+                self._send_errand(
+                    AskStatus(self._errands.next_number()), [slot], slot.call.deadline
+                )
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _:
@@ -192,75 +187,67 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
-            case Get(lease=True) | ListKeys(lease=True) | ListPrefixes(lease=True):
-                self._lease_reads.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
+            case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
+                self._answer(slot, TOO_MANY)
             case RemoveNode(node=node):
-                message = RemoveMember(self._next_number(), node)
+                self._admin.removals += 1
+                message = RemoveMember(self._errands.next_number(), node)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
-            case AddNode():
-                self._invitations.add(slot, operation)
-            case TransferLeadership():
-                self._transfers.add(slot, operation)
+            case AddNode() | TransferLeadership():
+                self._admin.add(slot, operation)
             case Hello() | Status():
                 raise AssertionError("answered before")
             case unknown:
                 assert_never(unknown)
 
+    def _refuse_read(self, slot: Slot) -> bool:
+        """Answer a read that would be made in vain; return whether it would."""
+        refusal = self.reply_budget.refusal_of_read(slot.call)
+        if refusal is not None:
+            self._answer(slot, refusal)
+        return refusal is not None
+
     # --- sending on
 
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
-
-    def _send_errand(
-        self, message: Propose | Read | RemoveMember | AskStatus, slots: list[Slot], retry_at: float
-    ) -> None:
-        self._errands[message.number] = Errand(message.number, message, slots, retry_at)
+    def _send_errand(self, message: ErrandMessage, slots: list[Slot], retry_at: float) -> None:
+        self._errands.add(message, slots, retry_at)
         self._outbox.replicator.append(message)
 
     def _send_writes(self, now: float) -> None:
         while taken := self._writes.take_batch(now):
-            number = self._next_number()
+            number = self._errands.next_number()
             writes = tuple([write for _, write in taken])
             batch = Batch(self._opened.node, self._opened.incarnation, number, writes)
             slots = [slot for slot, _ in taken]
             self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
 
-    def _send_reads(
-        self, queue: BatchQueue[ReadOperation], now: float, *, lease: bool = False
-    ) -> None:
-        while taken := queue.take_batch(now):
-            batch = ReadBatch(tuple([operation for _, operation in taken]))
-            message = Read(self._next_number(), encode(batch), lease, batch.is_pure)
+    def _send_reads(self, now: float) -> None:
+        refuses = None if self.reply_budget.is_untouched else self._refuse_read
+        for leased, taken in self._reads.take_batches(now, refuses):
+            message = read_message(self._errands.next_number(), taken, leased=leased)
             self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _end_errand(self, number: int, now: float) -> Errand | None:
         """Forget an errand; after a batch, the next one may go out."""
-        errand = self._errands.pop(number, None)
+        errand = self._errands.pop(number)
         match errand:
             case Errand(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
-            case Errand(message=Read(lease=True), slots=slots):
-                self._lease_reads.batch_ended(slots, now)
-            case Errand(message=Read(), slots=slots):
-                self._reads.batch_ended(slots, now)
+            case Errand(message=RemoveMember()):
+                self._admin.removals -= 1
+            case Errand(message=Read(lease=leased), slots=slots):
+                self._reads.batch_ended(leased, slots, now)
         return errand
 
     def _send_again(self, errand: Errand, now: float) -> None:
         errand.retry_at = now + LOST_SECONDS
-        if isinstance(errand.message, Read):
-            # Every attempt to confirm a read has a number of its own.
-            del self._errands[errand.number]
-            errand.renew(errand.message, self._next_number())
-            self._errands[errand.number] = errand
-        errand.sent += 1
-        self._outbox.replicator.append(errand.message)
+        self._outbox.replicator.append(self._errands.begin_attempt(errand))
 
     def _send_all_again(self, now: float) -> None:
         """Ask for everything once more; what was done already is recognised."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if not isinstance(errand.message, AskStatus):
                 self._send_again(errand, now)
 
@@ -281,7 +268,7 @@ class Gateway:
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer whoever wanted this node removed: it learns of that from peers, not from a log."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if (
                 isinstance(errand.message, RemoveMember)
                 and errand.message.node == self._opened.node
@@ -308,6 +295,7 @@ class Gateway:
         if errand is not None:
             errand.refused += 1
             errand.retry_at = now + RETRY_SECONDS
+            self._errands.drop_outcomes(errand)
 
     def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
         errand = self._end_errand(message.number, now)
@@ -320,10 +308,12 @@ class Gateway:
 
     def _on_reads_done(self, message: ReadsDone, now: float) -> None:
         errand = self._errands.get(message.number)
-        if errand is not None:
-            errand.outcomes = message.outcomes
-            if message.confirmed or errand.confirmed:
-                self._answer_reads(errand, message.outcomes, now)
+        if errand is None:
+            return
+        if message.confirmed or errand.confirmed:
+            self._answer_reads(errand, message.outcomes, now)
+        elif not self._errands.keep_outcomes(errand, message.outcomes):
+            errand.retry_at = now + RETRY_SECONDS
 
     def _on_reads_confirmed(self, message: ReadsConfirmed, now: float) -> None:
         for number in message.numbers:
@@ -334,12 +324,17 @@ class Gateway:
                     self._answer_reads(errand, errand.outcomes, now)
 
     def _answer_reads(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...], now: float) -> None:
+        """Answer what storage has read, and ask again for the rest."""
         self._end_errand(errand.number, now)
-        for slot, outcome in zip(errand.slots, outcomes, strict=True):
-            self._answer(slot, outcome)
+        for slot, outcome in zip(errand.slots, outcomes, strict=False):
+            if not slot.is_answered:
+                refusal = self.reply_budget.admit(slot.call, len(outcome))
+                self._answer(slot, outcome if refusal is None else refusal)
+        for slot, operation in unread_part(errand, len(outcomes)):
+            self._reads.add(slot, operation)
 
     def _on_status_report(self, message: StatusReport, _: float) -> None:
-        errand = self._errands.pop(message.number, None)
+        errand = self._errands.pop(message.number)
         if errand is not None:
             answer = node_status(self._opened, self._config, self._leadership, message)
             self._answer(errand.slots[0], answer)
@@ -349,7 +344,7 @@ class Gateway:
     def _sweep(self, now: float) -> None:
         """Fail what is past its deadline, and send again what was refused or lost."""
         self._sweep_at = NEVER
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             expired = [slot for slot in errand.slots if slot.call.deadline <= now]
             is_over = len(expired) == len(errand.slots)
             for slot in expired:
@@ -360,10 +355,11 @@ class Gateway:
                 self._send_again(errand, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
-        for wishes in (self._invitations, self._transfers):
-            for slot, outcome in wishes.take_answers(self._leadership, now):
-                self._answer(slot, outcome)
-            self._outbox.replicator.extend(wishes.take_due(now))
+        for slot in self._reads.take_late(now):
+            self._answer(slot, NOT_CONFIRMED)
+        for slot, outcome in self._admin.take_answers(self._leadership, now):
+            self._answer(slot, outcome)
+        self._outbox.replicator.extend(self._admin.take_due(now))
 
     # --- answering
 
@@ -372,8 +368,8 @@ class Gateway:
             self._finish(slot.call)
 
     def _finish(self, call: Call) -> None:
-        self._calls -= 1
-        self._bytes -= call.size
+        self._calls.end(call)
+        self.reply_budget.end_call(call)
         self._outbox.replies.append(call)
 
     def _answer_all(self, errand: Errand, outcome: Answer, now: float) -> None:
@@ -384,7 +380,7 @@ class Gateway:
 
     def _fail_all(self, outcome: Failed, now: float) -> None:
         """Answer what this node certainly has not begun and never will."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             if errand.certainly_not_done:
                 self._answer_all(errand, outcome, now)
         for queue in self._queues:
@@ -393,8 +389,8 @@ class Gateway:
 
     def _fail_begun(self, now: float) -> None:
         """Answer what waits for storage: a read changes nothing, all else may yet be done."""
-        for errand in list(self._errands.values()):
+        for errand in self._errands.all():
             changes = isinstance(errand.message, Propose | RemoveMember)
             self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
-        for slot in (*self._invitations.take_all(), *self._transfers.take_all()):
+        for slot in self._admin.take_all():
             self._answer(slot, STALLED_MEANWHILE)

@@ -1,7 +1,7 @@
 """Bringing standby nodes into the cluster: who waits for which address to vote."""
 
-from protocol.calls import Answer, Slot
 from protocol.client_messages import AddNode, Done, Failed, FailureCode
+from protocol.gateway.pending import Answer, Slot
 from protocol.membership import Member
 from protocol.node_messages import InviteMember, Leadership
 
@@ -17,8 +17,8 @@ class Invitations:
         self._waiting: list[tuple[Slot, AddNode]] = []
         self._invite_at = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, slot: Slot, operation: AddNode) -> None:
         """Wait for the node at an address."""
@@ -48,7 +48,8 @@ class Invitations:
         if not self._waiting or now < self._invite_at:
             return []
         self._invite_at = now + INVITE_SECONDS
-        return [InviteMember(operation.address) for _, operation in self._waiting]
+        addresses = dict.fromkeys(operation.address for _, operation in self._waiting)
+        return [InviteMember(address) for address in addresses]
 
 
 def _too_late(address: str, leadership: Leadership | None) -> Failed:

@@ -8,9 +8,9 @@ them come back at once with their next operation. A client that is alone never w
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
-from protocol.calls import Slot
 from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 from protocol.commands import Insert, Write
+from protocol.gateway.pending import Slot
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_OPERATIONS_MAX = 1000
@@ -27,9 +27,10 @@ OperationT = TypeVar("OperationT")
 class BatchQueue(Generic[OperationT]):
     """The operations of one kind that one gateway has not sent on yet."""
 
-    def __init__(self, size_of: Callable[[OperationT], int]) -> None:
-        """Measure operations by ``size_of``, in bytes."""
+    def __init__(self, size_of: Callable[[OperationT], int], in_flight_max: float = NEVER) -> None:
+        """Measure operations by ``size_of``, in bytes; send on so many batches side by side."""
         self._size_of = size_of
+        self._in_flight_max = in_flight_max
         self._waiting: list[tuple[Slot, OperationT]] = []
         self._in_flight = 0
         self._sent_at = -NEVER
@@ -44,14 +45,19 @@ class BatchQueue(Generic[OperationT]):
         self._waiting.append((slot, operation))
         self._returning.discard(slot.call.client[0])
 
-    def take_batch(self, now: float) -> list[tuple[Slot, OperationT]]:
-        """Return what is to be sent on now as one batch, if anything is."""
+    def take_batch(
+        self, now: float, refuses: Callable[[Slot], bool] | None = None
+    ) -> list[tuple[Slot, OperationT]]:
+        """Return what is to be sent on now as one batch, if anything is.
+
+        What ``refuses`` answers is left out. If that is much, the rest comes next time.
+        """
         if not self._waiting or now < self._due(now):
             return []
-        count = self._count()
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._in_flight += 1
-        self._sent_at = now
+        taken = self._take(refuses)
+        if taken:
+            self._in_flight += 1
+            self._sent_at = now
         return taken
 
     def batch_ended(self, slots: list[Slot], now: float) -> None:
@@ -78,18 +84,25 @@ class BatchQueue(Generic[OperationT]):
         return self._due(now) if self._waiting else NEVER
 
     def _due(self, now: float) -> float:
+        if self._in_flight >= self._in_flight_max:
+            return NEVER
         if self._in_flight:
             return self._sent_at + PIPELINE_SECONDS
         return self._return_until if self._returning else now
 
-    def _count(self) -> int:
-        """Return how many of the waiting operations fit into one batch: at least one."""
-        size = 0
-        for count, (_, operation) in enumerate(self._waiting[:BATCH_OPERATIONS_MAX]):
-            size += self._size_of(operation)
-            if count and size > BATCH_BYTES_MAX:
-                return count
-        return min(len(self._waiting), BATCH_OPERATIONS_MAX)
+    def _take(self, refuses: Callable[[Slot], bool] | None) -> list[tuple[Slot, OperationT]]:
+        """Take as many of the waiting operations as fit into one batch: at least one."""
+        taken: list[tuple[Slot, OperationT]] = []
+        looked_at = size = 0
+        for each in self._waiting[:BATCH_OPERATIONS_MAX]:
+            if refuses is None or not refuses(each[0]):
+                size += self._size_of(each[1])
+                if taken and size > BATCH_BYTES_MAX:
+                    break
+                taken.append(each)
+            looked_at += 1
+        self._waiting = self._waiting[looked_at:]
+        return taken
 
 
 def write_size(write: Write) -> int:

@@ -1,0 +1,114 @@
+"""Publisher core: each change goes to every subscriber of its prefix, or a loss is made known.
+
+A subscriber that does not read fills its pipe, and changes then wait here until its connection is
+closed. If that does not help in time, they are sent to the subscribers that can take them, and the
+loss counter in everything published from then on tells the others.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from protocol.client_messages import (
+    ESTABLISHED_TOPIC,
+    EVENT_TOPIC,
+    MARK_TOPIC,
+    Established,
+    Mark,
+    Published,
+)
+from protocol.commands import Event
+from protocol.node_messages import Following
+from protocol.wire import encode
+
+MARK_SECONDS = 0.5
+HELD_BACK_SECONDS = 4.0
+HELD_BACK_MAX = 50_000  # messages
+HELD_BACK_BYTES_MAX = 64 << 20
+RETRY_SECONDS = 0.005
+
+NEVER = float("inf")
+
+
+class Message(NamedTuple):
+    """What is to be published, and since when it waits."""
+
+    topic: bytes
+    body: bytes
+    since: float
+
+
+class Publisher:
+    """What one node publishes, in its order."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Message] = deque()
+        self._queued_bytes = 0
+        self._losses = 0
+        self._revision = 0
+        self._mark_at = NEVER
+
+    def establish(self, following: Following, now: float) -> None:
+        """Tell a subscriber from which revision on it hears everything."""
+        self._revision = max(self._revision, following.revision)
+        self._mark_at = min(self._mark_at, now + MARK_SECONDS)
+        body = encode(Established(self._losses, following.revision))
+        self._add(ESTABLISHED_TOPIC + following.nonce, body, now)
+
+    def publish(self, events: tuple[Event, ...], now: float) -> None:
+        """Publish changes in the order in which they were applied."""
+        for event in events:
+            body = Published(
+                self._losses, event.revision, event.key, event.value, event.prev_revision
+            )
+            self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)
+        self._revision = events[-1].revision
+
+    def lose(self, revision: int, now: float) -> None:
+        """Let all subscribers see that changes up to a revision will not come."""
+        self._losses += 1
+        self._revision = max(self._revision, revision)
+        self._mark_at = now
+
+    def mark(self, now: float, *, has_subscribers: bool) -> None:
+        """Say how far everything is published, if that is due."""
+        if self._mark_at <= now:
+            self._mark_at = now + MARK_SECONDS if has_subscribers else NEVER
+            self._add(MARK_TOPIC, encode(Mark(self._losses, self._revision)), now)
+
+    def next_deadline(self, now: float) -> float:
+        """Return when to publish though nothing has happened."""
+        return min(self._mark_at, now + RETRY_SECONDS if self._queue else NEVER)
+
+    # --- sending, in order
+
+    @property
+    def front(self) -> Message | None:
+        """The message to send next."""
+        return self._queue[0] if self._queue else None
+
+    def sent(self) -> None:
+        """Note that the message in front was sent."""
+        self._queued_bytes -= len(self._queue.popleft().body)
+
+    def held_seconds(self, now: float) -> float:
+        """Return for how long the message in front has waited."""
+        return now - self._queue[0].since if self._queue else 0.0
+
+    def must_let_go(self, now: float) -> bool:
+        """Whether what waits is to be sent to the subscribers that can take it."""
+        return (
+            self.held_seconds(now) > HELD_BACK_SECONDS
+            or len(self._queue) > HELD_BACK_MAX
+            or self._queued_bytes > HELD_BACK_BYTES_MAX
+        )
+
+    def let_go(self) -> list[Message]:
+        """Return all that waits; from now on every subscriber sees that there was a loss."""
+        self._losses += 1
+        taken, self._queue = list(self._queue), deque()
+        self._queued_bytes = 0
+        return taken
+
+    def _add(self, topic: bytes, body: bytes, now: float) -> None:
+        self._queue.append(Message(topic, body, now))
+        self._queued_bytes += len(body)

@@ -1,0 +1,86 @@
+"""A connection that speaks ZeroMQ's protocol byte by byte, as no library would (ZMTP 3.0)."""
+
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
+MORE, LONG, COMMAND = 1, 2, 4
+BUFFER_BYTES = 4096
+
+
+class RawConnection:
+    """A TCP connection to one of a node's endpoints; it reads nothing unless it is told to."""
+
+    def __init__(self, endpoint: str, kind: bytes = b"") -> None:
+        """Connect, and greet as a socket of this kind if one is given."""
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self.socket.settimeout(10)
+        self.socket.connect((host, int(port)))
+        if kind:
+            try:
+                self._greet(kind)
+            except OSError:
+                self.socket.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+
+    def _greet(self, kind: bytes) -> None:
+        self.socket.sendall(GREETING)
+        self.send(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind, COMMAND)
+        self._read(len(GREETING))
+        _, size = self._read(2)
+        self._read(size)  # the node is ready: before that, it takes nothing else
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise ConnectionResetError("closed by the node")
+            data += part
+        return data
+
+    def send(self, body: bytes, flags: int = 0) -> None:
+        """Send a frame."""
+        self.socket.sendall(frame(body, flags))
+
+    def subscribe(self, topic: bytes) -> None:
+        """Send a subscription."""
+        self.send(b"\1" + topic)
+
+    def answer_ping(self) -> None:
+        """Send what answers a ping, whether there was one or not."""
+        self.send(b"\4PONG", COMMAND)
+
+    def is_closed(self) -> bool:
+        """Read all that has come, and return whether the node has closed the connection."""
+        self.socket.setblocking(False)
+        try:
+            while self.socket.recv(1 << 20):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def frame(body: bytes, flags: int = 0) -> bytes:
+    """Return the bytes of a frame."""
+    if len(body) > 255:
+        return struct.pack(">BQ", flags | LONG, len(body)) + body
+    return struct.pack("BB", flags, len(body)) + body

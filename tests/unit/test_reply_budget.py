@@ -1,0 +1,103 @@
+"""Reply budget: how many bytes may wait for one connection, and for all of them."""
+
+import pytest
+
+from protocol.client_messages import Failed
+from protocol.gateway.pending import Call
+from protocol.gateway.reply_budget import (
+    CONNECTION_BYTES_MAX,
+    COUNTED_BYTES,
+    NOT_READ,
+    REPLY_BYTES_MAX,
+    SMALL_BYTES,
+    TOO_LARGE,
+    TOTAL_BYTES_MAX,
+    UNREAD_SECONDS_MAX,
+    ReplyBudget,
+)
+
+MIB = 1 << 20
+
+
+def call(connection: bytes = b"a", operations: int = 100) -> Call:
+    return Call((connection,), 1, 10.0, 100, [None] * operations, operations)
+
+
+def admit_all(budget: ReplyBudget, asked: Call, size: int) -> list[Failed | None]:
+    return [budget.admit(asked, size) for _ in asked.outcomes]
+
+
+def test_a_reply_takes_what_fits_and_refuses_the_rest() -> None:
+    budget, asked = ReplyBudget(), call()
+    refusals = admit_all(budget, asked, MIB)
+    fitting = REPLY_BYTES_MAX // MIB
+    assert refusals == [None] * fitting + [TOO_LARGE] * (len(refusals) - fitting)
+    assert budget.refusal_of_read(asked) is TOO_LARGE
+    assert budget.refusal_of_read(call(b"b")) is None
+
+
+def test_a_connection_that_reads_nothing_gets_no_more_and_others_do() -> None:
+    budget = ReplyBudget()
+    size = CONNECTION_BYTES_MAX + 1
+    assert budget.begin_reply(b"a", size, 0.0) == size
+    assert not budget.has_room(b"a")
+    assert budget.admit(call(b"a"), MIB) is NOT_READ
+    assert budget.admit(call(b"b"), MIB) is None
+    assert budget.begin_reply(b"a", 100, 0.5) == 0, "it may be about to read"
+    assert budget.begin_reply(b"a", 100, 0.1 + UNREAD_SECONDS_MAX) is None
+    assert budget.begin_reply(b"b", 100, 0.1 + UNREAD_SECONDS_MAX) == 0
+    budget.end_reply(b"a", size, 2.0)
+    assert budget.has_room(b"a")
+    assert budget.begin_reply(b"a", 100, 2.0) == 0
+
+
+def test_a_client_that_reads_slowly_is_answered_up_to_a_limit() -> None:
+    budget = ReplyBudget()
+    waiting = 0
+    for second in range(100):
+        for _ in range(2):
+            waiting += budget.begin_reply(b"a", MIB, float(second)) or 0
+        budget.end_reply(b"a", MIB, float(second))
+        waiting -= MIB
+    assert CONNECTION_BYTES_MAX < waiting <= 2 * CONNECTION_BYTES_MAX + MIB
+
+
+def test_all_connections_together_hold_no_more_than_the_total() -> None:
+    budget = ReplyBudget()
+    held = 0
+    for number in range(1000):
+        asked = call(number.to_bytes(2, "big"))
+        held += sum(MIB for refusal in admit_all(budget, asked, MIB) if refusal is None)
+    assert held == TOTAL_BYTES_MAX
+    fresh = call(b"fresh")
+    assert budget.admit(fresh, MIB) is NOT_READ
+    assert budget.admit(fresh, 100) is None, "small outcomes pass for a client that reads"
+
+
+def test_what_a_call_held_is_free_when_it_is_encoded() -> None:
+    budget, asked = ReplyBudget(), call()
+    admit_all(budget, asked, MIB)
+    assert not budget.has_room(b"a", MIB)
+    budget.end_call(asked)
+    assert budget.has_room(b"a", CONNECTION_BYTES_MAX)
+
+
+@pytest.mark.parametrize("size", [1, 100, SMALL_BYTES - 1])
+def test_small_replies_are_counted_together(size: int) -> None:
+    budget = ReplyBudget()
+    sent = uncounted = 0
+    while True:
+        counted = budget.begin_reply(b"a", size, 0.0)
+        sent += size
+        if counted:
+            break
+        uncounted = sent
+    assert counted == sent
+    assert uncounted < COUNTED_BYTES <= sent
+
+
+def test_connections_with_a_few_small_replies_are_not_remembered_for_ever() -> None:
+    budget = ReplyBudget()
+    for number in range(100_000):
+        assert budget.begin_reply(number.to_bytes(4, "big"), 100, 0.0) == 0
+    assert len(budget._uncounted) < 5000

@@ -1,0 +1,81 @@
+"""The topics of subscribers, and when a connection has too many."""
+
+from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.gateway.subscriptions import (
+    TOPIC_BYTES_MAX,
+    TOPICS_MAX,
+    TOTAL_TOPIC_BYTES_MAX,
+    Subscriptions,
+)
+
+ON, OFF = b"\1", b"\0"
+
+
+def watched(subscriptions: Subscriptions) -> bool:
+    return subscriptions.has_watchers
+
+
+def test_a_nonce_is_told_and_watchers_are_known() -> None:
+    subscriptions = Subscriptions()
+    assert not watched(subscriptions)
+    assert subscriptions.take(ON + MARK_TOPIC, 1) is None
+    assert subscriptions.take(ON + EVENT_TOPIC + b"jobs/", 1) is None
+    assert subscriptions.take(ON + ESTABLISHED_TOPIC + b"nonce", 1) == b"nonce"
+    assert watched(subscriptions)
+
+
+def test_a_topic_of_two_subscribers_ends_with_the_second() -> None:
+    subscriptions = Subscriptions()
+    for connection in (1, 2):
+        subscriptions.take(ON + EVENT_TOPIC, connection)
+    subscriptions.take(OFF + EVENT_TOPIC, 1)
+    assert watched(subscriptions)
+    subscriptions.take(OFF + EVENT_TOPIC, -1)  # taken back because the connection is gone
+    assert not watched(subscriptions)
+    assert not subscriptions
+
+
+def test_a_connection_has_a_bounded_number_of_topics() -> None:
+    subscriptions = Subscriptions()
+    for number in range(TOPICS_MAX):
+        subscriptions.take(ON + EVENT_TOPIC + b"%d" % number, 1)
+    assert not subscriptions.is_excessive(1)
+    assert subscriptions.take(ON + ESTABLISHED_TOPIC + b"nonce", 1) is None
+    assert subscriptions.is_excessive(1)
+    subscriptions.take(ON + EVENT_TOPIC, 2)
+    assert not subscriptions.is_excessive(2)
+
+
+def test_a_connection_that_changes_its_topics_for_ever_has_no_more_of_them() -> None:
+    subscriptions = Subscriptions()
+    for number in range(100_000):
+        subscriptions.take(ON + EVENT_TOPIC + b"%d" % number, 1)
+        subscriptions.take(OFF + EVENT_TOPIC + b"%d" % number, 1)
+    assert not subscriptions.is_excessive(1)
+    assert not subscriptions
+
+
+def test_long_topics_count_by_their_bytes() -> None:
+    subscriptions = Subscriptions()
+    for number in range(TOPIC_BYTES_MAX // 4000 + 1):
+        subscriptions.take(ON + EVENT_TOPIC + b"%04d" % number * 1000, 1)
+    assert subscriptions.is_excessive(1)
+
+
+def test_all_connections_together_have_bounded_topics() -> None:
+    subscriptions = Subscriptions()
+    connection = 0
+    while not subscriptions.is_excessive(connection):
+        connection += 1
+        for number in range(10):
+            topic = b"%08d %d" % (connection, number) + b"x" * 4000
+            subscriptions.take(ON + EVENT_TOPIC + topic, connection)
+    assert connection <= TOTAL_TOPIC_BYTES_MAX // 40_000 + 1
+
+
+def test_what_only_ends_was_not_begun() -> None:
+    subscriptions = Subscriptions()
+    subscriptions.take(OFF + b"never begun", 1)
+    subscriptions.take(b"no subscription", 1)
+    subscriptions.take(b"", 1)
+    assert not subscriptions
