@@ -258,12 +258,18 @@ class LogReplicator:
         if outbox.gateway:
             self._gateway.send(encode(outbox.gateway))
             self._note_leadership(outbox)
+        self._log_complaints(outbox)
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
         membership = self._core.membership
         self._links.follow(membership)
         if self._alone_since_founding and len(membership.members) > 1:
             self._alone_since_founding = False
+
+    def _log_complaints(self, outbox: Outbox) -> None:
+        for each in outbox.complaints:
+            if self._strange.is_new(each.sender + each.subject.encode()):
+                log.error("node %s: %s", each.sender.hex()[:8], each.sentence)
 
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:

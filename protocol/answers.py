@@ -19,6 +19,7 @@ REFUSALS = {
     Refusal.LAST_VOTER: Failed(
         FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
     ),
+    Refusal.INVALID: Failed(FailureCode.INVALID, "the leader refused it as invalid"),
 }
 
 _NOT_CONFIRMED = Failed(

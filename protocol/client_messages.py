@@ -53,7 +53,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
 class RemoveNode(msgspec.Struct, frozen=True, array_like=True, tag=16):
     """Take a node out of the cluster."""
 
-    node: NodeId
+    node: bytes  # of 16 bytes; ``validation`` refuses this operation alone where it is not
 
 
 class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
@@ -75,7 +75,7 @@ class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
     """Let this voter lead, or whichever other one is closest to the leader's log."""
 
-    node: NodeId = b""
+    node: bytes = b""  # of 16 bytes, or empty for any
 
 
 ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot

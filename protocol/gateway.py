@@ -298,7 +298,7 @@ class Gateway:
                 self._answer_all(errand, REFUSALS[message.refusal], now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
-            case Refusal.LAST_VOTER:
+            case Refusal.LAST_VOTER | Refusal.INVALID:
                 self._answer_all(errand, REFUSALS[message.refusal], now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS

@@ -4,7 +4,9 @@ from functools import cached_property
 
 import msgspec
 
-NodeId = bytes  # the 16 bytes of a UUID
+from protocol.ranges import Id, Index
+
+NodeId = Id
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +39,11 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
         """Ids of the members whose votes and disks count."""
         return frozenset(member.id for member in self.members if member.voter)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether somebody votes, and no id stands for two members."""
+        return bool(self.voters) and len(self._by_id) == len(self.members)
+
     def is_voter(self, node: NodeId) -> bool:
         """Whether this node's vote counts."""
         member = self.get(node)
@@ -55,7 +62,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
 class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
     """A membership and the index of the entry that brought it."""
 
-    index: int
+    index: Index
     membership: Membership
 
 

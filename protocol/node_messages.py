@@ -10,6 +10,7 @@ from protocol.commands import Event, Result
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.ranges import IdOrNone
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.standing import ReplicationStatus, RoleName
@@ -228,7 +229,7 @@ class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
 class TransferTo(msgspec.Struct, frozen=True, array_like=True, tag=38):
     """Let the leader hand over to this voter, or to whichever is closest if none is named."""
 
-    node: NodeId
+    node: IdOrNone
 
 
 class LogCompacted(msgspec.Struct, frozen=True, array_like=True, tag=34):

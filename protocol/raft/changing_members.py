@@ -134,7 +134,7 @@ def _change(state: RaftState, membership: Membership, origin: Origin) -> None:
     """Append a membership, in force at once (§4.1)."""
     assert isinstance(state.role, Leader)
     payload = encode(MembershipChange(membership, *origin))
-    append(state, state.role, EntryKind.MEMBERSHIP, payload)
+    append(state, EntryKind.MEMBERSHIP, payload)
     follow_members(state)
     # Whoever was asked to confirm reads may be gone, and those who are left may be enough (§6.4).
     confirm_round(state, state.role)

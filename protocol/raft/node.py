@@ -70,7 +70,8 @@ from protocol.raft import (
 )
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
-from protocol.raft.state import RaftState
+from protocol.raft.state import CheckProposal, RaftState
+from protocol.validation import check_proposal
 
 Handler = Callable[[RaftState, NodeId, Any], None]
 
@@ -87,10 +88,20 @@ class RaftNode:
     """
 
     def __init__(
-        self, recovered: Recovered, window: LogLimits | None = None, patience: int = 0
+        self,
+        recovered: Recovered,
+        window: LogLimits | None = None,
+        patience: int = 0,
+        *,
+        check_proposal: CheckProposal = check_proposal,
     ) -> None:
-        """Begin a life; ``patience`` is the shortest election timeout, in microseconds."""
+        """Begin a life; ``patience`` is the shortest election timeout, in microseconds.
+
+        ``check_proposal`` returns what is to be appended of another node's proposal, or raises
+        ``InvalidOperation``.
+        """
         self._state = RaftState(recovered, window, patience)
+        self._state.check_proposal = check_proposal
         self._incarnations: dict[NodeId, int] = {}
         self._commit_handed = self._state.commit_index
         self._contact_told = -1

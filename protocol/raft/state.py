@@ -1,6 +1,6 @@
 """What a node knows as a Raft server, and the few changes that every rule is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind
@@ -16,10 +16,14 @@ from protocol.peer_messages import PeerMessage, ReadRefused
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships
-from protocol.raft.outbox import Outbox
+from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
+from protocol.validation import check_proposal
+from protocol.wire import Malformed
+
+CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to what is appended
 
 
 class RaftState:
@@ -50,6 +54,7 @@ class RaftState:
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
+        self.check_proposal: CheckProposal = check_proposal
         self.outbox = Outbox()
         if patience > promised:
             self._write_hard_state()
@@ -130,6 +135,10 @@ class RaftState:
         else:
             self.durability.promise(to, message)
 
+    def complain(self, sender: NodeId, subject: str, sentence: str) -> None:
+        """Let the operator know what is wrong with something that a node has sent."""
+        self.outbox.complaints.append(Complaint(sender, subject, sentence))
+
     def set_term(self, term: int, voted_for: NodeId = b"") -> None:
         """Enter a term, or vote in the present one."""
         self.term = term
@@ -187,11 +196,18 @@ class RaftState:
         self.durability.write_entries(entries)
         for entry in entries:
             if entry.kind == EntryKind.MEMBERSHIP:
-                membership = decode_membership_change(entry.payload).membership
-                self.memberships.append(entry.index, membership)
-                changed = True
+                changed |= self._enter_membership(entry)
         if changed:
             self.membership_changed()
+
+    def _enter_membership(self, entry: Entry) -> bool:
+        """Put an entry's membership in force; one that cannot be read changes no node's."""
+        try:
+            membership = decode_membership_change(entry.payload).membership
+        except Malformed:
+            return False  # storage logs it when it is applied
+        self.memberships.append(entry.index, membership)
+        return True
 
     def membership_changed(self) -> None:
         """Store the memberships; a node that finds itself a member is not removed."""

@@ -68,6 +68,7 @@ class StorageOutbox(msgspec.Struct):
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
+    errors: list[str] = msgspec.field(default_factory=list)  # graver ones
 
 
 def _no_step(_: str) -> None:
@@ -243,7 +244,8 @@ class StorageWriter:
             return
         events: list[Event] = []
         while self._machine.applied_index < last:
-            self._report(self._machine.apply(self._next_entry()), events)
+            entry = self._next_entry()
+            self._report(entry, self._machine.apply(entry), events)
         self._machine.store_progress()
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
@@ -259,8 +261,13 @@ class StorageWriter:
         self._unwritten_bytes += len(entry.payload)
         return entry
 
-    def _report(self, outcome: Outcome, events: list[Event]) -> None:
+    def _report(self, entry: Entry, outcome: Outcome, events: list[Event]) -> None:
         events.extend(outcome.events)
+        if outcome.fault:
+            self._outbox.errors.append(
+                f"entry {entry.index} of term {entry.term} cannot be read as {entry.kind.name} and "
+                f"was applied without effect, here as on every node: {outcome.fault}"
+            )
         if outcome.origin == self.node and outcome.incarnation == self._incarnation:
             index = self._machine.applied_index
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))

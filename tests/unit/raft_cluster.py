@@ -48,8 +48,8 @@ from protocol.peer_messages import (
 from protocol.raft.node import RaftNode, StrangeFrame
 from tests.unit.raft_judge import Judge
 
-A, B, C, D, E = b"A", b"B", b"C", b"D", b"E"
-CLUSTER = b"cluster"
+A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
+CLUSTER = b"cluster".ljust(16, b"\0")
 ROUNDS_TO_SETTLE_MAX = 1000
 PATIENCE = 150_000  # the shortest election timeout, in microseconds
 
@@ -252,7 +252,7 @@ class Cluster:
             recovered = machine.disk.recover(node, CLUSTER, window_entries)
             machine.clock = ClockState(leading=False, votes=False, contact=0)
             machine.gateway.clear()
-            machine.running = RaftNode(recovered, patience=patience)
+            machine.running = RaftNode(recovered, patience=patience, check_proposal=take_any)
             if not patient:
                 machine.running.step(LeaderQuiet(machine.core._state.contact))
             self._end_turn(machine)
@@ -481,9 +481,15 @@ class Cluster:
         assert self[node].core.leads, f"{node!r} was not elected"
 
 
+def take_any(payload: bytes, _: NodeId) -> bytes:
+    """Let any bytes be a proposal: they stand for a batch."""
+    return payload
+
+
 def address_of(node: NodeId) -> str:
     """Return the address that a node has unless a test says otherwise."""
-    return f"{node.decode().lower()}.example:9400"
+    name = node.rstrip(b"\0").decode().lower()
+    return f"{name}.example:9400"
 
 
 def frame_of(sender: NodeId, *messages: PeerMessage, incarnation: int = 1) -> PeerFrame:
