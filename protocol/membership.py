@@ -4,7 +4,7 @@ from functools import cached_property
 
 import msgspec
 
-from protocol.ranges import Id, Index
+from protocol.ranges import AddressText, Id, Index
 
 NodeId = Id
 
@@ -13,7 +13,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """One node of the cluster; a learner receives the log but does not vote yet."""
 
     id: NodeId
-    address: str
+    address: AddressText
     voter: bool
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.entry import Entry
 from protocol.membership import Membership, NodeId
-from protocol.ranges import IdOrNone, Incarnation, Index, Microseconds, Number, Term
+from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 
@@ -140,7 +140,7 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
     """A node wants to be a member at this address; repeated until it finds itself one."""
 
-    address: str
+    address: AddressText
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -148,14 +148,14 @@ class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
     accepted: bool
     membership: Membership
-    leader_address: str = ""
+    leader_address: AddressText = ""
     refusal: str = ""
 
 
 class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=16):
     """Ask a standby node to join the sender's cluster through this address."""
 
-    address: str
+    address: AddressText
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=17):
@@ -218,5 +218,5 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     cluster: IdOrNone
     sender: NodeId
     incarnation: Incarnation
-    address: str
+    address: AddressText
     messages: tuple[PeerMessage, ...]

@@ -60,6 +60,7 @@ from protocol.peer_messages import (
 )
 from protocol.raft import (
     changing_members,
+    contradictions,
     election,
     heartbeats,
     reading,
@@ -224,7 +225,7 @@ class RaftNode:
     def _step_peer(self, sender: NodeId, message: PeerMessage) -> None:
         term = getattr(message, "term", None)
         if term is None or term == self._state.term or _is_pre_vote(message):
-            self._handle(sender, message)
+            self._handle_peer(sender, message)
         elif term > self._state.term:
             self._meet_newer_term(sender, message, term)
         else:
@@ -237,7 +238,7 @@ class RaftNode:
             return
         state.set_term(term)
         state.become_follower()
-        self._handle(sender, message)
+        self._handle_peer(sender, message)
 
     def _answer_older_term(self, sender: NodeId, message: PeerMessage) -> None:
         """Let a leader or candidate of an older term know that it is one."""
@@ -251,6 +252,13 @@ class RaftNode:
                 state.say(sender, RequestVoteReply(state.term, granted=False))
             case _:
                 pass  # an answer to a question of that term, which nobody asks any more
+
+    def _handle_peer(self, sender: NodeId, message: PeerMessage) -> None:
+        contradiction = contradictions.find(self._state, sender, message)
+        if contradiction is None:
+            self._handle(sender, message)
+        else:
+            self._state.complain(sender, *contradiction)
 
     def _handle(self, sender: NodeId, message: Any) -> None:
         handler = HANDLERS.get(type(message))

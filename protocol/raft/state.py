@@ -71,6 +71,15 @@ class RaftState:
         return self.now < self.bound_until
 
     @property
+    def agreed_index(self) -> int:
+        """Up to where this log certainly is the committed one.
+
+        Right after a start, a membership may be known as committed beyond the commit index.
+        """
+        known = max(self.commit_index, self.memberships.committed.index)
+        return min(known, self.log.last_index)
+
+    @property
     def membership(self) -> Membership:
         """The membership in force."""
         return self.memberships.latest.membership
@@ -190,7 +199,7 @@ class RaftState:
     def take_entries(self, entries: Sequence[Entry]) -> None:
         """Put entries into the log, in place of what it held from the first of them on."""
         first = entries[0].index
-        assert first > self.commit_index, "committed entries never change"
+        assert first > self.agreed_index, "committed entries never change"
         changed = first <= self.log.last_index and self.memberships.truncate_from(first)
         self.log.replace_from(entries)
         self.durability.write_entries(entries)

@@ -16,7 +16,6 @@ from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
-from protocol.membership import NodeId
 from protocol.node_messages import (
     AdoptCluster,
     Append,
@@ -53,6 +52,7 @@ from protocol.storage.snapshot_source import Reading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import Places
 from protocol.table import Database
+from protocol.wire import Malformed
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
 UNWRITTEN_ENTRIES_MAX = 16  # applied, and not in the tables on disk
@@ -292,7 +292,8 @@ class StorageWriter:
         limit = self._applied_durably
         if self._source.is_read:
             for reader, reading in self._source.let_go(self._is_too_slow):
-                self._warn_of_abandoning(reader, reading)
+                held = self._applied_durably - reading.log_after
+                self._outbox.warnings.append(reading.end_in_words(reader, held))
             limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
@@ -303,14 +304,6 @@ class StorageWriter:
         nothing newer would come.
         """
         return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
-
-    def _warn_of_abandoning(self, reader: NodeId, reading: Reading) -> None:
-        self._outbox.warnings.append(
-            f"the snapshot of index {reading.id.index} for node {reader.hex()[:8]} was given up, "
-            "and a newer one follows: the node takes it in more slowly than entries are written; "
-            f"{reading.read.count} rows ({reading.read.bytes} bytes) had been read for it, and "
-            f"{self._applied_durably - reading.log_after} entries were held that it still lacked"
-        )
 
     def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []
@@ -362,7 +355,7 @@ class StorageWriter:
         self._sync()
         self._passing("whole")
         self._staging.end()
-        if snapshot.index <= self._machine.applied_index:
+        if snapshot.index <= self._machine.applied_index or not self._is_sound(snapshot):
             return False
         self._places.current.clear()
         self._places.switch()
@@ -376,6 +369,16 @@ class StorageWriter:
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership)
         self._outbox.replicator.append(installed)
+        return True
+
+    def _is_sound(self, snapshot: SnapshotId) -> bool:
+        try:
+            self._places.spare.machine_at(snapshot)
+        except Malformed as error:
+            self._outbox.errors.append(
+                f"the leader's snapshot of index {snapshot.index} was not installed: {error}"
+            )
+            return False
         return True
 
     def _load_state(self) -> None:

@@ -10,11 +10,11 @@ from actors.database import RocksDatabase
 from protocol.config import NodeConfig
 from protocol.entry import Entry, EntryKind
 from protocol.node_messages import Append
-from protocol.peer_messages import ForwardProposal, ProposalRefused
+from protocol.peer_messages import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
 from protocol.refusal import Refusal
 from protocol.storage.log_store import LogStore
 from skiff import NodeStatus
-from skiff.testing import Cluster, Node
+from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.stand_in import StandIn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -31,7 +31,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def unharmed(pair: Cluster) -> Iterator[None]:
     """After every test the same leader leads in the same term, and both nodes serve."""
     leader = pair.leader()
@@ -66,11 +66,32 @@ def status_of(node: Node) -> NodeStatus:
     return status
 
 
+@pytest.mark.usefixtures("unharmed")
 def test_a_proposal_that_is_garbage_is_refused_and_logged(pair: Cluster, broken: StandIn) -> None:
     for payload in (b"", b"garbage", b"\x94\xc4\x10"):
         refused = broken.ask(ForwardProposal(7, payload), ProposalRefused)
         assert refused.refusal is Refusal.INVALID
     assert pair.leader().log().count("refused its proposal") == 1
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_leader_does_not_follow_another_one_of_its_term(pair: Cluster, broken: StandIn) -> None:
+    leader = pair.leader()
+    term = status_of(leader).term
+    broken.say(AppendEntries(term, 0, 0, (Entry(1, 1, EntryKind.NO_OP),), 0))
+    broken.say(Heartbeat(term, 0, 0))
+    wait_until(lambda: "speaks as the leader of term" in leader.log(), "it is refused")
+
+
+def test_a_committed_entry_is_not_replaced(pair: Cluster, broken: StandIn) -> None:
+    leader = pair.leader()
+    before = status_of(leader)
+    replacing = Entry(before.commit_index, before.term + 1, EntryKind.NO_OP)
+    broken.say(AppendEntries(before.term + 1, replacing.index - 1, before.term, (replacing,), 0))
+    wait_until(lambda: "is committed; it was refused" in leader.log(), "it is told")
+    with pair.client(timeout=20) as client:
+        assert client.get("guard", str) in ("before", "after")
+        client.insert("guard", "after")
 
 
 @pytest.mark.parametrize("kind", [EntryKind.BATCH, EntryKind.MEMBERSHIP])
