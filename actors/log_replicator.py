@@ -12,7 +12,8 @@ from actors.joining import Joining
 from actors.logs import OncePerSender
 from actors.peer_links import Doors, PeerLinks
 from actors.sockets import BindFailed, Readable
-from protocol.membership import Membership
+from actors.vouching import Vouching
+from protocol.membership import Membership, MembershipAt
 from protocol.node_messages import (
     AdoptCluster,
     ClockState,
@@ -23,14 +24,21 @@ from protocol.node_messages import (
     ReplicatorMessage,
     StepAside,
 )
-from protocol.peer_messages import Invitation, JoinReply, JoinRequest, PeerFrame
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.peer_messages import (
+    Invitation,
+    JoinReply,
+    JoinRequest,
+    MembershipQuery,
+    PeerFrame,
+)
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
 from protocol.wire import decode_for_replicator, encode
 
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
 CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
+UNKNOWN_NAMED_MAX = 100  # senders, beyond which a flood of them is not told one by one
 FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
 
 log = logging.getLogger("skiff.log_replicator")
@@ -59,6 +67,8 @@ class LogReplicator:
         self._links = self._listen(recovered)
         self._joins = self._wants_to_join()
         self._strange = OncePerSender()
+        self._unknown: set[bytes] = set()  # senders of which the log has told
+        self._vouching = Vouching(Doors(self._sockets), join_cluster, self._address)
         self._clock: ClockState | None = None
         self._clock_told = 0.0
         self._commit_notice_at = NEVER
@@ -77,6 +87,8 @@ class LogReplicator:
             due = min(due, self._clock_told + CONTACT_SECONDS)
         if self._joins:
             due = min(due, self._joining.ask_at)
+        if self._core.wants_vouchers:
+            due = min(due, self._vouching.ask_at)
         return due - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
@@ -92,6 +104,7 @@ class LogReplicator:
             self._hear_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
+        self._vouch()
         self._joins = self._joins and self._wants_to_join()
         if self._joins:
             self._join()
@@ -146,6 +159,8 @@ class LogReplicator:
                 self._links.answer(connection, self._core.cluster, reply)
             case (Invitation(address=address),):
                 self._accept_invitation(address)
+            case (MembershipQuery(),):
+                self._tell_memberships(connection, frame)
             case _:
                 self._receive_from_member(frame)
 
@@ -153,13 +168,50 @@ class LogReplicator:
         self._note("receives", frame.messages)
         try:
             self._core.receive(frame)
+        except UnknownSender as unknown:
+            self._warn_of_unknown(frame)
+            if unknown.is_answered:
+                self._links.meet(frame.sender, frame.address)
         except StrangeFrame as error:
             if self._may_have_lost_its_directory(frame):
                 self._tell_how_to_come_back(frame)
             elif self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
-            self._links.link(frame.sender, frame.address)
+            self._links.hear(frame.sender, frame.address)
+
+    def _warn_of_unknown(self, frame: PeerFrame) -> None:
+        if len(self._unknown) == UNKNOWN_NAMED_MAX or frame.sender in self._unknown:
+            return
+        self._unknown.add(frame.sender)
+        if len(self._unknown) == UNKNOWN_NAMED_MAX:
+            log.warning(
+                "dropped frames of %s unknown nodes; others are not named", len(self._unknown)
+            )
+        else:
+            log.warning(
+                "dropped a frame of node %s at %s: no member that this node knows has vouched for "
+                "it; if all of those have been replaced, start this node with --join and the "
+                "address of a present member",
+                frame.sender.hex()[:8],
+                frame.address,
+            )
+
+    def _tell_memberships(self, connection: bytes, frame: PeerFrame) -> None:
+        """Answer a node of this cluster, be it a member or not, that asks who its members are."""
+        if self._core.cluster and frame.cluster == self._core.cluster:
+            self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
+
+    def _vouch(self) -> None:
+        """Ask about nodes of this cluster that are not known here, and take in the answers."""
+        for frame, told in self._vouching.answers():
+            if frame.cluster == self._core.cluster:
+                self._core.hear_memberships(frame.sender, told)
+        if self._core.cluster and self._core.wants_vouchers:
+            question = self._links.frame(self._core.cluster, MembershipQuery())
+            self._vouching.ask(question, self._core.membership)
+        else:
+            self._vouching.close_if_answered()
 
     def _may_have_lost_its_directory(self, frame: PeerFrame) -> bool:
         """Whether members of another cluster take this founder of a new one for one of them."""
@@ -216,6 +268,8 @@ class LogReplicator:
                 self._begin_membership(frame)
             elif frame.cluster not in (b"", self._core.cluster):
                 self._refuse_cluster(reply)
+            if frame.cluster == self._core.cluster:
+                self._core.vouch(MembershipAt(reply.index, reply.membership))
         if self._core.leads:
             # A leader that has moved tells itself.
             self._core.join(self._core.id, self._joining.request)

@@ -8,7 +8,7 @@ gateway concludes from the number of refusals what was certainly not begun.
 import msgspec
 
 from protocol.entry import Entry
-from protocol.membership import Membership, NodeId
+from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
@@ -132,7 +132,10 @@ class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """The receiver is no member any more since the committed membership at this index."""
+    """The receiver is no member any more since the committed membership at this index.
+
+    It does not take the word of one other member for that, if it knows more of them.
+    """
 
     index: Index
 
@@ -150,6 +153,7 @@ class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
     membership: Membership
     leader_address: AddressText = ""
     refusal: str = ""
+    index: Index = 0  # of the entry that brought the membership
 
 
 class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=16):
@@ -184,6 +188,16 @@ class ForwardTransfer(msgspec.Struct, frozen=True, array_like=True, tag=20):
     node: IdOrNone
 
 
+class MembershipQuery(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """Ask a member which memberships may count: the sender hears nodes that it does not know."""
+
+
+class MembershipTold(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """The last committed membership that the sender knows, and those after it, oldest first."""
+
+    memberships: tuple[MembershipAt, ...]
+
+
 PeerMessage = (
     RequestVote
     | RequestVoteReply
@@ -205,6 +219,8 @@ PeerMessage = (
     | InstallSnapshot
     | InstallSnapshotReply
     | ForwardTransfer
+    | MembershipQuery
+    | MembershipTold
 )
 
 

@@ -70,7 +70,9 @@ def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
 def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     """Answer a node that wants to be a member, as a learner at first, or has a new address."""
     if not isinstance(state.role, Leader):
-        return JoinReply(False, state.membership, state.leadership().leader_address)
+        index = state.memberships.latest.index
+        leader_address = state.leadership().leader_address
+        return JoinReply(False, state.membership, leader_address, index=index)
     try:
         parse_address(request.address)
     except InvalidAddressText as error:
@@ -85,7 +87,7 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
         voter = known is not None and known.voter
         member = Member(joiner, request.address, voter)
         _change(state, state.membership.with_member(member), NOBODY)
-    return JoinReply(True, state.membership)
+    return JoinReply(True, state.membership, index=state.memberships.latest.index)
 
 
 def _address_taken(address: str, member: Member) -> str:

@@ -52,6 +52,7 @@ class RaftState:
         self.bound_until = 0
         self.removed = self._is_left_out
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
+        self.removal_claims: dict[NodeId, int] = {}  # who says so, and since when by this clock
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
         self.check_proposal: CheckProposal = check_proposal
@@ -173,7 +174,9 @@ class RaftState:
         self.fail_reads()
 
     def hear_leader(self, leader: NodeId) -> None:
-        """Note that the leader of this term lives."""
+        """Note that the leader of this term lives, for which this node is a member."""
+        if self.removal_claims:
+            self.removal_claims.clear()
         if isinstance(self.role, Follower) and self.role.leader == leader:
             self.role.leader_lives = True
             self.contact += 1

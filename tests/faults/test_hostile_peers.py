@@ -1,21 +1,27 @@
 """A broken member and a stranger say what they like to real nodes: refused, logged, survived."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
+from protocol.address import parse_address
 from protocol.config import NodeConfig
 from protocol.entry import Entry, EntryKind
 from protocol.node_messages import Append
 from protocol.peer_messages import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
 from protocol.refusal import Refusal
 from protocol.storage.log_store import LogStore
+from protocol.wire import encode
 from skiff import NodeStatus
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.stand_in import StandIn
+
+STRANGER = b"stranger".ljust(16, b"\0")
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -81,6 +87,92 @@ def test_a_leader_does_not_follow_another_one_of_its_term(pair: Cluster, broken:
     broken.say(AppendEntries(term, 0, 0, (Entry(1, 1, EntryKind.NO_OP),), 0))
     broken.say(Heartbeat(term, 0, 0))
     wait_until(lambda: "speaks as the leader of term" in leader.log(), "it is refused")
+
+
+FAR = (1 << 64) - 1
+HOSTILE: list[list[object]] = [
+    [1, FAR, 9, 9, False, True],  # RequestVote
+    [1, 1 << 61, 1 << 61, 1 << 61, False, True],
+    [1, 1_000_000, 1 << 61, 1 << 61, False, True],
+    [2, FAR, True],  # RequestVoteReply
+    [2, 1_000_000, True],
+    [4, FAR, True, FAR],  # AppendEntriesReply
+    [5, FAR, FAR, FAR, FAR],  # Heartbeat
+    [5, 1_000_000, 0, 0, 0],
+    [6, FAR, FAR, FAR, FAR],  # HeartbeatReply
+    [13, 10**12],  # Removed
+    [13, FAR],
+    [17, 1_000_000],  # TimeoutNow
+]
+
+
+def send_all(nodes: list[Node], frames: list[bytes]) -> None:
+    """Send frames to the ports at which nodes hear their peers, and wait until they are taken."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        sockets = [context.socket(zmq.DEALER) for _ in nodes]
+        for socket, node in zip(sockets, nodes, strict=True):
+            socket.connect(parse_address(node.address).peer_endpoint)
+            for frame in frames:
+                socket.send(frame)
+            # The answer comes after all that was sent before on the same connection.
+            socket.send(encode([1, b"", STRANGER, 1, "127.0.0.1:9", [[14, "no address:"]]]))
+            assert socket.poll(20_000), "the node answers no more"
+    finally:
+        context.destroy(linger=0)
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    ("sender", "incarnation"),
+    [
+        ("stranger", 1),
+        ("missing", 500),
+        *[(name, far) for name in ("leader", "follower") for far in ((1 << 31) - 1, FAR)],
+    ],
+)
+def test_absurd_numbers_move_nothing(pair: Cluster, sender: str, incarnation: int) -> None:
+    leader = pair.leader()
+    before = status_of(leader)
+    assert before.cluster_id is not None
+    (follower,) = [node for node in alive(pair) if node is not leader]
+    (missing,) = [node for node in pair.nodes if node not in (leader, follower)]
+    speaks_as = {
+        "stranger": STRANGER,
+        "leader": leader.id.bytes,
+        "follower": follower.id.bytes,
+        "missing": missing.id.bytes,
+    }[sender]
+    frames = [
+        encode([1, before.cluster_id.bytes, speaks_as, incarnation, "127.0.0.1:9", [message]])
+        for message in HOSTILE
+    ]
+    send_all([leader, follower], frames)
+    for node in (leader, follower):
+        after = status_of(node)
+        assert (after.term, after.leader, after.removed) == (before.term, leader.id, False)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_thousands_of_invented_senders_cost_no_descriptors(pair: Cluster) -> None:
+    cluster = status_of(pair.leader()).cluster_id
+    assert cluster is not None
+    nodes = alive(pair)
+    before = [descriptors_of(node) for node in nodes]
+    frames = [
+        encode([1, cluster.bytes, os.urandom(16), 1, f"127.0.0.1:{port}", [[1, 2, 9, 9]]])
+        for port in range(20_000, 23_000)
+    ]
+    send_all(nodes, frames)
+    for node, count in zip(nodes, before, strict=True):
+        assert descriptors_of(node) < count + 200
+        assert "no member that this node knows has vouched for it" in node.log()
+
+
+def descriptors_of(node: Node) -> int:
+    """Return how many descriptors the replicator has open, where the system tells."""
+    place = Path(f"/proc/{node.actor_pids['log_replicator']}/fd")
+    return len(list(place.iterdir())) if place.exists() else 0
 
 
 def test_a_committed_entry_is_not_replaced(pair: Cluster, broken: StandIn) -> None:

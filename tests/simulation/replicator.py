@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
-from protocol.membership import Membership, NodeId
+from actors.vouching import ASK_SECONDS
+from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     AdoptCluster,
     ClockState,
@@ -19,10 +20,12 @@ from protocol.peer_messages import (
     Invitation,
     JoinReply,
     JoinRequest,
+    MembershipQuery,
+    MembershipTold,
     PeerFrame,
     PeerMessage,
 )
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.joining import Joining
 
@@ -41,6 +44,7 @@ class Replicator(Actor):
         self._judge = life.setting.judge
         self._frames: list[PeerFrame] = []
         self._joining = Joining(self._address, self._events)
+        self._vouching_at = 0.0
         self._invited = False
         self._links: dict[NodeId, str] = {}
         self._linked = Membership()
@@ -68,6 +72,7 @@ class Replicator(Actor):
             self._step(message)
         if self._commit_notice_at <= self._events.now:
             self._the_core.step(CommitNoticeDue())
+        self._ask_for_vouchers()
         if self._wants_to_join():
             self._join()
         elif self._invited and self._the_core.is_settled:
@@ -83,6 +88,8 @@ class Replicator(Actor):
             due = min(due, self._clock_told + CONTACT_SECONDS)
         if self._wants_to_join():
             due = min(due, self._joining.ask_at)
+        if self._the_core.wants_vouchers:
+            due = min(due, self._vouching_at)
         return due
 
     @property
@@ -115,21 +122,33 @@ class Replicator(Actor):
     def _receive(self, frame: PeerFrame) -> None:
         match frame.messages:
             case (JoinRequest() as request,):
-                if not self.life.setting.may_change_members(frame.sender):
-                    return
-                self._send(frame.address, self._answer_join(frame, request))
+                if self.life.setting.may_change_members(frame.sender):
+                    self._send(frame.address, self._answer_join(frame, request))
             case (JoinReply() as reply,):
-                if reply.accepted:
-                    self._begin_membership(frame)
-                self._joining.note(reply)
+                self._hear_join_reply(frame, reply)
             case (Invitation(address=address),):
                 if self._the_core.committed_member is None:
                     self._joining.invite(address)
                     self._invited = True
-            case _ if self._is_too_late(frame):
-                pass
-            case _:
+            case (MembershipQuery() | MembershipTold() as message,):
+                self._hear_of_members(frame, message)
+            case _ if not self._is_too_late(frame):
                 self._receive_from_member(frame)
+
+    def _hear_join_reply(self, frame: PeerFrame, reply: JoinReply) -> None:
+        if reply.accepted:
+            self._begin_membership(frame)
+        if frame.cluster == self._the_core.cluster:
+            self._the_core.vouch(MembershipAt(reply.index, reply.membership))
+        self._joining.note(reply)
+
+    def _hear_of_members(self, frame: PeerFrame, message: MembershipQuery | MembershipTold) -> None:
+        if frame.cluster != self._the_core.cluster:
+            return
+        if isinstance(message, MembershipTold):
+            self._the_core.hear_memberships(frame.sender, message)
+        else:
+            self._send(frame.address, self._the_core.tell_memberships())
 
     def _is_too_late(self, frame: PeerFrame) -> bool:
         changes = any(type(message) is ForwardMembershipChange for message in frame.messages)
@@ -138,8 +157,10 @@ class Replicator(Actor):
     def _receive_from_member(self, frame: PeerFrame) -> None:
         try:
             self._the_core.receive(frame)
-        except StrangeFrame:
-            return
+        except StrangeFrame as strange:
+            is_answered = isinstance(strange, UnknownSender) and strange.is_answered
+            if not is_answered:
+                return
         if frame.sender != self._the_core.id:
             self._links[frame.sender] = frame.address
 
@@ -159,6 +180,14 @@ class Replicator(Actor):
             self._the_core.step(message)
 
     # --- becoming a member
+
+    def _ask_for_vouchers(self) -> None:
+        """Ask all about nodes that are not known here: people have named every address."""
+        if self._the_core.wants_vouchers and self._events.now >= self._vouching_at:
+            self._vouching_at = self._events.now + ASK_SECONDS
+            for address in self.life.setting.addresses:
+                if address != self._address:
+                    self._send(address, MembershipQuery())
 
     def _wants_to_join(self) -> bool:
         member = self._the_core.committed_member

@@ -21,6 +21,7 @@ class Setting(msgspec.Struct):
     network: Network
     judge: Judge
     totals: Totals
+    addresses: tuple[str, ...] = ()  # of all nodes
     lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
 
     def may_change_members(self, joiner: NodeId | None) -> bool:

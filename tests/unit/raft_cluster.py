@@ -45,7 +45,7 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.unit.raft_judge import Judge
 
 A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
@@ -326,6 +326,8 @@ class Cluster:
         """Let a node ask another to become a member."""
         request = JoinRequest(address or address_of(node))
         reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
+        if self[node].running is not None:
+            self[node].core.vouch(MembershipAt(reply.index, reply.membership))
         return reply
 
     def _end_turn(self, machine: Machine) -> None:
@@ -378,9 +380,21 @@ class Cluster:
             return
         frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
         machine.core.tell_time(machine.now)
-        with suppress(StrangeFrame):  # the sender has been restarted since
-            machine.core.receive(frame)
+        with suppress(StrangeFrame):  # the sender has been restarted since, or is known to nobody
+            self.receive(machine, frame)
         self._end_turn(machine)
+
+    def receive(self, machine: Machine, frame: PeerFrame) -> None:
+        """Let a node take in a frame; of a sender that it does not know, when others are asked."""
+        try:
+            machine.core.receive(frame)
+        except UnknownSender:
+            for other in self.alive:
+                if other is not machine and self.are_linked(machine.id, other.id):
+                    machine.core.hear_memberships(other.id, other.core.tell_memberships())
+            if not machine.core.believes(frame.sender):
+                raise
+            machine.core.receive(frame)  # the sender repeats itself
 
     def inject(self, sender: NodeId, to: NodeId, message: PeerMessage) -> None:
         """Let a message arrive that no core sent."""
