@@ -1,9 +1,11 @@
 """What a gateway says in words of its own: who it is, how it stands, and why something failed."""
 
+from msgspec.structs import replace
+
 from protocol.calls import Errand
 from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
 from protocol.config import NodeConfig
-from protocol.node_messages import Leadership, Opened, Read, StatusReport
+from protocol.node_messages import Leadership, Opened, Read, Refused, StatusReport
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
@@ -18,6 +20,11 @@ REFUSALS = {
     Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),
     Refusal.LAST_VOTER: Failed(
         FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
+    ),
+    Refusal.QUORUM_AT_RISK: Failed(
+        FailureCode.QUORUM_AT_RISK,
+        "the voters that answer would be no majority after this change, and nothing could be "
+        "written any more",
     ),
     Refusal.INVALID: Failed(FailureCode.INVALID, "the leader refused it as invalid"),
 }
@@ -65,6 +72,14 @@ def node_status(
         report.revision,
         status.membership,
         status.removed,
+    )
+
+
+def refused(message: Refused) -> Failed:
+    """Return what a leader's refusal means for a client, with what more it has said."""
+    failed = REFUSALS[message.refusal]
+    return (
+        replace(failed, message=f"{failed.message}: {message.detail}") if message.detail else failed
     )
 
 

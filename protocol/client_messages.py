@@ -51,9 +51,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
 
 class RemoveNode(msgspec.Struct, frozen=True, array_like=True, tag=16):
-    """Take a node out of the cluster."""
+    """Take a node out of the cluster; ``force`` if no majority may answer after it."""
 
     node: bytes  # of 16 bytes; ``validation`` refuses this operation alone where it is not
+    force: bool = False
 
 
 class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
@@ -170,6 +171,7 @@ class FailureCode(IntEnum):
     UNSUPPORTED = 7  # the node speaks another version of this protocol
     NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
     STALLED = 9  # this node's storage does not answer: nothing was written; ask another
+    QUORUM_AT_RISK = 12  # after the change no majority might answer: nothing was changed
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):

@@ -11,10 +11,10 @@ import msgspec
 from protocol.answers import (
     NOT_MEMBER,
     NOT_PROPOSED,
-    REFUSALS,
     STALLED,
     STALLED_MEANWHILE,
     node_status,
+    refused,
     timed_out,
     welcome,
 )
@@ -196,8 +196,8 @@ class Gateway:
                 self._lease_reads.add(slot, operation)
             case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
                 self._reads.add(slot, operation)
-            case RemoveNode(node=node):
-                message = RemoveMember(self._next_number(), node)
+            case RemoveNode(node=node, force=force):
+                message = RemoveMember(self._next_number(), node, force)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode():
                 self._invitations.add(slot, operation)
@@ -295,11 +295,11 @@ class Gateway:
         errand.refused += 1
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+                self._answer_all(errand, refused(message), now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
-            case Refusal.LAST_VOTER | Refusal.INVALID:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+            case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
+                self._answer_all(errand, refused(message), now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 

@@ -101,6 +101,7 @@ class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
     number: Number
     refusal: Refusal
+    detail: str = ""  # what more there is to say to people
 
 
 class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
@@ -129,6 +130,7 @@ class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=
     number: Number
     incarnation: Incarnation  # the sender's, so that the answer finds this life of it
     remove: NodeId
+    force: bool = False  # even if no majority may be left that answers
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):

@@ -39,6 +39,7 @@ from skiff.errors import (  # noqa: E402
     SkiffError,
     StorageError,
     StreamClosed,
+    UnsafeMembershipChange,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
 from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
@@ -81,5 +82,6 @@ __all__ = [
     "StorageError",
     "StreamClosed",
     "Subscriber",
+    "UnsafeMembershipChange",
     "restore",
 ]

@@ -267,15 +267,21 @@ class Client:
         self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
 
     def remove_node(
-        self, node: uuid.UUID | str, *, timeout: float | None = _CLIENT_DEFAULT
+        self,
+        node: uuid.UUID | str,
+        *,
+        force: bool = False,
+        timeout: float | None = _CLIENT_DEFAULT,
     ) -> None:
         """Take a node out of the cluster; returns when that is committed.
 
         Raises:
             PeerNotFound: no member has this id.
             InvalidRequest: it is the last voter.
+            UnsafeMembershipChange: the voters that answer would be no majority of those that are
+                left; ``force`` tries it all the same, and may leave nothing that can be written.
         """
-        operation = RemoveNode(_node_id(node))
+        operation = RemoveNode(_node_id(node), force)
         self._caller.call(operation, self._seconds(timeout), writes=True)
 
     def transfer_leadership(

@@ -12,6 +12,7 @@ from protocol.peer_messages import (
     JoinRequest,
     ProposalRefused,
 )
+from protocol.raft import quorum
 from protocol.raft.reading import confirm_round
 from protocol.raft.replication import (
     append,
@@ -34,27 +35,36 @@ NOBODY: Origin = (b"", 0, 0)
 def on_remove_member(state: RaftState, _: NodeId, message: RemoveMember) -> None:
     """Remove a node for this node's own gateway, or let the leader do it."""
     origin = (state.id, state.incarnation, message.number)
-    refusal = remove(state, message.node, origin)
+    refusal = remove(state, message.node, origin, force=message.force)
     if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
-        forward = ForwardMembershipChange(message.number, state.incarnation, message.node)
-        state.send(state.other_leader, forward)
+        change = (message.number, state.incarnation, message.node, message.force)
+        state.send(state.other_leader, ForwardMembershipChange(*change))
     elif refusal is not None:
-        state.outbox.gateway.append(Refused(message.number, refusal))
+        detail = _detail(state, refusal, message.node)
+        state.outbox.gateway.append(Refused(message.number, refusal, detail))
 
 
 def on_forward_membership_change(
     state: RaftState, asker: NodeId, message: ForwardMembershipChange
 ) -> None:
     """Remove a node for another node's gateway."""
-    refusal = remove(state, message.remove, (asker, message.incarnation, message.number))
+    origin = (asker, message.incarnation, message.number)
+    refusal = remove(state, message.remove, origin, force=message.force)
     if refusal is not None:
-        state.send(asker, ProposalRefused(message.number, refusal))
+        detail = _detail(state, refusal, message.remove)
+        state.send(asker, ProposalRefused(message.number, refusal, detail))
     elif isinstance(state.role, Leader):
         state.role.proposers[asker] = state.log.last_index
 
 
-def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
-    """Begin to remove a node; return why not, if not."""
+def remove(
+    state: RaftState, node: NodeId, origin: Origin, *, force: bool = False
+) -> Refusal | None:
+    """Begin to remove a node; return why not, if not.
+
+    Without ``force``, not where those who answer would be no majority any more: the cluster would
+    never commit that, nor anything else.
+    """
     refusal = _why_not_now(state)
     if refusal is not None:
         return refusal
@@ -63,8 +73,18 @@ def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
     after = state.membership.without(node)
     if not after.voters:
         return Refusal.LAST_VOTER
-    _change(state, after, origin)
-    return None
+    assert isinstance(state.role, Leader)
+    refusal = None if force else quorum.why_at_risk(state, state.role, node)
+    if refusal is None:
+        _change(state, after, origin)
+    return refusal
+
+
+def _detail(state: RaftState, refusal: Refusal, node: NodeId) -> str:
+    """Return what people should know of a refused removal besides its kind."""
+    if refusal is not Refusal.QUORUM_AT_RISK or not isinstance(state.role, Leader):
+        return ""
+    return quorum.describe(state, state.role, state.membership.without(node))
 
 
 def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:

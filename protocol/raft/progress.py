@@ -24,6 +24,7 @@ class Progress(msgspec.Struct):
     paused: bool = False  # a probe is on its way, or entries are being read from disk for it
     active: bool = True  # has answered since the last quorum check
     was_active: bool = True  # had answered by then
+    answered_at: int = 0  # when a heartbeat was sent that it answered, by the leader's clock
     commit_told: int = 0
     confirmed_round: int = 0
     lease_until: int = 0  # by the leader's clock: so long it certainly votes for nobody else

@@ -56,7 +56,7 @@ def on_forward_proposal(state: RaftState, proposer: NodeId, message: ForwardProp
 
 def on_proposal_refused(state: RaftState, _: NodeId, message: ProposalRefused) -> None:
     """Tell the gateway that the leader did not take its batch."""
-    state.outbox.gateway.append(Refused(message.number, message.refusal))
+    state.outbox.gateway.append(Refused(message.number, message.refusal, message.detail))
 
 
 def _append_proposal(state: RaftState, payload: bytes) -> Refusal | None:
@@ -222,6 +222,7 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     if progress is None or not isinstance(leader, Leader):
         return
     progress.active = True
+    progress.answered_at = max(progress.answered_at, message.stamp)
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     extend_lease(progress, message)
     confirm_round(state, leader)
