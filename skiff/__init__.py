@@ -43,6 +43,7 @@ from skiff.errors import (  # noqa: E402
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
 from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
+from skiff.recovering import recover  # noqa: E402
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
@@ -83,5 +84,6 @@ __all__ = [
     "StreamClosed",
     "Subscriber",
     "UnsafeMembershipChange",
+    "recover",
     "restore",
 ]

@@ -6,13 +6,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from skiff.cli import backup, data, demo, member, node, output, restore, status, watch
+from skiff.cli import backup, data, demo, member, node, output, recover, restore, status, watch
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
 from skiff.errors import SkiffError
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 another revision, 5 unavailable, "
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable, "
     "6 timeout or unknown outcome."
 )
 
@@ -30,6 +30,7 @@ app.add_typer(member.app, name="member")
 app.command()(status.status)
 app.command()(backup.backup)
 app.command()(restore.restore)
+app.command()(recover.recover)
 app.command()(demo.demo)
 
 
