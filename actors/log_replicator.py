@@ -56,19 +56,21 @@ class LogReplicator:
         self._timer = self._sockets.outbox("timer")
         self._address = str(surroundings.config.address)
         self._guests = Doors(self._sockets)
-        join_cluster = surroundings.config.join_cluster
-        self._joining = Joining(Doors(self._sockets), join_cluster, self._address)
+        config = surroundings.config
+        self._joining = Joining(Doors(self._sockets), config.join_cluster, self._address)
         recovered = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
-        patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
-        self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
+        patience = int(config.election_timeouts.shortest * 1_000_000)
+        self._core = RaftNode(
+            recovered, config.log_limits, patience, learners_max=config.learners_max
+        )
         self._alone_since_founding = _is_founding(recovered)
         # Whether it is still to be a member, what its own log says may be long out of date.
-        self._invited = bool(join_cluster)
+        self._invited = bool(config.join_cluster)
         self._links = self._listen(recovered)
         self._joins = self._wants_to_join()
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders of which the log has told
-        self._vouching = Vouching(Doors(self._sockets), join_cluster, self._address)
+        self._vouching = Vouching(Doors(self._sockets), config.join_cluster, self._address)
         self._clock: ClockState | None = None
         self._clock_told = 0.0
         self._commit_notice_at = NEVER

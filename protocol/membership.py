@@ -44,6 +44,11 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
         """Whether somebody votes, and no id stands for two members."""
         return bool(self.voters) and len(self._by_id) == len(self.members)
 
+    @property
+    def learners(self) -> tuple[Member, ...]:
+        """The members that do not vote yet."""
+        return tuple(member for member in self.members if not member.voter)
+
     def is_voter(self, node: NodeId) -> bool:
         """Whether this node's vote counts."""
         member = self.get(node)

@@ -85,6 +85,10 @@ class Builder:
         self._set("log_entries_kept", entries)
         return self._set("log_bytes_kept", size)
 
+    def learners_max(self, count: int) -> Self:
+        """Let no more nodes than this join at the same time, while this one leads."""
+        return self._set("learners_max", count)
+
     def log_level(self, level: str) -> Self:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)

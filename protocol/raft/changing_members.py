@@ -3,7 +3,7 @@
 from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import EntryKind, MembershipChange
 from protocol.membership import Member, Membership, NodeId
-from protocol.node_messages import Refused, RemoveMember
+from protocol.node_messages import QuorumCheckDue, Refused, RemoveMember
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardMembershipChange,
@@ -13,6 +13,7 @@ from protocol.peer_messages import (
     ProposalRefused,
 )
 from protocol.raft import quorum
+from protocol.raft.election import on_quorum_check_due
 from protocol.raft.reading import confirm_round
 from protocol.raft.replication import (
     append,
@@ -26,6 +27,7 @@ from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
 from protocol.wire import encode
 
+LEARNER_CHECKS_MAX = 100  # quorum checks, of which each takes a longest election timeout
 PROMOTION_LAG_MAX = 100  # entries that a learner may lack when it becomes a voter
 
 Origin = tuple[NodeId, int, int]  # node, incarnation, number: whose request this answers
@@ -102,12 +104,21 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
         return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))
     known = state.membership.get(joiner)
     if known is None or known.address != request.address:
+        if known is None and len(state.membership.learners) >= state.learners_max:
+            return JoinReply(False, state.membership, refusal=_full(state.learners_max))
         if _why_not_now(state) is not None:
             return JoinReply(False, state.membership)
         voter = known is not None and known.voter
         member = Member(joiner, request.address, voter)
         _change(state, state.membership.with_member(member), NOBODY)
     return JoinReply(True, state.membership, index=state.memberships.latest.index)
+
+
+def _full(learners_max: int) -> str:
+    return (
+        f"no more than {learners_max} nodes may join at the same time (learners_max); it is tried "
+        "again until one of those that do votes, or is removed because it is gone"
+    )
 
 
 def _address_taken(address: str, member: Member) -> str:
@@ -127,6 +138,20 @@ def on_beat_promote(state: RaftState, peer: NodeId, message: HeartbeatReply) -> 
     """Promote a learner that caught up while another change was under way."""
     on_heartbeat_reply(state, peer, message)
     _promote(state, peer)
+
+
+def on_check_drop(state: RaftState, sender: NodeId, message: QuorumCheckDue) -> None:
+    """Check who answers the leader, and drop a learner that never did: another one may want in."""
+    on_quorum_check_due(state, sender, message)
+    leader = state.role
+    if not isinstance(leader, Leader) or _why_not_now(state) is not None:
+        return
+    for member in state.membership.learners:
+        progress = leader.progress.get(member.id)
+        if progress is not None and progress.never_answered(LEARNER_CHECKS_MAX):
+            state.complain(member.id, "learner", "never answered since it joined, and is dropped")
+            _change(state, state.membership.without(member.id), NOBODY)
+            return
 
 
 def _promote(state: RaftState, peer: NodeId) -> None:

@@ -59,7 +59,7 @@ HANDLERS: dict[type, Handler] = {
     # elections
     ElectionDue: election.on_election_due,
     LeaderQuiet: election.on_leader_quiet,
-    QuorumCheckDue: election.on_quorum_check_due,
+    QuorumCheckDue: changing_members.on_check_drop,
     RequestVote: election.on_request_vote,
     RequestVoteReply: election.on_request_vote_reply,
     Removed: election.on_removed,

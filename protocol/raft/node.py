@@ -7,6 +7,7 @@ import operator
 from typing import Any
 
 from protocol.compaction import LogLimits
+from protocol.config import LEARNERS_MAX
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     AskStatus,
@@ -77,14 +78,17 @@ class RaftNode:
         window: LogLimits | None = None,
         patience: int = 0,
         *,
+        learners_max: int = LEARNERS_MAX,
         check_proposal: CheckProposal = check_proposal,
     ) -> None:
         """Begin a life; ``patience`` is the shortest election timeout, in microseconds.
 
+        No more than ``learners_max`` nodes are brought up at once while this one leads.
         ``check_proposal`` returns what is to be appended of another node's proposal, or raises
         ``InvalidOperation``.
         """
         self._state = RaftState(recovered, window, patience)
+        self._state.learners_max = learners_max
         self._state.check_proposal = check_proposal
         self._senders = Senders(self._state)
         self._commit_handed = self._state.commit_index

@@ -91,6 +91,10 @@ class Progress(msgspec.Struct):
         self.silent_checks = 0 if self.active else self.silent_checks + 1
         return self.holding and self.silent_checks >= SILENT_CHECKS_MAX
 
+    def never_answered(self, checks: int) -> bool:
+        """Whether the follower has not answered this leader at all for so many quorum checks."""
+        return self.silent_checks >= checks and not self.answered_at and not self.match_index
+
     def end_install(self) -> None:
         """Give up sending the state; begin with a probe when the follower answers again."""
         self.installing = self.holding = False

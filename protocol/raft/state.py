@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from protocol.compaction import LogLimits
+from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
@@ -55,6 +56,7 @@ class RaftState:
         self.removal_claims: dict[NodeId, int] = {}  # who says so, and since when by this clock
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
+        self.learners_max = LEARNERS_MAX
         self.check_proposal: CheckProposal = check_proposal
         self.outbox = Outbox()
         if patience > promised:

@@ -1,6 +1,7 @@
 """A broken member and a stranger say what they like to real nodes: refused, logged, survived."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import zmq
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from protocol.address import parse_address
-from protocol.config import NodeConfig
-from protocol.entry import Entry, EntryKind
+from protocol.config import LEARNERS_MAX, NodeConfig
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import Append
 from protocol.peer_messages import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
 from protocol.refusal import Refusal
 from protocol.storage.log_store import LogStore
 from protocol.wire import encode
-from skiff import NodeStatus
+from skiff import Client, NodeStatus
 from skiff.testing import Cluster, Node, wait_until
+from tests.cluster.command import run
 from tests.cluster.stand_in import StandIn
 
 STRANGER = b"stranger".ljust(16, b"\0")
@@ -169,6 +172,52 @@ def test_thousands_of_invented_senders_cost_no_descriptors(pair: Cluster) -> Non
         assert "no member that this node knows has vouched for it" in node.log()
 
 
+@pytest.mark.usefixtures("unharmed")
+def test_a_flood_of_joins_brings_in_a_few_learners_that_can_be_removed(pair: Cluster) -> None:
+    leader = pair.leader()
+    frames = [
+        encode([1, b"", os.urandom(16), 1, "127.0.0.1:9", [[14, f"127.0.0.1:{port}"]]])
+        for port in range(20_000, 20_500)
+    ]
+    send_all([leader], frames)
+    with leader.client(timeout=20) as client:
+        wait_until(lambda: learners_of(client), "some have become learners")
+        learners = learners_of(client)
+        assert len(learners) <= LEARNERS_MAX
+        assert descriptors_of(leader) < 200
+        for learner in learners:
+            client.remove_node(learner)
+        assert all(member.voter for member in client.members())
+
+
+def learners_of(client: Client) -> list[uuid.UUID]:
+    return [member.id for member in client.members() if not member.voter]
+
+
+def test_a_membership_that_is_too_large_is_lived_with_and_trimmed(tmp_path: Path) -> None:
+    with Cluster(1, directory=tmp_path) as cluster:
+        (node,) = cluster.nodes
+        with node.client() as client:
+            client.insert("before", 1)
+        node.terminate()
+        dead = [
+            Member(os.urandom(16), f"127.0.0.1:{port}", voter=False)
+            for port in range(20_000, 20_600)
+        ]
+        founder = Member(node.id.bytes, node.address, voter=True)
+        crowd = Membership(tuple(sorted([founder, *dead], key=lambda member: member.id)))
+        append_to(node.directory, EntryKind.MEMBERSHIP, encode(MembershipChange(crowd)), crowd)
+        node.start()
+        gone = [str(uuid.UUID(bytes=member.id)) for member in dead[:20]]
+        removed = run("member", "remove", *gone, "--url", node.address, "--timeout", "20")
+        assert removed.returncode == 0, removed.stderr
+        with node.client(timeout=20) as client:
+            client.insert("after", 2)
+            assert len(client.members()) == len(crowd.members) - len(gone)
+        assert descriptors_of(node) < 600
+        assert node.is_running
+
+
 def descriptors_of(node: Node) -> int:
     """Return how many descriptors the replicator has open, where the system tells."""
     place = Path(f"/proc/{node.actor_pids['log_replicator']}/fd")
@@ -205,14 +254,17 @@ def test_a_log_with_an_entry_that_cannot_be_read_is_lived_with(
             node.terminate()
 
 
-def append_to(directory: Path, kind: EntryKind, payload: bytes) -> None:
+def append_to(
+    directory: Path, kind: EntryKind, payload: bytes, members: Membership | None = None
+) -> None:
     """Append an entry to the log in a directory that no node uses."""
     locked = DataDirectory(str(directory))
     database = RocksDatabase(locked.database, create=False)
     try:
         store = LogStore(database, NodeConfig().log_limits)
         entry = Entry(store.last_index + 1, store.last_term, kind, payload)
-        store.append(Append(0, None, (entry,), None))
+        at = None if members is None else (MembershipAt(entry.index, members),)
+        store.append(Append(0, None, (entry,), at))
         database.write(sync=True)
     finally:
         database.close()
