@@ -84,6 +84,8 @@ class StorageActor:
     def _send(self, outbox: StorageOutbox) -> None:
         for sentence in outbox.warnings:
             log.warning("%s", sentence)
+        for sentence in outbox.errors:
+            log.error("%s", sentence)
         if outbox.replicator:
             self._log_installed(outbox.replicator)
             self._note("sends", outbox.replicator)

@@ -15,6 +15,8 @@ LOG_BYTES_KEPT = 64 << 20
 FOUNDING_MS = 1000  # members dial a lost node about four times a second, and speak 13 times
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
+LEARNERS_MAX = 5
+LEARNERS_CEILING = 50  # a leader sends to each of them all that is written
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
@@ -41,6 +43,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     value_bytes_max: int = VALUE_BYTES_MAX
     log_entries_kept: int = LOG_ENTRIES_KEPT  # for followers that are behind
     log_bytes_kept: int = LOG_BYTES_KEPT
+    learners_max: int = LEARNERS_MAX  # nodes that are being brought up at once
     log_level: str = "warning"
     trace: bool = False  # write down when each batch passes which stage
 
@@ -104,6 +107,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             self.log_entries_kept >= 1 and self.log_bytes_kept >= 1,
             "log_entries_kept and log_bytes_kept must be positive, not "
             f"{self.log_entries_kept} and {self.log_bytes_kept}",
+        )
+        _check(
+            1 <= self.learners_max <= LEARNERS_CEILING,
+            f"learners_max must be from 1 to {LEARNERS_CEILING}, not {self.learners_max}",
         )
         _check(
             self.log_level in LOG_LEVELS,

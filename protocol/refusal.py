@@ -11,3 +11,5 @@ class Refusal(IntEnum):
     BUSY = 3  # another change of members is under way: try again
     UNKNOWN_MEMBER = 4  # no such node is a member
     LAST_VOTER = 5  # without this node nobody could commit anything
+    INVALID = 6  # never will succeed as it stands
+    QUORUM_AT_RISK = 7  # those who answer would be no majority after it; may be forced

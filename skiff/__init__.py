@@ -42,9 +42,11 @@ from skiff.errors import (  # noqa: E402
     SkiffError,
     StorageError,
     StreamClosed,
+    UnsafeMembershipChange,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
 from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
+from skiff.recovering import recover  # noqa: E402
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
@@ -89,6 +91,8 @@ __all__ = [
     "StorageError",
     "StreamClosed",
     "Subscriber",
+    "UnsafeMembershipChange",
     "__version__",
+    "recover",
     "restore",
 ]

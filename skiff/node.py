@@ -100,6 +100,10 @@ class Builder:
         self._set("log_entries_kept", entries)
         return self._set("log_bytes_kept", size)
 
+    def learners_max(self, count: int) -> Self:
+        """Let no more nodes than this join at the same time, while this one leads."""
+        return self._set("learners_max", count)
+
     def log_level(self, level: str) -> Self:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)
@@ -142,6 +146,7 @@ class Skiff(BoundToProcess):
         value_bytes_max: int = DEFAULTS.value_bytes_max,
         log_entries_kept: int = DEFAULTS.log_entries_kept,
         log_bytes_kept: int = DEFAULTS.log_bytes_kept,
+        learners_max: int = DEFAULTS.learners_max,
         log_level: str = DEFAULTS.log_level,
         trace: bool = DEFAULTS.trace,
     ) -> None:
@@ -166,6 +171,7 @@ class Skiff(BoundToProcess):
             "value_bytes_max": value_bytes_max,
             "log_entries_kept": log_entries_kept,
             "log_bytes_kept": log_bytes_kept,
+            "learners_max": learners_max,
             "log_level": log_level,
             "trace": trace,
         }

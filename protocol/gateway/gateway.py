@@ -35,10 +35,10 @@ from protocol.gateway.replies import (
     NOT_CONFIRMED,
     NOT_MEMBER,
     NOT_PROPOSED,
-    REFUSALS,
     STALLED,
     STALLED_MEANWHILE,
     node_status,
+    refused,
     timed_out,
     welcome,
 )
@@ -191,9 +191,9 @@ class Gateway:
                 self._reads.add(slot, operation)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)
-            case RemoveNode(node=node):
+            case RemoveNode(node=node, force=force):
                 self._admin.removals += 1
-                message = RemoveMember(self._errands.next_number(), node)
+                message = RemoveMember(self._errands.next_number(), node, force)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
@@ -282,11 +282,11 @@ class Gateway:
         errand.refused += 1
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+                self._answer_all(errand, refused(message), now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
-            case Refusal.LAST_VOTER:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+            case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
+                self._answer_all(errand, refused(message), now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 

@@ -1,9 +1,11 @@
 """Replies in the gateway's own words: who it is, how it stands, and why something failed."""
 
+from msgspec.structs import replace
+
 from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
 from protocol.config import NodeConfig
 from protocol.gateway.pending import Errand
-from protocol.node_messages import Leadership, Opened, Read, StatusReport
+from protocol.node_messages import Leadership, Opened, Read, Refused, StatusReport
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
@@ -19,6 +21,12 @@ REFUSALS = {
     Refusal.LAST_VOTER: Failed(
         FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
     ),
+    Refusal.QUORUM_AT_RISK: Failed(
+        FailureCode.QUORUM_AT_RISK,
+        "the voters that answer would be no majority after this change, and nothing could be "
+        "written any more",
+    ),
+    Refusal.INVALID: Failed(FailureCode.INVALID, "the leader refused it as invalid"),
 }
 
 NOT_CONFIRMED = Failed(
@@ -64,6 +72,14 @@ def node_status(
         report.revision,
         status.membership,
         status.removed,
+    )
+
+
+def refused(message: Refused) -> Failed:
+    """Return what a leader's refusal means for a client, with what more it has said."""
+    failed = REFUSALS[message.refusal]
+    return (
+        replace(failed, message=f"{failed.message}: {message.detail}") if message.detail else failed
     )
 
 

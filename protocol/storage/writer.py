@@ -16,7 +16,6 @@ from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
-from protocol.membership import NodeId
 from protocol.node_messages import (
     AdoptCluster,
     Append,
@@ -69,6 +68,7 @@ class StorageOutbox(msgspec.Struct):
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
+    errors: list[str] = msgspec.field(default_factory=list)  # graver ones
 
 
 def _no_step(_: str) -> None:
@@ -247,7 +247,8 @@ class StorageWriter:
             return
         events: list[Event] = []
         while self._machine.applied_index < last:
-            self._report(self._machine.apply(self._next_entry()), events)
+            entry = self._next_entry()
+            self._report(entry, self._machine.apply(entry), events)
         self._machine.store_progress()
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
@@ -263,8 +264,13 @@ class StorageWriter:
         self._unwritten_bytes += len(entry.payload)
         return entry
 
-    def _report(self, outcome: Outcome, events: list[Event]) -> None:
+    def _report(self, entry: Entry, outcome: Outcome, events: list[Event]) -> None:
         events.extend(outcome.events)
+        if outcome.fault:
+            self._outbox.errors.append(
+                f"entry {entry.index} of term {entry.term} cannot be read as {entry.kind.name} and "
+                f"was applied without effect, here as on every node: {outcome.fault}"
+            )
         if outcome.origin == self.node and outcome.incarnation == self._incarnation:
             index = self._machine.applied_index
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))
@@ -295,7 +301,8 @@ class StorageWriter:
         limit = self._applied_durably
         if self._source.is_read:
             for reader, reading in self._source.let_go(self._is_too_slow):
-                self._warn_of_abandoning(reader, reading)
+                held = self._applied_durably - reading.log_after
+                self._outbox.warnings.append(reading.end_in_words(reader, held))
             limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
@@ -306,14 +313,6 @@ class StorageWriter:
         nothing newer would come.
         """
         return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
-
-    def _warn_of_abandoning(self, reader: NodeId, reading: Reading) -> None:
-        self._outbox.warnings.append(
-            f"the snapshot of index {reading.id.index} for node {reader.hex()[:8]} was given up, "
-            "and a newer one follows: the node takes it in more slowly than entries are written; "
-            f"{reading.read.count} rows ({reading.read.bytes} bytes) had been read for it, and "
-            f"{self._applied_durably - reading.log_after} entries were held that it still lacked"
-        )
 
     def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []
@@ -366,6 +365,9 @@ class StorageWriter:
         self._passing("whole")
         self._staging.end()
         if snapshot.index <= self._machine.applied_index:
+            return False
+        if flaw := self._staging.flaw(snapshot):
+            self._outbox.errors.append(flaw)
             return False
         self._places.current.clear()
         self._places.switch()

@@ -57,6 +57,7 @@ def start(
     log_entries_kept: options.LogEntriesKept = None,
     log_bytes_kept: options.LogBytesKept = None,
     config: options.ConfigFile = None,
+    learners_max: options.LearnersMax = None,
     log_level: options.LogLevel = None,
     trace: options.Trace = None,
     until_eof: options.UntilEof = False,
@@ -85,6 +86,7 @@ def start(
         "value_bytes_max": value_bytes_max,
         "log_entries_kept": log_entries_kept,
         "log_bytes_kept": log_bytes_kept,
+        "learners_max": learners_max,
         "log_level": log_level,
         "trace": trace,
     }

@@ -128,6 +128,15 @@ LogBytesKept = Annotated[
     int | None,
     _setting("--log-bytes-kept", "BYTES", f"The same by size. Default: {DEFAULTS.log_bytes_kept}"),
 ]
+LearnersMax = Annotated[
+    int | None,
+    _setting(
+        "--learners-max",
+        "COUNT",
+        "Let no more nodes than this join at the same time, while this one leads. "
+        f"Default: {DEFAULTS.learners_max}",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     _setting("--config", "FILE", "Read settings from this TOML file, where not given here."),

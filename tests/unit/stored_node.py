@@ -26,7 +26,7 @@ from protocol.wire import encode
 from tests.simulation.disk import Disk, DiskFailure
 
 UNLIMITED = LogLimits(entries=1 << 40, bytes=1 << 40)
-NODE, PEER, CLUSTER = b"node", b"peer", b"cluster"
+NODE, PEER, CLUSTER = (name.ljust(16, b"\0") for name in (b"node", b"peer", b"cluster"))
 CHUNKS_MAX = 10_000
 Rows = tuple[dict[bytes, bytes], ...]
 
