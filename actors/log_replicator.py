@@ -62,6 +62,7 @@ class LogReplicator:
         self._stop_at = 0.0
         self._stalled = False
         surroundings.whereabouts.node = recovered.node.hex()[:8]
+        surroundings.whereabouts.learn_term(recovered.hard_state.term)
         self._trace = surroundings.trace(recovered.node)
         self._core.tell_time(steady_microseconds())
         for message in others:  # the gateway may have had clients already
@@ -208,7 +209,7 @@ class LogReplicator:
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
-                self._surroundings.whereabouts.term = message.term
+                self._surroundings.whereabouts.learn_term(message.term)
                 self._admission.wake()
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]

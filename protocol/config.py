@@ -16,6 +16,7 @@ FOUNDING_MS = 1000  # members dial a lost node about four times a second, and sp
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
 
@@ -42,6 +43,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     log_entries_kept: int = LOG_ENTRIES_KEPT  # for followers that are behind
     log_bytes_kept: int = LOG_BYTES_KEPT
     log_level: str = "warning"
+    log_format: str = "text"
     trace: bool = False  # write down when each batch passes which stage
 
     @property
@@ -105,9 +107,16 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "log_entries_kept and log_bytes_kept must be positive, not "
             f"{self.log_entries_kept} and {self.log_bytes_kept}",
         )
+        self._validate_logs()
+
+    def _validate_logs(self) -> None:
         _check(
             self.log_level in LOG_LEVELS,
             f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}",
+        )
+        _check(
+            self.log_format in LOG_FORMATS,
+            f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}",
         )
 
     def _validate_addresses(self) -> None:

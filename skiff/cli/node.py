@@ -58,6 +58,7 @@ def start(
     log_bytes_kept: options.LogBytesKept = None,
     config: options.ConfigFile = None,
     log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
     trace: options.Trace = None,
     until_eof: options.UntilEof = False,
     as_json: Json = False,
@@ -86,6 +87,7 @@ def start(
         "log_entries_kept": log_entries_kept,
         "log_bytes_kept": log_bytes_kept,
         "log_level": log_level,
+        "log_format": log_format,
         "trace": trace,
     }
     filed = {} if config is None else read_file(config)
@@ -102,7 +104,8 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
         as_json,
     )
     level = str(settings.get("log_level", options.DEFAULTS.log_level))
-    serve(skiff, configure("supervisor", level), told, until_eof=until_eof)
+    log_format = str(settings.get("log_format", options.DEFAULTS.log_format))
+    serve(skiff, configure("supervisor", level, log_format), told, until_eof=until_eof)
 
 
 def serve(
