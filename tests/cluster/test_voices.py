@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from skiff.testing import Cluster
+from skiff.testing.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -32,3 +33,16 @@ def test_ps_shows_the_node_and_every_log_line_is_an_object_in_json(tmp_path: Pat
     assert any(
         "authenticated" in each["message"] for each in lines if each["actor"] == "supervisor"
     )
+
+
+def test_a_lost_majority_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
+    with Cluster(2, directory=tmp_path) as cluster:
+        cluster.leader()
+        here, other = cluster.nodes
+        cluster.kill(other)
+        wait_until(lambda: "no leader: " in here.log(), "the loss is told")
+        other.start()
+        wait_until(lambda: "s of no leader" in here.log(), "the end of it is told")
+        lines = [line for line in here.log().splitlines() if "no leader" in line]
+    assert len(lines) == 2
+    assert all("WARNING" in line and "actor=log_replicator" in line for line in lines)
