@@ -33,6 +33,7 @@ from protocol.peer_messages import (
 from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
+from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
 
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
@@ -72,7 +73,9 @@ class LogReplicator:
         self._commit_notice_at = NEVER
         self._stop_at = 0.0
         self._stalled = False
+        self._silence = Silence()
         surroundings.whereabouts.node = recovered.node.hex()[:8]
+        surroundings.whereabouts.learn_term(recovered.hard_state.term)
         self._trace = surroundings.trace(recovered.node)
         self._begin(others)
         surroundings.ready(recovered.node)
@@ -90,7 +93,7 @@ class LogReplicator:
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
-        due = min(due, self._admission.deadline)
+        due = min(due, self._admission.deadline, self._silence.deadline)
         if self._core.wants_vouchers:
             due = min(due, self._vouching.ask_at)
         return due - time.monotonic()
@@ -263,6 +266,8 @@ class LogReplicator:
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
         self._links.follow(self._core.membership)
+        for warning in self._silence.take_notes(time.monotonic()):
+            log.warning("%s", warning)
 
     def _log_complaints(self, outbox: Outbox) -> None:
         for each in outbox.complaints:
@@ -272,8 +277,9 @@ class LogReplicator:
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
-                self._surroundings.whereabouts.term = message.term
+                self._surroundings.whereabouts.learn_term(message.term)
                 self._admission.wake()
+                self._silence.hear(message, time.monotonic())
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)

@@ -202,9 +202,9 @@ class PeerLinks:
 
     def _follow_connections(self, now: float) -> None:
         """Close connections beyond the limit, those of members last."""
-        changed = self.connections.take_in(now)
+        lost = self.connections.take_in(now)
         for connection, descriptor in list(self._members.items()):
-            if descriptor in changed:
+            if descriptor in lost:
                 del self._members[connection]
         members = set(self._members.values())
         closed = self.connections.trim(self._connections_max, now, members)

@@ -18,6 +18,7 @@ EXPECT_MIN = 2
 LEARNERS_MAX = 5
 LEARNERS_CEILING = 50  # a leader sends to each of them all that is written
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
 
@@ -45,6 +46,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     log_bytes_kept: int = LOG_BYTES_KEPT
     learners_max: int = LEARNERS_MAX  # nodes that are being brought up at once
     log_level: str = "warning"
+    log_format: str = "text"
     trace: bool = False  # write down when each batch passes which stage
 
     @property
@@ -108,6 +110,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "log_entries_kept and log_bytes_kept must be positive, not "
             f"{self.log_entries_kept} and {self.log_bytes_kept}",
         )
+        self._validate_logs()
+
+    def _validate_logs(self) -> None:
         _check(
             1 <= self.learners_max <= LEARNERS_CEILING,
             f"learners_max must be from 1 to {LEARNERS_CEILING}, not {self.learners_max}",
@@ -115,6 +120,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             self.log_level in LOG_LEVELS,
             f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}",
+        )
+        _check(
+            self.log_format in LOG_FORMATS,
+            f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}",
         )
 
     def _validate_addresses(self) -> None:

@@ -108,6 +108,10 @@ class Builder:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)
 
+    def log_format(self, log_format: str) -> Self:
+        """Log lines as text, or one JSON object each: text or json."""
+        return self._set("log_format", log_format)
+
     def build(self) -> "Skiff":
         """Return the node; nothing is started or written yet.
 
@@ -148,6 +152,7 @@ class Skiff(BoundToProcess):
         log_bytes_kept: int = DEFAULTS.log_bytes_kept,
         learners_max: int = DEFAULTS.learners_max,
         log_level: str = DEFAULTS.log_level,
+        log_format: str = DEFAULTS.log_format,
         trace: bool = DEFAULTS.trace,
     ) -> None:
         """Check the settings, which the README's table describes; nothing is started or written.
@@ -173,6 +178,7 @@ class Skiff(BoundToProcess):
             "log_bytes_kept": log_bytes_kept,
             "learners_max": learners_max,
             "log_level": log_level,
+            "log_format": log_format,
             "trace": trace,
         }
         try:

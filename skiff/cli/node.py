@@ -59,6 +59,7 @@ def start(
     config: options.ConfigFile = None,
     learners_max: options.LearnersMax = None,
     log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
     trace: options.Trace = None,
     until_eof: options.UntilEof = False,
     as_json: Json = False,
@@ -88,6 +89,7 @@ def start(
         "log_bytes_kept": log_bytes_kept,
         "learners_max": learners_max,
         "log_level": log_level,
+        "log_format": log_format,
         "trace": trace,
     }
     filed = {} if config is None else read_file(config)
@@ -104,7 +106,8 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
         as_json,
     )
     level = str(settings.get("log_level", options.DEFAULTS.log_level))
-    serve(skiff, configure("supervisor", level), told, until_eof=until_eof)
+    log_format = str(settings.get("log_format", options.DEFAULTS.log_format))
+    serve(skiff, configure("supervisor", level, log_format), told, until_eof=until_eof)
 
 
 def serve(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from protocol.config import LOG_LEVELS, NodeConfig
+from protocol.config import LOG_FORMATS, LOG_LEVELS, NodeConfig
 
 DEFAULTS = NodeConfig()
 
@@ -144,6 +144,10 @@ ConfigFile = Annotated[
 LogLevel = Annotated[
     str | None,
     _setting("--log-level", "LEVEL", f"{', '.join(LOG_LEVELS)}. Default: {DEFAULTS.log_level}"),
+]
+LogFormat = Annotated[
+    str | None,
+    _setting("--log-format", "FORMAT", f"{', '.join(LOG_FORMATS)}. Default: {DEFAULTS.log_format}"),
 ]
 Trace = Annotated[
     bool | None, _setting("--trace", None, "Note when each batch passes which stage.", hidden=True)

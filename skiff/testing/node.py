@@ -75,9 +75,9 @@ class Node:
         children = [
             (int(pid), command)
             for pid, parent, command in map(_process_row, table.stdout.splitlines())
-            if parent == str(self.pid) and "actors." in command
+            if parent == str(self.pid) and " -m actors." in command
         ]
-        return {command.rpartition("actors.")[2].split()[0]: pid for pid, command in children}
+        return {command.partition(" -m actors.")[2].split()[0]: pid for pid, command in children}
 
     def start(self) -> None:
         """Start the node's program; returns when it serves, as a member where it is to join.
