@@ -160,27 +160,11 @@ class Skiff(BoundToProcess):
         Raises:
             InvalidConfig: names the setting that is wrong, and what would be right.
         """
-        given = {
-            "dir": str(Path(dir).absolute()) if str(dir) else "",
-            "join_cluster": tuple(join_cluster),
-            "bind": bind,
-            "port": port,
-            "advertise": advertise,
-            "expect": expect,
-            "rejoin": rejoin,
-            "standby": standby,
-            "founding_ms": founding_ms,
-            "heartbeat_ms": heartbeat_ms,
-            "election_timeout_min_ms": election_timeout_min_ms,
-            "election_timeout_max_ms": election_timeout_max_ms,
-            "value_bytes_max": value_bytes_max,
-            "log_entries_kept": log_entries_kept,
-            "log_bytes_kept": log_bytes_kept,
-            "learners_max": learners_max,
-            "log_level": log_level,
-            "log_format": log_format,
-            "trace": trace,
-        }
+        # Each parameter is the setting of the same name.
+        parameters = locals()
+        given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
+        given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
+        given["join_cluster"] = tuple(join_cluster)
         try:
             self._config = msgspec.convert(given, NodeConfig)
             self._config.validate()

@@ -178,8 +178,9 @@ class Node:
 def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
     """Return the first line that a program prints, or what there is when it ends."""
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], timeout)
-    return process.stdout.readline() if readable else b""
+    poll = select.poll()  # unlike select, however many descriptors this program has open
+    poll.register(process.stdout, select.POLLIN)
+    return process.stdout.readline() if poll.poll(timeout * 1000) else b""
 
 
 def _process_row(line: str) -> tuple[str, str, str]:
