@@ -134,12 +134,13 @@ class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """The receiver is no member any more since the committed membership at this index.
+    """This node is no member any more since the committed membership at this index.
 
     It does not take the word of one other member for that, if it knows more of them.
     """
 
     index: Index
+    node: IdOrNone = b""  # a frame may have come with the address of another one
 
 
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
@@ -157,6 +158,7 @@ class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
     leader_address: AddressText = ""
     refusal: str = ""
     index: Index = 0  # of the entry that brought the membership
+    term: Term = 0  # the sender's
 
 
 class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=16):
@@ -199,6 +201,7 @@ class MembershipTold(msgspec.Struct, frozen=True, array_like=True, tag=26):
     """The last committed membership that the sender knows, and those after it, oldest first."""
 
     memberships: tuple[MembershipAt, ...]
+    term: Term = 0  # the sender's
 
 
 class ClusterQuery(msgspec.Struct, frozen=True, array_like=True, tag=21):

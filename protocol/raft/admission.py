@@ -181,7 +181,7 @@ class Admission:
 
     def _hear_join_reply(self, frame: PeerFrame, reply: JoinReply, now: float) -> None:
         if frame.cluster == self._core.cluster:
-            self._core.vouch(MembershipAt(reply.index, reply.membership))
+            self._core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
         if not self._wants_to_join():
             return
         if self._joining.hear(frame, reply, now):

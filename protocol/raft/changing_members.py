@@ -96,7 +96,7 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     if not isinstance(state.role, Leader):
         index = state.memberships.latest.index
         leader_address = state.leadership().leader_address
-        return JoinReply(False, state.membership, leader_address, index=index)
+        return JoinReply(False, state.membership, leader_address, index=index, term=state.term)
     try:
         parse_address(request.address)
     except InvalidAddressText as error:
@@ -110,7 +110,8 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
         if refusal is not None:
             return JoinReply(False, state.membership, refusal=refusal)
         _change(state, _with_joiner(state.membership, joiner, request), NOBODY)
-    return JoinReply(True, state.membership, index=state.memberships.latest.index)
+    index = state.memberships.latest.index
+    return JoinReply(True, state.membership, index=index, term=state.term)
 
 
 def _why_not_let_in(state: RaftState, joiner: NodeId, here: Member | None) -> str | None:

@@ -12,7 +12,7 @@ from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
 
 REMOVAL_CLAIMS_MIN = 2  # members that must say so, where this node knows as many
-REMOVAL_CLAIM_MICROSECONDS = 5_000_000  # without a leader, after which one is enough
+REMOVAL_CLAIM_MICROSECONDS = 30_000_000  # without a leader, after which one is enough
 
 
 def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
@@ -94,7 +94,7 @@ def tell_removed(state: RaftState, candidate: NodeId) -> bool:
     committed = state.memberships.committed
     was_removed = bool(committed.membership.members) and not committed.membership.get(candidate)
     if was_removed:
-        state.send(candidate, Removed(committed.index))
+        state.send(candidate, Removed(committed.index, candidate))
     return was_removed
 
 
@@ -105,8 +105,10 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
     leader for a while: else a broken one could end what the cluster needs.
     """
     known = state.memberships.latest.index
-    if state.removed:
+    if state.removed or isinstance(state.role, Leader) or message.node not in (b"", state.id):
         return
+    if not state.memberships.ever_had(state.id):
+        return  # it is just joining, and this may be of times before it was a member
     if message.index > known:
         state.removal_claims.setdefault(sender, state.now)
         is_removed = _is_borne_out(state)
@@ -120,7 +122,7 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
 
 def _is_borne_out(state: RaftState) -> bool:
     claims = state.removal_claims
-    others = state.membership.voters - {state.id}
+    others = state.memberships.voters - {state.id}
     waited = state.now - min(claims.values()) >= REMOVAL_CLAIM_MICROSECONDS
     return waited or len(claims) >= min(len(others), REMOVAL_CLAIMS_MIN)
 

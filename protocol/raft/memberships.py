@@ -33,8 +33,13 @@ class Memberships:
     @property
     def only_voter(self) -> NodeId | None:
         """Who alone votes in all of these memberships, if there is such a node."""
-        voters = {voter for each in self._history for voter in each.membership.voters}
-        return voters.pop() if len(voters) == 1 else None
+        voters = self.voters
+        return next(iter(voters)) if len(voters) == 1 else None
+
+    @property
+    def voters(self) -> frozenset[NodeId]:
+        """All that vote in any of these memberships."""
+        return frozenset().union(*(each.membership.voters for each in self._history))
 
     def ever_had(self, node: NodeId) -> bool:
         """Whether a node belongs to any of these memberships."""

@@ -213,21 +213,23 @@ class RaftNode:
 
     def tell_memberships(self) -> MembershipTold:
         """Return what a node is told that asks who belongs to the cluster."""
-        return MembershipTold(self._state.memberships.to_store())
+        return MembershipTold(self._state.memberships.to_store(), self._state.term)
 
     def hear_memberships(self, sender: NodeId, told: MembershipTold) -> None:
         """Take in what a node has told that was asked at a known or a named address."""
         self._senders.wants_vouchers = False
         for each in told.memberships:
-            self._senders.vouch(each)
-        if told.memberships and told.memberships[0].membership.get(self._state.id) is None:
-            committed = told.memberships[0]
-            if committed.membership.members and self._senders.believes(sender):
-                election.on_removed(self._state, sender, Removed(committed.index))
+            self._senders.vouch(each, told.term)
+        if self._senders.believes(sender) and self._is_left_out_of(told.memberships):
+            election.on_removed(self._state, sender, Removed(told.memberships[0].index))
 
-    def vouch(self, told: MembershipAt) -> None:
-        """Believe the voters of a membership that came from an address which people have named."""
-        self._senders.vouch(told)
+    def _is_left_out_of(self, memberships: tuple[MembershipAt, ...]) -> bool:
+        has = [each.membership.get(self._state.id) is not None for each in memberships]
+        return bool(memberships) and bool(memberships[0].membership.members) and not any(has)
+
+    def vouch(self, told: MembershipAt, term: int) -> None:
+        """Believe the voters of a membership told, in a term, at an address that people named."""
+        self._senders.vouch(told, term)
 
     def _meet_unknown(self, frame: PeerFrame) -> bool:
         """Let a candidate know if it was removed; return whether it is told."""

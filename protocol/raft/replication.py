@@ -278,7 +278,7 @@ def _membership_committed(state: RaftState, leader: Leader, committed: Membershi
     """Let removed members know, and stop leading if this node is one of them (§4.2.2)."""
     for node in leader.progress:
         if committed.membership.get(node) is None:
-            state.send(node, Removed(committed.index))
+            state.send(node, Removed(committed.index, node))
     if committed.membership.get(state.id) is None:
         for node in leader.progress:
             tell_commit(state, leader, node)

@@ -36,6 +36,7 @@ class Senders:
         self._lives: dict[NodeId, _Life] = {}
         self._vouched: dict[NodeId, int] = {}  # until the commit index is as high
         self._shown: dict[NodeId, int] = {}  # terms too far ahead to be entered for one sender
+        self._told_term = 0
         self.wants_vouchers = False  # somebody unknown has spoken, or of a removal
 
     def believes(self, sender: NodeId) -> bool:
@@ -44,8 +45,12 @@ class Senders:
             return True
         return self._vouched.get(sender, 0) > self._state.commit_index
 
-    def vouch(self, told: MembershipAt) -> None:
-        """Believe the voters of a membership that is newer than what is committed here."""
+    def vouch(self, told: MembershipAt, term: int) -> None:
+        """Believe the voters of a membership that is newer than what is committed here.
+
+        A node that knows of no members begins with the term of those who tell of them.
+        """
+        self._told_term = max(self._told_term, term)
         committed = self._state.commit_index
         if told.index <= committed:
             return
@@ -70,12 +75,11 @@ class Senders:
 
     def may_enter(self, sender: NodeId, term: int) -> bool:
         """Whether a newer term is near enough, or shown by a majority of the voters."""
-        if term <= self._state.term + TERM_JUMP_MAX:
+        voters = self._state.membership.voters
+        known = self._state.term if voters else max(self._state.term, self._told_term)
+        if term <= known + TERM_JUMP_MAX:
             return True
         self._shown[sender] = max(term, self._shown.get(sender, 0))
-        voters = self._state.membership.voters
-        if not voters:
-            return True  # a node that has just joined a cluster of old
         shown = sum(self._shown.get(voter, 0) >= term for voter in voters)
         return is_majority(shown, len(voters))
 

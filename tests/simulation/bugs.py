@@ -2,6 +2,7 @@
 
 from tests.simulation import (
     bugs_of_admission,
+    bugs_of_belief,
     bugs_of_clients,
     bugs_of_elections,
     bugs_of_members,
@@ -18,6 +19,7 @@ _MODULES = (
     bugs_of_reads,
     bugs_of_storage,
     bugs_of_clients,
+    bugs_of_belief,
 )
 
 BUGS = {bug.name: bug for module in _MODULES for bug in module.BUGS}

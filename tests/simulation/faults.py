@@ -15,6 +15,7 @@ from protocol.commands import OpenSession, Write
 from protocol.node_messages import StepAside
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster
+from tests.simulation.hostile import Hostile
 from tests.simulation.network import Pair
 from tests.simulation.node import Node
 from tests.simulation.options import FaultRates
@@ -26,6 +27,7 @@ CUT_FROM_CLIENTS = 0.3  # share of splits that clients feel too
 CRASHES_AT_MENDING = 0.3  # share of splits, in runs with crashes
 AIMED = 0.4  # share of the trouble of single nodes that befalls the leader
 ADMIN_TIMEOUT_MS = 2000
+FORCED = 0.2  # share of removals
 CUTS_AT_TRANSFERS = 0.3  # share of those who step aside that do not hear what comes of it
 BURSTS_AT_CUTS = 0.5  # share of splits: what is written then may be on one side only
 BURST_WRITES_MAX = 6
@@ -45,6 +47,7 @@ class Faults:
         self._setting = cluster.setting
         self._chance = cluster.setting.chance
         self._over = False
+        self._hostile_ones = Hostile(cluster)
 
     def begin(self) -> None:
         """Plan the first of each kind."""
@@ -288,7 +291,14 @@ class Faults:
         elif len(members.voters) > 1:
             self._setting.totals.removals_asked += 1
             gone = self._chance.choice([node for node in nodes if members.get(node.id)])
-            self._order(RemoveNode(gone.id))
+            self._remove(gone)
+
+    def _remove(self, node: Node) -> None:
+        force = self._chance.random() < FORCED
+        if force:
+            self._setting.totals.removals_forced += 1
+            self._setting.judge.belief.forced.add(node.id)
+        self._order(RemoveNode(node.id, force))
 
     def _order(self, operation: AddNode | RemoveNode | TransferLeadership) -> None:
         node = self._somebody()
@@ -300,6 +310,9 @@ class Faults:
 
     def _heard(self, reply: Reply) -> None:
         self._setting.events.note("admin", "hears", reply)
+
+    def _hostile(self) -> None:
+        self._hostile_ones.strike()
 
     def _full_pipe(self) -> None:
         node = self._somebody()

@@ -24,6 +24,7 @@ from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.storage.reader import FIRST_USER_KEY
 from protocol.storage.writer import StorageOutbox, StorageWriter
+from tests.simulation.belief import Belief
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch
@@ -54,6 +55,7 @@ class Judge:
         self._members = Members(self.log, self.leaders.logs)
         self.admitted = self.leaders.admitted
         self._promises = Promises(self.disks)
+        self.belief = Belief(self.log, self.disks)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
         self._handed_reads: dict[tuple[bytes, int], int] = {}
@@ -91,6 +93,7 @@ class Judge:
     def node_ended(self, node: "Node") -> None:
         """Forget what a crash takes with it."""
         self.leaders.ended(node.id)
+        self.belief.ended(node.id)
         self._applied.pop(node.id, None)
 
     # --- the disk
@@ -126,6 +129,7 @@ class Judge:
             if kind is Append:
                 assert isinstance(message, Append)
                 self.leaders.appends(core, message)
+                self.belief.appends(core, message)
             elif kind is Commit:
                 assert isinstance(message, Commit)
                 self._commits(core, message.index)
@@ -137,6 +141,7 @@ class Judge:
             self._leases.judge(core)
         self.leaders.turn_over(core)
         self._members.turn_over(core)
+        self.belief.turn_over(core)
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)

@@ -22,6 +22,7 @@ BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid the
 LOSSES = 0.15  # share of runs in which directories are lost
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
+HOSTILE = 0.3  # share of runs in which a stranger and a broken member send what they like
 LATE = 0.05  # share of runs in which snapshots are sent often and arrive late and twice
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
@@ -54,6 +55,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     short_reign: float = 0.0
     desertion: float = 0.0
     lost_directory: float = 0.0
+    hostile: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -108,6 +110,10 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     if Random(f"retimed {seed}").random() < RETIMED:
         rates = replace(options.rates, desertion=DESERTION)
         options = replace(options, retimed=True, rates=rates)
+    chance = Random(f"hostile {seed}")
+    if chance.random() < HOSTILE:
+        rates = replace(options.rates, hostile=chance.choice((3.0, 10.0, 30.0)))
+        options = replace(options, rates=rates)
     if Random(f"late {seed}").random() < LATE:
         options = _with_late_snapshots(options)
     chance = Random(f"admission {seed}")

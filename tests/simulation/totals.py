@@ -48,6 +48,8 @@ class Totals(msgspec.Struct):
     foundings: int = 0
     lost_directories: int = 0
     ended_as_removed: int = 0
+    hostile_frames: int = 0
+    removals_forced: int = 0
 
     def add(self, other: "Totals") -> None:
         """Count what another run counted too."""

@@ -329,7 +329,7 @@ class Cluster:
         request = JoinRequest(address or address_of(node))
         reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
         if self[node].running is not None:
-            self[node].core.vouch(MembershipAt(reply.index, reply.membership))
+            self[node].core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
         return reply
 
     def _end_turn(self, machine: Machine) -> None:

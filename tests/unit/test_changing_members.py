@@ -275,7 +275,7 @@ def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None
     joined = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
     removed = Entry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))
     first = cluster[B].disk.entries[0]
-    cluster[A].core.vouch(MembershipAt(2, members(A, B, C)))
+    cluster[A].core.vouch(MembershipAt(2, members(A, B, C)), 0)
     cluster.inject(B, A, AppendEntries(1, 0, 0, (first, joined, removed), 2))
     assert cluster[A].clock.votes
     cluster.inject(B, A, AppendEntries(1, 3, 1, (), 3))

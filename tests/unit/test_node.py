@@ -33,7 +33,7 @@ def frame(
 
 def node(cluster: bytes = CLUSTER) -> RaftNode:
     core = RaftNode(Recovered(A, cluster, 1, HardState(), 0, 0, 0, (), ()))
-    core.vouch(MembershipAt(1, Membership((Member(B, address_of(B), voter=True),))))
+    core.vouch(MembershipAt(1, Membership((Member(B, address_of(B), voter=True),))), 0)
     return core
 
 

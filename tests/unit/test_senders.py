@@ -110,12 +110,12 @@ def test_a_voter_is_believed_that_only_a_pending_membership_has(cluster: Cluster
 
 def test_a_membership_as_old_as_what_is_committed_vouches_for_nobody(cluster: Cluster) -> None:
     assert cluster[B].commit_index == 1
-    cluster[B].core.vouch(MembershipAt(1, voters(A, B, C, D)))
+    cluster[B].core.vouch(MembershipAt(1, voters(A, B, C, D)), 1)
     assert not cluster[B].core.believes(D)
 
 
 def test_vouching_ends_when_the_own_log_is_as_far(cluster: Cluster) -> None:
-    cluster[B].core.vouch(MembershipAt(3, voters(A, B, C, D)))
+    cluster[B].core.vouch(MembershipAt(3, voters(A, B, C, D)), 1)
     for payload in (b"x", b"y"):
         assert cluster[B].core.believes(D)
         cluster.propose(A, payload)
@@ -126,10 +126,10 @@ def test_vouching_ends_when_the_own_log_is_as_far(cluster: Cluster) -> None:
 def test_learners_are_not_vouched_for_and_voters_only_up_to_a_bound(cluster: Cluster) -> None:
     core = cluster[B].core
     learner = Membership((Member(E, address_of(E), voter=False),))
-    core.vouch(MembershipAt(9, learner))
+    core.vouch(MembershipAt(9, learner), 1)
     assert not core.believes(E)
     many = [number.to_bytes(16, "big") for number in range(2 * VOUCHED_MAX)]
-    core.vouch(MembershipAt(9, voters(*many)))
+    core.vouch(MembershipAt(9, voters(*many)), 1)
     assert sum(map(core.believes, many)) == VOUCHED_MAX
 
 
@@ -200,7 +200,10 @@ def test_a_term_that_a_majority_shows_is_entered_however_far_it_is(cluster: Clus
 
 def test_a_node_that_joins_enters_the_term_of_the_cluster(cluster: Cluster) -> None:
     cluster = led_by(A, B, C, spare=[D])
-    cluster[D].core.vouch(MembershipAt(9, voters(A, B, C)))
+    cluster[D].core.vouch(MembershipAt(9, voters(A, B, C)), 1)
+    hear(cluster, D, A, Heartbeat(1 << 40, 1, 0))
+    assert cluster[D].core.term == 0
+    cluster[D].core.vouch(MembershipAt(9, voters(A, B, C)), 1 << 40)
     hear(cluster, D, A, Heartbeat(1 << 40, 1, 0))
     assert cluster[D].core.term == 1 << 40
 
@@ -216,6 +219,12 @@ def test_one_member_does_not_make_a_node_think_itself_removed(cluster: Cluster) 
     cluster.beat(A)
     cluster.settle()
     assert not cluster[B].core.wants_vouchers, "it hears its leader"
+
+
+def test_word_of_anothers_removal_removes_nobody(cluster: Cluster) -> None:
+    for member in (A, C):
+        hear(cluster, B, member, Removed(9, D))
+    assert not cluster[B].core.removed
 
 
 def test_two_members_do(cluster: Cluster) -> None:
