@@ -107,8 +107,6 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
     known = state.memberships.latest.index
     if state.removed or isinstance(state.role, Leader) or message.node not in (b"", state.id):
         return
-    if not state.memberships.ever_had(state.id):
-        return  # it is just joining, and this may be of times before it was a member
     if message.index > known:
         state.removal_claims.setdefault(sender, state.now)
         is_removed = _is_borne_out(state)

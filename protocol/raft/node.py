@@ -224,6 +224,8 @@ class RaftNode:
             election.on_removed(self._state, sender, Removed(told.memberships[0].index))
 
     def _is_left_out_of(self, memberships: tuple[MembershipAt, ...]) -> bool:
+        if not self._state.memberships.ever_had(self._state.id):
+            return False  # it is just joining, and these may be of times before it was a member
         has = [each.membership.get(self._state.id) is not None for each in memberships]
         return bool(memberships) and bool(memberships[0].membership.members) and not any(has)
 

@@ -294,7 +294,9 @@ class Faults:
             self._remove(gone)
 
     def _remove(self, node: Node) -> None:
-        force = self._chance.random() < FORCED
+        """Ask for a removal; by force only where all that are left come back with their data."""
+        lost = self._setting.options.rates.lost_directory
+        force = not lost and self._chance.random() < FORCED
         if force:
             self._setting.totals.removals_forced += 1
             self._setting.judge.belief.forced.add(node.id)

@@ -1,0 +1,55 @@
+"""Bugs in what a node believes of strangers and broken members, and in what it lets them do."""
+
+from protocol.raft import changing_members, contradictions, election, replication
+from protocol.raft.senders import Senders
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a forwarded proposal is appended as it is",
+        "garbage in the log ends every node",
+        Edit(
+            replication._append_forwarded,
+            "state.check_proposal(payload, proposer)",
+            "payload",
+        ),
+    ),
+    Bug(
+        "one sender moves a term as far as it likes",
+        "a term of 2^64-1 ended all nodes",
+        Edit(Senders.may_enter, "if term <= known + TERM_JUMP_MAX:", "if True:"),
+    ),
+    Bug(
+        "nodes that no member knows are believed",
+        "dissertation §4.1 asks for their votes, and for no more",
+        Edit(
+            Senders.believes,
+            "return self._vouched.get(sender, 0) > self._state.commit_index",
+            "return True",
+        ),
+    ),
+    Bug(
+        "one member is believed that says a node was removed",
+        "one word of a stranger ended a cluster",
+        Edit(election._is_borne_out, "return waited or", "return True or"),
+    ),
+    Bug(
+        "an entry that contradicts a committed one is taken",
+        "Raft §5.4.3, state machine safety",
+        Edit(contradictions._append, " or _committed(state, message)", ""),
+    ),
+    Bug(
+        "a removal is begun whoever answers",
+        "dissertation §4.1; three voters, one dead, and a live one is removed",
+        Edit(
+            changing_members.remove,
+            "None if force else quorum.why_at_risk(state, state.role, node)",
+            "None",
+        ),
+    ),
+    Bug(
+        "an acceptance beyond the leader's log is believed",
+        "Raft §5.3",
+        Edit(contradictions._append_reply, "message.index <= state.log.last_index", "True"),
+    ),
+)

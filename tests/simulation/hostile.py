@@ -1,0 +1,155 @@
+"""Hostile frames: what no correct node sends, from a stranger and in the name of a broken member.
+
+A broken member is one that says what is absurd or false by itself. One that lies well, as by
+acknowledging entries that it does not hold, could break any cluster; nobody plays that here.
+"""
+
+from typing import Any
+
+from protocol.commands import Batch, Insert, Write
+from protocol.entry import Entry, EntryKind
+from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
+    AppendEntries,
+    AppendEntriesReply,
+    ForwardProposal,
+    Heartbeat,
+    HeartbeatReply,
+    Removed,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from protocol.raft.node import RaftNode
+from protocol.ranges import INCARNATION_MAX
+from protocol.wire import Malformed, decode_peer_frame, encode
+from tests.simulation.cluster import CLUSTER, Cluster
+from tests.simulation.node import Node
+
+STRANGER = b"stranger".ljust(16, b"\0")
+FAR = 1_000_000  # beyond what one sender may move a term by
+OUT_OF_RANGE = (1 << 64) - 1
+FRAMES_MAX = 5
+
+
+class Hostile:
+    """A stranger, and the one member of a run that is broken."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._chance = cluster.setting.chance
+        self._broken: Node | None = None
+
+    def strike(self) -> None:
+        """Send a few frames to some node."""
+        if self._broken is None:
+            self._broken = self._chance.choice(list(self._cluster.nodes.values()))
+        running = [node for node in self._cluster.running if node is not self._broken]
+        if not running:
+            return
+        target = self._chance.choice(running)
+        core = None if target.life is None else target.life.replicator.core
+        if core is None:
+            return
+        for _ in range(self._chance.randint(1, FRAMES_MAX)):
+            if self._chance.random() < 0.5:
+                incarnation = self._number(1, 1 << 20)
+                self._send(self._broken, target, STRANGER, incarnation, self._of_stranger(core))
+            else:
+                self._speak_as_member(self._broken, target, core)
+
+    def _speak_as_member(self, broken: Node, target: Node, core: RaftNode) -> None:
+        life = broken.life
+        if life is None or life.replicator.core is None:
+            return
+        if core.membership.voters <= {broken.id}:
+            return  # what the majority says is so
+        incarnation = life.replicator._incarnation
+        if self._chance.random() < 0.1 and broken.id in core._senders._lives:
+            incarnation = self._chance.choice((INCARNATION_MAX, OUT_OF_RANGE))
+        self._send(broken, target, broken.id, incarnation, self._of_member(broken, target, core))
+
+    def _of_stranger(self, core: RaftNode) -> Any:
+        """Return what would move a node that believed it."""
+        state, term = core._state, core.term + self._number(1, FAR)
+        last, last_term = state.log.last_index, state.log.last_term
+        entry = Entry(last + 1, core.term, EntryKind.BATCH, encode(Batch(STRANGER, 1, 1, ())))
+        return self._chance.choice(
+            (
+                RequestVote(term, last + FAR, term, transfer=True),
+                RequestVoteReply(term, granted=True),
+                AppendEntries(core.term, last, last_term, (entry,), last + 1),
+                Heartbeat(core.term, 1, last),
+                Heartbeat(term, 1, last),
+                Removed(last + self._number(1, FAR)),
+                TimeoutNow(core.term),
+                self._garbage(STRANGER),
+            )
+        )
+
+    def _of_member(self, broken: Node, target: Node, core: RaftNode) -> Any:
+        """Return what is absurd whoever says it, or what no member alone may bring about."""
+        state, term = core._state, core.term
+        last, far = state.log.last_index, term + FAR
+        absurd = (
+            AppendEntriesReply(term, True, last + FAR),
+            HeartbeatReply(term, FAR, state.now + FAR, FAR),
+            self._contradiction(target, core),
+            self._garbage(broken.id),
+        )
+        others = core.membership.voters - {core.id, broken.id}
+        if not others or self._cluster.setting.options.rates.membership:
+            return self._chance.choice(absurd)  # it may be the majority when this is heard
+        alone = (
+            RequestVote(far, last + FAR, far, transfer=True),
+            RequestVoteReply(far, granted=False),
+            Heartbeat(far, 1, last),
+            Removed(last + self._number(1, FAR)),
+        )
+        return self._chance.choice(absurd + alone)
+
+    def _contradiction(self, target: Node, core: RaftNode) -> AppendEntries:
+        """Return an entry that differs from a committed one only in its term, where there is one.
+
+        It comes as from a leader of this term, so that it moves nothing else.
+        """
+        assert target.life is not None
+        log = core._state.log
+        # What a restart before the arrival would not know to be committed is left alone.
+        certain = min(core._state.agreed_index, target.life.storage.core._applied_durably)
+        for index in range(certain, log.prev_index, -1):
+            before, held = log.term_at(index - 1), log.term_at(index)
+            if before is not None and held is not None and (before < held or held < core.term):
+                other = held + 1 if held < core.term else held - 1
+                entry = Entry(index, other, EntryKind.NO_OP)
+                return AppendEntries(core.term, index - 1, before, (entry,), 0)
+        gap = Entry(log.last_index + 5, core.term, EntryKind.NO_OP)
+        return AppendEntries(core.term, log.last_index, log.last_term, (gap,), 0)
+
+    def _garbage(self, sender: bytes) -> ForwardProposal:
+        write = Write(1, 1, 1, Insert("\0applied", b""))
+        payloads = (
+            b"garbage",
+            encode(Batch(sender, 1, 1, (write,))),
+            encode(Batch(b"somebody else...", 1, 1, ())),
+            encode([sender, 1, 1, [[10, OUT_OF_RANGE, 1, 1, [1]]]]),
+        )
+        return ForwardProposal(self._number(1, FAR), self._chance.choice(payloads))
+
+    def _number(self, least: int, most: int) -> int:
+        return self._chance.choice((least, self._chance.randint(least, most), most))
+
+    def _send(
+        self, source: Node, target: Node, sender: bytes, incarnation: int, message: Any
+    ) -> None:
+        """Let a frame travel like any other, if it can be decoded at all."""
+        setting = self._cluster.setting
+        frame = (PEER_PROTOCOL_VERSION, CLUSTER, sender, incarnation, source.address, (message,))
+        try:
+            decoded = decode_peer_frame(encode(frame))
+        except Malformed:
+            return
+        setting.totals.hostile_frames += 1
+        name = "stranger" if sender == STRANGER else f"broken {source.name}"
+        setting.events.note("fault", f"a frame of {name} to {target.name}", message)
+        setting.network.send(source.address, target.address, False, target.receive, name, decoded)
