@@ -11,6 +11,7 @@ from protocol.entry import Entry
 from protocol.membership import Membership, NodeId
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.space import Shortage
 
 PEER_PROTOCOL_VERSION = 1
 
@@ -86,6 +87,7 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     round: int
     stamp: int = 0
     patience: int = 0
+    shortage: Shortage = Shortage.NONE  # of space, at the sender
 
 
 class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -93,6 +95,7 @@ class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
     number: int
     payload: bytes
+    grows: bool = True  # whether it has an ``Insert``, so that it needs space
 
 
 class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):

@@ -41,10 +41,19 @@ from skiff.errors import (  # noqa: E402
     SerializeFailed,
     SkiffError,
     StorageError,
+    StorageFull,
     StreamClosed,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
-from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
+from skiff.records import (  # noqa: E402
+    Entry,
+    Event,
+    EventKind,
+    Member,
+    NodeStatus,
+    Role,
+    Shortage,
+)
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
@@ -84,9 +93,11 @@ __all__ = [
     "RevisionMismatch",
     "Role",
     "SerializeFailed",
+    "Shortage",
     "Skiff",
     "SkiffError",
     "StorageError",
+    "StorageFull",
     "StreamClosed",
     "Subscriber",
     "__version__",

@@ -100,6 +100,14 @@ class Builder:
         self._set("log_entries_kept", entries)
         return self._set("log_bytes_kept", size)
 
+    def disk_reserve_bytes(self, size: int) -> Self:
+        """Refuse inserts while the disk has less left than this; 0 for any."""
+        return self._set("disk_reserve_bytes", size)
+
+    def state_bytes_max(self, size: int) -> Self:
+        """Refuse inserts while all keys and values have so many bytes; 0 for any."""
+        return self._set("state_bytes_max", size)
+
     def log_level(self, level: str) -> Self:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)
@@ -142,6 +150,8 @@ class Skiff(BoundToProcess):
         value_bytes_max: int = DEFAULTS.value_bytes_max,
         log_entries_kept: int = DEFAULTS.log_entries_kept,
         log_bytes_kept: int = DEFAULTS.log_bytes_kept,
+        disk_reserve_bytes: int = DEFAULTS.disk_reserve_bytes,
+        state_bytes_max: int = DEFAULTS.state_bytes_max,
         log_level: str = DEFAULTS.log_level,
         trace: bool = DEFAULTS.trace,
     ) -> None:
@@ -166,14 +176,12 @@ class Skiff(BoundToProcess):
             "value_bytes_max": value_bytes_max,
             "log_entries_kept": log_entries_kept,
             "log_bytes_kept": log_bytes_kept,
+            "disk_reserve_bytes": disk_reserve_bytes,
+            "state_bytes_max": state_bytes_max,
             "log_level": log_level,
             "trace": trace,
         }
-        try:
-            self._config = msgspec.convert(given, NodeConfig)
-            self._config.validate()
-        except (msgspec.ValidationError, InvalidSetting) as error:
-            raise InvalidConfig(str(error)) from None
+        self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
 
@@ -339,3 +347,12 @@ def _raise_failure(supervisor: Supervisor) -> None:
     if failure is not None:
         kind = getattr(errors, failure.error, SkiffError)
         raise kind(failure.message)
+
+
+def _validated(given: dict[str, object]) -> NodeConfig:
+    try:
+        config = msgspec.convert(given, NodeConfig)
+        config.validate()
+    except (msgspec.ValidationError, InvalidSetting) as error:
+        raise InvalidConfig(str(error)) from None
+    return config

@@ -63,6 +63,7 @@ from protocol.raft import (
     election,
     heartbeats,
     reading,
+    relocation,
     replication,
     snapshots,
     storage_check,
@@ -71,6 +72,7 @@ from protocol.raft import (
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
+from protocol.space import SpaceChanged
 
 Handler = Callable[[RaftState, NodeId, Any], None]
 
@@ -340,11 +342,12 @@ HANDLERS: dict[type, Handler] = {
     StepAside: transfers.on_step_aside,
     StorageCheckDue: storage_check.on_storage_check_due,
     TimeoutNow: transfers.on_timeout_now,
+    SpaceChanged: relocation.on_space_changed,
     # replication
     Propose: replication.on_propose,
     ForwardProposal: replication.on_forward_proposal,
     ProposalRefused: replication.on_proposal_refused,
-    HeartbeatDue: heartbeats.on_heartbeat_due,
+    HeartbeatDue: relocation.on_beat_relocate,
     CommitNoticeDue: heartbeats.on_commit_notice_due,
     LogSlice: replication.on_log_slice,
     AppendEntries: replication.on_append_entries,

@@ -7,7 +7,7 @@ a crash interrupts is either not there yet or whole.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from protocol.state_machine import StateMachine
+from protocol.state_machine import FIRST_USER_KEY, StateMachine
 from protocol.table import Database, SortedTable, TableView
 
 PLACES = 2
@@ -25,7 +25,10 @@ class StateTables(NamedTuple):
 
     def machine(self) -> StateMachine:
         """Return the state machine that lives here."""
-        return StateMachine(*self, self.sessions.scan(b""))
+        machine = StateMachine(*self, self.sessions.scan(b""))
+        if not machine.counts_bytes:
+            machine.count_bytes(self.values.scan(FIRST_USER_KEY))
+        return machine
 
     def clear(self) -> None:
         """Forget every row."""

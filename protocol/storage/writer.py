@@ -16,7 +16,6 @@ from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
-from protocol.membership import NodeId
 from protocol.node_messages import (
     AdoptCluster,
     Append,
@@ -45,6 +44,7 @@ from protocol.node_messages import (
     StorageMessage,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId
+from protocol.space import Shortage, SpaceLimits, SpaceWatch
 from protocol.state_machine import Outcome, is_proposed_by
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
@@ -79,10 +79,15 @@ class StorageWriter:
     """Writes what the replicator hands over, and says when it is durable."""
 
     def __init__(
-        self, database: Database, limits: LogLimits, passing: Callable[[str], None] = _no_step
+        self,
+        database: Database,
+        limits: LogLimits,
+        passing: Callable[[str], None] = _no_step,
+        space: SpaceLimits | None = None,
     ) -> None:
         self._database = database
         self._passing = passing
+        self._space = SpaceWatch(space or SpaceLimits())
         self._places = Places(database)
         self._store = LogStore(database, limits)
         self._store.begin_incarnation()
@@ -172,7 +177,8 @@ class StorageWriter:
         match message:
             case ReportStatus(number=number, status=status):
                 applied_index, revision = self._machine.applied_index, self._machine.revision
-                report = StatusReport(number, status, applied_index, revision)
+                room = self._space.room
+                report = StatusReport(number, status, applied_index, revision, room)
                 self._outbox.gateway.append(report)
             case FollowChanges(nonce=nonce):
                 self._followed = True
@@ -181,6 +187,13 @@ class StorageWriter:
                 self._followed = False
             case unknown:
                 assert_never(unknown)
+
+    def look_at_space(self, free_bytes: int) -> Shortage:
+        """Judge how many bytes the disk has left; the coming turn tells the replicator of it."""
+        changed = self._space.look(free_bytes, self._machine.state_bytes)
+        if changed is not None:
+            self._outbox.replicator.append(changed)
+        return self._space.room.shortage
 
     # --- writing
 
@@ -295,7 +308,8 @@ class StorageWriter:
         limit = self._applied_durably
         if self._source.is_read:
             for reader, reading in self._source.let_go(self._is_too_slow):
-                self._warn_of_abandoning(reader, reading)
+                lacked = self._applied_durably - reading.log_after
+                self._outbox.warnings.append(reading.abandoning(reader, lacked))
             limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
@@ -306,14 +320,6 @@ class StorageWriter:
         nothing newer would come.
         """
         return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
-
-    def _warn_of_abandoning(self, reader: NodeId, reading: Reading) -> None:
-        self._outbox.warnings.append(
-            f"the snapshot of index {reading.id.index} for node {reader.hex()[:8]} was given up, "
-            "and a newer one follows: the node takes it in more slowly than entries are written; "
-            f"{reading.read.count} rows ({reading.read.bytes} bytes) had been read for it, and "
-            f"{self._applied_durably - reading.log_after} entries were held that it still lacked"
-        )
 
     def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []

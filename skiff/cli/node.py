@@ -56,6 +56,8 @@ def start(
     value_bytes_max: options.ValueBytesMax = None,
     log_entries_kept: options.LogEntriesKept = None,
     log_bytes_kept: options.LogBytesKept = None,
+    disk_reserve_bytes: options.DiskReserveBytes = None,
+    state_bytes_max: options.StateBytesMax = None,
     config: options.ConfigFile = None,
     log_level: options.LogLevel = None,
     trace: options.Trace = None,
@@ -85,6 +87,8 @@ def start(
         "value_bytes_max": value_bytes_max,
         "log_entries_kept": log_entries_kept,
         "log_bytes_kept": log_bytes_kept,
+        "disk_reserve_bytes": disk_reserve_bytes,
+        "state_bytes_max": state_bytes_max,
         "log_level": log_level,
         "trace": trace,
     }

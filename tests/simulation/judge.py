@@ -22,7 +22,7 @@ from protocol.node_messages import (
 )
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
-from protocol.storage.reader import FIRST_USER_KEY
+from protocol.state_machine import FIRST_USER_KEY
 from protocol.storage.writer import StorageOutbox, StorageWriter
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
