@@ -7,6 +7,7 @@ from tests.simulation import (
     bugs_of_members,
     bugs_of_reads,
     bugs_of_replication,
+    bugs_of_space,
     bugs_of_storage,
 )
 
@@ -17,6 +18,7 @@ _MODULES = (
     bugs_of_members,
     bugs_of_reads,
     bugs_of_storage,
+    bugs_of_space,
     bugs_of_clients,
 )
 
