@@ -83,7 +83,7 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
         start.config,
         Sockets(),
         lifeline,
-        configure(name, start.config.log_level),
+        configure(name, start.config.log_level, start.config.log_format),
         limits,
         MemoryWatch(name),
     )

@@ -39,14 +39,23 @@ class ChangePublisher:
 
     def take_nonces(self, now: float) -> list[bytes]:
         """Take in subscriptions; return the nonces of those that want to be told."""
+        # First, as the system gives the descriptor of a lost connection to the next one.
+        self._follow_connections(now)
         nonces: list[bytes] = []
         for frame, connection in self._port.drain_from():
-            nonce = self._subscriptions.take(frame, connection)
+            is_lost = self._is_lost(connection, now)
+            nonce = self._subscriptions.take(frame, connection, is_lost=is_lost)
             if nonce is not None:
                 nonces.append(nonce)
             if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
                 self._close(connection, "it subscribes to more than a subscriber may", now)
         return nonces
+
+    def _is_lost(self, connection: int, now: float) -> bool:
+        """Whether a connection is gone: the news of its beginning come before its frames."""
+        if connection not in self._connections:
+            self._follow_connections(now)
+        return connection not in self._connections
 
     def turn(self, readable: Readable, now: float) -> None:
         """Send what can be sent, and see to it that the rest can be sent soon."""
@@ -63,11 +72,10 @@ class ChangePublisher:
             self._relieve(now)
 
     def _follow_connections(self, now: float) -> None:
-        changed = self._connections.take_in(now)
+        for descriptor in self._connections.take_in(now):
+            self._subscriptions.forget(descriptor)
         closed = self._connections.trim(self._connections_max, now)
         self._log_closing(len(closed), "there are too many", now)
-        for descriptor in changed + closed:
-            self._subscriptions.forget(descriptor)
 
     def _flush(self) -> None:
         while (message := self.core.front) is not None:
@@ -105,7 +113,6 @@ class ChangePublisher:
     def _close(self, connection: int, reason: str, now: float) -> None:
         self._log_closing(1, reason, now)
         self._connections.close(connection)
-        self._subscriptions.forget(connection)
 
     def _let_go(self) -> None:
         """Send to the subscribers that can take it; all of them see that there was a loss."""

@@ -125,7 +125,7 @@ class ClientGateway:
                 self._core.hear(message, now)
 
     def _hear_leadership(self, message: Leadership, now: float) -> None:
-        self._surroundings.whereabouts.term = message.term
+        self._surroundings.whereabouts.learn_term(message.term)
         if message.removed and not self._removed:
             self._publisher.core.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed

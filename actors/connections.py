@@ -45,21 +45,29 @@ class Connections:
     def __len__(self) -> int:
         return len(self._accepted)
 
+    def __contains__(self, descriptor: int) -> bool:
+        return descriptor in self._accepted
+
     def is_readable(self, readable: Readable) -> bool:
         """Whether some have been accepted or lost."""
         return self._monitor in readable
 
     def take_in(self, now: float) -> list[int]:
-        """Take in what has been accepted and lost; return the descriptors of both."""
-        changed: list[int] = []
+        """Take in what has been accepted and lost; return the descriptors of what was lost.
+
+        Each is lost before it is accepted anew. Frames may come before the news of their
+        connection, so that nothing of an accepted one may be forgotten.
+        """
+        lost: list[int] = []
         for frames in self._monitor.drain():
             event, descriptor = EVENT.unpack(frames[0][: EVENT.size])
-            changed.append(descriptor)
             self._accepted.pop(descriptor, None)
             if event == ACCEPTED:
                 with contextlib.suppress(OSError):  # it is closed already
                     self._accepted[descriptor] = _Connection(os.fstat(descriptor).st_ino, now)
-        return changed
+            else:
+                lost.append(descriptor)
+        return lost
 
     def full(self) -> list[int]:
         """Return the connections for which the system takes no more bytes."""

@@ -12,6 +12,8 @@ from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.peer_links import Doors, PeerLinks
 from actors.sockets import BindFailed, Readable
+from actors.vouching import Vouching
+from protocol.config import NodeConfig
 from protocol.node_messages import (
     ClockState,
     CommitNoticeDue,
@@ -21,15 +23,23 @@ from protocol.node_messages import (
     ReplicatorMessage,
     StepAside,
 )
-from protocol.peer_messages import ClusterQuery, Invitation, JoinRequest, PeerFrame
+from protocol.peer_messages import (
+    ClusterQuery,
+    Invitation,
+    JoinRequest,
+    MembershipQuery,
+    PeerFrame,
+)
 from protocol.raft.admission import Admission, AdmissionOutbox
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
+from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
 
 COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
 CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
 STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
+UNKNOWN_NAMED_MAX = 100  # senders, beyond which a flood of them is not told one by one
 
 log = logging.getLogger("skiff.log_replicator")
 
@@ -46,36 +56,47 @@ class LogReplicator:
         self._timer = self._sockets.outbox("timer")
         self._address = str(surroundings.config.address)
         self._guests = Doors(self._sockets)
+        config = surroundings.config
         self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
         recovered, others = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
-        patience = int(surroundings.config.election_timeouts.shortest * 1_000_000)
-        self._core = RaftNode(recovered, surroundings.config.log_limits, patience)
+        self._core = _core_of(recovered, config)
         self._admission = Admission(
-            self._core, surroundings.config, lambda: uuid.uuid4().bytes, time.monotonic()
+            self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
         surroundings.memory.watch(self._links.connections)
         self._strange = OncePerSender()
+        self._unknown: set[bytes] = set()  # senders of which the log has told
+        self._vouching = Vouching(Doors(self._sockets), config.join_cluster, self._address)
         self._clock: ClockState | None = None
         self._clock_told = 0.0
         self._commit_notice_at = NEVER
         self._stop_at = 0.0
         self._stalled = False
+        self._silence = Silence()
         surroundings.whereabouts.node = recovered.node.hex()[:8]
+        surroundings.whereabouts.learn_term(recovered.hard_state.term)
         self._trace = surroundings.trace(recovered.node)
+        self._begin(others)
+        surroundings.ready(recovered.node)
+
+    def _begin(self, messages: Iterable[ReplicatorMessage]) -> None:
+        """Take the first turn: the gateway may have had clients already."""
         self._core.tell_time(steady_microseconds())
-        for message in others:  # the gateway may have had clients already
+        for message in messages:
             self._step(message)
         self._admit()
         self._finish_turn()
-        surroundings.ready(recovered.node)
 
     def timeout(self) -> float:
         """Return when to send a commit notice, tell the timer or ask to join."""
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
-        return min(due, self._admission.deadline) - time.monotonic()
+        due = min(due, self._admission.deadline, self._silence.deadline)
+        if self._core.wants_vouchers:
+            due = min(due, self._vouching.ask_at)
+        return due - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
         """Take in all that has arrived, peers first, and send what follows from it.
@@ -90,6 +111,7 @@ class LogReplicator:
             self._hear_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
+        self._vouch()
         self._hear_hosts()
         self._admit()
         self._finish_turn()
@@ -133,6 +155,8 @@ class LogReplicator:
                     self._links.answer(connection, self._core.cluster, answer)
             case (Invitation() as invitation,):
                 self._admission.hear(frame, invitation, time.monotonic())
+            case (MembershipQuery(),):
+                self._tell_memberships(connection, frame)
             case _:
                 self._receive_from_member(frame)
 
@@ -140,6 +164,10 @@ class LogReplicator:
         self._note("receives", frame.messages)
         try:
             self._core.receive(frame)
+        except UnknownSender as unknown:
+            self._warn_of_unknown(frame)
+            if unknown.is_answered:
+                self._links.meet(frame.sender, frame.address)
         except StrangeFrame as error:
             self._admission.hear_foreign(frame, time.monotonic())
             # A node that is not a member yet hears those that already count it as one.
@@ -147,7 +175,40 @@ class LogReplicator:
             if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
-            self._links.link(frame.sender, frame.address)
+            self._links.hear(frame.sender, frame.address)
+
+    def _warn_of_unknown(self, frame: PeerFrame) -> None:
+        if len(self._unknown) == UNKNOWN_NAMED_MAX or frame.sender in self._unknown:
+            return
+        self._unknown.add(frame.sender)
+        if len(self._unknown) == UNKNOWN_NAMED_MAX:
+            log.warning(
+                "dropped frames of %s unknown nodes; others are not named", len(self._unknown)
+            )
+        else:
+            log.warning(
+                "dropped a frame of node %s at %s: no member that this node knows has vouched for "
+                "it; if all of those have been replaced, start this node with --join and the "
+                "address of a present member",
+                frame.sender.hex()[:8],
+                frame.address,
+            )
+
+    def _tell_memberships(self, connection: bytes, frame: PeerFrame) -> None:
+        """Answer a node of this cluster, be it a member or not, that asks who its members are."""
+        if self._core.cluster and frame.cluster == self._core.cluster:
+            self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
+
+    def _vouch(self) -> None:
+        """Ask about nodes of this cluster that are not known here, and take in the answers."""
+        for frame, told in self._vouching.answers():
+            if frame.cluster == self._core.cluster:
+                self._core.hear_memberships(frame.sender, told)
+        if self._core.cluster and self._core.wants_vouchers:
+            question = self._links.frame(self._core.cluster, MembershipQuery())
+            self._vouching.ask(question, self._core.membership)
+        else:
+            self._vouching.close_if_answered()
 
     def _step(self, message: ReplicatorMessage) -> None:
         match message:
@@ -201,15 +262,24 @@ class LogReplicator:
         if outbox.gateway:
             self._gateway.send(encode(outbox.gateway))
             self._note_leadership(outbox)
+        self._log_complaints(outbox)
         self._tell_timer(outbox.clock)
         self._schedule_commit_notice()
         self._links.follow(self._core.membership)
+        for warning in self._silence.take_notes(time.monotonic()):
+            log.warning("%s", warning)
+
+    def _log_complaints(self, outbox: Outbox) -> None:
+        for each in outbox.complaints:
+            if self._strange.is_new(each.sender + each.subject.encode()):
+                log.error("node %s: %s", each.sender.hex()[:8], each.sentence)
 
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
-                self._surroundings.whereabouts.term = message.term
+                self._surroundings.whereabouts.learn_term(message.term)
                 self._admission.wake()
+                self._silence.hear(message, time.monotonic())
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)
@@ -239,6 +309,11 @@ class LogReplicator:
     def _note(self, verb: str, messages: Iterable[object]) -> None:
         if self._trace is not None:
             self._trace.note(verb, messages)
+
+
+def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:
+    patience = int(config.election_timeouts.shortest * 1_000_000)
+    return RaftNode(recovered, config.log_limits, patience, learners_max=config.learners_max)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
+
+import msgspec
 
 FORMAT = "%(asctime)s %(levelname)s node=%(node)s actor=%(actor)s term=%(term)s %(message)s"
 
@@ -13,7 +16,11 @@ class Whereabouts(logging.Filter):
         super().__init__()
         self.actor = actor
         self.node = "-"
-        self.term = 0
+        self.term: int | str = "-"  # as long as it is not known
+
+    def learn_term(self, term: int) -> None:
+        """Name this term from now on, unless the node has not taken part in any."""
+        self.term = term or "-"
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; keep every record."""
@@ -21,11 +28,38 @@ class Whereabouts(logging.Filter):
         return True
 
 
-def configure(actor: str, level: str) -> Whereabouts:
-    """Send log lines to standard error; return what fills in their fields."""
+class _Line(msgspec.Struct):
+    """One log record as JSON; what is not known is null."""
+
+    time: datetime
+    level: str
+    node: str | None  # the first digits of its id
+    actor: str
+    term: int | None
+    message: str  # with the traceback, if there is one
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes a JSON object of each record, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record that has passed ``Whereabouts``."""
+        message = record.getMessage()
+        if record.exc_info:
+            message = f"{message}\n{self.formatException(record.exc_info)}"
+        fields = vars(record)
+        node, term = (None if fields[each] == "-" else fields[each] for each in ("node", "term"))
+        time = datetime.fromtimestamp(record.created, UTC)
+        line = _Line(time, record.levelname, node, fields["actor"], term, message)
+        return msgspec.json.encode(line).decode()
+
+
+def configure(actor: str, level: str, log_format: str) -> Whereabouts:
+    """Send log lines to standard error as text or JSON; return what fills in their fields."""
     whereabouts = Whereabouts(actor)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    as_json = log_format == "json"
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(FORMAT))
     handler.addFilter(whereabouts)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     return whereabouts

@@ -23,8 +23,58 @@ from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, en
 
 DOORS_MAX = 64  # links to addresses whose nodes are not known yet
 FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
+LINKS_MAX = 128  # each takes a few descriptors
+STRANGERS_MAX = 16  # nodes that are no members and are answered
+STRANGER_SECONDS = 5.0  # how long each of those keeps its place
 
 log = logging.getLogger("skiff.peer_links")
+
+
+class Links:
+    """A bounded number of links to nodes, each at one address."""
+
+    def __init__(self, sockets: Sockets, links_max: int) -> None:
+        self._sockets = sockets
+        self._max = links_max
+        self._links: dict[NodeId, tuple[str, Port | None]] = {}
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self._links)
+
+    def __contains__(self, node: NodeId) -> bool:
+        return node in self._links
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one must be closed before another node is linked to."""
+        return len(self._links) >= self._max
+
+    def get(self, node: NodeId) -> Port | None:
+        """Return the link to a node."""
+        known = self._links.get(node)
+        return None if known is None else known[1]
+
+    def reaches(self, node: NodeId, address: str) -> bool:
+        """Whether a node is linked to at this address, as far as that is possible."""
+        known = self._links.get(node)
+        return known is not None and known[0] == address
+
+    def open(self, node: NodeId, address: str) -> None:
+        """Reach a node at this address from now on."""
+        if not self.reaches(node, address):
+            self.close(node)
+            self._links[node] = (address, _dial(self._sockets, address))
+
+    def close(self, node: NodeId) -> None:
+        """Reach a node no more."""
+        _, link = self._links.pop(node, ("", None))
+        if link is not None:
+            link.close()
+
+    def keep_only(self, nodes: Sequence[NodeId]) -> None:
+        """Reach no other nodes than these any more."""
+        for node in self._links.keys() - set(nodes):
+            self.close(node)
 
 
 class PeerLinks:
@@ -39,7 +89,10 @@ class PeerLinks:
         self._incarnation = recovered.incarnation
         self._address = str(config.address)
         self._linked = Membership()
-        self._links: dict[NodeId, tuple[str, Port]] = {}
+        self._links = Links(sockets, LINKS_MAX)
+        self._heard: set[NodeId] = set()  # members that have spoken since they became ones
+        self._strangers = Links(sockets, STRANGERS_MAX)
+        self._met_at: dict[NodeId, float] = {}
         self._malformed = OncePerSender()
         self.connections = Connections(self._router)
         self._connections_max = connections_max
@@ -47,31 +100,47 @@ class PeerLinks:
         self._crowded = OnceAWhile()
 
     def follow(self, membership: Membership) -> None:
-        """Link to the members of a new membership, and no longer to those that it dropped."""
+        """Link to the members of a new membership, and to nobody else.
+
+        Where there are too many for the descriptors of a process, voters come first, then those
+        that have been heard.
+        """
         if membership is self._linked:
             return
-        for member in self._linked.members:
-            if membership.get(member.id) is None:
-                self._unlink(member.id)
-        for member in membership.members:
-            if self._linked.get(member.id) != member:
-                self.link(member.id, member.address)
         self._linked = membership
+        members = {member.id: member.address for member in membership.members}
+        members.pop(self._node, None)
+        self._heard &= members.keys()
+        chosen = sorted(members, key=self._rank)[:LINKS_MAX]
+        self._links.keep_only(chosen)
+        for node in chosen:
+            self._links.open(node, members[node])
 
-    def link(self, node: NodeId, address: str) -> None:
-        """Reach a node at this address from now on."""
-        known = self._links.get(node)
-        if node == self._node or (known is not None and known[0] == address):
+    def hear(self, node: NodeId, address: str) -> None:
+        """Note that a member, or a node for which one has vouched, is heard at this address."""
+        if self._links.reaches(node, address):
+            self._heard.add(node)
             return
-        self._unlink(node)
-        link = _dial(self._sockets, address)
-        if link is not None:
-            self._links[node] = (address, link)
+        if self._links.is_full and node not in self._links:
+            self._links.close(max(self._links, key=self._rank))
+        self._links.open(node, address)
+        self._heard.add(node)
 
-    def _unlink(self, node: NodeId) -> None:
-        known = self._links.pop(node, None)
-        if known is not None:
-            known[1].close()
+    def meet(self, node: NodeId, address: str) -> None:
+        """Reach a node that is no member for an answer, unless too many have come lately."""
+        now = time.monotonic()
+        if self._strangers.is_full and node not in self._strangers:
+            oldest = min(self._met_at, key=lambda each: self._met_at[each])
+            if now < self._met_at[oldest] + STRANGER_SECONDS:
+                return
+            del self._met_at[oldest]
+            self._strangers.close(oldest)
+        self._met_at[node] = now
+        self._strangers.open(node, address)
+
+    def _rank(self, node: NodeId) -> tuple[bool, bool]:
+        """Return how little a link to a node is needed."""
+        return not self._linked.is_voter(node), node not in self._heard
 
     def send(self, cluster: bytes, peers: dict[NodeId, list[PeerMessage]]) -> None:
         """Send every peer its messages, in one frame if it does not become too large.
@@ -81,7 +150,7 @@ class PeerLinks:
         """
         encoded: dict[tuple[int, ...], list[bytes]] = {}
         for peer, messages in peers.items():
-            link = self._links.get(peer)
+            link = self._links.get(peer) or self._strangers.get(peer)
             if link is None:
                 continue
             same = tuple(map(id, messages))
@@ -89,7 +158,7 @@ class PeerLinks:
             if frames is None:
                 frames = encoded[same] = self._frames(cluster, messages)
             for frame in frames:
-                link[1].send(frame)
+                link.send(frame)
 
     def _frames(self, cluster: bytes, messages: Sequence[PeerMessage]) -> list[bytes]:
         """Return the messages in as few frames as stay small; no message is larger than that."""
@@ -133,9 +202,9 @@ class PeerLinks:
 
     def _follow_connections(self, now: float) -> None:
         """Close connections beyond the limit, those of members last."""
-        changed = self.connections.take_in(now)
+        lost = self.connections.take_in(now)
         for connection, descriptor in list(self._members.items()):
-            if descriptor in changed:
+            if descriptor in lost:
                 del self._members[connection]
         members = set(self._members.values())
         closed = self.connections.trim(self._connections_max, now, members)

@@ -17,7 +17,8 @@ from protocol.config import NodeConfig
 from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
 from protocol.space import Shortage, SpaceWatch
 from protocol.storage.log_store import DamagedLog, LogStore
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.outbox import StorageOutbox
+from protocol.storage.writer import StorageWriter
 from protocol.wire import decode_for_storage, encode
 
 LOOK_SECONDS = 1.0  # between two looks at the disk's space while nothing is written
@@ -122,6 +123,8 @@ class StorageActor:
     def _send(self, outbox: StorageOutbox) -> None:
         for sentence in outbox.warnings:
             log.warning("%s", sentence)
+        for sentence in outbox.errors:
+            log.error("%s", sentence)
         if outbox.replicator:
             self._log_installed(outbox.replicator)
             self._note("sends", outbox.replicator)

@@ -205,7 +205,7 @@ class Supervisor:
     def _start_actor(self, name: str) -> None:
         lifeline, theirs = open_lifeline()
         try:
-            process = _spawn(name, theirs.fileno())
+            process = _spawn(name, self._config, theirs.fileno())
         except OSError:
             lifeline.close()
             raise
@@ -311,9 +311,13 @@ def _not_started(error: OSError) -> str:
     return f"cannot start the node's processes: {place}{error.strerror or error}"
 
 
-def _spawn(name: str, lifeline: int) -> subprocess.Popen[bytes]:
-    """Start an actor with this interpreter, whatever lies in the working directory."""
-    command = [sys.executable, "-P", "-m", f"actors.{name}"]
+def _spawn(name: str, config: NodeConfig, lifeline: int) -> subprocess.Popen[bytes]:
+    """Start an actor with this interpreter, whatever lies in the working directory.
+
+    Its arguments are for the people who read ``ps``: which node this is, and where its data are.
+    """
+    place = ["--node", str(config.address), "--dir", config.dir]
+    command = [sys.executable, "-P", "-m", f"actors.{name}", *place]
     return subprocess.Popen(command, stdin=lifeline, stdout=subprocess.DEVNULL, env=_environment())
 
 

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from protocol.ranges import ADDRESS_LENGTH_MAX
+
 DEFAULT_PORT = 9400
 PUBLISH_PORT_OFFSET = 1
 PEER_PORT_OFFSET = 2
@@ -56,6 +58,8 @@ def parse_address(text: object, default_port: int = DEFAULT_PORT) -> Address:
     """
     if not isinstance(text, str):
         raise InvalidAddressText(f"an address is text like host:port, not {text!r}")
+    if len(text) > ADDRESS_LENGTH_MAX:
+        raise InvalidAddressText(f"{text[:40]!r}… has more than {ADDRESS_LENGTH_MAX} characters")
     host, port = _split(text.strip())
     if not host or not host.isascii() or any(c in " /@;[]" or not c.isprintable() for c in host):
         raise InvalidAddressText(f"{text!r} names no host; write host or host:port")

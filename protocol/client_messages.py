@@ -54,9 +54,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
 
 class RemoveNode(msgspec.Struct, frozen=True, array_like=True, tag=16):
-    """Take a node out of the cluster."""
+    """Take a node out of the cluster; ``force`` if no majority may answer after it."""
 
-    node: NodeId
+    node: bytes  # of 16 bytes; ``validation`` refuses this operation alone where it is not
+    force: bool = False
 
 
 class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
@@ -78,7 +79,7 @@ class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
     """Let this voter lead, or whichever other one is closest to the leader's log."""
 
-    node: NodeId = b""
+    node: bytes = b""  # of 16 bytes, or empty for any
 
 
 ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot
@@ -176,6 +177,7 @@ class FailureCode(IntEnum):
     STALLED = 9  # this node's storage does not answer: nothing was written; ask another
     TOO_LARGE = 10  # what was read does not fit into the reply: ask for less in one request
     STORAGE_FULL = 11  # no room for it, on too many disks or in the quota; nothing was written
+    QUORUM_AT_RISK = 12  # after the change no majority might answer: nothing was changed
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):

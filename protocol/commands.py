@@ -3,6 +3,7 @@
 import msgspec
 
 from protocol.membership import NodeId
+from protocol.ranges import Incarnation, Number
 
 
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -14,14 +15,14 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 
     key: str
     value: bytes
-    if_revision: int | None = None
+    if_revision: Number | None = None
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Remove a key; ``if_revision`` is the key's required revision."""
 
     key: str
-    if_revision: int | None = None
+    if_revision: Number | None = None
 
 
 Command = OpenSession | Insert | Remove
@@ -34,9 +35,9 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
     need not be kept any longer.
     """
 
-    session: int
-    sequence: int
-    acknowledged: int
+    session: Number
+    sequence: Number
+    acknowledged: Number
     command: Command
 
 
@@ -48,8 +49,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     """
 
     origin: NodeId
-    incarnation: int
-    number: int
+    incarnation: Incarnation
+    number: Number
     writes: tuple[Write, ...]
 
 

@@ -17,7 +17,10 @@ DISK_RESERVE_BYTES = 64 << 20
 FOUNDING_MS = 1000  # members dial a lost node about four times a second, and speak 13 times
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
+LEARNERS_MAX = 5
+LEARNERS_CEILING = 50  # a leader sends to each of them all that is written
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
 
@@ -45,7 +48,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     log_bytes_kept: int = LOG_BYTES_KEPT
     disk_reserve_bytes: int = DISK_RESERVE_BYTES  # to be free on the disk; 0: do not look
     state_bytes_max: int = 0  # of all keys and values, beyond which inserts are refused; 0: any
+    learners_max: int = LEARNERS_MAX  # nodes that are being brought up at once
     log_level: str = "warning"
+    log_format: str = "text"
     trace: bool = False  # write down when each batch passes which stage
 
     @property
@@ -114,6 +119,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "log_entries_kept and log_bytes_kept must be positive, not "
             f"{self.log_entries_kept} and {self.log_bytes_kept}",
         )
+        self._validate_logs()
+
+    def _validate_logs(self) -> None:
+        _check(
+            1 <= self.learners_max <= LEARNERS_CEILING,
+            f"learners_max must be from 1 to {LEARNERS_CEILING}, not {self.learners_max}",
+        )
         _check(
             self.disk_reserve_bytes >= 0 and self.state_bytes_max >= 0,
             "disk_reserve_bytes and state_bytes_max must not be negative, but are "
@@ -122,6 +134,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             self.log_level in LOG_LEVELS,
             f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}",
+        )
+        _check(
+            self.log_format in LOG_FORMATS,
+            f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}",
         )
 
     def _validate_addresses(self) -> None:

@@ -5,7 +5,8 @@ from enum import IntEnum
 
 import msgspec
 
-from protocol.membership import Membership, NodeId
+from protocol.membership import Membership
+from protocol.ranges import IdOrNone, Incarnation, Index, Number, Term
 
 
 class EntryKind(IntEnum):
@@ -19,8 +20,8 @@ class EntryKind(IntEnum):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entry of the replicated log; the payload stays encoded until it is applied."""
 
-    index: int
-    term: int
+    index: Index
+    term: Term
     kind: EntryKind
     payload: bytes = b""
 
@@ -34,6 +35,6 @@ class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
     """The members from this entry on, and the waiting request that it answers, if any."""
 
     membership: Membership
-    origin: NodeId = b""
-    incarnation: int = 0
-    number: int = 0
+    origin: IdOrNone = b""
+    incarnation: Incarnation = 0
+    number: Number = 0

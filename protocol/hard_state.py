@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.membership import NodeId
+from protocol.ranges import IdOrNone, Microseconds, Term
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
@@ -11,7 +11,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
     Also its ``patience``, in microseconds: for so long it may still be bound to a leader.
     """
 
-    term: int = 0
-    voted_for: NodeId = b""
-    patience: int = 0
+    term: Term = 0
+    voted_for: IdOrNone = b""
+    patience: Microseconds = 0
     removed: bool = False  # whether it learned that it is a member no more

@@ -20,7 +20,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_value = msgspec.msgpack.Decoder(StoredValue).decode
 _decode_count = msgspec.msgpack.Decoder(int).decode
 
-decode_stored_value = _decode_value
+decode_stored_value, decode_count = _decode_value, _decode_count
 
 
 class KeyValue:

@@ -32,6 +32,11 @@ def encode_key(key: object) -> bytes:
     return encoded
 
 
+def is_key(key: str) -> bool:
+    """Whether text is a key, whatever the reason if it is not."""
+    return bool(key) and "\0" not in key and len(key) <= KEY_BYTES_MAX
+
+
 def encode_prefix(prefix: object) -> bytes:
     """Return the bytes with which every key under a prefix begins; ``""`` and ``"/"`` mean all.
 

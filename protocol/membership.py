@@ -4,14 +4,16 @@ from functools import cached_property
 
 import msgspec
 
-NodeId = bytes  # the 16 bytes of a UUID
+from protocol.ranges import AddressText, Id, Index
+
+NodeId = Id
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
     """One node of the cluster; a learner receives the log but does not vote yet."""
 
     id: NodeId
-    address: str
+    address: AddressText
     voter: bool
 
 
@@ -37,6 +39,16 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
         """Ids of the members whose votes and disks count."""
         return frozenset(member.id for member in self.members if member.voter)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether somebody votes, and no id stands for two members."""
+        return bool(self.voters) and len(self._by_id) == len(self.members)
+
+    @property
+    def learners(self) -> tuple[Member, ...]:
+        """The members that do not vote yet."""
+        return tuple(member for member in self.members if not member.voter)
+
     def is_voter(self, node: NodeId) -> bool:
         """Whether this node's vote counts."""
         member = self.get(node)
@@ -55,7 +67,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
 class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
     """A membership and the index of the entry that brought it."""
 
-    index: int
+    index: Index
     membership: Membership
 
 

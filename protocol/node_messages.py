@@ -1,7 +1,6 @@
 """What the actors of one node say to each other, grouped by who hears it.
 
-Each frame between two actors is a list of messages, handled in order. None is lost while both
-live, and all actors of a node live and die together.
+A frame is a list of messages, handled in order. None is lost: the actors live and die together.
 """
 
 import msgspec
@@ -10,6 +9,7 @@ from protocol.commands import Event, Result
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.ranges import IdOrNone
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room, SpaceChanged
@@ -21,9 +21,8 @@ from protocol.standing import ReplicationStatus, RoleName
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Make durable, in one step, what changed since the write before.
 
-    Entries replace all that the log holds from the first of them on. ``memberships`` are all
-    that may still be rolled back to, where they changed. Where nothing changed, only a sign of
-    life is wanted.
+    Entries replace all from the first of them on; ``memberships``, where they changed, are all that
+    may still be rolled back to. Where nothing changed, only a sign of life is wanted.
     """
 
     number: int
@@ -195,10 +194,11 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
 
 
 class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=29):
-    """Take a node out of the cluster."""
+    """Take a node out of the cluster; with ``force``, whoever answers."""
 
     number: int
     node: NodeId
+    force: bool = False
 
 
 class InviteMember(msgspec.Struct, frozen=True, array_like=True, tag=30):
@@ -224,7 +224,7 @@ class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
 class TransferTo(msgspec.Struct, frozen=True, array_like=True, tag=38):
     """Let the leader hand over to this voter, or to whichever is closest if none is named."""
 
-    node: NodeId
+    node: IdOrNone
 
 
 class LogCompacted(msgspec.Struct, frozen=True, array_like=True, tag=34):
@@ -309,6 +309,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):
 
     number: int
     refusal: Refusal
+    detail: str = ""  # for people
 
 
 class ReadFailed(msgspec.Struct, frozen=True, array_like=True, tag=43):

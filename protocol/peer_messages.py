@@ -8,7 +8,8 @@ gateway concludes from the number of refusals what was certainly not begun.
 import msgspec
 
 from protocol.entry import Entry
-from protocol.membership import Membership, NodeId
+from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Shortage
@@ -23,9 +24,9 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     (dissertation §9.6).
     """
 
-    term: int
-    last_index: int
-    last_term: int
+    term: Term
+    last_index: Index
+    last_term: Term
     pre: bool = False
     transfer: bool = False  # the leader itself asked for this election (dissertation §3.10)
 
@@ -33,7 +34,7 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class RequestVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The vote, in the voter's term; a granted pre-vote repeats the term that was asked for."""
 
-    term: int
+    term: Term
     granted: bool
     pre: bool = False
 
@@ -41,11 +42,11 @@ class RequestVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The leader's entries after ``prev_index`` and what is committed (Raft §5.3)."""
 
-    term: int
-    prev_index: int
-    prev_term: int
+    term: Term
+    prev_index: Index
+    prev_term: Term
     entries: tuple[Entry, ...]
-    commit_index: int
+    commit_index: Index
 
 
 class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -56,11 +57,11 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     could still agree.
     """
 
-    term: int
+    term: Term
     accepted: bool
-    index: int
-    hint_index: int = 0
-    hint_term: int = 0
+    index: Index
+    hint_index: Index = 0
+    hint_term: Term = 0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -70,10 +71,10 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
     clock in microseconds, not later than the sending; it means something to the leader only.
     """
 
-    term: int
-    round: int
-    commit_index: int
-    stamp: int = 0
+    term: Term
+    round: Number
+    commit_index: Index
+    stamp: Microseconds = 0
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -83,17 +84,17 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     microseconds of its own clock, unless the leader itself asks for an election.
     """
 
-    term: int
-    round: int
-    stamp: int = 0
-    patience: int = 0
+    term: Term
+    round: Number
+    stamp: Microseconds = 0
+    patience: Microseconds = 0
     shortage: Shortage = Shortage.NONE  # of space, at the sender
 
 
 class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """A batch that the sender's gateway proposed, for the leader to append."""
 
-    number: int
+    number: Number
     payload: bytes
     grows: bool = True  # whether it has an ``Insert``, so that it needs space
 
@@ -101,48 +102,53 @@ class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
 class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """The batch or change of members was certainly not appended by this attempt."""
 
-    number: int
+    number: Number
     refusal: Refusal
+    detail: str = ""  # what more there is to say to people
 
 
 class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """Ask the leader up to which index a read of the sender's must wait (dissertation §6.4)."""
 
-    number: int
+    number: Number
     lease: bool = False
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):
     """The commit index at a moment when the sender was certainly the leader."""
 
-    number: int
-    index: int
+    number: Number
+    index: Index
 
 
 class ReadRefused(msgspec.Struct, frozen=True, array_like=True, tag=11):
     """The sender could not confirm that it leads."""
 
-    number: int
+    number: Number
 
 
 class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=12):
     """A change of members that the sender's gateway asked for."""
 
-    number: int
-    incarnation: int  # the sender's, so that the answer finds this life of it
+    number: Number
+    incarnation: Incarnation  # the sender's, so that the answer finds this life of it
     remove: NodeId
+    force: bool = False  # even if no majority may be left that answers
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """The receiver is no member any more since the committed membership at this index."""
+    """The receiver is no member any more since the committed membership at this index.
 
-    index: int
+    It does not take the word of one other member for that, if it knows more of them.
+    """
+
+    index: Index
 
 
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
     """A node asks for membership; repeated until it finds itself a member."""
 
-    address: str  # host:port at which it will be reached
+    address: AddressText  # host:port at which it will be reached
     rejoin: bool = False  # take the place of the member that lost its directory at this address
 
 
@@ -151,40 +157,51 @@ class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
     accepted: bool
     membership: Membership
-    leader_address: str = ""
+    leader_address: AddressText = ""
     refusal: str = ""
+    index: Index = 0  # of the entry that brought the membership
 
 
 class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=16):
     """Ask a standby node to join the sender's cluster through this address."""
 
-    address: str
+    address: AddressText
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=17):
     """The leader asks the receiver to campaign at once (dissertation §3.10)."""
 
-    term: int
+    term: Term
 
 
 class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
     """A chunk of the leader's state, for a follower whose next entry is gone (Raft §7)."""
 
-    term: int
+    term: Term
     chunk: SnapshotChunk
 
 
 class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=19):
     """How far the follower has taken the snapshot in; the next chunk begins there."""
 
-    term: int
+    term: Term
     position: SnapshotPosition
 
 
 class ForwardTransfer(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """The sender's gateway wants this voter to lead, or another one if none is named."""
 
-    node: NodeId
+    node: IdOrNone
+
+
+class MembershipQuery(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """Ask a member which memberships may count: the sender hears nodes that it does not know."""
+
+
+class MembershipTold(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """The last committed membership that the sender knows, and those after it, oldest first."""
+
+    memberships: tuple[MembershipAt, ...]
 
 
 class ClusterQuery(msgspec.Struct, frozen=True, array_like=True, tag=21):
@@ -222,6 +239,8 @@ PeerMessage = (
     | ForwardTransfer
     | ClusterQuery
     | ClusterReply
+    | MembershipQuery
+    | MembershipTold
 )
 
 
@@ -232,8 +251,8 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     """
 
     version: int
-    cluster: bytes
+    cluster: IdOrNone
     sender: NodeId
-    incarnation: int
-    address: str
+    incarnation: Incarnation
+    address: AddressText
     messages: tuple[PeerMessage, ...]

@@ -11,4 +11,6 @@ class Refusal(IntEnum):
     BUSY = 3  # another change of members is under way: try again
     UNKNOWN_MEMBER = 4  # no such node is a member
     LAST_VOTER = 5  # without this node nobody could commit anything
-    STORAGE_FULL = 6  # it would let the state grow, for which there is no room
+    INVALID = 6  # never will succeed as it stands
+    QUORUM_AT_RISK = 7  # those who answer would be no majority after it; may be forced
+    STORAGE_FULL = 8  # it would let the state grow, for which there is no room

@@ -25,7 +25,7 @@ class Session(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Session).decode
+_decode = decode_session = msgspec.msgpack.Decoder(Session).decode
 
 
 class Sessions:

@@ -10,14 +10,16 @@ import zlib
 
 import msgspec
 
+from protocol.ranges import Checksum, Index, Term
+
 CHUNK_BYTES = 256 << 10  # a larger row travels alone; heartbeats wait behind a chunk
 
 
 class SnapshotId(msgspec.Struct, frozen=True, array_like=True, order=True):
     """The last entry that the snapshot contains; no two states share one."""
 
-    index: int
-    term: int
+    index: Index
+    term: Term
 
 
 class SnapshotPosition(msgspec.Struct, frozen=True, array_like=True):
@@ -25,7 +27,7 @@ class SnapshotPosition(msgspec.Struct, frozen=True, array_like=True):
 
     snapshot: SnapshotId
     row: bytes = b""  # the number of its table in one byte, then its key
-    checksum: int = 0
+    checksum: Checksum = 0
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True):

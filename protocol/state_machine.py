@@ -19,18 +19,20 @@ from protocol.commands import (
 )
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.key_value import KeyValue, decode_stored_value
+from protocol.keys import is_key
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.sessions import Sessions, is_duplicate, remember
 from protocol.table import Table
+from protocol.wire import Decoder, Malformed
 
 APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
 MEMBERSHIP_KEY = b"\0membership"
 FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
 
-decode_batch = msgspec.msgpack.Decoder(Batch).decode
-_decode_origin = msgspec.msgpack.Decoder(BatchOrigin).decode
-decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
+_decode_batch: Decoder[Batch] = Decoder(Batch)
+_decode_origin: Decoder[BatchOrigin] = Decoder(BatchOrigin)
+_decode_change: Decoder[MembershipChange] = Decoder(MembershipChange)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -50,13 +52,18 @@ _decode_membership_at = msgspec.msgpack.Decoder(MembershipAt).decode
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one entry gave: the answers for whoever proposed it, and what changed."""
+    """What one entry gave: the answers for the node that proposed it, and what changed.
+
+    An entry that cannot be read has no effect on any node but to be counted as applied; ``fault``
+    says why.
+    """
 
     origin: bytes = b""
     incarnation: int = 0
     number: int = 0
     results: tuple[Result, ...] = ()
     events: tuple[Event, ...] = ()
+    fault: str = ""
 
 
 class StateMachine:
@@ -144,18 +151,24 @@ class StateMachine:
         )
 
     def _outcome(self, entry: Entry) -> Outcome:
-        match entry.kind:
-            case EntryKind.NO_OP:
-                return Outcome()
-            case EntryKind.BATCH:
-                return self._apply_batch(decode_batch(entry.payload))
-            case EntryKind.MEMBERSHIP:
-                change = decode_membership_change(entry.payload)
-                applied = MembershipAt(entry.index, change.membership)
-                self._values.put(MEMBERSHIP_KEY, _encode(applied))
-                return Outcome(change.origin, change.incarnation, change.number)
-            case unknown:
-                assert_never(unknown)
+        """Return what an entry gives; nothing is changed before all of it has been read."""
+        try:
+            match entry.kind:
+                case EntryKind.NO_OP:
+                    return Outcome()
+                case EntryKind.BATCH:
+                    return self._apply_batch(decode_batch(entry.payload))
+                case EntryKind.MEMBERSHIP:
+                    change = decode_membership_change(entry.payload)
+                    return self._apply_change(entry.index, change)
+                case unknown:
+                    assert_never(unknown)
+        except Malformed as error:
+            return Outcome(fault=str(error))
+
+    def _apply_change(self, index: int, change: MembershipChange) -> Outcome:
+        self._values.put(MEMBERSHIP_KEY, _encode(MembershipAt(index, change.membership)))
+        return Outcome(change.origin, change.incarnation, change.number)
 
     def _apply_batch(self, batch: Batch) -> Outcome:
         events: list[Event] = []
@@ -188,6 +201,37 @@ class StateMachine:
                 assert_never(unknown)
 
 
+def decode_batch(payload: bytes) -> Batch:
+    """Return the batch of an entry or of a proposal.
+
+    Raises:
+        Malformed: it is none, or would write a key that no table can hold.
+    """
+    batch = _decode_batch(payload)
+    for write in batch.writes:
+        command = write.command
+        if not isinstance(command, OpenSession) and not is_key(command.key):
+            raise Malformed(f"{command.key[:40]!r} cannot be a key")
+    return batch
+
+
+def decode_membership_change(payload: bytes) -> MembershipChange:
+    """Return the change of members of an entry.
+
+    Raises:
+        Malformed: it is none, or its members could not be those of a cluster.
+    """
+    change = _decode_change(payload)
+    if not change.membership.is_sound:
+        raise Malformed("a membership without voters, or with one id twice")
+    return change
+
+
 def is_proposed_by(entry: Entry, node: NodeId) -> bool:
     """Whether clients of this node wait for what the entry gives."""
-    return entry.kind is EntryKind.BATCH and _decode_origin(entry.payload).origin == node
+    if entry.kind is not EntryKind.BATCH:
+        return False
+    try:
+        return _decode_origin(entry.payload).origin == node
+    except Malformed:
+        return False

@@ -43,6 +43,7 @@ from skiff.errors import (  # noqa: E402
     StorageError,
     StorageFull,
     StreamClosed,
+    UnsafeMembershipChange,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
 from skiff.records import (  # noqa: E402
@@ -54,6 +55,7 @@ from skiff.records import (  # noqa: E402
     Role,
     Shortage,
 )
+from skiff.recovering import recover  # noqa: E402
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
@@ -100,6 +102,8 @@ __all__ = [
     "StorageFull",
     "StreamClosed",
     "Subscriber",
+    "UnsafeMembershipChange",
     "__version__",
+    "recover",
     "restore",
 ]

@@ -269,14 +269,15 @@ class Caller:
         deadline = attempts.next_deadline(now)
         if now - connection.welcomed_at <= WELCOME_SECONDS:
             return self._request(connection, (operation,), deadline)[0]
-        # Nothing is written at a node that may turn out to belong to another cluster.
-        alone = attempts.writes and self.route.needs_census
+        # Nothing is written at a node that may turn out to belong to another cluster: it may know
+        # a session of the same number.
+        alone = attempts.writes and self.route.has_choice and not connection.is_greeted
         operations = (Hello(),) if alone else (Hello(), operation)
         welcome, *outcomes = self._request(connection, operations, deadline)
         if not isinstance(welcome, Welcome):
             return welcome
         self._learn(connection, welcome, now, deadline)
-        if alone and self.route.needs_census:
+        if alone and not welcome.cluster:
             raise StrangeCluster(f"{connection.endpoint} belongs to no cluster yet")
         return outcomes[0] if outcomes else None
 

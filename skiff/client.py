@@ -285,7 +285,9 @@ class Client(BoundToProcess):
         endpoints_of([address])
         self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
 
-    def remove_node(self, node: uuid.UUID | str, *, timeout: Timeout = CLIENT_DEFAULT) -> uuid.UUID:
+    def remove_node(
+        self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
+    ) -> uuid.UUID:
         """Take a node out of the cluster; return its id when that is committed.
 
         ``node`` is the id, its beginning of at least four digits, or the node's address.
@@ -293,9 +295,11 @@ class Client(BoundToProcess):
         Raises:
             PeerNotFound: no member has this id or address.
             InvalidRequest: it is the last voter, or several ids begin like this.
+            UnsafeMembershipChange: the voters that answer would be no majority of those that are
+                left; ``force`` tries it all the same, and may leave nothing that can be written.
         """
         id_ = self._node_id(node, timeout)
-        self._caller.call(RemoveNode(id_.bytes), self._seconds(timeout), writes=True)
+        self._caller.call(RemoveNode(id_.bytes, force), self._seconds(timeout), writes=True)
         return id_
 
     def transfer_leadership(

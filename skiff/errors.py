@@ -97,6 +97,10 @@ class PeerNotFound(SkiffError, LookupError):
     """No member of the cluster has this id."""
 
 
+class UnsafeMembershipChange(SkiffError):
+    """After the change, no majority of voters might answer; nothing was changed."""
+
+
 class PeerConnectFailed(SkiffError, ConnectionError):
     """No node that could be added was found at the address in time."""
 

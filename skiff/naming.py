@@ -24,19 +24,22 @@ def find_member(text: str, members: Iterable[Member]) -> Member:
 
     Raises:
         PeerNotFound: there is none.
-        InvalidRequest: several ids begin like this, or the digits are too few to tell.
+        InvalidRequest: several ids begin like this, the digits are too few to tell, or it is text
+            that is neither an id nor an address.
     """
-    known = tuple(members)
+    known, address = tuple(members), _address(text)
     digits = text.lower().replace("-", "")
     is_prefix = bool(digits) and HEX_DIGITS.issuperset(digits)
+    if not is_prefix and not address:
+        raise InvalidRequest(f"{text!r} is no node id and no address; the list of members has them")
     found = [each for each in known if is_prefix and each.id.hex.startswith(digits)]
-    found = found or [each for each in known if each.address == _address(text)]
+    found = found or [each for each in known if each.address == address]
     if not found:
         raise PeerNotFound(f"no member has the id or the address {text!r}")
     if len(found) > 1:
         ids = ", ".join(str(each.id) for each in found)
         raise InvalidRequest(f"{text!r} may mean any of {ids}; give more digits")
-    if found[0].address != _address(text) and len(digits) < DIGITS_MIN:
+    if found[0].address != address and len(digits) < DIGITS_MIN:
         raise InvalidRequest(f"{text!r} is too short for an id; give {DIGITS_MIN} digits or more")
     return found[0]
 

@@ -108,9 +108,17 @@ class Builder:
         """Refuse inserts while all keys and values have so many bytes; 0 for any."""
         return self._set("state_bytes_max", size)
 
+    def learners_max(self, count: int) -> Self:
+        """Let no more nodes than this join at the same time, while this one leads."""
+        return self._set("learners_max", count)
+
     def log_level(self, level: str) -> Self:
         """Log from this level on to standard error: debug, info, warning or error."""
         return self._set("log_level", level)
+
+    def log_format(self, log_format: str) -> Self:
+        """Log lines as text, or one JSON object each: text or json."""
+        return self._set("log_format", log_format)
 
     def build(self) -> "Skiff":
         """Return the node; nothing is started or written yet.
@@ -152,7 +160,9 @@ class Skiff(BoundToProcess):
         log_bytes_kept: int = DEFAULTS.log_bytes_kept,
         disk_reserve_bytes: int = DEFAULTS.disk_reserve_bytes,
         state_bytes_max: int = DEFAULTS.state_bytes_max,
+        learners_max: int = DEFAULTS.learners_max,
         log_level: str = DEFAULTS.log_level,
+        log_format: str = DEFAULTS.log_format,
         trace: bool = DEFAULTS.trace,
     ) -> None:
         """Check the settings, which the README's table describes; nothing is started or written.
@@ -160,27 +170,10 @@ class Skiff(BoundToProcess):
         Raises:
             InvalidConfig: names the setting that is wrong, and what would be right.
         """
-        given = {
-            "dir": str(Path(dir).absolute()) if str(dir) else "",
-            "join_cluster": tuple(join_cluster),
-            "bind": bind,
-            "port": port,
-            "advertise": advertise,
-            "expect": expect,
-            "rejoin": rejoin,
-            "standby": standby,
-            "founding_ms": founding_ms,
-            "heartbeat_ms": heartbeat_ms,
-            "election_timeout_min_ms": election_timeout_min_ms,
-            "election_timeout_max_ms": election_timeout_max_ms,
-            "value_bytes_max": value_bytes_max,
-            "log_entries_kept": log_entries_kept,
-            "log_bytes_kept": log_bytes_kept,
-            "disk_reserve_bytes": disk_reserve_bytes,
-            "state_bytes_max": state_bytes_max,
-            "log_level": log_level,
-            "trace": trace,
-        }
+        parameters = locals()  # each is the setting of the same name
+        given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
+        given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
+        given["join_cluster"] = tuple(join_cluster)
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None

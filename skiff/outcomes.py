@@ -20,6 +20,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
     StorageFull,
+    UnsafeMembershipChange,
 )
 from skiff.records import Member, NodeStatus, Role, Shortage
 
@@ -37,12 +38,13 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.STALLED: RequestTimeout,
     FailureCode.TOO_LARGE: InvalidRequest,
     FailureCode.STORAGE_FULL: StorageFull,
+    FailureCode.QUORUM_AT_RISK: UnsafeMembershipChange,
 }
 
 
 def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     """Raise what a node's refusal means, given that an earlier attempt may have been done."""
-    if maybe_done:
+    if maybe_done and failed.code is not FailureCode.QUORUM_AT_RISK:
         raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
     raise ERRORS[failed.code](failed.message)
 

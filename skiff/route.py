@@ -31,9 +31,14 @@ class Route:
         self._lock = threading.Lock()
 
     @property
+    def has_choice(self) -> bool:
+        """Whether the client was given several addresses, and so may know better than one node."""
+        return len(self.given) > 1
+
+    @property
     def needs_census(self) -> bool:
         """Whether the first node that names a cluster is not believed by its own word alone."""
-        return not self.cluster and len(self.given) > 1
+        return self.has_choice and not self.cluster
 
     def settle(self, cluster: bytes) -> None:
         """Speak to nodes of this cluster only, from now on."""

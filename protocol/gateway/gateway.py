@@ -36,10 +36,11 @@ from protocol.gateway.replies import (
     NOT_CONFIRMED,
     NOT_MEMBER,
     NOT_PROPOSED,
-    REFUSALS,
     STALLED,
     STALLED_MEANWHILE,
+    STORAGE_FULL,
     node_status,
+    refused,
     timed_out,
     unsupported,
     welcome,
@@ -137,9 +138,8 @@ class Gateway:
             self._sweep(now)
         self._send_writes(now)
         self._send_reads(now)
-        awaits_something = self._errands or self._writes or self._reads or self._admin
-        if self._sweep_at == NEVER and awaits_something:
-            self._sweep_at = now + SWEEP_SECONDS
+        awaited = self._errands or self._writes or self._reads or self._admin
+        self._sweep_at = min(self._sweep_at, now + SWEEP_SECONDS if awaited else NEVER)
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
 
@@ -185,9 +185,9 @@ class Gateway:
                 self._reads.add(slot, operation)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)
-            case RemoveNode(node=node):
+            case RemoveNode(node=node, force=force):
                 self._admin.removals += 1
-                message = RemoveMember(self._errands.next_number(), node)
+                message = RemoveMember(self._errands.next_number(), node, force)
                 self._send_errand(message, [slot], now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
@@ -274,13 +274,13 @@ class Gateway:
         errand.refused += 1
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+                self._answer_all(errand, refused(message), now)
             case Refusal.STORAGE_FULL if errand.certainly_not_done:
                 self._refuse_growth(errand, now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
-            case Refusal.LAST_VOTER:
-                self._answer_all(errand, REFUSALS[message.refusal], now)
+            case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
+                self._answer_all(errand, refused(message), now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
 
@@ -289,7 +289,7 @@ class Gateway:
         self._end_errand(errand.number, now)
         inserts, others = split(errand)
         for slot in inserts:
-            self._answer(slot, REFUSALS[Refusal.STORAGE_FULL])
+            self._answer(slot, STORAGE_FULL)
         if others:
             self._writes.batch_began(now)
             self._propose(others, now)

@@ -1,5 +1,7 @@
 """Replies in the gateway's own words: who it is, how it stands, and why something failed."""
 
+from msgspec.structs import replace
+
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
@@ -9,7 +11,7 @@ from protocol.client_messages import (
 )
 from protocol.config import NodeConfig
 from protocol.gateway.pending import Errand
-from protocol.node_messages import Leadership, Opened, Read, StatusReport
+from protocol.node_messages import Leadership, Opened, Read, Refused, StatusReport
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
@@ -19,16 +21,23 @@ STALLED_MEANWHILE = Failed(
     FailureCode.UNKNOWN,
     "the storage of this node does not answer; it may have been done or may yet be",
 )
+STORAGE_FULL = Failed(
+    FailureCode.STORAGE_FULL,
+    "no room: the disks of a majority are full, or the state has reached its quota",
+)
 REFUSALS = {
     Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too much waits to be committed"),
     Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),
-    Refusal.STORAGE_FULL: Failed(
-        FailureCode.STORAGE_FULL,
-        "no room: the disks of a majority are full, or the state has reached its quota",
-    ),
+    Refusal.STORAGE_FULL: STORAGE_FULL,
     Refusal.LAST_VOTER: Failed(
         FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
     ),
+    Refusal.QUORUM_AT_RISK: Failed(
+        FailureCode.QUORUM_AT_RISK,
+        "the voters that answer would be no majority after this change, and nothing could be "
+        "written any more",
+    ),
+    Refusal.INVALID: Failed(FailureCode.INVALID, "the leader refused it as invalid"),
 }
 
 NOT_CONFIRMED = Failed(
@@ -81,6 +90,14 @@ def node_status(
         status.membership,
         status.removed,
         report.room,
+    )
+
+
+def refused(message: Refused) -> Failed:
+    """Return what a leader's refusal means for a client, with what more it has said."""
+    failed = REFUSALS[message.refusal]
+    return (
+        replace(failed, message=f"{failed.message}: {message.detail}") if message.detail else failed
     )
 
 

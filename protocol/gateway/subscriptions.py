@@ -14,13 +14,14 @@ TOPIC_BYTES_MAX = 64 << 10  # of one connection
 TOTAL_TOPIC_BYTES_MAX = 4 << 20
 TOPIC_OVERHEAD_BYTES = 16  # what the shortest topic counts for, besides its own bytes
 
+GONE = -1  # in place of a connection that is no more
 UNSUBSCRIBE, SUBSCRIBE = b"\0", b"\1"
 
 
 class _Topics(msgspec.Struct):
-    """What one connection has subscribed to."""
+    """The topics of one connection, each of which ZeroMQ counts once however often it comes."""
 
-    count: int = 0
+    topics: set[bytes] = msgspec.field(default_factory=set)
     bytes: int = 0
 
 
@@ -32,6 +33,7 @@ class Subscriptions:
         self._watched = 0  # topics of changes among them
         self._bytes = 0
         self._connections: dict[int, _Topics] = {}
+        self._lost: dict[int, Counter[bytes]] = {}  # by lost connection, until taken back
 
     @property
     def has_watchers(self) -> bool:
@@ -41,14 +43,21 @@ class Subscriptions:
     def __bool__(self) -> bool:
         return bool(self._topics)
 
-    def take(self, frame: bytes, connection: int) -> bytes | None:
-        """Take in a frame of a connection; return the nonce if its subscription is to be told."""
+    def take(self, frame: bytes, connection: int, *, is_lost: bool = False) -> bytes | None:
+        """Take in a frame of a connection; return the nonce if its subscription is to be told.
+
+        ``is_lost`` says that the connection was lost before the frame was read. What ZeroMQ takes
+        back for it afterwards comes from connection ``GONE``.
+        """
         topic = frame[1:]
         if frame[:1] == UNSUBSCRIBE:
             self._remove(topic, connection)
         if frame[:1] != SUBSCRIBE:
             return None
-        self._add(topic, connection)
+        if is_lost and connection not in self._connections:
+            self._add_late(topic, connection)
+        else:
+            self._add(topic, connection)
         if topic.startswith(ESTABLISHED_TOPIC) and not self.is_excessive(connection):
             return topic[len(ESTABLISHED_TOPIC) :]
         return None
@@ -59,36 +68,65 @@ class Subscriptions:
         if topics is None:
             return False
         return (
-            topics.count > TOPICS_MAX
+            len(topics.topics) > TOPICS_MAX
             or topics.bytes > TOPIC_BYTES_MAX
             or self._bytes > TOTAL_TOPIC_BYTES_MAX
         )
 
     def forget(self, connection: int) -> None:
-        """Forget a connection that is gone; its topics are taken back one by one."""
-        self._connections.pop(connection, None)
+        """Note that a connection is lost; ZeroMQ takes its topics back one by one."""
+        held = self._connections.pop(connection, None)
+        if held is not None and held.topics:
+            self._lost.setdefault(connection, Counter()).update(held.topics)
 
     def _add(self, topic: bytes, connection: int) -> None:
+        held = self._connections.setdefault(connection, _Topics())
+        if topic not in held.topics:
+            held.topics.add(topic)
+            held.bytes += _weight(topic)
+            self._count(topic)
+
+    def _add_late(self, topic: bytes, connection: int) -> None:
+        """Note a topic that is read when its connection is lost already."""
+        lost = self._lost.setdefault(connection, Counter())
+        if topic not in lost:
+            lost[topic] = 1
+            self._count(topic)
+
+    def _remove(self, topic: bytes, connection: int) -> None:
+        """Take back a topic that the connection has: no other one loses its own by that."""
+        held = self._connections.get(connection)
+        if held is not None and topic in held.topics:
+            held.topics.remove(topic)
+            held.bytes -= _weight(topic)
+            self._discount(topic)
+        elif held is None:
+            self._remove_lost(topic, list(self._lost) if connection == GONE else [connection])
+
+    def _remove_lost(self, topic: bytes, connections: list[int]) -> None:
+        for connection in connections:
+            lost = self._lost.get(connection)
+            if lost is not None and topic in lost:
+                lost[topic] -= 1
+                if not lost[topic]:
+                    del lost[topic]
+                if not lost:
+                    del self._lost[connection]
+                self._discount(topic)
+                return
+
+    def _count(self, topic: bytes) -> None:
         self._topics[topic] += 1
         if self._topics[topic] == 1:
             self._watched += topic.startswith(EVENT_TOPIC)
             self._bytes += _weight(topic)
-        topics = self._connections.setdefault(connection, _Topics())
-        topics.count += 1
-        topics.bytes += _weight(topic)
 
-    def _remove(self, topic: bytes, connection: int) -> None:
-        if topic not in self._topics:
-            return
+    def _discount(self, topic: bytes) -> None:
         self._topics[topic] -= 1
         if not self._topics[topic]:
             del self._topics[topic]
             self._watched -= topic.startswith(EVENT_TOPIC)
             self._bytes -= _weight(topic)
-        topics = self._connections.get(connection)
-        if topics is not None:
-            topics.count -= 1
-            topics.bytes -= _weight(topic)
 
 
 def is_subscription(frame: bytes) -> bool:

@@ -1,4 +1,7 @@
-"""What a gateway accepts from a client: everything else is refused before it goes anywhere."""
+"""Validation: what a gateway accepts from a client, and a leader from another node's gateway.
+
+Everything else is refused before it goes anywhere.
+"""
 
 from typing import assert_never
 
@@ -16,11 +19,16 @@ from protocol.client_messages import (
     TransferLeadership,
 )
 from protocol.commands import Insert, OpenSession, Remove, Write
+from protocol.config import VALUE_BYTES_CEILING
+from protocol.gateway.batching import BATCH_OPERATIONS_MAX
 from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.membership import NodeId
+from protocol.ranges import ID_BYTES, NUMBER_MAX
 from protocol.sessions import UNACKNOWLEDGED_MAX
+from protocol.state_machine import decode_batch
+from protocol.wire import Malformed, encode
 
-NUMBER_MAX = (1 << 63) - 1
-NODE_ID_BYTES = BACKUP_ID_BYTES = 16
+PROPOSAL_BYTES_MAX = 16 << 20  # more than the values and keys of any batch that a gateway makes
 
 
 class InvalidOperation(ValueError):
@@ -37,6 +45,27 @@ def validate(operation: Operation, value_bytes_max: int) -> None:
         _validate(operation, value_bytes_max)
     except (InvalidKey, InvalidAddressText) as error:
         raise InvalidOperation(str(error)) from None
+
+
+def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
+    """Return the batch that another node's gateway proposes, encoded as it is to be appended.
+
+    Its own gateway has refused what is not valid; but once appended, whatever it sends is part
+    of every log.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+    """
+    _require(len(payload) <= PROPOSAL_BYTES_MAX, f"{len(payload)} bytes are no batch of a gateway")
+    try:
+        batch = decode_batch(payload)
+        _require(batch.origin == proposer, "the batch is of another node")
+        _require(len(batch.writes) <= BATCH_OPERATIONS_MAX, f"{len(batch.writes)} writes in one")
+        for write in batch.writes:
+            _validate_write(write, VALUE_BYTES_CEILING)
+    except (Malformed, InvalidKey) as error:
+        raise InvalidOperation(str(error)) from None
+    return encode(batch)  # without what may follow it: nobody has looked at that
 
 
 def _validate(operation: Operation, value_bytes_max: int) -> None:
@@ -58,8 +87,6 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
 
 
 def _validate_write(write: Write, value_bytes_max: int) -> None:
-    numbers = (write.session, write.sequence, write.acknowledged)
-    _require(all(0 <= each <= NUMBER_MAX for each in numbers), "a number is out of range")
     _require(
         0 <= write.sequence - write.acknowledged < UNACKNOWLEDGED_MAX,
         f"at most {UNACKNOWLEDGED_MAX} writes of a session may be unacknowledged",
@@ -68,8 +95,6 @@ def _validate_write(write: Write, value_bytes_max: int) -> None:
     if isinstance(command, OpenSession):
         return
     encode_key(command.key)
-    required = command.if_revision
-    _require(required is None or 0 <= required <= NUMBER_MAX, "if_revision is out of range")
     if isinstance(command, Insert):
         size = len(command.value)
         _require(
@@ -91,11 +116,11 @@ def _validate_list(operation: ListKeys | ListPrefixes) -> None:
 def _validate_id(operation: RemoveNode | TransferLeadership | ReadSnapshot) -> None:
     match operation:
         case RemoveNode(node=node):
-            _require(len(node) == NODE_ID_BYTES, "a node id has 16 bytes")
+            _require(len(node) == ID_BYTES, "a node id has 16 bytes")
         case TransferLeadership(node=node):
-            _require(len(node) in (0, NODE_ID_BYTES), "a node id has 16 bytes")
+            _require(len(node) in (0, ID_BYTES), "a node id has 16 bytes")
         case ReadSnapshot(backup=backup):
-            _require(len(backup) == BACKUP_ID_BYTES, "a backup's id has 16 bytes")
+            _require(len(backup) == ID_BYTES, "a backup's id has 16 bytes")
         case unknown:
             assert_never(unknown)
 

@@ -6,6 +6,8 @@
 - Nothing is said on the strength of a write before storage reports it (``durability``).
 - Reads are confirmed by a round of heartbeats instead of an entry (``reads``, ``reading``).
 - A follower whose next entries are gone gets the leader's state instead (``snapshots``).
+- Only members, and those for which one vouches, are believed (``senders``).
+- What no correct node can have sent is refused (``contradictions``).
 - Members change one at a time, in force from the entry on (``memberships``,
   ``changing_members``).
 

@@ -16,7 +16,7 @@ from enum import Enum
 import msgspec
 
 from protocol.config import NodeConfig
-from protocol.membership import Member, Membership
+from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import AdoptCluster
 from protocol.peer_messages import (
     ClusterQuery,
@@ -180,6 +180,8 @@ class Admission:
         self._invited = self._may_return = True
 
     def _hear_join_reply(self, frame: PeerFrame, reply: JoinReply, now: float) -> None:
+        if frame.cluster == self._core.cluster:
+            self._core.vouch(MembershipAt(reply.index, reply.membership))
         if not self._wants_to_join():
             return
         if self._joining.hear(frame, reply, now):

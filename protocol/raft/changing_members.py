@@ -2,8 +2,8 @@
 
 from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import Entry, EntryKind, MembershipChange
-from protocol.membership import Member, Membership, NodeId, is_majority
-from protocol.node_messages import AdoptCluster, Refused, RemoveMember
+from protocol.membership import Member, Membership, NodeId
+from protocol.node_messages import AdoptCluster, QuorumCheckDue, Refused, RemoveMember
 from protocol.peer_messages import (
     AppendEntriesReply,
     ForwardMembershipChange,
@@ -12,6 +12,8 @@ from protocol.peer_messages import (
     JoinRequest,
     ProposalRefused,
 )
+from protocol.raft import quorum
+from protocol.raft.election import on_quorum_check_due
 from protocol.raft.reading import confirm_round
 from protocol.raft.replication import (
     append,
@@ -25,6 +27,7 @@ from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
 from protocol.wire import encode
 
+LEARNER_CHECKS_MAX = 100  # quorum checks, of which each takes a longest election timeout
 PROMOTION_LAG_MAX = 100  # entries that a learner may lack when it becomes a voter
 
 _QUORUM_AT_RISK = "without the former member here, no majority of the voters would answer"
@@ -36,27 +39,36 @@ NOBODY: Origin = (b"", 0, 0)
 def on_remove_member(state: RaftState, _: NodeId, message: RemoveMember) -> None:
     """Remove a node for this node's own gateway, or let the leader do it."""
     origin = (state.id, state.incarnation, message.number)
-    refusal = remove(state, message.node, origin)
+    refusal = remove(state, message.node, origin, force=message.force)
     if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
-        forward = ForwardMembershipChange(message.number, state.incarnation, message.node)
-        state.send(state.other_leader, forward)
+        change = (message.number, state.incarnation, message.node, message.force)
+        state.send(state.other_leader, ForwardMembershipChange(*change))
     elif refusal is not None:
-        state.outbox.gateway.append(Refused(message.number, refusal))
+        detail = _detail(state, refusal, message.node)
+        state.outbox.gateway.append(Refused(message.number, refusal, detail))
 
 
 def on_forward_membership_change(
     state: RaftState, asker: NodeId, message: ForwardMembershipChange
 ) -> None:
     """Remove a node for another node's gateway."""
-    refusal = remove(state, message.remove, (asker, message.incarnation, message.number))
+    origin = (asker, message.incarnation, message.number)
+    refusal = remove(state, message.remove, origin, force=message.force)
     if refusal is not None:
-        state.send(asker, ProposalRefused(message.number, refusal))
+        detail = _detail(state, refusal, message.remove)
+        state.send(asker, ProposalRefused(message.number, refusal, detail))
     elif isinstance(state.role, Leader):
         state.role.proposers[asker] = state.log.last_index
 
 
-def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
-    """Begin to remove a node; return why not, if not."""
+def remove(
+    state: RaftState, node: NodeId, origin: Origin, *, force: bool = False
+) -> Refusal | None:
+    """Begin to remove a node; return why not, if not.
+
+    Without ``force``, not where those who answer would be no majority any more: the cluster would
+    never commit that, nor anything else.
+    """
     refusal = _why_not_now(state)
     if refusal is not None:
         return refusal
@@ -65,16 +77,26 @@ def remove(state: RaftState, node: NodeId, origin: Origin) -> Refusal | None:
     after = state.membership.without(node)
     if not after.voters:
         return Refusal.LAST_VOTER
-    if not _keeps_quorum(state, after):
-        return Refusal.BUSY
-    _change(state, after, origin)
-    return None
+    assert isinstance(state.role, Leader)
+    refusal = None if force else quorum.why_at_risk(state, state.role, node)
+    if refusal is None:
+        _change(state, after, origin)
+    return refusal
+
+
+def _detail(state: RaftState, refusal: Refusal, node: NodeId) -> str:
+    """Return what people should know of a refused removal besides its kind."""
+    if refusal is not Refusal.QUORUM_AT_RISK or not isinstance(state.role, Leader):
+        return ""
+    return quorum.describe(state, state.role, state.membership.without(node))
 
 
 def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     """Answer a node that wants to be a member, as a learner at first, or has a new address."""
     if not isinstance(state.role, Leader):
-        return JoinReply(False, state.membership, state.leadership().leader_address)
+        index = state.memberships.latest.index
+        leader_address = state.leadership().leader_address
+        return JoinReply(False, state.membership, leader_address, index=index)
     try:
         parse_address(request.address)
     except InvalidAddressText as error:
@@ -84,25 +106,37 @@ def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
         return JoinReply(False, state.membership, refusal=_address_taken(request.address, here))
     known = state.membership.get(joiner)
     if known is None or known.address != request.address:
-        after = _with_joiner(state.membership, joiner, request)
-        if _why_not_now(state) is not None:
-            return JoinReply(False, state.membership)
-        if not _keeps_quorum(state, after):
-            return JoinReply(False, state.membership, refusal=_QUORUM_AT_RISK)
-        _change(state, after, NOBODY)
-    return JoinReply(True, state.membership)
+        refusal = _why_not_let_in(state, joiner, here)
+        if refusal is not None:
+            return JoinReply(False, state.membership, refusal=refusal)
+        _change(state, _with_joiner(state.membership, joiner, request), NOBODY)
+    return JoinReply(True, state.membership, index=state.memberships.latest.index)
 
 
-def _keeps_quorum(state: RaftState, after: Membership) -> bool:
-    """Whether the voters that this leader hears are a majority of a membership to come."""
+def _why_not_let_in(state: RaftState, joiner: NodeId, here: Member | None) -> str | None:
+    """Return why a node is not let in or moved now, empty to try again; None if it is."""
+    known = state.membership.get(joiner)
+    if known is None and len(state.membership.learners) >= state.learners_max:
+        return _full(state.learners_max)
+    if _why_not_now(state) is not None:
+        return ""
+    if here is None or here.id == joiner:
+        return None
     assert isinstance(state.role, Leader)
-    progress = state.role.progress
-    heard = [
-        each
-        for each in after.voters
-        if each == state.id or (each in progress and progress[each].is_present)
-    ]
-    return is_majority(len(heard), len(after.voters))
+    match quorum.why_at_risk(state, state.role, here.id):
+        case None:
+            return None
+        case Refusal.BUSY:
+            return ""
+        case _:
+            return _QUORUM_AT_RISK
+
+
+def _full(learners_max: int) -> str:
+    return (
+        f"no more than {learners_max} nodes may join at the same time (learners_max); it is tried "
+        "again until one of those that do votes, or is removed because it is gone"
+    )
 
 
 def _with_joiner(membership: Membership, joiner: NodeId, request: JoinRequest) -> Membership:
@@ -146,6 +180,20 @@ def on_beat_promote(state: RaftState, peer: NodeId, message: HeartbeatReply) -> 
     _promote(state, peer)
 
 
+def on_check_drop(state: RaftState, sender: NodeId, message: QuorumCheckDue) -> None:
+    """Check who answers the leader, and drop a learner that never did: another one may want in."""
+    on_quorum_check_due(state, sender, message)
+    leader = state.role
+    if not isinstance(leader, Leader) or _why_not_now(state) is not None:
+        return
+    for member in state.membership.learners:
+        progress = leader.progress.get(member.id)
+        if progress is not None and progress.never_answered(LEARNER_CHECKS_MAX):
+            state.complain(member.id, "learner", "never answered since it joined, and is dropped")
+            _change(state, state.membership.without(member.id), NOBODY)
+            return
+
+
 def _promote(state: RaftState, peer: NodeId) -> None:
     member = state.membership.get(peer)
     if member is None or member.voter or not is_caught_up(state, member, PROMOTION_LAG_MAX):
@@ -173,7 +221,7 @@ def _change(state: RaftState, membership: Membership, origin: Origin) -> None:
     """Append a membership, in force at once (§4.1)."""
     assert isinstance(state.role, Leader)
     payload = encode(MembershipChange(membership, *origin))
-    append(state, state.role, EntryKind.MEMBERSHIP, payload)
+    append(state, EntryKind.MEMBERSHIP, payload)
     follow_members(state)
     # Whoever was asked to confirm reads may be gone, and those who are left may be enough (§6.4).
     confirm_round(state, state.role)

@@ -11,6 +11,9 @@ from protocol.raft.replication import append_no_op, follow_members
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
 
+REMOVAL_CLAIMS_MIN = 2  # members that must say so, where this node knows as many
+REMOVAL_CLAIM_MICROSECONDS = 5_000_000  # without a leader, after which one is enough
+
 
 def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
     """Campaign, unless a leader was heard or a vote given since the deadline was set.
@@ -61,8 +64,7 @@ def on_request_vote(state: RaftState, candidate: NodeId, message: RequestVote) -
     """
     if not _would_vote(state, candidate, message):
         state.say(candidate, RequestVoteReply(state.term, granted=False, pre=message.pre))
-        if _was_removed(state, candidate):
-            state.send(candidate, Removed(state.memberships.committed.index))
+        tell_removed(state, candidate)
     elif message.pre:
         state.say(candidate, RequestVoteReply(message.term, granted=True, pre=True))
     else:
@@ -84,21 +86,43 @@ def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bo
     return state.voted_for in (b"", candidate)
 
 
-def _was_removed(state: RaftState, candidate: NodeId) -> bool:
-    """Whether a membership without the candidate is committed here.
+def tell_removed(state: RaftState, candidate: NodeId) -> bool:
+    """Tell a candidate if a membership without it is committed here; return whether it is.
 
     The candidate compares the index with its own log: it may also be newer than this node knows.
     """
-    members = state.memberships.committed.membership
-    return bool(members.members) and members.get(candidate) is None
+    committed = state.memberships.committed
+    was_removed = bool(committed.membership.members) and not committed.membership.get(candidate)
+    if was_removed:
+        state.send(candidate, Removed(committed.index))
+    return was_removed
 
 
-def on_removed(state: RaftState, _: NodeId, message: Removed) -> None:
-    """Stop campaigning, unless this node knows a newer membership that it belongs to."""
+def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
+    """Stop campaigning, unless this node knows a newer membership that it belongs to.
+
+    Where its own log does not say so, it takes the word of two members, or of one if it hears no
+    leader for a while: else a broken one could end what the cluster needs.
+    """
     known = state.memberships.latest.index
-    if message.index > known or (message.index == known and state.member is None):
+    if state.removed:
+        return
+    if message.index > known:
+        state.removal_claims.setdefault(sender, state.now)
+        is_removed = _is_borne_out(state)
+    else:
+        is_removed = message.index == known and state.member is None
+    if is_removed:
+        state.removal_claims.clear()
         state.set_removed()
         state.become_follower()
+
+
+def _is_borne_out(state: RaftState) -> bool:
+    claims = state.removal_claims
+    others = state.membership.voters - {state.id}
+    waited = state.now - min(claims.values()) >= REMOVAL_CLAIM_MICROSECONDS
+    return waited or len(claims) >= min(len(others), REMOVAL_CLAIMS_MIN)
 
 
 def on_request_vote_reply(state: RaftState, voter: NodeId, message: RequestVoteReply) -> None:

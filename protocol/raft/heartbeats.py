@@ -11,10 +11,16 @@ from protocol.raft.state import RaftState
 def on_heartbeat_due(state: RaftState, _: NodeId, __: HeartbeatDue) -> None:
     """Tell every follower that the leader lives, in the round that confirms reads."""
     if isinstance(state.role, Leader):
+        send_all(state, state.role)
         for peer, progress in state.role.progress.items():
-            _send(state, state.role, peer, progress)
             if progress.is_chunk_overdue():
                 state.outbox.storage.append(FetchSnapshot(peer, progress.position))
+
+
+def send_all(state: RaftState, leader: Leader) -> None:
+    """Send every follower a heartbeat."""
+    for peer, progress in leader.progress.items():
+        _send(state, leader, peer, progress)
 
 
 def on_commit_notice_due(state: RaftState, _: NodeId, __: CommitNoticeDue) -> None:

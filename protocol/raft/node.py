@@ -1,84 +1,68 @@
 """One node of Raft: messages in, and what is to be sent and stored because of them out.
 
-Which rule handles which message stands in the table at the end of this file.
+Which rule handles which message stands in ``handlers``.
 """
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from protocol.compaction import LogLimits
-from protocol.membership import Member, Membership, NodeId
+from protocol.config import LEARNERS_MAX
+from protocol.gateway.validation import check_proposal
+from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.node_messages import (
     AskStatus,
-    ChunkStaged,
     ClockState,
     Commit,
-    CommitNoticeDue,
-    ElectionDue,
-    HeartbeatDue,
-    LeaderQuiet,
-    LogCompacted,
-    LogSlice,
     Persisted,
-    Propose,
-    QuorumCheckDue,
-    Read,
     Recovered,
-    RemoveMember,
     ReplicatorMessage,
     ReportStatus,
-    SnapshotInstalled,
-    SnapshotRead,
-    StepAside,
-    StorageCheckDue,
-    TransferTo,
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
     AppendEntriesReply,
-    ForwardMembershipChange,
-    ForwardProposal,
-    ForwardRead,
-    ForwardTransfer,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
-    InstallSnapshotReply,
     JoinReply,
     JoinRequest,
+    MembershipTold,
     PeerFrame,
     PeerMessage,
-    ProposalRefused,
-    ReadIndex,
-    ReadRefused,
     Removed,
     RequestVote,
     RequestVoteReply,
-    TimeoutNow,
 )
 from protocol.raft import (
     changing_members,
+    contradictions,
     election,
     heartbeats,
     reading,
-    relocation,
     replication,
-    snapshots,
-    storage_check,
-    transfers,
 )
+from protocol.raft.handlers import HANDLERS
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
-from protocol.raft.state import RaftState
-from protocol.space import SpaceChanged
-
-Handler = Callable[[RaftState, NodeId, Any], None]
+from protocol.raft.senders import Senders
+from protocol.raft.state import CheckProposal, RaftState
 
 
 class StrangeFrame(ValueError):
     """A frame from another cluster, another version of the protocol or another life of a peer."""
+
+
+class UnknownSender(StrangeFrame):
+    """A frame of this cluster from a node that no known membership has, and no member vouched for.
+
+    ``is_answered`` if the node is to be told that it was removed.
+    """
+
+    def __init__(self, *, is_answered: bool) -> None:
+        super().__init__("a sender for which no known member vouches")
+        self.is_answered = is_answered
 
 
 class RaftNode:
@@ -89,11 +73,24 @@ class RaftNode:
     """
 
     def __init__(
-        self, recovered: Recovered, window: LogLimits | None = None, patience: int = 0
+        self,
+        recovered: Recovered,
+        window: LogLimits | None = None,
+        patience: int = 0,
+        *,
+        learners_max: int = LEARNERS_MAX,
+        check_proposal: CheckProposal = check_proposal,
     ) -> None:
-        """Begin a life; ``patience`` is the shortest election timeout, in microseconds."""
+        """Begin a life; ``patience`` is the shortest election timeout, in microseconds.
+
+        No more than ``learners_max`` nodes are brought up at once while this one leads.
+        ``check_proposal`` returns what is to be appended of another node's proposal, or raises
+        ``InvalidOperation``.
+        """
         self._state = RaftState(recovered, window, patience)
-        self._incarnations: dict[NodeId, int] = {}
+        self._state.learners_max = learners_max
+        self._state.check_proposal = check_proposal
+        self._senders = Senders(self._state)
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
         self._standing_told: tuple[object, ...] = (None,) * 6
@@ -188,17 +185,56 @@ class RaftNode:
         """Take in all messages of a peer's frame.
 
         Raises:
+            UnknownSender: nothing of the frame was taken in; ``wants_vouchers`` is set.
             StrangeFrame: nothing of the frame was taken in.
         """
         if frame.version != PEER_PROTOCOL_VERSION:
             raise StrangeFrame(f"peer protocol version {frame.version}")
         if not self._state.cluster or frame.cluster != self._state.cluster:
             raise StrangeFrame(f"another cluster, {frame.cluster.hex()}")
-        if frame.incarnation < self._incarnations.get(frame.sender, 0):
-            raise StrangeFrame(f"a former life of the sender, {frame.incarnation}")
-        self._incarnations[frame.sender] = frame.incarnation
+        if frame.sender == self._state.id:
+            raise StrangeFrame("this node's own id: does another one run on a copy of its data?")
+        if not self._senders.believes(frame.sender):
+            raise UnknownSender(is_answered=self._meet_unknown(frame))
+        strange = self._senders.why_strange(frame)
+        if strange:
+            raise StrangeFrame(strange)
         for message in frame.messages:
             self._step_peer(frame.sender, message)
+
+    def believes(self, sender: NodeId) -> bool:
+        """Whether a sender is a member, as far as this node knows, or vouched for by one."""
+        return self._senders.believes(sender)
+
+    @property
+    def wants_vouchers(self) -> bool:
+        """Whether to ask members, and addresses that people have named, for their memberships."""
+        return self._senders.wants_vouchers or bool(self._state.removal_claims)
+
+    def tell_memberships(self) -> MembershipTold:
+        """Return what a node is told that asks who belongs to the cluster."""
+        return MembershipTold(self._state.memberships.to_store())
+
+    def hear_memberships(self, sender: NodeId, told: MembershipTold) -> None:
+        """Take in what a node has told that was asked at a known or a named address."""
+        self._senders.wants_vouchers = False
+        for each in told.memberships:
+            self._senders.vouch(each)
+        if told.memberships and told.memberships[0].membership.get(self._state.id) is None:
+            committed = told.memberships[0]
+            if committed.membership.members and self._senders.believes(sender):
+                election.on_removed(self._state, sender, Removed(committed.index))
+
+    def vouch(self, told: MembershipAt) -> None:
+        """Believe the voters of a membership that came from an address which people have named."""
+        self._senders.vouch(told)
+
+    def _meet_unknown(self, frame: PeerFrame) -> bool:
+        """Let a candidate know if it was removed; return whether it is told."""
+        self._senders.wants_vouchers = True
+        if any(isinstance(message, RequestVote) for message in frame.messages):
+            return election.tell_removed(self._state, frame.sender)
+        return False
 
     def step(self, message: ReplicatorMessage) -> None:
         """Take in a message of this node's own actors."""
@@ -235,7 +271,7 @@ class RaftNode:
     def _step_peer(self, sender: NodeId, message: PeerMessage) -> None:
         term = getattr(message, "term", None)
         if term is None or term == self._state.term or _is_pre_vote(message):
-            self._handle(sender, message)
+            self._handle_peer(sender, message)
         elif term > self._state.term:
             self._meet_newer_term(sender, message, term)
         else:
@@ -246,9 +282,12 @@ class RaftNode:
         state = self._state
         if isinstance(message, RequestVote) and state.leader_lives and not message.transfer:
             return
+        if not self._senders.may_enter(sender, term):
+            state.complain(sender, "term", f"speaks of term {term}, far beyond {state.term}")
+            return
         state.set_term(term)
         state.become_follower()
-        self._handle(sender, message)
+        self._handle_peer(sender, message)
 
     def _answer_older_term(self, sender: NodeId, message: PeerMessage) -> None:
         """Let a leader or candidate of an older term know that it is one."""
@@ -262,6 +301,13 @@ class RaftNode:
                 state.say(sender, RequestVoteReply(state.term, granted=False))
             case _:
                 pass  # an answer to a question of that term, which nobody asks any more
+
+    def _handle_peer(self, sender: NodeId, message: PeerMessage) -> None:
+        contradiction = contradictions.find(self._state, sender, message)
+        if contradiction is None:
+            self._handle(sender, message)
+        else:
+            self._state.complain(sender, *contradiction)
 
     def _handle(self, sender: NodeId, message: Any) -> None:
         handler = HANDLERS.get(type(message))
@@ -326,46 +372,3 @@ def _is_pre_vote(message: PeerMessage) -> bool:
             return pre and granted
         case _:
             return False
-
-
-HANDLERS: dict[type, Handler] = {
-    # elections
-    ElectionDue: election.on_election_due,
-    LeaderQuiet: election.on_leader_quiet,
-    QuorumCheckDue: election.on_quorum_check_due,
-    RequestVote: election.on_request_vote,
-    RequestVoteReply: election.on_request_vote_reply,
-    Removed: election.on_removed,
-    # transfers
-    TransferTo: transfers.on_transfer_to,
-    ForwardTransfer: transfers.on_forward_transfer,
-    StepAside: transfers.on_step_aside,
-    StorageCheckDue: storage_check.on_storage_check_due,
-    TimeoutNow: transfers.on_timeout_now,
-    SpaceChanged: relocation.on_space_changed,
-    # replication
-    Propose: replication.on_propose,
-    ForwardProposal: replication.on_forward_proposal,
-    ProposalRefused: replication.on_proposal_refused,
-    HeartbeatDue: relocation.on_beat_relocate,
-    CommitNoticeDue: heartbeats.on_commit_notice_due,
-    LogSlice: replication.on_log_slice,
-    AppendEntries: replication.on_append_entries,
-    AppendEntriesReply: changing_members.on_reply_promote,
-    LogCompacted: snapshots.on_log_compacted,
-    SnapshotRead: snapshots.on_snapshot_read,
-    InstallSnapshot: snapshots.on_install_snapshot,
-    InstallSnapshotReply: snapshots.on_install_snapshot_reply,
-    ChunkStaged: snapshots.on_chunk_staged,
-    SnapshotInstalled: snapshots.on_snapshot_installed,
-    Heartbeat: replication.on_heartbeat,
-    HeartbeatReply: changing_members.on_beat_promote,
-    # reads
-    Read: reading.on_read,
-    ForwardRead: reading.on_forward_read,
-    ReadIndex: reading.on_read_index,
-    ReadRefused: reading.on_read_refused,
-    # members
-    RemoveMember: changing_members.on_remove_member,
-    ForwardMembershipChange: changing_members.on_forward_membership_change,
-}

@@ -9,6 +9,14 @@ from protocol.node_messages import ClockState, GatewayMessage, StorageMessage
 from protocol.peer_messages import PeerMessage
 
 
+class Complaint(msgspec.Struct, frozen=True):
+    """What is wrong with something that a node has sent, for the operator."""
+
+    sender: NodeId
+    subject: str  # of each, one complaint about a sender is enough
+    sentence: str
+
+
 class Outbox(msgspec.Struct):
     """Messages in the order in which each addressee is to handle them."""
 
@@ -18,3 +26,4 @@ class Outbox(msgspec.Struct):
     storage: list[StorageMessage] = msgspec.field(default_factory=list)
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
     clock: ClockState | None = None
+    complaints: list[Complaint] = msgspec.field(default_factory=list)

@@ -23,9 +23,9 @@ class Progress(msgspec.Struct):
     match_index: int = 0
     probing: bool = True
     paused: bool = False  # a probe is on its way, or entries are being read from disk for it
-    active: bool = True  # has answered since the last quorum check; a new leader presumes so
+    active: bool = True  # has answered since the last quorum check
     was_active: bool = True  # had answered by then
-    heard: bool = False  # has answered this leader at all
+    answered_at: int = 0  # when a heartbeat was sent that it answered, by the leader's clock
     commit_told: int = 0
     confirmed_round: int = 0
     shortage: Shortage | None = None  # of space; None until it has told this leader
@@ -41,15 +41,6 @@ class Progress(msgspec.Struct):
     def answers(self) -> bool:
         """Whether the follower has answered lately; right after a check, nobody is active yet."""
         return self.active or self.was_active
-
-    @property
-    def is_present(self) -> bool:
-        """Whether the follower has answered lately, and not only by a new leader's presumption."""
-        return self.heard and self.answers
-
-    def note_answer(self) -> None:
-        """Note that the follower lives."""
-        self.active = self.heard = True
 
     def may_send(self) -> bool:
         """Whether another message may go out now."""
@@ -101,6 +92,10 @@ class Progress(msgspec.Struct):
         """Count a quorum check; return whether nothing should be kept for the follower any more."""
         self.silent_checks = 0 if self.active else self.silent_checks + 1
         return self.holding and self.silent_checks >= SILENT_CHECKS_MAX
+
+    def never_answered(self, checks: int) -> bool:
+        """Whether the follower has not answered this leader at all for so many quorum checks."""
+        return self.silent_checks >= checks and not self.answered_at and not self.match_index
 
     def end_install(self) -> None:
         """Give up sending the state; begin with a probe when the follower answers again."""

@@ -43,8 +43,10 @@ def on_forward_read(state: RaftState, reader: NodeId, message: ForwardRead) -> N
         state.send(reader, ReadRefused(message.number))
 
 
-def on_read_index(state: RaftState, _: NodeId, message: ReadIndex) -> None:
+def on_read_index(state: RaftState, leader: NodeId, message: ReadIndex) -> None:
     """Let storage serve the read once it has applied what the leader had committed."""
+    if leader != state.leader:
+        return
     payload = state.reads.pop(message.number, None)
     if payload is not None:
         read = ReadAt(message.number, message.index, payload, confirmed=True)

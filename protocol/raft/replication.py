@@ -1,6 +1,7 @@
 """Keeping the followers' logs equal to the leader's, and knowing what is committed (§5.3, §5.4)."""
 
 from protocol.entry import Entry, EntryKind, payload_bytes
+from protocol.gateway.validation import InvalidOperation
 from protocol.membership import Member, MembershipAt, NodeId, majority_index
 from protocol.node_messages import (
     EndSnapshot,
@@ -45,8 +46,10 @@ def on_propose(state: RaftState, _: NodeId, message: Propose) -> None:
 
 
 def on_forward_proposal(state: RaftState, proposer: NodeId, message: ForwardProposal) -> None:
-    """Append a batch of another node's gateway."""
-    refusal = _append_proposal(state, message)
+    """Append a batch of another node's gateway, as far as it is one."""
+    refusal = _why_not_propose(state, grows=message.grows)
+    if refusal is None:
+        refusal = _append_forwarded(state, proposer, message.payload)
     if refusal is not None:
         state.send(proposer, ProposalRefused(message.number, refusal))
     elif isinstance(state.role, Leader):
@@ -55,31 +58,44 @@ def on_forward_proposal(state: RaftState, proposer: NodeId, message: ForwardProp
 
 def on_proposal_refused(state: RaftState, _: NodeId, message: ProposalRefused) -> None:
     """Tell the gateway that the leader did not take its batch."""
-    state.outbox.gateway.append(Refused(message.number, message.refusal))
+    state.outbox.gateway.append(Refused(message.number, message.refusal, message.detail))
 
 
-def _append_proposal(state: RaftState, message: Propose | ForwardProposal) -> Refusal | None:
+def _append_proposal(state: RaftState, message: Propose) -> Refusal | None:
+    refusal = _why_not_propose(state, grows=message.grows)
+    if refusal is None:
+        append(state, EntryKind.BATCH, message.payload)
+    return refusal
+
+
+def _append_forwarded(state: RaftState, proposer: NodeId, payload: bytes) -> Refusal | None:
+    try:
+        append(state, EntryKind.BATCH, state.check_proposal(payload, proposer))
+    except InvalidOperation as error:
+        state.complain(proposer, "proposal", f"refused its proposal, which is invalid: {error}")
+        return Refusal.INVALID
+    return None
+
+
+def _why_not_propose(state: RaftState, *, grows: bool) -> Refusal | None:
     leader = state.role
     if not isinstance(leader, Leader) or leader.transfer_to is not None:
         return Refusal.NOT_LEADER
     if leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
         return Refusal.OVERLOADED
-    if message.grows and (refusal := refusal_of_growth(state, leader)) is not None:
-        return refusal
-    append(state, leader, EntryKind.BATCH, message.payload)
-    return None
+    return refusal_of_growth(state, leader) if grows else None
 
 
-def append(state: RaftState, leader: Leader, kind: EntryKind, payload: bytes = b"") -> None:
+def append(state: RaftState, kind: EntryKind, payload: bytes = b"") -> None:
     """Append an entry of the leader's own term."""
-    leader.uncommitted_bytes += len(payload)
+    assert isinstance(state.role, Leader)
+    state.role.uncommitted_bytes += len(payload)
     state.take_entries([Entry(state.log.last_index + 1, state.term, kind, payload)])
 
 
 def append_no_op(state: RaftState) -> None:
     """Begin the leader's term with an entry that commits what earlier terms left (§8)."""
-    assert isinstance(state.role, Leader)
-    append(state, state.role, EntryKind.NO_OP)
+    append(state, EntryKind.NO_OP)
 
 
 # --- the leader sends
@@ -188,7 +204,7 @@ def on_append_entries_reply(state: RaftState, peer: NodeId, message: AppendEntri
     leader = state.role
     if progress is None or not isinstance(leader, Leader):
         return
-    progress.note_answer()
+    progress.active = True
     if not message.accepted:
         agreement, _ = state.log.last_at_most(message.hint_index, message.hint_term)
         progress.refused(message.index, min(agreement, message.hint_index))
@@ -211,7 +227,8 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     leader = state.role
     if progress is None or not isinstance(leader, Leader):
         return
-    progress.note_answer()
+    progress.active = True
+    progress.answered_at = max(progress.answered_at, message.stamp)
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     progress.shortage = message.shortage
     extend_lease(progress, message)

@@ -21,6 +21,13 @@ class Candidate(msgspec.Struct):
     votes: dict[NodeId, bool] = msgspec.field(default_factory=dict)
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """A removal that was asked for, and since when its leader looks who answers."""
+
+    node: NodeId
+    at: int  # by the leader's clock, in microseconds
+
+
 class Leader(msgspec.Struct):
     """Replicates its log to all other members."""
 
@@ -31,6 +38,7 @@ class Leader(msgspec.Struct):
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
+    probe: Probe | None = None
     called_election: bool = False  # told a successor to campaign, which may still do so
 
 

@@ -55,7 +55,7 @@ def on_install_snapshot_reply(
     progress = state.role.progress.get(peer)
     if progress is None:
         return
-    progress.note_answer()
+    progress.active = True
     # An answer that says nothing new was sent twice; acting on it would send everything twice.
     if progress.installing and message.position != progress.position:
         progress.chunk_answered(message.position)

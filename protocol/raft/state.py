@@ -1,9 +1,11 @@
 """What a node knows as a Raft server, and the few changes that every rule is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocol.compaction import LogLimits
+from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind
+from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import (
@@ -16,11 +18,14 @@ from protocol.peer_messages import PeerMessage, ReadRefused
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships
-from protocol.raft.outbox import Outbox
+from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
 from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
+from protocol.wire import Malformed
+
+CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to what is appended
 
 
 class RaftState:
@@ -50,9 +55,12 @@ class RaftState:
         self.removed = self._is_left_out or recovered.hard_state.removed
         self.founding = False  # whether the first entry of a cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
+        self.removal_claims: dict[NodeId, int] = {}  # who says so, and since when by this clock
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
         self.shortage = Shortage.NONE  # of space on this node
+        self.learners_max = LEARNERS_MAX
+        self.check_proposal: CheckProposal = check_proposal
         self.outbox = Outbox()
         if patience > promised:
             self._write_hard_state()
@@ -67,6 +75,15 @@ class RaftState:
     def is_bound(self) -> bool:
         """Whether a leader may still count on a promise of an earlier life."""
         return self.now < self.bound_until
+
+    @property
+    def agreed_index(self) -> int:
+        """Up to where this log certainly is the committed one.
+
+        Right after a start, a membership may be known as committed beyond the commit index.
+        """
+        known = max(self.commit_index, self.memberships.committed.index)
+        return min(known, self.log.last_index)
 
     @property
     def membership(self) -> Membership:
@@ -138,6 +155,10 @@ class RaftState:
         else:
             self.durability.promise(to, message)
 
+    def complain(self, sender: NodeId, subject: str, sentence: str) -> None:
+        """Let the operator know what is wrong with something that a node has sent."""
+        self.outbox.complaints.append(Complaint(sender, subject, sentence))
+
     def set_term(self, term: int, voted_for: NodeId = b"") -> None:
         """Enter a term, or vote in the present one."""
         self.term = term
@@ -170,7 +191,9 @@ class RaftState:
         self.fail_reads()
 
     def hear_leader(self, leader: NodeId) -> None:
-        """Note that the leader of this term lives."""
+        """Note that the leader of this term lives, for which this node is a member."""
+        if self.removal_claims:
+            self.removal_claims.clear()
         if isinstance(self.role, Follower) and self.role.leader == leader:
             self.role.leader_lives = True
             self.contact += 1
@@ -196,17 +219,24 @@ class RaftState:
     def take_entries(self, entries: Sequence[Entry]) -> None:
         """Put entries into the log, in place of what it held from the first of them on."""
         first = entries[0].index
-        assert first > self.commit_index, "committed entries never change"
+        assert first > self.agreed_index, "committed entries never change"
         changed = first <= self.log.last_index and self.memberships.truncate_from(first)
         self.log.replace_from(entries)
         self.durability.write_entries(entries)
         for entry in entries:
             if entry.kind == EntryKind.MEMBERSHIP:
-                membership = decode_membership_change(entry.payload).membership
-                self.memberships.append(entry.index, membership)
-                changed = True
+                changed |= self._enter_membership(entry)
         if changed:
             self.membership_changed()
+
+    def _enter_membership(self, entry: Entry) -> bool:
+        """Put an entry's membership in force; one that cannot be read changes no node's."""
+        try:
+            membership = decode_membership_change(entry.payload).membership
+        except Malformed:
+            return False  # storage logs it when it is applied
+        self.memberships.append(entry.index, membership)
+        return True
 
     def membership_changed(self) -> None:
         """Store the memberships; a node that finds itself a member is not removed."""

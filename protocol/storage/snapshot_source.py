@@ -31,13 +31,13 @@ class Reading(msgspec.Struct):
             self.end_row = chunk.end.row
             self.read = Amount(self.read.count + rows, self.read.bytes + len(chunk.rows))
 
-    def abandoning(self, reader: bytes, lacked: int) -> str:
-        """Say that it was given up, while so many entries were held that its reader lacked."""
+    def end_in_words(self, reader: bytes, held: int) -> str:
+        """Return why the reading was given up, with so many entries held after it."""
         return (
-            f"the snapshot of index {self.id.index} for node {reader.hex()[:8]} was given up, "
-            "and a newer one follows: the node takes it in more slowly than entries are written; "
-            f"{self.read.count} rows ({self.read.bytes} bytes) had been read for it, and "
-            f"{lacked} entries were held that it still lacked"
+            f"the snapshot of index {self.id.index} for node {reader.hex()[:8]} was given up, and "
+            "a newer one follows: the node takes it in more slowly than entries are written; "
+            f"{self.read.count} rows ({self.read.bytes} bytes) had been read for it, and {held} "
+            "entries were held that it still lacked"
         )
 
 

@@ -2,14 +2,16 @@
 
 import msgspec
 
-from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
-from protocol.storage.state_tables import Places
+from protocol.snapshot import Rows, SnapshotChunk, SnapshotId, SnapshotPosition
+from protocol.storage.state_tables import Places, is_row
 from protocol.table import Table
+from protocol.wire import Decoder, Malformed
 
 _STAGED_KEY = b"staged"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_position = msgspec.msgpack.Decoder(SnapshotPosition).decode
+_decode_rows: Decoder[Rows] = Decoder(Rows)
 
 
 class SnapshotStaging:
@@ -22,13 +24,16 @@ class SnapshotStaging:
         self._position = None if stored is None else _decode_position(stored)
 
     def take(self, chunk: SnapshotChunk) -> bool:
-        """Put the rows of a chunk into the spare tables, if it is the next one and whole."""
+        """Put the rows of a chunk into the spare tables, if it is the next one, whole and sound."""
         start = SnapshotPosition(chunk.start.snapshot)
         if self._position is None or self._position.snapshot != start.snapshot:
             self._begin(start)
         if chunk.start != self._position or not chunk.is_intact:
             return False
-        for row, value in decode_rows(chunk.rows):
+        rows = _readable_rows(chunk)
+        if rows is None:
+            return False
+        for row, value in rows:
             self._places.spare[row[0]].put(row[1:], value)
         self._note(chunk.end)
         return True
@@ -38,6 +43,14 @@ class SnapshotStaging:
         """Where the next chunk has to begin."""
         assert self._position is not None, "a chunk was taken before"
         return self._position
+
+    def flaw(self, snapshot: SnapshotId) -> str:
+        """Return in a sentence why the staged tables cannot become the state; empty if they can."""
+        try:
+            self._places.spare.machine_at(snapshot)
+        except Malformed as error:
+            return f"the leader's snapshot of index {snapshot.index} was not installed: {error}"
+        return ""
 
     def end(self) -> None:
         """Forget that anything was staged; the rows are in their place or not needed."""
@@ -51,3 +64,12 @@ class SnapshotStaging:
     def _note(self, position: SnapshotPosition) -> None:
         self._position = position
         self._meta.put(_STAGED_KEY, _encode(position))
+
+
+def _readable_rows(chunk: SnapshotChunk) -> Rows | None:
+    """Return the rows of a chunk, or None where they could be of no table."""
+    try:
+        rows = _decode_rows(chunk.rows)
+    except Malformed:
+        return None
+    return rows if all(is_row(*row) for row in rows) else None

@@ -4,16 +4,24 @@ A snapshot is put together in the place that does not count; then one write swit
 a crash interrupts is either not there yet or whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from protocol.key_value import decode_count, decode_stored_value
+from protocol.sessions import decode_session
+from protocol.snapshot import SnapshotId
 from protocol.state_machine import FIRST_USER_KEY, StateMachine
 from protocol.table import Database, SortedTable, TableView
+from protocol.wire import Malformed
 
 PLACES = 2
 AFTER_ALL_KEYS = b"\xff" * 16  # no key of any table sorts after it
 
 _PLACE_KEY = b"state_place"
+_OWN_ROWS = b"\0"  # of the state machine itself; they stand among the values
+_UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class StateTables(NamedTuple):
@@ -28,6 +36,24 @@ class StateTables(NamedTuple):
         machine = StateMachine(*self, self.sessions.scan(b""))
         if not machine.counts_bytes:
             machine.count_bytes(self.values.scan(FIRST_USER_KEY))
+        return machine
+
+    def machine_at(self, snapshot: SnapshotId) -> StateMachine:
+        """Return the state machine that a snapshot brought here.
+
+        Raises:
+            Malformed: these are not the tables of that snapshot.
+        """
+        try:
+            machine = self.machine()
+            is_sound = machine.membership.membership.is_sound
+        except _UNREADABLE as error:
+            raise Malformed(str(error)) from None
+        if not is_sound or (machine.applied_index, machine.applied_term) != (
+            snapshot.index,
+            snapshot.term,
+        ):
+            raise Malformed(f"it is the state after entry {machine.applied_index}")
         return machine
 
     def clear(self) -> None:
@@ -95,3 +121,23 @@ def table_names() -> tuple[str, ...]:
     """Return the names of all tables that a database must have."""
     places = [f"{name}.{place}" for place in range(PLACES) for name in StateTables._fields]
     return ("raft_meta", "raft_log", *places)
+
+
+def is_row(place: bytes, value: bytes) -> bool:
+    """Whether this could be a row of a state machine, named by its table's number and its key."""
+    if len(place) <= 1 or place[0] >= len(_DECODERS):
+        return False
+    if place[0] == 0 and place[1:].startswith(_OWN_ROWS):
+        return True  # read when all rows are there
+    try:
+        _DECODERS[place[0]](value)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+_DECODERS: tuple[Callable[[bytes], object], ...] = (  # in the order of ``StateTables``
+    decode_stored_value,
+    decode_count,
+    decode_session,
+)

@@ -10,8 +10,6 @@ entries are durable.
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-import msgspec
-
 from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
@@ -29,13 +27,11 @@ from protocol.node_messages import (
     FetchSnapshot,
     FollowChanges,
     Following,
-    GatewayMessage,
     IgnoreChanges,
     Opened,
     Persisted,
     ReadAt,
     ReadsDone,
-    ReplicatorMessage,
     ReportStatus,
     SnapshotInstalled,
     SnapshotRead,
@@ -48,6 +44,7 @@ from protocol.space import Shortage, SpaceLimits, SpaceWatch
 from protocol.state_machine import Outcome, is_proposed_by
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
+from protocol.storage.outbox import StorageOutbox
 from protocol.storage.reader import Reader
 from protocol.storage.snapshot_source import Reading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
@@ -61,14 +58,6 @@ UNWRITTEN_BYTES_MAX = 1 << 20
 
 
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
-
-
-class StorageOutbox(msgspec.Struct):
-    """What one step of a turn wants sent."""
-
-    replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
-    gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
-    warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
 
 
 def _no_step(_: str) -> None:
@@ -260,7 +249,8 @@ class StorageWriter:
             return
         events: list[Event] = []
         while self._machine.applied_index < last:
-            self._report(self._machine.apply(self._next_entry()), events)
+            entry = self._next_entry()
+            self._report(entry, self._machine.apply(entry), events)
         self._machine.store_progress()
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
@@ -276,8 +266,13 @@ class StorageWriter:
         self._unwritten_bytes += len(entry.payload)
         return entry
 
-    def _report(self, outcome: Outcome, events: list[Event]) -> None:
+    def _report(self, entry: Entry, outcome: Outcome, events: list[Event]) -> None:
         events.extend(outcome.events)
+        if outcome.fault:
+            self._outbox.errors.append(
+                f"entry {entry.index} of term {entry.term} cannot be read as {entry.kind.name} and "
+                f"was applied without effect, here as on every node: {outcome.fault}"
+            )
         if outcome.origin == self.node and outcome.incarnation == self._incarnation:
             index = self._machine.applied_index
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))
@@ -308,8 +303,8 @@ class StorageWriter:
         limit = self._applied_durably
         if self._source.is_read:
             for reader, reading in self._source.let_go(self._is_too_slow):
-                lacked = self._applied_durably - reading.log_after
-                self._outbox.warnings.append(reading.abandoning(reader, lacked))
+                held = self._applied_durably - reading.log_after
+                self._outbox.warnings.append(reading.end_in_words(reader, held))
             limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
@@ -372,6 +367,9 @@ class StorageWriter:
         self._passing("whole")
         self._staging.end()
         if snapshot.index <= self._machine.applied_index:
+            return False
+        if flaw := self._staging.flaw(snapshot):
+            self._outbox.errors.append(flaw)
             return False
         self._places.current.clear()
         self._places.switch()

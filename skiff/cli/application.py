@@ -7,13 +7,25 @@ from typing import Annotated, NoReturn
 import typer
 
 import skiff
-from skiff.cli import backup, data, demo, health, member, node, output, restore, status, watch
+from skiff.cli import (
+    backup,
+    data,
+    demo,
+    health,
+    member,
+    node,
+    output,
+    recover,
+    restore,
+    status,
+    watch,
+)
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
 from skiff.errors import SkiffError
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 another revision, 5 unavailable, "
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable, "
     "6 timeout or unknown outcome, 7 the node was removed."
 )
 
@@ -37,6 +49,7 @@ app.command()(status.status)
 app.command()(health.health)
 app.command()(backup.backup)
 app.command()(restore.restore)
+app.command()(recover.recover)
 app.command()(demo.demo)
 
 

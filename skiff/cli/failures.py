@@ -35,6 +35,7 @@ class CommandFailed(Exception):
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
     errors.NodeRemoved: ExitCode.REMOVED,
+    errors.UnsafeMembershipChange: ExitCode.CONFLICT,
     errors.PeerNotFound: ExitCode.NOT_FOUND,
     errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
@@ -54,6 +55,8 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
 # What to do about it; here, too, the first class that fits decides.
 HINTS: dict[type[Exception], str] = {
     errors.RevisionMismatch: "read the key again and decide anew",
+    errors.UnsafeMembershipChange: "start the nodes that are down, or remove one of those instead; "
+    "--force removes it all the same, and nothing is written until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",

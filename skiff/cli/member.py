@@ -70,26 +70,35 @@ def add(
 
 @app.command()
 def remove(
-    node: Annotated[
-        str,
+    nodes: Annotated[
+        list[str],
         typer.Argument(
-            metavar="NODE",
-            help="The node's id, its beginning (four digits or more), or its address.",
+            metavar="NODE...",
+            help="Ids, their beginnings (four digits or more), or addresses.",
             show_default=False,
         ),
     ],
     *,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Remove it even if the voters that answer are no majority then: nothing is "
+            "written until enough of those that are left are back.",
+        ),
+    ] = False,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Take a node out of the cluster; it need not be up."""
+    """Take nodes out of the cluster, one after the other; they need not be up."""
     with connect(url, timeout) as client:
-        removed = client.remove_node(node)
-    if as_json:
-        output.json({"id": removed})
-    else:
-        output.note(f"{removed} is no member any more")
+        for node in nodes:
+            removed = client.remove_node(node, force=force)
+            if as_json:
+                output.json({"id": removed})
+            else:
+                output.note(f"{removed} is no member any more")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from protocol.config import LOG_LEVELS, NodeConfig
+from protocol.config import LOG_FORMATS, LOG_LEVELS, NodeConfig
 
 DEFAULTS = NodeConfig()
 
@@ -146,6 +146,15 @@ StateBytesMax = Annotated[
         f"Default: {DEFAULTS.state_bytes_max}",
     ),
 ]
+LearnersMax = Annotated[
+    int | None,
+    _setting(
+        "--learners-max",
+        "COUNT",
+        "Let no more nodes than this join at the same time, while this one leads. "
+        f"Default: {DEFAULTS.learners_max}",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     _setting("--config", "FILE", "Read settings from this TOML file, where not given here."),
@@ -153,6 +162,10 @@ ConfigFile = Annotated[
 LogLevel = Annotated[
     str | None,
     _setting("--log-level", "LEVEL", f"{', '.join(LOG_LEVELS)}. Default: {DEFAULTS.log_level}"),
+]
+LogFormat = Annotated[
+    str | None,
+    _setting("--log-format", "FORMAT", f"{', '.join(LOG_FORMATS)}. Default: {DEFAULTS.log_format}"),
 ]
 Trace = Annotated[
     bool | None, _setting("--trace", None, "Note when each batch passes which stage.", hidden=True)

@@ -75,9 +75,9 @@ class Node:
         children = [
             (int(pid), command)
             for pid, parent, command in map(_process_row, table.stdout.splitlines())
-            if parent == str(self.pid) and "actors." in command
+            if parent == str(self.pid) and " -m actors." in command
         ]
-        return {command.rpartition("actors.")[2].split()[0]: pid for pid, command in children}
+        return {command.partition(" -m actors.")[2].split()[0]: pid for pid, command in children}
 
     def start(self) -> None:
         """Start the node's program; returns when it serves, as a member where it is to join.
@@ -178,8 +178,9 @@ class Node:
 def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
     """Return the first line that a program prints, or what there is when it ends."""
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], timeout)
-    return process.stdout.readline() if readable else b""
+    poll = select.poll()  # unlike select, however many descriptors this program has open
+    poll.register(process.stdout, select.POLLIN)
+    return process.stdout.readline() if poll.poll(timeout * 1000) else b""
 
 
 def _process_row(line: str) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from skiff.testing import Node
 
 MessageT = TypeVar("MessageT")
 
-INCARNATION = 1 << 20  # newer than any life that the node has had
+INCARNATION = 500  # newer than any life that the node has had
 SECONDS = 15.0
 REPEAT_MS = 50  # a peer drops its answer while it is still connecting
 

@@ -95,6 +95,20 @@ def test_fresh_clients_read_and_write_where_the_cluster_is(haunted: Haunted) -> 
     assert status.revision == 0, "nothing was written at the foreign node"
 
 
+def test_a_client_that_moves_writes_nothing_under_a_foreign_session(haunted: Haunted) -> None:
+    for number in range(20):  # the clusters number their sessions alike
+        with haunted.ghost.client() as foreign:
+            foreign.insert(f"own/{number}", number)
+    addresses = [haunted.taken, *haunted.others]
+    with Client(addresses, timeout=20, follow_leader=False) as client:
+        for number in range(9):
+            client.insert(f"moved/{number}", number)
+            client._caller.move_on()
+    with haunted.ghost.client() as foreign, Client(haunted.others, timeout=20) as client:
+        assert foreign.list_keys("moved/") == []
+        assert len(client.list_keys("moved/")) == 9
+
+
 def test_changes_of_members_never_go_to_a_foreign_cluster(haunted: Haunted) -> None:
     with Client([haunted.taken, *haunted.others], timeout=20) as client:
         led = client.transfer_leadership()

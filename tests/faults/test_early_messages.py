@@ -37,7 +37,7 @@ def test_the_gateway_keeps_who_leads_where_the_replicator_was_faster(names: Path
     membership = Membership((Member(NODE, address, True),))
     leads = Leadership(CLUSTER, 2, RoleName.LEADER, NODE, address, membership, False, False)
     lifeline, theirs = open_lifeline()
-    gateway = _spawn("client_gateway", theirs.fileno())
+    gateway = _spawn("client_gateway", config, theirs.fileno())
     theirs.close()
     try:
         lifeline.order(Start(config, str(names)))

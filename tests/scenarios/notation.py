@@ -45,12 +45,12 @@ class Mistake(ValueError):
 
 def node_name(node: NodeId | None) -> str:
     """Write a node's id, or a dash for none."""
-    return node.decode() if node else NOTHING
+    return node.rstrip(b"\0").decode() if node else NOTHING
 
 
 def node_id(name: str) -> NodeId:
     """Read a node's id."""
-    return b"" if name == NOTHING else name.encode()
+    return b"" if name == NOTHING else name.encode().ljust(16, b"\0")
 
 
 # --- logs and members

@@ -137,7 +137,7 @@ class Stage(Cluster):
             return
         with self.trace.cause(write_packet(packet)):
             try:
-                machine.core.receive(frame)
+                self.receive(machine, frame)
             except StrangeFrame as strange:
                 self.trace.tell(f"{node_name(packet.to)}: drops the frame, of {strange}")
             self._end_turn(machine)

@@ -109,10 +109,11 @@ def test_a_line_that_is_neither_comment_nor_command_nor_output_is_refused(
 
 def test_what_the_judge_objects_to_is_told_with_the_command(tmp_path: Path) -> None:
     text = "> cluster A B C\n> elect A\n"
-    forged = "> inject A->B AppendEntries term=1 prev=0@0 entries=1@9 commit=1\n"
+    text += "> inject A->B AppendEntries term=5 prev=1@1 entries=2@5 commit=2\n"
+    forged = "> inject A->C AppendEntries term=6 prev=1@1 entries=2@6 commit=2\n"
     with pytest.raises(AssertionError) as failure:
         script(tmp_path, text + forged).play()
-    assert any("example.txt:3" in note for note in failure.value.__notes__)
+    assert any("example.txt:4" in note for note in failure.value.__notes__)
 
 
 # --- the files

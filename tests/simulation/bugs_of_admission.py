@@ -1,6 +1,6 @@
 """Bugs in how nodes found, form and join clusters."""
 
-from protocol.raft import changing_members
+from protocol.raft import changing_members, quorum
 from protocol.raft.admission import Admission
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.state import RaftState
@@ -32,9 +32,9 @@ BUGS = (
         "a voter is removed though those left do not answer",
         "dissertation §4.1; etcd's reconfiguration check",
         Edit(
-            changing_members._keeps_quorum,
-            "return is_majority(len(heard), len(after.voters))",
-            "return True",
+            quorum.why_at_risk,
+            "if is_majority(len(_heard(state, leader, voters)), len(voters)):",
+            "if voters:",
         ),
     ),
     Bug(

@@ -32,6 +32,7 @@ class Cluster:
         for number in range(options.nodes + options.spares):
             node = Node(setting, f"n{number + 1}", self._deliver)
             self.nodes[node.address] = node
+        setting.addresses = tuple(self.nodes)
         self._found(list(self.nodes.values()))
         self.clients = [
             Client(self, f"c{number + 1}", self.history, list(self.nodes))

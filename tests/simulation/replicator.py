@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
+from actors.vouching import ASK_SECONDS
 from protocol.membership import Membership, NodeId
 from protocol.node_messages import (
     ClockState,
@@ -20,11 +21,13 @@ from protocol.peer_messages import (
     Invitation,
     JoinReply,
     JoinRequest,
+    MembershipQuery,
+    MembershipTold,
     PeerFrame,
     PeerMessage,
 )
 from protocol.raft.admission import Admission
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.simulation import spaces
 from tests.simulation.actor import NEVER, Actor
 
@@ -43,6 +46,7 @@ class Replicator(Actor):
         self._judge = life.setting.judge
         self._frames: list[PeerFrame] = []
         self._admission: Admission | None = None
+        self._vouching_at = 0.0
         self._links: dict[NodeId, str] = {}
         self._linked = Membership()
         self._clock: ClockState | None = None
@@ -69,6 +73,7 @@ class Replicator(Actor):
             self._step(message)
         if self._commit_notice_at <= self._events.now:
             self._the_core.step(CommitNoticeDue())
+        self._ask_for_vouchers()
         if self._admit():
             self._finish_turn()
 
@@ -79,7 +84,10 @@ class Replicator(Actor):
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
-        return min(due, self._the_admission.deadline)
+        due = min(due, self._the_admission.deadline)
+        if self._the_core.wants_vouchers:
+            due = min(due, self._vouching_at)
+        return due
 
     @property
     def _the_core(self) -> RaftNode:
@@ -119,20 +127,29 @@ class Replicator(Actor):
     def _receive(self, frame: PeerFrame) -> None:
         match frame.messages:
             case (JoinRequest() | ClusterQuery() as question,):
-                if type(question) is JoinRequest and not self._may_join(frame):
-                    return
-                answer = self._the_admission.answer(frame, question)
-                if answer is not None:
-                    self._send(frame.address, answer)
+                self._answer(frame, question)
             case (JoinReply() | ClusterReply() | Invitation() as message,):
                 self._the_admission.hear(frame, message, self._events.now)
-            case _ if self._is_too_late(frame):
-                pass
-            case _:
+            case (MembershipQuery() | MembershipTold() as message,):
+                self._hear_of_members(frame, message)
+            case _ if not self._is_too_late(frame):
                 self._receive_from_member(frame)
 
-    def _may_join(self, frame: PeerFrame) -> bool:
-        return self.life.setting.may_change_members(frame.sender)
+    def _answer(self, frame: PeerFrame, question: JoinRequest | ClusterQuery) -> None:
+        joins = type(question) is JoinRequest
+        if joins and not self.life.setting.may_change_members(frame.sender):
+            return
+        answer = self._the_admission.answer(frame, question)
+        if answer is not None:
+            self._send(frame.address, answer)
+
+    def _hear_of_members(self, frame: PeerFrame, message: MembershipQuery | MembershipTold) -> None:
+        if frame.cluster != self._the_core.cluster:
+            return
+        if isinstance(message, MembershipTold):
+            self._the_core.hear_memberships(frame.sender, message)
+        else:
+            self._send(frame.address, self._the_core.tell_memberships())
 
     def _is_too_late(self, frame: PeerFrame) -> bool:
         changes = any(type(message) is ForwardMembershipChange for message in frame.messages)
@@ -143,9 +160,10 @@ class Replicator(Actor):
         try:
             self._the_core.receive(frame)
             spaces.judge(self._the_core, before)
-        except StrangeFrame:
+        except StrangeFrame as strange:
             self._the_admission.hear_foreign(frame, self._events.now)
-            return
+            if not (isinstance(strange, UnknownSender) and strange.is_answered):
+                return
         if frame.sender != self._the_core.id:
             self._links[frame.sender] = frame.address
 
@@ -159,6 +177,14 @@ class Replicator(Actor):
             spaces.judge(self._the_core, before)
 
     # --- becoming a member
+
+    def _ask_for_vouchers(self) -> None:
+        """Ask all about nodes that are not known here: people have named every address."""
+        if self._the_core.wants_vouchers and self._events.now >= self._vouching_at:
+            self._vouching_at = self._events.now + ASK_SECONDS
+            for address in self.life.setting.addresses:
+                if address != self._address:
+                    self._send(address, MembershipQuery())
 
     def _admit(self) -> bool:
         """Take a turn of the node's admission; return False if that has ended the node."""

@@ -22,6 +22,7 @@ class Setting(msgspec.Struct):
     judge: Judge
     totals: Totals
     lost_at: float = float("-inf")  # when a directory was lost last
+    addresses: tuple[str, ...] = ()  # of all nodes
     lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
 
     def new_cluster(self) -> bytes:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from protocol.space import SpaceLimits
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.outbox import StorageOutbox
+from protocol.storage.writer import StorageWriter
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.disk import DiskFailure
 

@@ -45,11 +45,11 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.unit.raft_judge import Judge
 
-A, B, C, D, E = b"A", b"B", b"C", b"D", b"E"
-CLUSTER = b"cluster"
+A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
+CLUSTER = b"cluster".ljust(16, b"\0")
 ROUNDS_TO_SETTLE_MAX = 1000
 PATIENCE = 150_000  # the shortest election timeout, in microseconds
 
@@ -252,7 +252,7 @@ class Cluster:
             recovered = machine.disk.recover(node, CLUSTER, window_entries)
             machine.clock = ClockState(leading=False, votes=False, contact=0)
             machine.gateway.clear()
-            machine.running = RaftNode(recovered, patience=patience)
+            machine.running = RaftNode(recovered, patience=patience, check_proposal=take_any)
             if not patient:
                 machine.running.step(LeaderQuiet(machine.core._state.contact))
             self._end_turn(machine)
@@ -318,14 +318,18 @@ class Cluster:
         """Let a node's gateway ask for a read that may trust the clocks."""
         self.step(node, Read(number, b"", lease=True))
 
-    def remove(self, node: NodeId, *, through: NodeId, number: int = 1) -> None:
+    def remove(
+        self, node: NodeId, *, through: NodeId, number: int = 1, force: bool = False
+    ) -> None:
         """Let a gateway ask for a node's removal."""
-        self.step(through, RemoveMember(number, node))
+        self.step(through, RemoveMember(number, node, force))
 
     def join(self, node: NodeId, *, through: NodeId, address: str = "") -> JoinReply:
         """Let a node ask another to become a member."""
         request = JoinRequest(address or address_of(node))
         reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
+        if self[node].running is not None:
+            self[node].core.vouch(MembershipAt(reply.index, reply.membership))
         return reply
 
     def _end_turn(self, machine: Machine) -> None:
@@ -378,9 +382,21 @@ class Cluster:
             return
         frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
         machine.core.tell_time(machine.now)
-        with suppress(StrangeFrame):  # the sender has been restarted since
-            machine.core.receive(frame)
+        with suppress(StrangeFrame):  # the sender has been restarted since, or is known to nobody
+            self.receive(machine, frame)
         self._end_turn(machine)
+
+    def receive(self, machine: Machine, frame: PeerFrame) -> None:
+        """Let a node take in a frame; of a sender that it does not know, when others are asked."""
+        try:
+            machine.core.receive(frame)
+        except UnknownSender:
+            for other in self.alive:
+                if other is not machine and self.are_linked(machine.id, other.id):
+                    machine.core.hear_memberships(other.id, other.core.tell_memberships())
+            if not machine.core.believes(frame.sender):
+                raise
+            machine.core.receive(frame)  # the sender repeats itself
 
     def inject(self, sender: NodeId, to: NodeId, message: PeerMessage) -> None:
         """Let a message arrive that no core sent."""
@@ -481,9 +497,15 @@ class Cluster:
         assert self[node].core.leads, f"{node!r} was not elected"
 
 
+def take_any(payload: bytes, _: NodeId) -> bytes:
+    """Let any bytes be a proposal: they stand for a batch."""
+    return payload
+
+
 def address_of(node: NodeId) -> str:
     """Return the address that a node has unless a test says otherwise."""
-    return f"{node.decode().lower()}.example:9400"
+    name = node.rstrip(b"\0").decode().lower()
+    return f"{name}.example:9400"
 
 
 def frame_of(sender: NodeId, *messages: PeerMessage, incarnation: int = 1) -> PeerFrame:

@@ -20,13 +20,14 @@ from protocol.node_messages import (
 )
 from protocol.snapshot import SnapshotChunk
 from protocol.storage.log_store import EVERYTHING, LogStore
+from protocol.storage.outbox import StorageOutbox
 from protocol.storage.state_tables import StateTables
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
 from tests.simulation.disk import Disk, DiskFailure
 
 UNLIMITED = LogLimits(entries=1 << 40, bytes=1 << 40)
-NODE, PEER, CLUSTER = b"node", b"peer", b"cluster"
+NODE, PEER, CLUSTER = (name.ljust(16, b"\0") for name in (b"node", b"peer", b"cluster"))
 CHUNKS_MAX = 10_000
 Rows = tuple[dict[bytes, bytes], ...]
 

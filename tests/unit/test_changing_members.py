@@ -1,21 +1,26 @@
 """Nodes join and leave one at a time, and what is in force is what the log says."""
 
+from functools import partial
+
 import pytest
 
+from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
-from protocol.membership import Member, Membership
+from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import Leadership, Refused, StepAside
 from protocol.peer_messages import (
     AppendEntries,
     AppendEntriesReply,
     ForwardMembershipChange,
     Heartbeat,
+    JoinRequest,
     ProposalRefused,
     Removed,
     RequestVote,
 )
-from protocol.raft import replication
+from protocol.raft import changing_members, replication
+from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
@@ -106,6 +111,52 @@ def test_joining_again_changes_nothing() -> None:
     for _ in range(3):
         assert cluster.join(D, through=A).accepted
     assert cluster[A].last_index == 2
+
+
+def test_no_more_nodes_join_at_once_than_may() -> None:
+    cluster = led_by(A, B, C)
+    strangers = [b"learner %d" % number for number in range(8)]
+    replies = []
+    for number, each in enumerate(strangers):
+        request = JoinRequest(f"learner-{number}:9400")
+        node = each.ljust(16, b"\0")
+        replies.append(cluster.turn(A, partial(RaftNode.join, joiner=node, request=request)))
+        cluster.settle()
+    accepted = [reply.accepted for reply in replies]
+    assert accepted == [True] * LEARNERS_MAX + [False] * (8 - LEARNERS_MAX)
+    assert "learners_max" in replies[-1].refusal
+    assert cluster.join(B, through=A, address="elsewhere:9400").accepted, "B is a member already"
+
+
+def test_a_learner_that_never_answers_is_dropped() -> None:
+    cluster = led_by(A, B, C)
+    request = JoinRequest("learner:9400")
+    cluster.turn(A, lambda core: core.join(D, request))
+    cluster.settle()
+    checks = 0
+    while cluster[A].core.membership.learners:
+        cluster.beat(A)
+        cluster.settle()
+        cluster.check_quorum(A)
+        checks += 1
+    assert checks == changing_members.LEARNER_CHECKS_MAX + 1
+    cluster.settle()
+    assert cluster[B].core.membership == members(A, B, C)
+
+
+def test_a_learner_that_has_answered_is_waited_for() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.start(D)
+    cluster.join(D, through=A)
+    cluster.deliver(to=D)
+    cluster.sync(D)
+    cluster.partition({A, B, C}, {D})
+    cluster[A].core._state.role.progress[D].answered_at = 1  # type: ignore[union-attr]
+    for _ in range(2 * changing_members.LEARNER_CHECKS_MAX):
+        cluster.beat(A)
+        cluster.settle()
+        cluster.check_quorum(A)
+    assert cluster[A].core.membership.get(D)
 
 
 def test_an_address_that_belongs_to_another_member_is_refused() -> None:
@@ -224,6 +275,7 @@ def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None
     joined = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
     removed = Entry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))
     first = cluster[B].disk.entries[0]
+    cluster[A].core.vouch(MembershipAt(2, members(A, B, C)))
     cluster.inject(B, A, AppendEntries(1, 0, 0, (first, joined, removed), 2))
     assert cluster[A].clock.votes
     cluster.inject(B, A, AppendEntries(1, 3, 1, (), 3))

@@ -32,6 +32,7 @@ def test_the_defaults_need_only_a_directory() -> None:
         {"heartbeat_ms": 100, "election_timeout_min_ms": 200, "election_timeout_max_ms": 201},
         {"value_bytes_max": VALUE_BYTES_CEILING},
         {"log_level": "debug"},
+        {"log_format": "json"},
     ],
     ids=str,
 )
@@ -61,6 +62,7 @@ def test_these_settings_are_valid(settings: dict[str, Any]) -> None:
         ("value_bytes_max", {"value_bytes_max": 0}),
         ("value_bytes_max", {"value_bytes_max": VALUE_BYTES_CEILING + 1}),
         ("log_level", {"log_level": "loud"}),
+        ("log_format", {"log_format": "xml"}),
     ],
     ids=str,
 )

@@ -350,7 +350,7 @@ def test_a_learner_binds_nothing() -> None:
 def test_a_leader_that_is_to_be_removed_does_not_count_itself() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
-    cluster.remove(A, through=A)
+    cluster.remove(A, through=A, force=True)
     cluster.drop()
     bind(cluster, B)
     assert not is_served_at_once(cluster)

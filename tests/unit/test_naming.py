@@ -38,9 +38,15 @@ def test_few_digits_are_not_enough_even_where_one_id_alone_begins_like_this() ->
         find_member("012", MEMBERS)
 
 
-@pytest.mark.parametrize("text", ["", "ffff", "host-3", "host-1:9401", "no one", "cafe", "zz zz"])
+@pytest.mark.parametrize("text", ["ffff", "host-3", "host-1:9401", "cafe"])
 def test_who_is_no_member_is_not_found(text: str) -> None:
     with pytest.raises(PeerNotFound, match="no member has the id or the address"):
+        find_member(text, MEMBERS)
+
+
+@pytest.mark.parametrize("text", ["", "no one", "host:port"])
+def test_what_is_neither_an_id_nor_an_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="is no node id and no address"):
         find_member(text, MEMBERS)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.hard_state import HardState
-from protocol.membership import Membership
+from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import (
     AskStatus,
     ClockState,
@@ -32,7 +32,9 @@ def frame(
 
 
 def node(cluster: bytes = CLUSTER) -> RaftNode:
-    return RaftNode(Recovered(A, cluster, 1, HardState(), 0, 0, 0, (), ()))
+    core = RaftNode(Recovered(A, cluster, 1, HardState(), 0, 0, 0, (), ()))
+    core.vouch(MembershipAt(1, Membership((Member(B, address_of(B), voter=True),))))
+    return core
 
 
 @pytest.mark.parametrize(

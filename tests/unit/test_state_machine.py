@@ -21,12 +21,13 @@ from protocol.commands import (
     Write,
 )
 from protocol.entry import Entry, EntryKind, MembershipChange
-from protocol.membership import Membership
+from protocol.membership import Member, Membership
 from protocol.sessions import SESSIONS_MAX
 from protocol.state_machine import SESSION_MAX, Outcome, StateMachine
 from protocol.table import MemoryTable
 from protocol.wire import encode
 
+ORIGIN, ASKER = b"o" * 16, b"a" * 16
 OPEN = Write(0, 0, 0, OpenSession())
 
 
@@ -47,7 +48,7 @@ class Replica:
 
     def apply(self, *writes: Write) -> Outcome:
         """Apply one entry, and put what changed into the tables."""
-        batch = Batch(b"origin", 2, 3, writes)
+        batch = Batch(ORIGIN, 2, 3, writes)
         return self.apply_entry(EntryKind.BATCH, encode(batch))
 
     def apply_entry(self, kind: EntryKind, payload: bytes = b"") -> Outcome:
@@ -176,7 +177,7 @@ def test_no_more_sessions_are_skipped_than_there_are(replica: Replica) -> None:
 
 def test_an_outcome_tells_whose_request_it_answers(replica: Replica) -> None:
     outcome = replica.apply(insert(1, "a/b"))
-    assert (outcome.origin, outcome.incarnation, outcome.number) == (b"origin", 2, 3)
+    assert (outcome.origin, outcome.incarnation, outcome.number) == (ORIGIN, 2, 3)
     assert outcome.events == (Event(1, "a/b", b"1", 0),)
 
 
@@ -187,9 +188,9 @@ def test_an_entry_without_writes_changes_only_how_far_it_is(replica: Replica) ->
 
 
 def test_a_change_of_members_answers_who_asked_for_it(replica: Replica) -> None:
-    change = MembershipChange(Membership(), b"asker", 4, 5)
+    change = MembershipChange(Membership((Member(ASKER, "a:1", True),)), ASKER, 4, 5)
     outcome = replica.apply_entry(EntryKind.MEMBERSHIP, encode(change))
-    assert outcome == Outcome(b"asker", 4, 5)
+    assert outcome == Outcome(ASKER, 4, 5)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
@@ -285,7 +286,7 @@ def test_it_does_not_matter_how_often_progress_is_stored(log: list[list[Write]])
     often, once = Replica(), Replica()
     for batch in log:
         often.apply(*batch)
-        payload = encode(Batch(b"origin", 2, 3, tuple(batch)))
+        payload = encode(Batch(ORIGIN, 2, 3, tuple(batch)))
         index = once.machine.applied_index + 1
         once.machine.apply(Entry(index, 1, EntryKind.BATCH, payload))
     often.machine.store_progress()

@@ -26,7 +26,7 @@ from protocol.wire import encode
 from tests.simulation.disk import DiskFailure
 from tests.unit.stored_node import NODE, PEER, Rows, StoredNode, entry, history
 
-OTHER = b"other"
+OTHER = b"other".ljust(16, b"\0")
 MEMBERS = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "p:1", True)))
 LAST = 12
 NO_ROWS: Rows = ({}, {}, {})

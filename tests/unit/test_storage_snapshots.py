@@ -20,7 +20,7 @@ from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decod
 from protocol.storage import snapshot_source
 from tests.unit.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
 
-OTHER = b"other"
+OTHER = b"other".ljust(16, b"\0")
 LAST = 12
 NO_ROWS: Rows = ({}, {}, {})
 

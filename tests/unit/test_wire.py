@@ -109,6 +109,8 @@ PEER_MESSAGES: list[Any] = [
     peer.InstallSnapshot(3, CHUNK),
     peer.InstallSnapshotReply(3, CHUNK.end),
     peer.ForwardTransfer(ID),
+    peer.MembershipQuery(),
+    peer.MembershipTold((MembershipAt(4, MEMBERSHIP),)),
 ]
 FOR_STORAGE: list[Any] = [
     node.Append(1, HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),

@@ -1,0 +1,108 @@
+"""Recovering the data of a cluster that has lost its majority, while no node runs on it."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from actors.data_directory import DataDirectory, is_begun
+from actors.database import RocksDatabase
+from actors.failure import ActorFailure
+from actors.restoring import SESSIONS_SKIPPED
+from protocol.config import NodeConfig
+from protocol.storage.log_store import DamagedLog
+from protocol.storage.recovering import Holding, NoMember, recover, survey
+
+LIMITS = NodeConfig().log_limits
+
+
+class Open(NamedTuple):
+    """A directory that this process has locked, and what it holds."""
+
+    path: str
+    database: RocksDatabase
+    holding: Holding
+
+
+class Found(NamedTuple):
+    """What directories hold, in their order; which one holds most; and its new cluster, if any."""
+
+    holdings: dict[str, Holding]
+    best: str
+    cluster: uuid.UUID | None
+
+
+def recover_best(paths: Sequence[str], *, dry_run: bool) -> Found:
+    """Look at directories of one cluster; make the best that of the first node of a new one.
+
+    Nothing is changed with ``dry_run``, nor where the best one's node needs nobody else.
+
+    Raises:
+        ActorFailure: one of them is in use, damaged, of no node, or of another cluster; none was
+            changed.
+    """
+    with ExitStack() as closing:
+        opened = [_open(path, closing) for path in _distinct(paths)]
+        _refuse_strange(opened)
+        best = max(opened, key=lambda each: each.holding.rank)
+        cluster = None
+        if not dry_run and not best.holding.is_alone:
+            cluster = uuid.uuid4()
+            skipped = SESSIONS_SKIPPED + secrets.randbits(40)
+            _recover(best, cluster.bytes, skipped)
+        return Found({each.path: each.holding for each in opened}, best.path, cluster)
+
+
+def _distinct(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        raise _refused("name at least one directory")
+    resolved = [Path(path).resolve() for path in paths]
+    for path in paths:
+        if resolved.count(Path(path).resolve()) > 1:
+            raise _refused(f"{path} is named twice")
+        if not is_begun(path):
+            raise _refused(f"{path} holds no data of a node")
+    return list(paths)
+
+
+def _open(path: str, closing: ExitStack) -> Open:
+    directory = DataDirectory(path)
+    closing.callback(directory.close)
+    if directory.is_new:
+        raise _refused(f"{path} holds no data of a node: its creation was interrupted")
+    database = RocksDatabase(directory.database, create=False)
+    closing.callback(database.close)
+    return Open(path, database, _look(path, database))
+
+
+def _look(path: str, database: RocksDatabase) -> Holding:
+    try:
+        return survey(database, LIMITS)
+    except NoMember:
+        raise _refused(f"the node in {path} never was a member of a cluster") from None
+    except DamagedLog as error:
+        raise _refused(f"the data in {path} is damaged: {error}; it was left as it is") from error
+
+
+def _recover(best: Open, cluster: bytes, sessions_skipped: int) -> None:
+    try:
+        recover(best.database, LIMITS, cluster, sessions_skipped=sessions_skipped)
+    except DamagedLog as error:
+        raise _refused(f"the data in {best.path} cannot be recovered: {error}") from error
+
+
+def _refuse_strange(opened: list[Open]) -> None:
+    first = opened[0]
+    for each in opened[1:]:
+        if each.holding.cluster != first.holding.cluster:
+            clusters = f"{first.holding.cluster.hex()} and {each.holding.cluster.hex()}"
+            raise _refused(f"{first.path} and {each.path} are of two clusters, {clusters}")
+    nodes = [each.holding.node for each in opened]
+    if len(set(nodes)) < len(nodes):
+        raise _refused("two of the directories are of the same node")
+
+
+def _refused(reason: str) -> ActorFailure:
+    return ActorFailure("StorageError", reason, lasting=True)

@@ -1,0 +1,46 @@
+"""Vouching: asking members who belongs to the cluster, when a node that is not known speaks."""
+
+import time
+from collections.abc import Iterator
+
+from actors.peer_links import Doors
+from protocol.membership import Membership
+from protocol.peer_messages import MembershipTold, PeerFrame
+
+ASK_SECONDS = 0.2
+IDLE_SECONDS = 2.0  # after the last question: by then all have answered that will
+ASKED_MAX = 8  # addresses in one round; voters first
+
+
+class Vouching:
+    """Asks the members that a node knows, and the addresses that its operator has named."""
+
+    def __init__(self, doors: Doors, named: tuple[str, ...], own_address: str) -> None:
+        self._doors = doors
+        self._named = named
+        self._own_address = own_address
+        self.ask_at = 0.0  # when it is time to ask again
+
+    def ask(self, frame: bytes, membership: Membership) -> None:
+        """Ask all, at most once in a while."""
+        now = time.monotonic()
+        if now < self.ask_at:
+            return
+        self.ask_at = now + ASK_SECONDS
+        members = sorted(membership.members, key=lambda member: not member.voter)
+        addresses = dict.fromkeys((*self._named, *[member.address for member in members]))
+        addresses.pop(self._own_address, None)
+        for address in list(addresses)[:ASKED_MAX]:
+            self._doors.send(address, frame)
+
+    def answers(self) -> Iterator[tuple[PeerFrame, MembershipTold]]:
+        """Yield what those who were asked have answered."""
+        for frame in self._doors.receive():
+            for message in frame.messages:
+                if isinstance(message, MembershipTold):
+                    yield frame, message
+
+    def close_if_answered(self) -> None:
+        """Let go of the links when nothing has been asked for a while."""
+        if self._doors.links and time.monotonic() > self.ask_at + IDLE_SECONDS:
+            self._doors.close()

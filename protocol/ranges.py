@@ -1,0 +1,25 @@
+"""Ranges: which numbers and ids a message may carry, checked where it is decoded.
+
+Nothing that passes can overflow eight bytes later, on disk or in an index one further on.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+NUMBER_MAX = (1 << 63) - 1
+COUNTER_MAX = 1 << 62  # leaves room for all that may be added to it
+INCARNATION_MAX = (1 << 31) - 1  # the upper half of a request's number
+CHECKSUM_MAX = (1 << 32) - 1
+ID_BYTES = 16  # of a UUID
+ADDRESS_LENGTH_MAX = 300  # characters; a host name has 253 at most
+
+Term = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Index = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]  # of a request, session, sequence or revision
+Incarnation = Annotated[int, Meta(ge=0, le=INCARNATION_MAX)]
+Microseconds = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Checksum = Annotated[int, Meta(ge=0, le=CHECKSUM_MAX)]
+Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+AddressText = Annotated[str, Meta(max_length=ADDRESS_LENGTH_MAX)]  # which may name no host
+IdOrNone = Annotated[bytes, Meta(max_length=ID_BYTES)]  # empty for none

@@ -1,0 +1,144 @@
+"""A majority that is at risk is not given away, and one that is lost for good is recovered from."""
+
+import json
+import shutil
+
+import pytest
+
+import skiff
+from skiff import NodeStatus, PeerNotFound, Skiff, StorageError, UnsafeMembershipChange
+from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.command import run
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+
+def test_a_removal_that_would_freeze_the_cluster_is_refused(own_cluster: Cluster) -> None:
+    dead, alive = own_cluster.followers()
+    leader = own_cluster.leader()
+    own_cluster.kill(dead)
+    with leader.client(timeout=20) as client:
+        with pytest.raises(UnsafeMembershipChange, match="2 of 2 voters would be needed then"):
+            client.remove_node(alive.id)
+        client.insert("key", "after the refusal")
+    for asked in (leader, alive):
+        refused = run("member", "remove", str(alive.id), "--url", asked.address, "--timeout", "20")
+        assert refused.returncode == 4
+        assert b"1 answers" in refused.stderr
+        assert b"--force" in refused.stderr
+    with alive.client(timeout=20) as client:
+        assert client.get("key", str) == "after the refusal"
+    # What is forced is begun, and waits for the voters that are left.
+    forced = run(
+        *("member", "remove", "--force", str(alive.id), "--url", leader.address, "--timeout", "1")
+    )
+    assert forced.returncode == 6, forced.stderr
+    dead.start()
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "all are back")
+
+
+def test_several_members_are_removed_by_one_command(own_cluster: Cluster) -> None:
+    leader = own_cluster.leader()
+    gone = [str(node.id) for node in own_cluster.followers()]
+    removed = run("member", "remove", *gone, "--url", leader.address, "--timeout", "20", "--json")
+    assert removed.returncode == 0, removed.stderr
+    assert [json.loads(line)["id"] for line in removed.stdout.splitlines()] == gone
+    with leader.client(timeout=20) as client:
+        assert [member.id for member in client.members()] == [leader.id]
+        with pytest.raises(PeerNotFound):
+            client.remove_node(gone[0])
+
+
+def test_one_of_three_nodes_is_recovered_and_goes_on(own_cluster: Cluster) -> None:
+    with own_cluster.client(timeout=20) as client:
+        for number in range(20):
+            client.insert(f"key/{number}", number)
+        before = client.status()
+    survivor, *lost = own_cluster.nodes
+    assert b"in use" in run("recover", "--dir", str(survivor.directory)).stderr
+    for node in lost:
+        own_cluster.kill(node)
+        shutil.rmtree(node.directory)
+    survivor.terminate()
+    show(survivor, lost, before)
+    cluster = recover(survivor)
+    survivor.start()
+    with survivor.client(timeout=20) as client:
+        status = client.status()
+        assert str(status.cluster_id) == cluster != str(before.cluster_id)
+        assert [client.get(f"key/{number}", int) for number in range(20)] == list(range(20))
+        assert client.insert("key/new", 1) == before.revision + 1
+    another = survivor.directory.parent / "other"
+    with Skiff(another, port=free_port(), join_cluster=[survivor.address]) as other:
+        other.wait_for_leader()
+        with other.client(timeout=20) as client:
+            assert client.get("key/19", int) == 19
+            wait_until(lambda: len(client.members()) == 2, "it is a member")
+
+
+def show(survivor: Node, lost: list[Node], before: NodeStatus) -> None:
+    """Look at what is left, and change nothing."""
+    shown = run("recover", "--dir", str(survivor.directory), "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert str(survivor.id).encode() in shown.stdout
+    assert b"held is lost" in shown.stderr
+    assert all(node.address.encode() in shown.stderr for node in lost)
+    recovery = skiff.recover([survivor.directory], dry_run=True)
+    assert recovery.cluster_id is None
+    assert recovery.chosen.cluster_id == before.cluster_id
+    assert recovery.chosen.revision == before.revision
+    assert not recovery.is_complete
+
+
+def recover(survivor: Node) -> str:
+    """Begin a new cluster with what is left, once; return its id."""
+    done = run("recover", "--dir", str(survivor.directory), "--json")
+    assert done.returncode == 0, done.stderr
+    again = run("recover", "--dir", str(survivor.directory))
+    assert again.returncode == 0
+    assert b"needs no recovery" in again.stderr
+    return str(json.loads(done.stdout)["cluster_id"])
+
+
+def test_the_longest_of_several_logs_is_chosen_and_the_others_stay_as_they_are(
+    own_cluster: Cluster,
+) -> None:
+    first, second, third = own_cluster.nodes
+    second.terminate()
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "the second lacks it")
+    for node in (first, third):
+        node.terminate()
+    given = [second.directory, first.directory, third.directory]
+    recovery = skiff.recover(given, dry_run=True)
+    assert recovery.chosen.dir in (str(first.directory), str(third.directory))
+    assert [each.id for each in recovery.survivors] == [second.id, first.id, third.id]
+    assert recovery.is_complete
+    assert not recovery.missing
+    skiff.recover([first.directory, second.directory])
+    with pytest.raises(StorageError, match="two clusters"):
+        skiff.recover([first.directory, second.directory])
+    assert skiff.recover([second.directory, third.directory], dry_run=True).chosen.id == third.id
+
+
+def test_what_is_no_directory_of_a_member_is_refused(single: Cluster) -> None:
+    (node,) = single.nodes
+    node.terminate()
+    empty = single.directory / "empty"
+    empty.mkdir()
+    for directories, reason in (
+        ([], "name at least one"),
+        ([single.directory / "missing"], "holds no data"),
+        ([empty], "holds no data"),
+        ([node.directory, node.directory], "named twice"),
+    ):
+        with pytest.raises(StorageError, match=reason):
+            skiff.recover(directories)
+    assert not (single.directory / "missing").exists()
+    assert skiff.recover([node.directory]).is_alone
+    standby = Skiff(single.directory / "standby", port=free_port(), standby=True)
+    standby.start()
+    standby.shutdown()
+    with pytest.raises(StorageError, match="never was a member"):
+        skiff.recover([single.directory / "standby"])

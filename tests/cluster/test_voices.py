@@ -1,0 +1,48 @@
+"""A node tells people what it is and what it waits for."""
+
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skiff.testing import Cluster
+from skiff.testing.waiting import wait_until
+
+pytestmark = pytest.mark.cluster
+
+
+def test_ps_shows_the_node_and_every_log_line_is_an_object_in_json(tmp_path: Path) -> None:
+    options = ("--log-format", "json", "--bind", "0.0.0.0", "--advertise", "127.0.0.1")
+    with Cluster(1, directory=tmp_path, log_level="info", options=options) as cluster:
+        (node,) = cluster.nodes
+        assert len(node.actor_pids) == 4
+        for pid in node.actor_pids.values():
+            shown = subprocess.run(
+                ["ps", "-ww", "-o", "args=", "-p", str(pid)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            assert f"--node {node.address} --dir {node.directory}" in shown
+        with cluster.client() as client:
+            client.insert("key", "value")
+        lines = [msgspec.json.decode(line) for line in node.log().splitlines()]
+    assert {"supervisor", "log_replicator", "storage_writer"} <= {line["actor"] for line in lines}
+    assert all(line["term"] != 0 for line in lines)
+    assert any(
+        "authenticated" in each["message"] for each in lines if each["actor"] == "supervisor"
+    )
+
+
+def test_a_lost_majority_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
+    with Cluster(2, directory=tmp_path) as cluster:
+        cluster.leader()
+        here, other = cluster.nodes
+        cluster.kill(other)
+        wait_until(lambda: "no leader: " in here.log(), "the loss is told")
+        other.start()
+        wait_until(lambda: "s of no leader" in here.log(), "the end of it is told")
+        lines = [line for line in here.log().splitlines() if "no leader" in line]
+    assert len(lines) == 2
+    assert all("WARNING" in line and "actor=log_replicator" in line for line in lines)

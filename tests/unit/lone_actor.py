@@ -1,0 +1,38 @@
+"""A lone actor: one actor of a node within this process, on real sockets, without the others."""
+
+from typing import Any, cast
+
+from actors.actor import Surroundings
+from actors.lifeline import ActorEnd, Report
+from actors.logs import Whereabouts
+from actors.memory import MemoryWatch
+from actors.sockets import Port, Sockets
+from protocol.config import NodeConfig
+from protocol.connection_limits import limits_of
+from protocol.wire import encode
+
+
+class SilentLifeline:
+    """The lifeline of an actor whose supervisor never orders anything."""
+
+    def report(self, report: Report) -> None:
+        """Keep a report from going anywhere."""
+
+
+def surround(actor: str, config: NodeConfig, sockets: Sockets) -> Surroundings:
+    """Return what an actor is given that runs in the present directory."""
+    return Surroundings(
+        config,
+        sockets,
+        cast(ActorEnd, SilentLifeline()),
+        Whereabouts(actor),
+        limits_of(1024),
+        MemoryWatch(""),
+    )
+
+
+def tell(sockets: Sockets, inbox: str, *messages: Any) -> Port:
+    """Send messages to the inbox of an actor; return the socket, without which they are lost."""
+    port = sockets.outbox(inbox)
+    port.send(encode(messages))
+    return port

@@ -1,0 +1,137 @@
+"""Whatever a subscriber sends, its publisher goes on, and remembers no more than its bounds."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.change_publisher import ChangePublisher
+from actors.connections import Connections
+from actors.sockets import Sockets
+from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.commands import Event
+from protocol.gateway.publisher import Publisher
+from protocol.gateway.subscriptions import (
+    GONE,
+    SUBSCRIBE,
+    TOPIC_BYTES_MAX,
+    TOPICS_MAX,
+    TOTAL_TOPIC_BYTES_MAX,
+    UNSUBSCRIBE,
+    Subscriptions,
+)
+from protocol.node_messages import Following
+from protocol.wire import SUBSCRIPTION_BYTES_MAX
+from skiff.testing import free_port
+from skiff.testing.waiting import wait_until
+from tests.unit.fuzzing import FUZZ, messages
+
+TOPICS = (b"", EVENT_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC, b"x" * (SUBSCRIPTION_BYTES_MAX - 1))
+topics = st.sampled_from(TOPICS) | st.builds(
+    bytes.__add__, st.sampled_from(TOPICS[:4]), st.binary(max_size=8)
+)
+orders = st.builds(bytes.__add__, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), topics)
+subscriptions = orders | st.binary(max_size=20)
+
+
+@given(st.lists(st.tuples(subscriptions, st.integers(0, 3)), max_size=40))
+@FUZZ
+def test_no_subscription_raises_and_each_connection_takes_back_its_own_ones(
+    sent: list[tuple[bytes, int]],
+) -> None:
+    subject = Subscriptions()
+    held: set[tuple[bytes, int]] = set()
+    for frame, connection in sent:
+        subject.take(frame, connection)
+        change = {SUBSCRIBE: held.add, UNSUBSCRIBE: held.discard}.get(frame[:1])
+        if change is not None:
+            change((frame[1:], connection))
+    assert bool(subject) is bool(held)
+    assert subject.has_watchers is any(topic.startswith(EVENT_TOPIC) for topic, _ in held)
+    for connection in range(4):
+        subject.forget(connection)
+    for topic, _ in held:  # as ZeroMQ does, once the connections are gone
+        subject.take(UNSUBSCRIBE + topic, GONE)
+    assert not subject
+    assert (subject.has_watchers, subject._bytes, subject._connections) == (False, 0, {})
+    assert not subject._lost
+
+
+def test_a_connection_is_excessive_before_it_holds_much() -> None:
+    @FUZZ
+    @given(st.lists(topics, min_size=1, max_size=5))
+    def fuzz(chosen: list[bytes]) -> None:
+        subject = Subscriptions()
+        for number in range(TOPICS_MAX + 1):
+            subject.take(SUBSCRIBE + chosen[number % len(chosen)] + b"%d" % number, 7)
+            if subject.is_excessive(7):
+                break
+        assert subject.is_excessive(7)
+        longest = max(map(len, chosen)) + 100
+        assert subject._bytes <= min(TOPIC_BYTES_MAX, TOTAL_TOPIC_BYTES_MAX) + longest
+
+    fuzz()
+
+
+@given(st.lists(messages(Event) | messages(Following), max_size=10), st.floats(0, 1e6))
+@FUZZ
+def test_what_waits_to_be_published_is_counted_whatever_its_numbers(
+    published: list[Event | Following], now: float
+) -> None:
+    subject = Publisher()
+    for message in published:
+        match message:
+            case Event():
+                subject.publish((message,), now)
+            case Following():
+                subject.establish(message, now)
+        subject.mark(now, has_subscribers=True)
+    while subject.front is not None:
+        subject.sent()
+    assert subject._queued_bytes == 0
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    sockets = Sockets()
+    yield sockets
+    sockets.close()
+
+
+def test_a_real_subscriber_that_sends_what_it_wants_is_served_or_closed(sockets: Sockets) -> None:
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    port = sockets.publisher(endpoint)
+    connections = Connections(port)
+    subject = ChangePublisher(port, connections, 8)
+
+    @settings(FUZZ, max_examples=10)
+    @given(st.lists(st.lists(subscriptions, min_size=1, max_size=3), max_size=20))
+    def fuzz(sent: list[list[bytes]]) -> None:
+        with zmq.Context() as context, context.socket(zmq.XSUB) as subscriber:
+            subscriber.linger = 0
+            subscriber.connect(endpoint)
+            for frames in [*sent, [SUBSCRIBE + ESTABLISHED_TOPIC + b"last"]]:
+                subscriber.send_multipart(frames)
+            exchange(subject, sockets)
+        wait_until(lambda: is_idle(subject, sockets), "what a subscriber had is taken back")
+
+    fuzz()
+    kept = subject._subscriptions
+    assert (len(connections), kept._connections, kept._lost) == (0, {}, {})
+
+
+def is_idle(subject: ChangePublisher, sockets: Sockets) -> bool:
+    """Let the publisher take in what has arrived; return whether nothing is left."""
+    exchange(subject, sockets)
+    return not subject._subscriptions and not subject._connections
+
+
+def exchange(subject: ChangePublisher, sockets: Sockets) -> None:
+    """Let the publisher take in what has arrived."""
+    now = time.monotonic()
+    readable = sockets.wait(0.02)
+    subject.take_nonces(now)
+    subject.turn(readable, now)

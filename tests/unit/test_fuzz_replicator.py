@@ -1,0 +1,144 @@
+"""Whatever arrives at the port of peers, the replicator goes on; strangers change nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.log_replicator import LogReplicator
+from actors.logs import OncePerSender
+from actors.peer_links import DOORS_MAX
+from actors.sockets import Sockets
+from protocol.config import NodeConfig
+from protocol.hard_state import HardState
+from protocol.membership import Member, Membership, MembershipAt
+from protocol.node_messages import Recovered
+from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.raft.node import RaftNode
+from protocol.wire import Malformed, decode_peer_frame, encode
+from skiff.testing import free_port
+from tests.unit.fuzzing import FUZZ, INTEGERS, TEXTS, frames, messages
+from tests.unit.lone_actor import surround, tell
+
+CLUSTER, FOREIGN = b"c" * 16, b"f" * 16
+NODE, PEER, OTHER = b"A" * 16, b"B" * 16, b"C" * 16
+MEMBERS = Membership(
+    (
+        Member(NODE, "127.0.0.1:1", True),
+        Member(PEER, "127.0.0.1:4", True),
+        Member(OTHER, "127.0.0.1:7", True),
+    )
+)
+NO_CLUSTER = Membership()
+
+
+def recovered(cluster: bytes = CLUSTER, members: Membership = MEMBERS) -> Recovered:
+    memberships = (MembershipAt(0, members),) if members.members else ()
+    return Recovered(NODE, cluster, 1, HardState(term=3), 0, 0, 0, (), memberships)
+
+
+def frames_of(cluster: bytes, senders: st.SearchStrategy[bytes]) -> st.SearchStrategy[PeerFrame]:
+    """Return a strategy of frames that say they are of a cluster."""
+    return st.builds(
+        PeerFrame,
+        st.just(PEER_PROTOCOL_VERSION),
+        st.just(cluster),
+        senders,
+        st.sampled_from([each for each in INTEGERS if each >= 0]),
+        st.sampled_from(TEXTS),
+        st.lists(messages(PeerMessage), max_size=3).map(tuple),
+    )
+
+
+def state_of(core: RaftNode) -> tuple[object, ...]:
+    """Return what no stranger may change."""
+    state = core._state
+    log = (state.log.prev_index, state.log.last_index, state.log.last_term, state.commit_index)
+    membership = (state.membership, state.memberships.committed, state.removed, state.cluster)
+    return (state.term, state.voted_for, type(state.role), state.leader, log, membership)
+
+
+any_sender = st.sampled_from([PEER, OTHER, NODE]) | st.binary(min_size=16, max_size=16)
+
+
+@pytest.fixture(params=["member", "new"])
+def replicator(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LogReplicator]:
+    monkeypatch.chdir(tmp_path)
+    sockets = Sockets()
+    opened = recovered() if request.param == "member" else recovered(b"", NO_CLUSTER)
+    others = tell(sockets, "replicator", opened)
+    config = NodeConfig(dir=str(tmp_path), port=free_port(), standby=request.param == "new")
+    replicator = LogReplicator(surround("log_replicator", config, sockets))
+    yield replicator
+    others.close()
+    for links in (replicator._links._links, replicator._links._strangers):
+        links.keep_only([])
+    replicator._hosts.close()
+    sockets.close()
+
+
+def hear(replicator: LogReplicator, parts: list[bytes]) -> None:
+    """Let the replicator take in a message of these frames, and send what follows from it."""
+    frame = replicator._links._decode(parts)
+    if frame is not None:
+        replicator._receive(parts[0], frame)
+    replicator._admit()
+    replicator._finish_turn()
+
+
+def assert_little_is_remembered(replicator: LogReplicator) -> None:
+    assert len(replicator._strange._senders) <= OncePerSender.SENDERS_MAX
+    assert len(replicator._links._malformed._senders) <= OncePerSender.SENDERS_MAX
+    assert len(replicator._hosts.links) <= DOORS_MAX
+    assert len(list(replicator._links._links)) < 10
+
+
+foreign = frames_of(FOREIGN, any_sender) | frames_of(b"", any_sender)
+bodies = frames(PeerFrame) | foreign.map(encode)
+
+
+def test_nothing_that_is_of_no_cluster_or_of_another_one_raises_or_changes_the_core(
+    replicator: LogReplicator,
+) -> None:
+    @FUZZ
+    @given(st.binary(min_size=5, max_size=5), st.lists(bodies, min_size=1, max_size=3))
+    def fuzz(connection: bytes, sent: list[bytes]) -> None:
+        before = state_of(replicator._core)
+        for body in sent:
+            hear(replicator, [connection, body])
+        assert state_of(replicator._core) == before
+
+    fuzz()
+    assert_little_is_remembered(replicator)
+
+
+def test_no_number_of_frames_raises_or_changes_the_core(replicator: LogReplicator) -> None:
+    @FUZZ
+    @given(st.binary(min_size=5, max_size=5), st.lists(bodies, max_size=4))
+    def fuzz(connection: bytes, sent: list[bytes]) -> None:
+        before = state_of(replicator._core)
+        hear(replicator, [connection, *sent])
+        assert state_of(replicator._core) == before
+
+    fuzz()
+    assert_little_is_remembered(replicator)
+
+
+def test_no_answer_to_a_question_of_admission_raises(replicator: LogReplicator) -> None:
+    @FUZZ
+    @given(foreign)
+    def fuzz(frame: PeerFrame) -> None:
+        try:
+            frame = decode_peer_frame(encode(frame))
+        except Malformed:
+            return
+        for message in frame.messages:
+            replicator._admission.hear(frame, message, 0.0)
+            replicator._admission.turn(0.0)
+
+    fuzz()
+    assert_little_is_remembered(replicator)

@@ -1,0 +1,160 @@
+"""Bytes that no gateway makes: refused before they are in the log, without effect if they are."""
+
+from collections.abc import Callable
+
+import pytest
+
+from protocol.commands import Batch, Insert, OpenSession, Remove, Write
+from protocol.config import VALUE_BYTES_CEILING
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.gateway.validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
+from protocol.membership import Member, Membership
+from protocol.node_messages import Commit
+from protocol.peer_messages import ForwardProposal, ProposalRefused
+from protocol.raft.node import RaftNode
+from protocol.refusal import Refusal
+from protocol.wire import encode
+from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, frame_of, led_by
+from tests.unit.stored_node import StoredNode, history
+from tests.unit.stored_node import entry as entry_of
+
+WRITE = Write(1, 1, 1, Insert("key", b"value"))
+GOOD = Batch(B, 1, 7, (WRITE,))
+
+
+def batch(*writes: Write, origin: bytes = B) -> bytes:
+    return encode(Batch(origin, 1, 7, writes))
+
+
+def test_the_batch_of_another_gateway_is_taken_as_it_is() -> None:
+    assert check_proposal(encode(GOOD), B) == encode(GOOD)
+
+
+def test_what_follows_a_batch_is_not_appended() -> None:
+    longer = encode([*GOOD.__struct_fields__, "tail"])
+    with pytest.raises(InvalidOperation):
+        check_proposal(longer, B)
+    followed = b"\x95" + encode(GOOD)[1:] + encode("tail")
+    assert check_proposal(followed, B) == encode(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "truncated"),
+        (b"garbage", "array"),
+        (b"\x91" * 10_000, "Expected"),
+        (encode([B, 1, 7, "no writes"]), "array"),
+        (batch(WRITE, origin=C), "another node"),
+        (batch(WRITE, origin=b"short"), "length"),
+        (encode([B, -1, 7, []]), ">= 0"),
+        (encode([B, 1 << 40, 7, []]), "<="),
+        (encode([B, 1, (1 << 64) - 1, []]), "<="),
+        (batch(Write(-1, 1, 1, OpenSession())), ">= 0"),
+        (batch(Write((1 << 64) - 1, 1, 1, OpenSession())), "<="),
+        (batch(Write(1, 10_000, 1, Insert("key", b""))), "unacknowledged"),
+        (batch(Write(1, 1, 2, Insert("key", b""))), "unacknowledged"),
+        (batch(Write(1, 1, 1, Insert("\0applied", b""))), "cannot be a key"),
+        (batch(Write(1, 1, 1, Remove(""))), "cannot be a key"),
+        (batch(Write(1, 1, 1, Remove("é" * 4000))), "bytes"),
+        (batch(Write(1, 1, 1, Insert("k", bytes(VALUE_BYTES_CEILING + 1)))), "at most"),
+        (batch(*[WRITE] * 1001), "1001 writes"),
+        (bytes(PROPOSAL_BYTES_MAX + 1), "no batch"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_no_gateway_proposes_is_refused(payload: bytes, reason: str) -> None:
+    with pytest.raises(InvalidOperation, match=reason):
+        check_proposal(payload, B)
+
+
+def strict(cluster: Cluster, node: bytes) -> RaftNode:
+    """Let a node check proposals as it does outside of these tests."""
+    core = cluster[node].core
+    core._state.check_proposal = check_proposal
+    return core
+
+
+def test_a_leader_refuses_a_forwarded_batch_that_is_none_and_says_so() -> None:
+    cluster = led_by(A, B, C)
+    core = strict(cluster, A)
+    last = cluster[A].last_index
+    core.receive(frame_of(B, ForwardProposal(7, b"garbage"), incarnation=1))
+    outbox = core.flush()
+    assert outbox.peers[B] == [ProposalRefused(7, Refusal.INVALID)]
+    (complaint,) = outbox.complaints
+    assert complaint.sender == B
+    assert "invalid" in complaint.sentence
+    assert cluster[A].last_index == last
+
+
+def test_a_leader_takes_a_forwarded_batch() -> None:
+    cluster = led_by(A, B, C)
+    core = strict(cluster, A)
+    core.receive(frame_of(B, ForwardProposal(7, encode(GOOD)), incarnation=1))
+    assert not core.flush().complaints
+    assert cluster[A].last_index == 2
+
+
+# --- in the log
+
+
+VOTER = Member(A, "a:1", True)
+UNREADABLE = (
+    Entry(5, 1, EntryKind.BATCH, b"garbage"),
+    Entry(5, 1, EntryKind.BATCH, batch(WRITE, Write(1, 2, 1, Insert("\0applied", b"")))),
+    Entry(5, 1, EntryKind.BATCH, batch(Write((1 << 64) - 1, 1, 1, Insert("key", b"")))),
+    Entry(5, 1, EntryKind.MEMBERSHIP, b""),
+    Entry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership()))),
+    Entry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership((VOTER, VOTER))))),
+)
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE, ids=lambda entry: repr(entry)[:60])
+def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(unreadable: Entry) -> None:
+    node = StoredNode()
+    node.apply(*history(4))
+    before = dict(node.rows[0])
+    node.turn(node.append(unreadable))
+    (error,) = [each for outbox in node.steps(Commit(5)) for each in outbox.errors]
+    assert "entry 5 of term 1" in error
+    assert unreadable.kind.name in error
+    after = dict(node.rows[0])
+    assert before.pop(b"\0applied") != after.pop(b"\0applied")
+    assert before == after
+    node.apply(entry_of(6, Insert("after", b"v")))
+    assert node.applied_index == 6
+    node.crash()
+    assert node.recover().memberships == node.store.memberships
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE[3:], ids=lambda entry: repr(entry)[:60])
+def test_members_that_cannot_be_read_change_none(unreadable: Entry) -> None:
+    def preload(cluster: Cluster) -> None:
+        for machine in cluster.machines.values():
+            machine.disk.preload([1, 1])
+            machine.disk.entries.append(Entry(3, 1, unreadable.kind, unreadable.payload))
+
+    cluster = _started(preload)
+    cluster.elect(A)
+    cluster.settle()
+    assert [member.id for member in cluster[A].core.membership.members] == [A, B]
+    assert cluster[B].commit_index == 4
+
+
+def _started(prepare: Callable[[Cluster], None]) -> Cluster:
+    cluster = Cluster(A, B)
+    prepare(cluster)
+    return cluster.start(patience=PATIENCE)
+
+
+def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
+    cluster = led_by(A, B, C)
+    leader = cluster[A].core
+    before = leader.membership
+    garbage = Entry(2, 1, EntryKind.MEMBERSHIP, b"garbage")
+    leader._state.take_entries([garbage])
+    cluster.turn(A, lambda _: None)
+    cluster.settle()
+    assert {machine.core.membership for machine in cluster.alive} == {before}
+    assert cluster[C].commit_index == 2

@@ -1,0 +1,118 @@
+"""A leader does not remove what those who answer need to stay a majority, unless it is forced."""
+
+import pytest
+
+from protocol.node_messages import Refused, RemoveMember
+from protocol.peer_messages import ForwardMembershipChange, HeartbeatReply, ProposalRefused
+from protocol.refusal import Refusal
+from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, led_by
+
+
+def silence(cluster: Cluster, *nodes: bytes) -> None:
+    """Let some nodes die, and the leader notice; the others answer."""
+    cluster.crash(*nodes)
+    for _ in range(3):
+        cluster[A].now += 2 * PATIENCE
+        answer(cluster)
+        cluster.check_quorum(A)
+    answer(cluster)
+
+
+def answer(cluster: Cluster) -> None:
+    cluster.beat(A)
+    cluster.settle(*[machine.id for machine in cluster.alive])
+
+
+def ask(cluster: Cluster, node: bytes, *, force: bool = False) -> Refused | None:
+    """Ask the leader for a removal; return its refusal."""
+    before = len(cluster[A].told(Refused))
+    cluster.step(A, RemoveMember(1, node, force))
+    told = cluster[A].told(Refused)
+    return told[-1] if len(told) > before else None
+
+
+def test_a_live_one_of_three_is_not_removed_while_another_is_dead() -> None:
+    cluster = led_by(A, B, C)
+    silence(cluster, C)
+    refused = ask(cluster, B)
+    assert refused is not None
+    assert refused.refusal is Refusal.QUORUM_AT_RISK
+    assert refused.detail == "2 of 2 voters would be needed then, and 1 answers"
+    assert cluster[A].core.membership.get(B)
+
+
+def test_the_dead_one_is() -> None:
+    cluster = led_by(A, B, C)
+    silence(cluster, C)
+    assert ask(cluster, C) is None
+    cluster.settle(A, B)
+    assert cluster[B].commit_index == 2
+
+
+def test_force_removes_all_the_same() -> None:
+    cluster = led_by(A, B, C)
+    silence(cluster, C)
+    assert ask(cluster, B, force=True) is None
+    assert cluster[A].core.membership.get(B) is None
+
+
+@pytest.mark.parametrize(("dead", "safe"), [((E,), True), ((D, E), False)])
+def test_four_that_are_left_need_three(dead: tuple[bytes, ...], safe: bool) -> None:
+    cluster = led_by(A, B, C, D, E)
+    silence(cluster, *dead)
+    assert (ask(cluster, B) is None) is safe
+
+
+def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
+    cluster = led_by(A, B, C)
+    answer(cluster)
+    cluster.crash(C)
+    cluster[A].now += 2 * PATIENCE
+    cluster.beat(A)
+    cluster.settle(A, B)
+    refused = ask(cluster, B)
+    assert refused is not None
+    assert refused.refusal is Refusal.BUSY, "C was there a moment ago"
+    cluster.start(C)
+    answer(cluster)
+    assert ask(cluster, B) is None
+
+
+def test_a_new_leader_waits_until_it_has_heard_the_others() -> None:
+    cluster = led_by(A, B, C)
+    for progress in cluster[A].core._state.role.progress.values():  # type: ignore[union-attr]
+        progress.answered_at = 0
+    refused = ask(cluster, B)
+    assert refused is not None
+    assert refused.refusal is Refusal.BUSY
+    answer(cluster)
+    assert ask(cluster, B) is None
+
+
+def test_a_leader_may_remove_itself_while_the_others_answer() -> None:
+    cluster = led_by(A, B, C)
+    answer(cluster)
+    assert ask(cluster, A) is None
+
+
+def test_another_nodes_gateway_is_told_the_same() -> None:
+    cluster = led_by(A, B, C)
+    silence(cluster, C)
+    cluster.inject(B, A, ForwardMembershipChange(7, 1, B))
+    (refused,) = cluster.sent(ProposalRefused, to=B)
+    assert refused.refusal is Refusal.QUORUM_AT_RISK
+    assert refused.detail
+    cluster.deliver(to=B)
+    assert cluster[B].told(Refused)[-1].detail == refused.detail
+    cluster.inject(B, A, ForwardMembershipChange(8, 1, B, force=True))
+    assert cluster[A].core.membership.get(B) is None
+
+
+def test_an_answer_of_long_ago_does_not_count_as_one_of_now() -> None:
+    cluster = led_by(A, B, C)
+    answer(cluster)
+    cluster[A].now += 10 * PATIENCE
+    cluster.inject(B, A, HeartbeatReply(1, 0, 1))
+    refused = ask(cluster, C)
+    assert refused is not None
+    assert refused.refusal is Refusal.BUSY

@@ -1,0 +1,85 @@
+"""What one directory holds becomes a cluster of its own, by one write."""
+
+import pytest
+
+from protocol.commands import Batch, Insert, OpenSession, SessionOpened, Write
+from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.hard_state import HardState
+from protocol.membership import Member, Membership, MembershipAt
+from protocol.node_messages import Append
+from protocol.raft.node import RaftNode
+from protocol.storage.recovering import Holding, recover, survey
+from protocol.wire import encode
+from tests.simulation.disk import DiskFailure
+from tests.unit.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history
+
+NEW_CLUSTER = b"new cluster".ljust(16, b"\0")
+SKIPPED = 1000
+LAST = 14
+
+
+@pytest.fixture
+def node() -> StoredNode:
+    """A node of two, with two entries that are not known to be committed."""
+    node = StoredNode()
+    both = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "peer:9400", True)))
+    change = Entry(11, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(both)))
+    members = (MembershipAt(11, both),)
+    node.apply(*history(10))
+    node.turn(Append(90, HardState(3), (change,), members))
+    node.turn(node.append(entry(12, Insert("a", b"x"), term=2)))
+    node.turn(node.append(entry(13, OpenSession(), term=3), entry(LAST, Insert("b", b"y"), term=3)))
+    return node
+
+
+def begin_again(node: StoredNode) -> None:
+    recover(node.disk, UNLIMITED, NEW_CLUSTER, sessions_skipped=SKIPPED)
+    node.disk.finish_sync()
+
+
+def test_a_survey_tells_what_there_is(node: StoredNode) -> None:
+    holding = survey(node.disk, UNLIMITED)
+    assert isinstance(holding, Holding)
+    assert (holding.node, holding.cluster) == (NODE, CLUSTER)
+    assert (holding.rank, holding.applied_index) == ((3, LAST), 10)
+    assert not holding.is_alone
+
+
+def test_all_of_the_log_counts_and_the_node_is_alone(node: StoredNode) -> None:
+    begin_again(node)
+    holding = survey(node.disk, UNLIMITED)
+    assert (holding.cluster, holding.is_alone) == (NEW_CLUSTER, True)
+    assert (holding.rank, holding.applied_index) == ((3, LAST), LAST)
+    node.open()
+    assert {b"a", b"b"} <= node.rows[0].keys()
+    assert node.writer.revision == 10
+
+
+def test_it_leads_at_once_and_what_joins_needs_its_state(node: StoredNode) -> None:
+    begin_again(node)
+    node.open()
+    recovered = node.recover()
+    core = RaftNode(recovered)
+    assert core.membership.voters == {NODE}
+    assert recovered.entries == ()
+    assert recovered.prev_index == LAST
+    assert core.term == 4, "it campaigns in a new term"
+
+
+def test_session_numbers_that_others_may_have_given_are_left_out(node: StoredNode) -> None:
+    begin_again(node)
+    node.open()
+    batch = encode(Batch(NODE, 1, 0, (Write(0, 0, 0, OpenSession()),)))
+    outcome = node.writer._machine.apply(Entry(LAST + 1, 4, EntryKind.BATCH, batch))
+    assert outcome.results == (SessionOpened(2 + SKIPPED + 1),)
+
+
+def test_a_crash_leaves_the_old_cluster_or_the_new_one(node: StoredNode) -> None:
+    node.disk.writes_left = 1
+    with pytest.raises(DiskFailure):
+        recover(node.disk, UNLIMITED, NEW_CLUSTER, sessions_skipped=SKIPPED)
+    node.crash()
+    holding = survey(node.disk, UNLIMITED)
+    assert (holding.cluster, holding.applied_index) in ((CLUSTER, 10), (NEW_CLUSTER, LAST))
+    begin_again(node)
+    assert survey(node.disk, UNLIMITED).is_alone
