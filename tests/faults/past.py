@@ -86,5 +86,5 @@ def _write(writer: StorageWriter, past: Past) -> int:
 def _entries(past: Past, after: int, term: int) -> Iterator[Entry]:
     for number in range(past.entries):
         insert = Insert(past.key(number), encode(past.value(number)))
-        batch = Batch(b"", 0, 0, (Write(past.session, number + 1, number + 1, insert),))
+        batch = Batch(bytes(16), 0, 0, (Write(past.session, number + 1, number + 1, insert),))
         yield Entry(after + 1 + number, term, EntryKind.BATCH, encode(batch))

@@ -1,5 +1,6 @@
 """What is left of a node when its program ends, in whatever way and at whatever moment: nothing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,10 +44,10 @@ spawn = supervisor._spawn
 def fork():
     os.fork() or time.sleep(60)
 
-def spawn_meanwhile(name, lifeline):
+def spawn_meanwhile(*arguments):
     threading.Thread(target=fork, daemon=True).start()
     time.sleep(0.1)  # enough for a fork that nothing holds back
-    return spawn(name, lifeline)
+    return spawn(*arguments)
 
 supervisor._spawn = spawn_meanwhile
 """
@@ -136,7 +137,8 @@ def test_a_copy_that_is_forked_amid_a_start_keeps_no_actor_alive(
         try:
             wait_until(lambda: not live(pids), "all actors are gone", timeout=5)
         finally:
-            os.killpg(program.pid, signal.SIGKILL)  # the copies, too
+            with contextlib.suppress(ProcessLookupError):  # they may be gone already
+                os.killpg(program.pid, signal.SIGKILL)  # the copies, too
     assert len(pids) == len(ACTORS)
 
 

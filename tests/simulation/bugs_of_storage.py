@@ -93,8 +93,8 @@ BUGS = (
         "Raft figure 13; etcd #18055",
         Edit(
             StorageWriter._install,
-            "snapshot.index <= self._machine.applied_index or",
-            "",
+            "if snapshot.index <= self._machine.applied_index:",
+            "if False:",
         ),
         Edit(
             snapshots.on_install_snapshot,
