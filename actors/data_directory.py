@@ -1,6 +1,7 @@
 """The directory of one node: whose it is, that only one node uses it, where its database lies.
 
     skiff.json      format, generation and whether the generation was ever complete
+    ballast         room on the disk that is let go when that is full
     lock            held as long as a storage writer lives
     generation-1/   the RocksDB directory
 
@@ -15,12 +16,13 @@ from shutil import rmtree
 
 import msgspec
 
+from actors.disk_space import BALLAST
 from actors.failure import ActorFailure
 
 FORMAT = 1
 MARKER = "skiff.json"
 LOCK = "lock"
-OWN_NAMES = {MARKER, LOCK, "trace", MARKER + ".new"}
+OWN_NAMES = {MARKER, LOCK, BALLAST, "trace", MARKER + ".new"}
 LOCK_SECONDS = 2.5  # how long a former node's processes may take to go away
 
 

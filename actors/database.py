@@ -10,6 +10,7 @@ The last three exist twice, as ``values.0`` and ``values.1``: a snapshot is put 
 ones that do not count. No other module imports rocksdict.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes what keeps old write-ah
 KEPT_INFO_LOGS = 3
 SYNCS_KEY = b"syncs"
 SYNCS_FILE = "SYNCS"  # beside RocksDB's own files, which it leaves alone
+
+FULL_DISK_SIGNS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Status(NoSpace)")
 
 _ReturnT = TypeVar("_ReturnT")
 
@@ -235,6 +238,8 @@ def storage_failure(path: Path, error: Exception) -> ActorFailure:
             "member.",
             lasting=True,
         )
+    if any(sign in text for sign in FULL_DISK_SIGNS):
+        return ActorFailure("StorageFull", f"the disk of {path.parent} has no space left")
     return ActorFailure("StorageError", f"cannot use the data in {path.parent}: {text}")
 
 

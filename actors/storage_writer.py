@@ -3,20 +3,31 @@
 import logging
 import os
 import signal
+import time
 import uuid
 from collections.abc import Sequence
 
-from actors.actor import NEVER, Surroundings, run
+from actors.actor import Surroundings, run
 from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
+from actors.disk_space import DiskSpace
 from actors.failure import ActorFailure
 from actors.sockets import BindFailed, Readable, check_free
 from protocol.config import NodeConfig
 from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
+from protocol.space import Shortage, SpaceWatch
 from protocol.storage.log_store import DamagedLog, LogStore
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.outbox import StorageOutbox
+from protocol.storage.writer import StorageWriter
 from protocol.wire import decode_for_storage, encode
 
+LOOK_SECONDS = 1.0  # between two looks at the disk's space while nothing is written
+SHORTAGES = {
+    Shortage.NONE: "there is room for inserts again",
+    Shortage.QUOTA: "the state has reached its quota: inserts are refused until some is removed",
+    Shortage.LOW: "the disk has less space left than its reserve: this node takes no inserts",
+    Shortage.CRITICAL: "the disk is as good as full: this node takes no inserts",
+}
 FAIL_POINT = "SKIFF_FAIL_POINT"  # the step at which a test lets this process be killed
 
 log = logging.getLogger("skiff.storage_writer")
@@ -32,17 +43,25 @@ class StorageActor:
         self._gateway = sockets.outbox("gateway")
         _check_ports(surroundings.config)
         self._directory = DataDirectory(surroundings.config.dir)
-        self._database = _open(self._directory, surroundings.config)
-        limits = surroundings.config.log_limits
-        self._core = StorageWriter(self._database, limits, _die_at_fail_point)
+        self._space = DiskSpace(surroundings.config.dir, surroundings.config.disk_reserve_bytes)
+        self._database = self._open(surroundings.config)
+        self._core = StorageWriter(
+            self._database,
+            surroundings.config.log_limits,
+            _die_at_fail_point,
+            surroundings.config.space_limits,
+        )
+        self._shortage = Shortage.NONE
+        self._look_at = 0.0
+        self._look_at_space()
         surroundings.whereabouts.node = self._core.node.hex()[:8]
         self._trace = surroundings.trace(self._core.node)
         self._announce()
         surroundings.ready(self._core.node)
 
     def timeout(self) -> float:
-        """Return at once while committed entries are left to apply."""
-        return 0.0 if self._core.has_work else NEVER
+        """Return at once while committed entries are left to apply; else when to look at space."""
+        return 0.0 if self._core.has_work else self._look_at - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, then act on it step by step."""
@@ -52,6 +71,8 @@ class StorageActor:
                     self._note("receives", [message])
                 self._core.take(message)
         self._note("writes", self._core.appends)
+        if self._core.appends or self._look_at <= time.monotonic():
+            self._look_at_space()
         for outbox in self._core.turn():
             self._send(outbox)
 
@@ -66,6 +87,24 @@ class StorageActor:
             self._trace.write()
         self._database.close()
         self._directory.close()
+
+    def _open(self, config: NodeConfig) -> RocksDatabase:
+        """Open the database, with the ballast's room where there is no other."""
+        watch = SpaceWatch(config.space_limits)
+        watch.look(self._space.free_bytes(), 0)
+        self._space.keep_ballast(watch.room.shortage)
+        return _open(self._directory, config)
+
+    def _look_at_space(self) -> None:
+        """Measure, and let the core judge: each second, and before each write."""
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        before, self._shortage = (
+            self._shortage,
+            self._core.look_at_space(self._space.free_bytes()),
+        )
+        self._space.keep_ballast(self._shortage)
+        if self._shortage is not before:
+            log.warning("%s", SHORTAGES[self._shortage])
 
     def _announce(self) -> None:
         """Tell the other actors what the directory held."""

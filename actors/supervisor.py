@@ -48,6 +48,8 @@ EXPOSED = (
     "ports may read and change everything; bind to trusted networks only"
 )
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
+FULL_DISK = "StorageFull"  # the error that lasts as long as the disk is full
+FULL_DISK_SECONDS_MAX = 5.0  # between two starts then
 EXIT_SECONDS = len(ACTORS) * STOP_SECONDS + 1  # that a program's normal end waits for its nodes
 
 
@@ -68,6 +70,8 @@ class Supervisor:
         self._names = Names()
         self._children: dict[str, _Child] = {}  # by name; those that died, until others follow
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
+        self._full_starts = 0  # that a full disk has ended, one soon after another
+        self._full_at = float("-inf")  # when the last one ended, by a steady clock
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wake, self._woken = os.pipe()[::-1]
@@ -158,11 +162,24 @@ class Supervisor:
         """Run all actors until one fails or the node is to stop; return why it has to give up."""
         failure = self._start_actors() or self._watch()
         self._end_actors(in_order=self._stopping)
+        if failure is not None and failure.error == FULL_DISK:
+            self._await_space(failure)
+            return None
         if failure is None or failure.lasting or self._restarts_too_often():
             return failure
-        if self._is_to_log(logging.WARNING):
-            log.warning("%s, starting all actors again", failure.message)
+        self._warn("%s, starting all actors again", failure.message)
         return None
+
+    def _await_space(self, failure: Failing) -> None:
+        """Wait a little, longer each time: a full disk is no reason to give up."""
+        self._starts.pop()
+        if time.monotonic() - self._full_at > RESTART_WINDOW_SECONDS:
+            self._full_starts = 0
+            self._warn("%s, starting all actors again until there is some", failure.message)
+        self._full_at = time.monotonic()
+        delay = min(BACKOFF_SECONDS * 2**self._full_starts, FULL_DISK_SECONDS_MAX)
+        self._full_starts += 1
+        _readable([self._woken], delay)
 
     def _may_start(self) -> bool:
         """Wait a little longer before each restart, unless the node is to stop."""
@@ -236,8 +253,12 @@ class Supervisor:
             self._changed.notify_all()
 
     def _warn_if_exposed(self) -> None:
-        if self._config.is_exposed and self._is_to_log(logging.WARNING):
-            log.warning(EXPOSED, self._config.bind)
+        if self._config.is_exposed:
+            self._warn(EXPOSED, self._config.bind)
+
+    def _warn(self, sentence: str, detail: str) -> None:
+        if self._is_to_log(logging.WARNING):
+            log.warning(sentence, detail)
 
     def _is_to_log(self, level: int) -> bool:
         """Whether the node's settings want it: the embedding program may have none of its own."""

@@ -13,6 +13,7 @@ import msgspec
 from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.space import Room
 from protocol.standing import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
@@ -155,6 +156,7 @@ class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     revision: int
     membership: Membership
     removed: bool
+    room: Room = Room()
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):
@@ -174,6 +176,7 @@ class FailureCode(IntEnum):
     NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
     STALLED = 9  # this node's storage does not answer: nothing was written; ask another
     TOO_LARGE = 10  # what was read does not fit into the reply: ask for less in one request
+    STORAGE_FULL = 11  # no room for it, on too many disks or in the quota; nothing was written
     QUORUM_AT_RISK = 12  # after the change no majority might answer: nothing was changed
 
 

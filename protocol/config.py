@@ -7,11 +7,13 @@ import msgspec
 from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
 from protocol.compaction import LogLimits
 from protocol.election_clock import ElectionTimeouts
+from protocol.space import SpaceLimits
 
 VALUE_BYTES_MAX = 1 << 20
 VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
 LOG_ENTRIES_KEPT = 10_000
 LOG_BYTES_KEPT = 64 << 20
+DISK_RESERVE_BYTES = 64 << 20
 FOUNDING_MS = 1000  # members dial a lost node about four times a second, and speak 13 times
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
@@ -44,6 +46,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     value_bytes_max: int = VALUE_BYTES_MAX
     log_entries_kept: int = LOG_ENTRIES_KEPT  # for followers that are behind
     log_bytes_kept: int = LOG_BYTES_KEPT
+    disk_reserve_bytes: int = DISK_RESERVE_BYTES  # to be free on the disk; 0: do not look
+    state_bytes_max: int = 0  # of all keys and values, beyond which inserts are refused; 0: any
     learners_max: int = LEARNERS_MAX  # nodes that are being brought up at once
     log_level: str = "warning"
     log_format: str = "text"
@@ -91,6 +95,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """How much of the log is kept when it is compacted."""
         return LogLimits(self.log_entries_kept, self.log_bytes_kept)
 
+    @property
+    def space_limits(self) -> SpaceLimits:
+        """How much room is kept free, and how large the state may become."""
+        return SpaceLimits(self.disk_reserve_bytes, self.state_bytes_max)
+
     def validate(self) -> None:
         """Check every setting.
 
@@ -116,6 +125,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             1 <= self.learners_max <= LEARNERS_CEILING,
             f"learners_max must be from 1 to {LEARNERS_CEILING}, not {self.learners_max}",
+        )
+        _check(
+            self.disk_reserve_bytes >= 0 and self.state_bytes_max >= 0,
+            "disk_reserve_bytes and state_bytes_max must not be negative, but are "
+            f"{self.disk_reserve_bytes} and {self.state_bytes_max}",
         )
         _check(
             self.log_level in LOG_LEVELS,

@@ -30,10 +30,13 @@ class KeyValue:
     same on every node because every node applies the same entries.
     """
 
-    def __init__(self, values: Table, prefixes: Table, revision: int = 0) -> None:
+    def __init__(
+        self, values: Table, prefixes: Table, revision: int = 0, state_bytes: int = 0
+    ) -> None:
         self._values = values
         self._prefixes = prefixes
         self.revision = revision
+        self.state_bytes = state_bytes  # of all keys and values
 
     def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
         """Write the value unless the key's revision is not the required one."""
@@ -44,6 +47,9 @@ class KeyValue:
             return RevisionMismatch(current)
         self.revision += 1
         self._values.put(key, _encode(self._written(before, command.value)))
+        self.state_bytes += len(command.value) - (
+            -len(key) if before is None else len(before.value)
+        )
         if before is None:
             self._count(command.key, 1)
         events.append(Event(self.revision, command.key, command.value, current))
@@ -60,6 +66,7 @@ class KeyValue:
             return Removed(existed=False, revision=self.revision)
         self.revision += 1
         self._values.delete(key)
+        self.state_bytes -= len(key) + len(before.value)
         self._count(command.key, -1)
         events.append(Event(self.revision, command.key, None, current))
         return Removed(existed=True, revision=self.revision)

@@ -12,6 +12,7 @@ from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.ranges import IdOrNone
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.space import Room, SpaceChanged
 from protocol.standing import ReplicationStatus, RoleName
 
 # --- heard by the storage writer
@@ -51,15 +52,12 @@ class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Read entries that have left the replicator's window, for a follower far behind.
-
-    It holds all up to ``match_index``, so that no log before that need be held for it any more.
-    """
+    """Read entries that have left the replicator's window, for a follower far behind."""
 
     peer: NodeId
     from_index: int
     bytes_max: int
-    match_index: int
+    match_index: int  # the follower holds all up to here: no log before that is kept for it
 
 
 class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -86,13 +84,10 @@ class IgnoreChanges(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Read the chunk of a snapshot at a position, or the first of a new one.
-
-    The snapshot is kept, and the log after it, until its reader ends it.
-    """
+    """Read a chunk of a snapshot: it is kept, and the log after it, until its reader ends it."""
 
     reader: NodeId  # the follower that it is for
-    position: SnapshotPosition | None
+    position: SnapshotPosition | None  # None: the first chunk of a new one
 
 
 class EndSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=10):
@@ -186,6 +181,7 @@ class Propose(msgspec.Struct, frozen=True, array_like=True, tag=27):
 
     number: int
     payload: bytes
+    grows: bool = True  # whether it has an ``Insert``, so that it needs space
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
@@ -280,6 +276,7 @@ ReplicatorMessage = (
     | SnapshotRead
     | ChunkStaged
     | SnapshotInstalled
+    | SpaceChanged
 )
 
 
@@ -350,6 +347,7 @@ class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
     status: ReplicationStatus
     applied_index: int
     revision: int
+    room: Room = Room()
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag=47):

@@ -12,6 +12,7 @@ from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.space import Shortage
 
 PEER_PROTOCOL_VERSION = 1
 
@@ -87,6 +88,7 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     round: Number
     stamp: Microseconds = 0
     patience: Microseconds = 0
+    shortage: Shortage = Shortage.NONE  # of space, at the sender
 
 
 class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -94,6 +96,7 @@ class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
     number: Number
     payload: bytes
+    grows: bool = True  # whether it has an ``Insert``, so that it needs space
 
 
 class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):

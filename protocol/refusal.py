@@ -13,3 +13,4 @@ class Refusal(IntEnum):
     LAST_VOTER = 5  # without this node nobody could commit anything
     INVALID = 6  # never will succeed as it stands
     QUORUM_AT_RISK = 7  # those who answer would be no majority after it; may be forced
+    STORAGE_FULL = 8  # it would let the state grow, for which there is no room

@@ -18,7 +18,7 @@ from protocol.commands import (
     Write,
 )
 from protocol.entry import Entry, EntryKind, MembershipChange
-from protocol.key_value import KeyValue
+from protocol.key_value import KeyValue, decode_stored_value
 from protocol.keys import is_key
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.sessions import Sessions, is_duplicate, remember
@@ -27,6 +27,7 @@ from protocol.wire import Decoder, Malformed
 
 APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
 MEMBERSHIP_KEY = b"\0membership"
+FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
 
 _decode_batch: Decoder[Batch] = Decoder(Batch)
@@ -43,6 +44,7 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
     revision: int = 0
     sessions_opened: int = 0
     session_uses: int = 0
+    state_bytes: int | None = None  # of all keys and values; None where it was not counted yet
 
 
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
@@ -83,7 +85,8 @@ class StateMachine:
         self._values = values
         self._session_table = sessions
         self._sessions = Sessions(stored_sessions)
-        self._key_value = KeyValue(values, prefixes, applied.revision)
+        self._key_value = KeyValue(values, prefixes, applied.revision, applied.state_bytes or 0)
+        self.counts_bytes = stored is None or applied.state_bytes is not None
         self._sessions_opened = applied.sessions_opened
         self._session_uses = applied.session_uses
         self.applied_index = applied.index
@@ -93,6 +96,16 @@ class StateMachine:
     def revision(self) -> int:
         """How many commands have changed something since the cluster began."""
         return self._key_value.revision
+
+    @property
+    def state_bytes(self) -> int:
+        """How many bytes all keys and values have."""
+        return self._key_value.state_bytes
+
+    def count_bytes(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Count the bytes of all rows of users' keys, in a state from before they were counted."""
+        stored = ((key, decode_stored_value(row).value) for key, row in rows)
+        self._key_value.state_bytes = sum(len(key) + len(value) for key, value in stored)
 
     @property
     def membership(self) -> MembershipAt:
@@ -134,6 +147,7 @@ class StateMachine:
             self.revision,
             self._sessions_opened,
             self._session_uses,
+            self.state_bytes,
         )
 
     def _outcome(self, entry: Entry) -> Outcome:

@@ -41,11 +41,20 @@ from skiff.errors import (  # noqa: E402
     SerializeFailed,
     SkiffError,
     StorageError,
+    StorageFull,
     StreamClosed,
     UnsafeMembershipChange,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
-from skiff.records import Entry, Event, EventKind, Member, NodeStatus, Role  # noqa: E402
+from skiff.records import (  # noqa: E402
+    Entry,
+    Event,
+    EventKind,
+    Member,
+    NodeStatus,
+    Role,
+    Shortage,
+)
 from skiff.recovering import recover  # noqa: E402
 from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
@@ -86,9 +95,11 @@ __all__ = [
     "RevisionMismatch",
     "Role",
     "SerializeFailed",
+    "Shortage",
     "Skiff",
     "SkiffError",
     "StorageError",
+    "StorageFull",
     "StreamClosed",
     "Subscriber",
     "UnsafeMembershipChange",

@@ -2,6 +2,7 @@
 
 ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
 ATTEMPTS = 3  # into which a deadline is divided where there is time for that
+SPACE_SECONDS = 0.5  # within which a leader without space has moved to a node that has some
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
 PAUSE_SECONDS_MAX = 0.2
 
@@ -16,6 +17,12 @@ class Attempts:
         self.maybe_done = False  # whether some attempt got no certain answer
         self.obstacle = ""  # why the last node could not be asked, or was not believed
         self._pause = PAUSE_SECONDS
+        self._full_since: float | None = None
+
+    def awaits_space(self, now: float) -> bool:
+        """Whether a refusal for lack of space may be over soon: the leader may be moving."""
+        self._full_since = now if self._full_since is None else self._full_since
+        return now - self._full_since < SPACE_SECONDS
 
     def next_deadline(self, now: float) -> float:
         """Return until when the present attempt may take."""

@@ -245,6 +245,8 @@ class Caller:
                 self._pause(attempts)
             case FailureCode.OVERLOADED:
                 self._pause(attempts)
+            case FailureCode.STORAGE_FULL if attempts.awaits_space(time.monotonic()):
+                self._pause(attempts)
             case FailureCode.NOT_APPLIED | FailureCode.NO_STANDBY | FailureCode.UNKNOWN:
                 pass
             case _:

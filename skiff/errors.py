@@ -73,6 +73,10 @@ class InsertFailed(SkiffError):
     """The write was refused; nothing was written."""
 
 
+class StorageFull(InsertFailed):
+    """There is no room: on the disks of too many nodes, or in the quota; nothing was written."""
+
+
 class RevisionMismatch(InsertFailed):
     """The key's revision is not the required one; ``current`` is 0 where the key is absent."""
 

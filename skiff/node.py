@@ -100,6 +100,14 @@ class Builder:
         self._set("log_entries_kept", entries)
         return self._set("log_bytes_kept", size)
 
+    def disk_reserve_bytes(self, size: int) -> Self:
+        """Refuse inserts while the disk has less left than this; 0 for any."""
+        return self._set("disk_reserve_bytes", size)
+
+    def state_bytes_max(self, size: int) -> Self:
+        """Refuse inserts while all keys and values have so many bytes; 0 for any."""
+        return self._set("state_bytes_max", size)
+
     def learners_max(self, count: int) -> Self:
         """Let no more nodes than this join at the same time, while this one leads."""
         return self._set("learners_max", count)
@@ -150,6 +158,8 @@ class Skiff(BoundToProcess):
         value_bytes_max: int = DEFAULTS.value_bytes_max,
         log_entries_kept: int = DEFAULTS.log_entries_kept,
         log_bytes_kept: int = DEFAULTS.log_bytes_kept,
+        disk_reserve_bytes: int = DEFAULTS.disk_reserve_bytes,
+        state_bytes_max: int = DEFAULTS.state_bytes_max,
         learners_max: int = DEFAULTS.learners_max,
         log_level: str = DEFAULTS.log_level,
         log_format: str = DEFAULTS.log_format,
@@ -160,16 +170,11 @@ class Skiff(BoundToProcess):
         Raises:
             InvalidConfig: names the setting that is wrong, and what would be right.
         """
-        # Each parameter is the setting of the same name.
-        parameters = locals()
+        parameters = locals()  # each is the setting of the same name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
         given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
         given["join_cluster"] = tuple(join_cluster)
-        try:
-            self._config = msgspec.convert(given, NodeConfig)
-            self._config.validate()
-        except (msgspec.ValidationError, InvalidSetting) as error:
-            raise InvalidConfig(str(error)) from None
+        self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
 
@@ -335,3 +340,12 @@ def _raise_failure(supervisor: Supervisor) -> None:
     if failure is not None:
         kind = getattr(errors, failure.error, SkiffError)
         raise kind(failure.message)
+
+
+def _validated(given: dict[str, object]) -> NodeConfig:
+    try:
+        config = msgspec.convert(given, NodeConfig)
+        config.validate()
+    except (msgspec.ValidationError, InvalidSetting) as error:
+        raise InvalidConfig(str(error)) from None
+    return config

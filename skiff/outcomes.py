@@ -19,9 +19,10 @@ from skiff.errors import (
     RevisionMismatch,
     RPCCallFailed,
     SkiffError,
+    StorageFull,
     UnsafeMembershipChange,
 )
-from skiff.records import Member, NodeStatus, Role
+from skiff.records import Member, NodeStatus, Role, Shortage
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -36,6 +37,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.NO_STANDBY: PeerConnectFailed,
     FailureCode.STALLED: RequestTimeout,
     FailureCode.TOO_LARGE: InvalidRequest,
+    FailureCode.STORAGE_FULL: StorageFull,
     FailureCode.QUORUM_AT_RISK: UnsafeMembershipChange,
 }
 
@@ -85,6 +87,9 @@ def status_of(status: WireStatus) -> NodeStatus:
         applied_index=status.applied_index,
         removed=status.removed,
         members=_members(status.membership),
+        free_bytes=status.room.free_bytes,
+        state_bytes=status.room.state_bytes,
+        shortage=Shortage(status.room.shortage.name.lower()),
     )
 
 

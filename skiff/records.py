@@ -56,8 +56,20 @@ class Role(StrEnum):
     LEADER = "leader"
 
 
+class Shortage(StrEnum):
+    """What a node lacks room for."""
+
+    NONE = "none"
+    QUOTA = "quota"  # the state has reached the node's quota
+    LOW = "low"  # its disk has less left than its reserve
+    CRITICAL = "critical"  # its disk is as good as full
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
-    """How one node stands."""
+    """How one node stands.
+
+    ``free_bytes`` are what its disk has left, ``state_bytes`` those of all keys and values.
+    """
 
     id: uuid.UUID
     cluster_id: uuid.UUID | None
@@ -71,3 +83,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     applied_index: int
     removed: bool
     members: tuple[Member, ...]
+    free_bytes: int = 0
+    state_bytes: int = 0
+    shortage: Shortage = Shortage.NONE

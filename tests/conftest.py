@@ -14,14 +14,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let one process run a whole file, which may share a cluster, and one all that run alone."""
-    items.sort(key=is_alone)  # last, when the others have the least to wait
-    if hasattr(config, "workerinput"):
-        for item in items:
-            group = "alone" if is_alone(item) else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what runs alone, when the other processes have the least to wait."""
+    items.sort(key=is_alone)
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)

@@ -56,9 +56,13 @@ class BatchQueue(Generic[OperationT]):
             return []
         taken = self._take(refuses)
         if taken:
-            self._in_flight += 1
-            self._sent_at = now
+            self.batch_began(now)
         return taken
+
+    def batch_began(self, now: float) -> None:
+        """Note that a batch is sent on."""
+        self._in_flight += 1
+        self._sent_at = now
 
     def batch_ended(self, slots: list[Slot], now: float) -> None:
         """Note that a batch was answered, or given up."""

@@ -25,11 +25,12 @@ from protocol.client_messages import (
     Status,
     TransferLeadership,
 )
-from protocol.commands import Batch, Write
+from protocol.commands import Write
 from protocol.config import NodeConfig
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.proposals import proposal, split
 from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
 from protocol.gateway.replies import (
     NOT_CONFIRMED,
@@ -37,9 +38,11 @@ from protocol.gateway.replies import (
     NOT_PROPOSED,
     STALLED,
     STALLED_MEANWHILE,
+    STORAGE_FULL,
     node_status,
     refused,
     timed_out,
+    unsupported,
     welcome,
 )
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
@@ -62,15 +65,12 @@ from protocol.node_messages import (
     StatusReport,
 )
 from protocol.refusal import Refusal
-from protocol.wire import encode
 
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
 TIMEOUT_MS_MAX = 3_600_000
-
 INCARNATION_SHIFT = 32
-
 NEVER = float("inf")
 
 
@@ -138,8 +138,8 @@ class Gateway:
             self._sweep(now)
         self._send_writes(now)
         self._send_reads(now)
-        if self._sweep_at == NEVER and self._awaits_something:
-            self._sweep_at = now + SWEEP_SECONDS
+        awaited = self._errands or self._writes or self._reads or self._admin
+        self._sweep_at = min(self._sweep_at, now + SWEEP_SECONDS if awaited else NEVER)
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
 
@@ -147,16 +147,11 @@ class Gateway:
         """Return when ``flush`` should be called though nothing has arrived."""
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
 
-    @property
-    def _awaits_something(self) -> bool:
-        return bool(self._errands or self._writes or self._reads or self._admin)
-
     # --- taking requests
 
     def _why_not(self, request: Request, connection: bytes) -> Failed | None:
         if request.version != CLIENT_PROTOCOL_VERSION:
-            spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
-            return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {request.version}")
+            return unsupported(request.version)
         if self._calls.are_too_many:
             return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
         budget = self.reply_budget
@@ -174,9 +169,8 @@ class Gateway:
             case _ if self._leadership is not None and self._leadership.stalled:
                 self._answer(slot, STALLED)
             case Status():
-                self._send_errand(
-                    AskStatus(self._errands.next_number()), [slot], slot.call.deadline
-                )
+                question = AskStatus(self._errands.next_number())
+                self._send_errand(question, [slot], slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _:
@@ -217,11 +211,11 @@ class Gateway:
 
     def _send_writes(self, now: float) -> None:
         while taken := self._writes.take_batch(now):
-            number = self._errands.next_number()
-            writes = tuple([write for _, write in taken])
-            batch = Batch(self._opened.node, self._opened.incarnation, number, writes)
-            slots = [slot for slot, _ in taken]
-            self._send_errand(Propose(number, encode(batch)), slots, now + LOST_SECONDS)
+            self._propose(taken, now)
+
+    def _propose(self, taken: list[tuple[Slot, Write]], now: float) -> None:
+        message = proposal(self._opened, self._errands.next_number(), taken)
+        self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _send_reads(self, now: float) -> None:
         refuses = None if self.reply_budget.is_untouched else self._refuse_read
@@ -269,10 +263,8 @@ class Gateway:
     def _confirm_own_removal(self, now: float) -> None:
         """Answer whoever wanted this node removed: it learns of that from peers, not from a log."""
         for errand in self._errands.all():
-            if (
-                isinstance(errand.message, RemoveMember)
-                and errand.message.node == self._opened.node
-            ):
+            message = errand.message
+            if isinstance(message, RemoveMember) and message.node == self._opened.node:
                 self._answer_all(errand, Done(), now)
 
     def _on_refused(self, message: Refused, now: float) -> None:
@@ -283,12 +275,24 @@ class Gateway:
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
                 self._answer_all(errand, refused(message), now)
+            case Refusal.STORAGE_FULL if errand.certainly_not_done:
+                self._refuse_growth(errand, now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
                 self._answer_all(errand, refused(message), now)
             case _:
                 errand.retry_at = now + RETRY_SECONDS
+
+    def _refuse_growth(self, errand: Errand, now: float) -> None:
+        """Answer the inserts of a batch, and propose the rest by itself."""
+        self._end_errand(errand.number, now)
+        inserts, others = split(errand)
+        for slot in inserts:
+            self._answer(slot, STORAGE_FULL)
+        if others:
+            self._writes.batch_began(now)
+            self._propose(others, now)
 
     def _on_read_failed(self, message: ReadFailed, now: float) -> None:
         errand = self._errands.get(message.number)

@@ -2,7 +2,13 @@
 
 from msgspec.structs import replace
 
-from protocol.client_messages import Failed, FailureCode, NodeStatus, Welcome
+from protocol.client_messages import (
+    CLIENT_PROTOCOL_VERSION,
+    Failed,
+    FailureCode,
+    NodeStatus,
+    Welcome,
+)
 from protocol.config import NodeConfig
 from protocol.gateway.pending import Errand
 from protocol.node_messages import Leadership, Opened, Read, Refused, StatusReport
@@ -15,9 +21,14 @@ STALLED_MEANWHILE = Failed(
     FailureCode.UNKNOWN,
     "the storage of this node does not answer; it may have been done or may yet be",
 )
+STORAGE_FULL = Failed(
+    FailureCode.STORAGE_FULL,
+    "no room: the disks of a majority are full, or the state has reached its quota",
+)
 REFUSALS = {
     Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too much waits to be committed"),
     Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),
+    Refusal.STORAGE_FULL: STORAGE_FULL,
     Refusal.LAST_VOTER: Failed(
         FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
     ),
@@ -37,6 +48,12 @@ _NOT_KNOWN = Failed(
     FailureCode.UNKNOWN,
     "no majority confirmed it before the deadline; it may have been done or may yet be",
 )
+
+
+def unsupported(version: int) -> Failed:
+    """Return the refusal of a request in another version of the protocol."""
+    spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
+    return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {version}")
 
 
 def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -> Welcome:
@@ -72,6 +89,7 @@ def node_status(
         report.revision,
         status.membership,
         status.removed,
+        report.room,
     )
 
 

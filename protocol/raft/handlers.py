@@ -46,12 +46,14 @@ from protocol.raft import (
     election,
     heartbeats,
     reading,
+    relocation,
     replication,
     snapshots,
     storage_check,
     transfers,
 )
 from protocol.raft.state import RaftState
+from protocol.space import SpaceChanged
 
 Handler = Callable[[RaftState, NodeId, Any], None]
 
@@ -73,7 +75,8 @@ HANDLERS: dict[type, Handler] = {
     Propose: replication.on_propose,
     ForwardProposal: replication.on_forward_proposal,
     ProposalRefused: replication.on_proposal_refused,
-    HeartbeatDue: heartbeats.on_heartbeat_due,
+    HeartbeatDue: relocation.on_beat_relocate,
+    SpaceChanged: relocation.on_space_changed,
     CommitNoticeDue: heartbeats.on_commit_notice_due,
     LogSlice: replication.on_log_slice,
     AppendEntries: replication.on_append_entries,

@@ -4,6 +4,7 @@ import msgspec
 
 from protocol.raft.in_flight import InFlight
 from protocol.snapshot import SnapshotPosition
+from protocol.space import Shortage
 
 CHUNK_BEATS_MAX = 10  # heartbeats without an answer, after which a chunk counts as lost
 
@@ -27,6 +28,7 @@ class Progress(msgspec.Struct):
     answered_at: int = 0  # when a heartbeat was sent that it answered, by the leader's clock
     commit_told: int = 0
     confirmed_round: int = 0
+    shortage: Shortage | None = None  # of space; None until it has told this leader
     lease_until: int = 0  # by the leader's clock: so long it certainly votes for nobody else
     installing: bool = False
     holding: bool = False  # storage keeps a snapshot for it, and the log after that

@@ -25,6 +25,7 @@ from protocol.raft.leases import extend_lease
 from protocol.raft.progress import Progress
 from protocol.raft.reading import confirm_round
 from protocol.raft.roles import Leader
+from protocol.raft.space import is_spared, refusal_of_growth
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
 
@@ -36,16 +37,17 @@ UNCOMMITTED_BYTES_MAX = 32 << 20  # beyond this, proposals are refused until som
 
 def on_propose(state: RaftState, _: NodeId, message: Propose) -> None:
     """Append a batch of this node's own gateway, or pass it to the leader."""
-    refusal = _append_proposal(state, message.payload)
+    refusal = _append_proposal(state, message)
     if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
-        state.send(state.other_leader, ForwardProposal(message.number, message.payload))
+        forwarded = ForwardProposal(message.number, message.payload, message.grows)
+        state.send(state.other_leader, forwarded)
     elif refusal is not None:
         state.outbox.gateway.append(Refused(message.number, refusal))
 
 
 def on_forward_proposal(state: RaftState, proposer: NodeId, message: ForwardProposal) -> None:
     """Append a batch of another node's gateway, as far as it is one."""
-    refusal = _why_not_propose(state)
+    refusal = _why_not_propose(state, grows=message.grows)
     if refusal is None:
         refusal = _append_forwarded(state, proposer, message.payload)
     if refusal is not None:
@@ -59,10 +61,10 @@ def on_proposal_refused(state: RaftState, _: NodeId, message: ProposalRefused) -
     state.outbox.gateway.append(Refused(message.number, message.refusal, message.detail))
 
 
-def _append_proposal(state: RaftState, payload: bytes) -> Refusal | None:
-    refusal = _why_not_propose(state)
+def _append_proposal(state: RaftState, message: Propose) -> Refusal | None:
+    refusal = _why_not_propose(state, grows=message.grows)
     if refusal is None:
-        append(state, EntryKind.BATCH, payload)
+        append(state, EntryKind.BATCH, message.payload)
     return refusal
 
 
@@ -75,11 +77,13 @@ def _append_forwarded(state: RaftState, proposer: NodeId, payload: bytes) -> Ref
     return None
 
 
-def _why_not_propose(state: RaftState) -> Refusal | None:
+def _why_not_propose(state: RaftState, *, grows: bool) -> Refusal | None:
     leader = state.role
     if not isinstance(leader, Leader) or leader.transfer_to is not None:
         return Refusal.NOT_LEADER
-    return Refusal.OVERLOADED if leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX else None
+    if leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
+        return Refusal.OVERLOADED
+    return refusal_of_growth(state, leader) if grows else None
 
 
 def append(state: RaftState, kind: EntryKind, payload: bytes = b"") -> None:
@@ -115,6 +119,8 @@ def replicate(state: RaftState, leader: Leader) -> None:
     built: dict[int, AppendEntries] = {}
     last_index = state.log.last_index
     for peer, progress in leader.progress.items():
+        if is_spared(state, leader, progress):
+            continue
         while (progress.probing or progress.next_index <= last_index) and progress.may_send():
             _send_entries(state, peer, progress, built)
 
@@ -183,8 +189,8 @@ def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) 
 def on_heartbeat(state: RaftState, leader: NodeId, message: Heartbeat) -> None:
     """Confirm that this node follows the leader."""
     state.hear_leader(leader)
-    reply = HeartbeatReply(state.term, message.round, message.stamp, state.patience)
-    state.say(leader, reply)
+    times = (message.round, message.stamp, state.patience)
+    state.say(leader, HeartbeatReply(state.term, *times, state.shortage))
     if not state.chunks_staging:  # else memberships could be stored over those of the snapshot
         state.commit_to(min(message.commit_index, state.log.last_index))
 
@@ -224,6 +230,7 @@ def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) 
     progress.active = True
     progress.answered_at = max(progress.answered_at, message.stamp)
     progress.confirmed_round = max(progress.confirmed_round, message.round)
+    progress.shortage = message.shortage
     extend_lease(progress, message)
     confirm_round(state, leader)
     _resume(state, peer, progress)

@@ -70,7 +70,7 @@ def on_install_snapshot(state: RaftState, leader: NodeId, message: InstallSnapsh
     state.hear_leader(leader)
     if message.chunk.start.snapshot.index <= state.commit_index:
         _accept(state, state.commit_index)
-    elif not (state.chunks_staging or state.durability.hangs):  # else it comes again
+    elif not (state.chunks_staging or state.cannot_store):  # else it comes again
         state.chunks_staging += 1
         state.outbox.storage.append(StageChunk(message.chunk))
 

@@ -20,6 +20,7 @@ from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships
 from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
+from protocol.space import Shortage
 from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
 from protocol.wire import Malformed
@@ -57,6 +58,7 @@ class RaftState:
         self.removal_claims: dict[NodeId, int] = {}  # who says so, and since when by this clock
         self.chunks_staging = 0  # handed to storage, not answered yet
         self.durability = Durability()
+        self.shortage = Shortage.NONE  # of space on this node
         self.learners_max = LEARNERS_MAX
         self.check_proposal: CheckProposal = check_proposal
         self.outbox = Outbox()
@@ -111,6 +113,11 @@ class RaftState:
         known = (self.membership, self.memberships.committed.membership)
         is_able = not self.removed and not self.durability.hangs
         return is_able and any(each.is_voter(self.id) for each in known)
+
+    @property
+    def cannot_store(self) -> bool:
+        """Whether storage takes in no snapshot: it hangs, or its disk is as good as full."""
+        return self.durability.hangs or self.shortage is Shortage.CRITICAL
 
     @property
     def leader(self) -> NodeId | None:

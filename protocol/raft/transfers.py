@@ -32,7 +32,7 @@ def on_forward_transfer(state: RaftState, _: NodeId, message: ForwardTransfer) -
 def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
     """Hand over to whoever is closest, because this node is about to stop."""
     if isinstance(state.role, Leader):
-        _begin(state, state.role, _other_voters(state, state.role))
+        begin_transfer(state, state.role, _other_voters(state, state.role))
 
 
 def give_way(state: RaftState, leader: Leader) -> None:
@@ -56,7 +56,7 @@ def _transfer(state: RaftState, leader: Leader, node: NodeId) -> None:
         for each in _other_voters(state, leader)
         if leader.progress[each.id].answers and is_caught_up(state, each, TRANSFER_LAG_MAX)
     ]
-    _begin(state, leader, [each for each in fit if node in (b"", each.id)])
+    begin_transfer(state, leader, [each for each in fit if node in (b"", each.id)])
 
 
 def _other_voters(state: RaftState, leader: Leader) -> list[Member]:
@@ -64,7 +64,7 @@ def _other_voters(state: RaftState, leader: Leader) -> list[Member]:
     return [each for each in members if each.voter and each.id in leader.progress]
 
 
-def _begin(state: RaftState, leader: Leader, successors: list[Member]) -> None:
+def begin_transfer(state: RaftState, leader: Leader, successors: list[Member]) -> None:
     """Choose a successor, unless a transfer is under way: two of them could split the votes."""
     if successors and leader.transfer_to is None:
         leader.transfer_to = _best(leader, successors)

@@ -19,13 +19,13 @@ from protocol.client_messages import (
 )
 from protocol.key_value import decode_stored_value
 from protocol.keys import encode_prefix
+from protocol.state_machine import FIRST_USER_KEY
 from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # and no more bytes than this, so that appends never wait for a list
 PAGE_BYTES_MAX = 1 << 20
 WALK_BYTES = 256 << 10  # what a walk through tables counts for at least: it takes its time
-FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
 
 
 class Reader:

@@ -12,7 +12,7 @@ import msgspec
 from protocol.key_value import decode_count, decode_stored_value
 from protocol.sessions import decode_session
 from protocol.snapshot import SnapshotId
-from protocol.state_machine import StateMachine
+from protocol.state_machine import FIRST_USER_KEY, StateMachine
 from protocol.table import Database, SortedTable, TableView
 from protocol.wire import Malformed
 
@@ -33,7 +33,10 @@ class StateTables(NamedTuple):
 
     def machine(self) -> StateMachine:
         """Return the state machine that lives here."""
-        return StateMachine(*self, self.sessions.scan(b""))
+        machine = StateMachine(*self, self.sessions.scan(b""))
+        if not machine.counts_bytes:
+            machine.count_bytes(self.values.scan(FIRST_USER_KEY))
+        return machine
 
     def machine_at(self, snapshot: SnapshotId) -> StateMachine:
         """Return the state machine that a snapshot brought here.

@@ -10,8 +10,6 @@ entries are durable.
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-import msgspec
-
 from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
@@ -29,13 +27,11 @@ from protocol.node_messages import (
     FetchSnapshot,
     FollowChanges,
     Following,
-    GatewayMessage,
     IgnoreChanges,
     Opened,
     Persisted,
     ReadAt,
     ReadsDone,
-    ReplicatorMessage,
     ReportStatus,
     SnapshotInstalled,
     SnapshotRead,
@@ -44,9 +40,11 @@ from protocol.node_messages import (
     StorageMessage,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId
+from protocol.space import Shortage, SpaceLimits, SpaceWatch
 from protocol.state_machine import Outcome, is_proposed_by
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
+from protocol.storage.outbox import StorageOutbox
 from protocol.storage.reader import Reader
 from protocol.storage.snapshot_source import Reading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
@@ -62,15 +60,6 @@ UNWRITTEN_BYTES_MAX = 1 << 20
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
 
 
-class StorageOutbox(msgspec.Struct):
-    """What one step of a turn wants sent."""
-
-    replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
-    gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
-    warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
-    errors: list[str] = msgspec.field(default_factory=list)  # graver ones
-
-
 def _no_step(_: str) -> None:
     """Do nothing at the steps of an installation; a test dies there."""
 
@@ -79,10 +68,15 @@ class StorageWriter:
     """Writes what the replicator hands over, and says when it is durable."""
 
     def __init__(
-        self, database: Database, limits: LogLimits, passing: Callable[[str], None] = _no_step
+        self,
+        database: Database,
+        limits: LogLimits,
+        passing: Callable[[str], None] = _no_step,
+        space: SpaceLimits | None = None,
     ) -> None:
         self._database = database
         self._passing = passing
+        self._space = SpaceWatch(space or SpaceLimits())
         self._places = Places(database)
         self._store = LogStore(database, limits)
         self._store.begin_incarnation()
@@ -172,7 +166,8 @@ class StorageWriter:
         match message:
             case ReportStatus(number=number, status=status):
                 applied_index, revision = self._machine.applied_index, self._machine.revision
-                report = StatusReport(number, status, applied_index, revision)
+                room = self._space.room
+                report = StatusReport(number, status, applied_index, revision, room)
                 self._outbox.gateway.append(report)
             case FollowChanges(nonce=nonce):
                 self._followed = True
@@ -181,6 +176,13 @@ class StorageWriter:
                 self._followed = False
             case unknown:
                 assert_never(unknown)
+
+    def look_at_space(self, free_bytes: int) -> Shortage:
+        """Judge how many bytes the disk has left; the coming turn tells the replicator of it."""
+        changed = self._space.look(free_bytes, self._machine.state_bytes)
+        if changed is not None:
+            self._outbox.replicator.append(changed)
+        return self._space.room.shortage
 
     # --- writing
 

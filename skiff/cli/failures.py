@@ -41,6 +41,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
     errors.StreamClosed: ExitCode.UNAVAILABLE,
     errors.Overloaded: ExitCode.UNAVAILABLE,
+    errors.StorageFull: ExitCode.UNAVAILABLE,
     errors.LeaderElectionTimeout: ExitCode.UNAVAILABLE,
     errors.RequestTimeout: ExitCode.TIMEOUT,
     errors.OutcomeUnknown: ExitCode.TIMEOUT,
@@ -61,6 +62,7 @@ HINTS: dict[type[Exception], str] = {
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is one running there, started with --standby?",
     errors.Overloaded: "try again in a moment",
+    errors.StorageFull: "remove what is not needed, or make room; 'skiff health' shows where",
     errors.RequestTimeout: "nothing was changed; 'skiff status' shows who is up",
     errors.OutcomeUnknown: "look again to see what became of it",
 }

@@ -12,6 +12,7 @@ from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url
 from skiff.cli.standing import Standing, has_majority, leader_of
 from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
+from skiff.records import Shortage
 
 LAG_ENTRIES_MAX = 1000  # behind what is committed, before it is a finding
 
@@ -43,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True):
 def health(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Judge the cluster: majority, leader, lag, members, foreign nodes.
+    """Judge the cluster: majority, leader, lag, members, foreign nodes, disk space, quota.
 
     Prints a finding on each line, with its severity first. The exit code is 0 where all is well,
     1 where there are warnings, and 5 where the cluster does not serve or a foreign node answers
@@ -131,6 +132,34 @@ def _check_foreign(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("foreign", Severity.CRITICAL, message, at)
 
 
+def _check_space(standings: list[Standing]) -> Iterator[Finding]:
+    """Tell of full disks, which are critical where a majority of the voters has none better."""
+    short = [each for each in _answering_members(standings) if _lacks_disk(each)]
+    voters = _voters(standings)
+    is_majority_short = 2 * sum(each in short for each in voters) >= len(voters) > 0
+    severity = Severity.CRITICAL if is_majority_short else Severity.WARNING
+    for each in short:
+        free = each.status.free_bytes if each.status else 0
+        message = f"{each.member.address} has {max(free, 0)} bytes of disk space left"
+        yield Finding("disk space", severity, message, each.member.address)
+
+
+def _check_quota(standings: list[Standing]) -> Iterator[Finding]:
+    leader = leader_of(standings)
+    for each in _answering_members(standings):
+        if each.status is not None and each.status.shortage is Shortage.QUOTA:
+            severity = Severity.CRITICAL if each is leader else Severity.WARNING
+            message = (
+                f"{each.member.address} has reached its quota: {each.status.state_bytes} bytes"
+            )
+            yield Finding("quota", severity, message, each.member.address)
+
+
+def _lacks_disk(standing: Standing) -> bool:
+    status = standing.status
+    return status is not None and status.shortage in (Shortage.LOW, Shortage.CRITICAL)
+
+
 # In the order in which they are told; a check of another field of a status has its place here.
 CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
     _check_majority,
@@ -138,6 +167,8 @@ CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
     _check_foreign,
     _check_members,
     _check_lag,
+    _check_space,
+    _check_quota,
     _check_voters,
 )
 

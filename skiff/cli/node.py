@@ -16,7 +16,7 @@ from skiff.cli.admission import Admission
 from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
-from skiff.cli.settings import Values, combine, read_file
+from skiff.cli.settings import Settings, Values, combine, read_file
 from skiff.errors import SkiffError
 from skiff.node import Skiff
 
@@ -56,6 +56,8 @@ def start(
     value_bytes_max: options.ValueBytesMax = None,
     log_entries_kept: options.LogEntriesKept = None,
     log_bytes_kept: options.LogBytesKept = None,
+    disk_reserve_bytes: options.DiskReserveBytes = None,
+    state_bytes_max: options.StateBytesMax = None,
     config: options.ConfigFile = None,
     learners_max: options.LearnersMax = None,
     log_level: options.LogLevel = None,
@@ -71,27 +73,9 @@ def start(
     Every setting may also stand in the environment, --port as SKIFF_PORT, or in the file, as
     port = 9400. The command line beats the environment, which beats the file.
     """
-    given = {
-        "dir": directory,
-        "bind": bind,
-        "port": port,
-        "advertise": advertise,
-        "join": join or None,
-        "expect": expect,
-        "rejoin": rejoin,
-        "standby": standby,
-        "founding_ms": founding_ms,
-        "heartbeat_ms": heartbeat_ms,
-        "election_timeout_min_ms": election_timeout_min_ms,
-        "election_timeout_max_ms": election_timeout_max_ms,
-        "value_bytes_max": value_bytes_max,
-        "log_entries_kept": log_entries_kept,
-        "log_bytes_kept": log_bytes_kept,
-        "learners_max": learners_max,
-        "log_level": log_level,
-        "log_format": log_format,
-        "trace": trace,
-    }
+    parameters = locals()  # each is the setting of the same name
+    given = {name: parameters.get(name) for name in Settings.__struct_fields__}
+    given |= {"dir": directory, "join": join or None}
     filed = {} if config is None else read_file(config)
     settings = combine({name: value for name, value in given.items() if value is not None}, filed)
     _run(settings, as_json=as_json, until_eof=until_eof)

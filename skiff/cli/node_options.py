@@ -128,6 +128,24 @@ LogBytesKept = Annotated[
     int | None,
     _setting("--log-bytes-kept", "BYTES", f"The same by size. Default: {DEFAULTS.log_bytes_kept}"),
 ]
+DiskReserveBytes = Annotated[
+    int | None,
+    _setting(
+        "--disk-reserve-bytes",
+        "BYTES",
+        "Refuse inserts while the disk has less left; 0: do not look. "
+        f"Default: {DEFAULTS.disk_reserve_bytes}",
+    ),
+]
+StateBytesMax = Annotated[
+    int | None,
+    _setting(
+        "--state-bytes-max",
+        "BYTES",
+        "Refuse inserts while all keys and values have so many bytes or more; 0: never. "
+        f"Default: {DEFAULTS.state_bytes_max}",
+    ),
+]
 LearnersMax = Annotated[
     int | None,
     _setting(

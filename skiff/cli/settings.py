@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_de
     value_bytes_max: int | UnsetType = UNSET
     log_entries_kept: int | UnsetType = UNSET
     log_bytes_kept: int | UnsetType = UNSET
+    disk_reserve_bytes: int | UnsetType = UNSET
+    state_bytes_max: int | UnsetType = UNSET
     learners_max: int | UnsetType = UNSET
     log_level: str | UnsetType = UNSET
     log_format: str | UnsetType = UNSET

@@ -10,9 +10,16 @@ import msgspec
 from protocol.address import parse_address
 from skiff.client import Client
 from skiff.errors import SkiffError
-from skiff.records import Member, NodeStatus, Role
+from skiff.records import Member, NodeStatus, Role, Shortage
 
 MEMBER_SECONDS = 1.0  # within which a member must answer to count as reachable
+
+SHORTAGES = {
+    Shortage.NONE: "",
+    Shortage.QUOTA: "quota reached",
+    Shortage.LOW: "disk low",
+    Shortage.CRITICAL: "disk full",
+}
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -50,6 +57,11 @@ class Standing(msgspec.Struct, frozen=True):
         if not self.member.voter and self.status.role is Role.FOLLOWER:
             return "learner"
         return str(self.status.role)
+
+    @property
+    def shortage(self) -> str:
+        """What it lacks room for, in words; empty where it lacks none."""
+        return SHORTAGES[self.status.shortage] if self.status else ""
 
 
 def ask_members(answer: NodeStatus, timeout: float, given: Iterable[str] = ()) -> list[Standing]:

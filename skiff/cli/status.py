@@ -54,7 +54,9 @@ def summary(standings: list[Standing]) -> str:
     foreign = [
         f", foreign cluster at {each.member.address}" for each in standings if each.is_foreign
     ]
-    return f"{len(reached)} of {len(members)} reachable, {led}{''.join([*removed, *foreign])}"
+    short = [f", {each.shortage} at {each.member.address}" for each in members if each.shortage]
+    others = "".join([*removed, *foreign, *short])
+    return f"{len(reached)} of {len(members)} reachable, {led}{others}"
 
 
 def report(standings: list[Standing]) -> dict[str, object]:
@@ -89,10 +91,14 @@ def _facts(standing: Standing) -> dict[str, object]:
         "last_index": answer.last_index,
         "commit_index": answer.commit_index,
         "applied_index": answer.applied_index,
+        "free_bytes": answer.free_bytes,
+        "state_bytes": answer.state_bytes,
+        "shortage": answer.shortage,
     }
 
 
 def _row(standing: Standing) -> tuple[str, ...]:
     member, answer = standing.member, standing.status
     numbers = (answer.term, answer.revision) if answer else ("-", "-")
-    return (str(member.id), member.address, standing.role, *map(str, numbers))
+    role = ", ".join(filter(None, [standing.role, standing.shortage]))
+    return (str(member.id), member.address, role, *map(str, numbers))

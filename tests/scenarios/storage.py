@@ -19,8 +19,9 @@ from protocol.sessions import Session
 from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
 from protocol.storage import log_store
 from protocol.storage.log_store import EVERYTHING, LogStart, LogStore
+from protocol.storage.outbox import StorageOutbox
 from protocol.storage.state_tables import state_tables
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
 from tests.simulation.disk import Disk as ForgetfulDisk
 from tests.unit.raft_cluster import Disk

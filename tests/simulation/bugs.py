@@ -8,6 +8,7 @@ from tests.simulation import (
     bugs_of_members,
     bugs_of_reads,
     bugs_of_replication,
+    bugs_of_space,
     bugs_of_storage,
 )
 
@@ -18,6 +19,7 @@ _MODULES = (
     bugs_of_members,
     bugs_of_reads,
     bugs_of_storage,
+    bugs_of_space,
     bugs_of_clients,
     bugs_of_belief,
 )

@@ -121,6 +121,10 @@ class Exchange:
                 self._thread.abandon()
             case FailureCode.OVERLOADED:
                 pass
+            case FailureCode.STORAGE_FULL:
+                self._setting.totals.storage_full += 1
+                self._end(failed)
+                return
             case _:
                 self._end(failed)
                 return

@@ -20,7 +20,7 @@ from tests.simulation.network import Pair
 from tests.simulation.node import Node
 from tests.simulation.options import FaultRates
 from tests.simulation.splits import SPLITS, between, draw_split
-from tests.simulation.storage import FORCED_SLOWNESS
+from tests.simulation.storage import DISK_RESERVE, FORCED_SLOWNESS
 
 DURATIONS = (0.02, 0.1, 0.3, 0.3, 1.0, 3.0)  # seconds
 CUT_FROM_CLIENTS = 0.3  # share of splits that clients feel too
@@ -149,6 +149,19 @@ class Faults:
         node.disk_hangs = True
         self._setting.totals.hung_disks += 1
         self._for_a_while(f"hung disk of {node.name}", node.disk_works)
+
+    def _full_disk(self) -> None:
+        """Fill the disk of one node, or those of a majority."""
+        nodes = list(self._cluster.nodes.values())
+        count = self._chance.choice((1, 1 + len(nodes) // 2))
+        free = self._chance.choice((0, DISK_RESERVE // 2))
+        for node in [self._some_disk()] if count == 1 else self._chance.sample(nodes, count):
+            self._fill(node, free)
+
+    def _fill(self, node: Node, free: int) -> None:
+        node.fill(free)
+        self._setting.totals.full_disks += 1
+        self._for_a_while(f"{free} bytes left at {node.name}", node.clear)
 
     def _failing_disk(self) -> None:
         node = self._some_disk()

@@ -22,8 +22,9 @@ from protocol.node_messages import (
 )
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
-from protocol.storage.reader import FIRST_USER_KEY
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.state_machine import FIRST_USER_KEY
+from protocol.storage.outbox import StorageOutbox
+from protocol.storage.writer import StorageWriter
 from tests.simulation.belief import Belief
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.door import Door
 
 RESTART_DELAY = 0.1
+ROOMY = 1 << 40  # bytes that a disk has left which is not full
 
 # The gateway counts refusals, so that it relies on TCP not to repeat one.
 NEVER_TWICE = frozenset((ForwardProposal, ForwardMembershipChange, ProposalRefused))
@@ -48,6 +49,7 @@ class Node:
         self.disk = Disk(self._on_durable)
         self.disk_hangs = False
         self.disk_slowness = 1.0
+        self.disk_free = ROOMY
         self.stays_down = False
         self.is_removed = False
         self.losses = 0
@@ -138,10 +140,21 @@ class Node:
         if self.life is not None:
             self.life.storage.disk_recovers()
 
+    def fill(self, free: int) -> None:
+        """Leave so many bytes on the disk."""
+        self.disk_free = free
+        if self.life is not None:
+            self.life.storage.look_at_space()
+
+    def clear(self) -> None:
+        """Let the disk have space."""
+        self.fill(ROOMY)
+
     def heal(self) -> None:
         """Let everything of this node work again, from now on."""
         self.disk_is_fast()
         self.disk_works()
+        self.clear()
         self.disk.fails_next = False
         if self.is_removed:
             self.is_removed = self.stays_down = False

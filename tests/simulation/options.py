@@ -20,6 +20,8 @@ HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
 RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
 BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid the trouble
 LOSSES = 0.15  # share of runs in which directories are lost
+FULL_DISKS = 0.2  # share of runs in which disks fill and clear
+FULL_DISK_RATES = (0.5, 2.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
 HOSTILE = 0.3  # share of runs in which a stranger and a broken member send what they like
@@ -56,6 +58,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     desertion: float = 0.0
     lost_directory: float = 0.0
     hostile: float = 0.0
+    full_disk: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -121,6 +124,10 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         options = replace(options, bootstrap=True)
     if chance.random() < LOSSES:
         rates = replace(options.rates, lost_directory=LOST_DIRECTORIES)
+        options = replace(options, rates=rates)
+    chance = Random(f"space {seed}")
+    if chance.random() < FULL_DISKS:
+        rates = replace(options.rates, full_disk=chance.choice(FULL_DISK_RATES))
         options = replace(options, rates=rates)
     return options
 

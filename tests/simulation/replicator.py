@@ -28,6 +28,7 @@ from protocol.peer_messages import (
 )
 from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from tests.simulation import spaces
 from tests.simulation.actor import NEVER, Actor
 
 if TYPE_CHECKING:
@@ -155,8 +156,10 @@ class Replicator(Actor):
         return changes and not self.life.setting.may_change_members(None)
 
     def _receive_from_member(self, frame: PeerFrame) -> None:
+        before = spaces.known(self._the_core)
         try:
             self._the_core.receive(frame)
+            spaces.judge(self._the_core, before)
         except StrangeFrame as strange:
             self._the_admission.hear_foreign(frame, self._events.now)
             if not (isinstance(strange, UnknownSender) and strange.is_answered):
@@ -169,7 +172,9 @@ class Replicator(Actor):
             self._send(message.address, Invitation(self._address))
         elif not isinstance(message, RemoveMember) or self.life.setting.may_change_members(None):
             self._judge.replicator_hears(self.life, message)
+            before = spaces.known(self._the_core)
             self._the_core.step(message)
+            spaces.judge(self._the_core, before)
 
     # --- becoming a member
 

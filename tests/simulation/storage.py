@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.space import SpaceLimits
+from protocol.storage.outbox import StorageOutbox
+from protocol.storage.writer import StorageWriter
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.disk import DiskFailure
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
 
+DISK_RESERVE = 1000  # bytes that a disk is to have left
 FORCED_SLOWNESS = 40  # how much longer a sync takes on a slow disk
 
 
@@ -25,11 +28,13 @@ class Storage(Actor):
         super().__init__(life)
         self._disk = life.node.disk
         self._judge = life.setting.judge
-        self.core = StorageWriter(self._disk, life.setting.options.limits, self._pass)
+        limits, space = life.setting.options.limits, SpaceLimits(DISK_RESERVE)
+        self.core = StorageWriter(self._disk, limits, self._pass, space)
         self._disk.finish_sync()
         self._steps: Iterator[StorageOutbox] | None = None
         self._written: StorageOutbox | None = None  # waits for the disk, or for the process
         self._is_synced = False
+        self._looks = False  # whether the disk's space has changed
         self._judged = -1
 
     def _pass(self, _: str) -> None:
@@ -49,8 +54,10 @@ class Storage(Actor):
                 return
             self._finish_step()
         if self._steps is None:
-            if not self._inbox and not self.core.has_work:
+            if not self._has_arrivals():
                 return
+            self._looks = False
+            self.core.look_at_space(self.life.node.disk_free)
             for message in self._take_inbox():
                 self.core.take(message)
             self._steps = self.core.turn()
@@ -63,12 +70,18 @@ class Storage(Actor):
     def _has_arrivals(self) -> bool:
         if self._written is not None:
             return self._is_synced
-        return self._steps is None and (bool(self._inbox) or self.core.has_work)
+        arrived = bool(self._inbox) or self._looks or self.core.has_work
+        return self._steps is None and arrived
 
     def disk_recovers(self) -> None:
         """Finish the write that hung, now that the disk works again."""
         if self.life.alive and self._written is not None and not self._is_synced:
             self._end_sync()
+
+    def look_at_space(self) -> None:
+        """Look at the disk's space in the next turn."""
+        self._looks = True
+        self.rouse()
 
     def _go_on(self) -> None:
         """Go through the steps up to the next one that has to wait for the disk."""

@@ -21,6 +21,8 @@ class Totals(msgspec.Struct):
     failed_writes: int = 0
     slow_disks: int = 0
     hung_disks: int = 0
+    full_disks: int = 0
+    storage_full: int = 0
     pauses: int = 0
     lost: int = 0
     duplicated: int = 0

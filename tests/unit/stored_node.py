@@ -20,8 +20,9 @@ from protocol.node_messages import (
 )
 from protocol.snapshot import SnapshotChunk
 from protocol.storage.log_store import EVERYTHING, LogStore
+from protocol.storage.outbox import StorageOutbox
 from protocol.storage.state_tables import StateTables
-from protocol.storage.writer import StorageOutbox, StorageWriter
+from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
 from tests.simulation.disk import Disk, DiskFailure
 

@@ -61,7 +61,8 @@ def assert_nothing_is_kept(gateway: ClientGateway) -> None:
     forget_by_time(gateway)
     calls = gateway._core._calls
     assert (calls.count, calls.operations, calls.bytes) == (0, 0, 0)
-    assert not gateway._core._awaits_something
+    core = gateway._core
+    assert not any((core._errands, core._writes, core._reads, core._admin))
     budget = gateway._core.reply_budget
     assert not budget._waiting
     assert len(budget._uncounted) <= CONNECTIONS_NOTED_MAX

@@ -27,7 +27,15 @@ from protocol.client_messages import (
     Transferred,
     Welcome,
 )
-from protocol.commands import Insert, Inserted, OpenSession, SessionOpened, Write
+from protocol.commands import (
+    Insert,
+    Inserted,
+    OpenSession,
+    Remove,
+    Removed,
+    SessionOpened,
+    Write,
+)
 from protocol.config import NodeConfig
 from protocol.gateway import pending
 from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
@@ -689,3 +697,33 @@ def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confir
     again = desk.last(Read)
     assert again.number != first.number
     assert not again.ahead
+
+
+# --- no room
+
+
+def test_inserts_without_room_are_refused_and_the_rest_of_their_batch_goes_on(desk: Desk) -> None:
+    removal = Write(1, 2, 1, Remove("other"))
+    desk.ask(insert(), removal)
+    first = desk.last(Propose)
+    assert first.grows
+    desk.hear(Refused(first.number, Refusal.STORAGE_FULL))
+    second = desk.last(Propose)
+    assert second.number != first.number
+    assert not second.grows
+    assert decode_batch(second.payload).writes == (removal,)
+    desk.hear(BatchApplied(second.number, 5, (Removed(True, 9),)))
+    failed, removed = desk.answers
+    assert isinstance(failed, Failed)
+    assert failed.code == FailureCode.STORAGE_FULL
+    assert removed == Removed(True, 9)
+
+
+def test_an_insert_that_may_have_been_done_is_not_called_refused(desk: Desk) -> None:
+    desk.ask(insert())
+    number = desk.last(Propose).number
+    desk.wait(LOST_SECONDS + 0.1)  # no word: it was lost, or it is under way
+    desk.hear(Refused(number, Refusal.STORAGE_FULL))
+    assert desk.answers == []
+    desk.wait(TIMEOUT)
+    assert desk.failure().code == FailureCode.UNKNOWN

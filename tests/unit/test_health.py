@@ -5,7 +5,7 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from skiff import Member, NodeStatus, Role
+from skiff import Member, NodeStatus, Role, Shortage
 from skiff.cli.health import LAG_ENTRIES_MAX, Severity, judge, worst
 from skiff.cli.standing import Standing, trouble
 
@@ -124,3 +124,16 @@ def test_a_node_in_no_cluster_is_critical() -> None:
     waiting = replace(standing(LEADER, cluster_id=None, role=Role.FOLLOWER), is_member=False)
     assert trouble([waiting]) == "the node belongs to no cluster"
     assert worst(judge([waiting])) is Severity.CRITICAL
+
+
+def test_a_full_disk_is_a_warning_and_a_majority_of_them_is_critical() -> None:
+    full = [standing(each, shortage=Shortage.CRITICAL, free_bytes=5) for each in MEMBERS[1:3]]
+    one = findings([*WHOLE[:2], full[1]], Severity.WARNING)
+    assert one == {"disk space": "host-3:9400 has 5 bytes of disk space left"}
+    assert "disk space" in findings([WHOLE[0], *full], Severity.CRITICAL)
+
+
+def test_a_quota_that_the_leader_has_reached_is_critical() -> None:
+    reached = standing(LEADER, shortage=Shortage.QUOTA, state_bytes=9)
+    critical = findings([reached, *WHOLE[1:]], Severity.CRITICAL)
+    assert critical == {"quota": "host-1:9400 has reached its quota: 9 bytes"}

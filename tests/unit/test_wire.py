@@ -18,6 +18,7 @@ from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
+from protocol.space import Room, Shortage, SpaceChanged
 from protocol.wire import (
     Decoder,
     Malformed,
@@ -90,7 +91,7 @@ PEER_MESSAGES: list[Any] = [
     peer.AppendEntries(3, 3, 2, ENTRIES, 3),
     peer.AppendEntriesReply(3, False, 3, 2, 1),
     peer.Heartbeat(3, 7, 3, 1 << 50),
-    peer.HeartbeatReply(3, 7, 1 << 50, 150_000),
+    peer.HeartbeatReply(3, 7, 1 << 50, 150_000, Shortage.CRITICAL),
     peer.ForwardProposal(5, b"payload"),
     peer.ProposalRefused(5, Refusal.OVERLOADED),
     peer.ForwardRead(6),
@@ -149,6 +150,7 @@ FOR_REPLICATOR: list[Any] = [
     node.SnapshotRead(ID, None),
     node.ChunkStaged(CHUNK.end),
     node.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
+    SpaceChanged(Shortage.LOW),
 ]
 FOR_GATEWAY: list[Any] = [
     node.Opened(ID, ID, 1),
@@ -158,7 +160,7 @@ FOR_GATEWAY: list[Any] = [
     node.BatchApplied(1, 2, tuple(RESULTS)),
     node.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),), confirmed=True),
     node.ReadsConfirmed((1, 2)),
-    node.StatusReport(1, STATUS, 8, 7),
+    node.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
     node.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
     node.Following(b"nonce", 7),
     node.ChangesLost(7),

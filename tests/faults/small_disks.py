@@ -1,0 +1,55 @@
+"""Small disks: file systems of a few MiB in memory, as directories of real nodes."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+DISK_BYTES = 96 << 20
+FILLER = "filler"
+
+
+@contextmanager
+def small_disks(parent: Path, *names: str) -> Iterator[list[Path]]:
+    """Mount a small disk at each of these names; skip the test where that is not permitted."""
+    paths = [parent / name for name in names]
+    mounted: list[Path] = []
+    try:
+        for path in paths:
+            path.mkdir()
+            _mount(path)
+            mounted.append(path)
+        yield paths
+    finally:
+        for path in mounted:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def _mount(path: Path) -> None:
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root can mount small disks")
+    options = f"size={DISK_BYTES},mode=0700"
+    command = ["mount", "-t", "tmpfs", "-o", options, "skiff-test", str(path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+
+
+def fill(disk: Path) -> None:
+    """Leave not one free block on a disk."""
+    with (disk / FILLER).open("ab", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    file.write(bytes(size))
+                    file.flush()
+            except OSError:
+                continue
+
+
+def make_room(disk: Path) -> None:
+    """Give back what ``fill`` took."""
+    (disk / FILLER).unlink(missing_ok=True)

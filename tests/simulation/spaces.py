@@ -1,0 +1,58 @@
+"""Room as leaders know it: what grows the state is appended only where there is some."""
+
+from protocol.commands import Insert
+from protocol.entry import Entry, EntryKind
+from protocol.membership import NodeId, is_majority
+from protocol.raft.node import RaftNode
+from protocol.raft.roles import Leader
+from protocol.space import Shortage
+from protocol.state_machine import decode_batch
+from tests.simulation.breach import expect
+
+LOG_BYTES = 1 << 40
+
+
+class Knowledge:
+    """Whom a leader knows to be short of room, and where its log ends."""
+
+    def __init__(self, core: RaftNode, leader: Leader) -> None:
+        state = core._state
+        self.term = state.term
+        self.last_index = state.log.last_index
+        self.own = state.shortage
+        self.short: set[NodeId] = {
+            peer
+            for peer, progress in leader.progress.items()
+            if progress.shortage is not None and progress.shortage.is_of_disk
+        }
+        if self.own.is_of_disk:
+            self.short.add(core.id)
+
+
+def known(core: RaftNode) -> Knowledge | None:
+    """Return what a leader knows of room; None of a node that does not lead."""
+    role = core._state.role
+    return Knowledge(core, role) if isinstance(role, Leader) else None
+
+
+def judge(core: RaftNode, before: Knowledge | None) -> None:
+    """Check what a leader has appended, by what it knew before that and still does."""
+    now = known(core)
+    if before is None or now is None or before.term != now.term:
+        return
+    if now.last_index == before.last_index or not (now.own or now.short):
+        return
+    entries = core._state.log.slice(before.last_index + 1, LOG_BYTES)
+    if not any(map(_grows, entries)):
+        return
+    is_short = Shortage.NONE not in (before.own, now.own)
+    expect(not is_short, "a leader without room appended an insert")
+    voters = core.membership.voters
+    roomy = [voter for voter in voters if voter not in before.short & now.short]
+    expect(is_majority(len(roomy), len(voters)), "an insert was appended without a majority's room")
+
+
+def _grows(entry: Entry) -> bool:
+    if entry.kind is not EntryKind.BATCH:
+        return False
+    return any(isinstance(write.command, Insert) for write in decode_batch(entry.payload).writes)

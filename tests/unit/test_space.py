@@ -1,0 +1,191 @@
+"""Room: how it is judged, what a leader does without it, and what the state weighs."""
+
+import pytest
+
+from protocol.commands import Command, Insert, Remove, Write
+from protocol.key_value import StoredValue
+from protocol.node_messages import Propose, Refused, TransferTo
+from protocol.peer_messages import AppendEntries, HeartbeatReply, TimeoutNow
+from protocol.refusal import Refusal
+from protocol.space import Room, Shortage, SpaceChanged, SpaceLimits, SpaceWatch
+from protocol.state_machine import APPLIED_KEY
+from protocol.storage.state_tables import Places
+from protocol.wire import encode
+from tests.simulation.disk import Disk
+from tests.unit.raft_cluster import A, B, C, Cluster, led_by
+from tests.unit.test_state_machine import OPEN, Replica
+
+LIMITS = SpaceLimits(disk_reserve=100, state_max=50)
+
+
+# --- judging
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "shortage"),
+    [
+        (100, 49, Shortage.NONE),
+        (100, 50, Shortage.QUOTA),
+        (99, 50, Shortage.LOW),
+        (25, 0, Shortage.LOW),
+        (24, 0, Shortage.CRITICAL),
+        (-10, 0, Shortage.CRITICAL),
+    ],
+)
+def test_a_shortage_is_judged_by_what_is_left(free: int, state: int, shortage: Shortage) -> None:
+    watch = SpaceWatch(LIMITS)
+    changed = watch.look(free, state)
+    assert watch.room == Room(free, state, shortage)
+    assert changed == (SpaceChanged(shortage) if shortage is not Shortage.NONE else None)
+
+
+def test_a_shortage_lasts_until_there_is_clearly_more() -> None:
+    watch = SpaceWatch(LIMITS)
+    told = [watch.look(free, 0) for free in (20, 30, 32, 110, 124, 125, 101)]
+    critical, _, low, _, _, none, _ = told
+    assert [critical, low, none] == [
+        SpaceChanged(Shortage.CRITICAL),
+        SpaceChanged(Shortage.LOW),
+        SpaceChanged(Shortage.NONE),
+    ]
+    assert told.count(None) == 4
+
+
+def test_without_limits_there_is_no_shortage() -> None:
+    assert SpaceWatch(SpaceLimits()).look(0, 1 << 60) is None
+
+
+# --- a leader
+
+
+def refusals(cluster: Cluster, node: bytes) -> list[Refusal]:
+    return [each.refusal for each in cluster[node].told(Refused)]
+
+
+def fill(cluster: Cluster, *nodes: bytes, shortage: Shortage = Shortage.LOW) -> None:
+    """Let some nodes be short of disk space, and the leader know."""
+    for node in nodes:
+        cluster.step(node, SpaceChanged(shortage))
+    cluster.beat(A)
+    cluster.settle()
+
+
+def test_without_a_majority_with_room_only_what_grows_is_refused() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, B, C)
+    last = cluster[A].last_index
+    cluster.step(A, Propose(1, b"insert"))
+    assert refusals(cluster, A) == [Refusal.STORAGE_FULL]
+    cluster.step(A, Propose(2, b"removal", grows=False))
+    cluster.settle()
+    assert cluster[A].commit_index == last + 1
+    fill(cluster, B, shortage=Shortage.NONE)
+    cluster.step(A, Propose(3, b"insert"))
+    assert refusals(cluster, A) == [Refusal.STORAGE_FULL]  # no other one
+
+
+def test_a_follower_hears_why_the_leader_refused() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, B, C)
+    cluster.step(B, Propose(1, b"insert"))
+    cluster.settle()
+    assert refusals(cluster, B) == [Refusal.STORAGE_FULL]
+
+
+def test_a_leader_without_space_hands_over_to_a_voter_known_to_have_some() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, B)
+    cluster.step(A, SpaceChanged(Shortage.CRITICAL))
+    cluster.step(A, Propose(1, b"insert"))
+    assert refusals(cluster, A) == [Refusal.NOT_LEADER]  # so that it is tried again
+    assert cluster.sent(TimeoutNow) == cluster.sent(TimeoutNow, to=C)
+    cluster.settle()
+    assert cluster.leaders == [C]
+
+
+def test_a_leader_whose_quota_is_reached_stays_and_refuses() -> None:
+    cluster = led_by(A, B, C)
+    cluster.beat(A)
+    cluster.settle()
+    cluster.step(A, SpaceChanged(Shortage.QUOTA))
+    cluster.step(A, Propose(1, b"insert"))
+    cluster.beat(A)
+    cluster.settle()
+    assert refusals(cluster, A) == [Refusal.STORAGE_FULL]
+    assert cluster.leaders == [A]
+
+
+def test_leadership_does_not_move_between_nodes_without_space() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, B, C)
+    fill(cluster, A)
+    cluster.step(A, TransferTo(B))
+    cluster.settle()
+    for _ in range(3):  # a new leader has heard of nobody's space at first
+        cluster.beat(B)
+        cluster.settle()
+    assert cluster.leaders == [B]
+    assert cluster[B].core.term == 2
+
+
+def test_a_full_follower_is_sent_no_entries_while_others_are_a_majority() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, C, shortage=Shortage.CRITICAL)
+    last = cluster[A].last_index
+    cluster.step(A, Propose(1, b"insert"))
+    cluster.settle()
+    assert cluster[A].commit_index == cluster[B].last_index == last + 1
+    assert cluster[C].last_index == last
+    fill(cluster, C, shortage=Shortage.NONE)
+    cluster.beat(A)
+    cluster.settle()
+    assert cluster[C].last_index == last + 1
+
+
+def test_full_followers_get_what_a_majority_needs() -> None:
+    cluster = led_by(A, B, C)
+    fill(cluster, B, C, shortage=Shortage.CRITICAL)
+    cluster.step(A, Propose(1, b"removal", grows=False))
+    assert {each.to for each in cluster.network if type(each.message) is AppendEntries} == {B, C}
+
+
+def test_a_follower_tells_its_shortage_with_each_heartbeat() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(B, SpaceChanged(Shortage.LOW))
+    cluster.beat(A)
+    cluster.deliver(to=B)
+    (reply,) = cluster.sent(HeartbeatReply, sender=B)
+    assert reply.shortage is Shortage.LOW
+
+
+# --- the weight of the state
+
+
+def test_the_state_weighs_its_keys_and_values() -> None:
+    replica = Replica()
+    replica.result(OPEN)
+    insertions = (Insert("ab", b"12345"), Insert("ab", b"1"), Insert("c", b""))
+    commands: list[Command] = [*insertions, Remove("c"), Remove("none")]
+    for sequence, command in enumerate(commands, start=1):
+        replica.result(Write(1, sequence, 1, command))
+    assert replica.machine.state_bytes == 3
+    replica.result(Write(1, 6, 1, Insert("ab", b"99", if_revision=99)))
+    assert replica.machine.state_bytes == 3
+    replica.reload()
+    assert replica.machine.state_bytes == 3
+    replica.result(Write(1, 7, 1, Remove("ab")))
+    assert replica.machine.state_bytes == 0
+
+
+def test_a_state_from_before_it_was_weighed_is_weighed_when_it_is_opened() -> None:
+    disk = Disk(lambda _: None)
+    values = Places(disk).current.values
+    values.put(APPLIED_KEY, encode([7, 1, 2, 0, 0]))
+    values.put(b"ab", encode(StoredValue(1, 1, 1, b"12345")))
+    values.put(b"c", encode(StoredValue(2, 2, 1, b"")))
+    disk.write(sync=True)
+    machine = Places(disk).current.machine()
+    assert (machine.applied_index, machine.state_bytes) == (7, 8)
+    machine.store_progress()
+    disk.write(sync=True)
+    assert Places(disk).current.machine().state_bytes == 8
