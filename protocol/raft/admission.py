@@ -293,7 +293,9 @@ class Admission:
             # A leader that has moved tells itself.
             self._core.join(self._core.id, self._joining.request)
             return
-        address = self._joining.take_address(self._core.membership, now)
+        # A removed node asks only where its operator wants it: its log names the former cluster.
+        known = Membership() if self._core.removed else self._core.membership
+        address = self._joining.take_address(known, now)
         if address:
             self._outbox.questions.append((address, self._joining.request))
 

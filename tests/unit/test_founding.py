@@ -4,6 +4,7 @@ from protocol.membership import Member, Membership
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterReply, PeerFrame
 from protocol.raft.bootstrap import ASK_SECONDS, FRESH_SECONDS, Bootstrap
 from protocol.raft.founding import CLAIM_SECONDS, VOID_SECONDS, Founding, Taken
+from protocol.raft.joining import Joining
 
 A, B, C, OLD = (bytes([number]) * 16 for number in range(1, 5))
 CLUSTER = b"c" * 16
@@ -145,3 +146,15 @@ def test_all_others_are_asked_again_and_again() -> None:
     assert core.take_questions(0.0) == ["b:9400", "c:9400"]
     assert core.take_questions(0.1) == []
     assert core.take_questions(ASK_SECONDS) == ["b:9400", "c:9400"]
+
+
+# --- joining
+
+
+def test_a_node_asks_the_addresses_it_was_given_and_the_members_that_it_knows() -> None:
+    members = Membership((Member(B, "b:9400", voter=True), Member(A, "a:9400", voter=True)))
+    core = Joining(("x:9400",), "a:9400", rejoin=False)
+    asked = [core.take_address(members, now) for now in (0.0, 0.1, 0.2, 0.4)]
+    assert asked == ["x:9400", "", "b:9400", "x:9400"]
+    alone = Joining(("x:9400",), "a:9400", rejoin=True)
+    assert [alone.take_address(Membership(), now) for now in (0.0, 0.2)] == ["x:9400", "x:9400"]
