@@ -88,7 +88,6 @@ class Admission:
         self._invited = bool(config.join_cluster)
         self._settled_once = False
         self._removal_noted = False
-        self._alone_since_founding = core.is_alone and core.membership_index == FOUNDING_INDEX
         self._bootstrap: Bootstrap | None = None
         self._founding: Founding | None = None
         self._note_at = now + FIRST_NOTE_SECONDS
@@ -99,8 +98,9 @@ class Admission:
     def _begin(self, now: float) -> None:
         if self._core.cluster:
             self._warn_if_alone()
-            # The quiet period is long over, but the claim of another cluster still counts.
-            self._founding = Founding(self._core.id, self._address, now)
+            if self._core.is_alone and self._core.membership_index == FOUNDING_INDEX:
+                # The quiet period is long over, but the claim of another cluster still counts.
+                self._founding = Founding(self._core.id, self._address, now)
         elif self._expects:
             self._bootstrap = Bootstrap(self._core.id, self._address, self._expects)
         elif not self._config.join_cluster and not self._config.standby:
@@ -152,8 +152,7 @@ class Admission:
 
     def hear_foreign(self, frame: PeerFrame, now: float) -> None:
         """Take in a frame of another cluster's member, which may claim this node's address."""
-        may_be_claimed = not self._core.cluster or self._alone_since_founding
-        if self._founding is not None and frame.cluster and may_be_claimed:
+        if self._founding is not None and frame.cluster:
             self._founding.hear_claim(frame.address, now)
             self._is_idle = False
 
@@ -250,9 +249,12 @@ class Admission:
         self._ask(bootstrap.take_questions(now))
 
     def _turn_founding(self, founding: Founding, now: float) -> None:
+        if self._core.cluster and not self._core.is_alone:
+            self._founding = None  # others have joined: what this node has founded stands
+            return
         self._ask(founding.take_questions(now))
-        if founding.taken is not None and not self._is_shared:
-            taken = founding.taken
+        taken = founding.taken
+        if taken is not None:
             self._fail(
                 "AddressTaken",
                 f"{self._address} is the address of a member of cluster {taken.cluster.hex()}, and "
@@ -261,7 +263,6 @@ class Admission:
             )
         elif self._is_founding and founding.is_over(now):
             self._found(Membership((Member(self._core.id, self._address, voter=True),)))
-            self._alone_since_founding = True
 
     def _found(self, membership: Membership) -> None:
         cluster = self._new_cluster()
@@ -271,12 +272,6 @@ class Admission:
     @property
     def _is_founding(self) -> bool:
         return self._founding is not None and not self._core.cluster
-
-    @property
-    def _is_shared(self) -> bool:
-        """Whether other nodes have joined the cluster that this one has founded."""
-        self._alone_since_founding = self._alone_since_founding and self._core.is_alone
-        return bool(self._core.cluster) and not self._alone_since_founding
 
     def _wants_to_join(self) -> bool:
         """Whether the cluster has yet to learn of this node, or of its address."""

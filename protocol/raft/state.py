@@ -52,7 +52,8 @@ class RaftState:
         promised = recovered.hard_state.patience
         self._promised = promised if promised > patience else 0  # in a life before
         self.bound_until = 0
-        self.removed = self._is_left_out or recovered.hard_state.removed
+        # A log may still say so of a node that was invited back.
+        self.removed = recovered.hard_state.removed
         self.founding = False  # whether the first entry of a cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # own gateway's, until a leader confirms them
         self.removal_claims: dict[NodeId, int] = {}  # who says so, and since when by this clock
