@@ -1,4 +1,4 @@
-"""What RocksDB overlooks in its own manifest, the list of the files that count.
+"""RocksDB's manifest, the list of the files that count: the checks that RocksDB leaves out.
 
 RocksDB takes a manifest that lost its end for one that a crash interrupted. It ignores the files
 of which the end told, and the write-ahead logs with the same rows are gone: what was acknowledged

@@ -1,4 +1,4 @@
-"""When a log entry passes which stage: for measurements, and costing nothing otherwise."""
+"""Trace: the time at which each log entry passes a stage; for measurements, free otherwise."""
 
 import time
 from collections import defaultdict

@@ -1,1 +1,1 @@
-"""What is said between skiff's processes, and the rules by which they decide."""
+"""Messages between skiff's processes, and the rules by which they decide."""

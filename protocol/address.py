@@ -1,4 +1,4 @@
-"""How a node is addressed: one host and port, from which its three TCP ports follow."""
+"""Address of a node: one host and port, from which its three TCP ports follow."""
 
 import msgspec
 

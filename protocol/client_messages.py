@@ -1,4 +1,4 @@
-"""What a client and a gateway say to each other, over TCP or ipc.
+"""Messages between a client and a gateway, over TCP or ipc.
 
 A request frame carries operations and is answered by one reply frame with as many outcomes in
 the same order. A read sees what was acknowledged before it was sent; operations of one frame

@@ -1,4 +1,4 @@
-"""What a log entry can carry for the state machine, and what applying it results in."""
+"""Commands of the state machine, as log entries carry them, and their results."""
 
 import msgspec
 

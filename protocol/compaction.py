@@ -1,4 +1,4 @@
-"""How long the log may grow on disk, as arithmetic: what it weighs, and what may be dropped."""
+"""Log compaction as arithmetic: the log's size on disk, and the entries that may be dropped."""
 
 from collections import deque
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a node must not forget before it answers anybody."""
+"""Hard state: term, vote and promises that must be durable before any answer."""
 
 import msgspec
 

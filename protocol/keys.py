@@ -1,4 +1,4 @@
-"""What a key may look like, where it sits in the hierarchy, and which keys a prefix covers."""
+"""Keys: their form, their place in the hierarchy, and the keys that a prefix covers."""
 
 KEY_BYTES_MAX = 4096
 SEPARATOR = "/"

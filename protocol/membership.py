@@ -1,4 +1,4 @@
-"""Who belongs to the cluster, and how many of them are a majority."""
+"""Membership: the nodes of the cluster, and the size of a majority."""
 
 from functools import cached_property
 

@@ -1,4 +1,4 @@
-"""What the actors of one node say to each other, grouped by who hears it.
+"""Messages between the actors of one node, grouped by receiver.
 
 A frame is a list of messages, handled in order. None is lost: the actors live and die together.
 """

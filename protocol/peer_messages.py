@@ -1,4 +1,4 @@
-"""What the log replicators of two nodes say to each other, over TCP.
+"""Messages between the log replicators of two nodes, over TCP.
 
 Each message may arrive late, out of order or not at all: Raft sends again what matters. Raft's own
 messages may also come twice. Proposals and their refusals do not: a link repeats none, and a

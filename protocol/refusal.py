@@ -1,4 +1,4 @@
-"""Why a leader, or a node without one, did not begin what it was asked to do."""
+"""Refusals: the reasons for which a leader, or a node without one, does not begin a request."""
 
 from enum import IntEnum
 

@@ -1,4 +1,4 @@
-"""How a node stands in its cluster, by its own account."""
+"""Standing of a node in its cluster, by its own account."""
 
 from enum import IntEnum
 

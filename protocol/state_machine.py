@@ -1,4 +1,4 @@
-"""What applying the log does: entries in, results and events out, the same on every node."""
+"""State machine: entries in, results and events out, the same on every node."""
 
 from collections.abc import Iterable
 from typing import assert_never

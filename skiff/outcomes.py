@@ -1,4 +1,4 @@
-"""What a node's answer means for the caller: a result, or the error that tells the truth."""
+"""Outcomes of a request: the result for the caller, or the error that tells the truth."""
 
 import uuid
 from typing import NoReturn, TypeVar

@@ -1,4 +1,4 @@
-"""How far a backup or a restore is, for whoever shows it."""
+"""Progress of a backup or a restore."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What the client returns besides plain values."""
+"""Records that the client returns besides plain values."""
 
 import uuid
 from enum import StrEnum

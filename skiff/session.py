@@ -1,4 +1,4 @@
-"""What makes a client's writes recognisable: its session, and the numbers of its writes."""
+"""Session of a client: its number, and the numbers that make its writes recognisable."""
 
 import threading
 

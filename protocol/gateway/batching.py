@@ -1,4 +1,4 @@
-"""When the operations that have arrived are sent on, and how many of them as one batch.
+"""Batching: the moment at which waiting operations are sent on, and the size of a batch.
 
 A batch costs a cluster about the same whether it carries one operation or a hundred. So the next
 one waits for the one before, and a moment for those clients that it has just answered: most of

@@ -1,4 +1,4 @@
-"""Which promises wait for which write: nothing is said on the strength of an unwritten fact.
+"""Durability: no message is sent before the state that it depends on is on disk.
 
 Storage makes writes durable in the order in which they were handed over and acknowledges them
 later (the asynchronous storage of etcd's Raft). A message that rests on a write (a vote, an

@@ -1,4 +1,4 @@
-"""Who leads: when a node campaigns, to whom it gives its vote, and when a leader gives up.
+"""Elections: campaigns, votes, and the end of a leadership.
 
 Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6) and check-quorum
 (§6.2).

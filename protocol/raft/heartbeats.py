@@ -1,4 +1,4 @@
-"""What a leader says besides entries: that it lives, what is committed, and in which round."""
+"""Heartbeats: the leader's sign of life, its commit index, and the round that they confirm."""
 
 from protocol.membership import NodeId
 from protocol.node_messages import CommitNoticeDue, FetchSnapshot, HeartbeatDue

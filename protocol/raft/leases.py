@@ -1,4 +1,4 @@
-"""How long a leader may be certain, by its own clock, that nobody else leads (§6.4.1).
+"""Leader lease: for how long, by its own clock, the leader rules out any other (§6.4.1).
 
 A voter that has heard its leader votes for nobody else until its patience, the shortest election
 timeout by its own clock, is over (§4.2.3, §9.6). The leader counts on a part of that, from the

@@ -1,4 +1,4 @@
-"""Which membership is in force: always the latest in the log, committed or not (§4.1)."""
+"""The membership in force: always the latest in the log, committed or not (§4.1)."""
 
 from protocol.membership import Membership, MembershipAt, NodeId
 

@@ -1,4 +1,4 @@
-"""What one turn of the Raft core wants sent, sorted by who is to hear it."""
+"""Outbox: the messages of one turn of the Raft core, sorted by receiver."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""What a node knows as a Raft server, and the few changes that every rule is made of."""
+"""The state of one Raft server, and the few changes that every rule is made of."""
 
 from collections.abc import Callable, Sequence
 

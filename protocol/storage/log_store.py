@@ -1,4 +1,4 @@
-"""What a node must remember of consensus, in its database: identity, hard state, log."""
+"""Log store: identity, hard state and log of a node, in its database."""
 
 import msgspec
 

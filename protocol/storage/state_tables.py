@@ -1,4 +1,4 @@
-"""Where the replicated state lies: two places, of which one counts.
+"""The tables of the state machine: two sets, one active, one staging a snapshot.
 
 A snapshot is put together in the place that does not count; then one write switches them. What
 a crash interrupts is either not there yet or whole.

@@ -1,4 +1,4 @@
-"""What storage does with what it is told: makes durable, applies, answers reads.
+"""Storage writer: makes entries durable, applies what is committed, answers reads.
 
 One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
 committed and already durable is applied before that, where a client of this node waits for it or

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a client."""
+"""The client that the benchmark needs of a store."""
 
 from typing import Protocol, TypeVar
 

@@ -1,4 +1,4 @@
-"""How a job is done: operation after operation, each timed, until the window ends."""
+"""Driving a job: operation after operation, each timed, until the window ends."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""How long writes pause when the leader is killed."""
+"""Failover: the pause of writes when the leader is killed."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""What one client process does: which operations, on which keys, during which window."""
+"""The job of one client process: operations, keys and window."""
 
 import random
 import time

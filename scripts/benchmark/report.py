@@ -1,4 +1,4 @@
-"""How results are shown: tables for a person, JSON for a program."""
+"""The report of a run: tables for a person, JSON for a program."""
 
 import statistics
 from collections.abc import Sequence

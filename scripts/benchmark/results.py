@@ -1,4 +1,4 @@
-"""What a run has found so far, and the medians and ratios drawn from it."""
+"""The results of a run, and the medians and ratios drawn from them."""
 
 import statistics
 from collections import defaultdict

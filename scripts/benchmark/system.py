@@ -1,4 +1,4 @@
-"""What the benchmark asks of a key-value store, whichever it is."""
+"""The key-value store under test, as the benchmark needs it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

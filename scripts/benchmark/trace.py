@@ -1,4 +1,4 @@
-"""Where a put's microseconds go: the stages that traced nodes noted, one table from all files.
+"""The microseconds of a put by stage: one table from the files of all traced nodes.
 
 Each line of a trace file is one event: when (``t``, nanoseconds of the clock that all processes
 share), which stage (``at``), for which ``batch``, on which ``node``. Stage names are data.

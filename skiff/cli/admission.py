@@ -1,4 +1,4 @@
-"""How the command that runs a node learns whether a cluster has let the node in."""
+"""Admission of the node that this command runs: whether it is a member yet."""
 
 from skiff.client import Client
 from skiff.errors import SkiffError

@@ -1,4 +1,4 @@
-"""How a command that started processes ends when a signal arrives: once, and in good order."""
+"""The end of a command that started processes, on a signal: once, and in good order."""
 
 import signal
 from types import FrameType

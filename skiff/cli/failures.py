@@ -1,4 +1,4 @@
-"""How a command that failed ends: with which exit code, and with which sentence."""
+"""Failures of a command: the exit code and the sentence for each error."""
 
 import os
 from enum import IntEnum

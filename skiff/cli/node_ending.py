@@ -1,4 +1,4 @@
-"""What ends a node's command: a signal, or what one of its threads tells."""
+"""The end of a node's command: by a signal, or by one of its threads."""
 
 import signal
 import socket

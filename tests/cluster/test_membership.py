@@ -1,4 +1,4 @@
-"""Who belongs to a cluster: joining, moving, leaving and coming back, on real processes."""
+"""Membership on real processes: joining, moving, leaving and coming back."""
 
 import select
 import signal

@@ -1,4 +1,4 @@
-"""What an actor is told before it has begun: the actors start side by side, in any order."""
+"""Messages that reach an actor before it has begun: actors start side by side, in any order."""
 
 import subprocess
 import tempfile

@@ -1,4 +1,4 @@
-"""What is left of a node when its program ends, in whatever way and at whatever moment: nothing."""
+"""Nothing of a node outlives its program, in whatever way and at whatever moment that ends."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a client is asked for in vain is refused before any node hears of it."""
+"""A request with bad arguments is refused before any node hears of it."""
 
 import inspect
 import math

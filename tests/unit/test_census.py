@@ -1,4 +1,4 @@
-"""Which cluster the addresses that a client was given belong to, whoever took one of them."""
+"""The census decides which cluster a client's addresses belong to, also where one was taken."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Which subscribers' connections are closed because they hold up the others."""
+"""The connections of subscribers that hold up the others are closed, and no others."""
 
 from collections.abc import Mapping
 

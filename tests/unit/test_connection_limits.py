@@ -1,4 +1,4 @@
-"""How many connections an actor lets in, and which go beyond that."""
+"""An actor takes a bounded number of connections, and closes the right ones beyond that."""
 
 import pytest
 

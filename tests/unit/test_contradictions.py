@@ -1,4 +1,4 @@
-"""What no correct node can have sent is refused and told of, and never ends a node."""
+"""A message that no correct node sends is refused and logged, and never ends a node."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is handed out: the version, and a source distribution of what git tracks."""
+"""The distribution: its version, and that its source archive is the files that git tracks."""
 
 import shutil
 import subprocess

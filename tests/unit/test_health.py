@@ -1,4 +1,4 @@
-"""What is said of a cluster, by how its members stand."""
+"""The findings on a cluster's health, by the standing of its members."""
 
 import uuid
 

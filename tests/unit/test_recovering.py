@@ -1,4 +1,4 @@
-"""What one directory holds becomes a cluster of its own, by one write."""
+"""A directory becomes a cluster of its own, by one write."""
 
 import pytest
 

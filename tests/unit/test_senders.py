@@ -1,4 +1,4 @@
-"""Whose frames a node believes, which life of each, and how far one sender moves its term."""
+"""A node believes members, one incarnation of each, and no sender moves its term too far."""
 
 import pytest
 
