@@ -154,7 +154,8 @@ def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> 
     memory = surroundings.memory
     while True:
         readable = sockets.wait(min(actor.timeout(), memory.look_at - time.monotonic()))
-        memory.look(time.monotonic())
+        if memory.look_at <= (now := time.monotonic()):
+            memory.look(now)
         if lifeline in readable and Stop() in lifeline.orders():
             break
         actor.turn(readable)

@@ -62,8 +62,12 @@ class ChangePublisher:
         if self._connections.is_readable(readable):
             self._follow_connections(now)
         self.core.mark(now, has_subscribers=bool(self._subscriptions))
+        if not self.core.is_clear:
+            self._publish(now)
+
+    def _publish(self, now: float) -> None:
         self._flush()
-        if self.core.front is None:
+        if self.core.is_clear:
             self._congestion.end()
         elif self.core.must_let_go(now):
             self._let_go()

@@ -111,9 +111,7 @@ class LogReplicator:
             self._hear_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
-        self._vouch()
-        self._hear_hosts()
-        self._admit()
+        self._see_to_strangers()
         self._finish_turn()
 
     def stop(self) -> float:
@@ -199,6 +197,15 @@ class LogReplicator:
         if self._core.cluster and frame.cluster == self._core.cluster:
             self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
 
+    def _see_to_strangers(self) -> None:
+        """Ask and hear nodes that are no peers yet; a member usually has nothing to do here."""
+        if self._core.wants_vouchers or self._vouching.is_open:
+            self._vouch()
+        if self._hosts.links:
+            self._hear_hosts()
+        if not self._admission.is_idle:
+            self._admit()
+
     def _vouch(self) -> None:
         """Ask about nodes of this cluster that are not known here, and take in the answers."""
         for frame, told in self._vouching.answers():
@@ -228,8 +235,6 @@ class LogReplicator:
 
     def _admit(self) -> None:
         outbox = self._admission.turn(time.monotonic())
-        if outbox is None:
-            return
         self._log(outbox)
         for address, question in outbox.questions:
             self._hosts.send(address, self._links.frame(self._core.cluster, question))
@@ -262,12 +267,14 @@ class LogReplicator:
         if outbox.gateway:
             self._gateway.send(encode(outbox.gateway))
             self._note_leadership(outbox)
-        self._log_complaints(outbox)
-        self._tell_timer(outbox.clock)
+        if outbox.complaints:
+            self._log_complaints(outbox)
+        now = time.monotonic()
+        self._tell_timer(outbox.clock, now)
         self._schedule_commit_notice()
         self._links.follow(self._core.membership)
-        for warning in self._silence.take_notes(time.monotonic()):
-            log.warning("%s", warning)
+        if self._silence.deadline <= now:
+            self._log_silence(now)
 
     def _log_complaints(self, outbox: Outbox) -> None:
         for each in outbox.complaints:
@@ -280,9 +287,14 @@ class LogReplicator:
                 self._surroundings.whereabouts.learn_term(message.term)
                 self._admission.wake()
                 self._silence.hear(message, time.monotonic())
+                self._log_silence(time.monotonic())
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)
+
+    def _log_silence(self, now: float) -> None:
+        for warning in self._silence.take_notes(now):
+            log.warning("%s", warning)
 
     def _note_stall(self, message: Leadership) -> None:
         """Tell people when storage stops answering and when it goes on; nobody else can see it."""
@@ -292,10 +304,9 @@ class LogReplicator:
             log.warning("the storage of this node answers again")
         self._stalled = message.stalled
 
-    def _tell_timer(self, clock: ClockState | None) -> None:
+    def _tell_timer(self, clock: ClockState | None, now: float) -> None:
         """Pass on the newest state of affairs, but not every single contact with a leader."""
         self._clock = clock or self._clock
-        now = time.monotonic()
         if self._clock is not None and now - self._clock_told >= CONTACT_SECONDS:
             self._timer.send(encode([self._clock]))
             self._clock, self._clock_told = None, now

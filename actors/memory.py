@@ -34,7 +34,7 @@ class MemoryWatch:
     def __init__(self, actor: str) -> None:
         self._actor = actor
         self._bytes_max = RESIDENT_BYTES_MAX.get(actor, 0)
-        self._look_at = 0.0 if self._bytes_max else NEVER
+        self.look_at = 0.0 if self._bytes_max else NEVER  # seconds of ``time.monotonic``
         self._ports: list[Connections] = []
         self._received: list[dict[int, int]] = []  # by port, since memory became large
         self._resident = 0
@@ -43,19 +43,12 @@ class MemoryWatch:
         """Close some of these connections when memory becomes large."""
         self._ports.append(connections)
 
-    @property
-    def look_at(self) -> float:
-        """When to look next, as ``time.monotonic`` tells it."""
-        return self._look_at
-
     def look(self, now: float) -> None:
-        """Look at the memory, if it is time.
+        """Look at the memory, which is due at ``look_at``.
 
         Raises:
             ActorFailure: there is too much of it.
         """
-        if now < self._look_at:
-            return
         before, self._resident = self._resident, resident_bytes()
         if self._resident > self._bytes_max:
             raise ActorFailure(
@@ -65,9 +58,9 @@ class MemoryWatch:
             )
         if self._resident < self._bytes_max * ALARM_SHARE:
             self._received.clear()
-            self._look_at = now + LOOK_SECONDS
+            self.look_at = now + LOOK_SECONDS
             return
-        self._look_at = now + ALARM_LOOK_SECONDS
+        self.look_at = now + ALARM_LOOK_SECONDS
         self._close_floods(grows=self._resident - before > GROWTH_BYTES)
 
     def _close_floods(self, *, grows: bool) -> None:

@@ -40,6 +40,11 @@ class Vouching:
                 if isinstance(message, MembershipTold):
                     yield frame, message
 
+    @property
+    def is_open(self) -> bool:
+        """Whether answers may still come."""
+        return bool(self._doors.links)
+
     def close_if_answered(self) -> None:
         """Let go of the links when nothing has been asked for a while."""
         if self._doors.links and time.monotonic() > self.ask_at + IDLE_SECONDS:

@@ -11,6 +11,7 @@ class Silence:
     """What one node has told of its leader. Times are seconds of any steady clock."""
 
     def __init__(self) -> None:
+        self.deadline = NEVER  # when ``take_notes`` should be called though nothing has happened
         self._since = NEVER
         self._is_told = False
         self._notes: list[str] = []
@@ -19,21 +20,17 @@ class Silence:
         """Take in who leads; a node that belongs to no cluster misses nobody."""
         if leadership.leader is None and leadership.cluster and not leadership.removed:
             self._since = min(self._since, now)
+            self.deadline = NEVER if self._is_told else self._since + QUIET_SECONDS
             return
         if self._is_told and leadership.leader is not None:
             leader = leadership.leader.hex()[:8]
             self._notes.append(f"node {leader} leads, after {now - self._since:.0f} s of no leader")
-        self._since, self._is_told = NEVER, False
-
-    @property
-    def deadline(self) -> float:
-        """When ``take_notes`` should be called though nothing has happened."""
-        return NEVER if self._is_told else self._since + QUIET_SECONDS
+        self._since, self._is_told, self.deadline = NEVER, False, NEVER
 
     def take_notes(self, now: float) -> list[str]:
         """Return the warnings that are due."""
         if self.deadline <= now:
-            self._is_told = True
+            self._is_told, self.deadline = True, NEVER
             self._notes.append(
                 "no leader: a majority of the voters does not answer or cannot agree; reads and "
                 "writes fail at their deadline until it does"

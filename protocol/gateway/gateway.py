@@ -29,6 +29,7 @@ from protocol.commands import Write
 from protocol.config import NodeConfig
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
+from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
 from protocol.gateway.proposals import proposal, split
 from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
@@ -61,7 +62,6 @@ from protocol.node_messages import (
     ReadsDone,
     Refused,
     RemoveMember,
-    ReplicatorMessage,
     StatusReport,
 )
 from protocol.refusal import Refusal
@@ -72,13 +72,6 @@ LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
 TIMEOUT_MS_MAX = 3_600_000
 INCARNATION_SHIFT = 32
 NEVER = float("inf")
-
-
-class GatewayOutbox(msgspec.Struct):
-    """What one turn wants sent."""
-
-    replies: list[Call] = msgspec.field(default_factory=list)
-    replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
 
 
 class Gateway:
@@ -106,8 +99,7 @@ class Gateway:
             ReadFailed: self._on_read_failed,
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
-            # A snapshot brought what was done, not its results.
-            ChangesLost: lambda _, now: self._send_all_again(now),
+            ChangesLost: lambda _, now: self._send_all_again(now),  # their results were not sent
         }
 
     def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
@@ -137,9 +129,12 @@ class Gateway:
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
-        self._send_reads(now)
-        awaited = self._errands or self._writes or self._reads or self._admin
-        self._sweep_at = min(self._sweep_at, now + SWEEP_SECONDS if awaited else NEVER)
+        if self._reads:
+            self._send_reads(now)
+        if self._sweep_at == NEVER and (
+            self._errands or self._writes or self._reads or self._admin
+        ):
+            self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
 

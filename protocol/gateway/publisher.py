@@ -82,6 +82,11 @@ class Publisher:
     # --- sending, in order
 
     @property
+    def is_clear(self) -> bool:
+        """Whether no message waits to be sent."""
+        return not self._queue
+
+    @property
     def front(self) -> Message | None:
         """The message to send next."""
         return self._queue[0] if self._queue else None

@@ -92,7 +92,7 @@ class Admission:
         self._founding: Founding | None = None
         self._note_at = now + FIRST_NOTE_SECONDS
         self._outbox = AdmissionOutbox()
-        self._is_idle = False  # until something happens that may concern it
+        self.is_idle = False  # a member needs no turn until something happens that may concern it
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -116,7 +116,7 @@ class Admission:
     @property
     def deadline(self) -> float:
         """When ``turn`` should be called though nothing has arrived."""
-        if self._is_idle:
+        if self.is_idle:
             return NEVER
         if self._bootstrap is not None:
             return self._bootstrap.ask_at
@@ -126,7 +126,7 @@ class Admission:
 
     def wake(self) -> None:
         """Look again in the next turn: leadership, term or membership have changed."""
-        self._is_idle = False
+        self.is_idle = False
 
     # --- receiving
 
@@ -141,7 +141,7 @@ class Admission:
 
     def hear(self, frame: PeerFrame, message: PeerMessage, now: float) -> None:
         """Take in an invitation, or the answer to a question of this node."""
-        self._is_idle = False
+        self.is_idle = False
         match message:
             case Invitation(address=address):
                 self._accept_invitation(address)
@@ -154,7 +154,7 @@ class Admission:
         """Take in a frame of another cluster's member, which may claim this node's address."""
         if self._founding is not None and frame.cluster:
             self._founding.hear_claim(frame.address, now)
-            self._is_idle = False
+            self.is_idle = False
 
     def _answer_query(self) -> ClusterReply:
         """A founder names its cluster only when that is durable: a crash would take it back."""
@@ -220,10 +220,8 @@ class Admission:
 
     # --- a turn
 
-    def turn(self, now: float) -> AdmissionOutbox | None:
-        """Ask and decide what is due; None for a member that needs nothing."""
-        if self._is_idle:
-            return None
+    def turn(self, now: float) -> AdmissionOutbox:
+        """Ask and decide what is due; not needed while ``is_idle``."""
         self._note_removal()
         if self._bootstrap is not None:
             self._turn_bootstrap(self._bootstrap, now)
@@ -234,7 +232,7 @@ class Admission:
         elif self._core.is_settled:
             self._invited = False  # a node that is removed later does not come back by itself
             self._settled_once = True
-            self._is_idle = not self.is_asking
+            self.is_idle = not self.is_asking
         self._note_waiting(now)
         outbox, self._outbox = self._outbox, AdmissionOutbox()
         return outbox

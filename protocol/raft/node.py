@@ -194,7 +194,8 @@ class RaftNode:
             raise StrangeFrame(f"another cluster, {frame.cluster.hex()}")
         if frame.sender == self._state.id:
             raise StrangeFrame("this node's own id: does another one run on a copy of its data?")
-        if not self._senders.believes(frame.sender):
+        is_member = self._state.membership.get(frame.sender) is not None
+        if not is_member and not self._senders.believes(frame.sender):
             raise UnknownSender(is_answered=self._meet_unknown(frame))
         strange = self._senders.why_strange(frame)
         if strange:

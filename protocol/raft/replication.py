@@ -119,7 +119,7 @@ def replicate(state: RaftState, leader: Leader) -> None:
     built: dict[int, AppendEntries] = {}
     last_index = state.log.last_index
     for peer, progress in leader.progress.items():
-        if is_spared(state, leader, progress):
+        if progress.shortage and is_spared(state, leader, progress):
             continue
         while (progress.probing or progress.next_index <= last_index) and progress.may_send():
             _send_entries(state, peer, progress, built)

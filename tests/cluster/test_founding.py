@@ -122,7 +122,7 @@ def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed:
     order = chance.sample(trio, 3)
     for node in order[:2]:
         node.launch()
-        time.sleep(chance.uniform(0.0, 0.4))
+        time.sleep(chance.uniform(0.0, 0.4))  # the next one starts at one moment or another
     assert all(cluster_of(node) is None for node in order[:2]), "two of three found nothing"
     for _ in range(3):  # some die while it forms
         victim = chance.choice(order[:2])
@@ -130,7 +130,7 @@ def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed:
         victim.launch()
         if chance.random() < 0.5 and not order[2].is_running:
             order[2].launch()
-        time.sleep(chance.uniform(0.0, 0.5))
+        time.sleep(chance.uniform(0.0, 0.5))  # the next one dies at one moment or another
     if not order[2].is_running:
         order[2].launch()
     for node in trio:
@@ -141,13 +141,16 @@ def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed:
         assert client.get("key") == "value"
 
 
-def test_a_node_frozen_while_the_others_form_belongs_to_them(trio: list[Node]) -> None:
-    for node in trio:
-        node.launch()
-    frozen = max(trio, key=lambda node: node.address)
-    time.sleep(0.6)
+def test_nothing_is_founded_while_one_of_the_expected_nodes_is_frozen(trio: list[Node]) -> None:
+    founder, other, frozen = sorted(trio, key=lambda node: node.address)
+    frozen.launch()
+    wait_until(lambda: frozen.status() is not None, "it runs")
     frozen.signal(signal.SIGSTOP)
-    time.sleep(0.5)
+    for node in (founder, other):
+        node.launch()
+    waits = f"forming a cluster: waiting, {frozen.address} does not answer"
+    wait_until(lambda: waits in founder.log(), "the founder waits for it", timeout=30)
+    assert [cluster_of(node) for node in (founder, other)] == [None, None]
     frozen.signal(signal.SIGCONT)
     for node in trio:
         node.wait_until_ready()

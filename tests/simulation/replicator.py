@@ -188,10 +188,10 @@ class Replicator(Actor):
 
     def _admit(self) -> bool:
         """Take a turn of the node's admission; return False if that has ended the node."""
+        if self._the_admission.is_idle:
+            return True
         belonged = bool(self._the_core.cluster)
         outbox = self._the_admission.turn(self._events.now)
-        if outbox is None:
-            return True
         if outbox.failure is not None:
             self._events.note(self._place, "gives up", outbox.failure)
             self.life.node.end_as_removed()
