@@ -4,9 +4,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -134,19 +135,24 @@ def live_and_be_killed(place: Path, killed: Path, numbers: range, *, create: boo
 
 
 def wait_for_flushes(tables: list[RocksTable]) -> None:
-    """Wait until RocksDB has written down what has grown too large for memory."""
+    """Wait until RocksDB has flushed and merged what it was to."""
     deadline = time.monotonic() + 20
-    running = ("rocksdb.mem-table-flush-pending", "rocksdb.num-running-flushes")
+    running = (
+        "rocksdb.mem-table-flush-pending",
+        "rocksdb.num-running-flushes",
+        "rocksdb.compaction-pending",
+        "rocksdb.num-running-compactions",
+    )
     while any(table._family.property_int_value(name) for table in tables for name in running):
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def copy_anew(directory: Path, copy: Path) -> None:
-    """Copy a directory in place of an earlier copy, whose files RocksDB may still be deleting."""
-    while copy.exists():
-        shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(directory, copy)
+@contextmanager
+def copied(directory: Path, parent: Path) -> Iterator[Path]:
+    """Yield a copy at a path of its own: RocksDB goes on deleting files at the former one."""
+    with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
+        yield shutil.copytree(directory, Path(name), dirs_exist_ok=True)
 
 
 def contents(path: Path) -> dict[str, list[Row]] | None:
@@ -176,13 +182,12 @@ def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
 
 def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Path) -> None:
     manifest = flushed / (flushed / "CURRENT").read_text().strip()
-    copy = tmp_path / "copy"
-    copy_anew(flushed, copy)
-    whole = contents(copy)
+    with copied(flushed, tmp_path) as copy:
+        whole = contents(copy)
     for length in range(0, manifest.stat().st_size, 11):
-        copy_anew(flushed, copy)
-        os.truncate(copy / manifest.name, length)
-        assert contents(copy) in (whole, None), length
+        with copied(flushed, tmp_path) as copy:
+            os.truncate(copy / manifest.name, length)
+            assert contents(copy) in (whole, None), length
 
 
 @pytest.mark.parametrize("kind", ["*.sst", "*.log", "MANIFEST-*", "CURRENT", "IDENTITY"])
@@ -190,16 +195,15 @@ def test_no_bit_of_any_file_flips_unnoticed(flushed: Path, tmp_path: Path, kind:
     """What is read is all that was written, or the damage is named."""
     chance = Random(kind)
     files = sorted(flushed.glob(kind))
-    copy = tmp_path / "copy"
-    copy_anew(flushed, copy)
-    whole = contents(copy)
+    with copied(flushed, tmp_path) as copy:
+        whole = contents(copy)
     assert whole is not None
     assert len(whole["values.0"]) == 900
     for _ in range(FLIPS):
-        copy_anew(flushed, copy)
-        file = copy / chance.choice(files).name
-        damaged = bytearray(file.read_bytes())
-        bit = chance.randrange(8 * len(damaged))
-        damaged[bit // 8] ^= 1 << bit % 8
-        file.write_bytes(damaged)
-        assert contents(copy) in (whole, None), (file.name, bit)
+        with copied(flushed, tmp_path) as copy:
+            file = copy / chance.choice(files).name
+            damaged = bytearray(file.read_bytes())
+            bit = chance.randrange(8 * len(damaged))
+            damaged[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(damaged)
+            assert contents(copy) in (whole, None), (file.name, bit)
