@@ -11,6 +11,7 @@ from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.peer_links import Doors, PeerLinks
+from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
 from actors.vouching import Vouching
 from protocol.config import NodeConfig
@@ -58,6 +59,7 @@ class LogReplicator:
         self._guests = Doors(self._sockets)
         config = surroundings.config
         self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
+        self._prober = Prober()
         recovered, others = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
         self._core = _core_of(recovered, config)
         self._admission = Admission(
@@ -234,10 +236,13 @@ class LogReplicator:
                 self._admission.hear(frame, message, time.monotonic())
 
     def _admit(self) -> None:
+        for address, trouble in self._prober.results():
+            self._admission.learn_trouble(address, trouble)
         outbox = self._admission.turn(time.monotonic())
         self._log(outbox)
         for address, question in outbox.questions:
             self._hosts.send(address, self._links.frame(self._core.cluster, question))
+            self._prober.probe(address)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
         if not self._admission.is_asking:

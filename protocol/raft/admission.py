@@ -90,6 +90,7 @@ class Admission:
         self._removal_noted = False
         self._bootstrap: Bootstrap | None = None
         self._founding: Founding | None = None
+        self._troubles: dict[str, str] = {}  # by address: why it cannot be asked
         self._note_at = now + FIRST_NOTE_SECONDS
         self._outbox = AdmissionOutbox()
         self.is_idle = False  # a member needs no turn until something happens that may concern it
@@ -155,6 +156,13 @@ class Admission:
         if self._founding is not None and frame.cluster:
             self._founding.hear_claim(frame.address, now)
             self.is_idle = False
+
+    def learn_trouble(self, address: str, trouble: str) -> None:
+        """Learn why an address cannot be asked, '' if it can: the operator hears it at once."""
+        is_new = trouble and self._troubles.get(address) != trouble
+        self._troubles[address] = trouble
+        if is_new and (self._bootstrap is not None or self._wants_to_join()):
+            self._note(NoteLevel.WARNING, f"{address} {trouble}; asking it until it answers")
 
     def _answer_query(self) -> ClusterReply:
         """A founder names its cluster only when that is durable: a crash would take it back."""
@@ -322,10 +330,16 @@ class Admission:
             return
         self._note_at = now + NOTE_SECONDS
         if self._bootstrap is not None:
-            waits_for = self._bootstrap.missing(now) or f"{self._bootstrap.expects[0]} to found it"
+            waits_for = (
+                self._bootstrap.missing(now, self._troubles)
+                or f"{self._bootstrap.expects[0]} to found it"
+            )
             self._note(NoteLevel.WARNING, f"forming a cluster: waiting, {waits_for}")
         elif self._wants_to_join():
-            self._note(NoteLevel.WARNING, f"not a member yet: {self._joining.waits_for(now)}")
+            self._note(
+                NoteLevel.WARNING,
+                f"not a member yet: {self._joining.waits_for(now, self._troubles)}",
+            )
         elif self._is_founding:
             self._note(NoteLevel.WARNING, "not founding a cluster yet: another claims the address")
 

@@ -6,7 +6,7 @@ nothing is committed before a majority of them has it. A node that lost its dire
 finds a node that belongs to the cluster, or does not hear all: it never founds a second one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -63,16 +63,14 @@ class Bootstrap:
         members = [Member(node, address, voter=True) for address, node in nodes.items()]
         return Membership(tuple(sorted(members, key=lambda each: each.id)))
 
-    def missing(self, now: float) -> str:
-        """Return in words which expected nodes are waited for, and why."""
-        return ", ".join(
-            f"{address} {self._lack(address, now)}"
-            for address in self.expects
-            if address != self._address and self._lack(address, now)
-        )
+    def missing(self, now: float, troubles: Mapping[str, str]) -> str:
+        """Return in words which expected nodes are waited for, and why; troubles by address."""
+        lacks = {each: self._lack(each, now, troubles) for each in self.expects}
+        lacks.pop(self._address, None)
+        return ", ".join(f"{address} {lack}" for address, lack in lacks.items() if lack)
 
-    def _lack(self, address: str, now: float) -> str:
+    def _lack(self, address: str, now: float, troubles: Mapping[str, str]) -> str:
         presence = self._present.get(address)
         if presence is None or presence.heard_at <= now - FRESH_SECONDS:
-            return "does not answer"
+            return troubles.get(address) or "does not answer"
         return "" if presence.expects == self.expects else "was started with other --join, --expect"

@@ -1,7 +1,7 @@
 """Joining: asking for membership, one address after another, until the leader has granted it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from protocol.membership import Membership
 from protocol.peer_messages import JoinReply, JoinRequest, PeerFrame
@@ -49,9 +49,10 @@ class Joining:
         self.refusal = reply.refusal or self.refusal
         return is_new
 
-    def waits_for(self, now: float) -> str:
-        """Return in words what the addresses asked so far have answered."""
-        words = dict.fromkeys(sorted(self._asked - {""}), "does not answer")
+    def waits_for(self, now: float, troubles: Mapping[str, str]) -> str:
+        """Return in words what the addresses asked so far have answered, or their troubles."""
+        asked = sorted(self._asked - {""})
+        words = {each: troubles.get(each) or "does not answer" for each in asked}
         for address, (heard_at, said) in self._answered.items():
             if heard_at > now - ANSWER_SECONDS:
                 words[address] = said

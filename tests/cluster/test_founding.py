@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skiff import AddressTaken, Client, Skiff
-from skiff.testing import Cluster, Node, wait_until
+from skiff.testing import Cluster, Node, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -189,3 +189,32 @@ def test_nodes_of_different_lists_form_nothing_and_say_so(trio: list[Node]) -> N
     told = f"{odd.address} was started with other --join, --expect"
     wait_until(lambda: told in first.log(), "the difference is named", timeout=30)
     assert [cluster_of(node) for node in trio] == [None, None, None]
+
+
+# --- what a node waits for
+
+
+def test_a_joining_node_tells_what_is_wrong_with_an_address(
+    tmp_path: Path, single: Cluster
+) -> None:
+    """Refused, unknown and silent are told apart, the first two before it would have noted them."""
+    (silent,) = single.nodes
+    refuses = f"127.0.0.1:{free_port()}"
+    unknown = "no-such-host.invalid:9400"
+    single.pause(silent)
+    node = Node(tmp_path / "new", ["--join", f"{refuses},{unknown},{silent.address}"])
+    try:
+        node.launch()
+        told = f"{refuses} refuses connections; asking it until it answers"
+        wait_until(lambda: told in node.log(), "the refusal is told")
+        assert "not a member yet" not in node.log()
+        wait_until(lambda: f"{unknown} cannot be resolved: " in node.log(), "the name is told")
+        wait_until(lambda: "not a member yet" in node.log(), "it notes what it waits for")
+        waits = node.log().partition("not a member yet: ")[2].partition("\n")[0]
+        assert f"{refuses} refuses connections" in waits
+        assert f"{silent.address} does not answer" in waits
+        single.resume(silent)
+        node.wait_until_ready()
+        assert node.log().count(told) == 1
+    finally:
+        node.kill()

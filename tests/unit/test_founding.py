@@ -112,13 +112,20 @@ def test_no_other_address_founds() -> None:
 def test_an_answer_that_is_old_does_not_count() -> None:
     core = gathered()
     assert core.membership(FRESH_SECONDS) is None
-    assert core.missing(FRESH_SECONDS) == "b:9400 does not answer, c:9400 does not answer"
+    assert core.missing(FRESH_SECONDS, {}) == "b:9400 does not answer, c:9400 does not answer"
+
+
+def test_a_trouble_of_an_address_is_named_in_place_of_silence() -> None:
+    core = gathered()
+    troubles = {"b:9400": "refuses connections", "c:9400": ""}
+    assert "b:9400 refuses connections" in core.missing(10.0, troubles)
+    assert "c:9400 does not answer" in core.missing(10.0, troubles)
 
 
 def test_nodes_that_expect_others_do_not_count() -> None:
     core = gathered(expects=("b:9400", "c:9400"))
     assert core.membership(0.1) is None
-    assert "b:9400 was started with other --join, --expect" in core.missing(0.1)
+    assert "b:9400 was started with other --join, --expect" in core.missing(0.1, {})
 
 
 def test_one_node_at_two_addresses_is_one_node() -> None:

@@ -1,0 +1,50 @@
+"""The prober tells apart why an address takes no connection."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from actors.prober import Prober, trouble_of
+from protocol.address import PEER_PORT_OFFSET
+from skiff.testing import free_port, wait_until
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """Return the address of a node at whose peer port something listens."""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port + PEER_PORT_OFFSET)):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("address", "trouble"),
+    [
+        (f"127.0.0.1:{free_port()}", "refuses connections"),
+        ("no-such-host.invalid:9400", "cannot be resolved: "),
+        (f"{'a' * 64}.example:9400", "cannot be resolved: "),  # too long a label
+        ("255.255.255.255:9400", "cannot be reached: "),
+        ("[:", "is no address: "),
+    ],
+)
+def test_each_trouble_has_its_words(address: str, trouble: str) -> None:
+    assert trouble_of(address).startswith(trouble)
+
+
+def test_a_connection_that_is_taken_is_no_trouble(listening: str) -> None:
+    assert trouble_of(listening) == ""
+
+
+def test_an_address_is_probed_once_in_a_while(listening: str) -> None:
+    prober, results = Prober(), list[tuple[str, str]]()
+
+    def has_result() -> bool:
+        prober.probe(listening)
+        results.extend(prober.results())
+        return bool(results)
+
+    wait_until(has_result, "the first result is there")
+    prober.probe(listening)  # too early
+    assert list(prober.results()) == []
+    assert results == [(listening, "")]
