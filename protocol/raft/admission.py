@@ -7,6 +7,8 @@
     a member at a new address  announces it                                   (joining.py)
     removed                    ends, unless it was told to rejoin or stand by
 
+A node that is removed before any of the log has reached its disk counts as new.
+
 The shell passes in frames and time, and sends what a turn puts into the outbox.
 """
 

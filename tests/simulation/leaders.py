@@ -128,7 +128,8 @@ class Leaders:
         expect(len(history) <= 2, "two changes of members are under way")
         before, after = history[-2].membership, history[-1].membership
         expect(len(before.voters ^ after.voters) <= 1, "a change of members by more than one")
-        self.admitted.changed(before, after)
+        knowing = {node for node, disk in self._disks.items() if disk.last_index}
+        self.admitted.changed(before, after, knowing)
         # What this turn commits itself is judged right after this.
         committed = max(self._log.last_index, state.commit_index)
         expect(history[-2].index <= committed, "the change before is not committed")
