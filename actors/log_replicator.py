@@ -10,6 +10,7 @@ from actors.actor import NEVER, Surroundings, run, wait_for
 from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
+from actors.moving import refuse_copy
 from actors.peer_links import Doors, PeerLinks
 from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
@@ -60,7 +61,7 @@ class LogReplicator:
         config = surroundings.config
         self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
         self._prober = Prober()
-        recovered, others = wait_for(surroundings, self._inbox, decode_for_replicator, Recovered)
+        recovered, others = self._wait_for_storage()
         self._core = _core_of(recovered, config)
         self._admission = Admission(
             self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
@@ -81,6 +82,12 @@ class LogReplicator:
         self._trace = surroundings.trace(recovered.node)
         self._begin(others)
         surroundings.ready(recovered.node)
+
+    def _wait_for_storage(self) -> tuple[Recovered, list[ReplicatorMessage]]:
+        """Return what the directory held, and what the other actors have sent meanwhile."""
+        inbox, surroundings = self._inbox, self._surroundings
+        recovered, others = wait_for(surroundings, inbox, decode_for_replicator, Recovered)
+        return recovered, others + refuse_copy(surroundings, inbox, recovered)
 
     def _begin(self, messages: Iterable[ReplicatorMessage]) -> None:
         """Take the first turn: the gateway may have had clients already."""

@@ -13,6 +13,10 @@ class AddressTaken(SkiffError):
     """The node's address is that of a member of a cluster which this directory is not of."""
 
 
+class DirectoryCopied(SkiffError):
+    """The node's directory is a copy of that of a node which runs at another address."""
+
+
 class NodeRemoved(SkiffError):
     """The node was removed from its cluster and is not to come back by itself."""
 

@@ -45,6 +45,12 @@ def wait_until_one_cluster(nodes: list[Node]) -> object:
     return cluster_of(nodes[0])
 
 
+def serves_from(node: Node, key: str) -> object:
+    """Return what a node answers that is the only one asked."""
+    with node.client(timeout=20) as client:
+        return client.get(key)
+
+
 def wipe(node: Node) -> None:
     """End a node and lose its directory."""
     node.kill()
@@ -189,6 +195,25 @@ def test_nodes_of_different_lists_form_nothing_and_say_so(trio: list[Node]) -> N
     told = f"{odd.address} was started with other --join, --expect"
     wait_until(lambda: told in first.log(), "the difference is named", timeout=30)
     assert [cluster_of(node) for node in trio] == [None, None, None]
+
+
+def test_a_copied_directory_ends_while_its_original_runs(
+    own_cluster: Cluster, tmp_path: Path
+) -> None:
+    original = own_cluster.leader()
+    with own_cluster.client(timeout=20) as client:
+        client.insert("key", "before")
+        original.kill()
+        shutil.copytree(original.directory, tmp_path / "copy")
+        original.start()
+        copy = Node(tmp_path / "copy", [])
+        copy.launch()
+        assert copy.wait() == 1
+        assert f"runs at {original.address}" in copy.log()
+        client.insert("key", "after")
+    assert original.is_running
+    assert serves_from(original, "key") == "after"
+    wait_until_one_cluster(own_cluster.nodes)
 
 
 # --- what a node waits for

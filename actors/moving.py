@@ -1,0 +1,50 @@
+"""A moved node's look at its former address, before it opens its port and takes part."""
+
+import time
+
+from actors.actor import Stopped, Surroundings
+from actors.failure import ActorFailure
+from actors.lifeline import Stop
+from actors.peer_links import Doors
+from actors.sockets import Port
+from protocol.node_messages import Recovered, ReplicatorMessage
+from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
+from protocol.raft.moving import Moving
+from protocol.wire import decode_for_replicator, encode
+
+
+def refuse_copy(
+    surroundings: Surroundings, inbox: Port, recovered: Recovered
+) -> list[ReplicatorMessage]:
+    """Wait until nothing has answered at the former address, if the node has one.
+
+    Returns what the other actors have sent meanwhile.
+
+    Raises:
+        ActorFailure: ``DirectoryCopied``, as the directory's node runs there.
+        Stopped: the node is to stop before that.
+    """
+    address = str(surroundings.config.address)
+    moving = Moving(recovered, address, time.monotonic())
+    doors = Doors(surroundings.sockets)
+    query = _query(recovered, address)
+    heard: list[ReplicatorMessage] = []
+    while not moving.is_over(time.monotonic()):
+        if moving.take_question(time.monotonic()):
+            doors.send(moving.former_address, query)
+        readable = surroundings.sockets.wait(moving.deadline - time.monotonic())
+        if surroundings.lifeline in readable and Stop() in surroundings.lifeline.orders():
+            raise Stopped
+        for encoded in inbox.drain_single():
+            heard.extend(decode_for_replicator(encoded))
+        for frame in doors.receive():
+            moving.hear(frame)
+    doors.close()
+    if moving.is_copy:
+        raise ActorFailure("DirectoryCopied", moving.failure, lasting=True)
+    return heard
+
+
+def _query(recovered: Recovered, address: str) -> bytes:
+    sender = (recovered.cluster, recovered.node, recovered.incarnation, address)
+    return encode(PeerFrame(PEER_PROTOCOL_VERSION, *sender, (ClusterQuery(),)))
