@@ -3,6 +3,7 @@
 from protocol.raft import changing_members, quorum
 from protocol.raft.admission import Admission
 from protocol.raft.bootstrap import Bootstrap
+from protocol.raft.moving import Moving
 from protocol.raft.state import RaftState
 from tests.simulation.bug import Bug, Edit
 
@@ -36,6 +37,11 @@ BUGS = (
             "if is_majority(len(_heard(state, leader, voters)), len(voters)):",
             "if voters:",
         ),
+    ),
+    Bug(
+        "a copied directory takes part beside its original",
+        "two voters of one identity",
+        Edit(Moving.hear, "self.is_copy |= ", "self.is_copy &= "),
     ),
     Bug(
         "a removal is forgotten in a crash",

@@ -1,5 +1,7 @@
 """All nodes of a run, the clients and watchers around them, and how their words find each other."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from protocol.client_messages import Request
@@ -15,6 +17,9 @@ from tests.simulation.node import Node
 from tests.simulation.setting import Setting
 from tests.simulation.watcher import Watcher
 
+if TYPE_CHECKING:
+    from tests.simulation.copies import Copy
+
 _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 CLUSTER = b"simulated".ljust(16, b"\0")
@@ -28,9 +33,10 @@ class Cluster:
         self.setting = setting
         self.history = History()
         self.nodes: dict[str, Node] = {}
+        self.copies: dict[str, Copy] = {}  # by address: of a node's directory
         options = setting.options
         for number in range(options.nodes + options.spares):
-            node = Node(setting, f"n{number + 1}", self._deliver)
+            node = Node(setting, f"n{number + 1}", self.deliver)
             self.nodes[node.address] = node
         setting.addresses = tuple(self.nodes)
         self._found(list(self.nodes.values()))
@@ -115,14 +121,13 @@ class Cluster:
         """Return the last committed membership, and all that may come after it."""
         known = [self.members]
         for node in self.nodes.values():
-            stored = node.disk.table("raft_meta").get(b"memberships")
-            known.extend(_decode_memberships(stored) if stored else ())
+            known.extend(memberships_on(node))
             if node.life is not None and node.life.replicator.core is not None:
                 known.extend(node.life.replicator.core._state.memberships.to_store())
         return [each for each in known if each.index >= known[0].index]
 
-    def _deliver(self, sender: str, address: str, frame: PeerFrame) -> None:
-        node = self.nodes.get(address)
+    def deliver(self, sender: str, address: str, frame: PeerFrame) -> None:
+        node = self.nodes.get(address) or self.copies.get(address)
         if node is not None:
             node.receive(sender, frame)
 
@@ -130,6 +135,12 @@ class Cluster:
         if node.door is not None and node.door.is_open:
             self.setting.events.note(f"{node.name} gateway", f"is asked by {asker[0]}", request)
             node.door.ask(asker, request)
+
+
+def memberships_on(node: Node) -> tuple[MembershipAt, ...]:
+    """Return the memberships that a node's disk holds."""
+    stored = node.disk.table("raft_meta").get(b"memberships")
+    return _decode_memberships(stored) if stored else ()
 
 
 def membership_of(entry: Entry) -> Membership:

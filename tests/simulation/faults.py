@@ -14,7 +14,8 @@ from protocol.client_messages import (
 from protocol.commands import OpenSession, Write
 from protocol.node_messages import StepAside
 from tests.simulation.actor import Actor
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import Cluster, memberships_on
+from tests.simulation.copies import Copy
 from tests.simulation.hostile import Hostile
 from tests.simulation.network import Pair
 from tests.simulation.node import Node
@@ -135,6 +136,14 @@ class Faults:
             self._setting.events.note("fault", f"{node.name} loses its directory")
             others = tuple(each.address for each in nodes if each is not node)
             node.lose_directory(others, rejoin=rejoin)
+
+    def _copied_directory(self) -> None:
+        """Start a copy of what the disk of a member holds."""
+        node = self._chance.choice(list(self._cluster.nodes.values()))
+        held = memberships_on(node)
+        if held and held[-1].membership.get(node.id) is not None:
+            self._setting.events.note("fault", f"starts a copy of {node.name}")
+            Copy(self._cluster, node, held).turn()
 
     # --- disks
 

@@ -20,6 +20,8 @@ HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
 RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
 BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid the trouble
 LOSSES = 0.15  # share of runs in which directories are lost
+COPIES = 0.15  # share of runs in which directories are copied, and the copies started
+COPIED_DIRECTORIES = 2.0  # per second of such a run
 FULL_DISKS = 0.2  # share of runs in which disks fill and clear
 FULL_DISK_RATES = (0.5, 2.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
@@ -57,6 +59,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     short_reign: float = 0.0
     desertion: float = 0.0
     lost_directory: float = 0.0
+    copied_directory: float = 0.0
     hostile: float = 0.0
     full_disk: float = 0.0
 
@@ -124,6 +127,9 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         options = replace(options, bootstrap=True)
     if chance.random() < LOSSES:
         rates = replace(options.rates, lost_directory=LOST_DIRECTORIES)
+        options = replace(options, rates=rates)
+    if Random(f"copies {seed}").random() < COPIES:
+        rates = replace(options.rates, copied_directory=COPIED_DIRECTORIES)
         options = replace(options, rates=rates)
     chance = Random(f"space {seed}")
     if chance.random() < FULL_DISKS:

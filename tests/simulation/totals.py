@@ -49,6 +49,8 @@ class Totals(msgspec.Struct):
     bootstraps: int = 0
     foundings: int = 0
     lost_directories: int = 0
+    copies: int = 0
+    copies_found: int = 0
     ended_as_removed: int = 0
     hostile_frames: int = 0
     removals_forced: int = 0
