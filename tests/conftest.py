@@ -1,12 +1,19 @@
-"""Worker processes: how many run the tests, and which tests run while all others wait."""
+"""Worker processes: how many run the tests, with which signals, and which of them run alone."""
 
 import fcntl
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 WORKERS_MAX = 8  # each may run a cluster of a dozen processes
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start heed Ctrl-C, also where a shell runs all in background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:
