@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.log_replicator import LogReplicator
+from actors.log_replicator import UNKNOWN_NAMED_MAX, LogReplicator
 from actors.logs import OncePerSender
 from actors.peer_links import DOORS_MAX
 from actors.sockets import Sockets
@@ -23,7 +23,7 @@ from tests.unit.fuzzing import FUZZ, INTEGERS, TEXTS, frames, messages
 from tests.unit.lone_actor import surround, tell
 
 CLUSTER, FOREIGN = b"c" * 16, b"f" * 16
-NODE, PEER, OTHER = b"A" * 16, b"B" * 16, b"C" * 16
+IDS = NODE, PEER, OTHER = b"A" * 16, b"B" * 16, b"C" * 16
 MEMBERS = Membership(
     (
         Member(NODE, "127.0.0.1:1", True),
@@ -98,6 +98,9 @@ def assert_little_is_remembered(replicator: LogReplicator) -> None:
 
 
 foreign = frames_of(FOREIGN, any_sender) | frames_of(b"", any_sender)
+strange = frames_of(
+    CLUSTER, st.binary(min_size=16, max_size=16).filter(lambda node: node not in IDS)
+)
 bodies = frames(PeerFrame) | foreign.map(encode)
 
 
@@ -114,6 +117,25 @@ def test_nothing_that_is_of_no_cluster_or_of_another_one_raises_or_changes_the_c
 
     fuzz()
     assert_little_is_remembered(replicator)
+
+
+def test_no_stranger_that_names_this_cluster_raises_or_changes_the_core(
+    replicator: LogReplicator,
+) -> None:
+    """Who the members are does not follow from what a stranger says, be it a thousand of them."""
+
+    @FUZZ
+    @given(st.binary(min_size=5, max_size=5), st.lists(strange, min_size=1, max_size=3))
+    def fuzz(connection: bytes, sent: list[PeerFrame]) -> None:
+        before = state_of(replicator._core)
+        for frame in sent:
+            hear(replicator, [connection, encode(frame)])
+        assert state_of(replicator._core) == before
+
+    fuzz()
+    assert_little_is_remembered(replicator)
+    assert len(replicator._core._senders._lives) <= len(MEMBERS.members)
+    assert len(replicator._unknown) <= UNKNOWN_NAMED_MAX
 
 
 def test_no_number_of_frames_raises_or_changes_the_core(replicator: LogReplicator) -> None:
