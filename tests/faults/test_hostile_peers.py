@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import zmq
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from protocol.address import parse_address
+from protocol.client_messages import AddNode, Failed, FailureCode
 from protocol.config import LEARNERS_MAX, NodeConfig
 from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.gateway.admin import ADMIN_REQUESTS_MAX
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import Append
 from protocol.peer_messages import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
@@ -22,6 +25,7 @@ from protocol.wire import encode
 from skiff import Client, NodeStatus
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.command import run
+from tests.cluster.raw_client import RawClient
 from tests.cluster.stand_in import StandIn
 
 STRANGER = b"stranger".ljust(16, b"\0")
@@ -188,6 +192,19 @@ def test_a_flood_of_joins_brings_in_a_few_learners_that_can_be_removed(pair: Clu
         for learner in learners:
             client.remove_node(learner)
         assert all(member.voter for member in client.members())
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_flood_of_invitations_is_refused_beyond_a_few(pair: Cluster) -> None:
+    leader = pair.leader()
+    before = descriptors_of(leader)
+    with RawClient(leader) as client:
+        invitations = [AddNode(f"127.0.0.1:{port}") for port in range(20_000, 21_100)]
+        outcomes = client.ask(*invitations, seconds=1.0)
+    codes = Counter(each.code for each in outcomes if isinstance(each, Failed))
+    invited = ADMIN_REQUESTS_MAX  # nobody answers these
+    assert codes == {FailureCode.OVERLOADED: 1100 - invited, FailureCode.NO_STANDBY: invited}
+    assert descriptors_of(leader) < before + 200
 
 
 def learners_of(client: Client) -> list[uuid.UUID]:
