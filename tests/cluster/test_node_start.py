@@ -99,10 +99,14 @@ def test_a_node_that_nobody_lets_in_ends_in_good_order_all_the_same(tmp_path: Pa
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
     with running(*place, "--join", nobody) as node:
         assert node.stderr is not None
-        assert f"asks {nobody} to join" in node.stderr.readline().decode()
+        told = "".join(node.stderr.readline().decode() for _ in range(2))
+        assert f"asks {nobody} to join" in told
+        assert f"{nobody} refuses connections" in told
         node.terminate()
-        assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+        output, warnings = node.communicate(timeout=command.SECONDS_MAX)
     assert node.returncode == 0
+    assert output == b""
+    assert all(b"not a member yet" in line for line in warnings.splitlines())
 
 
 def test_one_line_of_json_tells_programs(tmp_path: Path) -> None:
