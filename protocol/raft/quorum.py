@@ -6,6 +6,7 @@ only answers count to heartbeats that were sent after the removal was first aske
 
 from protocol.membership import Membership, NodeId, is_majority
 from protocol.raft.heartbeats import send_all
+from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader, Probe
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
@@ -41,10 +42,13 @@ def describe(state: RaftState, leader: Leader, after: Membership) -> str:
 
 
 def _heard(state: RaftState, leader: Leader, voters: frozenset[NodeId]) -> list[NodeId]:
-    """Return the voters that have answered since the removal was asked for, and this node."""
+    """Return the voters that have answered since the removal was asked for, and this node.
+
+    The removal may have waited for another change since, so they must answer still.
+    """
     since = leader.probe.at if leader.probe is not None else state.now
-    return [
-        each
-        for each in voters
-        if each == state.id or 0 < leader.progress[each].answered_at >= since
-    ]
+    return [each for each in voters if each == state.id or _answers(leader.progress[each], since)]
+
+
+def _answers(progress: Progress, since: int) -> bool:
+    return progress.answers and 0 < progress.answered_at >= since

@@ -6,6 +6,7 @@ from protocol.client_messages import CLIENT_PROTOCOL_VERSION, AddNode, Failed, R
 from protocol.commands import OpenSession, Write
 from protocol.membership import Membership, is_majority
 from protocol.node_messages import StepAside
+from protocol.raft.senders import LAPSE_MICROSECONDS
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
@@ -129,6 +130,8 @@ class Calm:
 
     def _wait_until(self, goal: Callable[[], bool], seconds: float) -> None:
         events = self._setting.events
+        if self._setting.options.rates.hostile:
+            seconds += LAPSE_MICROSECONDS / 1e6  # so long may a forged incarnation mute a member
         deadline = events.now + seconds
         while not goal():
             if events.now > deadline:

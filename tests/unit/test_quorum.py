@@ -78,6 +78,23 @@ def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
     assert ask(cluster, B) is None
 
 
+def test_answers_of_before_do_not_count_of_voters_that_a_check_found_silent() -> None:
+    cluster = led_by(A, B, C, D, E)
+    cluster[A].now += PATIENCE
+    refused = ask(cluster, B)
+    assert refused is not None
+    assert refused.refusal is Refusal.BUSY
+    answer(cluster)
+    cluster.crash(D, E)
+    for _ in range(2):  # while the removal waits, as for a change that is under way
+        answer(cluster)
+        cluster.check_quorum(A)
+    answer(cluster)
+    refused = ask(cluster, B)
+    assert refused is not None
+    assert refused.refusal is Refusal.QUORUM_AT_RISK
+
+
 def test_a_new_leader_waits_until_it_has_heard_the_others() -> None:
     cluster = led_by(A, B, C)
     for progress in cluster[A].core._state.role.progress.values():  # type: ignore[union-attr]
