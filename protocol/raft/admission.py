@@ -298,7 +298,8 @@ class Admission:
             return
         # A removed node asks only where its operator wants it: its log names the former cluster.
         known = Membership() if self._core.removed else self._core.membership
-        address = self._joining.take_address(known, now)
+        others = known.without(self._core.id)  # nobody is at its own former address any more
+        address = self._joining.take_address(others, now)
         if address:
             self._outbox.questions.append((address, self._joining.request))
 
