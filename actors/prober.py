@@ -13,6 +13,7 @@ from threading import Thread
 
 from protocol.address import PEER_PORT_OFFSET, InvalidAddressText, parse_address
 
+PROBED_MAX = 32  # addresses that are probed or were a moment ago
 PROBE_SECONDS = 2.0  # between two connections to the same address, and how long one may take
 
 
@@ -27,6 +28,10 @@ class Prober:
         """Begin to find out whether an address takes connections, unless that was done lately."""
         now = time.monotonic()
         if now < self._due.get(address, 0.0):
+            return
+        if len(self._due) >= PROBED_MAX:
+            self._due = {each: due for each, due in self._due.items() if due > now}
+        if len(self._due) >= PROBED_MAX:
             return
         self._due[address] = float("inf")  # a name may take long to be resolved
         # A daemon: a node that is to end does not wait for a name server.
@@ -43,7 +48,11 @@ class Prober:
             yield address, trouble
 
     def _try(self, address: str) -> None:
-        self._found.put((address, trouble_of(address)))
+        trouble = "cannot be probed"
+        try:
+            trouble = trouble_of(address)
+        finally:
+            self._found.put((address, trouble))
 
 
 def trouble_of(address: str) -> str:

@@ -154,6 +154,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             not (self.standby and self.join_cluster),
             "standby waits to be invited and join_cluster does not: give one of them",
         )
+        _check(
+            bool(self.join_cluster) or not self.rejoin,
+            "rejoin needs join_cluster: the address of a member",
+        )
         self._validate_expect()
 
     def _validate_expect(self) -> None:

@@ -88,6 +88,7 @@ class Admission:
         # A removed node comes back only where somebody wants it: by its settings or an invitation.
         self._may_return = config.rejoin or config.standby
         self._invited = bool(config.join_cluster)
+        self._decline_at = now  # when the next invitation that is declined is noted
         self._settled_once = False
         self._removal_noted = False
         self._bootstrap: Bootstrap | None = None
@@ -147,7 +148,7 @@ class Admission:
         self.is_idle = False
         match message:
             case Invitation(address=address):
-                self._accept_invitation(address)
+                self._hear_invitation(frame, address, now)
             case JoinReply():
                 self._hear_join_reply(frame, message, now)
             case ClusterReply():
@@ -181,12 +182,23 @@ class Admission:
             return JoinReply(False, Membership(), refusal=refusal)
         return self._core.join(frame.sender, request)
 
-    def _accept_invitation(self, address: str) -> None:
-        if self._core.committed_member is not None and not self._core.removed:
-            self._note(NoteLevel.WARNING, f"declined an invitation by {address}: already a member")
-            return
-        self._joining.invite(address)
-        self._invited = self._may_return = True
+    def _hear_invitation(self, frame: PeerFrame, address: str, now: float) -> None:
+        refusal = self._why_declined(frame)
+        if not refusal:
+            self._joining.invite(address)
+            self._invited = True
+        elif now >= self._decline_at:
+            self._decline_at = now + NOTE_SECONDS
+            self._note(NoteLevel.WARNING, f"declined an invitation by {address}: {refusal}")
+
+    def _why_declined(self, frame: PeerFrame) -> str:
+        if not self._core.cluster:
+            return ""
+        if not self._core.removed:
+            return "already a member" if self._core.committed_member is not None else ""
+        if frame.cluster != self._core.cluster:
+            return "it is of another cluster"
+        return "" if self._may_return else "removed, and started without --rejoin or --standby"
 
     def _hear_join_reply(self, frame: PeerFrame, reply: JoinReply, now: float) -> None:
         if frame.cluster == self._core.cluster:
@@ -196,10 +208,10 @@ class Admission:
         if self._joining.hear(frame, reply, now):
             self._note(NoteLevel.ERROR, f"cannot join: {reply.refusal}")
         is_listed = reply.membership.get(self._core.id) is not None
-        if reply.accepted or (is_listed and not self._core.cluster and frame.cluster):
+        if self._core.cluster and frame.cluster != self._core.cluster:
+            self._refuse_cluster(frame, reply)
+        elif frame.cluster and (reply.accepted or (is_listed and not self._core.cluster)):
             self._adopt(frame.cluster)
-        elif frame.cluster not in (b"", self._core.cluster):
-            self._refuse_cluster(reply)
 
     def _hear_cluster(self, frame: PeerFrame, reply: ClusterReply, now: float) -> None:
         if self._founding is not None:
@@ -214,14 +226,14 @@ class Admission:
             self._outbox.storage.append(AdoptCluster(cluster))
         self._core.adopt(cluster)
 
-    def _refuse_cluster(self, reply: JoinReply) -> None:
+    def _refuse_cluster(self, frame: PeerFrame, reply: JoinReply) -> None:
         """Give up where the settings name another cluster than the directory is of.
 
         A member that has moved goes on: those of its own cluster are asked as well. So does a
         node that was invited: no message from afar may end it.
         """
         is_member = self._core.committed_member is not None and not self._core.removed
-        if self._core.cluster and self._config.join_cluster and not is_member:
+        if frame.cluster and self._config.join_cluster and not is_member:
             self._fail(
                 "ClusterJoinFailed",
                 f"{reply.refusal}, and the data of this node to cluster "
@@ -265,9 +277,9 @@ class Admission:
         if taken is not None:
             self._fail(
                 "AddressTaken",
-                f"{self._address} is the address of a member of cluster {taken.cluster.hex()}, and "
-                "this directory holds nothing of it: if that member's directory was lost, empty "
-                f"this one and start the node with --join {taken.claimant} --rejoin",
+                f"{self._address} is the address of a member of cluster {taken.cluster.hex()}, "
+                f"and this directory {self._holding}: if that member's directory was lost, start "
+                f"an empty one with --join {taken.claimant} --rejoin",
             )
         elif self._is_founding and founding.is_over(now):
             self._found(Membership((Member(self._core.id, self._address, voter=True),)))
@@ -276,6 +288,16 @@ class Admission:
         cluster = self._new_cluster()
         self._note(NoteLevel.INFO, f"founding cluster {cluster.hex()}")
         self._core.found(cluster, membership)
+
+    @property
+    def _holding(self) -> str:
+        """Return in words what would be lost with the directory of a node that founded alone."""
+        if self._core.cluster:
+            return (
+                f"holds another one, {self._core.cluster.hex()}; keep it (skiff backup reads it at "
+                "another address) where something was written there"
+            )
+        return "holds nothing of it"
 
     @property
     def _is_founding(self) -> bool:

@@ -121,14 +121,20 @@ def _why_not_let_in(state: RaftState, joiner: NodeId, here: Member | None) -> st
         return _full(state.learners_max)
     if _why_not_now(state) is not None:
         return ""
-    if here is None or here.id == joiner:
-        return None
+    return None if here is None or here.id == joiner else _why_not_in_place(state, here)
+
+
+def _why_not_in_place(state: RaftState, here: Member) -> str | None:
+    """Return why a node is not to take the place of the member at its address."""
     assert isinstance(state.role, Leader)
-    match quorum.why_at_risk(state, state.role, here.id):
+    in_place = quorum.why_in_place(state, state.role, here.id)
+    match in_place or quorum.why_at_risk(state, state.role, here.id):
         case None:
             return None
         case Refusal.BUSY:
             return ""
+        case Refusal.INVALID:
+            return f"{here.address} belongs to member {here.id.hex()}, which answers"
         case _:
             return _QUORUM_AT_RISK
 

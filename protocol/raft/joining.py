@@ -8,6 +8,8 @@ from protocol.peer_messages import JoinReply, JoinRequest, PeerFrame
 
 ASK_SECONDS = 0.2  # between two requests
 ANSWER_SECONDS = 2.0  # how old an answer may be that counts
+INVITATIONS_MAX = 8  # addresses that have invited the node and are asked
+ASKED_MAX = 64  # addresses whose answers an operator hears of
 
 
 class Joining:
@@ -16,7 +18,8 @@ class Joining:
     def __init__(self, addresses: tuple[str, ...], own_address: str, *, rejoin: bool) -> None:
         self.request = JoinRequest(own_address, rejoin)
         self.ask_at = 0.0
-        self._addresses = list(addresses)
+        self._addresses = addresses
+        self._invitations: list[str] = []
         self._own_address = own_address
         self._round: Iterator[str] = iter(())
         self._leader = ""
@@ -25,9 +28,12 @@ class Joining:
         self.refusal = ""  # the last reason that a node gave
 
     def invite(self, address: str) -> None:
-        """Ask this address too."""
-        if address not in self._addresses:
-            self._addresses.append(address)
+        """Ask this address too; of many invitations, the newest count."""
+        if address in self._addresses:
+            return
+        if address in self._invitations:
+            self._invitations.remove(address)
+        self._invitations = [*self._invitations, address][-INVITATIONS_MAX:]
 
     def take_address(self, membership: Membership, now: float) -> str:
         """Return the address to send the request to: the leader's or the next; none before time."""
@@ -36,12 +42,14 @@ class Joining:
         self.ask_at = now + ASK_SECONDS
         address = self._leader or self._next(membership)
         self._leader = ""
-        self._asked.add(address)
+        if len(self._asked) < ASKED_MAX:
+            self._asked.add(address)
         return address
 
     def hear(self, frame: PeerFrame, reply: JoinReply, now: float) -> bool:
         """Take an answer in; return whether it brings a reason for refusal that is new."""
-        self._answered[frame.address] = (now, _said(reply))
+        if frame.address in self._asked:
+            self._answered[frame.address] = (now, _said(reply))
         if reply.leader_address and reply.leader_address != self._own_address:
             self._leader = reply.leader_address
             self.ask_at = 0.0
@@ -63,7 +71,7 @@ class Joining:
         address = next(self._round, None)
         if address is None:
             members = [member.address for member in membership.members]
-            known = dict.fromkeys(itertools.chain(self._addresses, members))
+            known = dict.fromkeys(itertools.chain(self._addresses, self._invitations, members))
             self._round = iter([each for each in known if each != self._own_address])
             address = next(self._round, "")
         return address

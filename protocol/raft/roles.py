@@ -21,13 +21,6 @@ class Candidate(msgspec.Struct):
     votes: dict[NodeId, bool] = msgspec.field(default_factory=dict)
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """A removal that was asked for, and since when its leader looks who answers."""
-
-    node: NodeId
-    at: int  # by the leader's clock, in microseconds
-
-
 class Leader(msgspec.Struct):
     """Replicates its log to all other members."""
 
@@ -38,7 +31,8 @@ class Leader(msgspec.Struct):
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
-    probe: Probe | None = None
+    # When each removal that waits was asked for: microseconds of the leader's clock.
+    removals_asked: dict[NodeId, int] = msgspec.field(default_factory=dict)
     called_election: bool = False  # told a successor to campaign, which may still do so
 
 

@@ -1,6 +1,7 @@
 """A broken member and a stranger say what they like to real nodes: refused, logged, survived."""
 
 import os
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -192,6 +193,32 @@ def test_a_flood_of_joins_brings_in_a_few_learners_that_can_be_removed(pair: Clu
         for learner in learners:
             client.remove_node(learner)
         assert all(member.voter for member in client.members())
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_stranger_takes_no_place_of_a_member_that_answers(pair: Cluster) -> None:
+    leader = pair.leader()
+    before = status_of(leader).members
+    frames = [
+        encode([1, b"", os.urandom(16), 1, "127.0.0.1:9", [[14, node.address, True]]])
+        for node in alive(pair)
+        for _ in range(20)
+    ]
+    for _ in range(5):
+        send_all([leader], frames)
+        time.sleep(0.2)  # as long as heartbeats travel
+    assert status_of(leader).members == before
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_flood_of_foreign_invitations_costs_a_member_one_line(pair: Cluster) -> None:
+    leader = pair.leader()
+    frames = [
+        encode([1, b"f" * 16, os.urandom(16), 1, "127.0.0.1:9", [[16, f"127.0.0.1:{port}"]]])
+        for port in range(20_000, 21_000)
+    ]
+    send_all([leader], frames)
+    assert 1 <= leader.log().count("declined an invitation") <= 2
 
 
 @pytest.mark.usefixtures("unharmed")

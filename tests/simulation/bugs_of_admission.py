@@ -30,11 +30,16 @@ BUGS = (
         Edit(changing_members._with_joiner, "if here is not None:", "if False:"),
     ),
     Bug(
+        "a stranger takes the place of a member that answers",
+        "rejoin is for nodes that lost their data",
+        Edit(quorum.why_in_place, "if node == state.id:", "return None\n    if node == state.id:"),
+    ),
+    Bug(
         "a voter is removed though those left do not answer",
         "dissertation §4.1; etcd's reconfiguration check",
         Edit(
             quorum.why_at_risk,
-            "if is_majority(len(_heard(state, leader, voters)), len(voters)):",
+            "if is_majority(len(_heard(state, leader, voters, since)), len(voters)):",
             "if voters:",
         ),
     ),

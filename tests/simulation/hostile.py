@@ -15,6 +15,8 @@ from protocol.peer_messages import (
     ForwardProposal,
     Heartbeat,
     HeartbeatReply,
+    Invitation,
+    JoinRequest,
     Removed,
     RequestVote,
     RequestVoteReply,
@@ -27,6 +29,7 @@ from tests.simulation.cluster import CLUSTER, Cluster
 from tests.simulation.node import Node
 
 STRANGER = b"stranger".ljust(16, b"\0")
+FOREIGN = b"another cluster".ljust(16, b"\0")
 FAR = 1_000_000  # beyond what one sender may move a term by
 OUT_OF_RANGE = (1 << 64) - 1
 FRAMES_MAX = 5
@@ -54,7 +57,8 @@ class Hostile:
         for _ in range(self._chance.randint(1, FRAMES_MAX)):
             if self._chance.random() < 0.5:
                 incarnation = self._number(1, 1 << 20)
-                self._send(self._broken, target, STRANGER, incarnation, self._of_stranger(core))
+                message = self._of_stranger(core, target.address)
+                self._send(self._broken, target, STRANGER, incarnation, message)
             else:
                 self._speak_as_member(self._broken, target, core)
 
@@ -69,7 +73,7 @@ class Hostile:
             incarnation = self._chance.choice((INCARNATION_MAX, OUT_OF_RANGE))
         self._send(broken, target, broken.id, incarnation, self._of_member(broken, target, core))
 
-    def _of_stranger(self, core: RaftNode) -> Any:
+    def _of_stranger(self, core: RaftNode, address: str) -> Any:
         """Return what would move a node that believed it."""
         state, term = core._state, core.term + self._number(1, FAR)
         last, last_term = state.log.last_index, state.log.last_term
@@ -83,6 +87,8 @@ class Hostile:
                 Heartbeat(term, 1, last),
                 Removed(last + self._number(1, FAR)),
                 TimeoutNow(core.term),
+                JoinRequest(address, rejoin=True),
+                Invitation("stranger:9400"),
                 self._garbage(STRANGER),
             )
         )
@@ -144,7 +150,8 @@ class Hostile:
     ) -> None:
         """Let a frame travel like any other, if it can be decoded at all."""
         setting = self._cluster.setting
-        frame = (PEER_PROTOCOL_VERSION, CLUSTER, sender, incarnation, source.address, (message,))
+        cluster = FOREIGN if type(message) is Invitation else CLUSTER
+        frame = (PEER_PROTOCOL_VERSION, cluster, sender, incarnation, source.address, (message,))
         try:
             decoded = decode_peer_frame(encode(frame))
         except Malformed:

@@ -3,7 +3,13 @@
 import pytest
 
 from protocol.node_messages import Refused, RemoveMember
-from protocol.peer_messages import ForwardMembershipChange, HeartbeatReply, ProposalRefused
+from protocol.peer_messages import (
+    ForwardMembershipChange,
+    HeartbeatReply,
+    JoinReply,
+    JoinRequest,
+    ProposalRefused,
+)
 from protocol.refusal import Refusal
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, led_by
 
@@ -110,6 +116,42 @@ def test_a_leader_may_remove_itself_while_the_others_answer() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
     assert ask(cluster, A) is None
+
+
+def test_two_removals_side_by_side_do_not_hold_each_other_up() -> None:
+    cluster = led_by(A, B, C, D, E)
+    cluster[A].now += PATIENCE
+    for node in (D, E):
+        refused = ask(cluster, node)
+        assert refused is not None
+        assert refused.refusal is Refusal.BUSY
+    answer(cluster)
+    assert ask(cluster, D) is None
+    cluster.settle(A, B, C, E)
+    assert ask(cluster, E) is None
+
+
+def join_in_place(cluster: Cluster, address: str) -> JoinReply:
+    cluster[A].core.tell_time(cluster[A].now)
+    return cluster[A].core.join(b"N" * 16, JoinRequest(address, rejoin=True))
+
+
+def test_no_node_takes_the_place_of_a_member_that_answers() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += PATIENCE
+    address = address_of(cluster, B)
+    assert join_in_place(cluster, address).refusal == "", "B may yet answer"
+    answer(cluster)
+    assert "which answers" in join_in_place(cluster, address).refusal
+    assert "which answers" in join_in_place(cluster, address_of(cluster, A)).refusal
+    silence(cluster, B)
+    assert join_in_place(cluster, address).accepted
+
+
+def address_of(cluster: Cluster, node: bytes) -> str:
+    member = cluster[A].core.membership.get(node)
+    assert member is not None
+    return member.address
 
 
 def test_another_nodes_gateway_is_told_the_same() -> None:
