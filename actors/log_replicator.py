@@ -185,6 +185,8 @@ class LogReplicator:
             self._links.hear(frame.sender, frame.address)
 
     def _warn_of_unknown(self, frame: PeerFrame) -> None:
+        if not self._core.membership.members:
+            return  # it has yet to learn who belongs to its cluster
         if len(self._unknown) == UNKNOWN_NAMED_MAX or frame.sender in self._unknown:
             return
         self._unknown.add(frame.sender)

@@ -157,6 +157,8 @@ class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     membership: Membership
     removed: bool
     room: Room = Room()
+    # Milliseconds since it heard its leader or, as leader, a majority; None where it never has.
+    silence_ms: int | None = None
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):

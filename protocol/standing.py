@@ -25,3 +25,5 @@ class ReplicationStatus(msgspec.Struct, frozen=True, array_like=True):
     commit_index: int
     membership: Membership
     removed: bool
+    # Milliseconds since it heard its leader or, as leader, a majority; None where it never has.
+    silence_ms: int | None = None

@@ -189,7 +189,7 @@ class Caller:
             unknown = attempts.writes and attempts.maybe_done
             known = "the write may have been done" if unknown else "this call wrote nothing"
             return ClientClosed(f"the client was closed; {known}")
-        known = ", ".join(self.route.all)
+        known = ", ".join(each.removeprefix("tcp://") for each in self.route.all)
         if attempts.writes and attempts.maybe_done:
             return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
         if not attempts.reached and attempts.obstacle:

@@ -144,7 +144,7 @@ class Skiff(BoundToProcess):
         self,
         dir: str | Path = "",
         *,
-        join_cluster: Iterable[str] = (),
+        join_cluster: str | Iterable[str] = (),
         bind: str = DEFAULTS.bind,
         port: int = DEFAULTS.port,
         advertise: str = DEFAULTS.advertise,
@@ -173,7 +173,8 @@ class Skiff(BoundToProcess):
         parameters = locals()  # each is the setting of the same name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
         given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
-        given["join_cluster"] = tuple(join_cluster)
+        one = isinstance(join_cluster, str)
+        given["join_cluster"] = (join_cluster,) if one else tuple(join_cluster)
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None

@@ -90,6 +90,7 @@ def status_of(status: WireStatus) -> NodeStatus:
         free_bytes=status.room.free_bytes,
         state_bytes=status.room.state_bytes,
         shortage=Shortage(status.room.shortage.name.lower()),
+        silence_ms=status.silence_ms,
     )
 
 

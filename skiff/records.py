@@ -69,6 +69,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """How one node stands.
 
     ``free_bytes`` are what its disk has left, ``state_bytes`` those of all keys and values.
+    ``silence_ms`` are the milliseconds since it heard its leader or, as the leader, a majority;
+    None where it has not since its start.
     """
 
     id: uuid.UUID
@@ -86,3 +88,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     free_bytes: int = 0
     state_bytes: int = 0
     shortage: Shortage = Shortage.NONE
+    silence_ms: int | None = None

@@ -58,7 +58,9 @@ class Recovery(msgspec.Struct, frozen=True):
         return [each.id for each in self.chosen.members if each.voter] == [self.chosen.id]
 
 
-def recover(directories: Sequence[str | PathLike[str]], *, dry_run: bool = False) -> Recovery:
+def recover(
+    directories: str | PathLike[str] | Sequence[str | PathLike[str]], *, dry_run: bool = False
+) -> Recovery:
     """Make the best of some nodes' directories that of the first node of a new cluster.
 
     For a cluster whose majority is lost for good: name the directories of all nodes that are left,
@@ -72,6 +74,8 @@ def recover(directories: Sequence[str | PathLike[str]], *, dry_run: bool = False
     """
     from actors import recovering  # noqa: PLC0415 - brings RocksDB, which no client needs
 
+    if isinstance(directories, str | PathLike):
+        directories = [directories]
     try:
         found = recovering.recover_best([str(each) for each in directories], dry_run=dry_run)
     except ActorFailure as failure:

@@ -90,6 +90,7 @@ def node_status(
         status.membership,
         status.removed,
         report.room,
+        status.silence_ms,
     )
 
 

@@ -38,6 +38,8 @@ FIRST_NOTE_SECONDS = 2.0  # how long a node waits silently for its admission
 NOTE_SECONDS = 10.0  # between two notes of what it waits for
 FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
 
+ALONE = "--join names nobody but this node"
+
 NEVER = float("inf")
 
 
@@ -363,7 +365,7 @@ class Admission:
         elif self._wants_to_join():
             self._note(
                 NoteLevel.WARNING,
-                f"not a member yet: {self._joining.waits_for(now, self._troubles)}",
+                f"not a member yet: {self._joining.waits_for(now, self._troubles) or ALONE}",
             )
         elif self._is_founding:
             self._note(NoteLevel.WARNING, "not founding a cluster yet: another claims the address")

@@ -7,7 +7,7 @@ from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind
 from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
-from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.membership import Membership, MembershipAt, NodeId, majority_index
 from protocol.node_messages import (
     EndSnapshot,
     Leadership,
@@ -48,6 +48,7 @@ class RaftState:
         # Counts the reasons not to campaign: hearing a leader, giving a vote; and this beginning.
         self.contact = 1
         self.now = 0  # microseconds of a steady clock, as told last
+        self.heard_at = 0  # when a leader was heard last, 0 for never
         self.patience = patience  # the shortest election timeout, in microseconds
         promised = recovered.hard_state.patience
         self._promised = promised if promised > patience else 0  # in a life before
@@ -193,6 +194,7 @@ class RaftState:
 
     def hear_leader(self, leader: NodeId) -> None:
         """Note that the leader of this term lives, for which this node is a member."""
+        self.heard_at = self.now
         if self.removal_claims:
             self.removal_claims.clear()
         if isinstance(self.role, Follower) and self.role.leader == leader:
@@ -312,4 +314,16 @@ class RaftState:
             self.commit_index,
             self.memberships.committed.membership,
             self.removed,
+            self._silence_ms(),
         )
+
+    def _silence_ms(self) -> int | None:
+        heard_at = self.heard_at
+        if isinstance(self.role, Leader):
+            progress = self.role.progress
+            answers = [
+                self.now if voter == self.id else progress[voter].answered_at
+                for voter in self.membership.voters
+            ]
+            heard_at = majority_index(answers)
+        return max(0, self.now - heard_at) // 1000 if heard_at else None

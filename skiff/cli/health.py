@@ -12,8 +12,10 @@ from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url
 from skiff.cli.standing import Standing, has_majority, leader_of
 from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
-from skiff.records import Shortage
+from skiff.errors import ClientConnectFailed, NoNodeReached, RequestTimeout
+from skiff.records import Role, Shortage
 
+SILENCE_MS_MAX = 3000  # since the last contact, before it is a finding
 LAG_ENTRIES_MAX = 1000  # behind what is committed, before it is a finding
 
 
@@ -44,13 +46,16 @@ class Finding(msgspec.Struct, frozen=True):
 def health(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Judge the cluster: majority, leader, lag, members, foreign nodes, disk space, quota.
+    """Judge the cluster: majority, leader, contact, lag, members, foreign nodes, disks, quota.
 
     Prints a finding on each line, with its severity first. The exit code is 0 where all is well,
     1 where there are warnings, and 5 where the cluster does not serve or a foreign node answers
     at one of its addresses.
     """
-    findings = judge(survey(url, timeout))
+    try:
+        findings = judge(survey(url, timeout))
+    except (NoNodeReached, RequestTimeout, ClientConnectFailed) as error:
+        findings = [Finding("majority", Severity.CRITICAL, str(error))]
     if as_json:
         output.json({"severity": worst(findings), "findings": findings})
     else:
@@ -101,6 +106,17 @@ def _check_lag(standings: list[Standing]) -> Iterator[Finding]:
         if behind > LAG_ENTRIES_MAX:
             message = f"{each.member.address} is {behind} entries behind what is committed"
             yield Finding("lag", Severity.WARNING, message, each.member.address)
+
+
+def _check_contact(standings: list[Standing]) -> Iterator[Finding]:
+    """Tell of members whose word is old: they have not heard of the cluster for a while."""
+    for each in _answering_members(standings):
+        silence_ms = each.status.silence_ms if each.status else None
+        if silence_ms is not None and silence_ms > SILENCE_MS_MAX:
+            seconds = f"{silence_ms / 1000:.0f} s"
+            of = "a majority" if each.role == Role.LEADER else "a leader"
+            message = f"{each.member.address} has not heard {of} for {seconds}"
+            yield Finding("contact", Severity.WARNING, message, each.member.address)
 
 
 def _check_members(standings: list[Standing]) -> Iterator[Finding]:
@@ -164,6 +180,7 @@ def _lacks_disk(standing: Standing) -> bool:
 CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
     _check_majority,
     _check_leader,
+    _check_contact,
     _check_foreign,
     _check_members,
     _check_lag,

@@ -37,8 +37,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has never been in a cluster: it asks to be let in, or stands by."""
-        return self.status is not None and self.status.cluster_id is None
+        """Whether it knows no members yet: it asks to be let in, stands by, or learns the log."""
+        return self.status is not None and not (self.status.cluster_id and self.status.members)
 
     @property
     def is_reachable(self) -> bool:

@@ -91,6 +91,7 @@ def _facts(standing: Standing) -> dict[str, object]:
         "last_index": answer.last_index,
         "commit_index": answer.commit_index,
         "applied_index": answer.applied_index,
+        "silence_ms": answer.silence_ms,
         "free_bytes": answer.free_bytes,
         "state_bytes": answer.state_bytes,
         "shortage": answer.shortage,

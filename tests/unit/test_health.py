@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skiff import Member, NodeStatus, Role, Shortage
-from skiff.cli.health import LAG_ENTRIES_MAX, Severity, judge, worst
+from skiff.cli.health import LAG_ENTRIES_MAX, SILENCE_MS_MAX, Severity, judge, worst
 from skiff.cli.standing import Standing, trouble
 
 CLUSTER, FOREIGN = uuid.UUID(int=9), uuid.UUID(int=8)
@@ -83,6 +83,22 @@ def test_a_member_that_lags_is_a_warning_beyond_a_bound() -> None:
     assert findings(standings, Severity.WARNING)["lag"] == (
         f"host-2:9400 is {LAG_ENTRIES_MAX + 1} entries behind what is committed"
     )
+
+
+@pytest.mark.parametrize(("number", "of"), [(0, "a majority"), (1, "a leader")])
+def test_a_member_whose_last_contact_is_long_ago_is_a_warning(number: int, of: str) -> None:
+    standings = list(WHOLE)
+    for silence_ms in (None, 0, SILENCE_MS_MAX):
+        standings[number] = silent(WHOLE[number], silence_ms)
+        assert "contact" not in findings(standings, Severity.WARNING)
+    standings[number] = silent(WHOLE[number], SILENCE_MS_MAX + 1500)
+    told = f"host-{number + 1}:9400 has not heard {of} for 4 s"
+    assert findings(standings, Severity.WARNING)["contact"] == told
+
+
+def silent(healthy: Standing, silence_ms: int | None) -> Standing:
+    assert healthy.status is not None
+    return replace(healthy, status=replace(healthy.status, silence_ms=silence_ms))
 
 
 def test_an_even_number_of_voters_is_a_warning() -> None:

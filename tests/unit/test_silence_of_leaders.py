@@ -1,0 +1,39 @@
+"""The time since its last contact, as a node tells it."""
+
+from tests.unit.raft_cluster import A, B, C, Cluster, led_by
+
+SECOND = 1_000_000  # microseconds
+
+
+def silence_ms(cluster: Cluster, node: bytes) -> int | None:
+    machine = cluster[node]
+    machine.core.tell_time(machine.now)
+    return machine.core._state.status().silence_ms
+
+
+def beat(cluster: Cluster) -> None:
+    cluster.beat(A)
+    cluster.settle(*[machine.id for machine in cluster.alive])
+
+
+def test_a_leader_counts_from_the_last_answer_of_a_majority() -> None:
+    cluster = led_by(A, B, C)
+    cluster[A].now += SECOND
+    beat(cluster)
+    assert silence_ms(cluster, A) == 0
+    cluster.crash(C)
+    cluster[A].now += 2 * SECOND
+    beat(cluster)
+    assert silence_ms(cluster, A) == 0, "B and the leader are a majority"
+    cluster.crash(B)
+    cluster[A].now += 3 * SECOND
+    assert silence_ms(cluster, A) == 3000
+
+
+def test_a_follower_counts_from_the_last_word_of_a_leader() -> None:
+    cluster = led_by(A, B, C)
+    cluster[B].now += SECOND
+    beat(cluster)
+    assert silence_ms(cluster, B) == 0
+    cluster[B].now += 4 * SECOND
+    assert silence_ms(cluster, B) == 4000
