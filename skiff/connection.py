@@ -13,8 +13,6 @@ CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
 
-NEVER = float("-inf")
-
 # As plain numbers: the enumerations cost more than the calls that they are passed to.
 NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 
@@ -50,7 +48,6 @@ class Connection:
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, self._socket).send)
         self._ask_monitor = cast(Callable[[int], int], self._monitor.getsockopt)
         self._connected = False
-        self.welcomed_at = NEVER
 
     def open(self, deadline: float) -> None:
         """Wait until the node has accepted the connection.
@@ -83,11 +80,6 @@ class Connection:
             except zmq.Again:
                 if self._is_over(deadline) or self.is_lost():
                     raise ConnectionLost(sent=True) from None
-
-    @property
-    def is_greeted(self) -> bool:
-        """Whether the node has said that it belongs to the client's cluster."""
-        return self.welcomed_at > NEVER
 
     def is_lost(self) -> bool:
         """Whether the node is gone, or was for a moment."""

@@ -5,7 +5,7 @@ import time
 
 import zmq
 
-from protocol.census import Answer, Census
+from protocol.client.census import Answer, Census
 from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import LOST_EVENTS

@@ -1,6 +1,8 @@
 """Bugs in what clients and watchers are told."""
 
 from protocol import sessions
+from protocol.client.calls import Calls
+from protocol.client.session import Session
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Errand
 from protocol.gateway.publisher import Publisher
@@ -104,5 +106,32 @@ BUGS = (
             "events.append(Event(self.revision, command.key, None, current))",
             "pass",
         ),
+    ),
+    Bug(
+        "a retry of a write takes a new sequence",
+        "Raft §8",
+        Edit(
+            Calls._exchange,
+            "outcome = yield from self._attempt(link, operation, attempts)",
+            "outcome = yield from self._attempt(link, operation, attempts)\n"
+            "            if isinstance(operation, Write) and operation.session:\n"
+            "                sequence, _ = self.session.begin_write()\n"
+            "                operation = Write(operation.session, sequence, 0, operation.command)",
+        ),
+    ),
+    Bug(
+        "a client takes a lost write for one that was not done",
+        "exactly-once of retries",
+        Edit(Calls._send, "attempts.maybe_done |= result.sent", "pass"),
+    ),
+    Bug(
+        "a client forgets an outcome that a node did not know",
+        "exactly-once of retries",
+        Edit(Calls._judge, "attempts.maybe_done |= failed.code is FailureCode.UNKNOWN", "pass"),
+    ),
+    Bug(
+        "two writes of a session take one sequence",
+        "dissertation §6.3",
+        Edit(Session.begin_write, "self._next += 1", "pass"),
     ),
 )

@@ -3,21 +3,20 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.client_messages import Found, Get, Missing, Reply, Request, Welcome
+from protocol.client.calls import Calls, Ending
+from protocol.client.census import Census
+from protocol.client.link import Link
+from protocol.client.routing import Route
+from protocol.client_messages import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from protocol.commands import (
     Insert,
     Inserted,
-    OpenSession,
     Remove,
     Removed,
     RevisionMismatch,
     SessionExpired,
-    SessionOpened,
-    Write,
 )
-from skiff.route import Route
-from skiff.session import Session
-from tests.simulation.exchange import Exchange, Outcome
+from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
 
 if TYPE_CHECKING:
@@ -39,8 +38,11 @@ class Client:
         self.history = history
         endpoints = [f"tcp://{address}" for address in addresses]
         cluster.setting.chance.shuffle(endpoints)
-        self.route = Route(endpoints, follow_leader=cluster.setting.chance.random() < 0.7)
-        self.session: Session | None = None
+        setting = cluster.setting
+        self.route = Route(endpoints, follow_leader=setting.chance.random() < 0.7)
+        self.calls = Calls(self.route, lambda: setting.events.now, setting.options.attempt_delay)
+        self.census = Census(addresses)
+        self.census_began = NEVER
         self.revisions: dict[str, int] = {}  # of each key, as last seen
         self.threads: list[Thread] = []
 
@@ -57,10 +59,9 @@ class Thread:
         self.client = client
         self.name = name
         self.setting = client.cluster.setting
-        self.welcomed_at = -NEVER
         self.stopped = False
         self.idle = True
-        self._connected = ""
+        self._link = Link(client.route)
         self._random = self.setting.chance.random
         self._values = 0
         options = self.setting.options
@@ -80,12 +81,11 @@ class Thread:
         operation = Operation(self.name, Kind.GET, key, 0)
         self._begin(operation)
 
-        def ended(outcome: Outcome) -> None:
-            self._note(operation, outcome)
-            done(outcome.outcome is not None)
+        def ended(ending: Ending) -> None:
+            self._note(operation, ending)
+            done(_is_certain(ending))
 
-        deadline = self.setting.events.now + timeout
-        Exchange(self, Get(key), deadline, ended).attempt()
+        self._drive_read(Get(key), self.setting.events.now + timeout, ended)
 
     def _next(self) -> None:
         if self.stopped:
@@ -94,11 +94,8 @@ class Thread:
         spread = LONGEST_DEADLINE - SHORTEST_DEADLINE
         deadline = self.setting.events.now + SHORTEST_DEADLINE + spread * self._random() ** 2
         operation = self._choose()
-        if operation.is_write and self.client.session is None:
-            self._open_session(operation, deadline)
-        else:
-            self._begin(operation)
-            self._do(operation, deadline)
+        self._begin(operation)
+        self._do(operation, deadline)
 
     def _choose(self) -> Operation:
         options = self.setting.options
@@ -123,82 +120,67 @@ class Thread:
             lease = self._random() < self.setting.options.by_lease
             self.setting.totals.reads_by_lease += lease
             get = Get(operation.key, lease=lease)
-            Exchange(self, get, deadline, lambda each: self._end_read(operation, each)).attempt()
+            self._drive_read(get, deadline, lambda each: self._end_read(operation, each))
         else:
             self._write(operation, deadline)
 
-    def _open_session(self, operation: Operation, deadline: float) -> None:
-        def opened(outcome: Outcome) -> None:
-            if not isinstance(outcome.outcome, SessionOpened):
-                self.go_on()
-                return
-            if self.client.session is None:
-                self.client.session = Session(outcome.outcome.session)
-            self._begin(operation)
-            self._do(operation, deadline)
-
-        Exchange(self, Write(0, 0, 0, OpenSession()), deadline, opened).attempt()
+    def _drive_read(self, get: Get, deadline: float, done: Callable[[Ending], None]) -> None:
+        Driver(self, self.client.calls.call(self._link, get, deadline), done).begin()
 
     def _write(self, operation: Operation, deadline: float) -> None:
-        session = self.client.session
-        assert session is not None
-        sequence, acknowledged = session.begin_write()
         command: Insert | Remove = Remove(operation.key, operation.if_revision)
         if operation.kind is Kind.INSERT:
             command = Insert(operation.key, operation.value, operation.if_revision)
 
-        def ended(outcome: Outcome) -> None:
-            session.end_write(sequence)
-            if outcome.outcome is None and not outcome.maybe_done:
-                self.setting.judge.never_applied(session.number, sequence)
-            elif outcome.outcome is not None:
-                self.setting.judge.answered(session.number, sequence, outcome.outcome)
-            self._end_write(operation, outcome)
+        def ended(ending: Ending) -> None:
+            self._judge(ending)
+            self._end_write(operation, ending)
 
-        write = Write(session.number, sequence, acknowledged, command)
-        Exchange(self, write, deadline, ended).attempt()
+        Driver(self, self.client.calls.write(self._link, command, deadline), ended).begin()
 
-    def _end_write(self, operation: Operation, outcome: Outcome) -> None:
-        if isinstance(outcome.outcome, SessionExpired):
-            self.client.session = None
-            outcome = Outcome(None, maybe_done=True)
-        self._note(operation, outcome)
-        match outcome.outcome:
+    def _judge(self, ending: Ending) -> None:
+        """Let the judge compare what the client says of its write with what becomes of it."""
+        write = ending.write
+        if write is None:
+            return
+        if _is_certain(ending):
+            self.setting.judge.answered(write.session, write.sequence, ending.outcome)
+        elif not _may_be_done(ending):
+            self.setting.judge.never_applied(write.session, write.sequence)
+
+    def _end_write(self, operation: Operation, ending: Ending) -> None:
+        self._note(operation, ending)
+        match ending.outcome:
             case Inserted(revision=revision) | RevisionMismatch(current=revision):
                 self.client.revisions[operation.key] = revision
             case Removed():
                 self.client.revisions[operation.key] = 0
         self.go_on()
 
-    def _end_read(self, operation: Operation, outcome: Outcome) -> None:
-        self._note(operation, outcome)
-        match outcome.outcome:
+    def _end_read(self, operation: Operation, ending: Ending) -> None:
+        self._note(operation, ending)
+        match ending.outcome:
             case Found(mod_revision=revision):
                 self.client.revisions[operation.key] = revision
             case Missing():
                 self.client.revisions[operation.key] = 0
         self.go_on()
 
-    def _note(self, operation: Operation, outcome: Outcome) -> None:
-        history, totals = self.client.history, self.setting.totals
-        if outcome.outcome is not None:
-            history.end(operation, outcome.outcome)
+    def _note(self, operation: Operation, ending: Ending) -> None:
+        history, totals, outcome = self.client.history, self.setting.totals, ending.outcome
+        if isinstance(outcome, Failed) and outcome.code is FailureCode.STORAGE_FULL:
+            totals.storage_full += 1
+        if _is_certain(ending):
+            history.end(operation, outcome)
             totals.writes += operation.is_write
             totals.reads += not operation.is_write
-        elif operation.is_write and outcome.maybe_done:
+        elif operation.is_write and _may_be_done(ending):
             totals.unknown_outcomes += 1
         else:
             history.forget(operation)
         self.setting.events.note(self.name, "ends", operation)
 
     # --- speaking to nodes
-
-    def connect(self, now: float) -> str:
-        """Return the endpoint that this thread speaks to now."""
-        if not self._connected:
-            self._connected = self.client.route.choose(now)
-            self.welcomed_at = -NEVER
-        return self._connected
 
     def ask(
         self,
@@ -211,14 +193,15 @@ class Thread:
         asker = (self.name, answered, lost)
         return self.client.cluster.ask(endpoint.removeprefix("tcp://"), asker, request)
 
-    def learn(self, welcome: Welcome, now: float) -> None:
-        """Take in who leads; speak to the leader from the next operation on."""
-        self.welcomed_at = now
-        self.client.route.learn(welcome)
-        if self.client.route.should_move(self._connected, now):
-            self._connected = ""
 
-    def abandon(self) -> None:
-        """Speak to another node from now on."""
-        self.client.route.note_failure(self._connected, self.setting.events.now)
-        self._connected = ""
+def _is_certain(ending: Ending) -> bool:
+    """Whether the client was told what became of its operation."""
+    uncertain = (Failed, SessionExpired)
+    return ending.outcome is not None and not isinstance(ending.outcome, uncertain)
+
+
+def _may_be_done(ending: Ending) -> bool:
+    """Whether a write without a certain answer may have been applied, or may be yet."""
+    outcome = ending.outcome
+    is_unknown = isinstance(outcome, Failed) and outcome.code is FailureCode.UNKNOWN
+    return ending.attempts.maybe_done or is_unknown

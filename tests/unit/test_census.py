@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.census import (
+from protocol.client.census import (
     MAJORITY_SECONDS,
     MINORITY_SECONDS,
     Answer,

@@ -5,7 +5,6 @@ same address.
 """
 
 import itertools
-import threading
 
 from protocol.address import parse_address
 from protocol.client_messages import Welcome
@@ -14,10 +13,7 @@ AVOID_SECONDS = 1.0  # how long an endpoint that did not answer is left alone
 
 
 class Route:
-    """The endpoints that a client knows. Safe to share by threads.
-
-    Times are seconds of any steady clock.
-    """
+    """The endpoints that a client knows. Times are seconds of any steady clock."""
 
     def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
         self.cluster = cluster  # empty until a node has named one and, of several, a census too
@@ -28,7 +24,6 @@ class Route:
         self._avoided: dict[str, float] = {}
         self._asked: dict[str, int] = {}  # in which turn each endpoint was chosen last
         self._turns = itertools.count(1)
-        self._lock = threading.Lock()
 
     @property
     def has_choice(self) -> bool:
@@ -42,8 +37,7 @@ class Route:
 
     def settle(self, cluster: bytes) -> None:
         """Speak to nodes of this cluster only, from now on."""
-        with self._lock:
-            self.cluster = self.cluster or cluster
+        self.cluster = self.cluster or cluster
 
     def choose(self, now: float) -> str:
         """Return the endpoint to speak to: the leader's, or else one that is not avoided.
@@ -51,13 +45,12 @@ class Route:
         Of these it is the one whose last turn is longest ago, so that none is passed over for
         ever, whichever are avoided when.
         """
-        with self._lock:
-            endpoint = self._leader
-            if not endpoint or self._is_avoided(endpoint, now):
-                hopeful = [each for each in self.all if not self._is_avoided(each, now)]
-                endpoint = min(hopeful or self.all, key=lambda each: self._asked.get(each, 0))
-            self._asked[endpoint] = next(self._turns)
-            return endpoint
+        endpoint = self._leader
+        if not endpoint or self._is_avoided(endpoint, now):
+            hopeful = [each for each in self.all if not self._is_avoided(each, now)]
+            endpoint = min(hopeful or self.all, key=lambda each: self._asked.get(each, 0))
+        self._asked[endpoint] = next(self._turns)
+        return endpoint
 
     def should_move(self, endpoint: str, now: float) -> bool:
         """Whether another node than the one connected to leads."""
@@ -66,25 +59,23 @@ class Route:
 
     def note_failure(self, endpoint: str, now: float) -> None:
         """Leave an endpoint alone for a while; it is not believed to lead any more."""
-        with self._lock:
-            self._avoided[endpoint] = now + AVOID_SECONDS
-            if self._leader == endpoint:
-                self._leader = ""
+        self._avoided[endpoint] = now + AVOID_SECONDS
+        if self._leader == endpoint:
+            self._leader = ""
 
     def learn(self, welcome: Welcome) -> bool:
         """Take in who the members are and who leads; return False for a node of another cluster.
 
         Without a census, the first cluster that a node names is the one that counts.
         """
-        with self._lock:
-            if not self.needs_census:
-                self.cluster = self.cluster or welcome.cluster
-            if welcome.cluster not in (b"", self.cluster):
-                return False
-            if self._follow_leader:
-                self._members = [_endpoint(each.address) for each in welcome.membership.members]
-                self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
-            return True
+        if not self.needs_census:
+            self.cluster = self.cluster or welcome.cluster
+        if welcome.cluster not in (b"", self.cluster):
+            return False
+        if self._follow_leader:
+            self._members = [_endpoint(each.address) for each in welcome.membership.members]
+            self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
+        return True
 
     def _is_avoided(self, endpoint: str, now: float) -> bool:
         return self._avoided.get(endpoint, 0.0) > now

@@ -10,12 +10,15 @@ PAUSE_SECONDS_MAX = 0.2
 class Attempts:
     """What one operation's attempts have shown so far. Times are seconds of a steady clock."""
 
-    def __init__(self, deadline: float, *, writes: bool) -> None:
+    def __init__(
+        self, deadline: float, *, writes: bool, attempt_seconds: float = ATTEMPT_SECONDS
+    ) -> None:
         self.deadline = deadline
         self.writes = writes  # whether it changes what belongs to the caller
         self.reached = False  # whether any node was
         self.maybe_done = False  # whether some attempt got no certain answer
         self.obstacle = ""  # why the last node could not be asked, or was not believed
+        self._attempt_seconds = attempt_seconds
         self._pause = PAUSE_SECONDS
         self._full_since: float | None = None
 
@@ -26,7 +29,8 @@ class Attempts:
 
     def next_deadline(self, now: float) -> float:
         """Return until when the present attempt may take."""
-        return min(self.deadline, now + max(ATTEMPT_SECONDS, (self.deadline - now) / ATTEMPTS))
+        share = max(self._attempt_seconds, (self.deadline - now) / ATTEMPTS)
+        return min(self.deadline, now + share)
 
     def next_pause(self) -> float:
         """Return how many seconds to wait before the next attempt: each time twice as many."""

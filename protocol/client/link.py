@@ -1,0 +1,54 @@
+"""Link: the node that one thread, or one event loop, of a client speaks to at present."""
+
+from protocol.client.routing import Route
+
+WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
+
+NEVER = float("-inf")
+
+
+class Link:
+    """One node at a time, until it fails or another one leads. Times are seconds."""
+
+    def __init__(self, route: Route) -> None:
+        self.endpoint = ""  # empty while no node is chosen
+        self._route = route
+        self._greeted = False
+        self._asked_at = NEVER
+
+    def choose(self, now: float) -> str:
+        """Return the endpoint to ask: the present one, or else the best that is known."""
+        if not self.endpoint:
+            self.endpoint = self._route.choose(now)
+        return self.endpoint
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the node has said that it belongs to the client's cluster."""
+        return self._greeted
+
+    def owes_greeting(self, now: float) -> bool:
+        """Whether the next request should ask who leads; it then counts as asked."""
+        if self._greeted and now - self._asked_at <= WELCOME_SECONDS:
+            return False
+        self._asked_at = now
+        return True
+
+    def welcome(self, endpoint: str, now: float) -> None:
+        """Note that a node of the client's cluster has answered a greeting; follow its leader."""
+        if endpoint == self.endpoint:
+            self._greeted = True
+            if self._route.should_move(endpoint, now):
+                self.drop()
+
+    def abandon(self, endpoint: str, now: float) -> None:
+        """Leave a node that failed alone for a while; no longer speak to it."""
+        self._route.note_failure(endpoint, now)
+        if endpoint == self.endpoint:
+            self.drop()
+
+    def drop(self) -> None:
+        """Choose anew with the next request."""
+        self.endpoint = ""
+        self._greeted = False
+        self._asked_at = NEVER
