@@ -31,7 +31,7 @@ from protocol.peer_messages import (
 )
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.founding import Founding
-from protocol.raft.joining import Joining
+from protocol.raft.joining import ASKED_MAX, Joining
 from protocol.raft.node import RaftNode
 
 FIRST_NOTE_SECONDS = 2.0  # how long a node waits silently for its admission
@@ -165,6 +165,8 @@ class Admission:
     def learn_trouble(self, address: str, trouble: str) -> None:
         """Learn why an address cannot be asked, '' if it can: the operator hears it at once."""
         is_new = trouble and self._troubles.get(address) != trouble
+        if len(self._troubles) >= ASKED_MAX:
+            self._troubles.clear()
         self._troubles[address] = trouble
         if is_new and (self._bootstrap is not None or self._wants_to_join()):
             self._note(NoteLevel.WARNING, f"{address} {trouble}; asking it until it answers")

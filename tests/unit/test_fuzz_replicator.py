@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from actors.log_replicator import UNKNOWN_NAMED_MAX, LogReplicator
 from actors.logs import OncePerSender
 from actors.peer_links import DOORS_MAX
+from actors.prober import PROBED_MAX
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import Recovered
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.raft.joining import ASKED_MAX, INVITATIONS_MAX
 from protocol.raft.node import RaftNode
 from protocol.wire import Malformed, decode_peer_frame, encode
 from skiff.testing import free_port
@@ -31,12 +33,15 @@ MEMBERS = Membership(
         Member(OTHER, "127.0.0.1:7", True),
     )
 )
-NO_CLUSTER = Membership()
 
 
-def recovered(cluster: bytes = CLUSTER, members: Membership = MEMBERS) -> Recovered:
-    memberships = (MembershipAt(0, members),) if members.members else ()
-    return Recovered(NODE, cluster, 1, HardState(term=3), 0, 0, 0, (), memberships)
+def recovered(kind: str) -> Recovered:
+    """Return what the directory of a member, of a removed node or of a new one holds."""
+    if kind == "new":
+        return Recovered(NODE, b"", 1, HardState(term=3), 0, 0, 0, (), ())
+    members = MEMBERS if kind == "member" else MEMBERS.without(NODE)
+    hard_state = HardState(term=3, removed=kind == "removed")
+    return Recovered(NODE, CLUSTER, 1, hard_state, 0, 0, 0, (), (MembershipAt(0, members),))
 
 
 def frames_of(cluster: bytes, senders: st.SearchStrategy[bytes]) -> st.SearchStrategy[PeerFrame]:
@@ -63,15 +68,14 @@ def state_of(core: RaftNode) -> tuple[object, ...]:
 any_sender = st.sampled_from([PEER, OTHER, NODE]) | st.binary(min_size=16, max_size=16)
 
 
-@pytest.fixture(params=["member", "new"])
+@pytest.fixture(params=["member", "new", "removed"])
 def replicator(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LogReplicator]:
     monkeypatch.chdir(tmp_path)
     sockets = Sockets()
-    opened = recovered() if request.param == "member" else recovered(b"", NO_CLUSTER)
-    others = tell(sockets, "replicator", opened)
-    config = NodeConfig(dir=str(tmp_path), port=free_port(), standby=request.param == "new")
+    others = tell(sockets, "replicator", recovered(request.param))
+    config = NodeConfig(dir=str(tmp_path), port=free_port(), standby=request.param != "member")
     replicator = LogReplicator(surround("log_replicator", config, sockets))
     yield replicator
     others.close()
@@ -95,6 +99,11 @@ def assert_little_is_remembered(replicator: LogReplicator) -> None:
     assert len(replicator._links._malformed._senders) <= OncePerSender.SENDERS_MAX
     assert len(replicator._hosts.links) <= DOORS_MAX
     assert len(list(replicator._links._links)) < 10
+    joining = replicator._admission._joining
+    assert len(joining._invitations) <= INVITATIONS_MAX
+    assert len(joining._answered) <= len(joining._asked) <= ASKED_MAX
+    assert len(replicator._prober._due) <= PROBED_MAX
+    assert len(replicator._admission._troubles) <= ASKED_MAX
 
 
 foreign = frames_of(FOREIGN, any_sender) | frames_of(b"", any_sender)
@@ -154,6 +163,8 @@ def test_no_answer_to_a_question_of_admission_raises(replicator: LogReplicator) 
     @FUZZ
     @given(foreign)
     def fuzz(frame: PeerFrame) -> None:
+        core = replicator._core
+        belonged = (core.cluster, core.removed)
         try:
             frame = decode_peer_frame(encode(frame))
         except Malformed:
@@ -161,6 +172,7 @@ def test_no_answer_to_a_question_of_admission_raises(replicator: LogReplicator) 
         for message in frame.messages:
             replicator._admission.hear(frame, message, 0.0)
             replicator._admission.turn(0.0)
+        assert not belonged[0] or (core.cluster, core.removed) == belonged
 
     fuzz()
     assert_little_is_remembered(replicator)
