@@ -20,7 +20,7 @@ class Copy:
     def __init__(self, cluster: Cluster, original: Node, held: tuple[MembershipAt, ...]) -> None:
         self._cluster = cluster
         self._setting = cluster.setting
-        self._original = original
+        self._node = original.id  # which the original loses with its directory
         self._setting.totals.copies += 1
         self._name = f"{original.name}-copy-{self._setting.totals.copies}"
         self._address = f"{self._name}:9400"
@@ -44,12 +44,12 @@ class Copy:
         """Take in what another node has sent."""
         self._setting.events.note(self._name, f"hears {sender}", frame.messages)
         answers = any(type(message) is ClusterReply for message in frame.messages)
-        self._has_heard |= answers and frame.sender == self._original.id
+        self._has_heard |= answers and frame.sender == self._node
         self._moving.hear(frame)
 
     def _ask(self) -> None:
         messages = (ClusterQuery(),)
-        frame = PeerFrame(PEER_PROTOCOL_VERSION, b"", self._original.id, 0, self._address, messages)
+        frame = PeerFrame(PEER_PROTOCOL_VERSION, b"", self._node, 0, self._address, messages)
         former, deliver = self._moving.former_address, self._cluster.deliver
         self._setting.network.send(self._address, former, True, deliver, self._name, former, frame)
 
