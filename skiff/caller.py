@@ -5,7 +5,6 @@ import os
 import threading
 import time
 
-from protocol.client.attempts import Attempts
 from protocol.client.calls import (
     GRACE_SECONDS,
     Answered,
@@ -25,26 +24,20 @@ from protocol.client.link import Link
 from protocol.client.routing import Route
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
-    Failed,
     Operation,
     Outcome,
     Request,
 )
-from protocol.commands import Command, SessionExpired
+from protocol.commands import Command
 from protocol.commands import Result as WriteResult
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
+from skiff.endings import outcome_of, result_of
 from skiff.errors import (
-    ClientClosed,
     ClientConnectFailed,
     InvalidRequest,
-    NoNodeReached,
-    OutcomeUnknown,
-    RequestTimeout,
     RPCCallFailed,
-    SkiffError,
 )
-from skiff.outcomes import raise_failure
 from skiff.roll_call import RollCall
 from skiff.transport import Transport
 
@@ -89,7 +82,7 @@ class Caller:
         """
         self._check_process()
         steps = self._calls.call(self._link, operation, _deadline(timeout), writes=writes)
-        return self._conclude(self._perform_all(steps))
+        return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def write(self, command: Command, timeout: float | None) -> WriteResult:
         """Return the result of a command that is applied exactly once.
@@ -99,12 +92,7 @@ class Caller:
         """
         self._check_process()
         steps = self._calls.write(self._link, command, _deadline(timeout))
-        outcome = self._conclude(self._perform_all(steps))
-        if isinstance(outcome, SessionExpired):
-            raise OutcomeUnknown("the session expired before a retry could be recognised")
-        if not isinstance(outcome, WriteResult):
-            raise RPCCallFailed(f"a write was answered with {outcome!r}")
-        return outcome
+        return result_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def close(self) -> None:
         """End all calls, those of other threads too; returns after a second at the latest."""
@@ -194,36 +182,6 @@ class Caller:
     def _clock(self) -> float:
         """Return the time in seconds: past every deadline once the client is closed."""
         return float("inf") if self.transport.closed else time.monotonic()
-
-    # --- endings
-
-    def _conclude(self, ending: Ending) -> Outcome:
-        """Return the outcome of a call.
-
-        Raises:
-            SkiffError: there is none, or it is a refusal.
-        """
-        outcome, attempts = ending.outcome, ending.attempts
-        if outcome is None:
-            raise self._conclusion(attempts)
-        if isinstance(outcome, Failed):
-            raise_failure(outcome, maybe_done=attempts.writes and attempts.maybe_done)
-        return outcome
-
-    def _conclusion(self, attempts: Attempts) -> SkiffError:
-        """Return what is known of an operation that got no certain answer."""
-        if self.transport.closed:
-            unknown = attempts.writes and attempts.maybe_done
-            known = "the write may have been done" if unknown else "this call wrote nothing"
-            return ClientClosed(f"the client was closed; {known}")
-        known = ", ".join(each.removeprefix("tcp://") for each in self.route.all)
-        if attempts.writes and attempts.maybe_done:
-            return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
-        if not attempts.reached and attempts.obstacle:
-            return ClientConnectFailed(attempts.obstacle)
-        if not attempts.reached:
-            return NoNodeReached(f"no node could be reached at {known}")
-        return RequestTimeout(f"no answer before the deadline; asked {known}")
 
     # --- connections
 

@@ -6,52 +6,29 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from msgspec.structs import replace
-
-from protocol.client_messages import (
-    AddNode,
-    Found,
-    Get,
-    ListKeys,
-    ListPrefixes,
-    Missing,
-    Names,
-    RemoveNode,
-    Status,
-    TransferLeadership,
-    Transferred,
-)
-from protocol.client_messages import (
-    NodeStatus as WireStatus,
-)
-from protocol.commands import Insert, Inserted, Remove, Removed
+from protocol.client_messages import Outcome
 from protocol.keys import encode_prefix
+from skiff import methods
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Reading,
     Timeout,
-    check_key,
-    check_limit,
     check_prefix,
-    check_revision,
     check_timeout,
-    is_by_lease,
 )
 from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.naming import find_member, whole_id
-from skiff.outcomes import expect, matching, status_of
+from skiff.methods import Method, Order
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
 from skiff.target import endpoints_of
-from skiff.values import decode_value, encode_value
 
 ValueT = TypeVar("ValueT")
+ReturnT = TypeVar("ReturnT")
 
-PAGE_NAMES = 10_000
 DEFAULT_TIMEOUT = 5.0
 
 
@@ -129,11 +106,7 @@ class Client(BoundToProcess):
             OutcomeUnknown: the deadline passed, and the value may have been written.
             RequestTimeout: the deadline passed, and nothing was written.
         """
-        check_key(key)
-        check_revision(if_revision)
-        command = Insert(key, encode_value(key, value), if_revision)
-        result = self._caller.write(command, self._seconds(timeout))
-        return expect(matching(key, result), Inserted).revision
+        return self._run(methods.insert(key, value, if_revision), timeout)
 
     @overload
     def get(
@@ -174,8 +147,7 @@ class Client(BoundToProcess):
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
-        found = self._get(key, read, timeout)
-        return default if found is None else decode_value(key, found.value, type)
+        return self._run(methods.get(key, type, default, read), timeout)
 
     @overload
     def get_entry(
@@ -199,11 +171,7 @@ class Client(BoundToProcess):
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
-        found = self._get(key, read, timeout)
-        if found is None:
-            return None
-        value = decode_value(key, found.value, type)
-        return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+        return self._run(methods.get_entry(key, type, read), timeout)
 
     def remove(
         self,
@@ -219,10 +187,7 @@ class Client(BoundToProcess):
             OutcomeUnknown: the deadline passed, and the key may have been removed.
             RequestTimeout: the deadline passed, and nothing was removed.
         """
-        check_key(key)
-        check_revision(if_revision)
-        result = self._caller.write(Remove(key, if_revision), self._seconds(timeout))
-        return expect(matching(key, result), Removed).existed
+        return self._run(methods.remove(key, if_revision), timeout)
 
     # --- names
 
@@ -243,8 +208,7 @@ class Client(BoundToProcess):
             InvalidRequest: the prefix is none of a key, or the limit is negative.
             RequestTimeout: no majority could be asked before the deadline.
         """
-        first = ListKeys(prefix, PAGE_NAMES, start_after, is_by_lease(read))
-        return self._list(first, limit, timeout)
+        return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
 
     def get_prefixes(
         self,
@@ -254,7 +218,7 @@ class Client(BoundToProcess):
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
         """Return every path that directly holds a key, sorted: ``["a", "a/b"]``."""
-        return self._list(ListPrefixes(prefix, PAGE_NAMES, None, is_by_lease(read)), None, timeout)
+        return self._run(methods.get_prefixes(prefix, read), timeout)
 
     def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
@@ -282,8 +246,7 @@ class Client(BoundToProcess):
             PeerConnectFailed: no node that could be added was found at the address in time.
             OutcomeUnknown: it does not vote yet; it still may, later.
         """
-        endpoints_of([address])
-        self._caller.call(AddNode(address), self._seconds(timeout), writes=True)
+        self._run(methods.add_member(address), timeout)
 
     def remove_node(
         self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
@@ -298,9 +261,7 @@ class Client(BoundToProcess):
             UnsafeMembershipChange: the voters that answer would be no majority of those that are
                 left; ``force`` tries it all the same, and may leave nothing that can be written.
         """
-        id_ = self._node_id(node, timeout)
-        self._caller.call(RemoveNode(id_.bytes, force), self._seconds(timeout), writes=True)
-        return id_
+        return self._run(methods.remove_node(node, force=force), timeout)
 
     def transfer_leadership(
         self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
@@ -315,9 +276,7 @@ class Client(BoundToProcess):
             InvalidRequest: it has no vote yet, nobody else could lead, or several ids begin so.
             OutcomeUnknown: leadership has not moved by the deadline; it may yet.
         """
-        operation = TransferLeadership(b"" if to is None else self._node_id(to, timeout).bytes)
-        outcome = self._caller.call(operation, self._seconds(timeout), writes=True)
-        return uuid.UUID(bytes=expect(outcome, Transferred).leader)
+        return self._run(methods.transfer_leadership(to), timeout)
 
     def backup(
         self,
@@ -350,8 +309,7 @@ class Client(BoundToProcess):
 
     def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""
-        outcome = self._caller.call(Status(), self._seconds(timeout))
-        return status_of(expect(outcome, WireStatus))
+        return self._run(methods.status(), timeout)
 
     # ---
 
@@ -361,29 +319,17 @@ class Client(BoundToProcess):
         check_timeout(timeout)
         return timeout
 
-    def _node_id(self, node: uuid.UUID | str, timeout: Timeout) -> uuid.UUID:
-        """Return a member's id; the members are asked for only where less than that is given."""
-        return whole_id(node) or find_member(str(node), self.members(timeout=timeout)).id
-
-    def _get(self, key: str, read: Reading, timeout: Timeout) -> Found | None:
-        check_key(key)
-        outcome = self._caller.call(Get(key, is_by_lease(read)), self._seconds(timeout))
-        return None if isinstance(outcome, Missing) else expect(outcome, Found)
-
-    def _list(
-        self, first: ListKeys | ListPrefixes, limit: int | None, timeout: Timeout
-    ) -> list[str]:
-        """Return the names of as many pages as it takes."""
-        check_prefix(first.prefix)
-        check_limit(limit)
-        names: list[str] = []
-        page = first
-        while limit is None or len(names) < limit:
-            if limit is not None:
-                page = replace(page, limit=min(limit - len(names), PAGE_NAMES))
-            outcome = expect(self._caller.call(page, self._seconds(timeout)), Names)
-            names.extend(outcome.names)
-            if not outcome.more:
-                break
-            page = replace(page, start_after=names[-1])
-        return names
+    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
+        """Return the result of a method; each of its questions may take so long."""
+        seconds = self._seconds(timeout)
+        try:
+            asked = next(method)
+            while True:
+                if isinstance(asked, Order):
+                    outcome: Outcome = self._caller.write(asked.command, seconds)
+                else:
+                    outcome = self._caller.call(asked.operation, seconds, writes=asked.writes)
+                asked = method.send(outcome)
+        except StopIteration as stop:
+            result: ReturnT = stop.value
+            return result

@@ -5,7 +5,6 @@ from typing import NoReturn, TypeVar
 
 from protocol.client_messages import Failed, FailureCode, Outcome
 from protocol.client_messages import NodeStatus as WireStatus
-from protocol.commands import Result
 from protocol.commands import RevisionMismatch as Mismatch
 from protocol.membership import Membership
 from skiff.errors import (
@@ -49,7 +48,7 @@ def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     raise ERRORS[failed.code](failed.message)
 
 
-def matching(key: str, result: Result) -> Result:
+def matching(key: str, result: OutcomeT) -> OutcomeT:
     """Return a result, unless the key had another revision than was required.
 
     Raises:

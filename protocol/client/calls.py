@@ -118,7 +118,7 @@ class Calls:
         while True:
             session = self.session
             if session is None:
-                opening = yield from self._open_session(link, deadline)
+                opening = yield from self.open_session(link, deadline)
                 session = self.session
                 if session is None:
                     return opening
@@ -142,7 +142,8 @@ class Calls:
             session.end_write(sequence)
         return Ending(outcome, attempts, write)
 
-    def _open_session(self, link: Link, deadline: float) -> Steps[Ending]:
+    def open_session(self, link: Link, deadline: float) -> Steps[Ending]:
+        """Open the client's session, before its first write or together with it."""
         # A session that nobody uses changes nothing of the caller's.
         attempts = self._attempts(deadline, writes=False)
         outcome = yield from self._exchange(link, Write(0, 0, 0, OpenSession()), attempts)

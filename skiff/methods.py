@@ -1,0 +1,171 @@
+"""Methods of a client: what each asks, and what it makes of the answers.
+
+Each is a generator that yields questions, is sent their outcomes and returns the result; the
+blocking client and the asyncio client drive the same ones. All raise ``InvalidRequest`` for what
+no node would take, before the first question.
+"""
+
+import uuid
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from protocol.client_messages import (
+    AddNode,
+    Found,
+    Get,
+    ListKeys,
+    ListPrefixes,
+    Missing,
+    Names,
+    Operation,
+    Outcome,
+    RemoveNode,
+    Status,
+    TransferLeadership,
+    Transferred,
+)
+from protocol.client_messages import NodeStatus as WireStatus
+from protocol.commands import Command, Insert, Inserted, Remove, Removed
+from skiff.arguments import (
+    Reading,
+    check_key,
+    check_limit,
+    check_prefix,
+    check_revision,
+    is_by_lease,
+)
+from skiff.naming import find_member, whole_id
+from skiff.outcomes import expect, matching, status_of
+from skiff.records import Entry, NodeStatus
+from skiff.target import endpoints_of
+from skiff.values import decode_value, encode_value
+
+PAGE_NAMES = 10_000
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An operation that may be done twice."""
+
+    operation: Operation
+    writes: bool = False  # whether it changes anything
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A command that is applied exactly once."""
+
+    command: Command
+
+
+ReturnT = TypeVar("ReturnT")
+Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
+
+
+# --- values
+
+
+def insert(key: str, value: object, if_revision: int | None) -> Method[int]:
+    """Write a value; return the revision of that write."""
+    check_key(key)
+    check_revision(if_revision)
+    outcome = yield Order(Insert(key, encode_value(key, value), if_revision))
+    return expect(matching(key, outcome), Inserted).revision
+
+
+def get(key: str, type_: Any, default: Any, read: Reading) -> Method[Any]:
+    """Return a key's value, or the default."""
+    found = yield from _find(key, read)
+    return default if found is None else decode_value(key, found.value, type_)
+
+
+def get_entry(key: str, type_: Any, read: Reading) -> Method[Entry[Any] | None]:
+    """Return a key's value with its revisions and version, or None."""
+    found = yield from _find(key, read)
+    if found is None:
+        return None
+    value = decode_value(key, found.value, type_)
+    return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+
+
+def remove(key: str, if_revision: int | None) -> Method[bool]:
+    """Remove a key; return whether it existed."""
+    check_key(key)
+    check_revision(if_revision)
+    outcome = yield Order(Remove(key, if_revision))
+    return expect(matching(key, outcome), Removed).existed
+
+
+def _find(key: str, read: Reading) -> Method[Found | None]:
+    check_key(key)
+    outcome = yield Question(Get(key, is_by_lease(read)))
+    return None if isinstance(outcome, Missing) else expect(outcome, Found)
+
+
+# --- names
+
+
+def list_keys(
+    prefix: str, limit: int | None, start_after: str | None, read: Reading
+) -> Method[list[str]]:
+    """Return the sorted keys that begin with a prefix."""
+    return _list(ListKeys(prefix, PAGE_NAMES, start_after, is_by_lease(read)), limit)
+
+
+def get_prefixes(prefix: str, read: Reading) -> Method[list[str]]:
+    """Return every path that directly holds a key, sorted."""
+    return _list(ListPrefixes(prefix, PAGE_NAMES, None, is_by_lease(read)), None)
+
+
+def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]:
+    """Return the names of as many pages as it takes."""
+    check_prefix(page.prefix)
+    check_limit(limit)
+    names: list[str] = []
+    while limit is None or len(names) < limit:
+        if limit is not None:
+            page = replace(page, limit=min(limit - len(names), PAGE_NAMES))
+        outcome = expect((yield Question(page)), Names)
+        names.extend(outcome.names)
+        if not outcome.more:
+            break
+        page = replace(page, start_after=names[-1])
+    return names
+
+
+# --- the cluster
+
+
+def status() -> Method[NodeStatus]:
+    """Return how the node that answers stands."""
+    return status_of(expect((yield Question(Status())), WireStatus))
+
+
+def add_member(address: str) -> Method[None]:
+    """Bring a node on standby into the cluster."""
+    endpoints_of([address])
+    yield Question(AddNode(address), writes=True)
+
+
+def remove_node(node: uuid.UUID | str, *, force: bool) -> Method[uuid.UUID]:
+    """Take a node out of the cluster; return its id."""
+    id_ = yield from _node_id(node)
+    yield Question(RemoveNode(id_.bytes, force), writes=True)
+    return id_
+
+
+def transfer_leadership(to: uuid.UUID | str | None) -> Method[uuid.UUID]:
+    """Let this voter lead, or any other than the present leader; return who leads by then."""
+    chosen = b"" if to is None else (yield from _node_id(to)).bytes
+    outcome = yield Question(TransferLeadership(chosen), writes=True)
+    return uuid.UUID(bytes=expect(outcome, Transferred).leader)
+
+
+def _node_id(node: uuid.UUID | str) -> Method[uuid.UUID]:
+    """Return a member's id; the members are asked for only where less than that is given."""
+    whole = whole_id(node)
+    if whole is not None:
+        return whole
+    members = (yield from status()).members
+    return find_member(str(node), members).id
