@@ -13,7 +13,8 @@ for _package in (actors, protocol):
             "rename or remove that, or install skiff in an environment of its own"
         )
 
-from skiff.client import Client  # noqa: E402 - only after the check above
+from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
+from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
     AddressTaken,
     ClientClosed,
@@ -64,6 +65,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressTaken",
+    "AsyncClient",
     "Builder",
     "Client",
     "ClientClosed",

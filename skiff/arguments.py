@@ -75,6 +75,16 @@ def check_timeout(timeout: object) -> None:
         raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout!r}")
 
 
+def check_in_flight(limit: object) -> None:
+    """Refuse what is no number of calls that may wait for an answer at a time.
+
+    Raises:
+        InvalidRequest: the limit is no whole number from 1 on.
+    """
+    if type(limit) is not int or limit < 1:
+        raise InvalidRequest(f"max_in_flight must be a whole number from 1 on, not {limit!r}")
+
+
 def check_prefix(prefix: str) -> None:
     """Refuse what no key begins with.
 

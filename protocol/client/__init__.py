@@ -1,7 +1,8 @@
 """The client's rules: routing, retries, sessions and the census, without sockets and clocks.
 
-A driver performs what ``calls`` yields and sends back what came of it. There are two of them: the
-blocking client in ``skiff``, with a REQ socket for each thread, and the simulator's client.
+A driver performs what ``calls`` yields and sends back what came of it. There are three: the
+blocking client in ``skiff``, with a REQ socket for each thread; the asyncio client, with a DEALER
+socket for each node; and the simulator's client.
 
     calls      retries, sessions and failover, as generators
     attempts   what the attempts of one call have shown so far

@@ -1,0 +1,222 @@
+"""The asyncio client: every operation of the store as a coroutine."""
+
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from protocol.client_messages import Outcome
+from skiff import methods
+from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, check_in_flight, check_timeout
+from skiff.async_caller import AsyncCaller
+from skiff.bound import BoundToProcess
+from skiff.client import DEFAULT_TIMEOUT
+from skiff.methods import Method, Order
+from skiff.records import Entry, Member, NodeStatus
+from skiff.target import endpoints_of
+
+ValueT = TypeVar("ValueT")
+ReturnT = TypeVar("ReturnT")
+
+MAX_IN_FLIGHT = 4096
+
+
+class AsyncClient(BoundToProcess):
+    """A client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
+
+    Any number of calls may be awaited at a time. Those issued in one turn of the loop leave in one
+    frame; they are done in no certain order. Of more than ``max_in_flight``, the others wait. A
+    call that is cancelled may have been done or may be yet, as after ``OutcomeUnknown``.
+    """
+
+    def __init__(
+        self,
+        target: str | Iterable[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        follow_leader: bool = True,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
+        """Name the cluster: addresses, a ``skiff://`` URL, or nothing for SKIFF_URL.
+
+        Connects when first used. With ``follow_leader`` off, the client speaks to the named nodes
+        only. ``timeout`` is in seconds, None for no limit.
+
+        Raises:
+            MissingClusterConfig: nothing names an address.
+            InvalidAddress: what should be an address is none.
+            InvalidRequest: the timeout or ``max_in_flight`` is not positive.
+        """
+        check_timeout(timeout)
+        check_in_flight(max_in_flight)
+        self._timeout = timeout
+        self._caller = AsyncCaller(
+            endpoints_of(target), follow_leader=follow_leader, max_in_flight=max_in_flight
+        )
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._caller.described}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections; calls that still wait raise ``ClientClosed``, as do later ones."""
+        self._caller.close()
+
+    # --- values
+
+    async def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> int:
+        """Write a value and return the revision of that write; see ``Client.insert``."""
+        return await self._run(methods.insert(key, value, if_revision), timeout)
+
+    @overload
+    async def get(
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
+    ) -> ValueT | None: ...
+    @overload
+    async def get(
+        self,
+        key: str,
+        type: type[ValueT],
+        *,
+        default: ValueT,
+        read: Reading = ...,
+        timeout: Timeout = ...,
+    ) -> ValueT: ...
+    @overload
+    async def get(
+        self,
+        key: str,
+        type: Any = ...,
+        *,
+        default: Any = ...,
+        read: Reading = ...,
+        timeout: Timeout = ...,
+    ) -> Any: ...
+    async def get(
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        default: Any = None,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> Any:
+        """Return a key's value as the given type, or the default; see ``Client.get``."""
+        return await self._run(methods.get(key, type, default, read), timeout)
+
+    @overload
+    async def get_entry(
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    async def get_entry(
+        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: Timeout = ...
+    ) -> Entry[Any] | None: ...
+    async def get_entry(
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> Entry[Any] | None:
+        """Return a key's value with its revisions and version, or None; see ``Client``."""
+        return await self._run(methods.get_entry(key, type, read), timeout)
+
+    async def remove(
+        self,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> bool:
+        """Remove a key; return whether it existed; see ``Client.remove``."""
+        return await self._run(methods.remove(key, if_revision), timeout)
+
+    # --- names
+
+    async def list_keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int | None = None,
+        start_after: str | None = None,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> list[str]:
+        """Return the sorted keys that begin with a prefix; see ``Client.list_keys``."""
+        return await self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
+
+    async def get_prefixes(
+        self,
+        prefix: str = "",
+        *,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> list[str]:
+        """Return every path that directly holds a key, sorted; see ``Client.get_prefixes``."""
+        return await self._run(methods.get_prefixes(prefix, read), timeout)
+
+    # --- the cluster
+
+    async def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
+        """Return the members of the cluster; see ``Client.members``."""
+        return list((await self.status(timeout=timeout)).members)
+
+    async def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Bring a node on standby into the cluster; see ``Client.add_member``."""
+        await self._run(methods.add_member(address), timeout)
+
+    async def remove_node(
+        self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
+    ) -> uuid.UUID:
+        """Take a node out of the cluster; return its id; see ``Client.remove_node``."""
+        return await self._run(methods.remove_node(node, force=force), timeout)
+
+    async def transfer_leadership(
+        self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> uuid.UUID:
+        """Let this voter lead, or any other; see ``Client.transfer_leadership``."""
+        return await self._run(methods.transfer_leadership(to), timeout)
+
+    async def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
+        """Return how the node that answers stands."""
+        return await self._run(methods.status(), timeout)
+
+    # ---
+
+    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
+        """Return the result of a method; each of its questions may take so long."""
+        if timeout is CLIENT_DEFAULT:
+            seconds = self._timeout
+        else:
+            check_timeout(timeout)
+            seconds = timeout
+        try:
+            asked = next(method)
+            while True:
+                if isinstance(asked, Order):
+                    outcome: Outcome = await self._caller.write(asked.command, seconds)
+                else:
+                    outcome = await self._caller.call(asked.operation, seconds, writes=asked.writes)
+                asked = method.send(outcome)
+        except StopIteration as stop:
+            result: ReturnT = stop.value
+            return result

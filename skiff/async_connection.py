@@ -1,0 +1,253 @@
+"""Connection of an event loop: one DEALER socket to one node, for any number of requests.
+
+What is asked in one turn of the loop leaves in one frame, so that many small operations cost
+about as much as a few. Nothing polls: the loop watches the descriptors of the socket and of its
+monitor. ``ZMQ_FD`` is edge-triggered, so that the socket is drained after each send, too.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+import zmq
+
+from protocol.client.calls import GRACE_SECONDS, Answered, Ask, Lost
+from protocol.client_messages import (
+    CLIENT_PROTOCOL_VERSION,
+    OPERATIONS_MAX,
+    Operation,
+    Reply,
+    Request,
+)
+from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
+from skiff.errors import InvalidRequest, RPCCallFailed
+from skiff.transport import Channel, Transport
+
+LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 2000
+LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
+DEADLINE_STEPS = 50  # per second: operations whose deadlines fall into one travel together
+FRAME_BYTES = REQUEST_BYTES_MAX // 8  # of operations in one frame, where there are several
+
+AskResult: TypeAlias = "asyncio.Future[Answered | Lost]"
+
+
+class _Waiting(msgspec.Struct):
+    """One request of a call, and the future of its result."""
+
+    ask: Ask
+    future: AskResult
+
+
+class _Frame(msgspec.Struct):
+    """Requests that were sent together, and the timer of their deadline."""
+
+    group: list[_Waiting]
+    timer: asyncio.TimerHandle | None
+
+
+class AsyncConnection:
+    """A connection that is used by one event loop only."""
+
+    def __init__(self, transport: Transport, endpoint: str) -> None:
+        """Connect in the background.
+
+        Raises:
+            ClientConnectFailed: the process has too many sockets or descriptors.
+        """
+        self.is_lost = False
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(transport, zmq.DEALER, LOST_EVENTS)
+        self._socket, self._monitor = self._channel.socket, self._channel.monitor
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        self._channel.connect(endpoint)
+        self._endpoint = endpoint
+        self._ids = itertools.count(1)
+        self._unsent: list[_Waiting] = []
+        self._sent: dict[int, _Frame] = {}  # by the number of its request
+        self._connected = False
+        self._flush_planned = False
+        self._loop.add_reader(_descriptor(self._socket), self._on_socket)
+        self._loop.add_reader(_descriptor(self._monitor), self._on_monitor)
+        self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
+
+    def ask(self, ask: Ask) -> AskResult:
+        """Send operations at the end of this turn; the future is never left without a result."""
+        future: AskResult = self._loop.create_future()
+        if self.is_lost:
+            future.set_result(Lost(sent=False))
+            return future
+        self._unsent.append(_Waiting(ask, future))
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+        return future
+
+    def close(self) -> None:
+        """Close the socket; what was asked gets no answer any more."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._loop.remove_reader(_descriptor(self._socket))
+        self._loop.remove_reader(_descriptor(self._monitor))
+        self._channel.close()
+        for waiting in self._unsent:
+            _resolve(waiting, Lost(sent=False))
+        self._unsent.clear()
+        for number in list(self._sent):
+            for waiting in self._end(number):
+                _resolve(waiting, Lost(sent=True))
+
+    # --- sending
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if self.is_lost or not self._is_writable():
+            return  # sent once the node has accepted the connection
+        unsent, self._unsent = self._unsent, []
+        by_deadline: dict[int, list[_Waiting]] = {}
+        for waiting in unsent:
+            if not waiting.future.done():
+                step = int(min(waiting.ask.deadline, 1e12) * DEADLINE_STEPS)
+                by_deadline.setdefault(step, []).append(waiting)
+        for group in by_deadline.values():
+            self._send(group)
+        self._drain()
+        # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
+        # tells of the loss before, so that what is sent before any loss went to the first node.
+        self._on_monitor()
+
+    def _send(self, group: list[_Waiting]) -> None:
+        """Send requests in one frame or, where that becomes too large, in several."""
+        if self.is_lost:
+            for waiting in group:
+                _resolve(waiting, Lost(sent=False))
+            return
+        operations = tuple(itertools.chain(*[waiting.ask.operations for waiting in group]))
+        deadline = min(waiting.ask.deadline for waiting in group)
+        number = next(self._ids)
+        encoded = self._encode(number, operations, deadline)
+        is_large = len(encoded) > FRAME_BYTES or len(operations) > OPERATIONS_MAX
+        if is_large and len(group) > 1:
+            half = len(group) // 2
+            self._send(group[:half])
+            self._send(group[half:])
+        elif len(encoded) > REQUEST_BYTES_MAX:
+            text = f"no node takes {len(encoded)} bytes; nothing was written"
+            _fail(group, InvalidRequest(text))
+        else:
+            self._send_frame(number, encoded, group, deadline)
+
+    def _send_frame(
+        self, number: int, encoded: bytes, group: list[_Waiting], deadline: float
+    ) -> None:
+        timer = None
+        if deadline != float("inf"):
+            timer = self._loop.call_at(deadline + GRACE_SECONDS, self._expire, number)
+        self._sent[number] = _Frame(group, timer)
+        try:
+            self._socket.send(encoded, zmq.NOBLOCK)
+        except zmq.Again:  # the node is gone, and nothing takes its place yet
+            for waiting in self._end(number):
+                _resolve(waiting, Lost(sent=False))
+            self.close()
+
+    def _end(self, number: int) -> list[_Waiting]:
+        """Wait for a frame's reply no more; return its requests."""
+        frame = self._sent.pop(number, _Frame([], None))
+        if frame.timer is not None:
+            frame.timer.cancel()
+        return frame.group
+
+    def _encode(self, number: int, operations: tuple[Operation, ...], deadline: float) -> bytes:
+        left = max(0.0, min(deadline - self._loop.time(), LONGEST_SECONDS))
+        return encode(Request(CLIENT_PROTOCOL_VERSION, number, int(left * 1000), operations))
+
+    def _is_writable(self) -> bool:
+        if not self._connected:
+            self._connected = _has_event(self._socket, zmq.POLLOUT)
+        return self._connected
+
+    # --- receiving
+
+    def _on_socket(self) -> None:
+        if not self._connected and self._is_writable():
+            self._flush()
+        self._drain()
+
+    def _drain(self) -> None:
+        while not self.is_lost:
+            try:
+                body = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if body:
+                self._take(body)
+
+    def _take(self, body: bytes) -> None:
+        try:
+            reply = decode_reply(body)
+        except Malformed as error:
+            text = f"{self._endpoint} gave no valid reply: {error}"
+            for number in list(self._sent):
+                _fail(self._end(number), RPCCallFailed(text))
+            self.close()
+            return
+        group = self._end(reply.id)
+        if group:  # or it has come too late
+            self._share_out(reply, group)
+
+    def _share_out(self, reply: Reply, group: Sequence[_Waiting]) -> None:
+        count = sum(len(waiting.ask.operations) for waiting in group)
+        if len(reply.outcomes) != count:
+            text = f"{self._endpoint} answered {count} operations with {len(reply.outcomes)}"
+            _fail(group, RPCCallFailed(text))
+            return
+        place = 0
+        for waiting in group:
+            end = place + len(waiting.ask.operations)
+            _resolve(waiting, Answered(reply.outcomes[place:end]))
+            place = end
+
+    # --- losses
+
+    def _on_monitor(self) -> None:
+        if not self.is_lost and _has_event(self._monitor, zmq.POLLIN):
+            self._drain()  # what has arrived before the loss counts
+            self.close()
+
+    def _expect_connection(self) -> None:
+        if not self.is_lost and not self._is_writable():
+            self.close()
+
+    def _expire(self, number: int) -> None:
+        """Give up a request that got no reply by its deadline and a little more."""
+        for waiting in self._end(number):
+            _resolve(waiting, Lost(sent=True))
+
+
+def _descriptor(socket: "zmq.Socket[bytes]") -> int:
+    return int(socket.getsockopt(zmq.FD))
+
+
+def _has_event(socket: "zmq.Socket[bytes]", event: int) -> bool:
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & event)
+
+
+def _resolve(waiting: _Waiting, result: Answered | Lost) -> None:
+    if not waiting.future.done():
+        waiting.future.set_result(result)
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

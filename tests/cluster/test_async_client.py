@@ -1,0 +1,219 @@
+"""The asyncio client on real nodes: many calls at a time, losses, cancellation, and its end."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skiff import (
+    AsyncClient,
+    ClientClosed,
+    InvalidRequest,
+    NoNodeReached,
+    OutcomeUnknown,
+    RequestTimeout,
+    RevisionMismatch,
+    SkiffError,
+)
+from skiff.testing import Cluster, free_port
+
+pytestmark = pytest.mark.cluster
+
+SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(3, directory=tmp_path_factory.mktemp("asyncio")) as running:
+        running.leader()
+        yield running
+
+
+def client_of(cluster: Cluster, **options: Any) -> AsyncClient:
+    options = {"timeout": SECONDS} | options
+    return AsyncClient([node.address for node in cluster.nodes], **options)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 2 * SECONDS))
+
+
+def test_each_operation_does_what_the_blocking_client_does(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            first = await client.insert("each/a", {"n": 1})
+            assert await client.get("each/a") == {"n": 1}
+            assert await client.get("each/none", default=5) == 5
+            entry = await client.get_entry("each/a", dict[str, int], read="lease")
+            assert entry is not None
+            assert (entry.value, entry.revision, entry.version) == ({"n": 1}, first, 1)
+            second = await client.insert("each/a", 2, if_revision=first)
+            with pytest.raises(RevisionMismatch):
+                await client.insert("each/a", 3, if_revision=first)
+            await client.insert("each/b/c", 4)
+            assert await client.list_keys("each/") == ["each/a", "each/b/c"]
+            assert await client.list_keys("each/", limit=1) == ["each/a"]
+            assert await client.get_prefixes("each") == ["each", "each/b"]
+            assert await client.remove("each/a", if_revision=second)
+            assert not await client.remove("each/a")
+            assert len(await client.members()) == 3
+            assert (await client.status()).leader in {node.id for node in shared.nodes}
+
+    run(use())
+
+
+@pytest.mark.parametrize("follow_leader", [True, False], ids=["leader", "follower"])
+def test_thousands_of_calls_at_once_are_each_done_once(
+    shared: Cluster, *, follow_leader: bool
+) -> None:
+    async def use() -> None:
+        target = shared.followers()[0].address
+        async with AsyncClient(target, timeout=SECONDS, follow_leader=follow_leader) as client:
+            keys = [f"many/{follow_leader}/{number}" for number in range(3000)]
+            inserts = [client.insert(key, number) for number, key in enumerate(keys)]
+            revisions = await asyncio.gather(*inserts)
+            assert len(set(revisions)) == len(keys)
+            assert await asyncio.gather(*map(client.get, keys)) == list(range(len(keys)))
+            entries = await asyncio.gather(*map(client.get_entry, keys))
+            assert {entry.version for entry in entries if entry is not None} == {1}
+
+    run(use())
+
+
+def test_calls_beyond_the_limit_wait_and_are_done(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared, max_in_flight=2) as client:
+            await asyncio.gather(*[client.insert(f"limit/{n}", n) for n in range(50)])
+            assert len(await client.list_keys("limit/")) == 50
+
+    run(use())
+    with pytest.raises(InvalidRequest, match="max_in_flight"):
+        client_of(shared, max_in_flight=0)
+
+
+def test_one_refused_operation_leaves_those_beside_it_alone(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            outcomes = await asyncio.gather(
+                client.insert("beside/a", 1),
+                client.insert("beside/large", "x" * (2 << 20)),
+                client.insert("beside/huge", "x" * (9 << 20)),
+                client.insert("", 1),
+                client.insert("beside/b", 2),
+                return_exceptions=True,
+            )
+            wrong = [type(each) for each in outcomes[1:4]]
+            assert wrong == [InvalidRequest] * 3
+            assert await client.list_keys("beside/") == ["beside/a", "beside/b"]
+
+    run(use())
+
+
+def test_writes_across_the_death_of_a_leader_are_each_applied_once(own_cluster: Cluster) -> None:
+    inserts = 60
+
+    async def write(client: AsyncClient, key: str) -> None:
+        for number in range(inserts):
+            await client.insert(key, number)
+            await asyncio.sleep(0.005)
+
+    async def use() -> None:
+        async with client_of(own_cluster) as client:
+            await client.insert("begun", 1)
+            keys = [f"counter/{number}" for number in range(30)]
+            writers = asyncio.gather(*[write(client, key) for key in keys])
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(own_cluster.kill, own_cluster.leader())
+            await writers
+            entries = await asyncio.gather(*map(client.get_entry, keys))
+            found = {(e.value, e.version) for e in entries if e is not None}
+            assert found == {(inserts - 1, inserts)}, "a retry was applied twice, or none was"
+
+    run(use())
+
+
+def test_cancelled_calls_leave_the_client_usable_and_are_done_once_at_most(
+    shared: Cluster,
+) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            await client.insert("cancel/first", 0)
+            for storm in range(20):
+                keys = [f"cancel/{storm}/{number}" for number in range(100)]
+                tasks = [asyncio.ensure_future(client.insert(key, 1)) for key in keys]
+                await asyncio.sleep(0.0002 * storm)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert await client.insert("cancel/last", 1)
+            found = await client.list_keys("cancel/")
+            entries = await asyncio.gather(*map(client.get_entry, found))
+            assert {entry.version for entry in entries if entry is not None} == {1}
+
+    run(use())
+
+
+def test_without_a_majority_a_write_ends_at_its_deadline_or_with_the_client(
+    own_cluster: Cluster,
+) -> None:
+    async def use() -> None:
+        async with client_of(own_cluster) as client:
+            await client.insert("before", 1)
+            for node in own_cluster.followers():
+                own_cluster.pause(node)
+            writes = [client.insert(f"k/{n}", n, timeout=1.0) for n in range(10)]
+            ended = await asyncio.gather(*writes, return_exceptions=True)
+            assert {type(each) for each in ended} <= {OutcomeUnknown, RequestTimeout}
+            waiting = asyncio.ensure_future(client.insert("late", 1))
+            await asyncio.sleep(0.3)
+            await client.aclose()
+            with pytest.raises(ClientClosed):
+                await waiting
+            with pytest.raises(ClientClosed):
+                await client.get("before")
+
+    run(use())
+
+
+def test_where_no_node_is_that_is_said(tmp_path: Path) -> None:
+    async def use() -> None:
+        async with AsyncClient(f"127.0.0.1:{free_port()}", timeout=0.5) as client:
+            ended = await asyncio.gather(
+                *[client.get("key") for _ in range(20)], return_exceptions=True
+            )
+            assert {type(each) for each in ended} == {NoNodeReached}
+
+    run(use())
+
+
+def test_a_client_belongs_to_one_loop_and_to_one_process(shared: Cluster) -> None:
+    client = client_of(shared)
+
+    async def use() -> None:
+        await client.insert("loop", 1)
+        assert _status_of_child_that_uses(client) == 0
+        assert await client.get("loop") == 1
+
+    async def use_again() -> None:
+        with pytest.raises(SkiffError, match="one event loop"):
+            await client.get("loop")
+        await client.aclose()
+
+    run(use())
+    run(use_again())
+
+
+def _status_of_child_that_uses(client: AsyncClient) -> int:
+    """Use a client in a forked process; return 0 if that is refused."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    try:
+        client.get("loop").send(None)
+    except SkiffError as error:
+        os._exit(int("fork" not in str(error)))
+    finally:
+        os._exit(1)
