@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
+from typing import Any
 
+from protocol.client.attempts import PAUSE_SECONDS, Attempts
 from protocol.client.calls import (
     Answered,
     Ask,
@@ -24,9 +27,11 @@ from protocol.commands import Command
 from protocol.commands import Result as WriteResult
 from skiff.async_connection import AsyncConnection
 from skiff.endings import outcome_of, result_of
-from skiff.errors import ClientClosed, ClientConnectFailed, SkiffError
+from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError
 from skiff.transport import Transport
 
+GREETING_SECONDS = 1.0  # in which one call looks for a node on behalf of all
+OPENING_SECONDS = 5.0  # in which one call opens a session on behalf of all
 LOOK_SECONDS = 0.02  # between two looks at a census that is under way
 UNDECIDED = "too few addresses answered to know which cluster is meant"
 
@@ -42,7 +47,8 @@ class AsyncCaller:
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
         self._places = asyncio.Semaphore(max_in_flight)
-        self._greeting = asyncio.Lock()
+        self._greeting: asyncio.Task[Ending] | None = None
+        self._opening: asyncio.Task[Ending] | None = None
         self._census = Census(endpoint.removeprefix("tcp://") for endpoint in endpoints)
         self._census_began = float("inf")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -57,7 +63,11 @@ class AsyncCaller:
         """
         deadline = self._deadline(seconds)
         steps = self._calls.call(self._link, operation, deadline, writes=writes)
-        ending = await self._perform_all(steps, deadline)
+        await self._take_place(deadline)
+        try:
+            ending = await self._perform_all(steps, deadline)
+        finally:
+            self._places.release()
         return outcome_of(ending, self.route, closed=self.is_closed)
 
     async def write(self, command: Command, seconds: float | None) -> WriteResult:
@@ -67,8 +77,14 @@ class AsyncCaller:
             SkiffError: what became of it; see ``skiff.errors``.
         """
         deadline = self._deadline(seconds)
-        steps = self._calls.write(self._link, command, deadline)
-        ending = await self._perform_all(steps, deadline)
+        await self._take_place(deadline)
+        try:
+            ending = await self._open_session(deadline)
+            if self._calls.session is not None:
+                steps = self._calls.write(self._link, command, deadline)
+                ending = await self._perform_all(steps, deadline)
+        finally:
+            self._places.release()
         return result_of(ending, self.route, closed=self.is_closed)
 
     @property
@@ -89,24 +105,63 @@ class AsyncCaller:
         self._nodes.clear()
         self._transport.close()
 
+    async def _take_place(self, deadline: float) -> None:
+        """Wait until fewer calls than allowed are in flight.
+
+        Raises:
+            RequestTimeout: they are not, by the deadline.
+        """
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout_at(None if deadline == float("inf") else deadline):
+                await self._places.acquire()
+        except TimeoutError:
+            text = "too many calls were in flight until the deadline; nothing was asked"
+            raise RequestTimeout(text) from None
+
     # --- steps
 
     async def _perform_all(self, steps: Steps[Ending], deadline: float) -> Ending:
-        async with self._places:
-            try:
-                if not self._link.is_greeted:
-                    await self._greet(deadline)
-                return await self._drive(steps)
-            finally:
-                steps.close()
+        try:
+            if not self._link.is_greeted:
+                await self._greet(deadline)
+            return await self._drive(steps)
+        finally:
+            steps.close()
 
     async def _greet(self, deadline: float) -> None:
-        """Let one call alone find a node, a census and a session, and the others wait for it."""
-        async with self._greeting:
-            if not self._link.is_greeted:
-                await self._drive(self._calls.call(self._link, Hello(), deadline))
-            if self._calls.session is None:
-                await self._drive(self._calls.open_session(self._link, deadline))
+        """Let one call find a node that serves, and all others wait a moment for it."""
+        if self._greeting is None or self._greeting.done():
+            until = self._clock() + GREETING_SECONDS
+            steps = self._calls.call(self._link, Hello(), until)
+            self._greeting = _task(self._drive(steps))
+        await self._wait(self._greeting, deadline)
+
+    async def _open_session(self, deadline: float) -> Ending:
+        """Let one call open the session; return how that ended, where it was needed.
+
+        If each of thousands opened one, those of other clients would have to go.
+        """
+        ending, until = Ending(None, Attempts(deadline, writes=False)), deadline
+        while self._calls.session is None and self._clock() < deadline:
+            if self._opening is None or self._opening.done():
+                until = self._clock() + OPENING_SECONDS
+                steps = self._calls.open_session(self._link, until)
+                self._opening = _task(self._perform_all(steps, until))
+            await self._wait(self._opening, deadline)
+            if self._opening.done():
+                ending = self._opening.result()
+                if ending.outcome is not None and self._clock() + PAUSE_SECONDS < until:
+                    break  # a refusal, and not for lack of time
+        ending.attempts.reached |= self._link.is_greeted
+        return ending
+
+    async def _wait(self, task: "asyncio.Task[Ending]", deadline: float) -> None:
+        """Wait for a call that others wait for, too: it goes on if this one is cancelled."""
+        left = None if deadline == float("inf") else max(0.0, deadline - self._clock())
+        await asyncio.wait({task}, timeout=left)
 
     async def _drive(self, steps: Steps[Ending]) -> Ending:
         result: Result = None
@@ -204,3 +259,10 @@ class AsyncCaller:
             self._loop = loop
         elif self._loop is not loop:
             raise SkiffError("an AsyncClient belongs to one event loop; make one for each")
+
+
+def _task(call: Coroutine[Any, Any, Ending]) -> "asyncio.Task[Ending]":
+    """Begin a call for all that wait; its exception is theirs, if they still want it."""
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task

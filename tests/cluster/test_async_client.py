@@ -94,6 +94,40 @@ def test_calls_beyond_the_limit_wait_and_are_done(shared: Cluster) -> None:
         client_of(shared, max_in_flight=0)
 
 
+def test_a_call_with_a_short_deadline_does_not_wait_for_one_with_a_long(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared, max_in_flight=1) as client:
+            await client.insert("short/first", 1)
+            for node in shared.nodes:
+                shared.pause(node)
+            try:
+                long = asyncio.ensure_future(client.insert("short/long", 1, timeout=None))
+                await asyncio.sleep(0.1)
+                with pytest.raises(RequestTimeout, match="in flight"):
+                    await client.get("short/first", timeout=0.3)
+            finally:
+                for node in shared.nodes:
+                    shared.resume(node)
+            assert await long
+
+    run(use())
+
+
+def test_a_client_opens_one_session_for_all_of_its_writes(own_cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(own_cluster) as client:
+            before = (await client.status()).last_index
+            assert await client.get("none") is None
+            assert (await client.status()).last_index <= before + 1, "reading opens none"
+            revisions = await asyncio.gather(*[client.insert(f"k/{n}", n) for n in range(500)])
+            caller = client._caller
+            assert caller._calls.session is not None
+            assert caller._calls.session.begin_write() == (501, 501)
+            assert len(set(revisions)) == 500
+
+    run(use())
+
+
 def test_one_refused_operation_leaves_those_beside_it_alone(shared: Cluster) -> None:
     async def use() -> None:
         async with client_of(shared) as client:
