@@ -102,9 +102,12 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
     """Stop campaigning, unless this node knows a newer membership that it belongs to.
 
     Where its own log does not say so, it takes the word of two members, or of one if it hears no
-    leader for a while: else a broken one could end what the cluster needs.
+    leader for a while: else a broken one could end what the cluster needs. A node that knows of no
+    membership yet has none to lose: the sender may know an older one than it was let into.
     """
     known = state.memberships.latest.index
+    if not state.membership.members:
+        return
     if state.removed or isinstance(state.role, Leader) or message.node not in (b"", state.id):
         return
     if message.index > known:

@@ -8,13 +8,15 @@ from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Leadership, Refused, StepAside
+from protocol.node_messages import Leadership, Recovered, Refused, StepAside
 from protocol.peer_messages import (
+    PEER_PROTOCOL_VERSION,
     AppendEntries,
     AppendEntriesReply,
     ForwardMembershipChange,
     Heartbeat,
     JoinRequest,
+    PeerFrame,
     ProposalRefused,
     Removed,
     RequestVote,
@@ -23,7 +25,7 @@ from protocol.raft import changing_members, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
+from tests.unit.raft_cluster import CLUSTER, PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
 
 
 def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
@@ -436,3 +438,10 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
     cluster.settle()
     assert cluster.leaders == [A]
     assert cluster[A].disk.hard_state == HardState(2, A, PATIENCE)
+
+
+def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed() -> None:
+    node = RaftNode(Recovered(D, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
+    node._senders.vouch(MembershipAt(2, members(A, B, C, D)), 1)
+    node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, B, 1, "b:9400", (Removed(1, D),)))
+    assert not node.removed
