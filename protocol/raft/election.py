@@ -102,13 +102,12 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
     """Stop campaigning, unless this node knows a newer membership that it belongs to.
 
     Where its own log does not say so, it takes the word of two members, or of one if it hears no
-    leader for a while: else a broken one could end what the cluster needs. A node that knows of no
-    membership yet has none to lose: the sender may know an older one than it was let into.
+    leader for a while: else a broken one could end what the cluster needs.
     """
     known = state.memberships.latest.index
-    if not state.membership.members:
-        return
     if state.removed or isinstance(state.role, Leader) or message.node not in (b"", state.id):
+        return
+    if not _may_claim(state, sender):
         return
     if message.index > known:
         state.removal_claims.setdefault(sender, state.now)
@@ -119,6 +118,16 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
         state.removal_claims.clear()
         state.set_removed()
         state.become_follower()
+
+
+def _may_claim(state: RaftState, sender: NodeId) -> bool:
+    """Whether a sender's word of a removal counts: not that of a learner, whom others outvote.
+
+    A node that knows of no membership yet has none to lose: the sender may know an older one than
+    it was let into.
+    """
+    claimant = state.membership.get(sender)
+    return bool(state.membership.members) and (claimant is None or claimant.voter)
 
 
 def _is_borne_out(state: RaftState) -> bool:

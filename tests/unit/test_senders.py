@@ -242,6 +242,14 @@ def test_one_does_where_no_leader_is_heard_for_long(cluster: Cluster) -> None:
     assert cluster[B].core.removed
 
 
+def test_a_learner_does_not_even_where_only_one_other_voter_is() -> None:
+    cluster = led_by(A, B, spare=[D])
+    cluster.join(D, through=A)
+    cluster.settle(A, B)
+    hear(cluster, B, D, Removed(9))
+    assert not cluster[B].core.removed
+
+
 def test_one_does_where_it_is_the_only_other_member() -> None:
     cluster = led_by(A, B)
     hear(cluster, B, A, Removed(9))
