@@ -205,8 +205,7 @@ class Admission:
         return "" if self._may_return else "removed, and started without --rejoin or --standby"
 
     def _hear_join_reply(self, frame: PeerFrame, reply: JoinReply, now: float) -> None:
-        if frame.cluster == self._core.cluster:
-            self._core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
+        self._vouch(frame, reply)
         if not self._wants_to_join():
             return
         if self._joining.hear(frame, reply, now):
@@ -216,6 +215,11 @@ class Admission:
             self._refuse_cluster(frame, reply)
         elif frame.cluster and (reply.accepted or (is_listed and not self._core.cluster)):
             self._adopt(frame.cluster)
+            self._vouch(frame, reply)
+
+    def _vouch(self, frame: PeerFrame, reply: JoinReply) -> None:
+        if frame.cluster == self._core.cluster:
+            self._core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
 
     def _hear_cluster(self, frame: PeerFrame, reply: ClusterReply, now: float) -> None:
         if self._founding is not None:

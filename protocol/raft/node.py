@@ -233,6 +233,8 @@ class RaftNode:
     def vouch(self, told: MembershipAt, term: int) -> None:
         """Believe the voters of a membership told, in a term, at an address that people named."""
         self._senders.vouch(told, term)
+        if told.membership.get(self.id) is not None:
+            self._state.listed_at = max(self._state.listed_at, told.index)
 
     def _meet_unknown(self, frame: PeerFrame) -> bool:
         """Let a candidate know if it was removed; return whether it is told."""

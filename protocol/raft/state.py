@@ -41,6 +41,7 @@ class RaftState:
         self.voted_for = recovered.hard_state.voted_for
         self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries, window)
         self.memberships = Memberships(recovered.memberships)
+        self.listed_at = -1  # index of the newest membership told of that lists this node
         # What was applied was committed; how much more is, a leader will tell.
         self.commit_index = recovered.applied_index
         # In its life before, the node may have heard a leader that still counts on its loyalty.
@@ -256,9 +257,8 @@ class RaftState:
         if not self.memberships.commit(index):
             return None
         self.durability.write_memberships(self.memberships.to_store())
-        # A node that joins first reads of memberships from before its time: they remove nobody.
-        if was_member and self._is_left_out:
-            self.set_removed()
+        if was_member:
+            self._leave_if_left_out()
         return self.memberships.committed
 
     def install(self, index: int, term: int, membership: MembershipAt) -> None:
@@ -276,7 +276,12 @@ class RaftState:
         self.commit_index = index
         self.memberships = Memberships((membership,))
         self.membership_changed()
-        if was_member and self._is_left_out:
+        if was_member:
+            self._leave_if_left_out()
+
+    def _leave_if_left_out(self) -> None:
+        # A node that joins first reads of memberships from before its time: they remove nobody.
+        if self._is_left_out and self.memberships.committed.index > self.listed_at:
             self.set_removed()
 
     @property

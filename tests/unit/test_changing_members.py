@@ -445,3 +445,19 @@ def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed()
     node._senders.vouch(MembershipAt(2, members(A, B, C, D)), 1)
     node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, B, 1, "b:9400", (Removed(1, D),)))
     assert not node.removed
+
+
+def test_a_node_that_is_let_in_again_reads_of_its_removal_and_stays() -> None:
+    node = RaftNode(Recovered(D, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
+    node.vouch(MembershipAt(3, members(A, B, C, D)), 1)
+    history = [members(A, B, C, D), members(A, B, C), members(A, B, C, D)]
+    entries = tuple(
+        Entry(index, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(each)))
+        for index, each in enumerate(history, start=1)
+    )
+    for upto in (2, 3):
+        append = AppendEntries(1, 0, 0, entries[:upto], upto)
+        node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, A, 1, "a:9400", (append,)))
+        node.flush()
+        assert not node.removed
+    assert node.membership == members(A, B, C, D)
