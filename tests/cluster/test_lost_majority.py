@@ -138,7 +138,7 @@ def test_what_is_no_directory_of_a_member_is_refused(single: Cluster) -> None:
     assert not (single.directory / "missing").exists()
     assert skiff.recover([node.directory]).is_alone
     standby = Skiff(single.directory / "standby", port=free_port(), standby=True)
-    standby.start()
-    standby.shutdown()
+    with standby, standby.client(timeout=20) as client:
+        assert client.members() == []  # its directory has been begun
     with pytest.raises(StorageError, match="never was a member"):
         skiff.recover([single.directory / "standby"])
