@@ -17,7 +17,10 @@ from protocol.client.calls import GRACE_SECONDS, Answered, Ask, Lost
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     OPERATIONS_MAX,
+    Failed,
+    FailureCode,
     Operation,
+    Outcome,
     Reply,
     Request,
 )
@@ -214,8 +217,12 @@ class AsyncConnection:
         place = 0
         for waiting in group:
             end = place + len(waiting.ask.operations)
-            _resolve(waiting, Answered(reply.outcomes[place:end]))
+            outcomes = reply.outcomes[place:end]
             place = end
+            if len(group) > 1 and any(map(_is_too_large, outcomes)):
+                self._send([waiting])  # its answer did not fit beside the others'
+            else:
+                _resolve(waiting, Answered(outcomes))
 
     # --- losses
 
@@ -232,6 +239,10 @@ class AsyncConnection:
         """Give up a request that got no reply by its deadline and a little more."""
         for waiting in self._end(number):
             _resolve(waiting, Lost(sent=True))
+
+
+def _is_too_large(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
 
 
 def _descriptor(socket: "zmq.Socket[bytes]") -> int:

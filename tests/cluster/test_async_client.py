@@ -128,6 +128,17 @@ def test_a_client_opens_one_session_for_all_of_its_writes(own_cluster: Cluster) 
     run(use())
 
 
+def test_values_that_fit_no_reply_together_are_read_all_the_same(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            keys = [f"big/{number}" for number in range(40)]
+            await asyncio.gather(*[client.insert(key, b"x" * 1_000_000) for key in keys])
+            values = await asyncio.gather(*[client.get(key, bytes) for key in keys])
+            assert {len(value or b"") for value in values} == {1_000_000}
+
+    run(use())
+
+
 def test_one_refused_operation_leaves_those_beside_it_alone(shared: Cluster) -> None:
     async def use() -> None:
         async with client_of(shared) as client:
