@@ -1,7 +1,7 @@
 """How nodes begin and end: with the program that runs them, in any program, alone on their data."""
 
 import os
-import resource
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +29,8 @@ from skiff import (
 )
 from skiff.testing import Cluster, free_port, wait_until
 from tests.faults.embedding import EMBEDDING, command, live, write_script
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.cluster
 
@@ -338,17 +340,30 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     assert "skiff.json cannot be read" in refused(directory)
 
 
+# In a process of its own: no other thread and no collection frees a descriptor meanwhile.
+OPENS_WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+from actors.data_directory import DataDirectory
+
+free, (_, most) = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, most))  # for the lock, and no more
+DataDirectory(sys.argv[1])
+"""
+
+
 def test_a_shortage_of_the_system_is_not_taken_for_damage(tmp_path: Path) -> None:
     DataDirectory(str(tmp_path)).close()
     (tmp_path / "skiff.json").write_text('{"format":1,"generation":1,"complete":false}')
-    free, (before, most) = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, most))  # for the lock, and no more
-    try:
-        with pytest.raises(ActorFailure, match=r"cannot read .*json: Too many open files"):
-            DataDirectory(str(tmp_path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    opens = [sys.executable, "-P", "-c", OPENS_WITHOUT_DESCRIPTORS, str(tmp_path)]
+    ended = subprocess.run(
+        opens,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search(r"ActorFailure: cannot read .*json: Too many open files", ended.stderr)
     DataDirectory(str(tmp_path)).close()
 
 
