@@ -107,8 +107,8 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
     known = state.memberships.latest.index
     if state.removed or isinstance(state.role, Leader) or message.node not in (b"", state.id):
         return
-    if not _may_claim(state, sender):
-        return
+    if message.index <= state.listed_at or not _may_claim(state, sender):
+        return  # it knows an older membership than this node was let into
     if message.index > known:
         state.removal_claims.setdefault(sender, state.now)
         is_removed = _is_borne_out(state)
@@ -123,8 +123,7 @@ def on_removed(state: RaftState, sender: NodeId, message: Removed) -> None:
 def _may_claim(state: RaftState, sender: NodeId) -> bool:
     """Whether a sender's word of a removal counts: not that of a learner, whom others outvote.
 
-    A node that knows of no membership yet has none to lose: the sender may know an older one than
-    it was let into.
+    A node that knows of no membership yet has none to lose.
     """
     claimant = state.membership.get(sender)
     return bool(state.membership.members) and (claimant is None or claimant.voter)
