@@ -19,21 +19,21 @@ from protocol.client.calls import (
     Steps,
     TakeCensus,
 )
-from protocol.client.census import Answer, Census, DividedCensus
+from protocol.client.census import Census, DividedCensus
 from protocol.client.link import Link
-from protocol.client.routing import Route
-from protocol.client_messages import Hello, Operation, Outcome, Welcome
+from protocol.client.routing import Route, address_of
+from protocol.client_messages import Hello, Operation, Outcome
 from protocol.commands import Command
 from protocol.commands import Result as WriteResult
 from skiff.async_connection import AsyncConnection
 from skiff.endings import outcome_of, result_of
 from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError
+from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
 GREETING_SECONDS = 1.0  # in which one call looks for a node on behalf of all
 OPENING_SECONDS = 5.0  # in which one call opens a session on behalf of all
 LOOK_SECONDS = 0.02  # between two looks at a census that is under way
-UNDECIDED = "too few addresses answered to know which cluster is meant"
 
 
 class AsyncCaller:
@@ -49,7 +49,7 @@ class AsyncCaller:
         self._places = asyncio.Semaphore(max_in_flight)
         self._greeting: asyncio.Task[Ending] | None = None
         self._opening: asyncio.Task[Ending] | None = None
-        self._census = Census(endpoint.removeprefix("tcp://") for endpoint in endpoints)
+        self._census = Census(map(address_of, endpoints))
         self._census_began = float("inf")
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -90,8 +90,7 @@ class AsyncCaller:
     @property
     def described(self) -> str:
         """Return in words whom this speaks to, and whether it still does."""
-        addresses = ", ".join(each.removeprefix("tcp://") for each in self.route.all)
-        return f"{addresses}, closed" if self.is_closed else addresses
+        return f"{self.route.described}, closed" if self.is_closed else self.route.described
 
     @property
     def is_closed(self) -> bool:
@@ -201,7 +200,7 @@ class AsyncCaller:
 
     async def _take_census(self, step: TakeCensus) -> Counted:
         self._census_began = min(self._census_began, self._clock())
-        self._note(step.greeted, step.welcome)
+        self._census.note_outcome(address_of(step.greeted), step.welcome)
         asked: list[asyncio.Task[None]] = []
         try:
             while True:
@@ -221,15 +220,7 @@ class AsyncCaller:
     async def _ask_for_census(self, endpoint: str, step: TakeCensus) -> None:
         result = await self._ask(Ask(endpoint, (Hello(),), step.deadline))
         outcome = result.outcomes[0] if isinstance(result, Answered) else None
-        self._note(endpoint, outcome)
-
-    def _note(self, endpoint: str, outcome: Outcome | None) -> None:
-        address = endpoint.removeprefix("tcp://")
-        if not isinstance(outcome, Welcome) or not outcome.cluster:
-            self._census.note_absence(address)
-            return
-        answer = Answer(address, outcome.node, outcome.cluster, outcome.membership)
-        self._census.note_answer(answer)
+        self._census.note_outcome(address_of(endpoint), outcome)
 
     # --- the loop
 

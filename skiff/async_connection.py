@@ -25,14 +25,16 @@ from protocol.client_messages import (
     Request,
 )
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
+from skiff.connection import (
+    CONNECT_SECONDS,
+    HEARTBEAT_MS,
+    HEARTBEAT_TIMEOUT_MS,
+    LONGEST_SECONDS,
+    LOST_EVENTS,
+)
 from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.transport import Channel, Transport
 
-LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
-CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
-HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 2000
-LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 DEADLINE_STEPS = 50  # per second: operations whose deadlines fall into one travel together
 FRAME_BYTES = REQUEST_BYTES_MAX // 8  # of operations in one frame, where there are several
 

@@ -31,17 +31,15 @@ from protocol.client_messages import (
 from protocol.commands import Command
 from protocol.commands import Result as WriteResult
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
-from skiff.connection import Connection, ConnectionLost
+from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
 from skiff.endings import outcome_of, result_of
 from skiff.errors import (
     ClientConnectFailed,
     InvalidRequest,
     RPCCallFailed,
 )
-from skiff.roll_call import RollCall
+from skiff.roll_call import UNDECIDED, RollCall
 from skiff.transport import Transport
-
-LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 
 
 class Caller:
@@ -101,8 +99,8 @@ class Caller:
     @property
     def described(self) -> str:
         """Return in words whom this speaks to, and whether it still does."""
-        addresses = ", ".join(each.removeprefix("tcp://") for each in self.route.all)
-        return f"{addresses}, closed" if self.transport.closed else addresses
+        known = self.route.described
+        return f"{known}, closed" if self.transport.closed else known
 
     def disconnect(self) -> None:
         """Close this thread's connection."""
@@ -148,7 +146,7 @@ class Caller:
                     cluster = self._roll_call.take(greeted, welcome, deadline)
                 except DividedCensus as divided:
                     return Counted(b"", str(divided))
-                return Counted(cluster, "too few addresses answered to know which cluster is meant")
+                return Counted(cluster, "" if cluster else UNDECIDED)
 
     def _ask(self, ask: Ask) -> Answered | Lost:
         try:

@@ -10,6 +10,7 @@ from skiff.transport import SLICE_MS, Channel, Transport
 
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
+LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
 

@@ -52,7 +52,7 @@ def _closed(attempts: Attempts) -> SkiffError:
 
 
 def _timed_out(attempts: Attempts, route: Route) -> SkiffError:
-    known = ", ".join(each.removeprefix("tcp://") for each in route.all)
+    known = route.described
     if attempts.writes and attempts.maybe_done:
         return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
     if not attempts.reached and attempts.obstacle:

@@ -5,14 +5,21 @@ import time
 
 import zmq
 
-from protocol.client.census import Answer, Census
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
+from protocol.client.census import Census
+from protocol.client.routing import address_of
+from protocol.client_messages import (
+    CLIENT_PROTOCOL_VERSION,
+    Hello,
+    Outcome,
+    Request,
+    Welcome,
+)
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import LOST_EVENTS
 from skiff.transport import SLICE_MS, Channel, Transport
 
+UNDECIDED = "too few addresses answered to know which cluster is meant"
 TIMEOUT_MS = 5000  # for a node to answer; a client waits less
-TCP_SCHEME = "tcp://"
 
 
 class RollCall:
@@ -21,7 +28,7 @@ class RollCall:
     def __init__(self, transport: Transport, endpoints: list[str]) -> None:
         self._transport = transport
         self._endpoints = endpoints
-        self._census = Census(map(_address, endpoints))
+        self._census = Census(map(address_of, endpoints))
         self._began = float("inf")  # seconds of a steady clock
         self._lock = threading.Lock()
 
@@ -36,7 +43,7 @@ class RollCall:
         """
         with self._lock:
             self._began = min(self._began, time.monotonic())
-            self._note(greeted, welcome)
+            self._census.note_outcome(address_of(greeted), welcome)
             return self._decide() or self._ask(greeted, deadline)
 
     def _decide(self) -> bytes:
@@ -70,30 +77,19 @@ class RollCall:
         ready = dict(poller.poll(SLICE_MS))
         for endpoint, channel in list(channels.items()):
             if channel.socket in ready:
-                self._note(endpoint, _welcome(channel.socket.recv()))
+                outcome = _outcome(channel.socket.recv())
             elif channel.monitor in ready:
-                self._note(endpoint, None)
+                outcome = None
             else:
                 continue
+            self._census.note_outcome(address_of(endpoint), outcome)
             channels.pop(endpoint).close()
 
-    def _note(self, endpoint: str, welcome: Welcome | None) -> None:
-        address = _address(endpoint)
-        if welcome is None or not welcome.cluster:
-            self._census.note_absence(address)
-            return
-        answer = Answer(address, welcome.node, welcome.cluster, welcome.membership)
-        self._census.note_answer(answer)
 
-
-def _welcome(frame: bytes) -> Welcome | None:
-    """Return what a node says of itself, None where it says anything else."""
+def _outcome(frame: bytes) -> Outcome | None:
+    """Return what a node answers to a greeting, None where that is no reply."""
     try:
         outcomes = decode_reply(frame).outcomes
     except Malformed:
         return None
-    return outcomes[0] if outcomes and isinstance(outcomes[0], Welcome) else None
-
-
-def _address(endpoint: str) -> str:
-    return endpoint.removeprefix(TCP_SCHEME)
+    return outcomes[0] if outcomes else None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from protocol.client_messages import Outcome, Welcome
 from protocol.membership import Membership, NodeId
 
 # A client waits so long for addresses that neither answer nor belong to the cluster that counts:
@@ -54,6 +55,14 @@ class Census:
         """Take in what the node at an address says; its latest answer counts."""
         self._absent.discard(answer.address)
         self._answers[answer.address] = answer
+
+    def note_outcome(self, address: str, outcome: Outcome | None) -> None:
+        """Take in the outcome of a greeting; None if there was none."""
+        if isinstance(outcome, Welcome) and outcome.cluster:
+            answer = Answer(address, outcome.node, outcome.cluster, outcome.membership)
+            self.note_answer(answer)
+        else:
+            self.note_absence(address)
 
     def note_absence(self, address: str) -> None:
         """Take in that no node of any cluster answers at an address."""

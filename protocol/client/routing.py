@@ -9,6 +9,7 @@ import itertools
 from protocol.address import parse_address
 from protocol.client_messages import Welcome
 
+TCP_SCHEME = "tcp://"
 AVOID_SECONDS = 1.0  # how long an endpoint that did not answer is left alone
 
 
@@ -81,9 +82,19 @@ class Route:
         return self._avoided.get(endpoint, 0.0) > now
 
     @property
+    def described(self) -> str:
+        """All known endpoints as people write them: ``host:port, host:port``."""
+        return ", ".join(map(address_of, self.all))
+
+    @property
     def all(self) -> list[str]:
         """Every endpoint that is known."""
         return list(dict.fromkeys([*self.given, *self._members]))
+
+
+def address_of(endpoint: str) -> str:
+    """Return the ``host:port`` of a client endpoint."""
+    return endpoint.removeprefix(TCP_SCHEME)
 
 
 def _endpoint(address: str) -> str:

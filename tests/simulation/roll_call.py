@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from protocol.client.calls import Counted, TakeCensus
-from protocol.client.census import Answer, DividedCensus
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Reply, Request, Welcome
+from protocol.client.census import DividedCensus
+from protocol.client.routing import address_of
+from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Reply, Request
 
 if TYPE_CHECKING:
     from tests.simulation.client import Thread
@@ -65,10 +66,5 @@ class RollCall:
             self._done(Counted(cluster))
         return bool(cluster)
 
-    def _note(self, endpoint: str, outcome: object) -> None:
-        address = endpoint.removeprefix("tcp://")
-        if not isinstance(outcome, Welcome) or not outcome.cluster:
-            self._client.census.note_absence(address)
-            return
-        answer = Answer(address, outcome.node, outcome.cluster, outcome.membership)
-        self._client.census.note_answer(answer)
+    def _note(self, endpoint: str, outcome: Outcome | None) -> None:
+        self._client.census.note_outcome(address_of(endpoint), outcome)
