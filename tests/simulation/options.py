@@ -27,7 +27,7 @@ FULL_DISK_RATES = (0.5, 2.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
 HOSTILE = 0.3  # share of runs in which a stranger and a broken member send what they like
-LATE = 0.05  # share of runs in which snapshots are sent often and arrive late and twice
+LATE = 0.1  # share of runs in which snapshots are sent often and arrive late and twice
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
 
@@ -204,7 +204,7 @@ def _draw_rates(chance: Random) -> FaultRates:
         failing_disk=choose((0.0, 0.0, 0.2, 1.0)),
         split=choose((0.0, 0.5, 1.0, 3.0)),
         clog=choose((0.0, 0.0, 1.0)),
-        transfer=choose((0.0, 0.0, 0.5, 1.0)),
+        transfer=choose((0.0, 0.3, 1.0, 2.0)),
         membership=choose((0.0, 0.0, 0.5, 2.0)),
         full_pipe=choose((0.0, 0.0, 0.5)),
         burst=choose((0.0, 0.0, 1.0)),
