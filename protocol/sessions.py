@@ -32,12 +32,12 @@ class Sessions:
     """All sessions, least recently used first."""
 
     def __init__(
-        self, stored: Iterable[tuple[bytes, bytes]] = (), *, sessions_max: int = SESSIONS_MAX
+        self, stored: Iterable[tuple[bytes, bytes]] = (), *, sessions_max: int | None = None
     ) -> None:
         loaded = [(int.from_bytes(key, "big"), _decode(value)) for key, value in stored]
         loaded.sort(key=lambda pair: pair[1].last_used)
         self._sessions: OrderedDict[int, Session] = OrderedDict(loaded)
-        self._max = sessions_max
+        self._max = SESSIONS_MAX if sessions_max is None else sessions_max
         self._changed: set[int] = set()
 
     def open(self, number: int, use: int) -> None:

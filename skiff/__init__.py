@@ -14,6 +14,7 @@ for _package in (actors, protocol):
         )
 
 from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
+from skiff.async_subscriber import AsyncSubscriber  # noqa: E402
 from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
     AddressTaken,
@@ -36,6 +37,7 @@ from skiff.errors import (  # noqa: E402
     Overloaded,
     PeerConnectFailed,
     PeerNotFound,
+    PipelineFailed,
     RequestTimeout,
     RevisionMismatch,
     RPCBindFailed,
@@ -48,6 +50,7 @@ from skiff.errors import (  # noqa: E402
     UnsafeMembershipChange,
 )
 from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
+from skiff.pipeline import AsyncPipeline, Pipeline  # noqa: E402
 from skiff.records import (  # noqa: E402
     Entry,
     Event,
@@ -66,6 +69,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressTaken",
     "AsyncClient",
+    "AsyncPipeline",
+    "AsyncSubscriber",
     "Builder",
     "Client",
     "ClientClosed",
@@ -93,6 +98,8 @@ __all__ = [
     "Overloaded",
     "PeerConnectFailed",
     "PeerNotFound",
+    "Pipeline",
+    "PipelineFailed",
     "RPCBindFailed",
     "RPCCallFailed",
     "RequestTimeout",

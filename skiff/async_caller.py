@@ -2,38 +2,44 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from typing import Protocol
 
-from protocol.client.attempts import PAUSE_SECONDS, Attempts
-from protocol.client.calls import (
+from protocol.client.calls import Calls
+from protocol.client.census import Census, DividedCensus
+from protocol.client.link import Link
+from protocol.client.pipeline import Pipelined
+from protocol.client.routing import Route, address_of
+from protocol.client.steps import (
     Answered,
     Ask,
-    Calls,
+    AwaitOthers,
     Counted,
-    Ending,
     Lost,
     Pause,
     Result,
+    ReturnT,
     Step,
     Steps,
     TakeCensus,
 )
-from protocol.client.census import Census, DividedCensus
-from protocol.client.link import Link
-from protocol.client.routing import Route, address_of
 from protocol.client_messages import Hello, Operation, Outcome
 from protocol.commands import Command
-from protocol.commands import Result as WriteResult
 from skiff.async_connection import AsyncConnection
-from skiff.endings import outcome_of, result_of
+from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError
 from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
-GREETING_SECONDS = 1.0  # in which one call looks for a node on behalf of all
-OPENING_SECONDS = 5.0  # in which one call opens a session on behalf of all
 LOOK_SECONDS = 0.02  # between two looks at a census that is under way
+
+
+class Dependent(Protocol):
+    """A subscriber or a backup that ends with its client."""
+
+    def close(self) -> None:
+        """End it, also while it is in use."""
 
 
 class AsyncCaller:
@@ -42,16 +48,16 @@ class AsyncCaller:
     def __init__(self, endpoints: list[str], *, follow_leader: bool, max_in_flight: int) -> None:
         self.route = Route(endpoints, follow_leader=follow_leader)
         self._pid = os.getpid()
-        self._transport = Transport()
+        self.transport = Transport()
         self._calls = Calls(self.route, self._clock)
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
         self._places = asyncio.Semaphore(max_in_flight)
-        self._greeting: asyncio.Task[Ending] | None = None
-        self._opening: asyncio.Task[Ending] | None = None
+        self._news: asyncio.Future[None] | None = None  # done when a call next gets a result
         self._census = Census(map(address_of, endpoints))
         self._census_began = float("inf")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
     async def call(
         self, operation: Operation, seconds: float | None, *, writes: bool = False
@@ -63,29 +69,32 @@ class AsyncCaller:
         """
         deadline = self._deadline(seconds)
         steps = self._calls.call(self._link, operation, deadline, writes=writes)
-        await self._take_place(deadline)
-        try:
-            ending = await self._perform_all(steps, deadline)
-        finally:
-            self._places.release()
+        ending = await self._perform_all(steps, deadline)
         return outcome_of(ending, self.route, closed=self.is_closed)
 
-    async def write(self, command: Command, seconds: float | None) -> WriteResult:
-        """Return the result of a command that is applied exactly once.
+    async def write(self, command: Command, seconds: float | None) -> Outcome:
+        """Return the outcome of a command that is applied exactly once.
 
         Raises:
             SkiffError: what became of it; see ``skiff.errors``.
         """
         deadline = self._deadline(seconds)
-        await self._take_place(deadline)
-        try:
-            ending = await self._open_session(deadline)
-            if self._calls.session is not None:
-                steps = self._calls.write(self._link, command, deadline)
-                ending = await self._perform_all(steps, deadline)
-        finally:
-            self._places.release()
-        return result_of(ending, self.route, closed=self.is_closed)
+        steps = self._calls.write(self._link, command, deadline)
+        ending = await self._perform_all(steps, deadline)
+        return outcome_of(ending, self.route, closed=self.is_closed)
+
+    async def pipeline(
+        self, operations: Sequence[Pipelined], seconds: float | None
+    ) -> list[Outcome | SkiffError]:
+        """Return the outcome of each of these operations, or its error.
+
+        Raises:
+            RequestTimeout: too many calls were in flight until the deadline.
+        """
+        deadline = self._deadline(seconds)
+        steps = self._calls.pipeline(self._link, operations, deadline)
+        endings = await self._perform_all(steps, deadline)
+        return outcomes_of(endings, self.route, closed=self.is_closed)
 
     @property
     def described(self) -> str:
@@ -95,14 +104,20 @@ class AsyncCaller:
     @property
     def is_closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._transport.closed
+        return self.transport.closed
 
     def close(self) -> None:
-        """Close all connections; calls that wait end with ``ClientClosed``."""
+        """Close all connections and what depends on them; calls end with ``ClientClosed``."""
+        for dependent in list(self.dependents):
+            dependent.close()
         for connection in self._nodes.values():
             connection.close()
         self._nodes.clear()
-        self._transport.close()
+        self.transport.close()
+
+    def move_on(self) -> None:
+        """Speak to another node next, if there is one."""
+        self._link.abandon(self._link.endpoint, self._clock())
 
     async def _take_place(self, deadline: float) -> None:
         """Wait until fewer calls than allowed are in flight.
@@ -122,54 +137,19 @@ class AsyncCaller:
 
     # --- steps
 
-    async def _perform_all(self, steps: Steps[Ending], deadline: float) -> Ending:
-        try:
-            if not self._link.is_greeted:
-                await self._greet(deadline)
-            return await self._drive(steps)
-        finally:
-            steps.close()
-
-    async def _greet(self, deadline: float) -> None:
-        """Let one call find a node that serves, and all others wait a moment for it."""
-        if self._greeting is None or self._greeting.done():
-            until = self._clock() + GREETING_SECONDS
-            steps = self._calls.call(self._link, Hello(), until)
-            self._greeting = _task(self._drive(steps))
-        await self._wait(self._greeting, deadline)
-
-    async def _open_session(self, deadline: float) -> Ending:
-        """Let one call open the session; return how that ended, where it was needed.
-
-        If each of thousands opened one, those of other clients would have to go.
-        """
-        ending, until = Ending(None, Attempts(deadline, writes=False)), deadline
-        while self._calls.session is None and self._clock() < deadline:
-            if self._opening is None or self._opening.done():
-                until = self._clock() + OPENING_SECONDS
-                steps = self._calls.open_session(self._link, until)
-                self._opening = _task(self._perform_all(steps, until))
-            await self._wait(self._opening, deadline)
-            if self._opening.done():
-                ending = self._opening.result()
-                if ending.outcome is not None and self._clock() + PAUSE_SECONDS < until:
-                    break  # a refusal, and not for lack of time
-        ending.attempts.reached |= self._link.is_greeted
-        return ending
-
-    async def _wait(self, task: "asyncio.Task[Ending]", deadline: float) -> None:
-        """Wait for a call that others wait for, too: it goes on if this one is cancelled."""
-        left = None if deadline == float("inf") else max(0.0, deadline - self._clock())
-        await asyncio.wait({task}, timeout=left)
-
-    async def _drive(self, steps: Steps[Ending]) -> Ending:
+    async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
+        """Drive a call while it has one of the places."""
+        await self._take_place(deadline)
         result: Result = None
         try:
             while True:
                 result = await self._perform(steps.send(result))
         except StopIteration as stop:
-            ending: Ending = stop.value
+            ending: ReturnT = stop.value
             return ending
+        finally:
+            steps.close()
+            self._places.release()
 
     async def _perform(self, step: Step) -> Result:
         match step:
@@ -177,6 +157,9 @@ class AsyncCaller:
                 return await self._ask(step)
             case Pause(seconds=seconds):
                 await asyncio.sleep(seconds)
+                return None
+            case AwaitOthers(seconds=seconds):
+                await self._await_news(seconds)
                 return None
             case TakeCensus():
                 return await self._take_census(step)
@@ -188,12 +171,21 @@ class AsyncCaller:
             connection = self._connect(ask.endpoint)
         except ClientConnectFailed as failure:  # the process has too many sockets for the moment
             return Lost(sent=False, obstacle=str(failure))
-        return await connection.ask(ask)
+        result = await connection.ask(ask)
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+        return result
+
+    async def _await_news(self, seconds: float) -> None:
+        """Wait until any call gets a result, so many seconds at most."""
+        if self._news is None or self._news.done():
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._news}, timeout=seconds)
 
     def _connect(self, endpoint: str) -> AsyncConnection:
         connection = self._nodes.get(endpoint)
         if connection is None or connection.is_lost:
-            connection = self._nodes[endpoint] = AsyncConnection(self._transport, endpoint)
+            connection = self._nodes[endpoint] = AsyncConnection(self.transport, endpoint)
         return connection
 
     # --- the census
@@ -250,10 +242,3 @@ class AsyncCaller:
             self._loop = loop
         elif self._loop is not loop:
             raise SkiffError("an AsyncClient belongs to one event loop; make one for each")
-
-
-def _task(call: Coroutine[Any, Any, Ending]) -> "asyncio.Task[Ending]":
-    """Begin a call for all that wait; its exception is theirs, if they still want it."""
-    task = asyncio.ensure_future(call)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-    return task

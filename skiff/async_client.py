@@ -1,24 +1,40 @@
 """The asyncio client: every operation of the store as a coroutine."""
 
+import asyncio
 import uuid
 from collections.abc import Iterable
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from protocol.client_messages import Outcome
+from protocol.keys import encode_prefix
 from skiff import methods
-from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, check_in_flight, check_timeout
+from skiff.arguments import (
+    CLIENT_DEFAULT,
+    Reading,
+    Timeout,
+    check_in_flight,
+    check_prefix,
+    check_timeout,
+)
 from skiff.async_caller import AsyncCaller
+from skiff.async_subscriber import AsyncSubscriber
+from skiff.backing_up import back_up
+from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
+from skiff.caller import Caller
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.methods import Method, Order
+from skiff.pipeline import AsyncPipeline
+from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.target import endpoints_of
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
 
-MAX_IN_FLIGHT = 4096
+MAX_IN_FLIGHT = 2048
 
 
 class AsyncClient(BoundToProcess):
@@ -150,6 +166,11 @@ class AsyncClient(BoundToProcess):
         """Remove a key; return whether it existed; see ``Client.remove``."""
         return await self._run(methods.remove(key, if_revision), timeout)
 
+    def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncPipeline:
+        """Collect operations that leave together; see ``Client.pipeline``."""
+        seconds = self._seconds(timeout)
+        return AsyncPipeline(lambda operations: self._caller.pipeline(operations, seconds))
+
     # --- names
 
     async def list_keys(
@@ -174,6 +195,16 @@ class AsyncClient(BoundToProcess):
         """Return every path that directly holds a key, sorted; see ``Client.get_prefixes``."""
         return await self._run(methods.get_prefixes(prefix, read), timeout)
 
+    async def watch(
+        self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
+    ) -> AsyncSubscriber:
+        """Subscribe to the changes of all keys that begin with a prefix; see ``Client.watch``."""
+        check_prefix(prefix)
+        subscriber = AsyncSubscriber(self._caller, encode_prefix(prefix), type)
+        self._caller.dependents.add(subscriber)
+        await subscriber.establish(self._seconds(timeout))
+        return subscriber
+
     # --- the cluster
 
     async def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
@@ -196,19 +227,40 @@ class AsyncClient(BoundToProcess):
         """Let this voter lead, or any other; see ``Client.transfer_leadership``."""
         return await self._run(methods.transfer_leadership(to), timeout)
 
+    async def backup(
+        self,
+        path: str | PathLike[str] | Writable,
+        *,
+        progress: Progress | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> Backup:
+        """Write the whole state to a new file; see ``Client.backup``.
+
+        Files are written, and ``progress`` is called, in another thread.
+        """
+        seconds, route = self._seconds(timeout), self._caller.route
+        caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
+        self._caller.dependents.add(caller)
+        try:
+            return await asyncio.to_thread(back_up, caller, path, seconds, progress)
+        finally:
+            caller.close()
+
     async def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
         """Return how the node that answers stands."""
         return await self._run(methods.status(), timeout)
 
     # ---
 
+    def _seconds(self, timeout: Timeout) -> float | None:
+        if timeout is CLIENT_DEFAULT:
+            return self._timeout
+        check_timeout(timeout)
+        return timeout
+
     async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
         """Return the result of a method; each of its questions may take so long."""
-        if timeout is CLIENT_DEFAULT:
-            seconds = self._timeout
-        else:
-            check_timeout(timeout)
-            seconds = timeout
+        seconds = self._seconds(timeout)
         try:
             asked = next(method)
             while True:

@@ -13,10 +13,9 @@ from typing import TypeAlias
 import msgspec
 import zmq
 
-from protocol.client.calls import GRACE_SECONDS, Answered, Ask, Lost
+from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
-    OPERATIONS_MAX,
     Failed,
     FailureCode,
     Operation,
@@ -24,6 +23,7 @@ from protocol.client_messages import (
     Reply,
     Request,
 )
+from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import (
     CONNECT_SECONDS,
@@ -36,7 +36,6 @@ from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.transport import Channel, Transport
 
 DEADLINE_STEPS = 50  # per second: operations whose deadlines fall into one travel together
-FRAME_BYTES = REQUEST_BYTES_MAX // 8  # of operations in one frame, where there are several
 
 AskResult: TypeAlias = "asyncio.Future[Answered | Lost]"
 
@@ -80,8 +79,10 @@ class AsyncConnection:
         self._sent: dict[int, _Frame] = {}  # by the number of its request
         self._connected = False
         self._flush_planned = False
-        self._loop.add_reader(_descriptor(self._socket), self._on_socket)
-        self._loop.add_reader(_descriptor(self._monitor), self._on_monitor)
+        for descriptor, react in zip(
+            self._channel.descriptors, (self._on_socket, self._on_monitor), strict=True
+        ):
+            self._loop.add_reader(descriptor, react)
         self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
     def ask(self, ask: Ask) -> AskResult:
@@ -101,8 +102,8 @@ class AsyncConnection:
         if self.is_lost:
             return
         self.is_lost = True
-        self._loop.remove_reader(_descriptor(self._socket))
-        self._loop.remove_reader(_descriptor(self._monitor))
+        for descriptor in self._channel.descriptors:
+            self._loop.remove_reader(descriptor)
         self._channel.close()
         for waiting in self._unsent:
             _resolve(waiting, Lost(sent=False))
@@ -131,7 +132,7 @@ class AsyncConnection:
         self._on_monitor()
 
     def _send(self, group: list[_Waiting]) -> None:
-        """Send requests in one frame or, where that becomes too large, in several."""
+        """Send requests in one frame or, beyond what fits into one log entry, in several."""
         if self.is_lost:
             for waiting in group:
                 _resolve(waiting, Lost(sent=False))
@@ -140,7 +141,7 @@ class AsyncConnection:
         deadline = min(waiting.ask.deadline for waiting in group)
         number = next(self._ids)
         encoded = self._encode(number, operations, deadline)
-        is_large = len(encoded) > FRAME_BYTES or len(operations) > OPERATIONS_MAX
+        is_large = len(encoded) > BATCH_BYTES_MAX or len(operations) > BATCH_OPERATIONS_MAX
         if is_large and len(group) > 1:
             half = len(group) // 2
             self._send(group[:half])
@@ -245,10 +246,6 @@ class AsyncConnection:
 
 def _is_too_large(outcome: Outcome) -> bool:
     return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
-
-
-def _descriptor(socket: "zmq.Socket[bytes]") -> int:
-    return int(socket.getsockopt(zmq.FD))
 
 
 def _has_event(socket: "zmq.Socket[bytes]", event: int) -> bool:

@@ -4,24 +4,28 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Sequence
 
-from protocol.client.calls import (
+from protocol.client.attempts import PAUSE_SECONDS
+from protocol.client.calls import Calls
+from protocol.client.census import DividedCensus
+from protocol.client.link import Link
+from protocol.client.pipeline import Pipelined
+from protocol.client.routing import Route
+from protocol.client.steps import (
     GRACE_SECONDS,
     Answered,
     Ask,
-    Calls,
+    AwaitOthers,
     Counted,
-    Ending,
     Lost,
     Pause,
     Result,
+    ReturnT,
     Step,
     Steps,
     TakeCensus,
 )
-from protocol.client.census import DividedCensus
-from protocol.client.link import Link
-from protocol.client.routing import Route
 from protocol.client_messages import (
     CLIENT_PROTOCOL_VERSION,
     Operation,
@@ -29,14 +33,14 @@ from protocol.client_messages import (
     Request,
 )
 from protocol.commands import Command
-from protocol.commands import Result as WriteResult
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
-from skiff.endings import outcome_of, result_of
+from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientConnectFailed,
     InvalidRequest,
     RPCCallFailed,
+    SkiffError,
 )
 from skiff.roll_call import UNDECIDED, RollCall
 from skiff.transport import Transport
@@ -82,15 +86,23 @@ class Caller:
         steps = self._calls.call(self._link, operation, _deadline(timeout), writes=writes)
         return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
-    def write(self, command: Command, timeout: float | None) -> WriteResult:
-        """Return the result of a command that is applied exactly once.
+    def write(self, command: Command, timeout: float | None) -> Outcome:
+        """Return the outcome of a command that is applied exactly once.
 
         Raises:
             SkiffError: what became of it; see ``skiff.errors``.
         """
         self._check_process()
         steps = self._calls.write(self._link, command, _deadline(timeout))
-        return result_of(self._perform_all(steps), self.route, closed=self.transport.closed)
+        return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
+
+    def pipeline(
+        self, operations: Sequence[Pipelined], timeout: float | None
+    ) -> list[Outcome | SkiffError]:
+        """Return the outcome of each of these operations, or its error."""
+        self._check_process()
+        steps = self._calls.pipeline(self._link, operations, _deadline(timeout))
+        return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def close(self) -> None:
         """End all calls, those of other threads too; returns after a second at the latest."""
@@ -115,7 +127,7 @@ class Caller:
 
     # --- steps
 
-    def _perform_all(self, steps: Steps[Ending]) -> Ending:
+    def _perform_all(self, steps: Steps[ReturnT]) -> ReturnT:
         """Return how a call ended."""
         with self.transport:
             try:
@@ -127,7 +139,7 @@ class Caller:
                     with self._lock:
                         step = steps.send(result)
             except StopIteration as stop:
-                ending: Ending = stop.value
+                ending: ReturnT = stop.value
                 return ending
             except BaseException:
                 steps.close()
@@ -140,6 +152,9 @@ class Caller:
                 return self._ask(step)
             case Pause(seconds=seconds):
                 self.transport.pause(seconds)
+                return None
+            case AwaitOthers(seconds=seconds):
+                self.transport.pause(min(seconds, PAUSE_SECONDS))
                 return None
             case TakeCensus(greeted=greeted, welcome=welcome, deadline=deadline):
                 try:

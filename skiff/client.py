@@ -21,6 +21,7 @@ from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.methods import Method, Order
+from skiff.pipeline import Pipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
@@ -188,6 +189,15 @@ class Client(BoundToProcess):
             RequestTimeout: the deadline passed, and nothing was removed.
         """
         return self._run(methods.remove(key, if_revision), timeout)
+
+    def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Pipeline:
+        """Collect operations that leave together, in one request where that holds them.
+
+        They take effect in the order in which they were added, each write exactly once, and are
+        not atomic. ``timeout`` is for all of them.
+        """
+        seconds = self._seconds(timeout)
+        return Pipeline(lambda operations: self._caller.pipeline(operations, seconds))
 
     # --- names
 

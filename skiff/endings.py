@@ -1,59 +1,59 @@
 """Endings of calls: the outcome for the caller, or the error that says what may have been done."""
 
-from protocol.client.attempts import Attempts
+from collections.abc import Iterable
+
 from protocol.client.calls import Ending
 from protocol.client.routing import Route
 from protocol.client_messages import Failed, Outcome
-from protocol.commands import Result, SessionExpired
+from protocol.commands import SessionExpired
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
     NoNodeReached,
     OutcomeUnknown,
     RequestTimeout,
-    RPCCallFailed,
     SkiffError,
 )
 from skiff.outcomes import raise_failure
 
 
 def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
-    """Return the outcome of a call.
+    """Return the outcome of a call; ``closed`` if the client was closed meanwhile.
 
     Raises:
-        SkiffError: there is none, or it is a refusal; ``closed`` if the client was closed.
+        SkiffError: there is none, or it is a refusal.
     """
-    outcome, attempts = ending.outcome, ending.attempts
+    outcome = ending.outcome
     if outcome is None:
-        raise _closed(attempts) if closed else _timed_out(attempts, route)
+        raise _closed(ending) if closed else _timed_out(ending, route)
     if isinstance(outcome, Failed):
-        raise_failure(outcome, maybe_done=attempts.writes and attempts.maybe_done)
-    return outcome
-
-
-def result_of(ending: Ending, route: Route, *, closed: bool) -> Result:
-    """Return the result of a command.
-
-    Raises:
-        SkiffError: there is none, or it is a refusal; ``closed`` if the client was closed.
-    """
-    outcome = outcome_of(ending, route, closed=closed)
+        raise_failure(outcome, maybe_done=ending.maybe_done)
     if isinstance(outcome, SessionExpired):
         raise OutcomeUnknown("the session expired before a retry could be recognised")
-    if not isinstance(outcome, Result):
-        raise RPCCallFailed(f"a write was answered with {outcome!r}")
     return outcome
 
 
-def _closed(attempts: Attempts) -> SkiffError:
-    unknown = attempts.writes and attempts.maybe_done
-    known = "the write may have been done" if unknown else "this call wrote nothing"
+def outcomes_of(
+    endings: Iterable[Ending], route: Route, *, closed: bool
+) -> list[Outcome | SkiffError]:
+    """Return the outcome of each call, or the error that ``outcome_of`` raises."""
+    outcomes: list[Outcome | SkiffError] = []
+    for ending in endings:
+        try:
+            outcomes.append(outcome_of(ending, route, closed=closed))
+        except SkiffError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def _closed(ending: Ending) -> SkiffError:
+    known = "the write may have been done" if ending.maybe_done else "this call wrote nothing"
     return ClientClosed(f"the client was closed; {known}")
 
 
-def _timed_out(attempts: Attempts, route: Route) -> SkiffError:
-    known = route.described
-    if attempts.writes and attempts.maybe_done:
+def _timed_out(ending: Ending, route: Route) -> SkiffError:
+    attempts, known = ending.attempts, route.described
+    if ending.maybe_done:
         return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
     if not attempts.reached and attempts.obstacle:
         return ClientConnectFailed(attempts.obstacle)

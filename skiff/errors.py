@@ -1,5 +1,7 @@
 """Every error that skiff raises: what happened, to which address or key, and what to do."""
 
+from typing import Any
+
 
 class SkiffError(Exception):
     """The root of all errors of skiff."""
@@ -87,6 +89,14 @@ class RevisionMismatch(InsertFailed):
     def __init__(self, message: str, current: int) -> None:
         super().__init__(message)
         self.current = current
+
+
+class PipelineFailed(SkiffError):
+    """Some operations of a pipeline failed; ``results`` has each result or error in its place."""
+
+    def __init__(self, message: str, results: list[Any]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class Overloaded(SkiffError):

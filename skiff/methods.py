@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from protocol.client.pipeline import Pipelined
 from protocol.client_messages import (
     AddNode,
     Found,
@@ -61,6 +62,18 @@ class Order(msgspec.Struct, frozen=True):
 
 ReturnT = TypeVar("ReturnT")
 Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
+
+
+def only_operation(method: Method[Any]) -> Pipelined:
+    """Return what a method asks that asks once, for a pipeline.
+
+    Raises:
+        SkiffError: no node would take it.
+    """
+    asked = next(method)
+    operation = asked.command if isinstance(asked, Order) else asked.operation
+    assert isinstance(operation, Insert | Remove | Get)
+    return operation
 
 
 # --- values

@@ -1,6 +1,5 @@
 """Subscriber: a stream of changes, as one node applied them, in order, without a silent gap."""
 
-import os
 import threading
 import time
 from types import TracebackType
@@ -8,29 +7,15 @@ from typing import Any, NoReturn, Self
 
 import zmq
 
-from protocol.client_messages import (
-    ESTABLISHED_TOPIC,
-    EVENT_TOPIC,
-    MARK_TOPIC,
-    Hello,
-    Published,
-    Welcome,
-)
-from protocol.wire import decode_established, decode_mark, decode_published
+from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.client_messages import Hello, Published, Welcome
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed
-from skiff.records import Event, EventKind
-from skiff.transport import CLOSE_SECONDS, SLICE_MS, Channel
+from skiff.records import Event
+from skiff.subscription import CONNECTION_LOST, Subscription, event_of
+from skiff.transport import CLOSE_SECONDS, SLICE_MS
 from skiff.values import decode_value
-
-NONCE_BYTES = 12
-ESTABLISH_SECONDS = 1.0  # for one node, before another one is asked
-SILENCE_SECONDS = 5.0  # a node that published not even a mark for so long is gone
-LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-# With reconnection off, ZeroMQ would throw away what has arrived together with a connection that
-# is lost, and abort the whole program when that happens in the middle of a message.
-NEVER_MS = (1 << 31) - 1
 
 
 class Subscriber(BoundToProcess):
@@ -47,12 +32,9 @@ class Subscriber(BoundToProcess):
         self._caller = caller
         self._prefix = prefix
         self._type = type_
-        self._losses = 0
-        self._heard_at = time.monotonic()
         self._closed = False
         self._failure = ""  # why the stream has ended by itself
         self._receiving = threading.Lock()
-        self.revision = 0  # of the last change seen, or from which on changes are delivered
         with caller.transport:
             self._establish(timeout)
 
@@ -60,6 +42,11 @@ class Subscriber(BoundToProcess):
         ended = ", closed" if self._closed or self._failure else ""
         prefix = self._prefix.decode()
         return f"<Subscriber of {prefix!r} at revision {self.revision}{ended}>"
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last change delivered, or from which on changes are delivered."""
+        return self._stream.revision
 
     def __enter__(self) -> Self:
         return self
@@ -109,15 +96,8 @@ class Subscriber(BoundToProcess):
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
         """
-        published = self._next(float("inf") if timeout is None else time.monotonic() + timeout)
-        value = published.value
-        return Event(
-            EventKind.REMOVE if value is None else EventKind.INSERT,
-            published.key,
-            None if value is None else decode_value(published.key, value, self._type),
-            published.revision,
-            published.prev_revision,
-        )
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        return event_of(self._next(deadline), self._type)
 
     def close(self) -> None:
         """End the subscription, also while another thread receives."""
@@ -142,43 +122,19 @@ class Subscriber(BoundToProcess):
                     self._channel.close()
 
     def _next_published(self, deadline: float) -> Published:
-        while True:
-            frames = self._receive(min(deadline, self._heard_at + SILENCE_SECONDS))
-            now = time.monotonic()
-            if frames is None:
-                if now >= deadline:
-                    raise RequestTimeout("no change in time")
-                self._fail("nothing was heard from the node for too long")
-            else:
-                self._heard_at = now
-                published = self._understand(frames)
-                if published is not None:
-                    return published
-
-    def _understand(self, frames: list[bytes]) -> Published | None:
         try:
-            return self._take(frames)
-        except ValueError as error:  # Malformed, or another number of frames
-            self._fail(f"the node published what is no change ({error})")
-
-    def _take(self, frames: list[bytes]) -> Published | None:
-        """Return the change in a message; a mark only shows that nothing was lost."""
-        topic, body = frames
-        if topic == MARK_TOPIC:
-            self._check_losses(decode_mark(body).losses)
-            return None
-        if not topic.startswith(EVENT_TOPIC):
-            return None
-        published = decode_published(body)
-        self._check_losses(published.losses)
-        if published.revision <= self.revision:
-            return None  # from before the subscription was established
-        self.revision = published.revision
-        return published
-
-    def _check_losses(self, losses: int) -> None:
-        if losses != self._losses:
-            self._fail("the node could not send all changes")
+            while True:
+                frames = self._receive(min(deadline, self._stream.silent_at))
+                if frames is not None:
+                    published = self._subscription.take(frames)
+                    if published is not None:
+                        return published
+                elif time.monotonic() >= deadline:
+                    raise RequestTimeout("no change in time")
+                else:
+                    self._stream.check_silence(time.monotonic())
+        except StreamBroken as broken:
+            self._fail(str(broken))
 
     def _receive(self, deadline: float) -> list[bytes] | None:
         """Return the next message, or None at the deadline."""
@@ -192,7 +148,7 @@ class Subscriber(BoundToProcess):
                 return None
             ready = dict(self._poller.poll(max(1, min(SLICE_MS, int(remaining * 1000)))))
             if self._channel.monitor in ready and self._channel.socket not in ready:
-                self._fail("the connection to the node was lost")
+                raise StreamBroken(CONNECTION_LOST)
 
     def _check_open(self) -> None:
         if self._failure:
@@ -203,9 +159,7 @@ class Subscriber(BoundToProcess):
     def _fail(self, reason: str) -> NoReturn:
         """End the stream."""
         self._channel.close()
-        self._failure = (
-            f"{reason} after revision {self.revision}; read the keys again and watch anew"
-        )
+        self._failure = self._subscription.why_over(reason)
         raise StreamClosed(self._failure)
 
     # --- its beginning
@@ -225,29 +179,24 @@ class Subscriber(BoundToProcess):
         raise RequestTimeout("no node confirmed the subscription in time")
 
     def _open(self, endpoint: str) -> None:
-        self._nonce = os.urandom(NONCE_BYTES)
-        self._failure = ""
-        self._channel = Channel(self._caller.transport, zmq.SUB, LOST_EVENTS)
-        socket = self._channel.socket
-        socket.setsockopt(zmq.RCVHWM, 0)  # what has arrived is held until it is read
-        socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)  # a new connection would hide a gap
-        for topic in (EVENT_TOPIC + self._prefix, MARK_TOPIC, ESTABLISHED_TOPIC + self._nonce):
-            socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._channel.connect(endpoint)
-        self._heard_at = time.monotonic()
+        self._subscription = Subscription(self._caller.transport, endpoint, self._prefix)
+        self._channel = self._subscription.channel
         self._poller = zmq.Poller()
-        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._channel.socket, zmq.POLLIN)
         self._poller.register(self._channel.monitor, zmq.POLLIN)
 
     def _is_confirmed(self, deadline: float) -> bool:
         """Wait for the node to say from which revision on it sends everything."""
         try:
-            while (frames := self._receive(deadline)) is not None:
-                if frames[0] == ESTABLISHED_TOPIC + self._nonce:
-                    established = decode_established(frames[1])
-                    self._losses, self.revision = established.losses, established.revision
-                    self._channel.socket.setsockopt(zmq.UNSUBSCRIBE, frames[0])
-                    return True
-        except StreamClosed:
+            while not self._stream.is_established:
+                frames = self._receive(deadline)
+                if frames is None:
+                    return False
+                self._subscription.take(frames)
+        except StreamBroken:
             return False
-        return False
+        return True
+
+    @property
+    def _stream(self) -> ChangeStream:
+        return self._subscription.stream

@@ -130,6 +130,15 @@ class Channel:
         """Whether the channel belongs to the process that this one was forked from."""
         return self._pid != os.getpid()
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The descriptors that become readable when the socket, or the monitor, has news.
+
+        ``ZMQ_FD`` is edge-triggered: it says so once, and not whether there is anything to read.
+        """
+        socket, monitor = self.socket.getsockopt(zmq.FD), self.monitor.getsockopt(zmq.FD)
+        return int(socket), int(monitor)
+
     def connect(self, endpoint: str) -> None:
         """Connect to a node in the background.
 

@@ -1,4 +1,4 @@
-"""Attempts: what is known of an operation that is tried several times."""
+"""Attempts: the pace of retries, and what the attempts so far have shown of the nodes."""
 
 ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
 ATTEMPTS = 3  # into which a deadline is divided where there is time for that
@@ -8,15 +8,11 @@ PAUSE_SECONDS_MAX = 0.2
 
 
 class Attempts:
-    """What one operation's attempts have shown so far. Times are seconds of a steady clock."""
+    """The attempts of one exchange. Times are seconds of a steady clock."""
 
-    def __init__(
-        self, deadline: float, *, writes: bool, attempt_seconds: float = ATTEMPT_SECONDS
-    ) -> None:
+    def __init__(self, deadline: float, attempt_seconds: float = ATTEMPT_SECONDS) -> None:
         self.deadline = deadline
-        self.writes = writes  # whether it changes what belongs to the caller
         self.reached = False  # whether any node was
-        self.maybe_done = False  # whether some attempt got no certain answer
         self.obstacle = ""  # why the last node could not be asked, or was not believed
         self._attempt_seconds = attempt_seconds
         self._pause = PAUSE_SECONDS
@@ -27,13 +23,17 @@ class Attempts:
         self._full_since = now if self._full_since is None else self._full_since
         return now - self._full_since < SPACE_SECONDS
 
+    def is_last(self, now: float) -> bool:
+        """Whether too little time is left for another attempt."""
+        return self.deadline - now <= PAUSE_SECONDS
+
     def next_deadline(self, now: float) -> float:
         """Return until when the present attempt may take."""
         share = max(self._attempt_seconds, (self.deadline - now) / ATTEMPTS)
         return min(self.deadline, now + share)
 
-    def next_pause(self) -> float:
+    def next_pause(self, now: float) -> float:
         """Return how many seconds to wait before the next attempt: each time twice as many."""
         pause = self._pause
         self._pause = min(2 * pause, PAUSE_SECONDS_MAX)
-        return pause
+        return min(pause, max(0.0, self.deadline - now))

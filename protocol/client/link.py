@@ -3,6 +3,7 @@
 from protocol.client.routing import Route
 
 WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
+GREETING_SECONDS = 1.0  # in which one call looks for a node on behalf of all
 
 NEVER = float("-inf")
 
@@ -15,6 +16,7 @@ class Link:
         self._route = route
         self._greeted = False
         self._asked_at = NEVER
+        self._greeting_since = NEVER  # when the request was sent whose answer is awaited
 
     def choose(self, now: float) -> str:
         """Return the endpoint to ask: the present one, or else the best that is known."""
@@ -28,11 +30,20 @@ class Link:
         return self._greeted
 
     def owes_greeting(self, now: float) -> bool:
-        """Whether the next request should ask who leads; it then counts as asked."""
-        if self._greeted and now - self._asked_at <= WELCOME_SECONDS:
-            return False
-        self._asked_at = now
-        return True
+        """Whether the next request should ask who leads."""
+        return not self._greeted or now - self._asked_at > WELCOME_SECONDS
+
+    def is_being_greeted(self, now: float) -> bool:
+        """Whether another call is finding out if the node belongs to the client's cluster."""
+        return not self._greeted and now - self._greeting_since <= GREETING_SECONDS
+
+    def begin_greeting(self, now: float) -> None:
+        """Note that a request asks who leads."""
+        self._asked_at = self._greeting_since = now
+
+    def end_greeting(self) -> None:
+        """Note that the request was answered, or lost."""
+        self._greeting_since = NEVER
 
     def welcome(self, endpoint: str, now: float) -> None:
         """Note that a node of the client's cluster has answered a greeting; follow its leader."""
@@ -51,4 +62,4 @@ class Link:
         """Choose anew with the next request."""
         self.endpoint = ""
         self._greeted = False
-        self._asked_at = NEVER
+        self._asked_at = self._greeting_since = NEVER

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
 from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
-from protocol.commands import Insert, Write
+from protocol.commands import Command, Insert, Write
 from protocol.gateway.pending import Slot
 
 BATCH_BYTES_MAX = 1 << 20
@@ -95,7 +95,10 @@ class BatchQueue(Generic[OperationT]):
         return self._return_until if self._returning else now
 
     def _take(self, refuses: Callable[[Slot], bool] | None) -> list[tuple[Slot, OperationT]]:
-        """Take as many of the waiting operations as fit into one batch: at least one."""
+        """Take as many of the waiting operations as fit into one batch: at least one.
+
+        A request that fits into a batch is not divided, so that its writes are applied in order.
+        """
         taken: list[tuple[Slot, OperationT]] = []
         looked_at = size = 0
         for each in self._waiting[:BATCH_OPERATIONS_MAX]:
@@ -105,13 +108,28 @@ class BatchQueue(Generic[OperationT]):
                     break
                 taken.append(each)
             looked_at += 1
-        self._waiting = self._waiting[looked_at:]
-        return taken
+        left_over = self._divided(looked_at) if refuses is None else 0
+        self._waiting = self._waiting[looked_at - left_over :]
+        return taken[: len(taken) - left_over]
+
+    def _divided(self, end: int) -> int:
+        """Return how many operations before this place are of a request that goes on after it."""
+        if end == len(self._waiting):
+            return 0
+        call, begin = self._waiting[end][0].call, end
+        while begin and self._waiting[begin - 1][0].call is call:
+            begin -= 1
+        return end - begin if begin else 0  # it does not fit into a batch of its own either
+
+
+def command_size(command: Command) -> int:
+    """Return what a command weighs, in bytes: its value, beside which the rest is little."""
+    return len(command.value) if isinstance(command, Insert) else 0
 
 
 def write_size(write: Write) -> int:
-    """Return what a write weighs: its value, beside which the rest is little."""
-    return len(write.command.value) if isinstance(write.command, Insert) else 0
+    """Return what a write weighs, in bytes."""
+    return command_size(write.command)
 
 
 def read_size(operation: ReadOperation) -> int:

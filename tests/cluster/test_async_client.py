@@ -122,7 +122,7 @@ def test_a_client_opens_one_session_for_all_of_its_writes(own_cluster: Cluster) 
             revisions = await asyncio.gather(*[client.insert(f"k/{n}", n) for n in range(500)])
             caller = client._caller
             assert caller._calls.session is not None
-            assert caller._calls.session.begin_write() == (501, 501)
+            assert caller._calls.session.begin_writes(1) == (range(501, 502), 501)
             assert len(set(revisions)) == 500
 
     run(use())

@@ -1,8 +1,11 @@
 """Bugs in what clients and watchers are told."""
 
 from protocol import sessions
+from protocol.client import calls, exchange
 from protocol.client.calls import Calls
+from protocol.client.exchange import Exchange
 from protocol.client.session import Session
+from protocol.gateway.batching import BatchQueue
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Errand
 from protocol.gateway.publisher import Publisher
@@ -111,27 +114,78 @@ BUGS = (
         "a retry of a write takes a new sequence",
         "Raft §8",
         Edit(
-            Calls._exchange,
-            "outcome = yield from self._attempt(link, operation, attempts)",
-            "outcome = yield from self._attempt(link, operation, attempts)\n"
-            "            if isinstance(operation, Write) and operation.session:\n"
-            "                sequence, _ = self.session.begin_write()\n"
-            "                operation = Write(operation.session, sequence, 0, operation.command)",
+            Exchange._send,
+            "each.maybe_done |= result.sent",
+            "each.maybe_done |= result.sent\n"
+            "            if each.writes and result.sent:\n"
+            "                number = each.operation.sequence + 1\n"
+            "                each.operation = structs.replace(each.operation, sequence=number)",
         ),
     ),
     Bug(
         "a client takes a lost write for one that was not done",
         "exactly-once of retries",
-        Edit(Calls._send, "attempts.maybe_done |= result.sent", "pass"),
+        Edit(Exchange._send, "each.maybe_done |= result.sent", "pass"),
     ),
     Bug(
         "a client forgets an outcome that a node did not know",
         "exactly-once of retries",
-        Edit(Calls._judge, "attempts.maybe_done |= failed.code is FailureCode.UNKNOWN", "pass"),
+        Edit(Exchange._judge, "each.maybe_done |= outcome.code is FailureCode.UNKNOWN", "pass"),
     ),
     Bug(
         "two writes of a session take one sequence",
         "dissertation §6.3",
-        Edit(Session.begin_write, "self._next += 1", "pass"),
+        Edit(Session.begin_writes, "self._next += count", "pass"),
+    ),
+    Bug(
+        "a session is used again after it expired",
+        "dissertation §6.3",
+        Edit(
+            Calls._write_all,
+            "self.session = None if self.session is session else self.session",
+            "pass",
+        ),
+    ),
+    Bug(
+        "a write that may be done is repeated in a new session",
+        "dissertation §6.3",
+        Edit(calls._certainly_not_done, " and not ending.maybe_done", ""),
+    ),
+    Bug(
+        "a client numbers more writes than a session remembers",
+        "dissertation §6.3",
+        Edit(
+            Session.has_room,
+            "self._next + count - self._lowest <= UNACKNOWLEDGED_MAX",
+            "True",
+        ),
+    ),
+    Bug(
+        "a pipeline is sent in another order",
+        "the promise of pipelines",
+        Edit(
+            Calls._write_in,
+            "yield from self._exchange(link, attempts).run(asked)",
+            "yield from self._exchange(link, attempts).run(asked[::-1])",
+        ),
+    ),
+    Bug(
+        "a refused write of a pipeline is repeated after a later one is done",
+        "the promise of pipelines",
+        Edit(exchange._keep_order, "each.outcome = each.refusal", "pass"),
+    ),
+    Bug(
+        "a gateway divides a request over two entries of the log",
+        "the promise of pipelines",
+        Edit(BatchQueue._take, "self._divided(looked_at) if refuses is None else 0", "0"),
+    ),
+    Bug(
+        "a client takes the answers of a request one place further on",
+        "the promise of pipelines",
+        Edit(
+            Exchange._judge,
+            "zip(pending, outcomes, strict=True)",
+            "zip(pending, (*outcomes[1:], outcomes[0]), strict=True)",
+        ),
     ),
 )

@@ -18,6 +18,8 @@ from protocol.commands import (
 )
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
+from tests.simulation.options import PIPELINE_MAX
+from tests.simulation.pipelines import judge_order
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -93,6 +95,9 @@ class Thread:
         self.idle = False
         spread = LONGEST_DEADLINE - SHORTEST_DEADLINE
         deadline = self.setting.events.now + SHORTEST_DEADLINE + spread * self._random() ** 2
+        if self._random() < self.setting.options.pipelined:
+            self._pipeline(deadline)
+            return
         operation = self._choose()
         self._begin(operation)
         self._do(operation, deadline)
@@ -120,21 +125,36 @@ class Thread:
             lease = self._random() < self.setting.options.by_lease
             self.setting.totals.reads_by_lease += lease
             get = Get(operation.key, lease=lease)
-            self._drive_read(get, deadline, lambda each: self._end_read(operation, each))
+            self._drive_read(get, deadline, lambda each: self._end(operation, each))
         else:
             self._write(operation, deadline)
 
     def _drive_read(self, get: Get, deadline: float, done: Callable[[Ending], None]) -> None:
         Driver(self, self.client.calls.call(self._link, get, deadline), done).begin()
 
+    def _pipeline(self, deadline: float) -> None:
+        """Do several operations in one call."""
+        self.setting.totals.pipelines += 1
+        operations = [self._choose() for _ in range(1 + int(PIPELINE_MAX * self._random()))]
+        for operation in operations:
+            self._begin(operation)
+
+        def ended(endings: list[Ending]) -> None:
+            judge_order(endings)
+            for operation, ending in zip(operations, endings, strict=True):
+                self._judge(ending)
+                self._learn(operation, ending)
+            self.go_on()
+
+        asked = [_asked(operation) for operation in operations]
+        Driver(self, self.client.calls.pipeline(self._link, asked, deadline), ended).begin()
+
     def _write(self, operation: Operation, deadline: float) -> None:
-        command: Insert | Remove = Remove(operation.key, operation.if_revision)
-        if operation.kind is Kind.INSERT:
-            command = Insert(operation.key, operation.value, operation.if_revision)
+        command = _command(operation)
 
         def ended(ending: Ending) -> None:
             self._judge(ending)
-            self._end_write(operation, ending)
+            self._end(operation, ending)
 
         Driver(self, self.client.calls.write(self._link, command, deadline), ended).begin()
 
@@ -148,23 +168,20 @@ class Thread:
         elif not _may_be_done(ending):
             self.setting.judge.never_applied(write.session, write.sequence)
 
-    def _end_write(self, operation: Operation, ending: Ending) -> None:
+    def _end(self, operation: Operation, ending: Ending) -> None:
+        self._learn(operation, ending)
+        self.go_on()
+
+    def _learn(self, operation: Operation, ending: Ending) -> None:
+        """Note how an operation ended, and which revision its key has by that."""
         self._note(operation, ending)
         match ending.outcome:
             case Inserted(revision=revision) | RevisionMismatch(current=revision):
                 self.client.revisions[operation.key] = revision
-            case Removed():
-                self.client.revisions[operation.key] = 0
-        self.go_on()
-
-    def _end_read(self, operation: Operation, ending: Ending) -> None:
-        self._note(operation, ending)
-        match ending.outcome:
             case Found(mod_revision=revision):
                 self.client.revisions[operation.key] = revision
-            case Missing():
+            case Missing() | Removed():
                 self.client.revisions[operation.key] = 0
-        self.go_on()
 
     def _note(self, operation: Operation, ending: Ending) -> None:
         history, totals, outcome = self.client.history, self.setting.totals, ending.outcome
@@ -204,4 +221,14 @@ def _may_be_done(ending: Ending) -> bool:
     """Whether a write without a certain answer may have been applied, or may be yet."""
     outcome = ending.outcome
     is_unknown = isinstance(outcome, Failed) and outcome.code is FailureCode.UNKNOWN
-    return ending.attempts.maybe_done or is_unknown
+    return ending.maybe_done or is_unknown
+
+
+def _asked(operation: Operation) -> Insert | Remove | Get:
+    return Get(operation.key) if operation.kind is Kind.GET else _command(operation)
+
+
+def _command(operation: Operation) -> Insert | Remove:
+    if operation.kind is Kind.INSERT:
+        return Insert(operation.key, operation.value, operation.if_revision)
+    return Remove(operation.key, operation.if_revision)

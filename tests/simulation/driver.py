@@ -1,16 +1,18 @@
 """Driver of calls: performs on virtual time what a client's call asks for."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
-from protocol.client.calls import (
+from protocol.client.attempts import PAUSE_SECONDS
+from protocol.client.steps import (
     GRACE_SECONDS,
     Answered,
     Ask,
-    Ending,
+    AwaitOthers,
     Lost,
     Pause,
     Result,
+    ReturnT,
     Steps,
     TakeCensus,
 )
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
 REFUSED_DELAY = 0.001
 
 
-class Driver:
+class Driver(Generic[ReturnT]):
     """One call on its way."""
 
     def __init__(
-        self, thread: "Thread", steps: Steps[Ending], done: Callable[[Ending], None]
+        self, thread: "Thread", steps: Steps[ReturnT], done: Callable[[ReturnT], None]
     ) -> None:
         self._thread = thread
         self._events = thread.setting.events
@@ -50,6 +52,8 @@ class Driver:
                 self._ask(step)
             case Pause(seconds=seconds):
                 self._events.after(seconds, self._advance, None)
+            case AwaitOthers(seconds=seconds):
+                self._events.after(min(seconds, PAUSE_SECONDS), self._advance, None)
             case TakeCensus():
                 RollCall(self._thread, step, self._advance).begin()
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from protocol import sessions
 from protocol.commands import (
     Event,
     Insert,
@@ -29,7 +30,9 @@ class Model:
         self.rows: dict[str, Row] = {}
         self.events: list[Event] = []  # the change of revision n stands at n - 1
         self.results: dict[int, tuple[Result, ...]] = {}  # by the index of their entry
-        self._answers: dict[int, dict[int, Result]] = {}  # by session and sequence
+        self._opened = 0  # sessions
+        # By session, the least recently used one first, and sequence.
+        self._answers: dict[int, dict[int, Result]] = {}
         self._acknowledged: dict[int, int] = {}
         self.executed: set[tuple[int, int]] = set()
 
@@ -47,17 +50,23 @@ class Model:
 
     def _apply(self, write: Write) -> Result:
         if isinstance(write.command, OpenSession):
-            number = len(self._answers) + 1
-            self._answers[number] = {}
-            return SessionOpened(number)
-        answers = self._answers.get(write.session)
+            return self._open_session()
+        answers = self._answers.pop(write.session, None)
         if answers is None:
             return SessionExpired()
+        self._answers[write.session] = answers
         if write.sequence in answers:
             return answers[write.sequence]
         if write.sequence < self._acknowledged.get(write.session, 0):
             return SessionExpired()
         return self._execute(write, answers)
+
+    def _open_session(self) -> SessionOpened:
+        self._opened += 1
+        self._answers[self._opened] = {}
+        if len(self._answers) > sessions.SESSIONS_MAX:
+            del self._answers[next(iter(self._answers))]
+        return SessionOpened(self._opened)
 
     def _execute(self, write: Write, answers: dict[int, Result]) -> Result:
         once = (write.session, write.sequence)

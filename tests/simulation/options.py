@@ -28,6 +28,7 @@ LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
 HOSTILE = 0.3  # share of runs in which a stranger and a broken member send what they like
 LATE = 0.1  # share of runs in which snapshots are sent often and arrive late and twice
+PIPELINE_MAX = 6  # operations
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
 
@@ -73,6 +74,9 @@ class TightLimits(msgspec.Struct, frozen=True):
     recovered_entries: int | None = None
     apply_entries_max: int | None = None
     read_bytes_max: int | None = None
+    batch_operations_max: int | None = None
+    sessions_max: int | None = None
+    unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -102,6 +106,7 @@ class Options(msgspec.Struct, frozen=True):
     reads: float  # share of operations of the others
     by_lease: float  # share of reads
     conditional: float  # share of writes
+    pipelined: float  # share of a thread's turns that are a pipeline
     step_crashes: float  # share of the steps of an installation at which the node dies
 
     @property
@@ -179,6 +184,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
         step_crashes=choose((0.0, 0.0, 0.2)),
+        pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
     )
 
 
@@ -221,6 +227,9 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         recovered_entries=choose((None, 0, 3)),
         apply_entries_max=choose((None, 1, 3)),
         read_bytes_max=Random(f"read bytes {seed}").choice((None, 1)),
+        batch_operations_max=Random(f"batch {seed}").choice((None, 3, PIPELINE_MAX)),
+        sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
+        unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )
 
 

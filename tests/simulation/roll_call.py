@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.client.calls import Counted, TakeCensus
 from protocol.client.census import DividedCensus
 from protocol.client.routing import address_of
+from protocol.client.steps import Counted, TakeCensus
 from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Reply, Request
 
 if TYPE_CHECKING:

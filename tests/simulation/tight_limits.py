@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from protocol import sessions
+from protocol.client import pipeline, session
+from protocol.gateway import batching, validation
 from protocol.raft import changing_members, replication
 from protocol.storage import log_store, snapshot_source, writer
 from tests.simulation.options import Options
@@ -14,6 +17,11 @@ PLACES = (
     (log_store, "RECOVERED_ENTRIES"),
     (writer, "APPLY_ENTRIES_MAX"),
     (writer, "READ_BYTES_MAX"),
+    (session, "UNACKNOWLEDGED_MAX"),
+    (validation, "UNACKNOWLEDGED_MAX"),
+    (batching, "BATCH_OPERATIONS_MAX"),
+    (pipeline, "BATCH_OPERATIONS_MAX"),
+    (sessions, "SESSIONS_MAX"),
 )
 
 

@@ -13,6 +13,7 @@ class Totals(msgspec.Struct):
     writes: int = 0
     reads: int = 0
     reads_by_lease: int = 0
+    pipelines: int = 0
     unknown_outcomes: int = 0
     retries: int = 0
     crashes: int = 0

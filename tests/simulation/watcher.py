@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.client_messages import EVENT_TOPIC, Mark, Published
 from protocol.commands import Event
-from protocol.wire import decode_established, decode_mark, decode_published
 from tests.simulation.breach import expect
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tests.simulation.pipes import Pipes
 
 WATCH_AGAIN_DELAY = 0.05
-ESTABLISH_SECONDS = 1.0
 
 
 class Watcher:
@@ -23,10 +22,8 @@ class Watcher:
         self.revision = -1  # up to here all is known; -1 before the subscription counts
         self._cluster = cluster
         self._prefix = prefix
-        self._topic = EVENT_TOPIC + prefix.encode()
-        self._nonce = b""
+        self._stream = ChangeStream(b"", b"", 0.0)
         self._nonces = 0
-        self._losses = 0
         self._pipes: Pipes | None = None
 
     def watch(self) -> None:
@@ -36,11 +33,12 @@ class Watcher:
             self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
             return
         self._nonces += 1
-        self._nonce = f"{self.name} {self._nonces}".encode()
+        nonce, events = f"{self.name} {self._nonces}".encode(), self._cluster.setting.events
+        self._stream = ChangeStream(self._prefix.encode(), nonce, events.now)
         self.revision = -1
         self._pipes = node.door.pipes
-        self._pipes.subscribe(self, self._nonce, self._prefix)
-        self._cluster.setting.events.after(ESTABLISH_SECONDS, self._give_up, self._nonce)
+        self._pipes.subscribe(self, nonce, self._prefix)
+        events.after(ESTABLISH_SECONDS, self._give_up, self._stream)
 
     @property
     def pipes(self) -> "Pipes | None":
@@ -49,29 +47,32 @@ class Watcher:
 
     def wants(self, topic: bytes) -> bool:
         """Whether it has subscribed to this topic."""
-        return topic in (MARK_TOPIC, ESTABLISHED_TOPIC + self._nonce) or topic.startswith(
-            self._topic
-        )
+        return topic.startswith(self._stream.topics)
 
     def hear(self, pipes: "Pipes", topic: bytes, body: bytes) -> None:
         """Take in what was published."""
         if pipes is not self._pipes:
             return
-        if topic.startswith(ESTABLISHED_TOPIC):
-            established = decode_established(body)
-            self._losses, self.revision = established.losses, established.revision
-        elif self.revision < 0:
-            pass  # from before the subscription counts
-        elif topic == MARK_TOPIC:
-            mark = decode_mark(body)
-            if self._nothing_lost(mark.losses):
-                self._skip_to(mark.revision + 1)
+        was_established = self._stream.is_established
+        try:
+            taken = self._stream.take((topic, body), self._cluster.setting.events.now)
+        except StreamBroken:
+            pipes.leave(self)
+            self.lost(pipes)
+            return
+        if self._stream.is_established and not was_established:
+            self.revision = self._stream.revision
+        elif isinstance(taken, Mark):
+            self._skip_to(taken.revision + 1)
+        elif taken is not None:
+            self._hear_change(taken)
         else:
-            self._hear_change(body)
+            old = was_established and topic.startswith(EVENT_TOPIC)
+            expect(not old, "a watcher heard of a change twice")
 
-    def _give_up(self, nonce: bytes) -> None:
+    def _give_up(self, stream: ChangeStream) -> None:
         """Ask elsewhere, where the subscription was not confirmed in time."""
-        if nonce == self._nonce and self.revision < 0 and self._pipes is not None:
+        if stream is self._stream and not stream.is_established and self._pipes is not None:
             self._pipes.leave(self)
             self.lost(self._pipes)
 
@@ -82,12 +83,8 @@ class Watcher:
             self._cluster.setting.totals.streams_closed += 1
             self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
 
-    def _hear_change(self, body: bytes) -> None:
-        published = decode_published(body)
-        if not self._nothing_lost(published.losses):
-            return
+    def _hear_change(self, published: Published) -> None:
         revision = published.revision
-        expect(revision > self.revision, "a watcher heard of a change twice")
         self._skip_to(revision)
         change = Event(revision, published.key, published.value, published.prev_revision)
         known = self._cluster.setting.judge.log.model.events
@@ -104,11 +101,3 @@ class Watcher:
                 f"a watcher missed the change of revision {event.revision}",
             )
         self.revision = max(self.revision, revision - 1)
-
-    def _nothing_lost(self, losses: int) -> bool:
-        if losses == self._losses:
-            return True
-        assert self._pipes is not None
-        self._pipes.leave(self)
-        self.lost(self._pipes)
-        return False

@@ -2,10 +2,21 @@
 
 import inspect
 
-from skiff import AsyncClient, Client
+import pytest
 
-ONLY_BLOCKING = {"close", "watch", "backup"}
-ONLY_ASYNC = {"aclose"}
+from skiff import (
+    AsyncClient,
+    AsyncPipeline,
+    AsyncSubscriber,
+    Client,
+    Pipeline,
+    Subscriber,
+)
+
+MAKES = {  # what a method returns that differs by client
+    "Subscriber": "AsyncSubscriber",
+    "Pipeline": "AsyncPipeline",
+}
 
 
 def methods(client: type) -> dict[str, object]:
@@ -16,16 +27,31 @@ def methods(client: type) -> dict[str, object]:
     }
 
 
-def test_methods_and_their_signatures_are_the_same() -> None:
-    blocking, asynchronous = methods(Client), methods(AsyncClient)
-    assert blocking.keys() - asynchronous.keys() == ONLY_BLOCKING
-    assert asynchronous.keys() - blocking.keys() == ONLY_ASYNC
-    for name in blocking.keys() & asynchronous.keys():
-        assert inspect.signature(Client.__dict__[name]) == inspect.signature(
-            AsyncClient.__dict__[name]
-        ), name
+def signature(client: type, name: str) -> tuple[inspect.Signature, str]:
+    """Return a method's parameters, and what it returns, as the asyncio client calls that."""
+    found = inspect.signature(client.__dict__[name])
+    returned = getattr(found.return_annotation, "__name__", str(found.return_annotation))
+    return found.replace(return_annotation=None), MAKES.get(returned, returned)
 
 
-def test_every_method_of_the_asyncio_client_is_a_coroutine() -> None:
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous", "only_blocking"),
+    [(Client, AsyncClient, {"close"}), (Subscriber, AsyncSubscriber, set())],
+)
+def test_methods_and_their_signatures_are_the_same(
+    blocking: type, asynchronous: type, only_blocking: set[str]
+) -> None:
+    here, there = methods(blocking).keys(), methods(asynchronous).keys()
+    assert here - there == only_blocking
+    assert there - here <= {"aclose", "establish"}
+    for name in here & there:
+        assert signature(blocking, name) == signature(asynchronous, name), name
+
+
+def test_pipelines_have_the_same_methods() -> None:
+    assert methods(Pipeline).keys() == methods(AsyncPipeline).keys()
+
+
+def test_every_method_of_the_asyncio_client_but_one_is_a_coroutine() -> None:
     for name, method in methods(AsyncClient).items():
-        assert inspect.iscoroutinefunction(method), name
+        assert inspect.iscoroutinefunction(method) != (name == "pipeline"), name

@@ -1,0 +1,217 @@
+"""Asyncio subscriber: a stream of changes, in order, without a silent gap, for one event loop."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import zmq
+
+from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client_messages import Hello, Published, Welcome
+from skiff.async_caller import AsyncCaller
+from skiff.bound import BoundToProcess
+from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed
+from skiff.records import Event
+from skiff.subscription import CONNECTION_LOST, Subscription, event_of
+from skiff.values import decode_value
+
+
+class AsyncSubscriber(BoundToProcess):
+    """Changes of the keys under a prefix, as ``Subscriber`` delivers them, for ``async for``.
+
+    One task at a time receives; others wait for it. What has arrived is held by the socket until
+    it is received.
+    """
+
+    def __init__(self, caller: AsyncCaller, prefix: bytes, type_: Any) -> None:
+        self._caller = caller
+        self._prefix = prefix
+        self._type = type_
+        self._subscription: Subscription | None = None
+        self._closed = False
+        self._failure = ""  # why the stream has ended by itself
+        self._loop = asyncio.get_running_loop()
+        self._watched: tuple[int, ...] = ()  # descriptors
+        self._ready = asyncio.Event()
+        self._receiving = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        ended = ", closed" if self._closed or self._failure else ""
+        return f"<AsyncSubscriber of {self._prefix.decode()!r} at revision {self.revision}{ended}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event[Any]:
+        """Return the next change, however long that takes.
+
+        Raises:
+            StreamClosed: changes may have been missed.
+            ClientClosed: the subscriber or its client is closed.
+        """
+        return await self.next_event()
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last change delivered, or from which on changes are delivered."""
+        return 0 if self._subscription is None else self._subscription.stream.revision
+
+    async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
+        """Return key and value of the next write; see ``Subscriber.recv``."""
+        deadline = self._deadline(timeout)
+        while True:
+            published = await self._next(deadline)
+            if published.value is not None:
+                wanted = self._type if type is None else type
+                return published.key, decode_value(published.key, published.value, wanted)
+
+    async def next_event(self, timeout: float | None = None) -> Event[Any]:
+        """Return the next change; see ``Subscriber.next_event``."""
+        return event_of(await self._next(self._deadline(timeout)), self._type)
+
+    async def aclose(self) -> None:
+        """End the subscription, also while another task receives."""
+        self.close()
+
+    def close(self) -> None:
+        """End the subscription; a task that receives raises ``ClientClosed``."""
+        self._closed = True
+        self._ready.set()
+        self._unwatch()
+        if self._subscription is not None and not self._receiving.locked():
+            self._subscription.channel.close()
+
+    # --- its beginning
+
+    async def establish(self, timeout: float | None) -> None:
+        """Subscribe at one node after another until one confirms it.
+
+        Raises:
+            RequestTimeout: none did in time.
+        """
+        deadline = self._deadline(timeout)
+        while self._now() < deadline:
+            welcome = await self._caller.call(Hello(), timeout)
+            if not isinstance(welcome, Welcome):
+                raise RPCCallFailed(f"a greeting was answered with {welcome!r}")
+            self._subscription = Subscription(
+                self._caller.transport, welcome.publish_endpoint, self._prefix, self._now
+            )
+            if await self._is_confirmed(min(deadline, self._now() + ESTABLISH_SECONDS)):
+                return
+            self._caller.move_on()
+        raise RequestTimeout("no node confirmed the subscription in time")
+
+    async def _is_confirmed(self, deadline: float) -> bool:
+        """Wait for the node to say from which revision on it sends everything."""
+        subscription = self._open_subscription()
+        try:
+            while not subscription.stream.is_established:
+                frames = await self._receive(subscription, deadline)
+                if frames is None:
+                    break
+                subscription.take(frames)
+        except StreamBroken:
+            pass
+        finally:
+            if not subscription.stream.is_established:
+                subscription.channel.close()
+        return subscription.stream.is_established
+
+    # --- the stream
+
+    def _open_subscription(self) -> Subscription:
+        assert self._subscription is not None
+        return self._subscription
+
+    async def _next(self, deadline: float) -> Published:
+        subscription = self._open_subscription()
+        if subscription.channel.is_inherited:
+            raise StreamClosed("the subscription belongs to the process that was forked")
+        async with self._receiving:
+            try:
+                return await self._next_published(subscription, deadline)
+            except StreamBroken as broken:
+                self._fail(subscription, str(broken))
+            finally:
+                if self._closed:
+                    subscription.channel.close()
+
+    async def _next_published(self, subscription: Subscription, deadline: float) -> Published:
+        stream = subscription.stream
+        while True:
+            frames = await self._receive(subscription, min(deadline, stream.silent_at))
+            if frames is not None:
+                published = subscription.take(frames)
+                if published is not None:
+                    return published
+            elif self._now() >= deadline:
+                raise RequestTimeout("no change in time")
+            else:
+                stream.check_silence(self._now())
+
+    async def _receive(self, subscription: Subscription, deadline: float) -> list[bytes] | None:
+        """Return the next message, or None at the deadline."""
+        channel = subscription.channel
+        while True:
+            self._check_open()
+            self._ready.clear()
+            try:
+                return channel.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                if int(channel.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                    raise StreamBroken(CONNECTION_LOST) from None
+            if self._now() >= deadline:
+                return None
+            await self._wait(channel.descriptors, deadline)
+
+    async def _wait(self, descriptors: tuple[int, int], deadline: float) -> None:
+        """Wait for news of the sockets.
+
+        Their descriptors are watched only meanwhile: unread, they stay readable.
+        """
+        for descriptor in descriptors:
+            self._loop.add_reader(descriptor, self._ready.set)
+        self._watched = descriptors
+        try:
+            async with asyncio.timeout_at(None if deadline == float("inf") else deadline):
+                await self._ready.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        """Leave the descriptors alone, before they are closed and may come to mean others."""
+        for descriptor in self._watched:
+            self._loop.remove_reader(descriptor)
+        self._watched = ()
+
+    def _check_open(self) -> None:
+        if self._failure:
+            raise StreamClosed(self._failure)
+        if self._closed or self._caller.is_closed:
+            raise ClientClosed("the subscription is closed")
+
+    def _fail(self, subscription: Subscription, reason: str) -> NoReturn:
+        """End the stream."""
+        subscription.channel.close()
+        self._failure = subscription.why_over(reason)
+        raise StreamClosed(self._failure)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return float("inf") if timeout is None else self._now() + timeout
+
+    def _now(self) -> float:
+        return self._loop.time()

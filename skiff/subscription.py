@@ -1,0 +1,80 @@
+"""Subscription: the SUB socket of one change stream, and what both subscribers make of it."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from protocol.client.changes import ChangeStream
+from protocol.client_messages import Published
+from skiff.records import Event, EventKind
+from skiff.transport import Channel, Transport
+from skiff.values import decode_value
+
+NONCE_BYTES = 12
+LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+CONNECTION_LOST = "the connection to the node was lost"
+# With reconnection off, ZeroMQ would throw away what has arrived together with a connection that
+# is lost, and abort the whole program when that happens in the middle of a message.
+NEVER_MS = (1 << 31) - 1
+
+
+class Subscription:
+    """A stream and the channel that it comes through."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: str,
+        prefix: bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Subscribe at a node; it confirms that later.
+
+        Raises:
+            ClientConnectFailed: the process has too many sockets or descriptors.
+        """
+        self._clock = clock
+        self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
+        self.channel = Channel(transport, zmq.SUB, LOST_EVENTS)
+        socket = self.channel.socket
+        socket.setsockopt(zmq.RCVHWM, 0)  # what has arrived is held until it is read
+        socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)  # a new connection would hide a gap
+        for topic in self.stream.topics:
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self.channel.connect(endpoint)
+
+    def take(self, frames: list[bytes]) -> Published | None:
+        """Return the change in a message, if there is one.
+
+        Raises:
+            StreamBroken: changes may have been missed.
+        """
+        was_established = self.stream.is_established
+        taken = self.stream.take(frames, self._clock())
+        if self.stream.is_established and not was_established:
+            self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
+        return taken if isinstance(taken, Published) else None
+
+    def why_over(self, reason: str) -> str:
+        """Return what a user is told of the end of the stream."""
+        revision = self.stream.revision
+        return f"{reason} after revision {revision}; read the keys again and watch anew"
+
+
+def event_of(published: Published, type_: Any) -> Event[Any]:
+    """Return a change as users see it.
+
+    Raises:
+        DeserializeFailed: the value is not of this type.
+    """
+    value = published.value
+    return Event(
+        EventKind.REMOVE if value is None else EventKind.INSERT,
+        published.key,
+        None if value is None else decode_value(published.key, value, type_),
+        published.revision,
+        published.prev_revision,
+    )

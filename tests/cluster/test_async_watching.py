@@ -1,0 +1,168 @@
+"""Watches and backups of the asyncio client on real nodes."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skiff import (
+    AsyncClient,
+    ClientClosed,
+    EventKind,
+    InvalidRequest,
+    RequestTimeout,
+    StreamClosed,
+)
+from skiff.testing import Cluster
+
+pytestmark = pytest.mark.cluster
+
+SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(3, directory=tmp_path_factory.mktemp("watching")) as running:
+        running.leader()
+        yield running
+
+
+def client_of(cluster: Cluster, **options: Any) -> AsyncClient:
+    return AsyncClient([node.address for node in cluster.nodes], timeout=SECONDS, **options)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 2 * SECONDS))
+
+
+def test_every_change_arrives_in_order(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client, await client.watch("order/", type=int) as changes:
+            revisions = await asyncio.gather(*[client.insert(f"order/{n}", n) for n in range(1000)])
+            await client.insert("other/1", 1)
+            await client.remove("order/7")
+            seen = [await anext(changes) for _ in range(1001)]
+            assert [each.revision for each in seen] == [*sorted(revisions), changes.revision]
+            assert {each.value for each in seen[:-1]} == set(range(1000))
+            assert (seen[-1].kind, seen[-1].key) == (EventKind.REMOVE, "order/7")
+            with pytest.raises(RequestTimeout):
+                await changes.next_event(timeout=0.2)
+            await client.insert("order/last", 5)
+            assert await changes.recv(timeout=SECONDS) == ("order/last", 5)
+
+    run(use())
+
+
+def test_tasks_watch_side_by_side_and_one_that_is_cancelled_loses_nothing(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            first, second = await client.watch("side/"), await client.watch("side/")
+            waiting = asyncio.ensure_future(anext(first))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await client.insert("side/1", 1)
+            events = await asyncio.gather(anext(first), anext(second))
+            assert {each.key for each in events} == {"side/1"}
+            both = [asyncio.ensure_future(anext(first)) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            await client.insert("side/2", 2)
+            await client.insert("side/3", 3)
+            assert {each.key for each in await asyncio.gather(*both)} == {"side/2", "side/3"}
+
+    run(use())
+
+
+def test_a_waiting_watcher_costs_no_processor_time(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client, await client.watch("idle/") as changes:
+            # What is not received yet must not keep the loop awake.
+            await client.insert("idle/1", 1)
+            began = time.process_time()
+            await asyncio.sleep(1.0)
+            assert time.process_time() - began < 0.3
+            assert (await anext(changes)).key == "idle/1"
+
+    run(use())
+
+
+def test_closing_ends_a_watch_that_waits(shared: Cluster) -> None:
+    async def use() -> None:
+        client = client_of(shared)
+        changes, other = await client.watch("end/"), await client.watch("end/")
+        waiting = [asyncio.ensure_future(anext(each)) for each in (changes, other)]
+        await asyncio.sleep(0.05)
+        await changes.aclose()
+        with pytest.raises(ClientClosed):
+            await waiting[0]
+        await client.aclose()
+        with pytest.raises(ClientClosed):
+            await waiting[1]
+        with pytest.raises(ClientClosed):
+            await anext(other)
+        assert "closed" in repr(changes)
+
+    run(use())
+
+
+def test_a_watch_ends_with_its_node(own_cluster: Cluster) -> None:
+    async def use() -> None:
+        node = own_cluster.nodes[0]
+        async with AsyncClient([node.address], timeout=SECONDS, follow_leader=False) as client:
+            changes = await client.watch("lost/")
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.05)
+            own_cluster.kill(node)
+            with pytest.raises(StreamClosed, match="read the keys again"):
+                await waiting
+            with pytest.raises(StreamClosed):
+                await anext(changes)
+
+    run(use())
+
+
+def test_a_prefix_that_is_none_is_refused(shared: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            with pytest.raises(InvalidRequest):
+                await client.watch("a\0b")
+
+    run(use())
+
+
+def test_a_backup_is_written_while_the_loop_goes_on(shared: Cluster, tmp_path: Path) -> None:
+    async def use() -> None:
+        async with client_of(shared) as client:
+            await asyncio.gather(*[client.insert(f"kept/{n}", b"x" * 5000) for n in range(500)])
+            steps: list[int] = []
+            path = tmp_path / "kept.backup"
+            backup = asyncio.ensure_future(
+                client.backup(path, progress=lambda done, _: steps.append(done))
+            )
+            while not backup.done():
+                assert len(await client.get("kept/1", bytes) or b"") == 5000
+            assert (await backup).rows >= 500
+            assert path.exists()
+            assert steps == sorted(steps)
+            with pytest.raises(FileExistsError):
+                await client.backup(path)
+
+    run(use())
+
+
+def test_closing_ends_a_backup(shared: Cluster, tmp_path: Path) -> None:
+    async def use() -> None:
+        client = client_of(shared)
+        await client.insert("kept/0", 0)
+        backup = asyncio.ensure_future(client.backup(tmp_path / "ended.backup"))
+        await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(ClientClosed):
+            await backup
+        assert not (tmp_path / "ended.backup").exists()
+
+    run(use())
