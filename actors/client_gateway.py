@@ -74,6 +74,7 @@ class ClientGateway:
     def turn(self, readable: Readable) -> None:
         """Take in what has arrived, and send what follows from it."""
         now = time.monotonic()
+        self._replies.look(now)  # first: what a client has read makes room for what it asks now
         if self._clients.is_readable(readable):
             self._trim(now)
         if self._inbox in readable:
@@ -88,7 +89,6 @@ class ClientGateway:
             self._subscribe(now)
         self._publisher.turn(readable, now)
         self._send(now)
-        self._replies.look(now)
 
     def stop(self) -> float:
         """Nothing is left to do: clients ask another node."""

@@ -32,6 +32,7 @@ class ReplySender:
                 self._budget.end_reply(connection, size, now)
             else:
                 self._tracked.setdefault(connection, deque()).append((tracker, size))
+                self._look_at = min(self._look_at, now + LOOK_SECONDS)
 
     def next_deadline(self) -> float:
         """Return when ``look`` should be called though nothing has happened."""

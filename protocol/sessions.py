@@ -3,10 +3,13 @@
 Everything here is part of the replicated state, so that a retry is recognised on any node and
 after any change of leader. Nothing here reads a clock: which session gives way to a new one
 follows from the order of the log alone.
+
+A session is stored as one row with its newest results, and one more row for each earlier block of
+results that is not acknowledged: a write costs the same however many its client waits for.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -14,18 +17,60 @@ from protocol.commands import Result, Write
 
 SESSIONS_MAX = 10_000  # the least recently used gives way
 UNACKNOWLEDGED_MAX = 4096  # the widest window of results that one session may keep
+BLOCK_RESULTS = 64  # consecutive sequences whose results are stored in one row
+NUMBER_BYTES = 8  # of a session or a block, big-endian, in the key of a row
 
 
-class Session(msgspec.Struct, array_like=True):
-    """The results that a client may still ask for again, by sequence."""
+class SessionRow(msgspec.Struct, frozen=True, array_like=True):
+    """The row of a session, under its number."""
 
-    last_used: int
-    acknowledged: int
-    results: dict[int, Result]
+    last_used: int  # by the count of all uses
+    acknowledged: int  # the lowest sequence whose result may still be asked for
+    results: dict[int, Result]  # of the newest block, by sequence
+
+
+class Session:
+    """The results that a client may still ask for again."""
+
+    __slots__ = ("acknowledged", "last_used", "newest", "results", "saved", "unsaved")
+
+    def __init__(self, last_used: int) -> None:
+        self.last_used = last_used
+        self.acknowledged = 0
+        self.results: dict[int, Result] = {}  # by sequence
+        self.newest = 0  # block with results, which the session's own row holds
+        self.saved: set[int] = set()  # earlier blocks that have rows
+        self.unsaved: set[int] = set()  # earlier blocks whose rows are not what they should be
+
+    def block(self, number: int) -> dict[int, Result]:
+        """Return the results of a block."""
+        first, end = number * BLOCK_RESULTS, (number + 1) * BLOCK_RESULTS
+        results = self.results
+        if len(results) < BLOCK_RESULTS:
+            return {each: result for each, result in results.items() if first <= each < end}
+        return {each: results[each] for each in range(first, end) if each in results}
+
+    def load(self, results: dict[int, Result]) -> None:
+        """Take results from a row, but for those that were acknowledged since."""
+        for sequence, result in results.items():
+            if sequence >= self.acknowledged:
+                self.results[sequence] = result
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = decode_session = msgspec.msgpack.Decoder(Session).decode
+_decode_row = msgspec.msgpack.Decoder(SessionRow).decode
+_decode_block = msgspec.msgpack.Decoder(dict[int, Result]).decode
+
+
+def decode_session(key: bytes, value: bytes) -> SessionRow | dict[int, Result]:
+    """Return what a row of the table of sessions holds.
+
+    Raises:
+        ValueError: it could be no row of it; ``msgspec.MsgspecError`` is one.
+    """
+    if len(key) not in (NUMBER_BYTES, 2 * NUMBER_BYTES):
+        raise ValueError("neither a session nor a block of results")
+    return _decode_row(value) if len(key) == NUMBER_BYTES else _decode_block(value)
 
 
 class Sessions:
@@ -34,19 +79,21 @@ class Sessions:
     def __init__(
         self, stored: Iterable[tuple[bytes, bytes]] = (), *, sessions_max: int | None = None
     ) -> None:
-        loaded = [(int.from_bytes(key, "big"), _decode(value)) for key, value in stored]
-        loaded.sort(key=lambda pair: pair[1].last_used)
+        """Load sessions from the rows of their table, in the order of its keys."""
+        loaded = sorted(_load(stored).items(), key=lambda pair: pair[1].last_used)
         self._sessions: OrderedDict[int, Session] = OrderedDict(loaded)
         self._max = SESSIONS_MAX if sessions_max is None else sessions_max
         self._changed: set[int] = set()
+        self._evicted: list[tuple[int, Session]] = []
 
     def open(self, number: int, use: int) -> None:
         """Begin a session; the least recently used one ends where there are too many."""
-        self._sessions[number] = Session(use, 0, {})
+        self._sessions[number] = Session(use)
         self._changed.add(number)
         if len(self._sessions) > self._max:
-            evicted, _ = self._sessions.popitem(last=False)
-            self._changed.add(evicted)
+            evicted, session = self._sessions.popitem(last=False)
+            self._changed.discard(evicted)
+            self._evicted.append((evicted, session))
 
     def find(self, number: int, use: int) -> Session | None:
         """Return the session, now the most recently used one, or None if it is not known."""
@@ -58,11 +105,55 @@ class Sessions:
         return session
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield what is to be stored since the last call: key and record, None if it ended."""
+        """Yield what is to be stored since the last call: key and row, None where it is deleted."""
         changed, self._changed = self._changed, set()
+        evicted, self._evicted = self._evicted, []
+        for number, session in evicted:
+            yield _key(number), None
+            yield from ((_key(number, block), None) for block in session.saved)
         for number in changed:
-            session = self._sessions.get(number)
-            yield number.to_bytes(8, "big"), None if session is None else _encode(session)
+            session = self._sessions[number]
+            row = SessionRow(session.last_used, session.acknowledged, session.block(session.newest))
+            yield _key(number), _encode(row)
+            if session.unsaved:
+                yield from _changed_blocks(number, session)
+
+
+def _changed_blocks(number: int, session: Session) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield the rows of earlier blocks that differ from what is stored."""
+    for block in session.unsaved:
+        results = session.block(block)
+        if results:
+            session.saved.add(block)
+            yield _key(number, block), _encode(results)
+        elif block in session.saved:
+            session.saved.remove(block)
+            yield _key(number, block), None
+    session.unsaved.clear()
+
+
+def _load(stored: Iterable[tuple[bytes, bytes]]) -> dict[int, Session]:
+    sessions: dict[int, Session] = {}
+    for key, value in stored:
+        row, number = decode_session(key, value), int.from_bytes(key[:NUMBER_BYTES], "big")
+        if isinstance(row, SessionRow):
+            session = sessions[number] = Session(row.last_used)
+            session.acknowledged = row.acknowledged
+            session.load(row.results)
+        elif number in sessions:
+            sessions[number].load(row)
+            sessions[number].saved.add(int.from_bytes(key[NUMBER_BYTES:], "big"))
+    for session in sessions.values():
+        blocks = {sequence // BLOCK_RESULTS for sequence in session.results}
+        session.newest = max(blocks, default=0)
+        # Rows of earlier versions hold all results of their sessions.
+        session.unsaved = blocks - session.saved - {session.newest}
+    return sessions
+
+
+def _key(session: int, block: int | None = None) -> bytes:
+    key = session.to_bytes(NUMBER_BYTES, "big")
+    return key if block is None else key + block.to_bytes(NUMBER_BYTES, "big")
 
 
 def is_duplicate(session: Session, write: Write) -> bool:
@@ -73,7 +164,29 @@ def is_duplicate(session: Session, write: Write) -> bool:
 def remember(session: Session, write: Write, result: Result) -> None:
     """Keep a result until the client says that it has it, and drop those it has by now."""
     session.results[write.sequence] = result
+    block = write.sequence // BLOCK_RESULTS
+    if block > session.newest:
+        session.unsaved.add(session.newest)
+        session.newest = block
+    elif block < session.newest:
+        session.unsaved.add(block)
     if write.acknowledged > session.acknowledged:
-        session.acknowledged = write.acknowledged
-        for sequence in [each for each in session.results if each < write.acknowledged]:
-            del session.results[sequence]
+        _acknowledge(session, write.acknowledged)
+
+
+def _acknowledge(session: Session, acknowledged: int) -> None:
+    """Drop the results before a sequence, at a cost that follows from how many those are."""
+    before, session.acknowledged = session.acknowledged, acknowledged
+    results, saved = session.results, session.saved
+    for sequence in _fewer(range(before, acknowledged), results):
+        if sequence < acknowledged:
+            results.pop(sequence, None)
+    last = acknowledged // BLOCK_RESULTS
+    for block in _fewer(range(before // BLOCK_RESULTS, last + 1), saved):
+        if block <= last and block in saved:
+            session.unsaved.add(block)
+
+
+def _fewer(numbers: range, known: Collection[int]) -> Iterable[int]:
+    """Return the numbers or, where those are more, what is known: a jump may be of any length."""
+    return numbers if len(numbers) <= len(known) else list(known)

@@ -130,14 +130,14 @@ def is_row(place: bytes, value: bytes) -> bool:
     if place[0] == 0 and place[1:].startswith(_OWN_ROWS):
         return True  # read when all rows are there
     try:
-        _DECODERS[place[0]](value)
+        _DECODERS[place[0]](place[1:], value)
     except _UNREADABLE:
         return False
     return True
 
 
-_DECODERS: tuple[Callable[[bytes], object], ...] = (  # in the order of ``StateTables``
-    decode_stored_value,
-    decode_count,
+_DECODERS: tuple[Callable[[bytes, bytes], object], ...] = (  # in the order of ``StateTables``
+    lambda _, value: decode_stored_value(value),
+    lambda _, value: decode_count(value),
     decode_session,
 )

@@ -30,6 +30,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.sessions import NUMBER_BYTES
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.state_machine import decode_membership_change
 from protocol.storage.state_tables import StateTables
@@ -193,10 +194,11 @@ def _write_snapshot(position: SnapshotPosition) -> str:
 
 
 def _write_row(row: bytes) -> str:
-    """Write the key of a row; a number is that of a session."""
+    """Write the key of a row; a number is that of a session, or of its earlier results."""
     table, key = row[:1], row[1:]
     if table == SESSIONS:
-        return f"session-{int.from_bytes(key, 'big')}"
+        number, is_block = int.from_bytes(key[:NUMBER_BYTES], "big"), len(key) > NUMBER_BYTES
+        return f"session-{number}" + "/results" * is_block
     return key.removeprefix(b"\0").decode() or NOTHING
 
 

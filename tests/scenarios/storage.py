@@ -15,7 +15,7 @@ from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.node_messages import Append, Commit, ReadAt, ReadsDone, Recovered
-from protocol.sessions import Session
+from protocol.sessions import SessionRow
 from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
 from protocol.storage import log_store
 from protocol.storage.log_store import EVERYTHING, LogStart, LogStore
@@ -164,7 +164,7 @@ class StoredDisk(Disk):
     def _write_state(self, membership: Membership) -> None:
         tables = state_tables(self._tables, 0)
         tables.values.put(APPLIED_KEY, encode(Applied(sessions_opened=SESSION)))
-        tables.sessions.put(SESSION.to_bytes(8, "big"), encode(Session(0, 0, {})))
+        tables.sessions.put(SESSION.to_bytes(8, "big"), encode(SessionRow(0, 0, {})))
         if membership.members:
             tables.values.put(MEMBERSHIP_KEY, encode(MembershipAt(0, membership)))
 

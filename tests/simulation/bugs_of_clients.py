@@ -27,12 +27,21 @@ BUGS = (
     Bug(
         "a result is forgotten while its client may still ask for it",
         "dissertation §6.3",
-        Edit(sessions.remember, "if each < write.acknowledged", "if each <= write.acknowledged"),
+        Edit(
+            sessions._acknowledge,
+            "range(before, acknowledged), results):\n        if sequence < acknowledged:",
+            "range(before, acknowledged + 1), results):\n        if sequence <= acknowledged:",
+        ),
     ),
     Bug(
         "the results of a session are lost in a crash",
         "dissertation §6.3",
         Edit(Sessions.find, "self._changed.add(number)", "pass"),
+    ),
+    Bug(
+        "the earlier results of a session are lost in a crash",
+        "dissertation §6.3",
+        Edit(sessions.remember, "session.unsaved.add(session.newest)", "pass"),
     ),
     Bug(
         "a repeated write that the client has forgotten is done again",

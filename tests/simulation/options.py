@@ -75,6 +75,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     apply_entries_max: int | None = None
     read_bytes_max: int | None = None
     batch_operations_max: int | None = None
+    block_results: int | None = None
     sessions_max: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
@@ -228,6 +229,7 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         apply_entries_max=choose((None, 1, 3)),
         read_bytes_max=Random(f"read bytes {seed}").choice((None, 1)),
         batch_operations_max=Random(f"batch {seed}").choice((None, 3, PIPELINE_MAX)),
+        block_results=Random(f"blocks {seed}").choice((None, 1, 2)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )

@@ -21,6 +21,7 @@ PLACES = (
     (validation, "UNACKNOWLEDGED_MAX"),
     (batching, "BATCH_OPERATIONS_MAX"),
     (pipeline, "BATCH_OPERATIONS_MAX"),
+    (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
 )
 

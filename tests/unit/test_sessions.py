@@ -1,8 +1,19 @@
 """Which results a session keeps, and which session gives way to a new one."""
 
-from protocol.commands import Inserted, Remove, Write
-from protocol.sessions import Sessions, is_duplicate, remember
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.commands import Inserted, Remove, Result, Write
+from protocol.sessions import (
+    BLOCK_RESULTS,
+    Session,
+    SessionRow,
+    Sessions,
+    is_duplicate,
+    remember,
+)
 from protocol.table import MemoryTable
+from protocol.wire import encode
 
 
 def write(sequence: int, acknowledged: int = 0) -> Write:
@@ -117,3 +128,71 @@ def test_a_reloaded_session_remembers_its_results() -> None:
     assert reloaded is not None
     assert reloaded.results == {7: Inserted(7)}
     assert reloaded.acknowledged == 5
+
+
+def test_a_session_of_an_earlier_version_keeps_all_of_its_results() -> None:
+    results: dict[int, Result] = {each: Inserted(each) for each in range(1, 500)}
+    table = MemoryTable()
+    table.put((1).to_bytes(8, "big"), encode(SessionRow(1, 0, results)))
+    for _ in range(2):
+        sessions = Sessions(table.items())
+        session = sessions.find(1, use=2)
+        assert session is not None
+        assert session.results == results
+        store(sessions, table)
+    assert len(table) == 500 // BLOCK_RESULTS + 1
+
+
+def test_the_rows_of_a_session_go_with_it() -> None:
+    sessions, table = Sessions(sessions_max=1), MemoryTable()
+    sessions.open(1, use=1)
+    session = sessions.find(1, use=2)
+    assert session is not None
+    for sequence in range(1, 1000):
+        remember(session, write(sequence), Inserted(sequence))
+    store(sessions, table)
+    assert len(table) > 10
+    sessions.open(2, use=3)
+    store(sessions, table)
+    assert list(table) == [(2).to_bytes(8, "big")]
+
+
+def test_an_acknowledgement_may_jump_as_far_as_a_number_goes() -> None:
+    session = Session(1)
+    remember(session, write(1), Inserted(1))
+    remember(session, write((1 << 63) - 1, acknowledged=(1 << 63) - 2), Inserted(2))
+    assert session.results == {(1 << 63) - 1: Inserted(2)}
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_rows_follow_from_the_writes_and_not_from_when_they_were_stored(
+    data: st.DataObject,
+) -> None:
+    """Two nodes store the same rows, whenever they do and were started again."""
+    often, seldom = Sessions(), Sessions()
+    tables = MemoryTable(), MemoryTable()
+    for sessions in (often, seldom):
+        sessions.open(1, use=1)
+    expected: dict[int, Inserted] = {}
+    lowest = 0
+    for _ in range(data.draw(st.integers(1, 60))):
+        sequence = data.draw(st.integers(lowest, lowest + 4 * BLOCK_RESULTS))
+        acknowledged = data.draw(st.integers(max(0, lowest - 10), sequence))
+        for sessions in (often, seldom):
+            session = sessions.find(1, use=2)
+            assert session is not None
+            assert is_duplicate(session, write(sequence)) == (sequence in expected)
+            if sequence not in expected:
+                remember(session, write(sequence, acknowledged), Inserted(sequence))
+        if sequence not in expected:
+            lowest = max(lowest, acknowledged)
+            expected[sequence] = Inserted(sequence)
+            expected = {each: result for each, result in expected.items() if each >= lowest}
+        assert session is not None
+        assert session.results == expected
+        store(often, tables[0])
+        if data.draw(st.booleans()):
+            often = Sessions(tables[0].items())
+    store(seldom, tables[1])
+    assert dict(tables[0].items()) == dict(tables[1].items())
