@@ -17,7 +17,7 @@ from protocol.commands import Result, Write
 
 SESSIONS_MAX = 10_000  # the least recently used gives way
 UNACKNOWLEDGED_MAX = 4096  # the widest window of results that one session may keep
-BLOCK_RESULTS = 64  # consecutive sequences whose results are stored in one row
+BLOCK_RESULTS = 16  # consecutive sequences whose results are stored in one row
 NUMBER_BYTES = 8  # of a session or a block, big-endian, in the key of a row
 
 
