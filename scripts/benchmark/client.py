@@ -1,5 +1,6 @@
 """The client that the benchmark needs of a store."""
 
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
@@ -14,9 +15,22 @@ class KeyValue(Protocol[AnswerT_co]):
     def get(self, key: str) -> AnswerT_co:
         """Read a value linearizably."""
 
+    def pipeline(self, puts: Sequence[tuple[str, bytes]]) -> AnswerT_co:
+        """Write values durably, one after the other, as fast as one client can."""
+
+    def transaction(self, puts: Sequence[tuple[str, bytes]]) -> AnswerT_co:
+        """Write values durably in one entry of the log."""
+
 
 class BlockingClient(KeyValue[object], Protocol):
     """A client that returns when it has the answer, and that can be closed."""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
+
+
+class LoopClient(KeyValue[Awaitable[object]], Protocol):
+    """A client of an event loop, with any number of operations in flight."""
+
+    async def close(self) -> None:
+        """Close the connections."""

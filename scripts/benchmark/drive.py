@@ -1,12 +1,13 @@
 """Driving a job: operation after operation, each timed, until the window ends."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from scripts.benchmark.client import BlockingClient
+from scripts.benchmark.client import BlockingClient, LoopClient
 from scripts.benchmark.job import Job, Window
 
 WARM_UP_OPERATIONS = 20
@@ -40,4 +41,38 @@ def _drive(job: Job, client: BlockingClient, numbers: Iterator[int], window: Win
         latencies_ns.append(ended - began)
         began = ended
     # The last one ended after the window: it is not of this window's rate.
+    return latencies_ns[:-1]
+
+
+def drive_loop(connect: Callable[[Sequence[str]], LoopClient], job: Job, gate: Gate) -> list[int]:
+    """Do a job on an event loop, with as many operations in flight as the job says."""
+    return asyncio.run(_drive_loop(connect, job, gate))
+
+
+async def _drive_loop(
+    connect: Callable[[Sequence[str]], LoopClient], job: Job, gate: Gate
+) -> list[int]:
+    client = connect(job.addresses)
+    try:
+        numbers = itertools.count()
+        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
+            await job.perform(client, number)
+        window = gate()
+        window.wait_for_start()
+        lanes = [_drive_lane(job, client, numbers, window) for _ in range(job.in_flight)]
+        return [latency_ns for lane in await asyncio.gather(*lanes) for latency_ns in lane]
+    finally:
+        await client.close()
+
+
+async def _drive_lane(
+    job: Job, client: LoopClient, numbers: Iterator[int], window: Window
+) -> list[int]:
+    latencies_ns = []
+    began = time.monotonic_ns()
+    while began < window.end_ns:
+        await job.perform(client, next(numbers))
+        ended = time.monotonic_ns()
+        latencies_ns.append(ended - began)
+        began = ended
     return latencies_ns[:-1]

@@ -16,8 +16,8 @@ from pathlib import Path
 import grpc
 
 from scripts.benchmark import etcd_client
-from scripts.benchmark.drive import drive_threads
-from scripts.benchmark.etcd_client import EtcdClient, Status
+from scripts.benchmark.drive import drive_loop, drive_threads
+from scripts.benchmark.etcd_client import AsyncEtcdClient, EtcdClient, Status
 from scripts.benchmark.system import System
 
 NODES = 3
@@ -208,6 +208,6 @@ def find() -> System | None:
         connect=EtcdClient,
         connect_impatiently=etcd_client.connect_impatiently,
         drive_blocking=functools.partial(drive_threads, EtcdClient),
-        drive_in_flight=etcd_client.drive_in_flight,
+        drive_in_flight=functools.partial(drive_loop, AsyncEtcdClient),
         in_flight_processes=2,
     )

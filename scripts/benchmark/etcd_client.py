@@ -1,18 +1,15 @@
 """Clients of etcd over gRPC: a blocking one that fails over, and one on an event loop."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 
 from scripts.benchmark import etcd_messages as messages
-from scripts.benchmark.drive import WARM_UP_OPERATIONS, Gate
-from scripts.benchmark.job import Job, Window
 
 CALL_MAX_S = 5.0  # for one put or get, over all attempts
 STATUS_MAX_S = 1.0
@@ -22,6 +19,9 @@ IMPATIENT_ATTEMPT_MAX_S = 0.1
 RETRY_PAUSE_S = 0.01
 # A node that was away is tried again at once, not after gRPC's usual minutes.
 _CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 250), ("grpc.use_local_subchannel_pool", 1)]
+
+
+Puts: TypeAlias = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class _Calls:
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self.put = _call(channel, "KV/Put", messages.PutRequest, messages.PutResponse)
+        self.txn = _call(channel, "KV/Txn", messages.TxnRequest, messages.TxnResponse)
         self.range = _call(channel, "KV/Range", messages.RangeRequest, messages.RangeResponse)
         status = messages.StatusRequest, messages.StatusResponse
         self.status = _call(channel, "Maintenance/Status", *status)
@@ -76,6 +77,15 @@ class EtcdClient:
     def get(self, key: str) -> bytes | None:
         """Read a value; a range is linearizable unless one asks for less."""
         return _value(self._ask("range", messages.RangeRequest(key=key.encode())))
+
+    def pipeline(self, puts: Puts) -> None:
+        """Write values one after the other: etcd has no pipelines."""
+        for key, value in puts:
+            self.put(key, value)
+
+    def transaction(self, puts: Puts) -> None:
+        """Write values in one transaction."""
+        self._ask("txn", _txn(puts))
 
     def status(self) -> Status:
         """Return what a node says of itself."""
@@ -113,8 +123,8 @@ def connect_once(address: str) -> EtcdClient:
 class AsyncEtcdClient:
     """Keeps as many requests in flight to one node as are awaited at once."""
 
-    def __init__(self, address: str) -> None:
-        self._calls = _Calls(grpc.aio.insecure_channel(address))
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._calls = _Calls(grpc.aio.insecure_channel(addresses[0]))
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
         """Begin to write a value."""
@@ -128,42 +138,25 @@ class AsyncEtcdClient:
         answer: Awaitable[object] = self._calls.range(request, timeout=CALL_MAX_S)
         return answer
 
+    async def pipeline(self, puts: Puts) -> None:
+        """Write values side by side: etcd has no pipelines."""
+        await asyncio.gather(*[self.put(key, value) for key, value in puts])
+
+    def transaction(self, puts: Puts) -> Awaitable[object]:
+        """Begin to write values in one transaction."""
+        answer: Awaitable[object] = self._calls.txn(_txn(puts), timeout=CALL_MAX_S)
+        return answer
+
     async def close(self) -> None:
         """Close the channel."""
         await self._calls.channel.close()
 
 
+def _txn(puts: Puts) -> Any:
+    requests = [messages.PutRequest(key=key.encode(), value=value) for key, value in puts]
+    operations = [messages.RequestOp(request_put=request) for request in requests]
+    return messages.TxnRequest(success=operations)
+
+
 def _value(answer: Any) -> bytes | None:
     return answer.kvs[0].value if answer.kvs else None
-
-
-def drive_in_flight(job: Job, gate: Gate) -> list[int]:
-    """Do a job on an event loop, which gRPC is faster with than with as many threads."""
-    return asyncio.run(_drive_in_flight(job, gate))
-
-
-async def _drive_in_flight(job: Job, gate: Gate) -> list[int]:
-    client = AsyncEtcdClient(job.addresses[0])
-    try:
-        numbers = itertools.count()
-        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
-            await job.perform(client, number)
-        window = gate()
-        window.wait_for_start()
-        lanes = [_drive(job, client, numbers, window) for _ in range(job.in_flight)]
-        return [latency_ns for lane in await asyncio.gather(*lanes) for latency_ns in lane]
-    finally:
-        await client.close()
-
-
-async def _drive(
-    job: Job, client: AsyncEtcdClient, numbers: Iterator[int], window: Window
-) -> list[int]:
-    latencies_ns = []
-    began = time.monotonic_ns()
-    while began < window.end_ns:
-        await job.perform(client, next(numbers))
-        ended = time.monotonic_ns()
-        latencies_ns.append(ended - began)
-        began = ended
-    return latencies_ns[:-1]

@@ -19,6 +19,9 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "RangeResponse": {"kvs": (2, "*KeyValue")},
     "PutRequest": {"key": (1, "bytes"), "value": (2, "bytes")},
     "PutResponse": {"header": (1, "ResponseHeader")},
+    "RequestOp": {"request_put": (2, "PutRequest")},
+    "TxnRequest": {"success": (2, "*RequestOp")},
+    "TxnResponse": {"header": (1, "ResponseHeader")},
     "StatusRequest": {},
     "StatusResponse": {"header": (1, "ResponseHeader"), "leader": (4, "uint64")},
 }
@@ -65,5 +68,8 @@ RangeRequest: Any = _message_class("RangeRequest")
 RangeResponse: Any = _message_class("RangeResponse")
 PutRequest: Any = _message_class("PutRequest")
 PutResponse: Any = _message_class("PutResponse")
+RequestOp: Any = _message_class("RequestOp")
+TxnRequest: Any = _message_class("TxnRequest")
+TxnResponse: Any = _message_class("TxnResponse")
 StatusRequest: Any = _message_class("StatusRequest")
 StatusResponse: Any = _message_class("StatusResponse")

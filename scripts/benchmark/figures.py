@@ -21,13 +21,13 @@ def percentile(ordered: Sequence[int], percent: float) -> int:
     return ordered[max(rank, 1) - 1]
 
 
-def summarize(latencies_ns: Sequence[int], duration_s: float) -> Figures:
-    """Return the figures of one round."""
+def summarize(latencies_ns: Sequence[int], duration_s: float, each: int = 1) -> Figures:
+    """Return the figures of one round; ``each`` latency is of so many operations."""
     if not latencies_ns:
         return Figures(rate=0.0, p50_ms=math.inf, p99_ms=math.inf)
     ordered = sorted(latencies_ns)
     return Figures(
-        rate=len(ordered) / duration_s,
+        rate=len(ordered) * each / duration_s,
         p50_ms=percentile(ordered, 50) / 1e6,
         p99_ms=percentile(ordered, 99) / 1e6,
     )

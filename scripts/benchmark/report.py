@@ -61,7 +61,11 @@ def _workload_table(results: Results) -> Table:
 def _cells(figures: Figures | None) -> tuple[str, str, str]:
     if figures is None:
         return "-", "-", "-"
-    return f"{figures.rate:.0f}", f"{figures.p50_ms:.2f}", f"{figures.p99_ms:.2f}"
+    return f"{figures.rate:.0f}", _milliseconds(figures.p50_ms), _milliseconds(figures.p99_ms)
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _times(ratio: float | None) -> str:

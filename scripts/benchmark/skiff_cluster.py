@@ -2,14 +2,14 @@
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from scripts.benchmark.drive import drive_threads
+from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.system import System
-from skiff import Client
+from skiff import AsyncClient, Client
 from skiff.testing import Cluster, Node
 
 NODES = 3
@@ -30,9 +30,44 @@ class SkiffClient:
         """Read a value linearizably."""
         return self._client.get(key, bytes)
 
+    def pipeline(self, puts: Sequence[tuple[str, bytes]]) -> None:
+        """Write values in one pipeline."""
+        with self._client.pipeline() as pipeline:
+            for key, value in puts:
+                pipeline.insert(key, value)
+
+    transaction = pipeline  # one entry of the log as well
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+class AsyncSkiffClient:
+    """Keeps as many operations in flight as are awaited at once."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._client = AsyncClient(list(addresses), timeout=CALL_MAX_S)
+
+    def put(self, key: str, value: bytes) -> Awaitable[object]:
+        """Begin to write a value."""
+        return self._client.insert(key, value)
+
+    def get(self, key: str) -> Awaitable[object]:
+        """Begin to read a value linearizably."""
+        return self._client.get(key, bytes)
+
+    async def pipeline(self, puts: Sequence[tuple[str, bytes]]) -> None:
+        """Write values in one pipeline."""
+        async with self._client.pipeline() as pipeline:
+            for key, value in puts:
+                pipeline.insert(key, value)
+
+    transaction = pipeline  # one entry of the log as well
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
 
 class SkiffCluster:
@@ -80,6 +115,6 @@ def find() -> System:
         connect=SkiffClient,
         connect_impatiently=SkiffClient,
         drive_blocking=functools.partial(drive_threads, SkiffClient),
-        drive_in_flight=functools.partial(drive_threads, SkiffClient),
-        in_flight_processes=4,
+        drive_in_flight=functools.partial(drive_loop, AsyncSkiffClient),
+        in_flight_processes=1,
     )
