@@ -14,6 +14,8 @@ from scripts.benchmark.results import OURS, THEIRS, Results
 from scripts.benchmark.trace import Stage
 from scripts.benchmark.workloads import WORKLOADS
 
+EXACT_MS = 10  # below, hundredths are shown
+
 
 def print_json(conditions: Conditions, results: Results) -> None:
     """Print everything as one JSON document."""
@@ -65,7 +67,7 @@ def _cells(figures: Figures | None) -> tuple[str, str, str]:
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.{2 if value < EXACT_MS else 0}f}"
 
 
 def _times(ratio: float | None) -> str:
