@@ -17,6 +17,8 @@ from protocol.client.steps import (
     TakeCensus,
 )
 from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Reply, Request
+from protocol.commands import SessionExpired, Write
+from tests.simulation.breach import expect
 from tests.simulation.roll_call import RollCall
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Driver(Generic[ReturnT]):
         self._steps = steps
         self._done = done
         self._asked = 0  # requests so far; only the latest may still be answered
+        self._expired: set[int] = set()  # sessions, as this call was told
 
     def begin(self) -> None:
         """Take the first step."""
@@ -63,11 +66,15 @@ class Driver(Generic[ReturnT]):
         number, count = self._asked, len(ask.operations)
         timeout_ms = int((ask.deadline - self._events.now) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, number, timeout_ms, ask.operations)
+        for operation in ask.operations:
+            used = isinstance(operation, Write) and operation.session in self._expired
+            expect(not used, "a client uses a session of which it was told that it expired")
 
         def answered(reply: Reply) -> None:
             assert len(reply.outcomes) == count, "as many outcomes as operations"
             if number == self._asked:
                 self._events.note(self._thread.name, "hears", reply)
+                self._note_expired(ask, reply)
             self._end_ask(number, Answered(reply.outcomes))
 
         def lost() -> None:
@@ -77,6 +84,11 @@ class Driver(Generic[ReturnT]):
             self._events.at(ask.deadline + GRACE_SECONDS, lost)
         else:
             self._events.after(REFUSED_DELAY, self._end_ask, number, Lost(sent=False))
+
+    def _note_expired(self, ask: Ask, reply: Reply) -> None:
+        for operation, outcome in zip(ask.operations, reply.outcomes, strict=True):
+            if isinstance(operation, Write) and isinstance(outcome, SessionExpired):
+                self._expired.add(operation.session)
 
     def _end_ask(self, number: int, result: Result) -> None:
         if number == self._asked:
