@@ -14,6 +14,7 @@ for _package in (actors, protocol):
         )
 
 from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
+from skiff.builder import Builder  # noqa: E402
 from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
     AddressTaken,
@@ -47,7 +48,7 @@ from skiff.errors import (  # noqa: E402
     StreamClosed,
     UnsafeMembershipChange,
 )
-from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
+from skiff.node import ElectionState, Skiff  # noqa: E402
 from skiff.records import (  # noqa: E402
     Entry,
     Event,
