@@ -14,6 +14,7 @@ for _package in (actors, protocol):
         )
 
 from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
+from skiff.backup import Backup  # noqa: E402
 from skiff.builder import Builder  # noqa: E402
 from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
@@ -49,6 +50,13 @@ from skiff.errors import (  # noqa: E402
     UnsafeMembershipChange,
 )
 from skiff.node import ElectionState, Skiff  # noqa: E402
+from skiff.offline import (  # noqa: E402
+    Recovery,
+    Restored,
+    Survivor,
+    recover,
+    restore,
+)
 from skiff.records import (  # noqa: E402
     Entry,
     Event,
@@ -58,8 +66,6 @@ from skiff.records import (  # noqa: E402
     Role,
     Shortage,
 )
-from skiff.recovering import recover  # noqa: E402
-from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
 __version__ = "0.1.0"
@@ -67,6 +73,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressTaken",
     "AsyncClient",
+    "Backup",
     "Builder",
     "Client",
     "ClientClosed",
@@ -96,7 +103,9 @@ __all__ = [
     "PeerNotFound",
     "RPCBindFailed",
     "RPCCallFailed",
+    "Recovery",
     "RequestTimeout",
+    "Restored",
     "RevisionMismatch",
     "Role",
     "SerializeFailed",
@@ -107,6 +116,7 @@ __all__ = [
     "StorageFull",
     "StreamClosed",
     "Subscriber",
+    "Survivor",
     "UnsafeMembershipChange",
     "__version__",
     "recover",

@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 
+from actors.logs import Whereabouts, configure
 from actors.supervisor import Supervisor
 from protocol.config import DEFAULTS, InvalidSetting, NodeConfig
 from skiff import errors
@@ -84,6 +85,7 @@ class Skiff(BoundToProcess):
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
+        self._log_fields: Whereabouts | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._supervisor is None else "started"
@@ -100,6 +102,10 @@ class Skiff(BoundToProcess):
         traceback: TracebackType | None,
     ) -> None:
         self.shutdown()
+
+    def configure_logs(self) -> None:
+        """Log to standard error as the settings say, with this node in each line."""
+        self._log_fields = configure("supervisor", self._config.log_level, self._config.log_format)
 
     # --- its life
 
@@ -119,6 +125,8 @@ class Skiff(BoundToProcess):
         if not self._running.wait_until_serving(timeout):
             _raise_failure(self._running)
             raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
+        if self._log_fields is not None:
+            self._log_fields.node = self.id.hex[:8]
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Hand leadership over where this node leads, then end all its processes.
@@ -140,6 +148,8 @@ class Skiff(BoundToProcess):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing of the node is left; return False if it runs after so many seconds.
+
+        True means that another thread has shut it down.
 
         Raises:
             SkiffError: why the node gave up.

@@ -10,9 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from actors.logs import Whereabouts, configure
 from protocol.address import parse_address
-from protocol.config import DEFAULTS
 from skiff.cli import output
 from skiff.cli.admission import Admission
 from skiff.cli.node_ending import NodeEnding
@@ -84,14 +82,11 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
         bool(settings.get("standby")),
         as_json,
     )
-    level = str(settings.get("log_level", DEFAULTS.log_level))
-    log_format = str(settings.get("log_format", DEFAULTS.log_format))
-    serve(skiff, configure("supervisor", level, log_format), told, until_eof=until_eof)
+    skiff.configure_logs()
+    serve(skiff, told, until_eof=until_eof)
 
 
-def serve(
-    skiff: Skiff, whereabouts: Whereabouts, announcement: Announcement, *, until_eof: bool = False
-) -> None:
+def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) -> None:
     """Run a node to its end, which may be that of the program which holds its standard input.
 
     Raises:
@@ -102,7 +97,7 @@ def serve(
     skiff.start()
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
-    told = (skiff, whereabouts, ending, announcement)
+    told = (skiff, ending, announcement)
     threading.Thread(target=_follow, args=told, daemon=True).start()
     try:
         failure = ending.wait()
@@ -112,13 +107,10 @@ def serve(
         raise failure
 
 
-def _follow(
-    skiff: Skiff, whereabouts: Whereabouts, ending: NodeEnding, announcement: Announcement
-) -> None:
+def _follow(skiff: Skiff, ending: NodeEnding, announcement: Announcement) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
-        whereabouts.node = skiff.id.hex[:8]
         with closing(Admission(skiff)) as admission:
             if announcement.asked:
                 _wait_to_be_let_in(skiff, announcement, admission)
