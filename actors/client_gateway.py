@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from actors.actor import Surroundings, run, wait_for
+from actors.actor import ActorContext, run, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
@@ -37,22 +37,22 @@ log = logging.getLogger("skiff.client_gateway")
 class ClientGateway:
     """Serves clients over TCP and ipc; the core decides what becomes of their requests."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
-        self._sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        self._context = context
+        self._sockets = context.sockets
         self._inbox = self._sockets.inbox("gateway")
         self._replicator = self._sockets.outbox("replicator")
         self._storage = self._sockets.outbox("storage")
-        opened, others = wait_for(surroundings, self._inbox, decode_for_gateway, Opened)
-        surroundings.whereabouts.node = opened.node.hex()[:8]
-        self._trace = surroundings.trace(opened.node)
-        self._core = Gateway(opened, surroundings.config)
+        opened, others = wait_for(context, self._inbox, decode_for_gateway, Opened)
+        context.log_fields.node = opened.node.hex()[:8]
+        self._trace = context.trace(opened.node)
+        self._core = Gateway(opened, context.config)
         self._router, publisher = self._listen()
         self._clients, subscribers = Connections(self._router), Connections(publisher)
-        surroundings.memory.watch(self._clients)
-        surroundings.memory.watch(subscribers)
+        context.memory.watch(self._clients)
+        context.memory.watch(subscribers)
         self._replies = ReplySender(self._router, self._core.reply_budget)
-        self._publisher = ChangePublisher(publisher, subscribers, surroundings.limits.subscribers)
+        self._publisher = ChangePublisher(publisher, subscribers, context.limits.subscribers)
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
         self._followed = False
@@ -61,7 +61,7 @@ class ClientGateway:
         self._crowded = OnceAWhile()
         for message in others:  # the replicator may have told who leads
             self._hear(message, time.monotonic())
-        surroundings.ready(opened.node)
+        context.ready(opened.node)
 
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
@@ -100,7 +100,7 @@ class ClientGateway:
             self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
-        address = self._surroundings.config.bind_address
+        address = self._context.config.bind_address
         try:
             router = self._sockets.client_router(
                 [address.client_endpoint, f"ipc://{CLIENT_SOCKET}"]
@@ -125,7 +125,7 @@ class ClientGateway:
                 self._core.hear(message, now)
 
     def _hear_leadership(self, message: Leadership, now: float) -> None:
-        self._surroundings.whereabouts.learn_term(message.term)
+        self._context.log_fields.learn_term(message.term)
         if message.removed and not self._removed:
             self._publisher.core.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed
@@ -133,7 +133,7 @@ class ClientGateway:
     def _trim(self, now: float) -> None:
         """Follow which clients are connected, and close the longest idle beyond the limit."""
         self._clients.take_in(now)
-        closed = self._clients.trim(self._surroundings.limits.clients, now)
+        closed = self._clients.trim(self._context.limits.clients, now)
         if closed and self._crowded.is_due(now):
             log.warning("closed %d idle connections of clients: there are too many", len(closed))
 

@@ -21,7 +21,7 @@ from protocol.node_messages import Recovered
 from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
-DOORS_MAX = 64  # links to addresses whose nodes are not known yet
+JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet
 FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
 LINKS_MAX = 128  # each takes a few descriptors
 STRANGERS_MAX = 16  # nodes that are no members and are answered
@@ -222,7 +222,7 @@ class PeerLinks:
             return None
 
 
-class Doors(msgspec.Struct):
+class JoinLinks(msgspec.Struct):
     """Short-lived links to addresses whose node is not known yet, to ask for membership."""
 
     sockets: Sockets
@@ -234,7 +234,7 @@ class Doors(msgspec.Struct):
         if link is None:
             return
         if address not in self.links:
-            if len(self.links) >= DOORS_MAX:
+            if len(self.links) >= JOIN_LINKS_MAX:
                 oldest = next(iter(self.links))
                 self.sockets.forget(self.links.pop(oldest))
             self.sockets.watch(link)

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from actors.actor import Surroundings, run
+from actors.actor import ActorContext, run
 from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.disk_space import DiskSpace
@@ -36,28 +36,28 @@ log = logging.getLogger("skiff.storage_writer")
 class StorageActor:
     """Feeds the storage core, and sends what each of its steps gives before the next one."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        sockets = context.sockets
         self._inbox = sockets.inbox("storage")
         self._replicator = sockets.outbox("replicator")
         self._gateway = sockets.outbox("gateway")
-        _check_ports(surroundings.config)
-        self._directory = DataDirectory(surroundings.config.dir)
-        self._space = DiskSpace(surroundings.config.dir, surroundings.config.disk_reserve_bytes)
-        self._database = self._open(surroundings.config)
+        _check_ports(context.config)
+        self._directory = DataDirectory(context.config.dir)
+        self._space = DiskSpace(context.config.dir, context.config.disk_reserve_bytes)
+        self._database = self._open(context.config)
         self._core = StorageWriter(
             self._database,
-            surroundings.config.log_limits,
+            context.config.log_limits,
             _die_at_fail_point,
-            surroundings.config.space_limits,
+            context.config.space_limits,
         )
         self._shortage = Shortage.NONE
         self._look_at = 0.0
         self._look_at_space()
-        surroundings.whereabouts.node = self._core.node.hex()[:8]
-        self._trace = surroundings.trace(self._core.node)
+        context.log_fields.node = self._core.node.hex()[:8]
+        self._trace = context.trace(self._core.node)
         self._announce()
-        surroundings.ready(self._core.node)
+        context.ready(self._core.node)
 
     def timeout(self) -> float:
         """Return at once while committed entries are left to apply; else when to look at space."""

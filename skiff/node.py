@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from actors.logs import Whereabouts, configure
+from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
 from protocol.config import DEFAULTS, InvalidSetting, NodeConfig
 from skiff import errors
@@ -85,7 +85,7 @@ class Skiff(BoundToProcess):
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
-        self._log_fields: Whereabouts | None = None
+        self._log_fields: LogFields | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._supervisor is None else "started"

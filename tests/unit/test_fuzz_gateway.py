@@ -99,7 +99,7 @@ def test_no_number_of_frames_raises(gateway: ClientGateway) -> None:
 def test_every_request_on_a_connection_is_answered_by_a_reply_of_the_protocol(
     gateway: ClientGateway,
 ) -> None:
-    client = gateway._sockets.peer_dealer(gateway._surroundings.config.address.client_endpoint)
+    client = gateway._sockets.peer_dealer(gateway._context.config.address.client_endpoint)
     answers = 0
 
     @settings(FUZZ, max_examples=100)
