@@ -590,6 +590,16 @@ def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     assert desk.answers == [Done()]
 
 
+def test_a_host_without_a_port_is_invited_at_the_address_that_its_node_has(desk: Desk) -> None:
+    desk.ask(AddNode("node.example"))
+    desk.wait(0.1)
+    assert desk.last(InviteMember).address == "node.example:9400"
+    joined = MEMBERS.with_member(Member(b"x" * 16, "node.example:9400", True))
+    desk.hear(leadership(members=joined))
+    desk.wait(0.1)
+    assert desk.answers == [Done()]
+
+
 def test_an_address_that_nobody_joins_from_is_named(desk: Desk) -> None:
     desk.ask(AddNode("127.0.0.1:9420"))
     desk.wait(TIMEOUT + 0.1)
