@@ -46,12 +46,11 @@ class ActorContext(msgspec.Struct):
         """Tell the supervisor that this actor serves."""
         self.lifeline.report(Ready(node.hex()))
 
-    def trace(self, node: bytes) -> Trace | None:
-        """Return where stages are noted, if the node is to be traced."""
-        if not self.config.trace:
-            return None
+    def trace(self, node: bytes) -> Trace:
+        """Return the trace of this actor, which notes nothing unless the settings ask for it."""
         actor = self.log_fields.actor
-        return Trace(actor, node.hex(), Path(self.config.dir) / "trace" / f"{actor}.ndjson")
+        file = Path(self.config.dir) / "trace" / f"{actor}.ndjson"
+        return Trace(actor, node.hex(), file if self.config.trace else None)
 
 
 class Actor(Protocol):

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 
 from actors.actor import ActorContext, run, wait_for
 from actors.change_publisher import ChangePublisher
@@ -79,7 +78,7 @@ class ClientGateway:
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
-                self._note("receives", messages)
+                self._trace.note("receives", messages)
                 for message in messages:
                     self._hear(message, now)
         if self._router in readable:
@@ -96,8 +95,7 @@ class ClientGateway:
 
     def close(self) -> None:
         """Write down the trace."""
-        if self._trace is not None:
-            self._trace.write()
+        self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
         address = self._context.config.bind_address
@@ -183,7 +181,7 @@ class ClientGateway:
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
         if outbox.replicator:
-            self._note("sends", outbox.replicator)
+            self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
         self._unsent.extend(outbox.replies)
         size = 0
@@ -195,10 +193,6 @@ class ClientGateway:
         reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
         self._replies.send(call.client, reply, now)
         return len(reply)
-
-    def _note(self, verb: str, messages: Sequence[object]) -> None:
-        if self._trace is not None:
-            self._trace.note(verb, messages)
 
 
 if __name__ == "__main__":

@@ -137,8 +137,7 @@ class LogReplicator:
 
     def close(self) -> None:
         """Write down the trace."""
-        if self._trace is not None:
-            self._trace.write()
+        self._trace.write()
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:
@@ -150,7 +149,7 @@ class LogReplicator:
     def _hear_actors(self) -> None:
         for encoded in self._inbox.drain_single():
             messages = decode_for_replicator(encoded)
-            self._note("receives", messages)
+            self._trace.note("receives", messages)
             for message in messages:
                 self._step(message)
 
@@ -168,7 +167,7 @@ class LogReplicator:
                 self._receive_from_member(frame)
 
     def _receive_from_member(self, frame: PeerFrame) -> None:
-        self._note("receives", frame.messages)
+        self._trace.note("receives", frame.messages)
         try:
             self._core.receive(frame)
         except UnknownSender as unknown:
@@ -273,8 +272,7 @@ class LogReplicator:
     def _finish_turn(self) -> None:
         self._core.tell_time(steady_microseconds())
         outbox = self._core.flush()
-        if self._trace is not None:
-            self._note("sends", chain(*outbox.peers.values(), outbox.storage))
+        self._trace.note("sends", chain(*outbox.peers.values(), outbox.storage))
         self._links.send(self._core.cluster, outbox.peers)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
@@ -330,10 +328,6 @@ class LogReplicator:
             self._commit_notice_at = NEVER
         elif self._commit_notice_at == NEVER:
             self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
-
-    def _note(self, verb: str, messages: Iterable[object]) -> None:
-        if self._trace is not None:
-            self._trace.note(verb, messages)
 
 
 def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:

@@ -6,6 +6,7 @@ election deadlines of the nodes, so that they seldom campaign together (Raft §5
 
 import msgspec
 
+from protocol.deadlines import NEVER
 from protocol.node_messages import (
     ClockState,
     ElectionDue,
@@ -16,8 +17,6 @@ from protocol.node_messages import (
 )
 
 Due = ElectionDue | LeaderQuiet | HeartbeatDue | QuorumCheckDue | StorageCheckDue
-
-NEVER = float("inf")
 
 
 class ElectionTimeouts(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from protocol.commands import Result, Write
+from protocol.encoding import encode
 
 SESSIONS_MAX = 10_000  # the least recently used gives way
 UNACKNOWLEDGED_MAX = 4096  # the widest window of results that one session may keep
@@ -24,7 +25,6 @@ class Session(msgspec.Struct, array_like=True):
     results: dict[int, Result]
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode = decode_session = msgspec.msgpack.Decoder(Session).decode
 
 
@@ -62,7 +62,7 @@ class Sessions:
         changed, self._changed = self._changed, set()
         for number in changed:
             session = self._sessions.get(number)
-            yield number.to_bytes(8, "big"), None if session is None else _encode(session)
+            yield number.to_bytes(8, "big"), None if session is None else encode(session)
 
 
 def is_duplicate(session: Session, write: Write) -> bool:

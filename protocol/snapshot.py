@@ -10,6 +10,7 @@ import zlib
 
 import msgspec
 
+from protocol.encoding import encode
 from protocol.ranges import Checksum, Index, Term
 
 CHUNK_BYTES = 256 << 10  # a larger row travels alone; heartbeats wait behind a chunk
@@ -46,7 +47,7 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True):
 
 Rows = tuple[tuple[bytes, bytes], ...]  # place (table's number and key) and value
 
-encode_rows = msgspec.msgpack.Encoder().encode
+encode_rows = encode
 decode_rows = msgspec.msgpack.Decoder(Rows).decode
 
 

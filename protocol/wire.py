@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from protocol import encoding
 from protocol.client_messages import (
     Established,
     Mark,
@@ -29,7 +30,7 @@ SUBSCRIPTION_BYTES_MAX = (4 << 10) + 64
 
 MessageT = TypeVar("MessageT")
 
-encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+encode = encoding.encode
 
 
 class Malformed(ValueError):

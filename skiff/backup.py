@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from protocol.encoding import encode
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from skiff.errors import StorageError
 
@@ -23,7 +24,6 @@ MAGIC = b"skiff backup 1\n"
 RECORD_BYTES_MAX = 64 << 20
 
 _RECORD = struct.Struct(">II")
-_encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
 
 
@@ -85,7 +85,7 @@ def write_to(
     size = _write_header(stream, header)
     rows = index = 0
     for chunk in chunks:
-        size += _write_record(stream, _encode(chunk))
+        size += _write_record(stream, encode(chunk))
         rows += len(decode_rows(chunk.rows))
         index = chunk.end.snapshot.index
     return Backup(uuid.UUID(bytes=cluster), header.taken_at, index, rows, size)
@@ -131,7 +131,7 @@ def verify(path: Path) -> Backup:
 
 def _write_header(stream: Writable, header: Header) -> int:
     stream.write(MAGIC)
-    return len(MAGIC) + _write_record(stream, _encode(header))
+    return len(MAGIC) + _write_record(stream, encode(header))
 
 
 def _put_in_place(part: Path, path: Path) -> None:

@@ -27,6 +27,7 @@ from protocol.client_messages import (
 )
 from protocol.commands import Write
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
@@ -71,7 +72,6 @@ RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
 TIMEOUT_MS_MAX = 3_600_000
 INCARNATION_SHIFT = 32
-NEVER = float("inf")
 
 
 class Gateway:

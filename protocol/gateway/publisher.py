@@ -17,6 +17,7 @@ from protocol.client_messages import (
     Published,
 )
 from protocol.commands import Event
+from protocol.deadlines import NEVER
 from protocol.node_messages import Following
 from protocol.wire import encode
 
@@ -25,8 +26,6 @@ HELD_BACK_SECONDS = 4.0
 HELD_BACK_MAX = 50_000  # messages
 HELD_BACK_BYTES_MAX = 64 << 20
 RETRY_SECONDS = 0.005
-
-NEVER = float("inf")
 
 
 class Message(NamedTuple):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from protocol.election_clock import NEVER, Due, ElectionClock, ElectionTimeouts
+from protocol.deadlines import NEVER
+from protocol.election_clock import Due, ElectionClock, ElectionTimeouts
 from protocol.node_messages import (
     ClockState,
     ElectionDue,

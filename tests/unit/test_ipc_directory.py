@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import names as module
+from actors import ipc_directory as module
 from actors.ipc_directory import PREFIX, IpcDirectory
 
 

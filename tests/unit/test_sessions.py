@@ -2,7 +2,7 @@
 
 from protocol.commands import Inserted, Remove, Write
 from protocol.sessions import Sessions, is_duplicate, remember
-from protocol.table import MemoryTable
+from tests.unit.memory_table import MemoryTable
 
 
 def write(sequence: int, acknowledged: int = 0) -> Write:
