@@ -137,7 +137,7 @@ class AsyncClient(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
-        """Return a key's value with its revisions and version, or None; see ``Client``."""
+        """Return a key's value with its revisions, or None; see ``Client.get_entry``."""
         return await self._run(methods.get_entry(key, type, read), timeout)
 
     async def remove(
@@ -197,7 +197,7 @@ class AsyncClient(BoundToProcess):
         return await self._run(methods.transfer_leadership(to), timeout)
 
     async def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return how the node that answers stands."""
+        """Return the state of the node that answers, by its own account; see ``Client.status``."""
         return await self._run(methods.status(), timeout)
 
     # ---
