@@ -14,7 +14,7 @@ from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
-from protocol.standing import RoleName
+from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
 OPERATIONS_MAX = 10_000  # in one request

@@ -13,7 +13,7 @@ from protocol.ranges import IdOrNone
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room, SpaceChanged
-from protocol.standing import ReplicationStatus, RoleName
+from protocol.status import ReplicationStatus, RoleName
 
 # --- heard by the storage writer
 

@@ -7,13 +7,13 @@ from typing import Any, Self, TypeVar, overload
 
 from protocol.client_messages import Outcome
 from skiff import methods
+from skiff.addresses import endpoints_of
 from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, check_in_flight, check_timeout
 from skiff.async_caller import AsyncCaller
 from skiff.bound import BoundToProcess
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.methods import Method, Order
 from skiff.records import Entry, Member, NodeStatus
-from skiff.target import endpoints_of
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, overload
 from protocol.client_messages import Outcome
 from protocol.keys import encode_prefix
 from skiff import methods
+from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Reading,
@@ -24,7 +25,6 @@ from skiff.methods import Method, Order
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
-from skiff.target import endpoints_of
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")

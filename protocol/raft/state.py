@@ -21,8 +21,8 @@ from protocol.raft.memberships import Memberships
 from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
-from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
+from protocol.status import ReplicationStatus, RoleName
 from protocol.wire import Malformed
 
 CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to what is appended

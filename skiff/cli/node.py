@@ -13,10 +13,10 @@ import typer
 from protocol.address import parse_address
 from skiff.cli import output
 from skiff.cli.admission import Admission
-from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
 from skiff.cli.settings import Values, combine, read_file, with_settings
+from skiff.cli.signals import EndRequest
 from skiff.errors import SkiffError
 from skiff.node import Skiff
 
@@ -92,7 +92,7 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
     Raises:
         SkiffError: why it gave up.
     """
-    ending = NodeEnding()
+    ending = EndRequest()
     ending.listen_to_signals()
     skiff.start()
     if until_eof:
@@ -107,7 +107,7 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
         raise failure
 
 
-def _follow(skiff: Skiff, ending: NodeEnding, announcement: Announcement) -> None:
+def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
@@ -122,7 +122,7 @@ def _follow(skiff: Skiff, ending: NodeEnding, announcement: Announcement) -> Non
         ending.tell(failure)
 
 
-def _wait_for_eof(ending: NodeEnding) -> None:
+def _wait_for_eof(ending: EndRequest) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     ending.tell()

@@ -14,7 +14,7 @@ from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, We
 from protocol.config import NodeConfig
 from protocol.membership import Member, Membership
 from protocol.node_messages import Leadership, Opened
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
 

@@ -17,7 +17,7 @@ from protocol.peer_messages import (
     TimeoutNow,
 )
 from protocol.raft.durability import STALLED_CHECKS_MAX
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
 
 

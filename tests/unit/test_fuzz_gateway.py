@@ -17,7 +17,7 @@ from protocol.gateway.gateway import TIMEOUT_MS_MAX
 from protocol.gateway.reply_budget import CONNECTIONS_NOTED_MAX
 from protocol.membership import Member, Membership
 from protocol.node_messages import Leadership, Opened
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
 from tests.unit.fuzzing import FUZZ, frames, messages

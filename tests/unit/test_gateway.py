@@ -58,8 +58,8 @@ from protocol.node_messages import (
     TransferTo,
 )
 from protocol.refusal import Refusal
-from protocol.standing import RoleName
 from protocol.state_machine import decode_batch
+from protocol.status import RoleName
 from protocol.wire import decode_read_batch, encode
 
 NODE, OTHER = b"n" * 16, b"o" * 16

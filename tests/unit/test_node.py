@@ -20,7 +20,7 @@ from protocol.peer_messages import (
     RequestVote,
 )
 from protocol.raft.node import RaftNode, StrangeFrame
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from tests.unit.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 
 

@@ -3,7 +3,7 @@
 from protocol.membership import Membership
 from protocol.node_messages import Leadership
 from protocol.silence import QUIET_SECONDS, Silence
-from protocol.standing import RoleName
+from protocol.status import RoleName
 
 LEADER, CLUSTER = b"\xab" * 16, b"c" * 16
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import client_messages as client
-from protocol import commands, standing
+from protocol import commands, status
 from protocol import node_messages as node
 from protocol import peer_messages as peer
 from protocol.entry import Entry, EntryKind
@@ -45,7 +45,7 @@ CHUNK = SnapshotChunk(
 )
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
 ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
-STATUS = standing.ReplicationStatus(3, standing.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
+STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
 
 WRITES = [
     commands.Write(1, 2, 2, commands.OpenSession()),
@@ -80,7 +80,7 @@ OUTCOMES: list[Any] = [
     client.Names(9, ("a", "b"), True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
-    client.NodeStatus(ID, ID, "n", standing.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
+    client.NodeStatus(ID, ID, "n", status.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
@@ -154,7 +154,7 @@ FOR_REPLICATOR: list[Any] = [
 ]
 FOR_GATEWAY: list[Any] = [
     node.Opened(ID, ID, 1),
-    node.Leadership(ID, 3, standing.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False, True),
+    node.Leadership(ID, 3, status.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False, True),
     node.Refused(1, Refusal.BUSY),
     node.ReadFailed(1),
     node.BatchApplied(1, 2, tuple(RESULTS)),

@@ -1,4 +1,4 @@
-"""Standing of a node in its cluster, by its own account."""
+"""Status of a node in its cluster, by its own account."""
 
 from enum import IntEnum
 
