@@ -44,7 +44,7 @@ class Room(msgspec.Struct, frozen=True, array_like=True):
 class SpaceChanged(msgspec.Struct, frozen=True, array_like=True, tag=51):
     """The node's storage has another shortage than before."""
 
-    shortage: Shortage
+    shortage: Shortage  # the new one; ``NONE`` where there is room again
 
 
 class SpaceWatch:
