@@ -11,19 +11,18 @@ from actors.failure import ActorFailure
 from actors.logs import OnceAWhile, OncePerSender
 from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed, Frames, Port, Readable
-from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
-from protocol.node_messages import (
+from protocol.messages.client import Failed, FailureCode, Reply
+from protocol.messages.gateway import (
     Changes,
     ChangesLost,
-    FollowChanges,
     Following,
     GatewayMessage,
-    IgnoreChanges,
     Leadership,
     Opened,
 )
+from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request

@@ -16,22 +16,22 @@ from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
 from actors.vouching import Vouching
 from protocol.config import NodeConfig
-from protocol.node_messages import (
-    ClockState,
-    CommitNoticeDue,
-    InviteMember,
-    Leadership,
-    Recovered,
-    ReplicatorMessage,
-    StepAside,
-)
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import (
     ClusterQuery,
     Invitation,
     JoinRequest,
     MembershipQuery,
     PeerFrame,
 )
+from protocol.messages.replicator import (
+    CommitNoticeDue,
+    InviteMember,
+    Recovered,
+    ReplicatorMessage,
+    StepAside,
+)
+from protocol.messages.timer import ClockState
 from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox

@@ -7,8 +7,8 @@ from actors.failure import ActorFailure
 from actors.lifeline import Stop
 from actors.peer_links import JoinLinks
 from actors.sockets import Port
-from protocol.node_messages import Recovered, ReplicatorMessage
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
+from protocol.messages.replicator import Recovered, ReplicatorMessage
 from protocol.raft.moving import Moving
 from protocol.wire import decode_for_replicator, encode
 

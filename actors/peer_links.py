@@ -17,8 +17,8 @@ from actors.sockets import ConnectFailed, Frames, Port, Readable, Sockets
 from protocol.address import InvalidAddressText, parse_address
 from protocol.config import NodeConfig
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.replicator import Recovered
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
 JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet

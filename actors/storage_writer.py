@@ -14,7 +14,8 @@ from actors.disk_space import DiskSpace
 from actors.failure import ActorFailure, damaged_data
 from actors.sockets import BindFailed, Readable, check_free
 from protocol.config import NodeConfig
-from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
+from protocol.messages.replicator import ReplicatorMessage, SnapshotInstalled
+from protocol.messages.storage import Commit
 from protocol.space import Shortage, SpaceWatch
 from protocol.storage.log_store import DamagedLog, LogStore
 from protocol.storage.outbox import StorageOutbox

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from protocol.node_messages import Append, BatchApplied, Commit, Persisted, Propose
-from protocol.peer_messages import AppendEntries, AppendEntriesReply
+from protocol.messages.gateway import BatchApplied
+from protocol.messages.peer import AppendEntries, AppendEntriesReply
+from protocol.messages.replicator import Persisted, Propose
+from protocol.messages.storage import Append, Commit
 
 KEPT_MAX = 64  # stages in memory, before they are written down
 

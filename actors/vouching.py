@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from actors.peer_links import JoinLinks
 from protocol.membership import Membership
-from protocol.peer_messages import MembershipTold, PeerFrame
+from protocol.messages.peer import MembershipTold, PeerFrame
 
 ASK_SECONDS = 0.2
 IDLE_SECONDS = 2.0  # after the last question: by then all have answered that will

@@ -22,9 +22,9 @@ from protocol.client.calls import (
 from protocol.client.census import Census, DividedCensus
 from protocol.client.link import Link
 from protocol.client.routing import Route, address_of
-from protocol.client_messages import Hello, Operation, Outcome
 from protocol.commands import Command
 from protocol.commands import Result as WriteResult
+from protocol.messages.client import Hello, Operation, Outcome
 from skiff.async_connection import AsyncConnection
 from skiff.endings import outcome_of, result_of
 from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from protocol.client_messages import Outcome
+from protocol.messages.client import Outcome
 from skiff import methods
 from skiff.addresses import endpoints_of
 from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, check_in_flight, check_timeout

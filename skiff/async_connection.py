@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from protocol.client.calls import GRACE_SECONDS, Answered, Ask, Lost
-from protocol.client_messages import (
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     OPERATIONS_MAX,
     Failed,

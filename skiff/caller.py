@@ -22,14 +22,14 @@ from protocol.client.calls import (
 from protocol.client.census import DividedCensus
 from protocol.client.link import Link
 from protocol.client.routing import Route
-from protocol.client_messages import (
+from protocol.commands import Command
+from protocol.commands import Result as WriteResult
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Operation,
     Outcome,
     Request,
 )
-from protocol.commands import Command
-from protocol.commands import Result as WriteResult
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
 from skiff.endings import outcome_of, result_of

@@ -3,8 +3,8 @@
 from protocol.client.attempts import Attempts
 from protocol.client.calls import Ending
 from protocol.client.routing import Route
-from protocol.client_messages import Failed, Outcome
 from protocol.commands import Result, SessionExpired
+from protocol.messages.client import Failed, Outcome
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,

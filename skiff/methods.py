@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from protocol.client_messages import (
+from protocol.commands import Command, Insert, Inserted, Remove, Removed
+from protocol.messages.client import (
     AddNode,
     Found,
     Get,
@@ -27,8 +28,7 @@ from protocol.client_messages import (
     TransferLeadership,
     Transferred,
 )
-from protocol.client_messages import NodeStatus as WireStatus
-from protocol.commands import Command, Insert, Inserted, Remove, Removed
+from protocol.messages.client import NodeStatus as WireStatus
 from skiff.addresses import endpoints_of
 from skiff.arguments import (
     Reading,

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import zmq
 
-from protocol.client_messages import (
+from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,

@@ -14,7 +14,8 @@ from protocol.client.attempts import ATTEMPT_SECONDS, PAUSE_SECONDS, Attempts
 from protocol.client.link import Link
 from protocol.client.routing import Route
 from protocol.client.session import Session
-from protocol.client_messages import (
+from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
+from protocol.messages.client import (
     Done,
     Failed,
     FailureCode,
@@ -24,7 +25,6 @@ from protocol.client_messages import (
     RemoveNode,
     Welcome,
 )
-from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 
 GRACE_SECONDS = 0.2  # for the node's own reply at the deadline, which knows more than silence
 

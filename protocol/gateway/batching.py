@@ -8,10 +8,10 @@ them come back at once with their next operation. A client that is alone never w
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
-from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 from protocol.commands import Insert, Write
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
+from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_OPERATIONS_MAX = 1000

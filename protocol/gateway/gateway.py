@@ -8,23 +8,6 @@ from typing import Any, assert_never
 
 import msgspec
 
-from protocol.client_messages import (
-    CLIENT_PROTOCOL_VERSION,
-    AddNode,
-    Done,
-    Failed,
-    FailureCode,
-    Get,
-    Hello,
-    ListKeys,
-    ListPrefixes,
-    Operation,
-    ReadSnapshot,
-    RemoveNode,
-    Request,
-    Status,
-    TransferLeadership,
-)
 from protocol.commands import Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
@@ -49,22 +32,36 @@ from protocol.gateway.replies import (
 )
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
 from protocol.gateway.validation import InvalidOperation, validate
-from protocol.node_messages import (
-    AskStatus,
+from protocol.messages.client import (
+    CLIENT_PROTOCOL_VERSION,
+    AddNode,
+    Done,
+    Failed,
+    FailureCode,
+    Get,
+    Hello,
+    ListKeys,
+    ListPrefixes,
+    Operation,
+    ReadSnapshot,
+    RemoveNode,
+    Request,
+    Status,
+    TransferLeadership,
+)
+from protocol.messages.gateway import (
     BatchApplied,
     ChangesLost,
     GatewayMessage,
     Leadership,
     Opened,
-    Propose,
-    Read,
     ReadFailed,
     ReadsConfirmed,
     ReadsDone,
     Refused,
-    RemoveMember,
     StatusReport,
 )
+from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 from protocol.refusal import Refusal
 
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits

@@ -1,10 +1,11 @@
 """Invitations: standby nodes that are brought into the cluster, until they vote."""
 
 from protocol.address import parse_address
-from protocol.client_messages import AddNode, Done, Failed, FailureCode
 from protocol.gateway.pending import Answer, Slot
 from protocol.membership import Member
-from protocol.node_messages import InviteMember, Leadership
+from protocol.messages.client import AddNode, Done, Failed, FailureCode
+from protocol.messages.gateway import Leadership
+from protocol.messages.replicator import InviteMember
 
 INVITE_SECONDS = 0.3  # between two invitations: a standby node may not be up yet
 

@@ -8,7 +8,9 @@ loss counter in everything published from then on tells the others.
 from collections import deque
 from typing import NamedTuple
 
-from protocol.client_messages import (
+from protocol.commands import Event
+from protocol.deadlines import NEVER
+from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
@@ -16,9 +18,7 @@ from protocol.client_messages import (
     Mark,
     Published,
 )
-from protocol.commands import Event
-from protocol.deadlines import NEVER
-from protocol.node_messages import Following
+from protocol.messages.gateway import Following
 from protocol.wire import encode
 
 MARK_SECONDS = 0.5

@@ -20,8 +20,7 @@ import msgspec
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import AdoptCluster
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     ClusterQuery,
     ClusterReply,
     Invitation,
@@ -30,6 +29,7 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
+from protocol.messages.storage import AdoptCluster
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.founding import Founding
 from protocol.raft.joining import ASKED_MAX, Joining

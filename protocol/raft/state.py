@@ -8,13 +8,10 @@ from protocol.entry import Entry, EntryKind
 from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId, majority_index
-from protocol.node_messages import (
-    EndSnapshot,
-    Leadership,
-    ReadFailed,
-    Recovered,
-)
-from protocol.peer_messages import PeerMessage, ReadRefused
+from protocol.messages.gateway import Leadership, ReadFailed
+from protocol.messages.peer import PeerMessage, ReadRefused
+from protocol.messages.replicator import Recovered
+from protocol.messages.storage import EndSnapshot
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships

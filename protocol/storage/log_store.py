@@ -6,7 +6,8 @@ from protocol.compaction import Amount, LogLimits, LogSize
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId, after_snapshot
-from protocol.node_messages import Append, LogCompacted, LogSlice, Recovered
+from protocol.messages.replicator import LogCompacted, LogSlice, Recovered
+from protocol.messages.storage import Append
 from protocol.table import Database
 from protocol.wire import encode
 

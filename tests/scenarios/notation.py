@@ -10,8 +10,7 @@ from typing import Any
 
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import Append
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     ForwardMembershipChange,
@@ -30,6 +29,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.messages.storage import Append
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.state_machine import decode_membership_change
 from protocol.storage.state_tables import StateTables

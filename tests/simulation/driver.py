@@ -14,7 +14,7 @@ from protocol.client.calls import (
     Steps,
     TakeCensus,
 )
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Reply, Request
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Reply, Request
 from tests.simulation.roll_call import RollCall
 
 if TYPE_CHECKING:

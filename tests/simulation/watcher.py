@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 from protocol.commands import Event
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 from protocol.wire import decode_established, decode_mark, decode_published
 from tests.simulation.breach import expect
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from actors.client_gateway import ClientGateway
 from actors.logs import OncePerSender
 from actors.sockets import Port, Sockets
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Operation, Request
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import TIMEOUT_MS_MAX
 from protocol.gateway.reply_budget import CONNECTIONS_NOTED_MAX
 from protocol.membership import Member, Membership
-from protocol.node_messages import Leadership, Opened
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Request
+from protocol.messages.gateway import Leadership, Opened
 from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port

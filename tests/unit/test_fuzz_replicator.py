@@ -15,8 +15,8 @@ from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.replicator import Recovered
 from protocol.raft.joining import ASKED_MAX, INVITATIONS_MAX
 from protocol.raft.node import RaftNode
 from protocol.wire import Malformed, decode_peer_frame, encode

@@ -6,7 +6,22 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol.client_messages import (
+from protocol.commands import (
+    Insert,
+    Inserted,
+    OpenSession,
+    Remove,
+    Removed,
+    SessionOpened,
+    Write,
+)
+from protocol.config import NodeConfig
+from protocol.gateway import pending
+from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
+from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
+from protocol.membership import Member, Membership
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
     Done,
@@ -27,33 +42,20 @@ from protocol.client_messages import (
     Transferred,
     Welcome,
 )
-from protocol.commands import (
-    Insert,
-    Inserted,
-    OpenSession,
-    Remove,
-    Removed,
-    SessionOpened,
-    Write,
-)
-from protocol.config import NodeConfig
-from protocol.gateway import pending
-from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
-from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
-from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
-from protocol.membership import Member, Membership
-from protocol.node_messages import (
-    AskStatus,
+from protocol.messages.gateway import (
     BatchApplied,
-    InviteMember,
     Leadership,
     Opened,
-    Propose,
-    Read,
     ReadFailed,
     ReadsConfirmed,
     ReadsDone,
     Refused,
+)
+from protocol.messages.replicator import (
+    AskStatus,
+    InviteMember,
+    Propose,
+    Read,
     RemoveMember,
     TransferTo,
 )

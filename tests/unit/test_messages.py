@@ -7,17 +7,11 @@ from pathlib import Path
 
 import pytest
 
+CARRIED = ("commands", "entry", "hard_state", "membership", "snapshot", "space", "status")
 PROTOCOL = Path(__file__).parents[2] / "protocol"
 FILES = (
-    "client_messages.py",
-    "commands.py",
-    "entry.py",
-    "hard_state.py",
-    "membership.py",
-    "node_messages.py",
-    "peer_messages.py",
-    "snapshot.py",
-    "status.py",
+    *sorted((PROTOCOL / "messages").glob("*.py")),
+    *[PROTOCOL / f"{name}.py" for name in CARRIED],
 )
 
 
@@ -45,9 +39,9 @@ def is_described(field: ast.AnnAssign, described: set[int], ends: set[int]) -> b
     return field.end_lineno in described or (above in described and above not in ends)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_field_of_a_message_says_what_it_means(name: str) -> None:
-    assert undescribed((PROTOCOL / name).read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_field_of_a_message_says_what_it_means(path: Path) -> None:
+    assert undescribed(path.read_text(encoding="utf-8")) == []
 
 
 def test_a_comment_of_the_field_above_describes_only_that_one() -> None:
