@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "skiff."  # nobody else's: what is called so may be removed
+PREFIX = "skiff."  # reserved: any directory of this name may be removed
 SOCKET_PATH_BYTES_MAX = 103  # on macOS; four more on Linux
 
 

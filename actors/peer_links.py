@@ -22,7 +22,7 @@ from protocol.messages.replicator import Recovered
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
 JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet
-FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
+FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # a receiver of more than the limit must hang up
 LINKS_MAX = 128  # each takes a few descriptors
 STRANGERS_MAX = 16  # nodes that are no members and are answered
 STRANGER_SECONDS = 5.0  # how long each of those keeps its place
@@ -78,7 +78,7 @@ class Links:
 
 
 class PeerLinks:
-    """Sends frames to members by id, and hears whoever sends any."""
+    """Links to members by id, and the port at which any node is heard."""
 
     def __init__(
         self, sockets: Sockets, config: NodeConfig, recovered: Recovered, connections_max: int
@@ -100,7 +100,7 @@ class PeerLinks:
         self._crowded = OnceAWhile()
 
     def follow(self, membership: Membership) -> None:
-        """Link to the members of a new membership, and to nobody else.
+        """Link to the members of a new membership, and close all other links.
 
         Where there are too many for the descriptors of a process, voters come first, then those
         that have been heard.
@@ -229,7 +229,7 @@ class JoinLinks(msgspec.Struct):
     links: dict[str, Port] = msgspec.field(default_factory=dict)
 
     def send(self, address: str, frame: bytes) -> None:
-        """Send a frame to whoever listens at a node's address."""
+        """Send a frame to the node at an address."""
         link = self.links.get(address) or _dial(self.sockets, address)
         if link is None:
             return
@@ -270,7 +270,7 @@ def _decode(body: bytes) -> PeerFrame:
 
 
 def _dial(sockets: Sockets, address: str) -> Port | None:
-    """Return a link to a node's address, or None if nobody could be reached at such a one."""
+    """Return a link to a node's address, or None if it is no address that can be dialled."""
     try:
         return sockets.peer_dealer(parse_address(address).peer_endpoint)
     except (InvalidAddressText, ConnectFailed) as error:

@@ -196,7 +196,7 @@ class Skiff(BoundToProcess):
         """Wait until this node knows who leads.
 
         Raises:
-            LeaderElectionTimeout: nobody does, in time.
+            LeaderElectionTimeout: there is no leader in time.
             ClusterJoinFailed: none of those that it is to join has let it in, in time.
             SkiffError: why the node did not come up.
         """

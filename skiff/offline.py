@@ -65,7 +65,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
     @property
     def is_alone(self) -> bool:
-        """Whether the chosen node needs nobody else, and so no recovery."""
+        """Whether the chosen node is a majority by itself, and so needs no recovery."""
         return [each.id for each in self.chosen.members if each.voter] == [self.chosen.id]
 
 

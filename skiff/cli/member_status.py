@@ -23,7 +23,7 @@ SHORTAGES = {
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
-    """A member, or whoever answers at an address, and what that says of itself."""
+    """A member, or the node that answers at an address, and its own account."""
 
     member: Member
     status: NodeStatus | None  # None if nothing is said, or by another node of the cluster
@@ -69,7 +69,7 @@ def ask_members(
 ) -> list[MemberStatus]:
     """Ask every member that a node knows, and every given address that is none of theirs.
 
-    The node itself is added where it is no member. An address where nobody answers, or a member
+    The node itself is added where it is no member. An address without an answer, or a member
     by another name, is left out. ``timeout`` is in seconds.
     """
     itself = Member(answer.id, answer.address, voter=False)
