@@ -63,7 +63,8 @@ def read_file(path: Path) -> Values:
 
 def combine(given: Values, filed: Values) -> Values:
     """Return one set of settings, by the names that ``Skiff`` has for them."""
-    settings = {**filed, **{key: value for key, value in given.items() if value is not None}}
+    named = {key: value for key, value in given.items() if value not in (None, [])}
+    settings = {**filed, **named}
     join = settings.pop("join", [])
     texts = join if isinstance(join, list) else [str(join)]
     settings["join_cluster"] = [each.strip() for text in texts for each in text.split(",") if each]

@@ -111,6 +111,13 @@ def test_what_is_given_beats_what_is_filed() -> None:
     assert combined == {"port": 1, "standby": False, "dir": "d", "join_cluster": []}
 
 
+def test_what_is_not_given_leaves_what_is_filed() -> None:
+    assert combine({"join": [], "port": None}, {"join": ["a:1"], "port": 2}) == {
+        "port": 2,
+        "join_cluster": ["a:1"],
+    }
+
+
 @pytest.mark.parametrize("join", ["a:1, b:2", ["a:1", "b:2"], ["a:1,b:2"], ["a:1,", " b:2"]])
 def test_addresses_to_join_are_separated_by_commas(join: str | list[str]) -> None:
     assert combine({}, {"join": join})["join_cluster"] == ["a:1", "b:2"]
