@@ -15,7 +15,7 @@ from actors import signals
 from actors.descriptors import raise_limit
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Order, Ready, Start, Stop
-from actors.logs import Whereabouts, configure
+from actors.logs import LogFields, configure
 from actors.memory import MemoryWatch
 from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
@@ -32,13 +32,13 @@ class Stopped(Exception):
     """The node is to stop, though this actor has not begun to serve."""
 
 
-class Surroundings(msgspec.Struct):
-    """What an actor is given to work with."""
+class ActorContext(msgspec.Struct):
+    """Configuration, sockets, lifeline and limits of one actor."""
 
     config: NodeConfig
     sockets: Sockets
     lifeline: ActorEnd
-    whereabouts: Whereabouts
+    log_fields: LogFields
     limits: Limits  # of connections
     memory: MemoryWatch
 
@@ -46,12 +46,11 @@ class Surroundings(msgspec.Struct):
         """Tell the supervisor that this actor serves."""
         self.lifeline.report(Ready(node.hex()))
 
-    def trace(self, node: bytes) -> Trace | None:
-        """Return where stages are noted, if the node is to be traced."""
-        if not self.config.trace:
-            return None
-        actor = self.whereabouts.actor
-        return Trace(actor, node.hex(), Path(self.config.dir) / "trace" / f"{actor}.ndjson")
+    def trace(self, node: bytes) -> Trace:
+        """Return the trace of this actor, which notes nothing unless the settings ask for it."""
+        actor = self.log_fields.actor
+        file = Path(self.config.dir) / "trace" / f"{actor}.ndjson"
+        return Trace(actor, node.hex(), file if self.config.trace else None)
 
 
 class Actor(Protocol):
@@ -70,7 +69,7 @@ class Actor(Protocol):
         """Let go of everything."""
 
 
-def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
+def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
     """Run an actor as this process until the supervisor stops it or is gone."""
     signals.ignore()
     lifeline = ActorEnd()
@@ -79,7 +78,7 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     except (LifelineCut, Stopped):
         sys.exit(1)
     limits = limits_of(raise_limit())
-    surroundings = Surroundings(
+    context = ActorContext(
         start.config,
         Sockets(),
         lifeline,
@@ -89,7 +88,7 @@ def run(name: str, build: Callable[[Surroundings], Actor]) -> None:
     )
     try:
         os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
-        _run(build, surroundings)
+        _run(build, context)
     except Stopped:
         sys.exit(0)
     except LifelineCut:
@@ -120,7 +119,7 @@ def _wait_for_start(lifeline: ActorEnd) -> Start:
 
 
 def wait_for(
-    surroundings: Surroundings,
+    context: ActorContext,
     inbox: Port,
     decode: Callable[[bytes], Sequence[HeardT]],
     kind: type[MessageT],
@@ -135,8 +134,8 @@ def wait_for(
     """
     heard: list[HeardT] = []
     while True:
-        readable = surroundings.sockets.wait(NEVER)
-        if surroundings.lifeline in readable and Stop() in surroundings.lifeline.orders():
+        readable = context.sockets.wait(NEVER)
+        if context.lifeline in readable and Stop() in context.lifeline.orders():
             raise Stopped
         for frame in inbox.drain_single():
             heard.extend(decode(frame))
@@ -145,13 +144,13 @@ def wait_for(
                 return message, heard[:place] + heard[place + 1 :]
 
 
-def _run(build: Callable[[Surroundings], Actor], surroundings: Surroundings) -> None:
-    sockets, lifeline = surroundings.sockets, surroundings.lifeline
+def _run(build: Callable[[ActorContext], Actor], context: ActorContext) -> None:
+    sockets, lifeline = context.sockets, context.lifeline
     sockets.watch_descriptor(lifeline)
-    actor = build(surroundings)
+    actor = build(context)
     gc.collect()
     gc.freeze()  # what was imported need not be looked through again and again
-    memory = surroundings.memory
+    memory = context.memory
     while True:
         readable = sockets.wait(min(actor.timeout(), memory.look_at - time.monotonic()))
         if memory.look_at <= (now := time.monotonic()):

@@ -3,28 +3,26 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 
-from actors.actor import Surroundings, run, wait_for
+from actors.actor import ActorContext, run, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
 from actors.logs import OnceAWhile, OncePerSender
 from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed, Frames, Port, Readable
-from protocol.client_messages import Failed, FailureCode, Reply
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
-from protocol.node_messages import (
+from protocol.messages.client import Failed, FailureCode, Reply
+from protocol.messages.gateway import (
     Changes,
     ChangesLost,
-    FollowChanges,
     Following,
     GatewayMessage,
-    IgnoreChanges,
     Leadership,
     Opened,
 )
+from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request
@@ -37,22 +35,22 @@ log = logging.getLogger("skiff.client_gateway")
 class ClientGateway:
     """Serves clients over TCP and ipc; the core decides what becomes of their requests."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
-        self._sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        self._context = context
+        self._sockets = context.sockets
         self._inbox = self._sockets.inbox("gateway")
         self._replicator = self._sockets.outbox("replicator")
         self._storage = self._sockets.outbox("storage")
-        opened, others = wait_for(surroundings, self._inbox, decode_for_gateway, Opened)
-        surroundings.whereabouts.node = opened.node.hex()[:8]
-        self._trace = surroundings.trace(opened.node)
-        self._core = Gateway(opened, surroundings.config)
+        opened, others = wait_for(context, self._inbox, decode_for_gateway, Opened)
+        context.log_fields.node = opened.node.hex()[:8]
+        self._trace = context.trace(opened.node)
+        self._core = Gateway(opened, context.config)
         self._router, publisher = self._listen()
         self._clients, subscribers = Connections(self._router), Connections(publisher)
-        surroundings.memory.watch(self._clients)
-        surroundings.memory.watch(subscribers)
+        context.memory.watch(self._clients)
+        context.memory.watch(subscribers)
         self._replies = ReplySender(self._router, self._core.reply_budget)
-        self._publisher = ChangePublisher(publisher, subscribers, surroundings.limits.subscribers)
+        self._publisher = ChangePublisher(publisher, subscribers, context.limits.subscribers)
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
         self._followed = False
@@ -61,7 +59,7 @@ class ClientGateway:
         self._crowded = OnceAWhile()
         for message in others:  # the replicator may have told who leads
             self._hear(message, time.monotonic())
-        surroundings.ready(opened.node)
+        context.ready(opened.node)
 
     def timeout(self) -> float:
         """Return when a deadline must be looked at or something be published."""
@@ -80,7 +78,7 @@ class ClientGateway:
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
-                self._note("receives", messages)
+                self._trace.note("receives", messages)
                 for message in messages:
                     self._hear(message, now)
         if self._router in readable:
@@ -96,11 +94,10 @@ class ClientGateway:
 
     def close(self) -> None:
         """Write down the trace."""
-        if self._trace is not None:
-            self._trace.write()
+        self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
-        address = self._surroundings.config.bind_address
+        address = self._context.config.bind_address
         try:
             router = self._sockets.client_router(
                 [address.client_endpoint, f"ipc://{CLIENT_SOCKET}"]
@@ -125,7 +122,7 @@ class ClientGateway:
                 self._core.hear(message, now)
 
     def _hear_leadership(self, message: Leadership, now: float) -> None:
-        self._surroundings.whereabouts.learn_term(message.term)
+        self._context.log_fields.learn_term(message.term)
         if message.removed and not self._removed:
             self._publisher.core.lose(0, now)  # no change will reach this node any more
         self._removed = message.removed
@@ -133,7 +130,7 @@ class ClientGateway:
     def _trim(self, now: float) -> None:
         """Follow which clients are connected, and close the longest idle beyond the limit."""
         self._clients.take_in(now)
-        closed = self._clients.trim(self._surroundings.limits.clients, now)
+        closed = self._clients.trim(self._context.limits.clients, now)
         if closed and self._crowded.is_due(now):
             log.warning("closed %d idle connections of clients: there are too many", len(closed))
 
@@ -183,7 +180,7 @@ class ClientGateway:
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
         if outbox.replicator:
-            self._note("sends", outbox.replicator)
+            self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
         self._unsent.extend(outbox.replies)
         size = 0
@@ -195,10 +192,6 @@ class ClientGateway:
         reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
         self._replies.send(call.client, reply, now)
         return len(reply)
-
-    def _note(self, verb: str, messages: Sequence[object]) -> None:
-        if self._trace is not None:
-            self._trace.note(verb, messages)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from shutil import rmtree
 import msgspec
 
 from actors.disk_space import BALLAST
-from actors.failure import ActorFailure
+from actors.failure import ActorFailure, damaged_data
 
 FORMAT = 1
 MARKER = "skiff.json"
@@ -54,7 +54,7 @@ class DataDirectory:
         try:
             marker = self._read_marker() or Marker(FORMAT, 1, complete=False)
             if marker.complete and not self.database.is_dir():
-                raise _damaged(self._path, f"{self.database.name} is missing")
+                raise damaged_data(self._path, f"{self.database.name} is missing")
         except BaseException:
             self.close()
             raise
@@ -95,7 +95,7 @@ class DataDirectory:
             reason = f"cannot read {self._path / MARKER}: {error.strerror}"
             raise ActorFailure("StorageError", reason) from error
         except msgspec.MsgspecError as error:
-            raise _damaged(self._path, f"{MARKER} cannot be read: {error}") from error
+            raise damaged_data(self._path, f"{MARKER} cannot be read: {error}") from error
         if marker.format != FORMAT:
             raise ActorFailure(
                 "StorageError",
@@ -178,15 +178,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _damaged(path: Path, what: str) -> ActorFailure:
-    return ActorFailure(
-        "StorageError",
-        f"the data in {path} is damaged: {what}; it was left as it is. Start this node with a "
-        "new directory and let it join the cluster again, then remove the old member.",
-        lasting=True,
-    )
 
 
 def sync_directory(path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import rocksdict
 
 from actors import manifest
-from actors.failure import ActorFailure
+from actors.failure import ActorFailure, damaged_data
 from protocol.storage.state_tables import table_names
 from protocol.table import Row
 
@@ -228,16 +228,10 @@ def _check_manifest(path: Path) -> None:
 
 
 def storage_failure(path: Path, error: Exception) -> ActorFailure:
-    """Say what a RocksDB error means for whoever runs the node."""
+    """Return the failure that a RocksDB error is to the node."""
     text = str(error)
     if text.startswith("Corruption"):
-        return ActorFailure(
-            "StorageError",
-            f"the data in {path.parent} is damaged ({text}); it was left as it is. Start this "
-            "node with a new directory and let it join the cluster again, then remove the old "
-            "member.",
-            lasting=True,
-        )
+        return damaged_data(path.parent, text)
     if any(sign in text for sign in FULL_DISK_SIGNS):
         return ActorFailure("StorageFull", f"the disk of {path.parent} has no space left")
     return ActorFailure("StorageError", f"cannot use the data in {path.parent}: {text}")

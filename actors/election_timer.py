@@ -3,7 +3,7 @@
 import random
 import time
 
-from actors.actor import Surroundings, run
+from actors.actor import ActorContext, run
 from actors.sockets import Readable
 from protocol.election_clock import ElectionClock
 from protocol.wire import decode_for_timer, encode
@@ -12,14 +12,14 @@ from protocol.wire import decode_for_timer, encode
 class ElectionTimer:
     """Runs an election clock on real time and real chance."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        sockets = context.sockets
         self._inbox = sockets.inbox("timer")
         self._replicator = sockets.outbox("replicator")
         self._clock = ElectionClock(
-            surroundings.config.election_timeouts, time.monotonic(), random.random()
+            context.config.election_timeouts, time.monotonic(), random.random()
         )
-        surroundings.ready(b"")
+        context.ready(b"")
 
     def timeout(self) -> float:
         """Return when the next deadline is."""

@@ -1,4 +1,4 @@
-"""A failure that ends an actor, and so its node, with a sentence for whoever runs it."""
+"""ActorFailure: the end of an actor, and so of its node, with a sentence for its operator."""
 
 
 class ActorFailure(Exception):
@@ -12,3 +12,13 @@ class ActorFailure(Exception):
         super().__init__(message)
         self.error = error
         self.lasting = lasting
+
+
+def damaged_data(place: object, what: object) -> ActorFailure:
+    """Return the failure of a node whose data is damaged, which only a new directory mends."""
+    return ActorFailure(
+        "StorageError",
+        f"the data in {place} is damaged: {what}; it was left as it is. Start this node with a "
+        "new directory and let it join the cluster again, then remove the old member.",
+        lasting=True,
+    )

@@ -6,32 +6,32 @@ import uuid
 from collections.abc import Iterable
 from itertools import chain
 
-from actors.actor import NEVER, Surroundings, run, wait_for
+from actors.actor import NEVER, ActorContext, run, wait_for
 from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.moving import refuse_copy
-from actors.peer_links import Doors, PeerLinks
+from actors.peer_links import JoinLinks, PeerLinks
 from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
 from actors.vouching import Vouching
 from protocol.config import NodeConfig
-from protocol.node_messages import (
-    ClockState,
-    CommitNoticeDue,
-    InviteMember,
-    Leadership,
-    Recovered,
-    ReplicatorMessage,
-    StepAside,
-)
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import (
     ClusterQuery,
     Invitation,
     JoinRequest,
     MembershipQuery,
     PeerFrame,
 )
+from protocol.messages.replicator import (
+    CommitNoticeDue,
+    InviteMember,
+    Recovered,
+    ReplicatorMessage,
+    StepAside,
+)
+from protocol.messages.timer import ClockState
 from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
@@ -49,17 +49,17 @@ log = logging.getLogger("skiff.log_replicator")
 class LogReplicator:
     """Runs the Raft core; the only actor that talks to other nodes."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
-        self._sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        self._context = context
+        self._sockets = context.sockets
         self._inbox = self._sockets.inbox("replicator")
         self._storage = self._sockets.outbox("storage")
         self._gateway = self._sockets.outbox("gateway")
         self._timer = self._sockets.outbox("timer")
-        self._address = str(surroundings.config.address)
-        self._guests = Doors(self._sockets)
-        config = surroundings.config
-        self._hosts = Doors(self._sockets)  # links to nodes that are asked for a membership
+        self._address = str(context.config.address)
+        self._guests = JoinLinks(self._sockets)
+        config = context.config
+        self._hosts = JoinLinks(self._sockets)  # links to nodes that are asked for a membership
         self._prober = Prober()
         recovered, others = self._wait_for_storage()
         self._core = _core_of(recovered, config)
@@ -67,27 +67,27 @@ class LogReplicator:
             self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
-        surroundings.memory.watch(self._links.connections)
+        context.memory.watch(self._links.connections)
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders of which the log has told
-        self._vouching = Vouching(Doors(self._sockets), config.join_cluster, self._address)
+        self._vouching = Vouching(JoinLinks(self._sockets), config.join_cluster, self._address)
         self._clock: ClockState | None = None
         self._clock_told = 0.0
         self._commit_notice_at = NEVER
         self._stop_at = 0.0
         self._stalled = False
         self._silence = Silence()
-        surroundings.whereabouts.node = recovered.node.hex()[:8]
-        surroundings.whereabouts.learn_term(recovered.hard_state.term)
-        self._trace = surroundings.trace(recovered.node)
+        context.log_fields.node = recovered.node.hex()[:8]
+        context.log_fields.learn_term(recovered.hard_state.term)
+        self._trace = context.trace(recovered.node)
         self._begin(others)
-        surroundings.ready(recovered.node)
+        context.ready(recovered.node)
 
     def _wait_for_storage(self) -> tuple[Recovered, list[ReplicatorMessage]]:
         """Return what the directory held, and what the other actors have sent meanwhile."""
-        inbox, surroundings = self._inbox, self._surroundings
-        recovered, others = wait_for(surroundings, inbox, decode_for_replicator, Recovered)
-        return recovered, others + refuse_copy(surroundings, inbox, recovered)
+        inbox, context = self._inbox, self._context
+        recovered, others = wait_for(context, inbox, decode_for_replicator, Recovered)
+        return recovered, others + refuse_copy(context, inbox, recovered)
 
     def _begin(self, messages: Iterable[ReplicatorMessage]) -> None:
         """Take the first turn: the gateway may have had clients already."""
@@ -137,20 +137,19 @@ class LogReplicator:
 
     def close(self) -> None:
         """Write down the trace."""
-        if self._trace is not None:
-            self._trace.write()
+        self._trace.write()
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:
-            peers_max = self._surroundings.limits.peers
-            return PeerLinks(self._sockets, self._surroundings.config, recovered, peers_max)
+            peers_max = self._context.limits.peers
+            return PeerLinks(self._sockets, self._context.config, recovered, peers_max)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
     def _hear_actors(self) -> None:
         for encoded in self._inbox.drain_single():
             messages = decode_for_replicator(encoded)
-            self._note("receives", messages)
+            self._trace.note("receives", messages)
             for message in messages:
                 self._step(message)
 
@@ -168,7 +167,7 @@ class LogReplicator:
                 self._receive_from_member(frame)
 
     def _receive_from_member(self, frame: PeerFrame) -> None:
-        self._note("receives", frame.messages)
+        self._trace.note("receives", frame.messages)
         try:
             self._core.receive(frame)
         except UnknownSender as unknown:
@@ -273,8 +272,7 @@ class LogReplicator:
     def _finish_turn(self) -> None:
         self._core.tell_time(steady_microseconds())
         outbox = self._core.flush()
-        if self._trace is not None:
-            self._note("sends", chain(*outbox.peers.values(), outbox.storage))
+        self._trace.note("sends", chain(*outbox.peers.values(), outbox.storage))
         self._links.send(self._core.cluster, outbox.peers)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
@@ -298,7 +296,7 @@ class LogReplicator:
     def _note_leadership(self, outbox: Outbox) -> None:
         for message in outbox.gateway:
             if isinstance(message, Leadership):
-                self._surroundings.whereabouts.learn_term(message.term)
+                self._context.log_fields.learn_term(message.term)
                 self._admission.wake()
                 self._silence.hear(message, time.monotonic())
                 self._log_silence(time.monotonic())
@@ -330,10 +328,6 @@ class LogReplicator:
             self._commit_notice_at = NEVER
         elif self._commit_notice_at == NEVER:
             self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
-
-    def _note(self, verb: str, messages: Iterable[object]) -> None:
-        if self._trace is not None:
-            self._trace.note(verb, messages)
 
 
 def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:

@@ -9,7 +9,7 @@ import msgspec
 FORMAT = "%(asctime)s %(levelname)s node=%(node)s actor=%(actor)s term=%(term)s %(message)s"
 
 
-class Whereabouts(logging.Filter):
+class LogFields(logging.Filter):
     """Adds to every record where it comes from."""
 
     def __init__(self, actor: str) -> None:
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
     """Makes a JSON object of each record, on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record that has passed ``Whereabouts``."""
+        """Return the line of a record that has passed ``LogFields``."""
         message = record.getMessage()
         if record.exc_info:
             message = f"{message}\n{self.formatException(record.exc_info)}"
@@ -54,15 +54,15 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def configure(actor: str, level: str, log_format: str) -> Whereabouts:
+def configure(actor: str, level: str, log_format: str) -> LogFields:
     """Send log lines to standard error as text or JSON; return what fills in their fields."""
-    whereabouts = Whereabouts(actor)
+    log_fields = LogFields(actor)
     handler = logging.StreamHandler(sys.stderr)
     as_json = log_format == "json"
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(FORMAT))
-    handler.addFilter(whereabouts)
+    handler.addFilter(log_fields)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    return whereabouts
+    return log_fields
 
 
 class OncePerSender:

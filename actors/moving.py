@@ -2,19 +2,19 @@
 
 import time
 
-from actors.actor import Stopped, Surroundings
+from actors.actor import ActorContext, Stopped
 from actors.failure import ActorFailure
 from actors.lifeline import Stop
-from actors.peer_links import Doors
+from actors.peer_links import JoinLinks
 from actors.sockets import Port
-from protocol.node_messages import Recovered, ReplicatorMessage
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
+from protocol.messages.replicator import Recovered, ReplicatorMessage
 from protocol.raft.moving import Moving
 from protocol.wire import decode_for_replicator, encode
 
 
 def refuse_copy(
-    surroundings: Surroundings, inbox: Port, recovered: Recovered
+    context: ActorContext, inbox: Port, recovered: Recovered
 ) -> list[ReplicatorMessage]:
     """Wait until nothing has answered at the former address, if the node has one.
 
@@ -24,22 +24,22 @@ def refuse_copy(
         ActorFailure: ``DirectoryCopied``, as the directory's node runs there.
         Stopped: the node is to stop before that.
     """
-    address = str(surroundings.config.address)
+    address = str(context.config.address)
     moving = Moving(recovered, address, time.monotonic())
-    doors = Doors(surroundings.sockets)
+    links = JoinLinks(context.sockets)
     query = _query(recovered, address)
     heard: list[ReplicatorMessage] = []
     while not moving.is_over(time.monotonic()):
         if moving.take_question(time.monotonic()):
-            doors.send(moving.former_address, query)
-        readable = surroundings.sockets.wait(moving.deadline - time.monotonic())
-        if surroundings.lifeline in readable and Stop() in surroundings.lifeline.orders():
+            links.send(moving.former_address, query)
+        readable = context.sockets.wait(moving.deadline - time.monotonic())
+        if context.lifeline in readable and Stop() in context.lifeline.orders():
             raise Stopped
         for encoded in inbox.drain_single():
             heard.extend(decode_for_replicator(encoded))
-        for frame in doors.receive():
+        for frame in links.receive():
             moving.hear(frame)
-    doors.close()
+    links.close()
     if moving.is_copy:
         raise ActorFailure("DirectoryCopied", moving.failure, lasting=True)
     return heard

@@ -17,12 +17,12 @@ from actors.sockets import ConnectFailed, Frames, Port, Readable, Sockets
 from protocol.address import InvalidAddressText, parse_address
 from protocol.config import NodeConfig
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.replicator import Recovered
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
-DOORS_MAX = 64  # links to addresses whose nodes are not known yet
-FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # whoever is sent more than the limit must hang up
+JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet
+FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # a receiver of more than the limit must hang up
 LINKS_MAX = 128  # each takes a few descriptors
 STRANGERS_MAX = 16  # nodes that are no members and are answered
 STRANGER_SECONDS = 5.0  # how long each of those keeps its place
@@ -78,7 +78,7 @@ class Links:
 
 
 class PeerLinks:
-    """Sends frames to members by id, and hears whoever sends any."""
+    """Links to members by id, and the port at which any node is heard."""
 
     def __init__(
         self, sockets: Sockets, config: NodeConfig, recovered: Recovered, connections_max: int
@@ -100,7 +100,7 @@ class PeerLinks:
         self._crowded = OnceAWhile()
 
     def follow(self, membership: Membership) -> None:
-        """Link to the members of a new membership, and to nobody else.
+        """Link to the members of a new membership, and close all other links.
 
         Where there are too many for the descriptors of a process, voters come first, then those
         that have been heard.
@@ -222,19 +222,19 @@ class PeerLinks:
             return None
 
 
-class Doors(msgspec.Struct):
+class JoinLinks(msgspec.Struct):
     """Short-lived links to addresses whose node is not known yet, to ask for membership."""
 
     sockets: Sockets
     links: dict[str, Port] = msgspec.field(default_factory=dict)
 
     def send(self, address: str, frame: bytes) -> None:
-        """Send a frame to whoever listens at a node's address."""
+        """Send a frame to the node at an address."""
         link = self.links.get(address) or _dial(self.sockets, address)
         if link is None:
             return
         if address not in self.links:
-            if len(self.links) >= DOORS_MAX:
+            if len(self.links) >= JOIN_LINKS_MAX:
                 oldest = next(iter(self.links))
                 self.sockets.forget(self.links.pop(oldest))
             self.sockets.watch(link)
@@ -270,7 +270,7 @@ def _decode(body: bytes) -> PeerFrame:
 
 
 def _dial(sockets: Sockets, address: str) -> Port | None:
-    """Return a link to a node's address, or None if nobody could be reached at such a one."""
+    """Return a link to a node's address, or None if it is no address that can be dialled."""
     try:
         return sockets.peer_dealer(parse_address(address).peer_endpoint)
     except (InvalidAddressText, ConnectFailed) as error:

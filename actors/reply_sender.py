@@ -3,11 +3,10 @@
 from collections import deque
 
 from actors.sockets import Port, Tracker
+from protocol.deadlines import NEVER
 from protocol.gateway.reply_budget import ReplyBudget
 
 LOOK_SECONDS = 0.02  # how often it is looked whether ZeroMQ has let go of replies
-
-NEVER = float("inf")
 
 
 class ReplySender:

@@ -4,8 +4,6 @@ import secrets
 import uuid
 from collections.abc import Iterable
 
-import msgspec
-
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from actors.failure import ActorFailure
@@ -17,17 +15,11 @@ from protocol.storage.restoring import Restoring
 SESSIONS_SKIPPED = 1 << 40  # more than any cluster opens after its backup; chance parts restores
 
 
-class Restored(msgspec.Struct, frozen=True):
-    """The identity that the restored node has."""
-
-    node: uuid.UUID
-    cluster: uuid.UUID
-
-
-def restore(path: str, chunks: Iterable[SnapshotChunk]) -> Restored:
+def restore(path: str, chunks: Iterable[SnapshotChunk]) -> tuple[uuid.UUID, uuid.UUID]:
     """Put a snapshot into a new directory, as the only member of a new cluster.
 
-    The node corrects its address in the membership when it is started.
+    Return the ids of the node and of the cluster. The node corrects its address in the membership
+    when it is started.
 
     Raises:
         ActorFailure: the directory is in use or not empty, or cannot be written to.
@@ -49,19 +41,19 @@ def restore(path: str, chunks: Iterable[SnapshotChunk]) -> Restored:
     return restored
 
 
-def _fill(directory: DataDirectory, chunks: Iterable[SnapshotChunk]) -> Restored:
+def _fill(directory: DataDirectory, chunks: Iterable[SnapshotChunk]) -> tuple[uuid.UUID, uuid.UUID]:
     database = RocksDatabase(directory.database, create=True)
     try:
         restoring = Restoring(database, NodeConfig().log_limits)
         for chunk in chunks:
             restoring.take(chunk)
-        restored = Restored(uuid.uuid4(), uuid.uuid4())
+        node, cluster = uuid.uuid4(), uuid.uuid4()
         restoring.finish(
-            restored.node.bytes,
-            restored.cluster.bytes,
+            node.bytes,
+            cluster.bytes,
             Address("127.0.0.1"),
             sessions_skipped=SESSIONS_SKIPPED + secrets.randbits(40),
         )
     finally:
         database.close()
-    return restored
+    return node, cluster

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 import zmq
 
+from protocol.deadlines import NEVER
 from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 
 DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
@@ -39,7 +40,6 @@ NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 ACCEPTED, DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
 
-NEVER = float("inf")
 
 STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # no interface's name, no address of one
 

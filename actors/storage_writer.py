@@ -7,14 +7,15 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from actors.actor import Surroundings, run
+from actors.actor import ActorContext, run
 from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.disk_space import DiskSpace
-from actors.failure import ActorFailure
+from actors.failure import ActorFailure, damaged_data
 from actors.sockets import BindFailed, Readable, check_free
 from protocol.config import NodeConfig
-from protocol.node_messages import Commit, ReplicatorMessage, SnapshotInstalled
+from protocol.messages.replicator import ReplicatorMessage, SnapshotInstalled
+from protocol.messages.storage import Commit
 from protocol.space import Shortage, SpaceWatch
 from protocol.storage.log_store import DamagedLog, LogStore
 from protocol.storage.outbox import StorageOutbox
@@ -36,28 +37,28 @@ log = logging.getLogger("skiff.storage_writer")
 class StorageActor:
     """Feeds the storage core, and sends what each of its steps gives before the next one."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        sockets = surroundings.sockets
+    def __init__(self, context: ActorContext) -> None:
+        sockets = context.sockets
         self._inbox = sockets.inbox("storage")
         self._replicator = sockets.outbox("replicator")
         self._gateway = sockets.outbox("gateway")
-        _check_ports(surroundings.config)
-        self._directory = DataDirectory(surroundings.config.dir)
-        self._space = DiskSpace(surroundings.config.dir, surroundings.config.disk_reserve_bytes)
-        self._database = self._open(surroundings.config)
+        _check_ports(context.config)
+        self._directory = DataDirectory(context.config.dir)
+        self._space = DiskSpace(context.config.dir, context.config.disk_reserve_bytes)
+        self._database = self._open(context.config)
         self._core = StorageWriter(
             self._database,
-            surroundings.config.log_limits,
+            context.config.log_limits,
             _die_at_fail_point,
-            surroundings.config.space_limits,
+            context.config.space_limits,
         )
         self._shortage = Shortage.NONE
         self._look_at = 0.0
         self._look_at_space()
-        surroundings.whereabouts.node = self._core.node.hex()[:8]
-        self._trace = surroundings.trace(self._core.node)
-        self._announce()
-        surroundings.ready(self._core.node)
+        context.log_fields.node = self._core.node.hex()[:8]
+        self._trace = context.trace(self._core.node)
+        self._announce(context.config.dir)
+        context.ready(self._core.node)
 
     def timeout(self) -> float:
         """Return at once while committed entries are left to apply; else when to look at space."""
@@ -68,9 +69,9 @@ class StorageActor:
         for frame in self._inbox.drain_single():
             for message in decode_for_storage(frame):
                 if isinstance(message, Commit):
-                    self._note("receives", [message])
+                    self._trace.note("receives", [message])
                 self._core.take(message)
-        self._note("writes", self._core.appends)
+        self._trace.note("writes", self._core.appends)
         if self._core.appends or self._look_at <= time.monotonic():
             self._look_at_space()
         for outbox in self._core.turn():
@@ -83,8 +84,7 @@ class StorageActor:
 
     def close(self) -> None:
         """Close the database and let another node have the directory."""
-        if self._trace is not None:
-            self._trace.write()
+        self._trace.write()
         self._database.close()
         self._directory.close()
 
@@ -106,17 +106,12 @@ class StorageActor:
         if self._shortage is not before:
             log.warning("%s", SHORTAGES[self._shortage])
 
-    def _announce(self) -> None:
+    def _announce(self, directory: str) -> None:
         """Tell the other actors what the directory held."""
         try:
             recovered = self._core.recover()
         except DamagedLog as error:
-            raise ActorFailure(
-                "StorageError",
-                f"the data is damaged: {error}; it was left as it is. Start this node with a "
-                "new directory and let it join the cluster again, then remove the old member.",
-                lasting=True,
-            ) from error
+            raise damaged_data(directory, error) from error
         log.info("opened at revision %d", self._core.revision)
         self._send(recovered)
 
@@ -127,20 +122,16 @@ class StorageActor:
             log.error("%s", sentence)
         if outbox.replicator:
             self._log_installed(outbox.replicator)
-            self._note("sends", outbox.replicator)
+            self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
         if outbox.gateway:
-            self._note("sends", outbox.gateway)
+            self._trace.note("sends", outbox.gateway)
             self._gateway.send(encode(outbox.gateway))
 
     def _log_installed(self, messages: Sequence[ReplicatorMessage]) -> None:
         for message in messages:
             if isinstance(message, SnapshotInstalled):
                 log.info("installed the leader's snapshot of index %d", message.index)
-
-    def _note(self, verb: str, messages: Sequence[object]) -> None:
-        if self._trace is not None:
-            self._trace.note(verb, messages)
 
 
 def _check_ports(config: NodeConfig) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 import actors
+from actors.ipc_directory import IpcDirectory
 from actors.lifeline import (
     Failing,
     LifelineCut,
@@ -32,7 +33,6 @@ from actors.lifeline import (
     SupervisorEnd,
     open_lifeline,
 )
-from actors.names import Names
 from actors.signals import leave_to_supervisor
 from protocol.config import NodeConfig
 
@@ -67,7 +67,7 @@ class Supervisor:
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._names = Names()
+        self._ipc = IpcDirectory()
         self._children: dict[str, _Child] = {}  # by name; those that died, until others follow
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
         self._full_starts = 0  # that a full disk has ended, one soon after another
@@ -95,7 +95,7 @@ class Supervisor:
     @property
     def client_address(self) -> str:
         """Where clients on this machine may ask: over ipc, unless its path is too long."""
-        path = self._names.socket("client")
+        path = self._ipc.socket("client")
         return str(self._config.address) if path is None else f"ipc://{path}"
 
     @property
@@ -152,7 +152,7 @@ class Supervisor:
             while failure is None and self._may_start():
                 failure = self._run_actors()
         finally:
-            self._names.clear()
+            self._ipc.clear()
             with self._changed:
                 self._children = {}
                 self.failure, self.is_over = failure, True
@@ -194,7 +194,7 @@ class Supervisor:
         """Start all actors; return why the system does not let this node do that."""
         try:
             with _forking:
-                self._names.keep()
+                self._ipc.keep()
             for name in ACTORS:
                 with _forking:
                     self._start_actor(name)
@@ -214,7 +214,7 @@ class Supervisor:
         with self._lock:
             self._children[name] = _Child(name, process, lifeline)
         with contextlib.suppress(LifelineCut):
-            lifeline.order(Start(self._config, self._names.path))
+            lifeline.order(Start(self._config, self._ipc.path))
 
     def _watch(self) -> Failing | None:
         """Return the failure of an actor, or None when the node is to stop."""
@@ -282,11 +282,11 @@ class Supervisor:
             child.lifeline.close()
 
     def leave_to_parent(self) -> None:
-        """Let go of actors and names in a forked process: they belong to the one that forked."""
+        """Release actors and ipc directory in a forked process: its parent still uses them."""
         self.is_inherited = True
         for child in self._children.values():
             child.lifeline.close()
-        self._names.let_go()
+        self._ipc.release()
 
 
 def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:

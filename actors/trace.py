@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from protocol.node_messages import Append, BatchApplied, Commit, Persisted, Propose
-from protocol.peer_messages import AppendEntries, AppendEntriesReply
+from protocol.messages.gateway import BatchApplied
+from protocol.messages.peer import AppendEntries, AppendEntriesReply
+from protocol.messages.replicator import Persisted, Propose
+from protocol.messages.storage import Append, Commit
 
 KEPT_MAX = 64  # stages in memory, before they are written down
 
@@ -20,17 +22,21 @@ class Trace:
     a machine share, ``at`` its name, ``batch`` the entry's index, ``node`` the node.
     """
 
-    def __init__(self, actor: str, node: str, file: Path) -> None:
+    def __init__(self, actor: str, node: str, file: Path | None) -> None:
+        """Trace into a file, or nothing."""
         self._actor = actor
         self._node = node
         self._file = file
         self._kept: list[dict[str, object]] = []
         self._proposed: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"")
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"")
 
     def note(self, verb: str, messages: Iterable[object]) -> None:
         """Note that this actor sends, receives or else handles these messages now."""
+        if self._file is None:
+            return
         now = time.monotonic_ns()
         for message in messages:
             stage = f"{self._actor} {verb} {type(message).__name__}"
@@ -44,6 +50,8 @@ class Trace:
 
     def write(self) -> None:
         """Write down what is kept."""
+        if self._file is None:
+            return
         with self._file.open("ab") as file:
             file.writelines(msgspec.json.encode(stage) + b"\n" for stage in self._kept)
         self._kept.clear()

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator
 
-from actors.peer_links import Doors
+from actors.peer_links import JoinLinks
 from protocol.membership import Membership
-from protocol.peer_messages import MembershipTold, PeerFrame
+from protocol.messages.peer import MembershipTold, PeerFrame
 
 ASK_SECONDS = 0.2
 IDLE_SECONDS = 2.0  # after the last question: by then all have answered that will
@@ -15,8 +15,8 @@ ASKED_MAX = 8  # addresses in one round; voters first
 class Vouching:
     """Asks the members that a node knows, and the addresses that its operator has named."""
 
-    def __init__(self, doors: Doors, named: tuple[str, ...], own_address: str) -> None:
-        self._doors = doors
+    def __init__(self, links: JoinLinks, named: tuple[str, ...], own_address: str) -> None:
+        self._links = links
         self._named = named
         self._own_address = own_address
         self.ask_at = 0.0  # when it is time to ask again
@@ -31,11 +31,11 @@ class Vouching:
         addresses = dict.fromkeys((*self._named, *[member.address for member in members]))
         addresses.pop(self._own_address, None)
         for address in list(addresses)[:ASKED_MAX]:
-            self._doors.send(address, frame)
+            self._links.send(address, frame)
 
     def answers(self) -> Iterator[tuple[PeerFrame, MembershipTold]]:
         """Yield what those who were asked have answered."""
-        for frame in self._doors.receive():
+        for frame in self._links.receive():
             for message in frame.messages:
                 if isinstance(message, MembershipTold):
                     yield frame, message
@@ -43,9 +43,9 @@ class Vouching:
     @property
     def is_open(self) -> bool:
         """Whether answers may still come."""
-        return bool(self._doors.links)
+        return bool(self._links.links)
 
     def close_if_answered(self) -> None:
-        """Let go of the links when nothing has been asked for a while."""
-        if self._doors.links and time.monotonic() > self.ask_at + IDLE_SECONDS:
-            self._doors.close()
+        """Close the links when nothing has been asked for a while."""
+        if self._links.links and time.monotonic() > self.ask_at + IDLE_SECONDS:
+            self._links.close()

@@ -11,34 +11,30 @@ class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
 
 
 class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """Write a value; ``if_revision`` is the key's required revision, 0 for absent."""
+    """Write a value."""
 
-    key: str
-    value: bytes
-    if_revision: Number | None = None
+    key: str  # 1 to 4096 bytes of UTF-8
+    value: bytes  # opaque to the cluster; clients of this project use MessagePack
+    if_revision: Number | None = None  # revision that the key must have, 0: be absent; None: any
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Remove a key; ``if_revision`` is the key's required revision."""
+    """Remove a key."""
 
-    key: str
-    if_revision: Number | None = None
+    key: str  # 1 to 4096 bytes of UTF-8
+    if_revision: Number | None = None  # revision that the key must have; None: any
 
 
 Command = OpenSession | Insert | Remove
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """A command with the session and sequence that make a retry of it harmless.
+    """A command with the session and sequence that make a retry of it harmless."""
 
-    Every sequence below ``acknowledged`` has been answered to the client, so that its result
-    need not be kept any longer.
-    """
-
-    session: Number
-    sequence: Number
-    acknowledged: Number
-    command: Command
+    session: Number  # number from ``SessionOpened``; 0 to open one
+    sequence: Number  # number of this write within its session, from 1
+    acknowledged: Number  # lowest sequence whose result the client may still ask for
+    command: Command  # to apply at most once
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -48,41 +44,41 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     its waiting requests the results answer.
     """
 
-    origin: NodeId
-    incarnation: Incarnation
-    number: Number
-    writes: tuple[Write, ...]
+    origin: NodeId  # id of the proposing node
+    incarnation: Incarnation  # of the proposing node
+    number: Number  # of the proposal at its gateway
+    writes: tuple[Write, ...]  # in the order in which they are applied
 
 
 class BatchOrigin(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The beginning of a ``Batch``, for whoever need not read the rest."""
+    """The beginning of a ``Batch``, decoded without the rest."""
 
-    origin: NodeId
+    origin: NodeId  # id of the proposing node
 
 
 class SessionOpened(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """The session that the client writes under from now on."""
+    """A session was opened for the client's writes."""
 
-    session: int
+    session: int  # its number
 
 
 class Inserted(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """The revision at which the value was written."""
+    """The value was written."""
 
-    revision: int
+    revision: int  # of the store after this write
 
 
 class Removed(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Whether there was a key to remove, and the revision after that."""
+    """The key is absent now."""
 
-    existed: bool
-    revision: int
+    existed: bool  # whether there was such a key
+    revision: int  # of the store afterwards
 
 
 class RevisionMismatch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """The key's revision was not the required one; 0 means that it is absent."""
+    """The key's revision was not the required one; nothing was changed."""
 
-    current: int
+    current: int  # the key's revision; 0 where it is absent
 
 
 class SessionExpired(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -93,9 +89,9 @@ Result = SessionOpened | Inserted | Removed | RevisionMismatch | SessionExpired
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One change of one key; ``value`` is None for a removal."""
+    """One change of one key."""
 
-    revision: int
-    key: str
-    value: bytes | None
-    prev_revision: int
+    revision: int  # of the store after this change
+    key: str  # that changed
+    value: bytes | None  # None for a removal
+    prev_revision: int  # the key's revision before; 0 where it was absent

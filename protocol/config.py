@@ -1,24 +1,23 @@
-"""The settings of one node, validated once and handed to every actor whole."""
+"""NodeConfig: all settings of one node in one table, validated once and given to every actor."""
 
 from ipaddress import ip_address
+from typing import Annotated, Final
 
 import msgspec
 
 from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
 from protocol.compaction import LogLimits
 from protocol.election_clock import ElectionTimeouts
+from protocol.settings import Setting, read_table
 from protocol.space import SpaceLimits
 
-VALUE_BYTES_MAX = 1 << 20
 VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
 LOG_ENTRIES_KEPT = 10_000
 LOG_BYTES_KEPT = 64 << 20
-DISK_RESERVE_BYTES = 64 << 20
-FOUNDING_MS = 1000  # members dial a lost node about four times a second, and speak 13 times
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
 LEARNERS_MAX = 5
-LEARNERS_CEILING = 50  # a leader sends to each of them all that is written
+LEARNERS_CEILING = 50  # a leader sends the whole log to each of them
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 ANY_HOST = ("0.0.0.0", "::", "*")
@@ -29,29 +28,157 @@ class InvalidSetting(ValueError):
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one node runs; ``validate`` says whether it can."""
+    """The table of settings: one field for each; ``validate`` says whether a node can run so."""
 
-    dir: str = ""
-    bind: str = "127.0.0.1"
-    port: int = 9400
-    advertise: str = ""  # host or host:port at which others reach this node; empty: as bound
-    join_cluster: tuple[str, ...] = ()
-    expect: int = 0  # form a cluster with this many nodes, all named in join_cluster; 0: do not
-    rejoin: bool = False  # come back after a removal, or in place of a member that lost its data
-    standby: bool = False  # wait to be invited instead of founding a cluster
-    founding_ms: int = FOUNDING_MS  # quiet period before a new node founds a cluster of one
-    heartbeat_ms: int = 75
-    election_timeout_min_ms: int = 150
-    election_timeout_max_ms: int = 300
-    value_bytes_max: int = VALUE_BYTES_MAX
-    log_entries_kept: int = LOG_ENTRIES_KEPT  # for followers that are behind
-    log_bytes_kept: int = LOG_BYTES_KEPT
-    disk_reserve_bytes: int = DISK_RESERVE_BYTES  # to be free on the disk; 0: do not look
-    state_bytes_max: int = 0  # of all keys and values, beyond which inserts are refused; 0: any
-    learners_max: int = LEARNERS_MAX  # nodes that are being brought up at once
-    log_level: str = "warning"
-    log_format: str = "text"
-    trace: bool = False  # write down when each batch passes which stage
+    dir: Annotated[
+        str, Setting(unit="PATH", help="Keep the node's data here; created where it is missing.")
+    ] = ""
+    bind: Annotated[
+        str,
+        Setting(
+            unit="HOST",
+            help="Listen at this address; one that other machines reach is warned of at each "
+            "start.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Setting(
+            unit="PORT",
+            help="Answer clients on this port; the next two serve watchers and peers.",
+            least=1,
+            most=PORT_MAX,
+        ),
+    ] = 9400
+    advertise: Annotated[
+        str,
+        Setting(
+            unit="ADDRESS",
+            help="Address, host or host:port, at which clients and peers reach the node, where "
+            "that is not `bind` and `port`; needed if `bind` is 0.0.0.0.",
+        ),
+    ] = ""
+    join_cluster: Annotated[
+        tuple[str, ...],
+        Setting(
+            unit="ADDRESS",
+            help="Join the cluster that any of these nodes belongs to; without it, the node "
+            "founds a cluster.",
+            key="join",
+        ),
+    ] = ()
+    expect: Annotated[
+        int,
+        Setting(
+            unit="COUNT",
+            help="Form a new cluster with this many nodes, all listed in `join_cluster`, this one "
+            "included. All of them are started by the same command, and one that lost its data "
+            "never founds another cluster. 0: off.",
+            least=0,
+        ),
+    ] = 0
+    rejoin: Annotated[
+        bool,
+        Setting(
+            unit="",
+            help="Come back after a removal, or in place of the member that lost its directory "
+            "at this address; needs `join_cluster`.",
+        ),
+    ] = False
+    standby: Annotated[
+        bool, Setting(unit="", help="Wait for an invitation by 'skiff member add'.")
+    ] = False
+    founding_ms: Annotated[
+        int,
+        Setting(
+            unit="MS",
+            help="Before founding a cluster, listen this long for members of another one to which "
+            "this address belongs.",
+            least=0,
+            most=FOUNDING_MS_MAX,
+        ),
+    ] = 1000  # members dial a lost node about four times a second, and speak 13 times
+    heartbeat_ms: Annotated[
+        int,
+        Setting(
+            unit="MS",
+            help="Interval between the heartbeats of a leader; at most half of "
+            "`election_timeout_min_ms`.",
+            least=1,
+        ),
+    ] = 75
+    election_timeout_min_ms: Annotated[
+        int,
+        Setting(
+            unit="MS",
+            help="Shortest election timeout: the silence of a leader after which a follower "
+            "campaigns, chosen anew at random each time.",
+        ),
+    ] = 150
+    election_timeout_max_ms: Annotated[
+        int,
+        Setting(unit="MS", help="Longest election timeout; above `election_timeout_min_ms`."),
+    ] = 300
+    value_bytes_max: Annotated[
+        int,
+        Setting(unit="BYTES", help="Refuse larger values.", least=1, most=VALUE_BYTES_CEILING),
+    ] = 1 << 20
+    log_entries_kept: Annotated[
+        int,
+        Setting(
+            unit="COUNT",
+            help="Keep this many log entries when the log is cut, at twice as many; a follower "
+            "that lacks older ones is sent a snapshot, and meanwhile the log may grow to 16 times "
+            "as many plus the entries that the follower has read.",
+            least=1,
+        ),
+    ] = LOG_ENTRIES_KEPT
+    log_bytes_kept: Annotated[
+        int,
+        Setting(unit="BYTES", help="The same as `log_entries_kept`, by size.", least=1),
+    ] = LOG_BYTES_KEPT
+    disk_reserve_bytes: Annotated[
+        int,
+        Setting(
+            unit="BYTES",
+            help="Refuse inserts while the disk has less free space than this. 0: do not look.",
+            least=0,
+        ),
+    ] = 64 << 20
+    state_bytes_max: Annotated[
+        int,
+        Setting(
+            unit="BYTES",
+            help="Quota: refuse inserts while all keys and values have this many bytes or more. "
+            "0: no quota.",
+            least=0,
+        ),
+    ] = 0
+    learners_max: Annotated[
+        int,
+        Setting(
+            unit="COUNT",
+            help="Let no more nodes than this join at the same time, while this node leads.",
+            least=1,
+            most=LEARNERS_CEILING,
+        ),
+    ] = LEARNERS_MAX
+    log_level: Annotated[
+        str,
+        Setting(unit="LEVEL", help="Log to standard error from this level on.", choices=LOG_LEVELS),
+    ] = "warning"
+    log_format: Annotated[
+        str,
+        Setting(
+            unit="FORMAT",
+            help="Log lines as text, or as one JSON object each, with time, level, node, actor, "
+            "term and message.",
+            choices=LOG_FORMATS,
+        ),
+    ] = "text"
+    trace: Annotated[
+        bool, Setting(unit="", help="Log when each batch passes which stage.", hidden=True)
+    ] = False
 
     @property
     def bind_address(self) -> Address:
@@ -101,44 +228,18 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return SpaceLimits(self.disk_reserve_bytes, self.state_bytes_max)
 
     def validate(self) -> None:
-        """Check every setting.
+        """Check every setting by itself, then those that depend on each other.
 
         Raises:
             InvalidSetting: names the setting, what is wrong with it and what would be right.
         """
         _check(bool(self.dir), "dir must be named: the directory that keeps this node's data")
-        _check(1 <= self.port <= PORT_MAX, f"port must be from 1 to {PORT_MAX}, not {self.port}")
+        for setting in SETTINGS:
+            refusal = setting.refuses(getattr(self, setting.name))
+            _check(not refusal, refusal)
         self._validate_addresses()
+        self._validate_expect()
         self._validate_times()
-        _check(
-            1 <= self.value_bytes_max <= VALUE_BYTES_CEILING,
-            f"value_bytes_max must be from 1 to {VALUE_BYTES_CEILING}, not {self.value_bytes_max}",
-        )
-        _check(
-            self.log_entries_kept >= 1 and self.log_bytes_kept >= 1,
-            "log_entries_kept and log_bytes_kept must be positive, not "
-            f"{self.log_entries_kept} and {self.log_bytes_kept}",
-        )
-        self._validate_logs()
-
-    def _validate_logs(self) -> None:
-        _check(
-            1 <= self.learners_max <= LEARNERS_CEILING,
-            f"learners_max must be from 1 to {LEARNERS_CEILING}, not {self.learners_max}",
-        )
-        _check(
-            self.disk_reserve_bytes >= 0 and self.state_bytes_max >= 0,
-            "disk_reserve_bytes and state_bytes_max must not be negative, but are "
-            f"{self.disk_reserve_bytes} and {self.state_bytes_max}",
-        )
-        _check(
-            self.log_level in LOG_LEVELS,
-            f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}",
-        )
-        _check(
-            self.log_format in LOG_FORMATS,
-            f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}",
-        )
 
     def _validate_addresses(self) -> None:
         _check_address("bind", f"[{self.bind.strip('[]')}]")
@@ -158,13 +259,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             bool(self.join_cluster) or not self.rejoin,
             "rejoin needs join_cluster: the address of a member",
         )
-        self._validate_expect()
 
     def _validate_expect(self) -> None:
-        _check(
-            0 <= self.founding_ms <= FOUNDING_MS_MAX,
-            f"founding_ms must be from 0 to {FOUNDING_MS_MAX}, not {self.founding_ms}",
-        )
         if not self.expect:
             return
         expected = self.expected_addresses
@@ -181,12 +277,15 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def _validate_times(self) -> None:
         shortest, longest = self.election_timeout_min_ms, self.election_timeout_max_ms
-        _check(self.heartbeat_ms >= 1, f"heartbeat_ms must be positive, not {self.heartbeat_ms}")
         _check(
             self.heartbeat_ms * 2 <= shortest < longest,
             "election timeouts must satisfy 2 * heartbeat_ms <= election_timeout_min_ms < "
             f"election_timeout_max_ms, not {self.heartbeat_ms}, {shortest}, {longest}",
         )
+
+
+SETTINGS: Final = read_table(NodeConfig)
+DEFAULTS: Final = NodeConfig()
 
 
 def _check(holds: bool, otherwise: str) -> None:

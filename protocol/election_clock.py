@@ -6,18 +6,17 @@ election deadlines of the nodes, so that they seldom campaign together (Raft §5
 
 import msgspec
 
-from protocol.node_messages import (
-    ClockState,
+from protocol.deadlines import NEVER
+from protocol.messages.replicator import (
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
     QuorumCheckDue,
     StorageCheckDue,
 )
+from protocol.messages.timer import ClockState
 
 Due = ElectionDue | LeaderQuiet | HeartbeatDue | QuorumCheckDue | StorageCheckDue
-
-NEVER = float("inf")
 
 
 class ElectionTimeouts(msgspec.Struct, frozen=True):

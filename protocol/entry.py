@@ -10,7 +10,7 @@ from protocol.ranges import IdOrNone, Incarnation, Index, Number, Term
 
 
 class EntryKind(IntEnum):
-    """How an entry's payload is to be read."""
+    """The encoding of an entry's payload."""
 
     NO_OP = 0  # a leader's first entry: commits what came before it (Raft §8)
     BATCH = 1  # commands.Batch
@@ -20,10 +20,10 @@ class EntryKind(IntEnum):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entry of the replicated log; the payload stays encoded until it is applied."""
 
-    index: Index
-    term: Term
-    kind: EntryKind
-    payload: bytes = b""
+    index: Index  # place in the log, from 1
+    term: Term  # of the leader that appended it
+    kind: EntryKind  # encoding of the payload
+    payload: bytes = b""  # empty for a no-op
 
 
 def payload_bytes(entries: Iterable[Entry]) -> int:
@@ -32,9 +32,9 @@ def payload_bytes(entries: Iterable[Entry]) -> int:
 
 
 class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
-    """The members from this entry on, and the waiting request that it answers, if any."""
+    """A new membership, and the request that it answers, if any."""
 
-    membership: Membership
-    origin: IdOrNone = b""
-    incarnation: Incarnation = 0
-    number: Number = 0
+    membership: Membership  # in force from this entry on
+    origin: IdOrNone = b""  # id of the node whose gateway asked for it; empty for none
+    incarnation: Incarnation = 0  # of that node
+    number: Number = 0  # of the request at its gateway

@@ -6,12 +6,10 @@ from protocol.ranges import IdOrNone, Microseconds, Term
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
-    """Its term, and whom it voted for in it.
+    """What a node must not forget of its elections and its membership."""
 
-    Also its ``patience``, in microseconds: for so long it may still be bound to a leader.
-    """
-
-    term: Term = 0
-    voted_for: IdOrNone = b""
+    term: Term = 0  # the current one: the highest that the node has seen
+    voted_for: IdOrNone = b""  # id of the candidate that has its vote in this term; empty for none
+    # Microseconds of its own clock for which it may be bound to a leader.
     patience: Microseconds = 0
     removed: bool = False  # whether it learned that it is a member no more

@@ -3,6 +3,7 @@
 import msgspec
 
 from protocol.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.encoding import encode
 from protocol.keys import parent_of
 from protocol.table import Table
 
@@ -16,7 +17,6 @@ class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode_value = msgspec.msgpack.Decoder(StoredValue).decode
 _decode_count = msgspec.msgpack.Decoder(int).decode
 
@@ -46,7 +46,7 @@ class KeyValue:
         if command.if_revision not in (None, current):
             return RevisionMismatch(current)
         self.revision += 1
-        self._values.put(key, _encode(self._written(before, command.value)))
+        self._values.put(key, encode(self._written(before, command.value)))
         self.state_bytes += len(command.value) - (
             -len(key) if before is None else len(before.value)
         )
@@ -88,6 +88,6 @@ class KeyValue:
         stored = self._prefixes.get(parent)
         count = change + (0 if stored is None else _decode_count(stored))
         if count:
-            self._prefixes.put(parent, _encode(count))
+            self._prefixes.put(parent, encode(count))
         else:
             self._prefixes.delete(parent)

@@ -12,15 +12,15 @@ NodeId = Id
 class Member(msgspec.Struct, frozen=True, array_like=True):
     """One node of the cluster; a learner receives the log but does not vote yet."""
 
-    id: NodeId
-    address: AddressText
-    voter: bool
+    id: NodeId  # UUID of the node, 16 bytes
+    address: AddressText  # host:port of its gateway; peers use the second port after it
+    voter: bool  # else a learner
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """All members, in the order of their ids."""
 
-    members: tuple[Member, ...] = ()
+    members: tuple[Member, ...] = ()  # sorted by id
 
     def get(self, node: NodeId) -> Member | None:
         """Return the member with this id."""
@@ -65,10 +65,10 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
 
 
 class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
-    """A membership and the index of the entry that brought it."""
+    """A membership and the entry that brought it."""
 
-    index: Index
-    membership: Membership
+    index: Index  # of the entry
+    membership: Membership  # in force from the entry on
 
 
 def after_snapshot(

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from protocol.commands import Result, Write
+from protocol.encoding import encode
 
 SESSIONS_MAX = 10_000  # the least recently used gives way
 UNACKNOWLEDGED_MAX = 4096  # the widest window of results that one session may keep

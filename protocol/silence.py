@@ -1,10 +1,9 @@
 """Silence: a time without a leader that people should hear of, once at its start and at its end."""
 
-from protocol.node_messages import Leadership
+from protocol.deadlines import NEVER
+from protocol.messages.gateway import Leadership
 
 QUIET_SECONDS = 2.0  # of an election, about which nothing is said
-
-NEVER = float("inf")
 
 
 class Silence:

@@ -10,6 +10,7 @@ import zlib
 
 import msgspec
 
+from protocol.encoding import encode
 from protocol.ranges import Checksum, Index, Term
 
 CHUNK_BYTES = 256 << 10  # a larger row travels alone; heartbeats wait behind a chunk
@@ -18,25 +19,26 @@ CHUNK_BYTES = 256 << 10  # a larger row travels alone; heartbeats wait behind a 
 class SnapshotId(msgspec.Struct, frozen=True, array_like=True, order=True):
     """The last entry that the snapshot contains; no two states share one."""
 
-    index: Index
-    term: Term
+    index: Index  # of that entry
+    term: Term  # of that entry
 
 
 class SnapshotPosition(msgspec.Struct, frozen=True, array_like=True):
-    """A place between two rows: the row before it, and the checksum of all up to there."""
+    """A place between two rows, named by the row before it."""
 
-    snapshot: SnapshotId
-    row: bytes = b""  # the number of its table in one byte, then its key
-    checksum: Checksum = 0
+    snapshot: SnapshotId  # to which the rows belong
+    # Before the position: its table's number in one byte, then its key; empty before the first.
+    row: bytes = b""
+    checksum: Checksum = 0  # CRC-32 of all encoded rows before the position
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True):
     """The rows between two positions, encoded."""
 
-    start: SnapshotPosition
-    rows: bytes
-    end: SnapshotPosition
-    last: bool
+    start: SnapshotPosition  # before its first row
+    rows: bytes  # encoded ``Rows``
+    end: SnapshotPosition  # after its last row
+    last: bool  # whether the snapshot ends with it
 
     @property
     def is_intact(self) -> bool:
@@ -46,7 +48,7 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True):
 
 Rows = tuple[tuple[bytes, bytes], ...]  # place (table's number and key) and value
 
-encode_rows = msgspec.msgpack.Encoder().encode
+encode_rows = encode
 decode_rows = msgspec.msgpack.Decoder(Rows).decode
 
 

@@ -29,8 +29,8 @@ class Shortage(IntEnum):
 class SpaceLimits(msgspec.Struct, frozen=True):
     """The limits that a node's settings state, in bytes; 0 is no limit."""
 
-    disk_reserve: int = 0
-    state_max: int = 0
+    disk_reserve: int = 0  # free bytes of the disk below which the node has a shortage
+    state_max: int = 0  # bytes of all keys and values at which it has one
 
 
 class Room(msgspec.Struct, frozen=True, array_like=True):
@@ -38,13 +38,13 @@ class Room(msgspec.Struct, frozen=True, array_like=True):
 
     free_bytes: int = 0  # that the disk has left for this node, its ballast not counted
     state_bytes: int = 0  # of all keys and values, the same on every node
-    shortage: Shortage = Shortage.NONE
+    shortage: Shortage = Shortage.NONE  # the most urgent one
 
 
 class SpaceChanged(msgspec.Struct, frozen=True, array_like=True, tag=51):
     """The node's storage has another shortage than before."""
 
-    shortage: Shortage
+    shortage: Shortage  # the new one; ``NONE`` where there is room again
 
 
 class SpaceWatch:

@@ -17,6 +17,7 @@ from protocol.commands import (
     SessionOpened,
     Write,
 )
+from protocol.encoding import encode
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.key_value import KeyValue, decode_stored_value
 from protocol.keys import is_key
@@ -33,7 +34,6 @@ SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
 _decode_batch: Decoder[Batch] = Decoder(Batch)
 _decode_origin: Decoder[BatchOrigin] = Decoder(BatchOrigin)
 _decode_change: Decoder[MembershipChange] = Decoder(MembershipChange)
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
@@ -138,7 +138,7 @@ class StateMachine:
                 self._session_table.delete(key)
             else:
                 self._session_table.put(key, record)
-        self._values.put(APPLIED_KEY, _encode(self._progress()))
+        self._values.put(APPLIED_KEY, encode(self._progress()))
 
     def _progress(self) -> Applied:
         return Applied(
@@ -167,7 +167,7 @@ class StateMachine:
             return Outcome(fault=str(error))
 
     def _apply_change(self, index: int, change: MembershipChange) -> Outcome:
-        self._values.put(MEMBERSHIP_KEY, _encode(MembershipAt(index, change.membership)))
+        self._values.put(MEMBERSHIP_KEY, encode(MembershipAt(index, change.membership)))
         return Outcome(change.origin, change.incarnation, change.number)
 
     def _apply_batch(self, batch: Batch) -> Outcome:

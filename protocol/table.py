@@ -57,15 +57,3 @@ class Database(Protocol):
         A crash may take back what was written without ``sync``, the latest first; it never
         leaves a part of a batch, nor a batch without those before it.
         """
-
-
-class MemoryTable(dict[bytes, bytes]):
-    """A table that lives as long as the process."""
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set the value."""
-        self[key] = value
-
-    def delete(self, key: bytes) -> None:
-        """Forget the key, if it is there."""
-        self.pop(key, None)

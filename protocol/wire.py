@@ -5,7 +5,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from protocol.client_messages import (
+from protocol import encoding
+from protocol.messages.client import (
     Established,
     Mark,
     Outcome,
@@ -14,13 +15,11 @@ from protocol.client_messages import (
     Reply,
     Request,
 )
-from protocol.node_messages import (
-    GatewayMessage,
-    ReplicatorMessage,
-    StorageMessage,
-    TimerMessage,
-)
-from protocol.peer_messages import PeerFrame
+from protocol.messages.gateway import GatewayMessage
+from protocol.messages.peer import PeerFrame
+from protocol.messages.replicator import ReplicatorMessage
+from protocol.messages.storage import StorageMessage
+from protocol.messages.timer import TimerMessage
 
 REQUEST_BYTES_MAX = 8 << 20  # one frame from a client
 PEER_FRAME_BYTES_MAX = 32 << 20  # one frame from a peer
@@ -29,7 +28,7 @@ SUBSCRIPTION_BYTES_MAX = (4 << 10) + 64
 
 MessageT = TypeVar("MessageT")
 
-encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+encode = encoding.encode
 
 
 class Malformed(ValueError):

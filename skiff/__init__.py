@@ -60,8 +60,6 @@ from skiff.records import (  # noqa: E402
     Role,
     Shortage,
 )
-from skiff.recovering import recover  # noqa: E402
-from skiff.restoring import restore  # noqa: E402
 from skiff.subscriber import Subscriber  # noqa: E402
 
 __version__ = "0.1.0"
@@ -102,7 +100,9 @@ __all__ = [
     "PipelineFailed",
     "RPCBindFailed",
     "RPCCallFailed",
+    "Recovery",
     "RequestTimeout",
+    "Restored",
     "RevisionMismatch",
     "Role",
     "SerializeFailed",
@@ -113,6 +113,7 @@ __all__ = [
     "StorageFull",
     "StreamClosed",
     "Subscriber",
+    "Survivor",
     "UnsafeMembershipChange",
     "__version__",
     "recover",

@@ -29,7 +29,6 @@ from skiff.methods import Method, Order
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
-from skiff.target import endpoints_of
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
@@ -153,7 +152,7 @@ class AsyncClient(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
-        """Return a key's value with its revisions and version, or None; see ``Client``."""
+        """Return a key's value with its revisions, or None; see ``Client.get_entry``."""
         return await self._run(methods.get_entry(key, type, read), timeout)
 
     async def remove(
@@ -247,7 +246,7 @@ class AsyncClient(BoundToProcess):
             caller.close()
 
     async def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return how the node that answers stands."""
+        """Return the state of the node that answers, by its own account; see ``Client.status``."""
         return await self._run(methods.status(), timeout)
 
     # ---

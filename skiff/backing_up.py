@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
-from protocol.client_messages import NodeStatus, ReadSnapshot, SnapshotPart, Status
+from protocol.messages.client import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import backup
 from skiff.backup import Backup, Writable

@@ -8,6 +8,7 @@ import os
 import secrets
 import struct
 import time
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from actors.data_directory import sync_directory
+from protocol.encoding import encode
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from skiff.errors import StorageError
 
@@ -23,7 +24,6 @@ MAGIC = b"skiff backup 1\n"
 RECORD_BYTES_MAX = 64 << 20
 
 _RECORD = struct.Struct(">II")
-_encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
 
 
@@ -45,8 +45,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 class Backup(msgspec.Struct, frozen=True):
     """What a whole backup file holds."""
 
-    cluster: bytes
-    taken_at: float
+    cluster: uuid.UUID
+    taken_at: float  # seconds since 1970
     index: int  # the last entry of the log that it contains
     rows: int
     size: int  # of the file, in bytes
@@ -73,7 +73,7 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
             _put_in_place(part, path)
         finally:
             part.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    _sync_directory(path.parent)
     return backup
 
 
@@ -85,10 +85,10 @@ def write_to(
     size = _write_header(stream, header)
     rows = index = 0
     for chunk in chunks:
-        size += _write_record(stream, _encode(chunk))
+        size += _write_record(stream, encode(chunk))
         rows += len(decode_rows(chunk.rows))
         index = chunk.end.snapshot.index
-    return Backup(cluster, header.taken_at, index, rows, size)
+    return Backup(uuid.UUID(bytes=cluster), header.taken_at, index, rows, size)
 
 
 def read(path: Path) -> Iterator[SnapshotChunk]:
@@ -124,12 +124,14 @@ def verify(path: Path) -> Backup:
     for chunk in read(path):
         rows += len(decode_rows(chunk.rows))
         index = chunk.end.snapshot.index
-    return Backup(header.cluster, header.taken_at, index, rows, path.stat().st_size)
+    return Backup(
+        uuid.UUID(bytes=header.cluster), header.taken_at, index, rows, path.stat().st_size
+    )
 
 
 def _write_header(stream: Writable, header: Header) -> int:
     stream.write(MAGIC)
-    return len(MAGIC) + _write_record(stream, _encode(header))
+    return len(MAGIC) + _write_record(stream, encode(header))
 
 
 def _put_in_place(part: Path, path: Path) -> None:
@@ -142,6 +144,15 @@ def _put_in_place(part: Path, path: Path) -> None:
         if path.exists():
             raise _taken(path) from None
         part.rename(path)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a file's name durable."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _taken(path: Path) -> FileExistsError:

@@ -6,9 +6,10 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from protocol.client_messages import Outcome
 from protocol.keys import encode_prefix
+from protocol.messages.client import Outcome
 from skiff import methods
+from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Reading,
@@ -25,7 +26,6 @@ from skiff.pipeline import Pipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
-from skiff.target import endpoints_of
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
@@ -102,7 +102,7 @@ class Client(BoundToProcess):
 
         Raises:
             RevisionMismatch: the key has another revision; nothing was written.
-            InvalidRequest: the key or the value is none that a node stores.
+            InvalidRequest: the key or ``if_revision`` is invalid, or the value is too large.
             SerializeFailed: MessagePack cannot carry the value.
             OutcomeUnknown: the deadline passed, and the value may have been written.
             RequestTimeout: the deadline passed, and nothing was written.
@@ -145,6 +145,7 @@ class Client(BoundToProcess):
         """Return a key's value as the given type, or the default where there is no such key.
 
         Raises:
+            InvalidRequest: the key or ``read`` is invalid.
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
@@ -169,6 +170,7 @@ class Client(BoundToProcess):
         """Return a key's value with its revisions and version, or None.
 
         Raises:
+            InvalidRequest: the key or ``read`` is invalid.
             DeserializeFailed: the value is not of that type.
             RequestTimeout: no majority could be asked before the deadline.
         """
@@ -185,6 +187,7 @@ class Client(BoundToProcess):
 
         Raises:
             RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
+            InvalidRequest: the key or ``if_revision`` is invalid.
             OutcomeUnknown: the deadline passed, and the key may have been removed.
             RequestTimeout: the deadline passed, and nothing was removed.
         """
@@ -215,7 +218,7 @@ class Client(BoundToProcess):
         Each page of up to 10,000 keys is read at one revision of its own.
 
         Raises:
-            InvalidRequest: the prefix is none of a key, or the limit is negative.
+            InvalidRequest: the prefix, ``limit``, ``start_after`` or ``read`` is invalid.
             RequestTimeout: no majority could be asked before the deadline.
         """
         return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
@@ -227,7 +230,12 @@ class Client(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
-        """Return every path that directly holds a key, sorted: ``["a", "a/b"]``."""
+        """Return every path that directly holds a key, sorted: ``["a", "a/b"]``.
+
+        Raises:
+            InvalidRequest: the prefix or ``read`` is invalid.
+            RequestTimeout: no majority could be asked before the deadline.
+        """
         return self._run(methods.get_prefixes(prefix, read), timeout)
 
     def watch(
@@ -238,6 +246,7 @@ class Client(BoundToProcess):
         Every change that is made after this returns is delivered, in order of revision.
 
         Raises:
+            InvalidRequest: the prefix is invalid.
             RequestTimeout: no node established the subscription in time.
         """
         check_prefix(prefix)
@@ -246,13 +255,18 @@ class Client(BoundToProcess):
     # --- the cluster
 
     def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
-        """Return the members of the cluster, as committed where the asked node knows it."""
+        """Return the members of the cluster, as committed where the asked node knows it.
+
+        Raises:
+            RequestTimeout: no node answered before the deadline.
+        """
         return list(self.status(timeout=timeout).members)
 
     def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Bring a node that was started on standby into the cluster; returns when it votes.
 
         Raises:
+            InvalidAddress: the address is invalid.
             PeerConnectFailed: no node that could be added was found at the address in time.
             OutcomeUnknown: it does not vote yet; it still may, later.
         """
@@ -318,7 +332,11 @@ class Client(BoundToProcess):
         return back_up(caller, path, self._seconds(timeout), progress)
 
     def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return how the node that answers stands."""
+        """Return the role, term, log and members of the node that answers, by its own account.
+
+        Raises:
+            RequestTimeout: no node answered before the deadline.
+        """
         return self._run(methods.status(), timeout)
 
     # ---

@@ -28,8 +28,8 @@ from protocol.client_messages import (
     TransferLeadership,
     Transferred,
 )
-from protocol.client_messages import NodeStatus as WireStatus
-from protocol.commands import Command, Insert, Inserted, Remove, Removed
+from protocol.messages.client import NodeStatus as WireStatus
+from skiff.addresses import endpoints_of
 from skiff.arguments import (
     Reading,
     check_key,
@@ -41,7 +41,6 @@ from skiff.arguments import (
 from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, matching, status_of
 from skiff.records import Entry, NodeStatus
-from skiff.target import endpoints_of
 from skiff.values import decode_value, encode_value
 
 PAGE_NAMES = 10_000

@@ -1,4 +1,4 @@
-"""Node: a member of the cluster that this program runs; its settings, its life and its view."""
+"""Node: a member of the cluster that this program runs; its life, and its view of the cluster."""
 
 import contextlib
 import time
@@ -10,8 +10,9 @@ from typing import Self
 
 import msgspec
 
+from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
-from protocol.config import InvalidSetting, NodeConfig
+from protocol.config import DEFAULTS, InvalidSetting, NodeConfig
 from skiff import errors
 from skiff.bound import BoundToProcess
 from skiff.client import Client
@@ -30,7 +31,6 @@ from skiff.records import NodeStatus, Role
 START_SECONDS = 15.0  # for all processes of a node to come up, on a busy machine
 STATUS_SECONDS = 1.0
 POLL_SECONDS = 0.01
-DEFAULTS = NodeConfig()
 
 
 class ElectionState(msgspec.Struct, frozen=True):
@@ -38,99 +38,6 @@ class ElectionState(msgspec.Struct, frozen=True):
 
     role: Role
     leader: uuid.UUID | None
-
-
-class Builder:
-    """Names a node's settings one by one; ``build`` checks them all."""
-
-    def __init__(self) -> None:
-        self._settings: dict[str, object] = {}
-
-    def set_dir(self, path: str | Path) -> Self:
-        """Keep the node's data in this directory; it is made where it is missing."""
-        return self._set("dir", path)
-
-    def bind(self, host: str) -> Self:
-        """Listen at this address of the machine."""
-        return self._set("bind", host)
-
-    def port(self, port: int) -> Self:
-        """Answer clients on this port; changes are published on the next, peers heard one on."""
-        return self._set("port", port)
-
-    def advertise(self, address: str) -> Self:
-        """Tell clients and peers to reach the node here, where that is not where it listens."""
-        return self._set("advertise", address)
-
-    def join_cluster(self, addresses: Iterable[str]) -> Self:
-        """Become a member of the cluster that any of these addresses belongs to."""
-        return self._set("join_cluster", tuple(addresses))
-
-    def standby(self) -> Self:
-        """Wait until a member invites this node, instead of founding a cluster."""
-        return self._set("standby", True)
-
-    def expect(self, count: int) -> Self:
-        """Form a new cluster with this many nodes, all named by ``join_cluster``, this one too."""
-        return self._set("expect", count)
-
-    def rejoin(self) -> Self:
-        """Come back after a removal, or in place of a member that lost its directory here."""
-        return self._set("rejoin", True)
-
-    def founding_ms(self, milliseconds: int) -> Self:
-        """Listen this long for members of another cluster before founding one."""
-        return self._set("founding_ms", milliseconds)
-
-    def heartbeat_ms(self, milliseconds: int) -> Self:
-        """Let a leader be heard this often."""
-        return self._set("heartbeat_ms", milliseconds)
-
-    def election_timeout_ms(self, shortest: int, longest: int) -> Self:
-        """Bear a leader's silence for a random time between these two."""
-        self._set("election_timeout_min_ms", shortest)
-        return self._set("election_timeout_max_ms", longest)
-
-    def value_bytes_max(self, size: int) -> Self:
-        """Refuse values larger than this."""
-        return self._set("value_bytes_max", size)
-
-    def log_kept(self, entries: int, size: int) -> Self:
-        """Keep so many entries and bytes of the log for members behind, when it is compacted."""
-        self._set("log_entries_kept", entries)
-        return self._set("log_bytes_kept", size)
-
-    def disk_reserve_bytes(self, size: int) -> Self:
-        """Refuse inserts while the disk has less left than this; 0 for any."""
-        return self._set("disk_reserve_bytes", size)
-
-    def state_bytes_max(self, size: int) -> Self:
-        """Refuse inserts while all keys and values have so many bytes; 0 for any."""
-        return self._set("state_bytes_max", size)
-
-    def learners_max(self, count: int) -> Self:
-        """Let no more nodes than this join at the same time, while this one leads."""
-        return self._set("learners_max", count)
-
-    def log_level(self, level: str) -> Self:
-        """Log from this level on to standard error: debug, info, warning or error."""
-        return self._set("log_level", level)
-
-    def log_format(self, log_format: str) -> Self:
-        """Log lines as text, or one JSON object each: text or json."""
-        return self._set("log_format", log_format)
-
-    def build(self) -> "Skiff":
-        """Return the node; nothing is started or written yet.
-
-        Raises:
-            InvalidConfig: names the setting that is wrong, and what would be right.
-        """
-        return Skiff(**self._settings)  # type: ignore[arg-type]
-
-    def _set(self, setting: str, value: object) -> Self:
-        self._settings[setting] = value
-        return self
 
 
 class Skiff(BoundToProcess):
@@ -178,6 +85,7 @@ class Skiff(BoundToProcess):
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
+        self._log_fields: LogFields | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._supervisor is None else "started"
@@ -194,6 +102,10 @@ class Skiff(BoundToProcess):
         traceback: TracebackType | None,
     ) -> None:
         self.shutdown()
+
+    def configure_logs(self) -> None:
+        """Log to standard error as the settings say, with this node in each line."""
+        self._log_fields = configure("supervisor", self._config.log_level, self._config.log_format)
 
     # --- its life
 
@@ -213,6 +125,8 @@ class Skiff(BoundToProcess):
         if not self._running.wait_until_serving(timeout):
             _raise_failure(self._running)
             raise ClusterInitFailed(f"the node at {self.address} was not ready in time")
+        if self._log_fields is not None:
+            self._log_fields.node = self.id.hex[:8]
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Hand leadership over where this node leads, then end all its processes.
@@ -234,6 +148,8 @@ class Skiff(BoundToProcess):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing of the node is left; return False if it runs after so many seconds.
+
+        True means that another thread has shut it down.
 
         Raises:
             SkiffError: why the node gave up.
@@ -280,7 +196,7 @@ class Skiff(BoundToProcess):
         """Wait until this node knows who leads.
 
         Raises:
-            LeaderElectionTimeout: nobody does, in time.
+            LeaderElectionTimeout: there is no leader in time.
             ClusterJoinFailed: none of those that it is to join has let it in, in time.
             SkiffError: why the node did not come up.
         """

@@ -3,10 +3,10 @@
 import uuid
 from typing import NoReturn, TypeVar
 
-from protocol.client_messages import Failed, FailureCode, Outcome
-from protocol.client_messages import NodeStatus as WireStatus
 from protocol.commands import RevisionMismatch as Mismatch
 from protocol.membership import Membership
+from protocol.messages.client import Failed, FailureCode, Outcome
+from protocol.messages.client import NodeStatus as WireStatus
 from skiff.errors import (
     ClientConnectFailed,
     InvalidRequest,

@@ -7,7 +7,7 @@ import zmq
 
 from protocol.client.census import Census
 from protocol.client.routing import address_of
-from protocol.client_messages import (
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Hello,
     Outcome,

@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 
+from protocol.encoding import encode
 from skiff.errors import DeserializeFailed, SerializeFailed
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_value(key: str, value: object) -> bytes:
@@ -17,7 +16,7 @@ def encode_value(key: str, value: object) -> bytes:
         SerializeFailed: MessagePack cannot carry the value.
     """
     try:
-        return _encode(value)
+        return encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SerializeFailed(f"cannot store the value of {key!r}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Worker processes: how many run the tests, with which signals, and which of them run alone."""
+"""Worker processes: their number, their signals, tests that run alone; and the switch --rewrite."""
 
 import fcntl
 import os
@@ -8,6 +8,15 @@ from collections.abc import Generator
 import pytest
 
 WORKERS_MAX = 8  # each may run a cluster of a dozen processes
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch that makes what comes out the expected output."""
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write the output of scenarios and the README's settings, to be read before kept",
+    )
 
 
 def pytest_configure() -> None:

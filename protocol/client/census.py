@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.client_messages import Outcome, Welcome
 from protocol.membership import Membership, NodeId
+from protocol.messages.client import Outcome, Welcome
 
 # A client waits so long for addresses that neither answer nor belong to the cluster that counts:
 MAJORITY_SECONDS = 0.3  # where most of the addresses name that cluster

@@ -7,7 +7,7 @@ same address.
 import itertools
 
 from protocol.address import parse_address
-from protocol.client_messages import Welcome
+from protocol.messages.client import Welcome
 
 TCP_SCHEME = "tcp://"
 AVOID_SECONDS = 1.0  # how long an endpoint that did not answer is left alone

@@ -1,10 +1,11 @@
 """Admin requests: standby nodes to invite and leadership to move, re-sent until that is done."""
 
-from protocol.client_messages import AddNode, Failed, FailureCode, TransferLeadership
 from protocol.gateway.invitations import Invitations
 from protocol.gateway.pending import Answer, Slot
 from protocol.gateway.transfers import Transfers
-from protocol.node_messages import InviteMember, Leadership, TransferTo
+from protocol.messages.client import AddNode, Failed, FailureCode, TransferLeadership
+from protocol.messages.gateway import Leadership
+from protocol.messages.replicator import InviteMember, TransferTo
 
 ADMIN_REQUESTS_MAX = 32  # that wait at one gateway: each costs messages and links between nodes
 TOO_MANY = Failed(FailureCode.OVERLOADED, "too many changes of members or of the leader wait")

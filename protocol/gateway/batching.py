@@ -11,6 +11,7 @@ from typing import Generic, TypeVar, assert_never
 from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 from protocol.commands import Command, Insert, Write
 from protocol.gateway.pending import Slot
+from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_OPERATIONS_MAX = 1000
@@ -19,7 +20,6 @@ RETURN_SHARE = 0.5  # of the time that a batch took: so long its clients may tak
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # a batch that takes longer, as over long distances, holds none up
 
-NEVER = float("inf")
 
 OperationT = TypeVar("OperationT")
 

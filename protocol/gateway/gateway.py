@@ -8,25 +8,9 @@ from typing import Any, assert_never
 
 import msgspec
 
-from protocol.client_messages import (
-    CLIENT_PROTOCOL_VERSION,
-    AddNode,
-    Done,
-    Failed,
-    FailureCode,
-    Get,
-    Hello,
-    ListKeys,
-    ListPrefixes,
-    Operation,
-    ReadSnapshot,
-    RemoveNode,
-    Request,
-    Status,
-    TransferLeadership,
-)
 from protocol.commands import Write
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
@@ -48,22 +32,36 @@ from protocol.gateway.replies import (
 )
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
 from protocol.gateway.validation import InvalidOperation, validate
-from protocol.node_messages import (
-    AskStatus,
+from protocol.messages.client import (
+    CLIENT_PROTOCOL_VERSION,
+    AddNode,
+    Done,
+    Failed,
+    FailureCode,
+    Get,
+    Hello,
+    ListKeys,
+    ListPrefixes,
+    Operation,
+    ReadSnapshot,
+    RemoveNode,
+    Request,
+    Status,
+    TransferLeadership,
+)
+from protocol.messages.gateway import (
     BatchApplied,
     ChangesLost,
     GatewayMessage,
     Leadership,
     Opened,
-    Propose,
-    Read,
     ReadFailed,
     ReadsConfirmed,
     ReadsDone,
     Refused,
-    RemoveMember,
     StatusReport,
 )
+from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 from protocol.refusal import Refusal
 
 SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
@@ -71,7 +69,6 @@ RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
 LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
 TIMEOUT_MS_MAX = 3_600_000
 INCARNATION_SHIFT = 32
-NEVER = float("inf")
 
 
 class Gateway:

@@ -1,9 +1,11 @@
-"""Bringing standby nodes into the cluster: who waits for which address to vote."""
+"""Invitations: standby nodes that are brought into the cluster, until they vote."""
 
-from protocol.client_messages import AddNode, Done, Failed, FailureCode
+from protocol.address import parse_address
 from protocol.gateway.pending import Answer, Slot
 from protocol.membership import Member
-from protocol.node_messages import InviteMember, Leadership
+from protocol.messages.client import AddNode, Done, Failed, FailureCode
+from protocol.messages.gateway import Leadership
+from protocol.messages.replicator import InviteMember
 
 INVITE_SECONDS = 0.3  # between two invitations: a standby node may not be up yet
 
@@ -21,8 +23,9 @@ class Invitations:
         return len(self._waiting)
 
     def add(self, slot: Slot, operation: AddNode) -> None:
-        """Wait for the node at an address."""
-        self._waiting.append((slot, operation))
+        """Wait for the node at an address, written as members have it: with its port."""
+        address = str(parse_address(operation.address))
+        self._waiting.append((slot, AddNode(address)))
 
     def take_all(self) -> list[Slot]:
         """Wait for nobody any more; return who waited."""

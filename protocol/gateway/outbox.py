@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.gateway.pending import Call
-from protocol.node_messages import ReplicatorMessage
+from protocol.messages.replicator import ReplicatorMessage
 
 
 class GatewayOutbox(msgspec.Struct):

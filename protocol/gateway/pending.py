@@ -3,8 +3,8 @@
 import msgspec
 from msgspec.structs import replace
 
-from protocol.client_messages import Outcome
-from protocol.node_messages import AskStatus, Propose, Read, RemoveMember
+from protocol.messages.client import Outcome
+from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 
 CALLS_MAX = 20_000
 CALL_OPERATIONS_MAX = 100_000  # in all of them

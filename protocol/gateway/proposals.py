@@ -2,7 +2,8 @@
 
 from protocol.commands import Batch, Insert, Write
 from protocol.gateway.pending import Errand, Slot
-from protocol.node_messages import Opened, Propose
+from protocol.messages.gateway import Opened
+from protocol.messages.replicator import Propose
 from protocol.state_machine import decode_batch
 from protocol.wire import encode
 

@@ -8,7 +8,9 @@ loss counter in everything published from then on tells the others.
 from collections import deque
 from typing import NamedTuple
 
-from protocol.client_messages import (
+from protocol.commands import Event
+from protocol.deadlines import NEVER
+from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
@@ -16,8 +18,7 @@ from protocol.client_messages import (
     Mark,
     Published,
 )
-from protocol.commands import Event
-from protocol.node_messages import Following
+from protocol.messages.gateway import Following
 from protocol.wire import encode
 
 MARK_SECONDS = 0.5
@@ -25,8 +26,6 @@ HELD_BACK_SECONDS = 4.0
 HELD_BACK_MAX = 50_000  # messages
 HELD_BACK_BYTES_MAX = 64 << 20
 RETRY_SECONDS = 0.005
-
-NEVER = float("inf")
 
 
 class Message(NamedTuple):

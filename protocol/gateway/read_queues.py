@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from protocol.client_messages import ReadBatch, ReadOperation, ReadSnapshot
 from protocol.gateway.batching import BatchQueue, read_size
 from protocol.gateway.pending import Errand, Slot
-from protocol.node_messages import Read
+from protocol.messages.client import ReadBatch, ReadOperation, ReadSnapshot
+from protocol.messages.replicator import Read
 from protocol.wire import decode_read_batch, encode
 
 BATCHES_MAX = 32  # of one kind under way: more would only wait for storage

@@ -2,16 +2,17 @@
 
 from msgspec.structs import replace
 
-from protocol.client_messages import (
+from protocol.config import NodeConfig
+from protocol.gateway.pending import Errand
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
     FailureCode,
     NodeStatus,
     Welcome,
 )
-from protocol.config import NodeConfig
-from protocol.gateway.pending import Errand
-from protocol.node_messages import Leadership, Opened, Read, Refused, StatusReport
+from protocol.messages.gateway import Leadership, Opened, Refused, StatusReport
+from protocol.messages.replicator import Read
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")

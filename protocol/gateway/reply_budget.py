@@ -5,8 +5,8 @@ not handed to the operating system. Small replies are counted together, once the
 ``COUNTED_BYTES`` on a connection, so that they cost nothing more to send.
 """
 
-from protocol.client_messages import Failed, FailureCode
 from protocol.gateway.pending import Call
+from protocol.messages.client import Failed, FailureCode
 
 REPLY_BYTES_MAX = 16 << 20  # of what was read for one reply; clients take frames of 32 MiB
 CONNECTION_BYTES_MAX = 16 << 20  # that wait for one connection

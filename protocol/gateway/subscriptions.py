@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC
 
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection

@@ -2,10 +2,11 @@
 
 import msgspec
 
-from protocol.client_messages import Failed, FailureCode, TransferLeadership, Transferred
 from protocol.gateway.pending import Answer, Slot
 from protocol.membership import NodeId
-from protocol.node_messages import Leadership, TransferTo
+from protocol.messages.client import Failed, FailureCode, TransferLeadership, Transferred
+from protocol.messages.gateway import Leadership
+from protocol.messages.replicator import TransferTo
 
 TRANSFER_SECONDS = 0.3  # between two orders: the leader, or one on its way to it, may be gone
 

@@ -6,7 +6,12 @@ Everything else is refused before it goes anywhere.
 from typing import assert_never
 
 from protocol.address import InvalidAddressText, parse_address
-from protocol.client_messages import (
+from protocol.commands import Insert, OpenSession, Remove, Write
+from protocol.config import VALUE_BYTES_CEILING
+from protocol.gateway.batching import BATCH_OPERATIONS_MAX
+from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.membership import NodeId
+from protocol.messages.client import (
     AddNode,
     Get,
     Hello,
@@ -18,11 +23,6 @@ from protocol.client_messages import (
     Status,
     TransferLeadership,
 )
-from protocol.commands import Insert, OpenSession, Remove, Write
-from protocol.config import VALUE_BYTES_CEILING
-from protocol.gateway.batching import BATCH_OPERATIONS_MAX
-from protocol.keys import InvalidKey, encode_key, encode_prefix
-from protocol.membership import NodeId
 from protocol.ranges import ID_BYTES, NUMBER_MAX
 from protocol.sessions import UNACKNOWLEDGED_MAX
 from protocol.state_machine import decode_batch

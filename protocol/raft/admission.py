@@ -18,9 +18,9 @@ from enum import Enum
 import msgspec
 
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import AdoptCluster
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     ClusterQuery,
     ClusterReply,
     Invitation,
@@ -29,6 +29,7 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
+from protocol.messages.storage import AdoptCluster
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.founding import Founding
 from protocol.raft.joining import ASKED_MAX, Joining
@@ -39,8 +40,6 @@ NOTE_SECONDS = 10.0  # between two notes of what it waits for
 FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
 
 ALONE = "--join names nobody but this node"
-
-NEVER = float("inf")
 
 
 class NoteLevel(Enum):

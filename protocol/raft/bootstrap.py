@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from protocol.membership import Member, Membership, NodeId
-from protocol.peer_messages import ClusterReply, PeerFrame
+from protocol.messages.peer import ClusterReply, PeerFrame
 
 ASK_SECONDS = 0.2  # between two rounds of queries
 FRESH_SECONDS = 1.0  # how old the answer of a node may be that is counted as present

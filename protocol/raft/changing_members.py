@@ -3,8 +3,8 @@
 from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership, NodeId
-from protocol.node_messages import AdoptCluster, QuorumCheckDue, Refused, RemoveMember
-from protocol.peer_messages import (
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import (
     AppendEntriesReply,
     ForwardMembershipChange,
     HeartbeatReply,
@@ -12,6 +12,8 @@ from protocol.peer_messages import (
     JoinRequest,
     ProposalRefused,
 )
+from protocol.messages.replicator import QuorumCheckDue, RemoveMember
+from protocol.messages.storage import AdoptCluster
 from protocol.raft import quorum
 from protocol.raft.election import on_quorum_check_due
 from protocol.raft.reading import confirm_round

@@ -13,8 +13,9 @@ import msgspec
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
-from protocol.node_messages import Append, Persisted
-from protocol.peer_messages import PeerMessage
+from protocol.messages.peer import PeerMessage
+from protocol.messages.replicator import Persisted
+from protocol.messages.storage import Append
 
 STALLED_CHECKS_MAX = 3  # that one write may outlast before storage counts as hung
 

@@ -5,8 +5,9 @@ Raft §5.2 and §5.4.1, with pre-vote and leader stickiness (dissertation §9.6)
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import ElectionDue, EndSnapshot, LeaderQuiet, QuorumCheckDue
-from protocol.peer_messages import Removed, RequestVote, RequestVoteReply
+from protocol.messages.peer import Removed, RequestVote, RequestVoteReply
+from protocol.messages.replicator import ElectionDue, LeaderQuiet, QuorumCheckDue
+from protocol.messages.storage import EndSnapshot
 from protocol.raft.replication import append_no_op, follow_members
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState

@@ -8,7 +8,7 @@ for its members: the address is taken if they list it under another node id.
 import msgspec
 
 from protocol.membership import NodeId
-from protocol.peer_messages import ClusterReply
+from protocol.messages.peer import ClusterReply
 
 ASK_SECONDS = 0.2  # between two queries to the same claimant
 CLAIM_SECONDS = 2.0  # for which a claim postpones the founding, though its sender does not answer

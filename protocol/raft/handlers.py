@@ -4,25 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from protocol.membership import NodeId
-from protocol.node_messages import (
-    ChunkStaged,
-    CommitNoticeDue,
-    ElectionDue,
-    HeartbeatDue,
-    LeaderQuiet,
-    LogCompacted,
-    LogSlice,
-    Propose,
-    QuorumCheckDue,
-    Read,
-    RemoveMember,
-    SnapshotInstalled,
-    SnapshotRead,
-    StepAside,
-    StorageCheckDue,
-    TransferTo,
-)
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     ForwardMembershipChange,
@@ -40,6 +22,24 @@ from protocol.peer_messages import (
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+)
+from protocol.messages.replicator import (
+    ChunkStaged,
+    CommitNoticeDue,
+    ElectionDue,
+    HeartbeatDue,
+    LeaderQuiet,
+    LogCompacted,
+    LogSlice,
+    Propose,
+    QuorumCheckDue,
+    Read,
+    RemoveMember,
+    SnapshotInstalled,
+    SnapshotRead,
+    StepAside,
+    StorageCheckDue,
+    TransferTo,
 )
 from protocol.raft import (
     changing_members,

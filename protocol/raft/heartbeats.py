@@ -1,8 +1,9 @@
 """Heartbeats: the leader's sign of life, its commit index, and the round that they confirm."""
 
 from protocol.membership import NodeId
-from protocol.node_messages import CommitNoticeDue, FetchSnapshot, HeartbeatDue
-from protocol.peer_messages import Heartbeat
+from protocol.messages.peer import Heartbeat
+from protocol.messages.replicator import CommitNoticeDue, HeartbeatDue
+from protocol.messages.storage import FetchSnapshot
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState

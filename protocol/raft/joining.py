@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from protocol.membership import Membership
-from protocol.peer_messages import JoinReply, JoinRequest, PeerFrame
+from protocol.messages.peer import JoinReply, JoinRequest, PeerFrame
 
 ASK_SECONDS = 0.2  # between two requests
 ANSWER_SECONDS = 2.0  # how old an answer may be that counts

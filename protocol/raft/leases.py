@@ -12,7 +12,7 @@ A voter that is started again is bound for as long as it had promised before, fr
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.peer_messages import HeartbeatReply
+from protocol.messages.peer import HeartbeatReply
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState

@@ -5,8 +5,8 @@ vote twice. Nothing in a copy shows that it is one. But it is started at another
 while its original runs at the former: asked there, a node of the same identity answers.
 """
 
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PeerFrame
+from protocol.messages.peer import PeerFrame
+from protocol.messages.replicator import Recovered
 
 ASK_SECONDS = 0.2  # between two queries
 QUIET_SECONDS = 1.0  # without an answer, after which the move is believed

@@ -10,16 +10,7 @@ from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
 from protocol.gateway.validation import check_proposal
 from protocol.membership import Member, Membership, MembershipAt, NodeId
-from protocol.node_messages import (
-    AskStatus,
-    ClockState,
-    Commit,
-    Persisted,
-    Recovered,
-    ReplicatorMessage,
-    ReportStatus,
-)
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
     AppendEntriesReply,
@@ -35,6 +26,9 @@ from protocol.peer_messages import (
     RequestVote,
     RequestVoteReply,
 )
+from protocol.messages.replicator import AskStatus, Persisted, Recovered, ReplicatorMessage
+from protocol.messages.storage import Commit, ReportStatus
+from protocol.messages.timer import ClockState
 from protocol.raft import (
     changing_members,
     contradictions,

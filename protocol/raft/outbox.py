@@ -5,8 +5,10 @@ from collections import defaultdict
 import msgspec
 
 from protocol.membership import NodeId
-from protocol.node_messages import ClockState, GatewayMessage, StorageMessage
-from protocol.peer_messages import PeerMessage
+from protocol.messages.gateway import GatewayMessage
+from protocol.messages.peer import PeerMessage
+from protocol.messages.storage import StorageMessage
+from protocol.messages.timer import ClockState
 
 
 class Complaint(msgspec.Struct, frozen=True):

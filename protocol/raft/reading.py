@@ -7,8 +7,10 @@ end, the gateway tells nobody. A read that begins a backup waits: what it begins
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Read, ReadAt, ReadFailed, ReadsConfirmed
-from protocol.peer_messages import ForwardRead, ReadIndex, ReadRefused
+from protocol.messages.gateway import ReadFailed, ReadsConfirmed
+from protocol.messages.peer import ForwardRead, ReadIndex, ReadRefused
+from protocol.messages.replicator import Read
+from protocol.messages.storage import ReadAt
 from protocol.raft.heartbeats import tell_commit
 from protocol.raft.leases import holds_lease
 from protocol.raft.reads import WaitingRead

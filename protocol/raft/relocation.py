@@ -1,7 +1,7 @@
 """Relocation: a leader whose disk is short of space hands over to a voter that has room."""
 
 from protocol.membership import NodeId
-from protocol.node_messages import HeartbeatDue
+from protocol.messages.replicator import HeartbeatDue
 from protocol.raft.heartbeats import on_heartbeat_due
 from protocol.raft.roles import Leader
 from protocol.raft.space import roomier_voters

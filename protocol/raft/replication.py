@@ -3,14 +3,8 @@
 from protocol.entry import Entry, EntryKind, payload_bytes
 from protocol.gateway.validation import InvalidOperation
 from protocol.membership import Member, MembershipAt, NodeId, majority_index
-from protocol.node_messages import (
-    EndSnapshot,
-    FetchLog,
-    LogSlice,
-    Propose,
-    Refused,
-)
-from protocol.peer_messages import (
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     ForwardProposal,
@@ -20,6 +14,8 @@ from protocol.peer_messages import (
     Removed,
     TimeoutNow,
 )
+from protocol.messages.replicator import LogSlice, Propose
+from protocol.messages.storage import EndSnapshot, FetchLog
 from protocol.raft.heartbeats import tell_commit
 from protocol.raft.leases import extend_lease
 from protocol.raft.progress import Progress

@@ -11,7 +11,7 @@ member can move the term by a step, campaign, and vouch for another as broken as
 import msgspec
 
 from protocol.membership import MembershipAt, NodeId, is_majority
-from protocol.peer_messages import PeerFrame
+from protocol.messages.peer import PeerFrame
 from protocol.raft.state import RaftState
 
 TERM_JUMP_MAX = 100_000  # hours of elections without a pause; a majority may show more

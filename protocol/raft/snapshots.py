@@ -5,15 +5,9 @@ storage writers read and keep the chunks, so that neither writes nor heartbeats 
 """
 
 from protocol.membership import NodeId
-from protocol.node_messages import (
-    ChunkStaged,
-    FetchSnapshot,
-    LogCompacted,
-    SnapshotInstalled,
-    SnapshotRead,
-    StageChunk,
-)
-from protocol.peer_messages import AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
+from protocol.messages.peer import AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
+from protocol.messages.replicator import ChunkStaged, LogCompacted, SnapshotInstalled, SnapshotRead
+from protocol.messages.storage import FetchSnapshot, StageChunk
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
 

@@ -8,21 +8,18 @@ from protocol.entry import Entry, EntryKind
 from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId, majority_index
-from protocol.node_messages import (
-    EndSnapshot,
-    Leadership,
-    ReadFailed,
-    Recovered,
-)
-from protocol.peer_messages import PeerMessage, ReadRefused
+from protocol.messages.gateway import Leadership, ReadFailed
+from protocol.messages.peer import PeerMessage, ReadRefused
+from protocol.messages.replicator import Recovered
+from protocol.messages.storage import EndSnapshot
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.memberships import Memberships
 from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
-from protocol.standing import ReplicationStatus, RoleName
 from protocol.state_machine import decode_membership_change
+from protocol.status import ReplicationStatus, RoleName
 from protocol.wire import Malformed
 
 CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to what is appended

@@ -5,7 +5,7 @@ is a storage writer that does not answer; where nothing is written, it need not 
 """
 
 from protocol.membership import NodeId
-from protocol.node_messages import StorageCheckDue
+from protocol.messages.replicator import StorageCheckDue
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
 from protocol.raft.transfers import give_way

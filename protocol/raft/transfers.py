@@ -5,8 +5,8 @@ The leader takes no more proposals, lets its successor catch up and tells it to 
 """
 
 from protocol.membership import Member, NodeId
-from protocol.node_messages import StepAside, TransferTo
-from protocol.peer_messages import ForwardTransfer, TimeoutNow
+from protocol.messages.peer import ForwardTransfer, TimeoutNow
+from protocol.messages.replicator import StepAside, TransferTo
 from protocol.raft.election import campaign
 from protocol.raft.replication import hand_over, is_caught_up
 from protocol.raft.roles import Leader

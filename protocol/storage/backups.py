@@ -1,6 +1,6 @@
 """The snapshots that backups read: each has its own, and the log is not held for any of them."""
 
-from protocol.client_messages import ReadSnapshot, SnapshotPart
+from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.snapshot import SnapshotId
 from protocol.storage.snapshot_source import SnapshotSource
 from protocol.storage.state_tables import StateTables

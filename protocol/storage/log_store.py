@@ -6,7 +6,8 @@ from protocol.compaction import Amount, LogLimits, LogSize
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId, after_snapshot
-from protocol.node_messages import Append, LogCompacted, LogSlice, Recovered
+from protocol.messages.replicator import LogCompacted, LogSlice, Recovered
+from protocol.messages.storage import Append
 from protocol.table import Database
 from protocol.wire import encode
 
@@ -80,13 +81,11 @@ class LogStore:
             self._size.append(len(encoded))
         self.last_index, self.last_term = last.index, last.term
 
-    def compact(self, limit: int) -> bool:
-        """Drop old entries where the log is too long, none after a limit; return whether any."""
+    def compact(self, limit: int) -> None:
+        """Drop old entries where the log is too long, none after a limit."""
         cut = self._size.cut(limit)
-        if cut is None:
-            return False
-        self._start_after(LogStart(cut, self.term_at(cut) or 0))
-        return True
+        if cut is not None:
+            self._start_after(LogStart(cut, self.term_at(cut) or 0))
 
     def is_held_too_long(self, after: int, limit: int, read: Amount) -> bool:
         """Whether the log after an entry is too much for a reader; what follows a limit is not."""

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from protocol.node_messages import GatewayMessage, ReplicatorMessage
+from protocol.messages.gateway import GatewayMessage
+from protocol.messages.replicator import ReplicatorMessage
 
 
 class StorageOutbox(msgspec.Struct):

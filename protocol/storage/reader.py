@@ -5,7 +5,9 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.client_messages import (
+from protocol.key_value import decode_stored_value
+from protocol.keys import encode_prefix
+from protocol.messages.client import (
     Found,
     Get,
     ListKeys,
@@ -17,8 +19,6 @@ from protocol.client_messages import (
     ReadSnapshot,
     SnapshotPart,
 )
-from protocol.key_value import decode_stored_value
-from protocol.keys import encode_prefix
 from protocol.state_machine import FIRST_USER_KEY
 from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode

@@ -8,7 +8,7 @@ import msgspec
 from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
-from protocol.node_messages import Append
+from protocol.messages.storage import Append
 from protocol.state_machine import MEMBERSHIP_KEY
 from protocol.storage.log_store import DamagedLog, LogStore
 from protocol.storage.state_tables import Places

@@ -4,7 +4,7 @@ from protocol.address import Address
 from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
-from protocol.node_messages import Append
+from protocol.messages.storage import Append
 from protocol.snapshot import SnapshotChunk
 from protocol.state_machine import MEMBERSHIP_KEY, StateMachine
 from protocol.storage.log_store import LogStore

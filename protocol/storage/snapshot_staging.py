@@ -2,6 +2,7 @@
 
 import msgspec
 
+from protocol.encoding import encode
 from protocol.snapshot import Rows, SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.storage.state_tables import Places, is_row
 from protocol.table import Table
@@ -9,7 +10,6 @@ from protocol.wire import Decoder, Malformed
 
 _STAGED_KEY = b"staged"
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode_position = msgspec.msgpack.Decoder(SnapshotPosition).decode
 _decode_rows: Decoder[Rows] = Decoder(Rows)
 
@@ -63,7 +63,7 @@ class SnapshotStaging:
 
     def _note(self, position: SnapshotPosition) -> None:
         self._position = position
-        self._meta.put(_STAGED_KEY, _encode(position))
+        self._meta.put(_STAGED_KEY, encode(position))
 
 
 def _readable_rows(chunk: SnapshotChunk) -> Rows | None:

@@ -10,33 +10,32 @@ entries are durable.
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-from protocol.client_messages import ReadSnapshot, SnapshotPart
 from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import Entry
-from protocol.node_messages import (
-    AdoptCluster,
-    Append,
+from protocol.messages.client import ReadSnapshot, SnapshotPart
+from protocol.messages.gateway import (
     BatchApplied,
     Changes,
     ChangesLost,
-    ChunkStaged,
+    Following,
+    Opened,
+    ReadsDone,
+    StatusReport,
+)
+from protocol.messages.replicator import ChunkStaged, Persisted, SnapshotInstalled, SnapshotRead
+from protocol.messages.storage import (
+    AdoptCluster,
+    Append,
     Commit,
     EndSnapshot,
     FetchLog,
     FetchSnapshot,
     FollowChanges,
-    Following,
     IgnoreChanges,
-    Opened,
-    Persisted,
     ReadAt,
-    ReadsDone,
     ReportStatus,
-    SnapshotInstalled,
-    SnapshotRead,
     StageChunk,
-    StatusReport,
     StorageMessage,
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId

@@ -4,10 +4,10 @@ import time
 
 from skiff.cli import output, status
 from skiff.cli.demo_writer import Writer, longest_silence
-from skiff.cli.ending import end_on_signals, ignore_signals
 from skiff.cli.failures import CommandFailed
+from skiff.cli.member_status import MEMBER_SECONDS, ask_members
 from skiff.cli.options import Json
-from skiff.cli.standing import MEMBER_SECONDS, ask_members
+from skiff.cli.signals import end_on_signals, ignore_signals
 from skiff.client import Client
 from skiff.testing import Cluster, Node, wait_until
 

@@ -8,8 +8,8 @@ import typer
 
 from skiff.cli import output
 from skiff.cli.failures import ExitCode
+from skiff.cli.member_status import MemberStatus, has_majority, leader_of
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url
-from skiff.cli.standing import Standing, has_majority, leader_of
 from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.errors import ClientConnectFailed, NoNodeReached, RequestTimeout
@@ -64,7 +64,7 @@ def health(
     raise typer.Exit(EXIT_CODES[worst(findings)])
 
 
-def judge(standings: list[Standing]) -> list[Finding]:
+def judge(standings: list[MemberStatus]) -> list[Finding]:
     """Return what is to be said of a cluster whose members stand like this."""
     return [finding for check in CHECKS for finding in check(standings)]
 
@@ -75,7 +75,7 @@ def worst(findings: list[Finding]) -> Severity:
     return next(each for each in reversed(Severity) if each in found or each is Severity.OK)
 
 
-def _check_majority(standings: list[Standing]) -> Iterator[Finding]:
+def _check_majority(standings: list[MemberStatus]) -> Iterator[Finding]:
     voters = _voters(standings)
     reached = sum(each.is_reachable for each in voters)
     told = f"{reached} of {len(voters)} voters answer"
@@ -85,7 +85,7 @@ def _check_majority(standings: list[Standing]) -> Iterator[Finding]:
         yield Finding("majority", Severity.OK, told)
 
 
-def _check_leader(standings: list[Standing]) -> Iterator[Finding]:
+def _check_leader(standings: list[MemberStatus]) -> Iterator[Finding]:
     leader = leader_of(standings)
     if leader is None:
         yield Finding("leader", Severity.CRITICAL, "no leader is known")
@@ -98,7 +98,7 @@ def _check_leader(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("leader", Severity.WARNING, message, each.member.address)
 
 
-def _check_lag(standings: list[Standing]) -> Iterator[Finding]:
+def _check_lag(standings: list[MemberStatus]) -> Iterator[Finding]:
     members = _answering_members(standings)
     committed = max((each.status.commit_index for each in members if each.status), default=0)
     for each in members:
@@ -108,7 +108,7 @@ def _check_lag(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("lag", Severity.WARNING, message, each.member.address)
 
 
-def _check_contact(standings: list[Standing]) -> Iterator[Finding]:
+def _check_contact(standings: list[MemberStatus]) -> Iterator[Finding]:
     """Tell of members whose word is old: they have not heard of the cluster for a while."""
     for each in _answering_members(standings):
         silence_ms = each.status.silence_ms if each.status else None
@@ -119,7 +119,7 @@ def _check_contact(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("contact", Severity.WARNING, message, each.member.address)
 
 
-def _check_members(standings: list[Standing]) -> Iterator[Finding]:
+def _check_members(standings: list[MemberStatus]) -> Iterator[Finding]:
     """Tell of each that does not do its part."""
     reasons = {
         "unreachable": "does not answer",
@@ -133,14 +133,14 @@ def _check_members(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("members", Severity.WARNING, message, each.member.address)
 
 
-def _check_voters(standings: list[Standing]) -> Iterator[Finding]:
+def _check_voters(standings: list[MemberStatus]) -> Iterator[Finding]:
     count = len(_voters(standings))
     if count and count % 2 == 0:
         message = f"{count} voters survive no more failures than {count - 1}"
         yield Finding("voters", Severity.WARNING, message)
 
 
-def _check_foreign(standings: list[Standing]) -> Iterator[Finding]:
+def _check_foreign(standings: list[MemberStatus]) -> Iterator[Finding]:
     for each in standings:
         if each.is_foreign and each.status is not None:
             at = each.member.address
@@ -148,7 +148,7 @@ def _check_foreign(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("foreign", Severity.CRITICAL, message, at)
 
 
-def _check_space(standings: list[Standing]) -> Iterator[Finding]:
+def _check_space(standings: list[MemberStatus]) -> Iterator[Finding]:
     """Tell of full disks, which are critical where a majority of the voters has none better."""
     short = [each for each in _answering_members(standings) if _lacks_disk(each)]
     voters = _voters(standings)
@@ -160,7 +160,7 @@ def _check_space(standings: list[Standing]) -> Iterator[Finding]:
         yield Finding("disk space", severity, message, each.member.address)
 
 
-def _check_quota(standings: list[Standing]) -> Iterator[Finding]:
+def _check_quota(standings: list[MemberStatus]) -> Iterator[Finding]:
     leader = leader_of(standings)
     for each in _answering_members(standings):
         if each.status is not None and each.status.shortage is Shortage.QUOTA:
@@ -171,13 +171,13 @@ def _check_quota(standings: list[Standing]) -> Iterator[Finding]:
             yield Finding("quota", severity, message, each.member.address)
 
 
-def _lacks_disk(standing: Standing) -> bool:
+def _lacks_disk(standing: MemberStatus) -> bool:
     status = standing.status
     return status is not None and status.shortage in (Shortage.LOW, Shortage.CRITICAL)
 
 
 # In the order in which they are told; a check of another field of a status has its place here.
-CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[list[MemberStatus]], Iterator[Finding]], ...] = (
     _check_majority,
     _check_leader,
     _check_contact,
@@ -190,9 +190,9 @@ CHECKS: tuple[Callable[[list[Standing]], Iterator[Finding]], ...] = (
 )
 
 
-def _voters(standings: list[Standing]) -> list[Standing]:
+def _voters(standings: list[MemberStatus]) -> list[MemberStatus]:
     return [each for each in standings if each.is_member and each.member.voter]
 
 
-def _answering_members(standings: list[Standing]) -> list[Standing]:
+def _answering_members(standings: list[MemberStatus]) -> list[MemberStatus]:
     return [each for each in standings if each.is_member and each.is_reachable]

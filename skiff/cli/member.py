@@ -6,8 +6,8 @@ import typer
 
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
+from skiff.cli.member_status import trouble
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.cli.standing import trouble
 from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Member

@@ -4,19 +4,19 @@ import os
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from actors.logs import Whereabouts, configure
 from protocol.address import parse_address
-from skiff.cli import node_options as options
 from skiff.cli import output
 from skiff.cli.admission import Admission
-from skiff.cli.node_ending import NodeEnding
 from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
-from skiff.cli.settings import Settings, Values, combine, read_file
+from skiff.cli.settings import Values, combine, read_file, with_settings
+from skiff.cli.signals import EndRequest
 from skiff.errors import SkiffError
 from skiff.node import Skiff
 
@@ -38,33 +38,30 @@ def node() -> None:
     """Run a node."""
 
 
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="SKIFF_CONFIG",
+        metavar="FILE",
+        help="Read settings from this TOML file, where not given here.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
+UntilEof = Annotated[
+    bool, typer.Option("--until-eof", help="End also when standard input ends.", hidden=True)
+]
+
+
 @app.command()
+@with_settings
 def start(
     *,
-    directory: options.Directory = None,
-    bind: options.Bind = None,
-    port: options.Port = None,
-    advertise: options.Advertise = None,
-    join: options.Join = None,
-    expect: options.Expect = None,
-    rejoin: options.Rejoin = None,
-    standby: options.Standby = None,
-    founding_ms: options.FoundingMs = None,
-    heartbeat_ms: options.HeartbeatMs = None,
-    election_timeout_min_ms: options.ElectionTimeoutMinMs = None,
-    election_timeout_max_ms: options.ElectionTimeoutMaxMs = None,
-    value_bytes_max: options.ValueBytesMax = None,
-    log_entries_kept: options.LogEntriesKept = None,
-    log_bytes_kept: options.LogBytesKept = None,
-    disk_reserve_bytes: options.DiskReserveBytes = None,
-    state_bytes_max: options.StateBytesMax = None,
-    config: options.ConfigFile = None,
-    learners_max: options.LearnersMax = None,
-    log_level: options.LogLevel = None,
-    log_format: options.LogFormat = None,
-    trace: options.Trace = None,
-    until_eof: options.UntilEof = False,
+    config: ConfigFile = None,
+    until_eof: UntilEof = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Run a node until SIGTERM, SIGHUP or Ctrl-C.
 
@@ -73,41 +70,34 @@ def start(
     Every setting may also stand in the environment, --port as SKIFF_PORT, or in the file, as
     port = 9400. The command line beats the environment, which beats the file.
     """
-    parameters = locals()  # each is the setting of the same name
-    given = {name: parameters.get(name) for name in Settings.__struct_fields__}
-    given |= {"dir": directory, "join": join or None}
     filed = {} if config is None else read_file(config)
-    settings = combine({name: value for name, value in given.items() if value is not None}, filed)
-    _run(settings, as_json=as_json, until_eof=until_eof)
+    _run(combine(given, filed), as_json=as_json, until_eof=until_eof)
 
 
 def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
-    skiff = Skiff(**settings)  # type: ignore[arg-type]
+    skiff = Skiff(**settings)
     told = Announcement(
         ", ".join(skiff.join_cluster),
         bool(settings.get("expect")),
         bool(settings.get("standby")),
         as_json,
     )
-    level = str(settings.get("log_level", options.DEFAULTS.log_level))
-    log_format = str(settings.get("log_format", options.DEFAULTS.log_format))
-    serve(skiff, configure("supervisor", level, log_format), told, until_eof=until_eof)
+    skiff.configure_logs()
+    serve(skiff, told, until_eof=until_eof)
 
 
-def serve(
-    skiff: Skiff, whereabouts: Whereabouts, announcement: Announcement, *, until_eof: bool = False
-) -> None:
+def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) -> None:
     """Run a node to its end, which may be that of the program which holds its standard input.
 
     Raises:
         SkiffError: why it gave up.
     """
-    ending = NodeEnding()
+    ending = EndRequest()
     ending.listen_to_signals()
     skiff.start()
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
-    told = (skiff, whereabouts, ending, announcement)
+    told = (skiff, ending, announcement)
     threading.Thread(target=_follow, args=told, daemon=True).start()
     try:
         failure = ending.wait()
@@ -117,13 +107,10 @@ def serve(
         raise failure
 
 
-def _follow(
-    skiff: Skiff, whereabouts: Whereabouts, ending: NodeEnding, announcement: Announcement
-) -> None:
+def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> None:
     """Announce the node once it serves, and tell when it has given up."""
     try:
         skiff.wait_until_serving()
-        whereabouts.node = skiff.id.hex[:8]
         with closing(Admission(skiff)) as admission:
             if announcement.asked:
                 _wait_to_be_let_in(skiff, announcement, admission)
@@ -135,7 +122,7 @@ def _follow(
         ending.tell(failure)
 
 
-def _wait_for_eof(ending: NodeEnding) -> None:
+def _wait_for_eof(ending: EndRequest) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     ending.tell()

@@ -8,7 +8,7 @@ import typer
 import skiff
 from skiff.cli import output
 from skiff.cli.options import Json
-from skiff.recovering import Recovery
+from skiff.offline import Recovery
 
 COLUMNS = ("", "dir", "id", "last term", "last index", "applied", "revision", "members")
 

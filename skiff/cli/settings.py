@@ -1,65 +1,100 @@
-"""The settings of a node: from the command line and its environment, else from a file."""
+"""Settings of a node: one option for each, and the values by command line, environment and file."""
 
+import inspect
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
+import typer
 from msgspec import UNSET, UnsetType
 
+from protocol.config import SETTINGS
+from protocol.settings import Setting
 from skiff.errors import InvalidConfig
 
+Values = dict[str, Any]
 
-class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What may stand in the file, under the names of the options; what is not set is UNSET."""
-
-    dir: str | UnsetType = UNSET
-    bind: str | UnsetType = UNSET
-    port: int | UnsetType = UNSET
-    advertise: str | UnsetType = UNSET
-    join: list[str] | str | UnsetType = UNSET
-    expect: int | UnsetType = UNSET
-    rejoin: bool | UnsetType = UNSET
-    standby: bool | UnsetType = UNSET
-    founding_ms: int | UnsetType = UNSET
-    heartbeat_ms: int | UnsetType = UNSET
-    election_timeout_min_ms: int | UnsetType = UNSET
-    election_timeout_max_ms: int | UnsetType = UNSET
-    value_bytes_max: int | UnsetType = UNSET
-    log_entries_kept: int | UnsetType = UNSET
-    log_bytes_kept: int | UnsetType = UNSET
-    disk_reserve_bytes: int | UnsetType = UNSET
-    state_bytes_max: int | UnsetType = UNSET
-    learners_max: int | UnsetType = UNSET
-    log_level: str | UnsetType = UNSET
-    log_format: str | UnsetType = UNSET
-    trace: bool | UnsetType = UNSET
+OPTIONS = {setting.name: setting.option for setting in SETTINGS}
 
 
-Values = dict[str, str | int | bool | list[str]]
+def _filed(setting: Setting) -> tuple[str, Any, UnsetType]:
+    kind = list[str] | str if setting.is_list else setting.type
+    return (setting.key, kind | UnsetType, UNSET)
+
+
+File = msgspec.defstruct(
+    "File",
+    map(_filed, SETTINGS),
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each setting, before the options of its own.
+
+    The command takes them as ``**given`` under their names in the file; an option is None if it
+    is neither on the command line nor in the environment.
+    """
+    own = inspect.signature(command)
+    named = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    options = [_parameter(setting) for setting in SETTINGS]
+    command.__signature__ = own.replace(parameters=[*options, *named])  # type: ignore[attr-defined]
+    return command
 
 
 def read_file(path: Path) -> Values:
-    """Return the settings that stand in a TOML file.
+    """Return the settings of a TOML file.
 
     Raises:
-        InvalidConfig: it cannot be read, or holds what is no setting.
+        InvalidConfig: it cannot be read, or has an unknown setting.
     """
     try:
-        return _values(msgspec.toml.decode(path.read_bytes(), type=Settings))
+        values: Values = msgspec.to_builtins(msgspec.toml.decode(path.read_bytes(), type=File))
     except OSError as error:
         raise InvalidConfig(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"{path}: {error}") from None
+    return values
 
 
 def combine(given: Values, filed: Values) -> Values:
     """Return one set of settings, by the names that ``Skiff`` has for them."""
-    settings = {**filed, **given}
+    named = {key: value for key, value in given.items() if value not in (None, [])}
+    settings = {**filed, **named}
     join = settings.pop("join", [])
     texts = join if isinstance(join, list) else [str(join)]
     settings["join_cluster"] = [each.strip() for text in texts for each in text.split(",") if each]
     return settings
 
 
-def _values(settings: Settings) -> Values:
-    values: Values = msgspec.to_builtins(settings)
-    return values
+def _parameter(setting: Setting) -> inspect.Parameter:
+    kind = list[str] if setting.is_list else setting.type
+    switch = f"/--no-{setting.option[2:]}" if kind is bool else ""
+    option = typer.Option(
+        setting.option + switch,
+        envvar=setting.environment,
+        metavar=setting.unit or None,
+        help=_help(setting),
+        hidden=setting.hidden,
+        show_default=False,
+        show_envvar=False,
+    )
+    return inspect.Parameter(
+        setting.key,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _help(setting: Setting) -> str:
+    text = re.sub(r"`(\w+)`", lambda match: OPTIONS[match[1]], setting.help)
+    if setting.is_list:
+        return f"{text} Several: by commas, or by repeating the option."
+    if setting.choices:
+        text = f"{text} {setting.range.capitalize()}."
+    return f"{text} Default: {setting.default}" if setting.default else text

@@ -1,11 +1,11 @@
 """Status: the command that shows how every member stands, by its own account."""
 
+from skiff.addresses import addresses_of
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
+from skiff.cli.member_status import MEMBER_SECONDS, MemberStatus, ask_members, leader_of, trouble
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.cli.standing import MEMBER_SECONDS, Standing, ask_members, leader_of, trouble
 from skiff.client import DEFAULT_TIMEOUT
-from skiff.target import addresses_of
 
 COLUMNS = ("id", "address", "role", "term", "revision")
 
@@ -28,21 +28,21 @@ def status(
         raise CommandFailed(reason, ExitCode.UNAVAILABLE)
 
 
-def survey(url: str, timeout: float) -> list[Standing]:
+def survey(url: str, timeout: float) -> list[MemberStatus]:
     """Ask a node who the members are, and then all of them and all addresses that were given."""
     with connect(url, timeout) as client:
         answer = client.status()
     return ask_members(answer, min(timeout, MEMBER_SECONDS), addresses_of(url))
 
 
-def show(standings: list[Standing]) -> None:
+def show(standings: list[MemberStatus]) -> None:
     """Print the members as a table."""
     from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
 
     table.show(COLUMNS, [_row(standing) for standing in standings])
 
 
-def summary(standings: list[Standing]) -> str:
+def summary(standings: list[MemberStatus]) -> str:
     """Return in one line how many members there are and who leads them, and who is none."""
     if all(standing.is_waiting for standing in standings):
         return "in no cluster yet: waits to join, or for 'skiff member add'"
@@ -59,7 +59,7 @@ def summary(standings: list[Standing]) -> str:
     return f"{len(reached)} of {len(members)} reachable, {led}{others}"
 
 
-def report(standings: list[Standing]) -> dict[str, object]:
+def report(standings: list[MemberStatus]) -> dict[str, object]:
     """Return all that is known, for programs."""
     leader = leader_of(standings)
     own = {each.status.cluster_id for each in standings if each.status and not each.is_foreign}
@@ -70,7 +70,7 @@ def report(standings: list[Standing]) -> dict[str, object]:
     }
 
 
-def _facts(standing: Standing) -> dict[str, object]:
+def _facts(standing: MemberStatus) -> dict[str, object]:
     member, answer = standing.member, standing.status
     facts: dict[str, object] = {
         "id": member.id,
@@ -98,7 +98,7 @@ def _facts(standing: Standing) -> dict[str, object]:
     }
 
 
-def _row(standing: Standing) -> tuple[str, ...]:
+def _row(standing: MemberStatus) -> tuple[str, ...]:
     member, answer = standing.member, standing.status
     numbers = (answer.term, answer.revision) if answer else ("-", "-")
     role = ", ".join(filter(None, [standing.role, standing.shortage]))

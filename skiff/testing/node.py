@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-import actors
+import skiff
 from skiff.client import Client
 from skiff.errors import ClusterInitFailed, SkiffError
 from skiff.records import NodeStatus
@@ -190,7 +190,7 @@ def _process_row(line: str) -> tuple[str, str, str]:
 
 def _environment() -> dict[str, str]:
     """Let the programs import what this one has imported, and take no settings from around it."""
-    root = str(Path(str(actors.__file__)).resolve().parent.parent)
+    root = str(Path(str(skiff.__file__)).resolve().parent.parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIFF_")}
     paths = [root, *filter(None, [kept.get("PYTHONPATH")])]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}

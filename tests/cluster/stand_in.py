@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import zmq
 
 from protocol.address import parse_address
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.wire import decode_peer_frame, encode
 from skiff.testing import Node
 

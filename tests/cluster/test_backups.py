@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import skiff
-from protocol.client_messages import ReadSnapshot, SnapshotPart
+from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import Client, Skiff, StorageError, backup
 from skiff.backup import Backup

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from protocol.commands import Inserted
-from protocol.peer_messages import RequestVote, RequestVoteReply
+from protocol.messages.peer import RequestVote, RequestVoteReply
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff import (
     Client,

@@ -1,13 +1,16 @@
 """Membership on real processes: joining, moving, leaving and coming back."""
 
+import random
 import select
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
+from protocol.address import DEFAULT_PORT
 from skiff import (
     Client,
     ClusterJoinFailed,
@@ -107,6 +110,19 @@ def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
         client.add_member(standby.address)  # once more is as good as once
     wait_until_agreed([*own_cluster.nodes, standby])
     assert serves(standby, "key") == "value"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has many loopback addresses")
+def test_a_standby_node_is_brought_in_by_its_host_alone(
+    own_cluster: Cluster, new_node: NewNode
+) -> None:
+    host = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+    standby = new_node("--standby", "--bind", host)
+    standby.port = DEFAULT_PORT
+    standby.start()
+    with own_cluster.client(timeout=20) as client:
+        client.add_member(host)
+        assert f"{host}:{DEFAULT_PORT}" in {m.address for m in client.members() if m.voter}
 
 
 def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: NewNode) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from protocol.address import PEER_PORT_OFFSET
 from skiff import Client
-from skiff.cli.node_ending import SIGNALS
+from skiff.cli.signals import SIGNALS
 from skiff.testing import Cluster, free_port, wait_until
 from tests.cluster import command
 

@@ -17,7 +17,8 @@ from actors.database import RocksDatabase
 from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind
-from protocol.node_messages import Append, Commit, Recovered
+from protocol.messages.replicator import Recovered
+from protocol.messages.storage import Append, Commit
 from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
 

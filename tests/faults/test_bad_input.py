@@ -11,7 +11,8 @@ import pytest
 import zmq
 
 from protocol.address import Address, parse_address
-from protocol.client_messages import (
+from protocol.commands import Insert, Write
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
     FailureCode,
@@ -20,8 +21,7 @@ from protocol.client_messages import (
     ReadSnapshot,
     Reply,
 )
-from protocol.commands import Insert, Write
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
     JoinRequest,

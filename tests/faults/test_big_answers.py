@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from protocol.address import parse_address
-from protocol.client_messages import (
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     OPERATIONS_MAX,
     Failed,

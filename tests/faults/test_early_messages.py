@@ -10,11 +10,11 @@ import zmq
 
 from actors.lifeline import Ready, Start, open_lifeline
 from actors.supervisor import _spawn
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
 from protocol.config import NodeConfig
 from protocol.membership import Member, Membership
-from protocol.node_messages import Leadership, Opened
-from protocol.standing import RoleName
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
+from protocol.messages.gateway import Leadership, Opened
+from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
 

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.cluster
 # The directory of the ipc sockets goes slowly, so that whoever does not wait for it is too early.
 SLOW_TO_CLEAR = """
 import os, signal, time
-from actors.names import Names
-clear = Names.clear
-Names.clear = lambda names: (time.sleep(0.3), clear(names))
+from actors.ipc_directory import IpcDirectory
+clear = IpcDirectory.clear
+IpcDirectory.clear = lambda names: (time.sleep(0.3), clear(names))
 """
 DIES_FOR_GOOD = """
 import actors.supervisor

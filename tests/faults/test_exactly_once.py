@@ -8,8 +8,8 @@ from typing import Self
 
 import pytest
 
-from protocol.client_messages import Found, Get, Missing, Outcome
 from protocol.commands import Insert, Inserted, Remove, Removed, SessionExpired, Write
+from protocol.messages.client import Found, Get, Missing, Outcome
 from protocol.wire import encode
 from skiff import OutcomeUnknown, RevisionMismatch
 from skiff.testing import Cluster, Node

@@ -13,13 +13,13 @@ import zmq
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from protocol.address import parse_address
-from protocol.client_messages import AddNode, Failed, FailureCode
 from protocol.config import LEARNERS_MAX, NodeConfig
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.gateway.admin import ADMIN_REQUESTS_MAX
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Append
-from protocol.peer_messages import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
+from protocol.messages.client import AddNode, Failed, FailureCode
+from protocol.messages.peer import AppendEntries, ForwardProposal, Heartbeat, ProposalRefused
+from protocol.messages.storage import Append
 from protocol.refusal import Refusal
 from protocol.storage.log_store import LogStore
 from protocol.wire import encode

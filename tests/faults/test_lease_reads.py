@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.client_messages import Failed, Found, Get, Outcome
+from protocol.messages.client import Failed, Found, Get, Outcome
 from skiff import InvalidRequest, SkiffError
 from skiff.arguments import Reading
 from skiff.testing import Cluster, Node, wait_until

@@ -17,7 +17,7 @@ import pytest
 import skiff
 from actors.data_directory import DataDirectory
 from actors.failure import ActorFailure
-from actors.names import PREFIX
+from actors.ipc_directory import PREFIX
 from actors.supervisor import ACTORS
 from skiff import (
     Client,

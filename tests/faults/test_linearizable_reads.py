@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from protocol.client_messages import Failed, Found, Get, Outcome
+from protocol.messages.client import Failed, Found, Get, Outcome
 from skiff import SkiffError
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.raw_client import RawClient

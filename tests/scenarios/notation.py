@@ -10,8 +10,7 @@ from typing import Any
 
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import Append
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     ForwardMembershipChange,

@@ -6,20 +6,10 @@ from typing import Any
 import msgspec
 
 from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.node_messages import (
-    Append,
-    Commit,
-    GatewayMessage,
-    Read,
-    ReadAt,
-    ReadFailed,
-    ReadsConfirmed,
-    Refused,
-    ReplicatorMessage,
-    StageChunk,
-    StorageMessage,
-)
-from protocol.peer_messages import PeerFrame
+from protocol.messages.gateway import GatewayMessage, ReadFailed, ReadsConfirmed, Refused
+from protocol.messages.peer import PeerFrame
+from protocol.messages.replicator import Read, ReplicatorMessage
+from protocol.messages.storage import Append, Commit, ReadAt, StageChunk, StorageMessage
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.raft.outbox import Outbox
 from tests.scenarios.notation import Mistake, node_name, write_message, write_write

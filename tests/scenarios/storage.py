@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 
-from protocol.client_messages import ReadBatch
 from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits, LogSize
 from protocol.entry import Entry

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from protocol.node_messages import (
+from protocol.messages.replicator import (
     ChunkStaged,
-    EndSnapshot,
-    FetchLog,
-    FetchSnapshot,
     LogCompacted,
     LogSlice,
     Persisted,
     ReplicatorMessage,
     SnapshotInstalled,
     SnapshotRead,
+)
+from protocol.messages.storage import (
+    EndSnapshot,
+    FetchLog,
+    FetchSnapshot,
     StageChunk,
     StorageMessage,
 )

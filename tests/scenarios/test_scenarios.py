@@ -12,7 +12,7 @@ FILES = sorted(Path(__file__).parent.glob("*.txt"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_scenario(path: Path, pytestconfig: pytest.Config) -> None:
     script = Script(path)
-    if pytestconfig.getoption("--rewrite", default=False):
+    if pytestconfig.getoption("--rewrite"):
         script.rewrite()
     differences = script.differences()
     if differences:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from protocol.node_messages import CommitNoticeDue, ElectionDue, Leadership, StepAside
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, JoinReply
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, JoinReply
+from protocol.messages.replicator import CommitNoticeDue, ElectionDue, StepAside
 from tests.scenarios.founding import found
 from tests.scenarios.notation import (
     Fields,

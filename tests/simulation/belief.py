@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, NodeId, is_majority
-from protocol.node_messages import Append
+from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from protocol.raft.senders import TERM_JUMP_MAX

@@ -34,7 +34,7 @@ BUGS = (
         Edit(
             RaftState.fail_reads,
             "self.outbox.gateway.append(ReadFailed(number))",
-            "from protocol.node_messages import ReadsConfirmed\n"
+            "from protocol.messages.gateway import ReadsConfirmed\n"
             "            self.outbox.gateway.append(ReadsConfirmed((number,)))",
         ),
     ),

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.commands import OpenSession, Write
 from protocol.membership import Membership, is_majority
-from protocol.node_messages import StepAside
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
+from protocol.messages.replicator import StepAside
 from protocol.raft.senders import LAPSE_MICROSECONDS
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client

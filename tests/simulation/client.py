@@ -7,7 +7,6 @@ from protocol.client.calls import Calls, Ending
 from protocol.client.census import Census
 from protocol.client.link import Link
 from protocol.client.routing import Route
-from protocol.client_messages import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from protocol.commands import (
     Insert,
     Inserted,
@@ -16,6 +15,7 @@ from protocol.commands import (
     RevisionMismatch,
     SessionExpired,
 )
+from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
 from tests.simulation.options import PIPELINE_MAX

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.client_messages import Request
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.peer_messages import PeerFrame
+from protocol.messages.client import Request
+from protocol.messages.peer import PeerFrame
 from protocol.state_machine import decode_membership_change
 from protocol.wire import encode
 from tests.simulation.client import Client, Thread

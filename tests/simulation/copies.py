@@ -2,8 +2,8 @@
 
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterQuery, ClusterReply, PeerFrame
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterQuery, ClusterReply, PeerFrame
+from protocol.messages.replicator import Recovered
 from protocol.raft.moving import Moving
 from tests.simulation.breach import expect
 from tests.simulation.cluster import Cluster

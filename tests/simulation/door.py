@@ -5,22 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.client_messages import Reply, Request
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
 from protocol.gateway.publisher import Publisher
 from protocol.gateway.subscriptions import Subscriptions
-from protocol.node_messages import (
+from protocol.messages.client import Reply, Request
+from protocol.messages.gateway import (
     Changes,
     ChangesLost,
-    FollowChanges,
     Following,
     GatewayMessage,
-    IgnoreChanges,
     Opened,
     ReadsDone,
 )
+from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.pipes import Pipes

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from protocol.client_messages import (
+from protocol.commands import OpenSession, Write
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
     Get,
@@ -11,8 +12,7 @@ from protocol.client_messages import (
     Request,
     TransferLeadership,
 )
-from protocol.commands import OpenSession, Write
-from protocol.node_messages import StepAside
+from protocol.messages.replicator import StepAside
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster, memberships_on
 from tests.simulation.copies import Copy

@@ -1,7 +1,7 @@
 """The whole log that one life of a node has had: its core remembers only a window of it."""
 
 from protocol.entry import Entry
-from protocol.node_messages import Recovered
+from protocol.messages.replicator import Recovered
 
 
 class HeldLog:

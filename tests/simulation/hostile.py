@@ -8,7 +8,7 @@ from typing import Any
 
 from protocol.commands import Batch, Insert, Write
 from protocol.entry import Entry, EntryKind
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
     AppendEntriesReply,

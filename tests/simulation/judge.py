@@ -2,24 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from protocol.client_messages import Found, Missing, Names
 from protocol.entry import Entry
 from protocol.key_value import decode_stored_value
 from protocol.membership import Membership
-from protocol.node_messages import (
-    Append,
-    BatchApplied,
-    Changes,
-    Commit,
-    GatewayMessage,
+from protocol.messages.client import Found, Missing, Names
+from protocol.messages.gateway import BatchApplied, Changes, GatewayMessage, ReadsConfirmed
+from protocol.messages.replicator import (
     Persisted,
     Read,
-    ReadAt,
-    ReadsConfirmed,
     Recovered,
     ReplicatorMessage,
     SnapshotInstalled,
 )
+from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.state_machine import FIRST_USER_KEY

@@ -2,7 +2,7 @@
 
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, is_majority
-from protocol.node_messages import Append
+from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from tests.simulation.admitted import Admitted

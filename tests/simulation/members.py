@@ -1,7 +1,7 @@
 """Which members a node counts: those that its own log says, neither more nor fewer (§4.1)."""
 
 from protocol.entry import EntryKind
-from protocol.node_messages import Recovered
+from protocol.messages.replicator import Recovered
 from protocol.raft.node import RaftNode
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog

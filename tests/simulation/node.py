@@ -10,13 +10,13 @@ from protocol.config import NodeConfig
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
-from protocol.node_messages import Append
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     ForwardMembershipChange,
     ForwardProposal,
     PeerFrame,
     ProposalRefused,
 )
+from protocol.messages.storage import Append
 from protocol.storage.log_store import LogStore
 from protocol.wire import decode_peer_frame, encode
 from tests.simulation.disk import Batch, Disk, DiskFailure

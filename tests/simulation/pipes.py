@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 
 if TYPE_CHECKING:
     from tests.simulation.setting import Setting

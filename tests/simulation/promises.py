@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from protocol.messages.peer import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from tests.simulation.breach import expect
 from tests.simulation.durable_state import DurableState
 

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING
 from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
 from actors.vouching import ASK_SECONDS
 from protocol.membership import Membership, NodeId
-from protocol.node_messages import (
-    ClockState,
-    CommitNoticeDue,
-    InviteMember,
-    Recovered,
-    RemoveMember,
-    ReplicatorMessage,
-)
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     ClusterQuery,
     ClusterReply,
@@ -26,6 +18,14 @@ from protocol.peer_messages import (
     PeerFrame,
     PeerMessage,
 )
+from protocol.messages.replicator import (
+    CommitNoticeDue,
+    InviteMember,
+    Recovered,
+    RemoveMember,
+    ReplicatorMessage,
+)
+from protocol.messages.timer import ClockState
 from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.simulation import spaces

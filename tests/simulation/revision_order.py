@@ -7,8 +7,8 @@ the order of time, and that every answer is true at its place. Independent of ``
 from bisect import bisect_right
 from typing import NamedTuple
 
-from protocol.client_messages import Found, Missing
 from protocol.commands import Inserted, Removed
+from protocol.messages.client import Found, Missing
 from tests.simulation.breach import expect
 from tests.simulation.history import Kind, Operation
 

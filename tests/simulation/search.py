@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from protocol.client_messages import Found, Missing
 from protocol.commands import Inserted, Removed, RevisionMismatch
+from protocol.messages.client import Found, Missing
 from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
 

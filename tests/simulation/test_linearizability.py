@@ -2,8 +2,8 @@
 
 import pytest
 
-from protocol.client_messages import Found, Missing
 from protocol.commands import Inserted, Removed, RevisionMismatch
+from protocol.messages.client import Found, Missing
 from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
 from tests.simulation.revision_order import RevisionOrder

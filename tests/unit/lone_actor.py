@@ -2,9 +2,9 @@
 
 from typing import Any, cast
 
-from actors.actor import Surroundings
+from actors.actor import ActorContext
 from actors.lifeline import ActorEnd, Report
-from actors.logs import Whereabouts
+from actors.logs import LogFields
 from actors.memory import MemoryWatch
 from actors.sockets import Port, Sockets
 from protocol.config import NodeConfig
@@ -19,13 +19,13 @@ class SilentLifeline:
         """Keep a report from going anywhere."""
 
 
-def surround(actor: str, config: NodeConfig, sockets: Sockets) -> Surroundings:
-    """Return what an actor is given that runs in the present directory."""
-    return Surroundings(
+def surround(actor: str, config: NodeConfig, sockets: Sockets) -> ActorContext:
+    """Return the context of an actor that runs in the present directory."""
+    return ActorContext(
         config,
         sockets,
         cast(ActorEnd, SilentLifeline()),
-        Whereabouts(actor),
+        LogFields(actor),
         limits_of(1024),
         MemoryWatch(""),
     )

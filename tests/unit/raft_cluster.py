@@ -15,14 +15,17 @@ import msgspec
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
-from protocol.node_messages import (
-    Append,
-    ClockState,
-    Commit,
+from protocol.messages.gateway import GatewayMessage, ReadsConfirmed
+from protocol.messages.peer import (
+    PEER_PROTOCOL_VERSION,
+    JoinReply,
+    JoinRequest,
+    PeerFrame,
+    PeerMessage,
+)
+from protocol.messages.replicator import (
     CommitNoticeDue,
     ElectionDue,
-    FetchLog,
-    GatewayMessage,
     HeartbeatDue,
     LeaderQuiet,
     LogSlice,
@@ -30,21 +33,13 @@ from protocol.node_messages import (
     Propose,
     QuorumCheckDue,
     Read,
-    ReadAt,
-    ReadsConfirmed,
     Recovered,
     RemoveMember,
     ReplicatorMessage,
     StorageCheckDue,
-    StorageMessage,
 )
-from protocol.peer_messages import (
-    PEER_PROTOCOL_VERSION,
-    JoinReply,
-    JoinRequest,
-    PeerFrame,
-    PeerMessage,
-)
+from protocol.messages.storage import Append, Commit, FetchLog, ReadAt, StorageMessage
+from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from tests.unit.raft_judge import Judge
 

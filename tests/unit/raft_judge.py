@@ -6,8 +6,9 @@ from typing import Protocol
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
-from protocol.node_messages import Append, Commit, GatewayMessage, ReadAt, ReadsConfirmed
-from protocol.peer_messages import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from protocol.messages.gateway import GatewayMessage, ReadsConfirmed
+from protocol.messages.peer import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 

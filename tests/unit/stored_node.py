@@ -9,15 +9,8 @@ from protocol.compaction import LogLimits
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
-from protocol.node_messages import (
-    Append,
-    Commit,
-    FetchSnapshot,
-    Recovered,
-    SnapshotRead,
-    StageChunk,
-    StorageMessage,
-)
+from protocol.messages.replicator import Recovered, SnapshotRead
+from protocol.messages.storage import Append, Commit, FetchSnapshot, StageChunk, StorageMessage
 from protocol.snapshot import SnapshotChunk
 from protocol.storage.log_store import EVERYTHING, LogStore
 from protocol.storage.outbox import StorageOutbox

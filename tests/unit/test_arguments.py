@@ -1,14 +1,11 @@
 """A request with bad arguments is refused before any node hears of it."""
 
-import inspect
 import math
 from typing import Any
 
 import pytest
-from msgspec.structs import fields
 
-from protocol.config import NodeConfig
-from skiff import Client, InvalidRequest, Skiff
+from skiff import Client, InvalidRequest
 
 NOWHERE = "127.0.0.1:1"
 
@@ -31,10 +28,3 @@ def test_a_limit_is_a_number_of_names(limit: Any) -> None:
         pytest.raises(InvalidRequest, match="limit must be a whole number from 0 on"),
     ):
         client.list_keys(limit=limit)
-
-
-def test_a_node_names_each_of_its_settings() -> None:
-    named = inspect.signature(Skiff).parameters
-    settings = {each.name: each.default for each in fields(NodeConfig)}
-    assert {name: each.default for name, each in named.items()} == settings
-    assert "**" not in str(inspect.signature(Skiff))

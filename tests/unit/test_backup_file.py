@@ -2,6 +2,7 @@
 
 import errno
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(file: Path) -> None:
     assert list(backup.read(file)) == chunks(b"one", b"two", b"three")
     whole = backup.verify(file)
-    assert (whole.cluster, whole.index, whole.rows) == (CLUSTER, 7, 3)
+    assert (whole.cluster, whole.index, whole.rows) == (uuid.UUID(bytes=CLUSTER), 7, 3)
     assert whole.size == file.stat().st_size
 
 

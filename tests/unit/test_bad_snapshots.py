@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol.node_messages import ChunkStaged
+from protocol.messages.replicator import ChunkStaged
 from protocol.snapshot import (
     Rows,
     SnapshotChunk,

@@ -8,8 +8,8 @@ from protocol.config import LEARNERS_MAX
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Leadership, Recovered, Refused, StepAside
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership, Refused
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
     AppendEntriesReply,
@@ -21,6 +21,7 @@ from protocol.peer_messages import (
     Removed,
     RequestVote,
 )
+from protocol.messages.replicator import Recovered, StepAside
 from protocol.raft import changing_members, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal

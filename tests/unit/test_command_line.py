@@ -12,8 +12,8 @@ from skiff import errors
 from skiff.cli import output
 from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
+from skiff.cli.member_status import MemberStatus, ask_members, leader_of
 from skiff.cli.settings import combine, read_file
-from skiff.cli.standing import Standing, ask_members, leader_of
 from skiff.cli.status import report, summary
 from skiff.cli.watch import change_line
 from skiff.client import Client
@@ -25,8 +25,8 @@ FIRST, SECOND = (Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in
 
 def standing(
     member: Member, role: Role, term: int, *, removed: bool = False, waiting: bool = False
-) -> Standing:
-    return Standing(
+) -> MemberStatus:
+    return MemberStatus(
         member,
         NodeStatus(
             id=member.id,
@@ -111,6 +111,13 @@ def test_what_is_given_beats_what_is_filed() -> None:
     assert combined == {"port": 1, "standby": False, "dir": "d", "join_cluster": []}
 
 
+def test_what_is_not_given_leaves_what_is_filed() -> None:
+    assert combine({"join": [], "port": None}, {"join": ["a:1"], "port": 2}) == {
+        "port": 2,
+        "join_cluster": ["a:1"],
+    }
+
+
 @pytest.mark.parametrize("join", ["a:1, b:2", ["a:1", "b:2"], ["a:1,b:2"], ["a:1,", " b:2"]])
 def test_addresses_to_join_are_separated_by_commas(join: str | list[str]) -> None:
     assert combine({}, {"join": join})["join_cluster"] == ["a:1", "b:2"]
@@ -164,7 +171,7 @@ def test_the_leader_of_the_newest_term_leads() -> None:
 
 
 def test_an_unreachable_member_is_shown_as_such() -> None:
-    standings = [standing(FIRST, Role.FOLLOWER, 3), Standing(SECOND, None)]
+    standings = [standing(FIRST, Role.FOLLOWER, 3), MemberStatus(SECOND, None)]
     assert standings[1].role == "unreachable"
     assert summary(standings) == "1 of 2 reachable, no leader is known"
     assert report(standings)["leader"] is None
@@ -213,7 +220,7 @@ def test_a_member_that_takes_connections_is_asked_in_the_time_that_is_left(
         timeouts.append(timeout)
         return Client(addresses, timeout=0.01, follow_leader=follow_leader)
 
-    monkeypatch.setattr("skiff.cli.standing.Client", unanswered)
+    monkeypatch.setattr("skiff.cli.member_status.Client", unanswered)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:

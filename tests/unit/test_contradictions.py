@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from protocol.entry import Entry, EntryKind
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from protocol import node_messages
+from protocol.messages import gateway, replicator, storage, timer
 
 README = (Path(__file__).parents[2] / "actors" / "README.md").read_text(encoding="utf-8")
 ARROWS = {
@@ -19,10 +19,10 @@ OF_ITS_OWN = {"CommitNoticeDue", "StepAside"}  # what the log replicator tells i
 @pytest.mark.parametrize(
     ("heard", "arrows", "besides"),
     [
-        (node_messages.StorageMessage, "35", set()),
-        (node_messages.ReplicatorMessage, "168", OF_ITS_OWN),
-        (node_messages.GatewayMessage, "24", set()),
-        (node_messages.TimerMessage, "7", set()),
+        (storage.StorageMessage, "35", set()),
+        (replicator.ReplicatorMessage, "168", OF_ITS_OWN),
+        (gateway.GatewayMessage, "24", set()),
+        (timer.TimerMessage, "7", set()),
     ],
 )
 def test_each_inbox_hears_what_its_arrows_carry(heard: Any, arrows: str, besides: set[str]) -> None:

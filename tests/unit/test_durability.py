@@ -2,8 +2,7 @@
 
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState
-from protocol.node_messages import Append, Persisted
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
@@ -11,6 +10,8 @@ from protocol.peer_messages import (
     RequestVote,
     RequestVoteReply,
 )
+from protocol.messages.replicator import Persisted
+from protocol.messages.storage import Append
 from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, led_by
 

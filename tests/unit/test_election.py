@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from protocol.node_messages import ElectionDue, Leadership, StepAside
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
@@ -16,8 +16,9 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.messages.replicator import ElectionDue, StepAside
 from protocol.raft.durability import STALLED_CHECKS_MAX
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
 
 

@@ -2,15 +2,16 @@
 
 import pytest
 
-from protocol.election_clock import NEVER, Due, ElectionClock, ElectionTimeouts
-from protocol.node_messages import (
-    ClockState,
+from protocol.deadlines import NEVER
+from protocol.election_clock import Due, ElectionClock, ElectionTimeouts
+from protocol.messages.replicator import (
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
     QuorumCheckDue,
     StorageCheckDue,
 )
+from protocol.messages.timer import ClockState
 
 TIMEOUTS = ElectionTimeouts(heartbeat=2.0, shortest=10.0, longest=20.0)
 

@@ -1,7 +1,7 @@
 """Founding and bootstrap: what a new node must have heard, and not heard, before it founds."""
 
 from protocol.membership import Member, Membership
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, ClusterReply, PeerFrame
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterReply, PeerFrame
 from protocol.raft.bootstrap import ASK_SECONDS, FRESH_SECONDS, Bootstrap
 from protocol.raft.founding import CLAIM_SECONDS, VOID_SECONDS, Founding, Taken
 from protocol.raft.joining import Joining

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from actors.client_gateway import ClientGateway
 from actors.logs import OncePerSender
 from actors.sockets import Port, Sockets
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Operation, Request
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import TIMEOUT_MS_MAX
 from protocol.gateway.reply_budget import CONNECTIONS_NOTED_MAX
 from protocol.membership import Member, Membership
-from protocol.node_messages import Leadership, Opened
-from protocol.standing import RoleName
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Request
+from protocol.messages.gateway import Leadership, Opened
+from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
 from tests.unit.fuzzing import FUZZ, frames, messages
@@ -99,7 +99,7 @@ def test_no_number_of_frames_raises(gateway: ClientGateway) -> None:
 def test_every_request_on_a_connection_is_answered_by_a_reply_of_the_protocol(
     gateway: ClientGateway,
 ) -> None:
-    client = gateway._sockets.peer_dealer(gateway._surroundings.config.address.client_endpoint)
+    client = gateway._sockets.peer_dealer(gateway._context.config.address.client_endpoint)
     answers = 0
 
     @settings(FUZZ, max_examples=100)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from actors.log_replicator import UNKNOWN_NAMED_MAX, LogReplicator
 from actors.logs import OncePerSender
-from actors.peer_links import DOORS_MAX
+from actors.peer_links import JOIN_LINKS_MAX
 from actors.prober import PROBED_MAX
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
+from protocol.messages.replicator import Recovered
 from protocol.raft.joining import ASKED_MAX, INVITATIONS_MAX
 from protocol.raft.node import RaftNode
 from protocol.wire import Malformed, decode_peer_frame, encode
@@ -97,7 +97,7 @@ def hear(replicator: LogReplicator, parts: list[bytes]) -> None:
 def assert_little_is_remembered(replicator: LogReplicator) -> None:
     assert len(replicator._strange._senders) <= OncePerSender.SENDERS_MAX
     assert len(replicator._links._malformed._senders) <= OncePerSender.SENDERS_MAX
-    assert len(replicator._hosts.links) <= DOORS_MAX
+    assert len(replicator._hosts.links) <= JOIN_LINKS_MAX
     assert len(list(replicator._links._links)) < 10
     joining = replicator._admission._joining
     assert len(joining._invitations) <= INVITATIONS_MAX

@@ -6,7 +6,22 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol.client_messages import (
+from protocol.commands import (
+    Insert,
+    Inserted,
+    OpenSession,
+    Remove,
+    Removed,
+    SessionOpened,
+    Write,
+)
+from protocol.config import NodeConfig
+from protocol.gateway import pending
+from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
+from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
+from protocol.membership import Member, Membership
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
     Done,
@@ -27,39 +42,26 @@ from protocol.client_messages import (
     Transferred,
     Welcome,
 )
-from protocol.commands import (
-    Insert,
-    Inserted,
-    OpenSession,
-    Remove,
-    Removed,
-    SessionOpened,
-    Write,
-)
-from protocol.config import NodeConfig
-from protocol.gateway import pending
-from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
-from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
-from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
-from protocol.membership import Member, Membership
-from protocol.node_messages import (
-    AskStatus,
+from protocol.messages.gateway import (
     BatchApplied,
-    InviteMember,
     Leadership,
     Opened,
-    Propose,
-    Read,
     ReadFailed,
     ReadsConfirmed,
     ReadsDone,
     Refused,
+)
+from protocol.messages.replicator import (
+    AskStatus,
+    InviteMember,
+    Propose,
+    Read,
     RemoveMember,
     TransferTo,
 )
 from protocol.refusal import Refusal
-from protocol.standing import RoleName
 from protocol.state_machine import decode_batch
+from protocol.status import RoleName
 from protocol.wire import decode_read_batch, encode
 
 NODE, OTHER = b"n" * 16, b"o" * 16
@@ -585,6 +587,16 @@ def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
     assert desk.count(InviteMember) >= 3
     assert desk.last(InviteMember).address == address
     joined = MEMBERS.with_member(Member(b"x" * 16, address, True))
+    desk.hear(leadership(members=joined))
+    desk.wait(0.1)
+    assert desk.answers == [Done()]
+
+
+def test_a_host_without_a_port_is_invited_at_the_address_that_its_node_has(desk: Desk) -> None:
+    desk.ask(AddNode("node.example"))
+    desk.wait(0.1)
+    assert desk.last(InviteMember).address == "node.example:9400"
+    joined = MEMBERS.with_member(Member(b"x" * 16, "node.example:9400", True))
     desk.hear(leadership(members=joined))
     desk.wait(0.1)
     assert desk.answers == [Done()]

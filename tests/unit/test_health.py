@@ -7,14 +7,14 @@ from msgspec.structs import replace
 
 from skiff import Member, NodeStatus, Role, Shortage
 from skiff.cli.health import LAG_ENTRIES_MAX, SILENCE_MS_MAX, Severity, judge, worst
-from skiff.cli.standing import Standing, trouble
+from skiff.cli.member_status import MemberStatus, trouble
 
 CLUSTER, FOREIGN = uuid.UUID(int=9), uuid.UUID(int=8)
 MEMBERS = tuple(Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in range(1, 5))
 LEADER = MEMBERS[0]
 
 
-def standing(member: Member, **changes: object) -> Standing:
+def standing(member: Member, **changes: object) -> MemberStatus:
     status = NodeStatus(
         id=member.id,
         cluster_id=CLUSTER,
@@ -29,13 +29,13 @@ def standing(member: Member, **changes: object) -> Standing:
         removed=False,
         members=MEMBERS,
     )
-    return Standing(member, replace(status, **changes))
+    return MemberStatus(member, replace(status, **changes))
 
 
 WHOLE = [standing(each) for each in MEMBERS[:3]]
 
 
-def findings(standings: list[Standing], severity: Severity) -> dict[str, str]:
+def findings(standings: list[MemberStatus], severity: Severity) -> dict[str, str]:
     return {each.check: each.message for each in judge(standings) if each.severity is severity}
 
 
@@ -49,13 +49,13 @@ def test_a_whole_cluster_is_well() -> None:
 
 
 def test_a_member_that_is_silent_is_a_warning() -> None:
-    standings = [*WHOLE[:2], Standing(MEMBERS[2], None)]
+    standings = [*WHOLE[:2], MemberStatus(MEMBERS[2], None)]
     assert trouble(standings) == ""
     assert findings(standings, Severity.WARNING) == {"members": "host-3:9400 does not answer"}
 
 
 def test_without_a_majority_nothing_is_served() -> None:
-    standings = [WHOLE[0], Standing(MEMBERS[1], None), Standing(MEMBERS[2], None)]
+    standings = [WHOLE[0], MemberStatus(MEMBERS[1], None), MemberStatus(MEMBERS[2], None)]
     assert trouble(standings) == "no majority of the voters answers"
     critical = findings(standings, Severity.CRITICAL)
     assert critical == {"majority": "1 of 3 voters answer, which is no majority"}
@@ -96,7 +96,7 @@ def test_a_member_whose_last_contact_is_long_ago_is_a_warning(number: int, of: s
     assert findings(standings, Severity.WARNING)["contact"] == told
 
 
-def silent(healthy: Standing, silence_ms: int | None) -> Standing:
+def silent(healthy: MemberStatus, silence_ms: int | None) -> MemberStatus:
     assert healthy.status is not None
     return replace(healthy, status=replace(healthy.status, silence_ms=silence_ms))
 

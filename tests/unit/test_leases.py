@@ -7,8 +7,8 @@ import pytest
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Read, ReadAt, ReadFailed, StepAside
-from protocol.peer_messages import (
+from protocol.messages.gateway import ReadFailed
+from protocol.messages.peer import (
     AppendEntriesReply,
     ForwardRead,
     Heartbeat,
@@ -19,6 +19,8 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.messages.replicator import Read, StepAside
+from protocol.messages.storage import ReadAt
 from protocol.raft.leases import LEASE_SHARE
 from protocol.raft.roles import Leader
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, frame_of, led_by

@@ -6,7 +6,8 @@ import pytest
 
 from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.membership import NodeId
-from protocol.node_messages import ReadAt, TransferTo
+from protocol.messages.replicator import TransferTo
+from protocol.messages.storage import ReadAt
 from protocol.raft import leases
 from protocol.raft.leases import LEASE_SHARE
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, Machine, Packet

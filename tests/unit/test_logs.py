@@ -16,11 +16,11 @@ def root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_term_that_is_not_known_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
-    whereabouts = configure("election_timer", "info", "text")
+    log_fields = configure("election_timer", "info", "text")
     logging.getLogger("skiff").info("unknown")
-    whereabouts.learn_term(0)
+    log_fields.learn_term(0)
     logging.getLogger("skiff").info("none yet")
-    whereabouts.learn_term(7)
+    log_fields.learn_term(7)
     logging.getLogger("skiff").info("known")
     unknown, none_yet, known = capsys.readouterr().err.splitlines()
     assert "node=- actor=election_timer term=- unknown" in unknown
@@ -29,9 +29,9 @@ def test_a_term_that_is_not_known_is_no_number(capsys: pytest.CaptureFixture[str
 
 
 def test_json_has_an_object_on_each_line(capsys: pytest.CaptureFixture[str]) -> None:
-    whereabouts = configure("storage_writer", "info", "json")
+    log_fields = configure("storage_writer", "info", "json")
     logging.getLogger("skiff").warning("two\nlines of %r", '"text"')
-    whereabouts.node, whereabouts.term = "12345678", 7
+    log_fields.node, log_fields.term = "12345678", 7
     try:
         raise ValueError("reason")
     except ValueError:

@@ -2,8 +2,8 @@
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Recovered
-from protocol.peer_messages import PEER_PROTOCOL_VERSION, PeerFrame
+from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame
+from protocol.messages.replicator import Recovered
 from protocol.raft.moving import ASK_SECONDS, QUIET_SECONDS, Moving
 
 NODE, OTHER = b"A" * 16, b"B" * 16

@@ -4,23 +4,19 @@ import pytest
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import (
-    AskStatus,
-    ClockState,
-    Leadership,
-    Propose,
-    Recovered,
-    ReportStatus,
-)
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     Heartbeat,
     HeartbeatReply,
     PeerFrame,
     RequestVote,
 )
+from protocol.messages.replicator import AskStatus, Propose, Recovered
+from protocol.messages.storage import ReportStatus
+from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame
-from protocol.standing import RoleName
+from protocol.status import RoleName
 from tests.unit.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 
 

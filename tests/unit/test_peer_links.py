@@ -9,8 +9,8 @@ from actors.peer_links import FRAME_BYTES, PeerLinks
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.hard_state import HardState
-from protocol.node_messages import Recovered
-from protocol.peer_messages import ForwardProposal
+from protocol.messages.peer import ForwardProposal
+from protocol.messages.replicator import Recovered
 from protocol.wire import PEER_FRAME_BYTES_MAX, decode_peer_frame
 from skiff.testing import free_port
 

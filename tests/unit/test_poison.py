@@ -9,8 +9,8 @@ from protocol.config import VALUE_BYTES_CEILING
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.gateway.validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
 from protocol.membership import Member, Membership
-from protocol.node_messages import Commit
-from protocol.peer_messages import ForwardProposal, ProposalRefused
+from protocol.messages.peer import ForwardProposal, ProposalRefused
+from protocol.messages.storage import Commit
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode

@@ -2,14 +2,15 @@
 
 import pytest
 
-from protocol.node_messages import Refused, RemoveMember
-from protocol.peer_messages import (
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import (
     ForwardMembershipChange,
     HeartbeatReply,
     JoinReply,
     JoinRequest,
     ProposalRefused,
 )
+from protocol.messages.replicator import RemoveMember
 from protocol.refusal import Refusal
 from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, led_by
 

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from protocol.election_clock import ElectionClock, ElectionTimeouts
-from protocol.node_messages import RemoveMember, StepAside, TransferTo
-from protocol.peer_messages import JoinRequest
+from protocol.messages.peer import JoinRequest
+from protocol.messages.replicator import RemoveMember, StepAside, TransferTo
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
 pytestmark = pytest.mark.simulation

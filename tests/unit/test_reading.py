@@ -2,8 +2,8 @@
 
 import pytest
 
-from protocol.node_messages import Read, ReadAt, ReadFailed, ReadsConfirmed
-from protocol.peer_messages import (
+from protocol.messages.gateway import ReadFailed, ReadsConfirmed
+from protocol.messages.peer import (
     AppendEntriesReply,
     ForwardRead,
     Heartbeat,
@@ -11,6 +11,8 @@ from protocol.peer_messages import (
     ReadIndex,
     ReadRefused,
 )
+from protocol.messages.replicator import Read
+from protocol.messages.storage import ReadAt
 from protocol.raft import reading
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
 

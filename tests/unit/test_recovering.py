@@ -6,7 +6,7 @@ from protocol.commands import Batch, Insert, OpenSession, SessionOpened, Write
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Append
+from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.storage.recovering import Holding, recover, survey
 from protocol.wire import encode

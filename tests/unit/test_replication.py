@@ -3,8 +3,8 @@
 import pytest
 
 from protocol.entry import Entry, EntryKind, payload_bytes
-from protocol.node_messages import Commit, CommitNoticeDue, FetchLog, LogSlice, Refused, StepAside
-from protocol.peer_messages import (
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     ForwardProposal,
@@ -12,6 +12,8 @@ from protocol.peer_messages import (
     HeartbeatReply,
     ProposalRefused,
 )
+from protocol.messages.replicator import CommitNoticeDue, LogSlice, StepAside
+from protocol.messages.storage import Commit, FetchLog
 from protocol.raft import log, replication
 from protocol.raft.in_flight import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
 from protocol.refusal import Refusal

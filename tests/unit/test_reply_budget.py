@@ -2,7 +2,6 @@
 
 import pytest
 
-from protocol.client_messages import Failed
 from protocol.gateway.pending import Call
 from protocol.gateway.reply_budget import (
     CONNECTION_BYTES_MAX,
@@ -15,6 +14,7 @@ from protocol.gateway.reply_budget import (
     UNREAD_SECONDS_MAX,
     ReplyBudget,
 )
+from protocol.messages.client import Failed
 
 MIB = 1 << 20
 

@@ -1,8 +1,8 @@
 """A client asks the leader while it answers, and leaves out no node while it does not."""
 
 from protocol.client.routing import AVOID_SECONDS, Route
-from protocol.client_messages import Welcome
 from protocol.membership import Member, Membership
+from protocol.messages.client import Welcome
 
 ADDRESSES = ("a:1", "b:1", "c:1")
 A, B, C = (f"tcp://{address}" for address in ADDRESSES)

@@ -3,8 +3,8 @@
 import pytest
 
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import Leadership
-from protocol.peer_messages import (
+from protocol.messages.gateway import Leadership
+from protocol.messages.peer import (
     AppendEntries,
     ForwardProposal,
     Heartbeat,

@@ -1,9 +1,9 @@
 """The loss of the leader is told once, its end once, and an ordinary election not at all."""
 
 from protocol.membership import Membership
-from protocol.node_messages import Leadership
+from protocol.messages.gateway import Leadership
 from protocol.silence import QUIET_SECONDS, Silence
-from protocol.standing import RoleName
+from protocol.status import RoleName
 
 LEADER, CLUSTER = b"\xab" * 16, b"c" * 16
 

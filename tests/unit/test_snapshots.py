@@ -6,28 +6,30 @@ import pytest
 
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.node_messages import (
-    Append,
-    ChunkStaged,
-    Commit,
-    EndSnapshot,
-    FetchLog,
-    FetchSnapshot,
-    HeartbeatDue,
-    LogCompacted,
-    LogSlice,
-    QuorumCheckDue,
-    SnapshotInstalled,
-    SnapshotRead,
-    StageChunk,
-)
-from protocol.peer_messages import (
+from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
     InstallSnapshotReply,
+)
+from protocol.messages.replicator import (
+    ChunkStaged,
+    HeartbeatDue,
+    LogCompacted,
+    LogSlice,
+    QuorumCheckDue,
+    SnapshotInstalled,
+    SnapshotRead,
+)
+from protocol.messages.storage import (
+    Append,
+    Commit,
+    EndSnapshot,
+    FetchLog,
+    FetchSnapshot,
+    StageChunk,
 )
 from protocol.raft.log import Log
 from protocol.raft.progress import CHUNK_BEATS_MAX, SILENT_CHECKS_MAX

@@ -4,8 +4,9 @@ import pytest
 
 from protocol.commands import Command, Insert, Remove, Write
 from protocol.key_value import StoredValue
-from protocol.node_messages import Propose, Refused, TransferTo
-from protocol.peer_messages import AppendEntries, HeartbeatReply, TimeoutNow
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import AppendEntries, HeartbeatReply, TimeoutNow
+from protocol.messages.replicator import Propose, TransferTo
 from protocol.refusal import Refusal
 from protocol.space import Room, Shortage, SpaceChanged, SpaceLimits, SpaceWatch
 from protocol.state_machine import APPLIED_KEY

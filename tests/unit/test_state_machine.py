@@ -24,8 +24,8 @@ from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership
 from protocol.sessions import SESSIONS_MAX
 from protocol.state_machine import SESSION_MAX, Outcome, StateMachine
-from protocol.table import MemoryTable
 from protocol.wire import encode
+from tests.unit.memory_table import MemoryTable
 
 ORIGIN, ASKER = b"o" * 16, b"a" * 16
 OPEN = Write(0, 0, 0, OpenSession())

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from protocol.client_messages import ReadBatch, ReadSnapshot, SnapshotPart
 from protocol.commands import Insert
-from protocol.node_messages import ReadAt
+from protocol.messages.client import ReadBatch, ReadSnapshot, SnapshotPart
+from protocol.messages.storage import ReadAt
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from protocol.storage import backups, snapshot_source
 from protocol.storage.backups import BACKUPS_MAX

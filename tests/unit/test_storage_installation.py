@@ -11,15 +11,9 @@ from protocol.commands import Batch, Command, Insert, Inserted, OpenSession, Rem
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.node_messages import (
-    Append,
-    BatchApplied,
-    ChangesLost,
-    ChunkStaged,
-    Commit,
-    FetchSnapshot,
-    SnapshotInstalled,
-)
+from protocol.messages.gateway import BatchApplied, ChangesLost
+from protocol.messages.replicator import ChunkStaged, SnapshotInstalled
+from protocol.messages.storage import Append, Commit, FetchSnapshot
 from protocol.snapshot import SnapshotChunk
 from protocol.storage import snapshot_source
 from protocol.wire import encode

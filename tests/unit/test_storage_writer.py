@@ -5,7 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.client_messages import (
+from protocol.commands import Insert, Inserted, OpenSession
+from protocol.compaction import LogLimits
+from protocol.hard_state import HardState
+from protocol.messages.client import (
     Found,
     Get,
     ListKeys,
@@ -15,23 +18,16 @@ from protocol.client_messages import (
     ReadBatch,
     ReadSnapshot,
 )
-from protocol.commands import Insert, Inserted, OpenSession
-from protocol.compaction import LogLimits
-from protocol.hard_state import HardState
-from protocol.node_messages import (
+from protocol.messages.gateway import BatchApplied, Changes, ReadsDone
+from protocol.messages.replicator import LogCompacted, LogSlice, Persisted
+from protocol.messages.storage import (
     Append,
-    BatchApplied,
-    Changes,
     Commit,
     EndSnapshot,
     FetchLog,
     FetchSnapshot,
     FollowChanges,
-    LogCompacted,
-    LogSlice,
-    Persisted,
     ReadAt,
-    ReadsDone,
 )
 from protocol.storage import log_store, snapshot_source
 from protocol.storage.log_store import DamagedLog

@@ -1,6 +1,5 @@
 """The topics of subscribers, and when a connection has too many."""
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 from protocol.gateway.subscriptions import (
     GONE,
     TOPIC_BYTES_MAX,
@@ -8,6 +7,7 @@ from protocol.gateway.subscriptions import (
     TOTAL_TOPIC_BYTES_MAX,
     Subscriptions,
 )
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 
 ON, OFF = b"\1", b"\0"
 

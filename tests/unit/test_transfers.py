@@ -2,8 +2,9 @@
 
 import pytest
 
-from protocol.node_messages import Refused, StepAside, TransferTo
-from protocol.peer_messages import ForwardTransfer, RequestVote, TimeoutNow
+from protocol.messages.gateway import Refused
+from protocol.messages.peer import ForwardTransfer, RequestVote, TimeoutNow
+from protocol.messages.replicator import StepAside, TransferTo
 from protocol.raft import transfers
 from tests.unit.raft_cluster import A, B, C, Cluster, D, led_by
 

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import client_messages as client
-from protocol import commands, standing
-from protocol import node_messages as node
-from protocol import peer_messages as peer
+from protocol import commands, status
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
+from protocol.messages import client, gateway, peer, replicator, storage, timer
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.space import Room, Shortage, SpaceChanged
@@ -45,7 +43,7 @@ CHUNK = SnapshotChunk(
 )
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
 ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
-STATUS = standing.ReplicationStatus(3, standing.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
+STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
 
 WRITES = [
     commands.Write(1, 2, 2, commands.OpenSession()),
@@ -80,7 +78,7 @@ OUTCOMES: list[Any] = [
     client.Names(9, ("a", "b"), True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
-    client.NodeStatus(ID, ID, "n", standing.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
+    client.NodeStatus(ID, ID, "n", status.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
@@ -113,57 +111,59 @@ PEER_MESSAGES: list[Any] = [
     peer.MembershipTold((MembershipAt(4, MEMBERSHIP),), 3),
 ]
 FOR_STORAGE: list[Any] = [
-    node.Append(1, HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
-    node.Append(2, None, (), None),
-    node.Commit(5),
-    node.ReadAt(1, 5, b"payload", confirmed=False),
-    node.FetchLog(ID, 1, 1 << 20, 0),
-    node.AdoptCluster(ID),
-    node.ReportStatus(1, STATUS),
-    node.FollowChanges(b"nonce"),
-    node.IgnoreChanges(),
-    node.FetchSnapshot(ID, CHUNK.start),
-    node.FetchSnapshot(ID, None),
-    node.EndSnapshot(ID),
-    node.StageChunk(CHUNK),
+    storage.Append(1, HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
+    storage.Append(2, None, (), None),
+    storage.Commit(5),
+    storage.ReadAt(1, 5, b"payload", confirmed=False),
+    storage.FetchLog(ID, 1, 1 << 20, 0),
+    storage.AdoptCluster(ID),
+    storage.ReportStatus(1, STATUS),
+    storage.FollowChanges(b"nonce"),
+    storage.IgnoreChanges(),
+    storage.FetchSnapshot(ID, CHUNK.start),
+    storage.FetchSnapshot(ID, None),
+    storage.EndSnapshot(ID),
+    storage.StageChunk(CHUNK),
 ]
 FOR_REPLICATOR: list[Any] = [
-    node.Recovered(ID, ID, 1, HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
-    node.Persisted(1, 1, 2, 5),
-    node.LogSlice(ID, 3, 2, ENTRIES),
-    node.ElectionDue(4),
-    node.LeaderQuiet(4),
-    node.HeartbeatDue(),
-    node.QuorumCheckDue(),
-    node.StorageCheckDue(),
-    node.Propose(1, b"payload"),
-    node.Read(1, b"payload"),
-    node.Read(1, b"payload", lease=True),
-    node.RemoveMember(1, ID),
-    node.InviteMember("node.example"),
-    node.AskStatus(1),
-    node.CommitNoticeDue(),
-    node.StepAside(),
-    node.TransferTo(ID),
-    node.LogCompacted(ID, 1),
-    node.SnapshotRead(ID, CHUNK),
-    node.SnapshotRead(ID, None),
-    node.ChunkStaged(CHUNK.end),
-    node.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
+    replicator.Recovered(ID, ID, 1, HardState(), 0, 3, 2, ENTRIES, (MembershipAt(0, MEMBERSHIP),)),
+    replicator.Persisted(1, 1, 2, 5),
+    replicator.LogSlice(ID, 3, 2, ENTRIES),
+    replicator.ElectionDue(4),
+    replicator.LeaderQuiet(4),
+    replicator.HeartbeatDue(),
+    replicator.QuorumCheckDue(),
+    replicator.StorageCheckDue(),
+    replicator.Propose(1, b"payload"),
+    replicator.Read(1, b"payload"),
+    replicator.Read(1, b"payload", lease=True),
+    replicator.RemoveMember(1, ID),
+    replicator.InviteMember("node.example"),
+    replicator.AskStatus(1),
+    replicator.CommitNoticeDue(),
+    replicator.StepAside(),
+    replicator.TransferTo(ID),
+    replicator.LogCompacted(ID, 1),
+    replicator.SnapshotRead(ID, CHUNK),
+    replicator.SnapshotRead(ID, None),
+    replicator.ChunkStaged(CHUNK.end),
+    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
     SpaceChanged(Shortage.LOW),
 ]
 FOR_GATEWAY: list[Any] = [
-    node.Opened(ID, ID, 1),
-    node.Leadership(ID, 3, standing.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False, True),
-    node.Refused(1, Refusal.BUSY),
-    node.ReadFailed(1),
-    node.BatchApplied(1, 2, tuple(RESULTS)),
-    node.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),), confirmed=True),
-    node.ReadsConfirmed((1, 2)),
-    node.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
-    node.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
-    node.Following(b"nonce", 7),
-    node.ChangesLost(7),
+    gateway.Opened(ID, ID, 1),
+    gateway.Leadership(
+        ID, 3, status.RoleName.FOLLOWER, ID, "node.example", MEMBERSHIP, False, True
+    ),
+    gateway.Refused(1, Refusal.BUSY),
+    gateway.ReadFailed(1),
+    gateway.BatchApplied(1, 2, tuple(RESULTS)),
+    gateway.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),), confirmed=True),
+    gateway.ReadsConfirmed((1, 2)),
+    gateway.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
+    gateway.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
+    gateway.Following(b"nonce", 7),
+    gateway.ChangesLost(7),
 ]
 
 SAMPLES: list[tuple[Decoder[Any], Any]] = [
@@ -175,7 +175,7 @@ SAMPLES: list[tuple[Decoder[Any], Any]] = [
     (decode_for_storage, FOR_STORAGE),
     (decode_for_replicator, FOR_REPLICATOR),
     (decode_for_gateway, FOR_GATEWAY),
-    (decode_for_timer, [node.ClockState(True, True, 4)]),
+    (decode_for_timer, [timer.ClockState(True, True, 4)]),
     (decode_published, client.Published(0, 7, "a", b"x", 3)),
     (decode_established, client.Established(0, 7)),
     (decode_mark, client.Mark(0, 7)),
@@ -194,9 +194,9 @@ def expect_message_or_malformed(decoder: Decoder[Any], frame: bytes) -> None:
         (client.Operation, OPERATIONS),
         (client.Outcome, OUTCOMES),
         (peer.PeerMessage, PEER_MESSAGES),
-        (node.StorageMessage, FOR_STORAGE),
-        (node.ReplicatorMessage, FOR_REPLICATOR),
-        (node.GatewayMessage, FOR_GATEWAY),
+        (storage.StorageMessage, FOR_STORAGE),
+        (replicator.ReplicatorMessage, FOR_REPLICATOR),
+        (gateway.GatewayMessage, FOR_GATEWAY),
     ],
 )
 def test_every_message_has_a_sample_here(union: Any, samples: list[Any]) -> None:

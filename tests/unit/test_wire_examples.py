@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol import client_messages, commands, peer_messages, refusal
-from protocol.client_messages import (
+from protocol import commands, refusal
+from protocol.commands import Insert, Inserted, OpenSession, Remove, SessionOpened, Write
+from protocol.membership import Member, Membership
+from protocol.messages import client, peer
+from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
@@ -25,9 +28,7 @@ from protocol.client_messages import (
     Request,
     Welcome,
 )
-from protocol.commands import Insert, Inserted, OpenSession, Remove, SessionOpened, Write
-from protocol.membership import Member, Membership
-from protocol.peer_messages import Heartbeat, PeerFrame
+from protocol.messages.peer import Heartbeat, PeerFrame
 from protocol.wire import (
     Decoder,
     decode_established,
@@ -149,11 +150,11 @@ def rows(heading: str) -> set[tuple[str, ...]]:
 
 
 def test_the_tables_have_every_message_of_clients() -> None:
-    assert rows("Operations and outcomes") == tagged(client_messages, commands)
+    assert rows("Operations and outcomes") == tagged(client, commands)
 
 
 def test_the_table_has_every_message_of_peers() -> None:
-    assert rows("Between nodes") == tagged(peer_messages)
+    assert rows("Between nodes") == tagged(peer)
 
 
 def test_the_tables_have_every_code() -> None:

@@ -1,20 +1,31 @@
-"""Recovering from the loss of a majority: the best of what is left becomes a new cluster."""
+"""Offline work on data directories: restoring a backup, recovering from a lost majority."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from actors.failure import ActorFailure
 from protocol.membership import is_majority
-from skiff import errors
+from protocol.snapshot import SnapshotChunk, decode_rows
+from protocol.storage.restoring import DamagedSnapshot
+from skiff import backup, errors
 from skiff.errors import StorageError
+from skiff.progress import Progress, show_nothing
 from skiff.records import Member
 
 if TYPE_CHECKING:
     from protocol.storage.recovering import Holding
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """The identity of the node that a backup became, and of its new cluster."""
+
+    node: uuid.UUID
+    cluster: uuid.UUID
 
 
 class Survivor(msgspec.Struct, frozen=True):
@@ -54,8 +65,35 @@ class Recovery(msgspec.Struct, frozen=True):
 
     @property
     def is_alone(self) -> bool:
-        """Whether the chosen node needs nobody else, and so no recovery."""
+        """Whether the chosen node is a majority by itself, and so needs no recovery."""
         return [each.id for each in self.chosen.members if each.voter] == [self.chosen.id]
+
+
+def restore(
+    path: str | PathLike[str],
+    directory: str | PathLike[str],
+    progress: Progress | None = None,
+) -> Restored:
+    """Make a data directory out of a backup, for the only member of a new cluster.
+
+    Start a node in it, and let others join that one. The directory is created where it is missing.
+
+    Raises:
+        StorageError: the backup is damaged, or the directory is not empty; neither was changed.
+    """
+    from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
+
+    source = Path(path)
+    try:
+        whole = backup.verify(source)
+        chunks = _showing(backup.read(source), whole.rows, progress or show_nothing)
+        return Restored(*restoring.restore(str(directory), chunks))
+    except ActorFailure as failure:
+        raise getattr(errors, failure.error, StorageError)(str(failure)) from None
+    except DamagedSnapshot as damage:
+        raise _refused(f"the backup {source} is damaged: {damage}") from None
+    except StorageError as damage:
+        raise _refused(str(damage)) from None
 
 
 def recover(
@@ -100,3 +138,17 @@ def _survivor(path: str, holding: "Holding") -> Survivor:
             for each in holding.membership.members
         ),
     )
+
+
+def _refused(reason: str) -> StorageError:
+    return StorageError(f"{reason}; nothing was restored from it")
+
+
+def _showing(
+    chunks: Iterator[SnapshotChunk], total: int, progress: Progress
+) -> Iterator[SnapshotChunk]:
+    rows = 0
+    for chunk in chunks:
+        yield chunk
+        rows += len(decode_rows(chunk.rows))
+        progress(rows, total)

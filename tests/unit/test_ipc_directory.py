@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import names as module
-from actors.names import PREFIX, Names
+from actors import ipc_directory as module
+from actors.ipc_directory import PREFIX, IpcDirectory
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def names(temporary: Path) -> Iterator[Names]:
-    names = Names()
+def names(temporary: Path) -> Iterator[IpcDirectory]:
+    names = IpcDirectory()
     names.keep()
     yield names
     names.clear()
@@ -27,7 +27,7 @@ def names(temporary: Path) -> Iterator[Names]:
 
 def start_another() -> None:
     """Do what another node does that starts and ends."""
-    other = Names()
+    other = IpcDirectory()
     other.keep()
     other.clear()
 
@@ -38,11 +38,11 @@ def test_what_was_never_locked_goes_when_a_node_starts(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_what_is_locked_no_more_goes_when_another_node_starts(names: Names) -> None:
+def test_what_is_locked_no_more_goes_when_another_node_starts(names: IpcDirectory) -> None:
     (Path(names.path) / "client").touch()
     start_another()
     assert Path(names.path, "client").exists()
-    names.let_go()
+    names.release()
     start_another()
     assert not Path(names.path).exists()
 
@@ -53,7 +53,7 @@ def test_directories_of_other_programs_stay(temporary: Path) -> None:
     assert (temporary / "skiff-cluster-1").is_dir()
 
 
-def test_a_directory_that_is_there_still_is_kept(names: Names) -> None:
+def test_a_directory_that_is_there_still_is_kept(names: IpcDirectory) -> None:
     (Path(names.path) / "client").touch()
     path = names.path
     names.keep()
@@ -61,14 +61,14 @@ def test_a_directory_that_is_there_still_is_kept(names: Names) -> None:
     assert Path(path, "client").exists()
 
 
-def test_a_directory_that_was_made_anew_is_locked_like_the_first(names: Names) -> None:
+def test_a_directory_that_was_made_anew_is_locked_like_the_first(names: IpcDirectory) -> None:
     path = names.path
     shutil.rmtree(path)
     names.keep()
     assert names.path == path
     start_another()
     assert Path(path).is_dir()
-    names.let_go()
+    names.release()
     start_another()
     assert not Path(path).exists()
 
@@ -86,7 +86,7 @@ def test_a_directory_that_another_node_removes_before_it_is_locked_is_made_again
         return genuine(path) if lock is None else lock
 
     monkeypatch.setattr(module, "_open", removed_meanwhile)
-    names = Names()
+    names = IpcDirectory()
     names.keep()
     assert Path(names.path).is_dir()
     start_another()

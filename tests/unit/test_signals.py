@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from skiff.cli.node_ending import SIGNALS, NodeEnding
+from skiff.cli.signals import SIGNALS, EndRequest
 
 
 @pytest.fixture
-def ending() -> Iterator[NodeEnding]:
+def ending() -> Iterator[EndRequest]:
     handlers = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
-    ending = NodeEnding()
+    ending = EndRequest()
     ending.listen_to_signals()
     yield ending
     signal.set_wakeup_fd(-1)
@@ -25,7 +25,7 @@ def ending() -> Iterator[NodeEnding]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_the_wait_where_it_does_not_interrupt_it(
-    ending: NodeEnding, number: signal.Signals
+    ending: EndRequest, number: signal.Signals
 ) -> None:
     def receive() -> None:
         time.sleep(0.1)  # so that the main thread waits by then
@@ -35,19 +35,19 @@ def test_a_signal_ends_the_wait_where_it_does_not_interrupt_it(
     assert ending.wait() is None
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(ending: NodeEnding) -> None:
+def test_a_hangup_that_is_ignored_stays_ignored(ending: EndRequest) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ending.listen_to_signals()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_what_a_thread_tells_ends_the_wait(ending: NodeEnding) -> None:
+def test_what_a_thread_tells_ends_the_wait(ending: EndRequest) -> None:
     failure = OSError("no space left")
     threading.Thread(target=ending.tell, args=(failure,)).start()
     assert ending.wait() is failure
 
 
-def test_signals_that_nobody_reads_do_no_harm(ending: NodeEnding) -> None:
+def test_signals_that_nobody_reads_do_no_harm(ending: EndRequest) -> None:
     for _ in range(1000):
         signal.raise_signal(signal.SIGTERM)
     assert ending.wait() is None

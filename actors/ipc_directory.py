@@ -1,4 +1,4 @@
-"""The directory of a node's ipc sockets: locked by its program, cleared away when nobody does that.
+"""IpcDirectory: a directory of ipc sockets, locked by its node and removed once the lock is free.
 
 The node's own program removes it, or else its actors do. Where all of them were killed at once, the
 next node that starts finds the lock free.
@@ -11,12 +11,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "skiff."  # nobody else's: what is called so may be removed
+PREFIX = "skiff."  # reserved: any directory of this name may be removed
 SOCKET_PATH_BYTES_MAX = 103  # on macOS; four more on Linux
 
 
-class Names:
-    """One node's names, the same ones for all actors that follow each other."""
+class IpcDirectory:
+    """The directory of one node, the same for all actors that follow each other."""
 
     def __init__(self) -> None:
         self.path = ""
@@ -33,7 +33,7 @@ class Names:
         if not self.path:
             _clear_abandoned()
         while not self._is_held():
-            self.let_go()
+            self.release()
             self._make()
             with contextlib.suppress(FileNotFoundError):
                 self._lock = _open(self.path)
@@ -50,10 +50,10 @@ class Names:
     def clear(self) -> None:
         """Remove the directory."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.let_go()
+        self.release()
 
-    def let_go(self) -> None:
-        """Hold the lock no more; in a forked process, the one that forked still holds it."""
+    def release(self) -> None:
+        """Release the lock; in a forked process, the one that forked still holds it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

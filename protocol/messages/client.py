@@ -14,56 +14,56 @@ from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
-from protocol.standing import RoleName
+from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
 OPERATIONS_MAX = 10_000  # in one request
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """Ask whom one speaks to, who leads and who the members are."""
+    """Ask for the node that answers, the leader and the members."""
 
 
 class Get(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
-    """Read one key; with ``lease``, on the word of a leader that trusts the clocks."""
+    """Read one key."""
 
-    key: str
-    lease: bool = False
+    key: str  # 1 to 4096 bytes of UTF-8
+    lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
-    """Read the sorted keys under a prefix, at most ``limit``, after one of them."""
+    """Read a page of the sorted keys that begin with a prefix."""
 
-    prefix: str
-    limit: int
-    start_after: str | None = None
-    lease: bool = False
+    prefix: str  # of the keys; ``""`` and ``"/"`` for all
+    limit: int  # names in the reply; above 10,000 like 10,000
+    start_after: str | None = None  # last name of the page before; None for the first page
+    lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
-    """Read the sorted parent paths under a prefix, at most ``limit``, after one of them."""
+    """Read a page of the sorted paths that directly hold a key and begin with a prefix."""
 
-    prefix: str
-    limit: int
-    start_after: str | None = None
-    lease: bool = False
+    prefix: str  # of the paths; ``""`` and ``"/"`` for all
+    limit: int  # names in the reply; above 10,000 like 10,000
+    start_after: str | None = None  # last name of the page before; None for the first page
+    lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
-    """Ask how the node stands."""
+    """Ask a node for its status."""
 
 
 class RemoveNode(msgspec.Struct, frozen=True, array_like=True, tag=16):
-    """Take a node out of the cluster; ``force`` if no majority may answer after it."""
+    """Remove a member from the cluster."""
 
-    node: bytes  # of 16 bytes; ``validation`` refuses this operation alone where it is not
-    force: bool = False
+    node: bytes  # id of 16 bytes, checked by ``validation``: the rest of the frame stays valid
+    force: bool = False  # even if the voters that answer would be no majority
 
 
 class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
     """Bring the standby node at this address into the cluster."""
 
-    address: str
+    address: str  # host:port of the standby node; without a port, the default one
 
 
 class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
@@ -72,14 +72,14 @@ class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
     The snapshot is begun by the first question of its backup. Asked again, that begins no other.
     """
 
-    backup: bytes  # its id, drawn by chance: several may be taken at the same time
-    position: SnapshotPosition | None
+    backup: bytes  # id of 16 random bytes: several backups may be taken at a time
+    position: SnapshotPosition | None  # start of the chunk; None to begin the snapshot
 
 
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """Let this voter lead, or whichever other one is closest to the leader's log."""
+    """Hand leadership over to this voter, or to the one closest to the leader's log."""
 
-    node: bytes = b""  # of 16 bytes, or empty for any
+    node: bytes = b""  # id of the voter, 16 bytes; empty for any
 
 
 ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot
@@ -87,18 +87,19 @@ Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | Tran
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """Operations to be done within ``timeout_ms`` of arrival."""
+    """Operations with one deadline."""
 
-    version: int
-    id: int
-    timeout_ms: int
+    version: int  # ``CLIENT_PROTOCOL_VERSION``
+    id: int  # chosen by the client, repeated by the reply
+    timeout_ms: int  # milliseconds from arrival; an hour at most
+    # All run side by side.
     operations: Annotated[tuple[Operation, ...], msgspec.Meta(max_length=OPERATIONS_MAX)]
 
 
 class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
     """Reads of one or more clients that are confirmed and served together."""
 
-    operations: tuple[ReadOperation, ...]
+    operations: tuple[ReadOperation, ...]  # in the order of their outcomes
 
     @property
     def is_pure(self) -> bool:
@@ -107,62 +108,62 @@ class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """Whom the client speaks to, where changes are published and whom else it could ask."""
+    """The node that answers, its publisher, the leader and the members."""
 
-    cluster: bytes
-    node: NodeId
-    publish_endpoint: str
-    leader: NodeId | None = None
-    leader_address: str = ""
-    membership: Membership = Membership()
+    cluster: bytes  # id of 16 bytes; empty before the node has joined one
+    node: NodeId  # id of the node that answers
+    publish_endpoint: str  # tcp://host:port of its publisher
+    leader: NodeId | None = None  # id; None where none is known
+    leader_address: str = ""  # host:port of its gateway; empty where none is known
+    membership: Membership = Membership()  # last committed one that the node knows
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     """A key's value and history."""
 
     revision: int  # of the whole store, when this was read
-    create_revision: int
-    mod_revision: int
-    version: int
-    value: bytes
+    create_revision: int  # of the write that created the key
+    mod_revision: int  # of the last write to the key
+    version: int  # number of writes since the key was created, from 1
+    value: bytes  # as inserted
 
 
 class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     """No such key."""
 
-    revision: int
+    revision: int  # of the whole store, when this was read
 
 
 class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
-    """Keys or prefixes; ``more`` if there are others after them."""
+    """A page of keys or of paths."""
 
-    revision: int
-    names: tuple[str, ...]
-    more: bool
+    revision: int  # of the whole store, when this was read
+    names: tuple[str, ...]  # sorted by their bytes
+    more: bool  # whether further names follow
 
 
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
-    """How one node stands."""
+    """The status of one node, by its own account."""
 
-    cluster: bytes
-    node: NodeId
-    address: str
-    role: RoleName
-    term: int
-    leader: NodeId | None
-    last_index: int
-    commit_index: int
-    applied_index: int
-    revision: int
-    membership: Membership
-    removed: bool
-    room: Room = Room()
+    cluster: bytes  # id of 16 bytes; empty before the node has joined one
+    node: NodeId  # its id
+    address: str  # host:port of its gateway
+    role: RoleName  # in its current term
+    term: int  # its current one
+    leader: NodeId | None  # id; None where none is known
+    last_index: int  # of the last entry of its log
+    commit_index: int  # of the last entry that it knows to be committed
+    applied_index: int  # of the last entry applied to its tables
+    revision: int  # of its tables
+    membership: Membership  # last committed one that it knows
+    removed: bool  # whether it knows that it is no member any more
+    room: Room = Room()  # of its disk and its quota
     # Milliseconds since it heard its leader or, as leader, a majority; None where it never has.
     silence_ms: int | None = None
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """It is done, and there is nothing more to say."""
+    """Success of an operation that has no result."""
 
 
 class FailureCode(IntEnum):
@@ -185,21 +186,21 @@ class FailureCode(IntEnum):
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
     """The operation failed."""
 
-    code: FailureCode
-    message: str
+    code: FailureCode  # consequence for the client
+    message: str  # for people
 
 
 class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, tag=27):
-    """A chunk of a snapshot, None where the node keeps that snapshot no more: begin anew."""
+    """A chunk of the snapshot that a backup reads."""
 
-    chunk: SnapshotChunk | None
-    rows_estimate: int  # of the whole snapshot
+    chunk: SnapshotChunk | None  # None where the node has dropped that snapshot: begin anew
+    rows_estimate: int  # approximate number of rows in the whole snapshot
 
 
 class Transferred(msgspec.Struct, frozen=True, array_like=True, tag=28):
-    """Leadership is where it was wanted."""
+    """Leadership has moved as requested."""
 
-    leader: NodeId
+    leader: NodeId  # id of the new leader
 
 
 ReadOutcome = Found | Missing | Names | SnapshotPart
@@ -210,8 +211,8 @@ Outcome = Result | ReadOutcome | OtherOutcome
 class Reply(msgspec.Struct, frozen=True, array_like=True):
     """The outcomes of the request with this id, in its order."""
 
-    id: int
-    outcomes: tuple[Outcome, ...]
+    id: int  # of the request
+    outcomes: tuple[Outcome, ...]  # one for each operation, in their order
 
 
 # --- published by the gateway, heard by subscribers
@@ -222,24 +223,24 @@ MARK_TOPIC = b"\x03"
 
 
 class Published(msgspec.Struct, frozen=True, array_like=True):
-    """One change; ``losses`` moves when a subscriber that was too slow missed some."""
+    """One change; another ``losses`` than before means that some were missed."""
 
-    losses: int
-    revision: int
-    key: str
-    value: bytes | None
-    prev_revision: int
+    losses: int  # number of times that this publisher dropped changes
+    revision: int  # of the store after this change
+    key: str  # that changed
+    value: bytes | None  # None for a removal
+    prev_revision: int  # the key's revision before; 0 where it was absent
 
 
 class Established(msgspec.Struct, frozen=True, array_like=True):
     """Every change after this revision will be published to the subscriber that asked."""
 
-    losses: int
-    revision: int
+    losses: int  # number of times that this publisher dropped changes
+    revision: int  # after which every change is published
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """All changes up to this revision have been published."""
 
-    losses: int
-    revision: int
+    losses: int  # number of times that this publisher dropped changes
+    revision: int  # up to which every change is published

@@ -1,13 +1,17 @@
-"""The end of a node's command: by a signal, or by one of its threads."""
+"""Signals that end a command which runs processes: once, and in good order."""
 
 import signal
 import socket
+from types import FrameType
+
+import typer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALLED = 128  # what shells add to a signal's number
 
 
-class NodeEnding:
-    """Waited for by the main thread, told by any other one.
+class EndRequest:
+    """The request to end a node's command: by a signal, or by a thread that cannot go on.
 
     The interpreter runs a signal's handler between two of its instructions, so a signal that
     arrives just before the main thread blocks would wait with it. Only what the operating system
@@ -40,3 +44,20 @@ class NodeEnding:
 def _is_to_outlive_terminal() -> bool:
     """Whether the program was started like that, as by nohup."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def end_on_signals() -> None:
+    """Let the first signal end the command as an exception, and ignore all further ones."""
+    for number in SIGNALS:
+        signal.signal(number, _end)
+
+
+def ignore_signals() -> None:
+    """Let nothing interrupt what follows."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    ignore_signals()
+    raise typer.Exit(SIGNALLED + number)

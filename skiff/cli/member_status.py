@@ -1,4 +1,4 @@
-"""Standing: what a member says of itself, and how all members are asked for it side by side."""
+"""MemberStatus: the state of each member by its own account, asked for side by side."""
 
 import socket
 import time
@@ -22,8 +22,8 @@ SHORTAGES = {
 }
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """A member, or whoever answers at an address, and what that says of itself."""
+class MemberStatus(msgspec.Struct, frozen=True):
+    """A member, or the node that answers at an address, and its own account."""
 
     member: Member
     status: NodeStatus | None  # None if nothing is said, or by another node of the cluster
@@ -64,16 +64,18 @@ class Standing(msgspec.Struct, frozen=True):
         return SHORTAGES[self.status.shortage] if self.status else ""
 
 
-def ask_members(answer: NodeStatus, timeout: float, given: Iterable[str] = ()) -> list[Standing]:
+def ask_members(
+    answer: NodeStatus, timeout: float, given: Iterable[str] = ()
+) -> list[MemberStatus]:
     """Ask every member that a node knows, and every given address that is none of theirs.
 
-    The node itself is added where it is no member. An address where nobody answers, or a member
+    The node itself is added where it is no member. An address without an answer, or a member
     by another name, is left out. ``timeout`` is in seconds.
     """
     itself = Member(answer.id, answer.address, voter=False)
     members = [member for member in answer.members if member.id != answer.id or not answer.removed]
     known = {member.id for member in members}
-    alone = [] if itself.id in known else [Standing(itself, answer, is_member=False)]
+    alone = [] if itself.id in known else [MemberStatus(itself, answer, is_member=False)]
     others = set(given) - {member.address for member in (*members, itself)}
     with ThreadPoolExecutor(len(members) + len(others) or 1) as threads:
         asked = threads.map(lambda member: _ask_member(member, answer, timeout), members)
@@ -82,19 +84,19 @@ def ask_members(answer: NodeStatus, timeout: float, given: Iterable[str] = ()) -
         return [*asked, *alone, *strangers]
 
 
-def leader_of(standings: list[Standing]) -> Standing | None:
+def leader_of(standings: list[MemberStatus]) -> MemberStatus | None:
     """Return the member that says it leads, in the newest term if there are several."""
     leaders = [each for each in standings if each.role == Role.LEADER]
     return max(leaders, key=lambda each: each.status.term if each.status else 0, default=None)
 
 
-def has_majority(standings: list[Standing]) -> bool:
+def has_majority(standings: list[MemberStatus]) -> bool:
     """Whether a majority of the voters answers."""
     voters = [each for each in standings if each.is_member and each.member.voter]
     return 2 * sum(each.is_reachable for each in voters) > len(voters)
 
 
-def trouble(standings: list[Standing]) -> str:
+def trouble(standings: list[MemberStatus]) -> str:
     """Return why the cluster does not serve, or misleads its clients; nothing if it is well."""
     foreign = [each.member.address for each in standings if each.is_foreign]
     if foreign:
@@ -106,20 +108,20 @@ def trouble(standings: list[Standing]) -> str:
     return "" if leader_of(standings) else "no leader is known"
 
 
-def _ask_member(member: Member, answer: NodeStatus, timeout: float) -> Standing:
+def _ask_member(member: Member, answer: NodeStatus, timeout: float) -> MemberStatus:
     status = _status(member.address, timeout)
     if status is not None and _is_foreign(status, answer):
-        return Standing(member, status, is_foreign=True)
+        return MemberStatus(member, status, is_foreign=True)
     # Another node may have taken the address of one that is gone.
-    return Standing(member, status if status is not None and status.id == member.id else None)
+    return MemberStatus(member, status if status is not None and status.id == member.id else None)
 
 
-def _ask_other(address: str, answer: NodeStatus, timeout: float) -> Standing | None:
+def _ask_other(address: str, answer: NodeStatus, timeout: float) -> MemberStatus | None:
     status = _status(address, timeout)
     if status is None:
         return None
     stranger = Member(status.id, address, voter=False)
-    return Standing(stranger, status, is_foreign=_is_foreign(status, answer), is_member=False)
+    return MemberStatus(stranger, status, is_foreign=_is_foreign(status, answer), is_member=False)
 
 
 def _is_foreign(status: NodeStatus, answer: NodeStatus) -> bool:

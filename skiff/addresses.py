@@ -1,4 +1,4 @@
-"""Target: where a client finds its cluster, by addresses, a URL, or the environment."""
+"""Addresses of a cluster, named for a client one by one, by a URL, or by the environment."""
 
 import os
 from collections.abc import Iterable

@@ -1,0 +1,3 @@
+"""Deadlines in seconds of a steady clock."""
+
+NEVER = float("inf")

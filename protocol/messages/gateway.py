@@ -1,0 +1,110 @@
+"""Inbox of the client gateway: messages from the other actors of its node."""
+
+import msgspec
+
+from protocol.commands import Event, Result
+from protocol.membership import Membership, NodeId
+from protocol.refusal import Refusal
+from protocol.space import Room
+from protocol.status import ReplicationStatus, RoleName
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """The data directory is open: the identity of this node."""
+
+    node: NodeId  # its id
+    cluster: bytes  # id of 16 bytes; empty before the node has joined one
+    incarnation: int  # number of this start
+
+
+class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
+    """Cluster, term, leader and members, as far as this node knows them."""
+
+    cluster: bytes  # id of 16 bytes; empty before the node has joined one
+    term: int  # its current one
+    role: RoleName  # in this term
+    leader: NodeId | None  # id; None where none is known
+    leader_address: str  # host:port of its gateway; empty where none is known
+    membership: Membership  # last committed one that it knows
+    removed: bool  # whether it knows that it is no member any more
+    stalled: bool  # its storage does not answer, so that it can do nothing for clients
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    """A proposal or membership change was certainly not begun by this attempt."""
+
+    number: int  # of the proposal or request
+    refusal: Refusal  # reason
+    detail: str = ""  # further explanation for people
+
+
+class ReadFailed(msgspec.Struct, frozen=True, array_like=True, tag=43):
+    """A read could not be confirmed by a leader."""
+
+    number: int  # of the read
+
+
+class BatchApplied(msgspec.Struct, frozen=True, array_like=True, tag=44):
+    """The results of a batch, or of a change of members, that this node's gateway proposed."""
+
+    number: int  # of the proposal or request
+    index: int  # of the entry that carried it
+    results: tuple[Result, ...]  # one for each write; none for a change of members
+
+
+class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """The encoded outcomes of a ``ReadBatch``, for clients once it is confirmed."""
+
+    number: int  # of the read
+    outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if these weigh little
+    confirmed: bool  # else ``ReadsConfirmed`` or ``ReadFailed`` follows
+
+
+class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """This node led after these reads had come: clients may be told what storage has read."""
+
+    numbers: tuple[int, ...]  # of the reads
+
+
+class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
+    """The status of this node."""
+
+    number: int  # of the question at the gateway
+    status: ReplicationStatus  # the replicator's part
+    applied_index: int  # of the last entry applied to the tables
+    revision: int  # of the tables
+    room: Room = Room()  # of disk and quota
+
+
+class Changes(msgspec.Struct, frozen=True, array_like=True, tag=47):
+    """Changes that this node applied."""
+
+    events: tuple[Event, ...]  # in order of revision
+
+
+class Following(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Every change after this revision is sent."""
+
+    nonce: bytes  # that of ``FollowChanges``
+    revision: int  # after which every change is sent
+
+
+class ChangesLost(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """A snapshot took the place of entries: what they changed is not published."""
+
+    revision: int  # of the tables in the snapshot
+
+
+GatewayMessage = (
+    Opened
+    | Leadership
+    | Refused
+    | ReadFailed
+    | BatchApplied
+    | ReadsDone
+    | ReadsConfirmed
+    | StatusReport
+    | Changes
+    | Following
+    | ChangesLost
+)

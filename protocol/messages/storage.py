@@ -1,0 +1,107 @@
+"""Inbox of the storage writer: messages from the other actors of its node."""
+
+import msgspec
+
+from protocol.entry import Entry
+from protocol.hard_state import HardState
+from protocol.membership import MembershipAt, NodeId
+from protocol.snapshot import SnapshotChunk, SnapshotPosition
+from protocol.status import ReplicationStatus
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Make durable, in one step, what changed since the write before.
+
+    Where nothing changed, it only asks for a sign of life.
+    """
+
+    number: int  # counts the writes of this incarnation, from 1
+    hard_state: HardState | None  # None where it has not changed
+    entries: tuple[Entry, ...]  # replace all entries from the index of the first one on
+    memberships: tuple[MembershipAt, ...] | None  # all that may still count; None: unchanged
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether there is anything to make durable."""
+        return bool(self.entries) or not (self.hard_state is None and self.memberships is None)
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Everything up to this index is committed: apply it."""
+
+    index: int  # of the last committed entry
+
+
+class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Answer these reads once the index is applied; the payload is a ``ReadBatch``."""
+
+    number: int  # of the read at the gateway
+    index: int  # of the last entry that the reads must see
+    payload: bytes  # encoded ``ReadBatch``
+    confirmed: bool  # else ``ReadsConfirmed`` will tell the gateway so, or ``ReadFailed``
+
+
+class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Read entries that have left the replicator's window, for a follower far behind."""
+
+    peer: NodeId  # id of the follower
+    from_index: int  # of the first entry to read
+    bytes_max: int  # payload bytes to read, but one entry at least
+    match_index: int  # the follower holds all up to here: no log before that is kept for it
+
+
+class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """This node belongs to a cluster from now on; written before whatever follows."""
+
+    cluster: bytes  # id of 16 bytes
+
+
+class ReportStatus(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Add what the state machine knows to a status and send it on to the gateway."""
+
+    number: int  # of the question at the gateway
+    status: ReplicationStatus  # the replicator's part
+
+
+class FollowChanges(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Send every change from now on, and say at which revision that began."""
+
+    nonce: bytes  # repeated by ``Following``
+
+
+class IgnoreChanges(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Send no more changes: there are no subscribers."""
+
+
+class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Read a chunk of a snapshot: it is kept, and the log after it, until its reader ends it."""
+
+    reader: NodeId  # id of the follower that it is for
+    position: SnapshotPosition | None  # start of the chunk; None to begin a new snapshot
+
+
+class EndSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """This reader needs its snapshot no more."""
+
+    reader: bytes  # id of the follower
+
+
+class StageChunk(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Keep a chunk of the leader's snapshot; with the last one, make it the node's state."""
+
+    chunk: SnapshotChunk  # the next one of the snapshot
+
+
+StorageMessage = (
+    Append
+    | Commit
+    | ReadAt
+    | FetchLog
+    | AdoptCluster
+    | ReportStatus
+    | FollowChanges
+    | IgnoreChanges
+    | FetchSnapshot
+    | EndSnapshot
+    | StageChunk
+)

@@ -1,0 +1,76 @@
+"""Settings: entries of the table that feeds constructor, builder, options, environment and file."""
+
+from typing import Any, get_args
+
+import msgspec
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting, annotated to a field, which adds its own name, type and default value.
+
+    A help sentence names other settings in backticks.
+    """
+
+    unit: str  # of the value, as a word for the command line: MS, BYTES; empty for a switch
+    help: str
+    least: int | None = None
+    most: int | None = None
+    choices: tuple[str, ...] = ()
+    key: str = ""  # the name in the file, and so of option and environment; empty: as in Python
+    hidden: bool = False  # for tests of skiff itself: not documented
+    name: str = ""
+    type: Any = str
+    default: Any = ""
+
+    @property
+    def option(self) -> str:
+        """The option on the command line."""
+        return f"--{self.key.replace('_', '-')}"
+
+    @property
+    def environment(self) -> str:
+        """The variable in the environment."""
+        return f"SKIFF_{self.key.upper()}"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether there may be several values."""
+        return isinstance(self.default, tuple)
+
+    @property
+    def range(self) -> str:
+        """The accepted values, in words; empty where the type says all, or another setting."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.least is None:
+            return ""
+        if self.most is None:
+            return f"at least {self.least}"
+        return f"from {self.least} to {self.most}"
+
+    def refuses(self, value: Any) -> str:
+        """Return the sentence that refuses a value, empty if it is within the range."""
+        if self.choices:
+            fits = value in self.choices
+        else:
+            fits = (self.least is None or value >= self.least) and (
+                self.most is None or value <= self.most
+            )
+        return "" if fits else f"{self.name} must be {self.range}, not {value!r}"
+
+
+def read_table(config: type[msgspec.Struct]) -> tuple[Setting, ...]:
+    """Return the settings that are annotated to the fields of a struct, in order."""
+    return tuple(map(_complete, msgspec.structs.fields(config)))
+
+
+def _complete(field: msgspec.structs.FieldInfo) -> Setting:
+    kind, setting = get_args(field.type)
+    assert isinstance(setting, Setting)
+    return msgspec.structs.replace(
+        setting,
+        key=setting.key or field.name,
+        name=field.name,
+        type=kind,
+        default=field.default,
+    )

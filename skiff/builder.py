@@ -1,0 +1,112 @@
+"""Builder: the settings of a node as a chain of calls."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from protocol.config import SETTINGS
+from skiff.node import Skiff
+
+HELP = {setting.name: setting.help for setting in SETTINGS}
+Method = TypeVar("Method", bound=Callable[..., "Builder"])
+
+
+def _sets(*settings: str) -> Callable[[Method], Method]:
+    """Describe a method by the settings that it sets, in the words of their table."""
+
+    def describe(method: Method) -> Method:
+        method.__doc__ = "\n".join(f"``{name}``: {HELP[name]}" for name in settings)
+        return method
+
+    return describe
+
+
+class Builder:
+    """Names a node's settings one by one; ``build`` checks them all."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, Any] = {}
+
+    @_sets("dir")
+    def set_dir(self, path: str | Path) -> Self:
+        return self._set(dir=path)
+
+    @_sets("bind")
+    def bind(self, host: str) -> Self:
+        return self._set(bind=host)
+
+    @_sets("port")
+    def port(self, port: int) -> Self:
+        return self._set(port=port)
+
+    @_sets("advertise")
+    def advertise(self, address: str) -> Self:
+        return self._set(advertise=address)
+
+    @_sets("join_cluster")
+    def join_cluster(self, addresses: Iterable[str]) -> Self:
+        return self._set(join_cluster=tuple(addresses))
+
+    @_sets("expect")
+    def expect(self, count: int) -> Self:
+        return self._set(expect=count)
+
+    @_sets("rejoin")
+    def rejoin(self) -> Self:
+        return self._set(rejoin=True)
+
+    @_sets("standby")
+    def standby(self) -> Self:
+        return self._set(standby=True)
+
+    @_sets("founding_ms")
+    def founding_ms(self, milliseconds: int) -> Self:
+        return self._set(founding_ms=milliseconds)
+
+    @_sets("heartbeat_ms")
+    def heartbeat_ms(self, milliseconds: int) -> Self:
+        return self._set(heartbeat_ms=milliseconds)
+
+    @_sets("election_timeout_min_ms", "election_timeout_max_ms")
+    def election_timeout_ms(self, shortest: int, longest: int) -> Self:
+        return self._set(election_timeout_min_ms=shortest, election_timeout_max_ms=longest)
+
+    @_sets("value_bytes_max")
+    def value_bytes_max(self, size: int) -> Self:
+        return self._set(value_bytes_max=size)
+
+    @_sets("log_entries_kept", "log_bytes_kept")
+    def log_kept(self, entries: int, size: int) -> Self:
+        return self._set(log_entries_kept=entries, log_bytes_kept=size)
+
+    @_sets("disk_reserve_bytes")
+    def disk_reserve_bytes(self, size: int) -> Self:
+        return self._set(disk_reserve_bytes=size)
+
+    @_sets("state_bytes_max")
+    def state_bytes_max(self, size: int) -> Self:
+        return self._set(state_bytes_max=size)
+
+    @_sets("learners_max")
+    def learners_max(self, count: int) -> Self:
+        return self._set(learners_max=count)
+
+    @_sets("log_level")
+    def log_level(self, level: str) -> Self:
+        return self._set(log_level=level)
+
+    @_sets("log_format")
+    def log_format(self, log_format: str) -> Self:
+        return self._set(log_format=log_format)
+
+    def build(self) -> Skiff:
+        """Return the node; nothing is started or written yet.
+
+        Raises:
+            InvalidConfig: names the setting that is wrong, and what would be right.
+        """
+        return Skiff(**self._settings)
+
+    def _set(self, **settings: object) -> Self:
+        self._settings |= settings
+        return self
