@@ -58,7 +58,6 @@ class Session:
                 self.results[sequence] = result
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(SessionRow).decode
 _decode_block = msgspec.msgpack.Decoder(dict[int, Result]).decode
 
@@ -115,7 +114,7 @@ class Sessions:
         for number in changed:
             session = self._sessions[number]
             row = SessionRow(session.last_used, session.acknowledged, session.block(session.newest))
-            yield _key(number), _encode(row)
+            yield _key(number), encode(row)
             if session.unsaved:
                 yield from _changed_blocks(number, session)
 
@@ -126,7 +125,7 @@ def _changed_blocks(number: int, session: Session) -> Iterator[tuple[bytes, byte
         results = session.block(block)
         if results:
             session.saved.add(block)
-            yield _key(number, block), _encode(results)
+            yield _key(number, block), encode(results)
         elif block in session.saved:
             session.saved.remove(block)
             yield _key(number, block), None

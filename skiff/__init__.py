@@ -15,6 +15,8 @@ for _package in (actors, protocol):
 
 from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
 from skiff.async_subscriber import AsyncSubscriber  # noqa: E402
+from skiff.backup import Backup  # noqa: E402
+from skiff.builder import Builder  # noqa: E402
 from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
     AddressTaken,
@@ -49,7 +51,14 @@ from skiff.errors import (  # noqa: E402
     StreamClosed,
     UnsafeMembershipChange,
 )
-from skiff.node import Builder, ElectionState, Skiff  # noqa: E402
+from skiff.node import ElectionState, Skiff  # noqa: E402
+from skiff.offline import (  # noqa: E402
+    Recovery,
+    Restored,
+    Survivor,
+    recover,
+    restore,
+)
 from skiff.pipeline import AsyncPipeline, Pipeline  # noqa: E402
 from skiff.records import (  # noqa: E402
     Entry,
@@ -69,6 +78,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPipeline",
     "AsyncSubscriber",
+    "Backup",
     "Builder",
     "Client",
     "ClientClosed",

@@ -24,8 +24,8 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.client_messages import Hello, Operation, Outcome
 from protocol.commands import Command
+from protocol.messages.client import Hello, Operation, Outcome
 from skiff.async_connection import AsyncConnection
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError

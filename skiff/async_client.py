@@ -7,9 +7,10 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from protocol.client_messages import Outcome
 from protocol.keys import encode_prefix
+from protocol.messages.client import Outcome
 from skiff import methods
+from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Reading,

@@ -14,7 +14,8 @@ import msgspec
 import zmq
 
 from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
-from protocol.client_messages import (
+from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
     FailureCode,
@@ -23,7 +24,6 @@ from protocol.client_messages import (
     Reply,
     Request,
 )
-from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import (
     CONNECT_SECONDS,

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
-from protocol.client_messages import Hello, Published, Welcome
+from protocol.messages.client import Hello, Published, Welcome
 from skiff.async_caller import AsyncCaller
 from skiff.bound import BoundToProcess
 from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed

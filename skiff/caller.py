@@ -26,13 +26,13 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.client_messages import (
+from protocol.commands import Command
+from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Operation,
     Outcome,
     Request,
 )
-from protocol.commands import Command
 from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
 from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of

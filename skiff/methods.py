@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from protocol.client.pipeline import Pipelined
-from protocol.client_messages import (
+from protocol.commands import Command, Insert, Inserted, Remove, Removed
+from protocol.messages.client import (
     AddNode,
     Found,
     Get,

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from protocol.client.pipeline import Pipelined
-from protocol.client_messages import Outcome
+from protocol.messages.client import Outcome
 from skiff import methods
 from skiff.arguments import Reading
 from skiff.errors import InvalidRequest, PipelineFailed, SkiffError

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.client_messages import Hello, Published, Welcome
+from protocol.messages.client import Hello, Published, Welcome
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 
 from protocol.client.changes import ChangeStream
-from protocol.client_messages import Published
+from protocol.messages.client import Published
 from skiff.records import Event, EventKind
 from skiff.transport import Channel, Transport
 from skiff.values import decode_value

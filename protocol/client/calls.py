@@ -15,8 +15,8 @@ from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
 from protocol.client.session import Session
 from protocol.client.steps import AwaitOthers, Pause, Steps
-from protocol.client_messages import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
+from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ count of losses; when that moves, changes were dropped and the stream has ended.
 
 from collections.abc import Sequence
 
-from protocol.client_messages import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, Mark, Published
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, Mark, Published
 from protocol.wire import decode_established, decode_mark, decode_published
 
 SILENCE_SECONDS = 5.0  # a node that published not even a mark for so long is gone

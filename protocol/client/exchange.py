@@ -21,7 +21,7 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.client_messages import Failed, FailureCode, Hello, Operation, Outcome, Welcome
+from protocol.messages.client import Failed, FailureCode, Hello, Operation, Outcome, Welcome
 
 OTHERS_SECONDS = 0.2  # between two looks at what another call of this client was to find out
 

@@ -8,9 +8,9 @@ where a frame is sent twice.
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from protocol.client_messages import Get
 from protocol.commands import Insert, Remove
 from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, command_size
+from protocol.messages.client import Get
 
 WriteCommand: TypeAlias = Insert | Remove
 Pipelined: TypeAlias = WriteCommand | Get

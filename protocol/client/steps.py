@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from protocol.client_messages import Operation, Outcome, Welcome
+from protocol.messages.client import Operation, Outcome, Welcome
 
 GRACE_SECONDS = 0.2  # for the node's own reply at the deadline, which knows more than silence
 

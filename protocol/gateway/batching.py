@@ -8,8 +8,8 @@ them come back at once with their next operation. A client that is alone never w
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
-from protocol.client_messages import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 from protocol.commands import Command, Insert, Write
+from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
 from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 

@@ -29,6 +29,7 @@ from protocol.messages.peer import (
     RequestVoteReply,
     TimeoutNow,
 )
+from protocol.messages.storage import Append
 from protocol.sessions import NUMBER_BYTES
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.state_machine import decode_membership_change

@@ -13,7 +13,10 @@ from protocol.compaction import LogLimits, LogSize
 from protocol.entry import Entry
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.node_messages import Append, Commit, ReadAt, ReadsDone, Recovered
+from protocol.messages.client import ReadBatch
+from protocol.messages.gateway import ReadsDone
+from protocol.messages.replicator import Recovered
+from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.sessions import SessionRow
 from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
 from protocol.storage import log_store

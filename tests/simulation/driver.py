@@ -16,8 +16,8 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Reply, Request
 from protocol.commands import SessionExpired, Write
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Reply, Request
 from tests.simulation.breach import expect
 from tests.simulation.roll_call import RollCall
 

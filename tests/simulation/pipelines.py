@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from protocol.client.calls import Ending
-from protocol.client_messages import Found, Missing
 from protocol.commands import Inserted, Removed
+from protocol.messages.client import Found, Missing
 from tests.simulation.breach import expect
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from protocol.client.census import DividedCensus
 from protocol.client.routing import address_of
 from protocol.client.steps import Counted, TakeCensus
-from protocol.client_messages import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Reply, Request
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Reply, Request
 
 if TYPE_CHECKING:
     from tests.simulation.client import Thread

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.client_messages import EVENT_TOPIC, Mark, Published
 from protocol.commands import Event
+from protocol.messages.client import EVENT_TOPIC, Mark, Published
 from tests.simulation.breach import expect
 
 if TYPE_CHECKING:

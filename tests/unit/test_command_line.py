@@ -71,10 +71,17 @@ def test_every_kind_of_failure_has_its_exit_code(error: Exception, code: int) ->
     assert exit_code_of(error) == code
 
 
+# What errors are made of beside their text.
+MORE: dict[type, tuple[object, ...]] = {
+    errors.RevisionMismatch: (3,),
+    errors.PipelineFailed: ([],),
+}
+
+
 def test_every_error_of_skiff_is_described_in_one_line() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     texts = [
-        describe(kind("it\nfailed.", 3) if kind is errors.RevisionMismatch else kind("it\nfailed."))
+        describe(kind("it\nfailed.", *MORE.get(kind, ())))
         for kind in kinds
         if issubclass(kind, errors.SkiffError)
     ]

@@ -12,8 +12,8 @@ from protocol.sessions import (
     is_duplicate,
     remember,
 )
-from protocol.table import MemoryTable
 from protocol.wire import encode
+from tests.unit.memory_table import MemoryTable
 
 
 def write(sequence: int, acknowledged: int = 0) -> Write:
