@@ -87,22 +87,24 @@ class Calls:
     def _write_all(
         self, link: Link, commands: Sequence[Command], deadline: float
     ) -> Steps[list[Ending]]:
-        endings: list[Ending] = []
-        while len(endings) < len(commands):
-            rest = commands[len(endings) :]
-            opening = yield from self._await_session(link, len(rest), deadline)
+        endings: dict[int, Ending] = {}
+        left = list(range(len(commands)))
+        while left:
+            opening = yield from self._await_session(link, len(left), deadline)
             if opening is not None:
-                return endings + [opening] * len(rest)
+                endings |= dict.fromkeys(left, opening)
+                break
             session = self.session
             assert session is not None
-            written = yield from self._write_in(session, link, rest, deadline)
+            written = yield from self._write_in(
+                session, link, [commands[each] for each in left], deadline
+            )
+            endings |= zip(left, written, strict=True)
             if any(isinstance(each.outcome, SessionExpired) for each in written):
                 self.session = None if self.session is session else self.session
-                # No retry in another session would be recognised: only what was not done is left.
-                undone = map(_certainly_not_done, written)
-                written = written[: next((i for i, each in enumerate(undone) if each), None)]
-            endings += written
-        return endings
+            # What may be done is not repeated: no other session would recognise it.
+            left = [each for each in left if _certainly_not_done(endings[each])]
+        return [endings[each] for each in range(len(commands))]
 
     def _write_in(
         self, session: Session, link: Link, commands: Sequence[Command], deadline: float
@@ -168,6 +170,7 @@ class Calls:
 
 
 def _certainly_not_done(ending: Ending) -> bool:
+    """Whether the session had expired before any attempt at the write."""
     return isinstance(ending.outcome, SessionExpired) and not ending.maybe_done
 
 

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from protocol.commands import Write
+from protocol.commands import SessionExpired, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.admin import TOO_MANY, AdminRequests
@@ -18,6 +18,7 @@ from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage,
 from protocol.gateway.proposals import proposal, split
 from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
 from protocol.gateway.replies import (
+    EXPIRED_MEANWHILE,
     NOT_CONFIRMED,
     NOT_MEMBER,
     NOT_PROPOSED,
@@ -300,7 +301,8 @@ class Gateway:
         if isinstance(errand.message, RemoveMember):
             self._answer(errand.slots[0], Done())
         for slot, result in zip(errand.slots, message.results, strict=False):
-            self._answer(slot, result)
+            is_doubtful = errand.maybe_done_before and isinstance(result, SessionExpired)
+            self._answer(slot, EXPIRED_MEANWHILE if is_doubtful else result)
 
     def _on_reads_done(self, message: ReadsDone, now: float) -> None:
         errand = self._errands.get(message.number)

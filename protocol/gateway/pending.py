@@ -97,6 +97,11 @@ class Errand(msgspec.Struct):
         """Whether every attempt so far was refused by a node that knew that it changed nothing."""
         return self.sent == self.refused
 
+    @property
+    def maybe_done_before(self) -> bool:
+        """Whether any attempt but the last may have been done."""
+        return self.sent - self.refused > 1
+
     def renew(self, read: Read, number: int) -> None:
         """Begin another attempt to read, for which nothing counts that the former one brought."""
         self.number = number

@@ -45,6 +45,9 @@ NOT_CONFIRMED = Failed(
     FailureCode.NOT_APPLIED,
     "no leader could confirm the read before the deadline: is a majority up?",
 )
+EXPIRED_MEANWHILE = Failed(
+    FailureCode.UNKNOWN, "the session has expired since an attempt that may have been done"
+)
 _NOT_KNOWN = Failed(
     FailureCode.UNKNOWN,
     "no majority confirmed it before the deadline; it may have been done or may yet be",

@@ -16,10 +16,10 @@ from protocol.commands import (
     SessionExpired,
 )
 from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, Reply, Request
+from tests.simulation.call_judge import judge_order
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
 from tests.simulation.options import PIPELINE_MAX
-from tests.simulation.pipelines import judge_order
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster

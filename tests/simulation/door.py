@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protocol.commands import Write
 from protocol.config import NodeConfig
+from protocol.gateway import batching
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
 from protocol.gateway.publisher import Publisher
@@ -19,9 +21,11 @@ from protocol.messages.gateway import (
     Opened,
     ReadsDone,
 )
+from protocol.messages.replicator import Propose
 from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import NEVER, Actor
+from tests.simulation.breach import expect
 from tests.simulation.pipes import Pipes
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ class Door(Actor):
         self._askers: dict[int, Asker] = {}
         self._judge = life.setting.judge
         self._revisions: dict[int, int] = {}  # that were committed when each request came
+        self._writes: dict[bytes, list[int]] = {}  # the positions of writes in each request
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
         self._publisher = Publisher()
@@ -76,6 +81,7 @@ class Door(Actor):
         requests, self._requests = self._requests, []
         for number, request in requests:
             client = number.to_bytes(8, "big")
+            self._writes[client] = _write_positions(request)
             self._the_core.receive((client,), request, REQUEST_BYTES, now)
         self._subscribe()
         self._publish(now)
@@ -154,15 +160,33 @@ class Door(Actor):
 
     def _send(self, now: float) -> None:
         outbox = self._the_core.flush(now)
+        for message in outbox.replicator:
+            if isinstance(message, Propose):
+                self._check_whole(message)
         if outbox.replicator:
             self._events.note(self._place, "says", outbox.replicator)
             self.life.post("gateway replicator", self.life.replicator, outbox.replicator)
         for call in outbox.replies:
             self._reply(call)
 
+    def _check_whole(self, proposal: Propose) -> None:
+        """Check that a request's writes are in one proposal, where one can hold them."""
+        errand = self._the_core._errands.get(proposal.number)
+        if errand is None:
+            return
+        proposed = {(slot.call.client[0], slot.position) for slot in errand.slots}
+        for call in {id(slot.call): slot.call for slot in errand.slots}.values():
+            client = call.client[0]
+            writes = self._writes.get(client, [])  # none where all is answered
+            left = [each for each in writes if call.outcomes[each] is None]
+            whole = all((client, each) in proposed for each in left)
+            large = len(writes) > batching.BATCH_OPERATIONS_MAX
+            expect(whole or large, "the writes of a request are divided over two proposals")
+
     def _reply(self, call: Call) -> None:
         number = int.from_bytes(call.client[0], "big")
         address, answer, _ = self._askers.pop(number)
+        del self._writes[call.client[0]]
         outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
         self._judge.gateway_answers(self._revisions.pop(number), outcomes)
         reply = Reply(call.id, outcomes)
@@ -188,3 +212,8 @@ class Door(Actor):
 def _decoded(outcome: Any) -> Any:
     """Return an outcome as its receiver reads it; reads come encoded from storage."""
     return decode_outcome(bytes(outcome)) if isinstance(outcome, msgspec.Raw) else outcome
+
+
+def _write_positions(request: Request) -> list[int]:
+    places = enumerate(request.operations)
+    return [place for place, operation in places if isinstance(operation, Write)]

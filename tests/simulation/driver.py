@@ -16,9 +16,8 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.commands import SessionExpired, Write
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Reply, Request
-from tests.simulation.breach import expect
+from tests.simulation.call_judge import CallJudge
 from tests.simulation.roll_call import RollCall
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Driver(Generic[ReturnT]):
         self._steps = steps
         self._done = done
         self._asked = 0  # requests so far; only the latest may still be answered
-        self._expired: set[int] = set()  # sessions, as this call was told
+        self._judge = CallJudge()
 
     def begin(self) -> None:
         """Take the first step."""
@@ -66,15 +65,13 @@ class Driver(Generic[ReturnT]):
         number, count = self._asked, len(ask.operations)
         timeout_ms = int((ask.deadline - self._events.now) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, number, timeout_ms, ask.operations)
-        for operation in ask.operations:
-            used = isinstance(operation, Write) and operation.session in self._expired
-            expect(not used, "a client uses a session of which it was told that it expired")
+        self._judge.asks(ask.operations)
 
         def answered(reply: Reply) -> None:
             assert len(reply.outcomes) == count, "as many outcomes as operations"
             if number == self._asked:
                 self._events.note(self._thread.name, "hears", reply)
-                self._note_expired(ask, reply)
+                self._judge.hears(ask.operations, reply.outcomes)
             self._end_ask(number, Answered(reply.outcomes))
 
         def lost() -> None:
@@ -84,11 +81,6 @@ class Driver(Generic[ReturnT]):
             self._events.at(ask.deadline + GRACE_SECONDS, lost)
         else:
             self._events.after(REFUSED_DELAY, self._end_ask, number, Lost(sent=False))
-
-    def _note_expired(self, ask: Ask, reply: Reply) -> None:
-        for operation, outcome in zip(ask.operations, reply.outcomes, strict=True):
-            if isinstance(operation, Write) and isinstance(outcome, SessionExpired):
-                self._expired.add(operation.session)
 
     def _end_ask(self, number: int, result: Result) -> None:
         if number == self._asked:

@@ -90,6 +90,23 @@ def test_a_batch_has_limits_in_writes_and_bytes() -> None:
     assert len(large.take_batch(1.0)) == 1
 
 
+def test_a_request_is_not_divided_unless_it_fits_into_no_batch() -> None:
+    queue = queue_of(*[b"a"] * 10)
+    call = Call((b"b",), 1, 100.0, 10, [None] * BATCH_OPERATIONS_MAX, BATCH_OPERATIONS_MAX)
+    for position in range(BATCH_OPERATIONS_MAX):
+        queue.add(Slot(call, position), write())
+    queue.add(slot(b"c"), write())
+    assert len(queue.take_batch(1.0)) == 10
+    taken = queue.take_batch(2.0)
+    assert len(taken) == BATCH_OPERATIONS_MAX
+    assert all(each.call is call for each, _ in taken)
+    assert len(queue.take_batch(3.0)) == 1
+    large = BatchQueue(write_size)
+    for position in range(3):
+        large.add(Slot(call, position), write(b"x" * (BATCH_BYTES_MAX // 2 + 1)))
+    assert len(large.take_batch(1.0)) == 1
+
+
 def test_a_write_past_its_deadline_is_never_proposed() -> None:
     queue = queue_of(b"a")
     queue.take_batch(1.0)

@@ -12,6 +12,7 @@ from protocol.commands import (
     OpenSession,
     Remove,
     Removed,
+    SessionExpired,
     SessionOpened,
     Write,
 )
@@ -287,6 +288,21 @@ def test_a_result_that_comes_twice_is_given_once(desk: Desk) -> None:
     desk.hear(BatchApplied(number, 5, (Inserted(9),)))
     desk.hear(BatchApplied(number, 6, (Inserted(9),)))
     assert desk.answers == [Inserted(9)]
+
+
+def test_a_session_that_expired_before_the_only_attempt_has_expired(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.wait(RETRY_SECONDS + 0.1)
+    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
+    assert desk.answers == [SessionExpired()]
+
+
+def test_a_session_that_expired_between_two_attempts_hides_what_the_first_did(desk: Desk) -> None:
+    desk.ask(insert())
+    desk.wait(LOST_SECONDS + 0.1)
+    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
+    assert desk.failure().code is FailureCode.UNKNOWN
 
 
 def test_every_attempt_of_a_read_has_a_number_of_its_own(desk: Desk) -> None:
