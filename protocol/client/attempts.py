@@ -10,6 +10,8 @@ PAUSE_SECONDS_MAX = 0.2
 class Attempts:
     """The attempts of one exchange. Times are seconds of a steady clock."""
 
+    __slots__ = ("_attempt_seconds", "_full_since", "_pause", "deadline", "obstacle", "reached")
+
     def __init__(self, deadline: float, attempt_seconds: float = ATTEMPT_SECONDS) -> None:
         self.deadline = deadline
         self.reached = False  # whether any node was

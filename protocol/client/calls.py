@@ -87,24 +87,24 @@ class Calls:
     def _write_all(
         self, link: Link, commands: Sequence[Command], deadline: float
     ) -> Steps[list[Ending]]:
-        endings: dict[int, Ending] = {}
-        left = list(range(len(commands)))
-        while left:
-            opening = yield from self._await_session(link, len(left), deadline)
+        session = self.session
+        if session is None or not session.has_room(len(commands)):
+            opening = yield from self._await_session(link, len(commands), deadline)
             if opening is not None:
-                endings |= dict.fromkeys(left, opening)
-                break
+                return [opening] * len(commands)
             session = self.session
             assert session is not None
-            written = yield from self._write_in(
-                session, link, [commands[each] for each in left], deadline
-            )
-            endings |= zip(left, written, strict=True)
-            if any(isinstance(each.outcome, SessionExpired) for each in written):
-                self.session = None if self.session is session else self.session
-            # What may be done is not repeated: no other session would recognise it.
-            left = [each for each in left if _certainly_not_done(endings[each])]
-        return [endings[each] for each in range(len(commands))]
+        endings = yield from self._write_in(session, link, commands, deadline)
+        if not any(isinstance(each.outcome, SessionExpired) for each in endings):
+            return endings
+        if self.session is session:
+            self.session = None
+        # What may be done is not repeated: no other session would recognise it.
+        left = [place for place, each in enumerate(endings) if _certainly_not_done(each)]
+        again = yield from self._write_all(link, [commands[each] for each in left], deadline)
+        for place, ending in zip(left, again, strict=True):
+            endings[place] = ending
+        return endings
 
     def _write_in(
         self, session: Session, link: Link, commands: Sequence[Command], deadline: float

@@ -18,6 +18,7 @@ from protocol.client.steps import (
     Counted,
     Lost,
     Pause,
+    Result,
     Steps,
     TakeCensus,
 )
@@ -57,6 +58,8 @@ class Asked(msgspec.Struct):
 class Exchange:
     """One exchange over the link of a thread or an event loop."""
 
+    __slots__ = ("_attempts", "_clock", "_link", "_route")
+
     def __init__(
         self, route: Route, link: Link, attempts: Attempts, clock: Callable[[], float]
     ) -> None:
@@ -70,76 +73,67 @@ class Exchange:
 
         Writes take effect in the order in which they stand.
         """
-        pending = list(asked)
-        while pending and self._clock() < self._attempts.deadline:
-            if self._link.is_being_greeted(self._clock()):
-                yield AwaitOthers(min(OTHERS_SECONDS, self._attempts.deadline - self._clock()))
+        link, attempts, pending = self._link, self._attempts, asked
+        while pending:
+            now = self._clock()
+            if now >= attempts.deadline:
+                return
+            if link.is_being_greeted(now):
+                yield AwaitOthers(min(OTHERS_SECONDS, attempts.deadline - now))
+                continue
+            endpoint = link.choose(now)
+            operations = tuple([each.operation for each in pending])
+            ask = Ask(endpoint, operations, attempts.next_deadline(now))
+            if link.owes_greeting(now):
+                outcomes = yield from self._ask_and_greet(ask, pending)
             else:
-                yield from self._attempt(pending)
-                pending = [each for each in pending if each.outcome is None]
-
-    def _attempt(self, pending: list[Asked]) -> Steps[None]:
-        """Ask one node."""
-        endpoint = self._link.choose(self._clock())
-        try:
-            outcomes = yield from self._ask(endpoint, pending)
-        except StrangeCluster as strange:
-            self._attempts.obstacle = str(strange)
-            self._link.abandon(endpoint, self._clock())
-            yield self._pause()
-            return
-        if outcomes:
-            yield from self._judge(endpoint, pending, outcomes)
+                result = yield ask
+                outcomes = yield from self._heard(result, ask, pending)
+            if outcomes and self._judge(endpoint, pending, outcomes):
+                yield self._pause()
+            pending = [each for each in pending if each.outcome is None]
 
     # --- asking
 
-    def _ask(self, endpoint: str, pending: list[Asked]) -> Steps[tuple[Outcome, ...]]:
-        """Return a node's answers; none where it was only greeted, or did not answer."""
-        now = self._clock()
-        operations = tuple([each.operation for each in pending])
-        deadline = self._attempts.next_deadline(now)
-        if self._link.owes_greeting(now):
-            return (yield from self._greet(endpoint, pending, operations, deadline))
-        outcomes = yield from self._send(Ask(endpoint, operations, deadline), pending)
-        self._attempts.reached |= bool(outcomes)
-        return outcomes
+    def _ask_and_greet(self, ask: Ask, pending: Sequence[Asked]) -> Steps[tuple[Outcome, ...]]:
+        """Ask a node, and whom this speaks to; return no answers where it is to be disregarded."""
+        self._link.begin_greeting(self._clock())
+        try:
+            return (yield from self._greet(ask, pending))
+        except StrangeCluster as strange:
+            self._attempts.obstacle = str(strange)
+            self._link.abandon(ask.endpoint, self._clock())
+            yield self._pause()
+            return ()
+        finally:
+            self._link.end_greeting()
 
-    def _greet(
-        self,
-        endpoint: str,
-        pending: list[Asked],
-        operations: tuple[Operation, ...],
-        deadline: float,
-    ) -> Steps[tuple[Outcome, ...]]:
-        """Ask whom this speaks to and who leads, together with the operations if that is safe."""
+    def _greet(self, ask: Ask, pending: Sequence[Asked]) -> Steps[tuple[Outcome, ...]]:
         # Nothing is written at a node that may turn out to belong to another cluster: it may know
         # a session of the same number.
         writes = any(each.writes for each in pending)
         alone = writes and self._route.has_choice and not self._link.is_greeted
+        operations = (Hello(),) if alone else (Hello(), *ask.operations)
         began = self._clock()
-        self._link.begin_greeting(began)
-        try:
-            greeting = Ask(endpoint, (Hello(),) if alone else (Hello(), *operations), deadline)
-            outcomes = yield from self._send(greeting, [] if alone else pending)
-            if not outcomes:
-                return ()
-            welcome, *others = outcomes
-            if isinstance(welcome, Welcome):
-                yield from self._learn(endpoint, welcome, deadline)
-                if alone and not welcome.cluster:
-                    raise StrangeCluster(f"{endpoint} belongs to no cluster yet")
-        finally:
-            self._link.end_greeting()
-        self._attempts.reached = True
+        result = yield Ask(ask.endpoint, operations, ask.deadline)
+        outcomes = yield from self._heard(result, ask, [] if alone else pending)
+        if not outcomes:
+            return ()
+        welcome, *others = outcomes
         if not isinstance(welcome, Welcome):
             return (welcome,) * len(pending)
+        yield from self._learn(ask.endpoint, welcome, ask.deadline)
+        if alone and not welcome.cluster:
+            raise StrangeCluster(f"{ask.endpoint} belongs to no cluster yet")
+        self._attempts.reached = True
         if welcome.cluster:  # a node of none may come to belong to any
-            self._link.welcome(endpoint, began)
+            self._link.welcome(ask.endpoint, began)
         return tuple(others)
 
-    def _send(self, ask: Ask, pending: list[Asked]) -> Steps[tuple[Outcome, ...]]:
+    def _heard(
+        self, result: Result, ask: Ask, pending: Sequence[Asked]
+    ) -> Steps[tuple[Outcome, ...]]:
         """Return the outcomes of a request; none if there is no reply."""
-        result = yield ask
         if isinstance(result, Answered):
             return result.outcomes
         assert isinstance(result, Lost)
@@ -174,22 +168,28 @@ class Exchange:
     # --- judging
 
     def _judge(
-        self, endpoint: str, pending: list[Asked], outcomes: tuple[Outcome, ...]
-    ) -> Steps[None]:
-        """Take outcomes that are final; leave the node, or wait, where another attempt follows."""
+        self, endpoint: str, pending: Sequence[Asked], outcomes: tuple[Outcome, ...]
+    ) -> bool:
+        """Take outcomes that are final; return whether to pause before another attempt."""
+        self._attempts.reached = True
+        has_failed = False
         for each, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, Failed) and self._may_pass(outcome.code):
-                each.refusal = outcome
-                each.maybe_done |= outcome.code is FailureCode.UNKNOWN
-            else:
-                each.outcome = outcome
+            each.outcome = outcome
+            has_failed = has_failed or isinstance(outcome, Failed)
+        return has_failed and self._judge_failures(endpoint, pending)
+
+    def _judge_failures(self, endpoint: str, pending: Sequence[Asked]) -> bool:
+        """Leave refusals that another attempt may mend; and the node, where that is wiser."""
+        for each in pending:
+            if isinstance(each.outcome, Failed) and self._may_pass(each.outcome.code):
+                each.refusal, each.outcome = each.outcome, None
+                each.maybe_done |= each.refusal.code is FailureCode.UNKNOWN
         _ask_again_alone(pending)
         _keep_order(pending)
         codes = {each.refusal.code for each in pending if each.outcome is None and each.refusal}
         if codes & ABANDONING:
             self._link.abandon(endpoint, self._clock())
-        if codes & PAUSING:
-            yield self._pause()
+        return bool(codes & PAUSING)
 
     def _may_pass(self, code: FailureCode) -> bool:
         """Whether a refusal may be over at another node or a little later."""
@@ -201,7 +201,7 @@ class Exchange:
         return Pause(self._attempts.next_pause(self._clock()))
 
 
-def _ask_again_alone(pending: list[Asked]) -> None:
+def _ask_again_alone(pending: Sequence[Asked]) -> None:
     """Ask once more for what did not fit beside the other answers of a reply."""
     if any(not _is_too_large(each) for each in pending):
         for each in filter(_is_too_large, pending):
@@ -213,7 +213,7 @@ def _is_too_large(asked: Asked) -> bool:
     return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
 
 
-def _keep_order(pending: list[Asked]) -> None:
+def _keep_order(pending: Sequence[Asked]) -> None:
     """Let a refusal be final once a later write is done: a retry would take effect after it."""
     done = False
     for each in reversed(pending):

@@ -123,7 +123,7 @@ BUGS = (
         "a retry of a write takes a new sequence",
         "Raft §8",
         Edit(
-            Exchange._send,
+            Exchange._heard,
             "each.maybe_done |= result.sent",
             "each.maybe_done |= result.sent\n"
             "            if each.writes and result.sent:\n"
@@ -134,12 +134,16 @@ BUGS = (
     Bug(
         "a client takes a lost write for one that was not done",
         "exactly-once of retries",
-        Edit(Exchange._send, "each.maybe_done |= result.sent", "pass"),
+        Edit(Exchange._heard, "each.maybe_done |= result.sent", "pass"),
     ),
     Bug(
         "a client forgets an outcome that a node did not know",
         "exactly-once of retries",
-        Edit(Exchange._judge, "each.maybe_done |= outcome.code is FailureCode.UNKNOWN", "pass"),
+        Edit(
+            Exchange._judge_failures,
+            "each.maybe_done |= each.refusal.code is FailureCode.UNKNOWN",
+            "pass",
+        ),
     ),
     Bug(
         "two writes of a session take one sequence",
@@ -151,8 +155,8 @@ BUGS = (
         "dissertation §6.3",
         Edit(
             Calls._write_all,
-            "self.session = None if self.session is session else self.session",
-            "pass",
+            "if self.session is session:",
+            "if False:",
         ),
     ),
     Bug(
