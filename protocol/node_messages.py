@@ -155,13 +155,13 @@ class LogSlice(msgspec.Struct, frozen=True, array_like=True, tag=22):
 class ElectionDue(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """The randomised deadline passed since this contact with a leader."""
 
-    contact: int
+    contact_count: int
 
 
 class LeaderQuiet(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """The shortest election timeout passed since this contact with a leader."""
 
-    contact: int
+    contact_count: int
 
 
 class HeartbeatDue(msgspec.Struct, frozen=True, array_like=True, tag=25):
@@ -392,7 +392,7 @@ class ClockState(msgspec.Struct, frozen=True, array_like=True, tag=60):
 
     leading: bool
     votes: bool  # a learner or a removed member must not campaign
-    contact: int
+    contact_count: int
 
 
 TimerMessage = ClockState

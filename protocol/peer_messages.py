@@ -80,14 +80,15 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """In this term and round the sender followed this leader.
 
-    After it heard the heartbeat with this stamp, it votes for nobody else for ``patience``
-    microseconds of its own clock, unless the leader itself asks for an election.
+    From the receipt of the heartbeat with this stamp, it votes for no other candidate until
+    ``election_timeout_min_us`` has passed by its own clock, unless the leader itself asks for an
+    election.
     """
 
     term: Term
     round: Number
     stamp: Microseconds = 0
-    patience: Microseconds = 0
+    election_timeout_min_us: Microseconds = 0
     shortage: Shortage = Shortage.NONE  # of space, at the sender
 
 

@@ -47,7 +47,7 @@ class Durability:
         self._stalled_checks = 0
 
     @property
-    def hangs(self) -> bool:
+    def stalled(self) -> bool:
         """Whether storage has owed the same write for so long that it may never answer."""
         return self._stalled_checks >= STALLED_CHECKS_MAX
 

@@ -20,7 +20,7 @@ def on_election_due(state: RaftState, _: NodeId, message: ElectionDue) -> None:
 
     A leader that was heard in a life before counts for as long as was promised then.
     """
-    if message.contact != state.contact or not state.may_campaign or state.is_bound:
+    if message.contact_count != state.contact_count or not state.may_campaign or state.is_bound:
         return
     if _awaits_own_vote(state):
         return  # on a slow disk, beginning anew each time would never end
@@ -34,8 +34,8 @@ def _awaits_own_vote(state: RaftState) -> bool:
 
 def on_leader_quiet(state: RaftState, _: NodeId, message: LeaderQuiet) -> None:
     """Stop protecting a leader that has not been heard for the shortest election timeout."""
-    if isinstance(state.role, Follower) and message.contact == state.contact:
-        state.role.leader_lives = False
+    if isinstance(state.role, Follower) and message.contact_count == state.contact_count:
+        state.role.leader_lease_active = False
 
 
 def campaign(state: RaftState, *, pre: bool, transfer: bool = False) -> None:
@@ -71,16 +71,16 @@ def on_request_vote(state: RaftState, candidate: NodeId, message: RequestVote) -
         if isinstance(state.role, Candidate):
             state.role = Follower()  # it only asked whether it would win the term after this one
         state.set_term(state.term, candidate)
-        state.contact += 1
+        state.contact_count += 1
         state.durability.promise(candidate, RequestVoteReply(state.term, granted=True))
 
 
 def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bool:
-    if not state.log.is_behind(message.last_index, message.last_term):
+    if not state.log.accepts_candidate_log(message.last_index, message.last_term):
         return False
     if message.pre:
-        return message.term > state.term and not state.leader_lives
-    if state.leader is None and state.leader_lives and not message.transfer:
+        return message.term > state.term and not state.leader_lease_active
+    if state.leader is None and state.leader_lease_active and not message.transfer:
         return False  # the leader that was heard is of an older term, and may hold a lease
     # Who leads or campaigns in this term has voted for itself; who only asks about it has not.
     return state.voted_for in (b"", candidate)
@@ -159,7 +159,7 @@ def on_request_vote_reply(state: RaftState, voter: NodeId, message: RequestVoteR
 def _become_leader(state: RaftState) -> None:
     left_over = state.log.payload_bytes(state.commit_index + 1, state.log.last_index)
     state.role = Leader(first_index=state.log.last_index + 1, uncommitted_bytes=left_over)
-    state.contact += 1
+    state.contact_count += 1
     follow_members(state)
     append_no_op(state)
 

@@ -17,13 +17,13 @@ from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
 
-LEASE_SHARE = 0.75  # of a voter's patience
+LEASE_SHARE = 0.75  # of a voter's election timeout
 
 
 def extend_lease(progress: Progress, reply: HeartbeatReply) -> None:
     """Note until when a voter is bound, by the leader's clock."""
     if reply.stamp:
-        until = reply.stamp + int(reply.patience * LEASE_SHARE)
+        until = reply.stamp + int(reply.election_timeout_min_us * LEASE_SHARE)
         progress.lease_until = max(progress.lease_until, until)
 
 
@@ -33,7 +33,7 @@ def holds_lease(state: RaftState, leader: Leader) -> bool:
     What was acknowledged before its term is committed here only after an entry of that term. A
     successor that was told to campaign is not bound, and may do so late (§3.10).
     """
-    if leader.called_election or state.commit_index < leader.first_index:
+    if leader.timeout_now_sent or state.commit_index < leader.first_index:
         return False
     voters = state.membership.voters
     bound = sum(_is_bound(state, leader, voter) for voter in voters)

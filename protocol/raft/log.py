@@ -56,7 +56,7 @@ class Log:
         """Whether the entry at an index has this term; what left the window always matches."""
         return index < self.prev_index or self.term_at(index) == term
 
-    def is_behind(self, last_index: int, last_term: int) -> bool:
+    def accepts_candidate_log(self, last_index: int, last_term: int) -> bool:
         """Whether a log with this end is at least as up to date as this one (Raft §5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
@@ -94,7 +94,7 @@ class Log:
         self._entries.extend(entries)
         self._bytes += sum(map(_cost, entries))
 
-    def last_at_most(self, index: int, term: int) -> tuple[int, int]:
+    def find_agreement(self, index: int, term: int) -> tuple[int, int]:
         """Return index and term of the last entry not after these: where logs could agree.
 
         Skips a whole term of a diverged log in one step; the window's edge is the lowest answer.

@@ -76,18 +76,18 @@ class RaftNode:
         self,
         recovered: Recovered,
         window: LogLimits | None = None,
-        patience: int = 0,
+        election_timeout_min_us: int = 0,
         *,
         learners_max: int = LEARNERS_MAX,
         check_proposal: CheckProposal = check_proposal,
     ) -> None:
-        """Begin a life; ``patience`` is the shortest election timeout, in microseconds.
+        """Start from what storage recovered.
 
         No more than ``learners_max`` nodes are brought up at once while this one leads.
         ``check_proposal`` returns what is to be appended of another node's proposal, or raises
         ``InvalidOperation``.
         """
-        self._state = RaftState(recovered, window, patience)
+        self._state = RaftState(recovered, window, election_timeout_min_us)
         self._state.learners_max = learners_max
         self._state.check_proposal = check_proposal
         self._senders = Senders(self._state)
@@ -287,7 +287,7 @@ class RaftNode:
     def _meet_newer_term(self, sender: NodeId, message: PeerMessage, term: int) -> None:
         """Enter the newer term first (§5.1), unless a living leader should not be disturbed."""
         state = self._state
-        if isinstance(message, RequestVote) and state.leader_lives and not message.transfer:
+        if isinstance(message, RequestVote) and state.leader_lease_active and not message.transfer:
             return
         if not self._senders.may_enter(sender, term):
             state.complain(sender, "term", f"speaks of term {term}, far beyond {state.term}")
@@ -359,15 +359,15 @@ class RaftNode:
         state = self._state
         # Any change of leadership puts another object in one of these places.
         committed = state.memberships.committed
-        condition = (state.removed, state.durability.hangs)
+        condition = (state.removed, state.durability.stalled)
         standing = (state.cluster, state.role, state.term, committed, *condition)
         moved = not all(map(operator.is_, standing, self._standing_told))
         if moved:
             self._standing_told = standing
             state.outbox.gateway.append(state.leadership())
-        if moved or state.contact != self._contact_told:
-            self._contact_told = state.contact
-            state.outbox.clock = ClockState(self.leads, state.may_campaign, state.contact)
+        if moved or state.contact_count != self._contact_told:
+            self._contact_told = state.contact_count
+            state.outbox.clock = ClockState(self.leads, state.may_campaign, state.contact_count)
 
 
 def _is_pre_vote(message: PeerMessage) -> bool:

@@ -171,10 +171,10 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
 def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) -> None:
     """Take the entries if the log agrees up to them, or say where it could agree (§5.3)."""
     state.hear_leader(leader)
-    if state.chunks_staging or state.durability.hangs:
+    if state.chunks_staging or state.durability.stalled:
         return  # the log may be about to begin anew, or nobody writes it; the leader asks again
     if not state.log.matches(message.prev_index, message.prev_term):
-        hint = state.log.last_at_most(message.prev_index, message.prev_term)
+        hint = state.log.find_agreement(message.prev_index, message.prev_term)
         state.say(leader, AppendEntriesReply(state.term, False, message.prev_index, *hint))
         return
     new = state.log.new_among(message.entries)
@@ -189,7 +189,7 @@ def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) 
 def on_heartbeat(state: RaftState, leader: NodeId, message: Heartbeat) -> None:
     """Confirm that this node follows the leader."""
     state.hear_leader(leader)
-    times = (message.round, message.stamp, state.patience)
+    times = (message.round, message.stamp, state.election_timeout_min_us)
     state.say(leader, HeartbeatReply(state.term, *times, state.shortage))
     if not state.chunks_staging:  # else memberships could be stored over those of the snapshot
         state.commit_to(min(message.commit_index, state.log.last_index))
@@ -206,7 +206,7 @@ def on_append_entries_reply(state: RaftState, peer: NodeId, message: AppendEntri
         return
     progress.active = True
     if not message.accepted:
-        agreement, _ = state.log.last_at_most(message.hint_index, message.hint_term)
+        agreement, _ = state.log.find_agreement(message.hint_index, message.hint_term)
         progress.refused(message.index, min(agreement, message.hint_index))
     elif progress.accepted(message.index):
         _release_snapshot(state, peer, progress)
@@ -300,7 +300,7 @@ def hand_over(state: RaftState, leader: Leader) -> None:
         return
     progress = leader.progress.get(leader.transfer_to)
     if progress is not None and progress.match_index == state.log.last_index:
-        leader.called_election = True
+        leader.timeout_now_sent = True
         state.send(leader.transfer_to, TimeoutNow(state.term))
 
 

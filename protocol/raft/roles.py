@@ -11,7 +11,9 @@ class Follower(msgspec.Struct):
     """Follows the leader it has heard in this term, if any."""
 
     leader: NodeId | None = None
-    leader_lives: bool = False  # one was heard, in whatever term, within the shortest timeout
+    leader_lease_active: bool = (
+        False  # one was heard, in whatever term, within the shortest timeout
+    )
 
 
 class Candidate(msgspec.Struct):
@@ -33,7 +35,7 @@ class Leader(msgspec.Struct):
     transfer_to: NodeId | None = None
     # When each removal that waits was asked for: microseconds of the leader's clock.
     removals_asked: dict[NodeId, int] = msgspec.field(default_factory=dict)
-    called_election: bool = False  # told a successor to campaign, which may still do so
+    timeout_now_sent: bool = False  # told a successor to campaign, which may still do so
 
 
 Role = Follower | Candidate | Leader

@@ -32,7 +32,10 @@ class RaftState:
     """Term, vote, role, log, commit index and membership of one node."""
 
     def __init__(
-        self, recovered: Recovered, window: LogLimits | None = None, patience: int = 0
+        self,
+        recovered: Recovered,
+        window: LogLimits | None = None,
+        election_timeout_min_us: int = 0,
     ) -> None:
         self.id = recovered.node
         self.cluster = recovered.cluster
@@ -45,14 +48,14 @@ class RaftState:
         # What was applied was committed; how much more is, a leader will tell.
         self.commit_index = recovered.applied_index
         # In its life before, the node may have heard a leader that still counts on its loyalty.
-        self.role: Role = Follower(leader_lives=True)
+        self.role: Role = Follower(leader_lease_active=True)
         # Counts the reasons not to campaign: hearing a leader, giving a vote; and this beginning.
-        self.contact = 1
+        self.contact_count = 1
         self.now = 0  # microseconds of a steady clock, as told last
         self.heard_at = 0  # when a leader was heard last, 0 for never
-        self.patience = patience  # the shortest election timeout, in microseconds
-        promised = recovered.hard_state.patience
-        self._promised = promised if promised > patience else 0  # in a life before
+        self.election_timeout_min_us = election_timeout_min_us
+        promised = recovered.hard_state.lease_promise_us
+        self._promised = promised if promised > election_timeout_min_us else 0  # in a life before
         self.bound_until = 0
         # A log may still say so of a node that was invited back.
         self.removed = recovered.hard_state.removed
@@ -65,7 +68,7 @@ class RaftState:
         self.learners_max = LEARNERS_MAX
         self.check_proposal: CheckProposal = check_proposal
         self.outbox = Outbox()
-        if patience > promised:
+        if election_timeout_min_us > promised:
             self._write_hard_state()
 
     def tell_time(self, now: int) -> None:
@@ -114,13 +117,13 @@ class RaftState:
         cannot write down its own vote would only raise the term.
         """
         known = (self.membership, self.memberships.committed.membership)
-        is_able = not self.removed and not self.durability.hangs
+        is_able = not self.removed and not self.durability.stalled
         return is_able and any(each.is_voter(self.id) for each in known)
 
     @property
     def cannot_store(self) -> bool:
         """Whether storage takes in no snapshot: it hangs, or its disk is as good as full."""
-        return self.durability.hangs or self.shortage is Shortage.CRITICAL
+        return self.durability.stalled or self.shortage is Shortage.CRITICAL
 
     @property
     def leader(self) -> NodeId | None:
@@ -139,13 +142,13 @@ class RaftState:
         return None if self.leader == self.id else self.leader
 
     @property
-    def leader_lives(self) -> bool:
+    def leader_lease_active(self) -> bool:
         """Whether a leader was heard so lately that nobody else should become one (§9.6)."""
         return isinstance(self.role, Leader) or self._is_loyal
 
     @property
     def _is_loyal(self) -> bool:
-        return isinstance(self.role, Follower) and (self.role.leader_lives or self.is_bound)
+        return isinstance(self.role, Follower) and (self.role.leader_lease_active or self.is_bound)
 
     def send(self, to: NodeId, message: PeerMessage) -> None:
         """Send a message that rests on no fact which a crash could take back."""
@@ -169,11 +172,11 @@ class RaftState:
         self._write_hard_state()
 
     def _write_hard_state(self) -> None:
-        """Store term, vote and patience: the former one too, while it may count."""
+        """Store term, vote and the promise to a leader: the former one too, while it may count."""
         if self.now and not self.is_bound:
             self._promised = 0
-        patience = max(self.patience, self._promised)
-        hard_state = HardState(self.term, self.voted_for, patience, self.removed)
+        promise = max(self.election_timeout_min_us, self._promised)
+        hard_state = HardState(self.term, self.voted_for, promise, self.removed)
         self.durability.write_hard_state(hard_state)
 
     def set_removed(self, *, removed: bool = True) -> None:
@@ -187,7 +190,7 @@ class RaftState:
         # Whoever was heard lately may count on it, whatever term this node has come to know.
         before, lives = self.role, leader is not None or self._is_loyal
         self.role = Follower(leader, lives)
-        self.contact += 1
+        self.contact_count += 1
         if isinstance(before, Leader):
             self._refuse_reads(before)
             self._end_snapshots(before)
@@ -199,8 +202,8 @@ class RaftState:
         if self.removal_claims:
             self.removal_claims.clear()
         if isinstance(self.role, Follower) and self.role.leader == leader:
-            self.role.leader_lives = True
-            self.contact += 1
+            self.role.leader_lease_active = True
+            self.contact_count += 1
         else:
             self.become_follower(leader)
 
@@ -306,7 +309,7 @@ class RaftState:
             "" if leader is None else leader.address,
             self.memberships.committed.membership,
             self.removed,
-            self.durability.hangs,
+            self.durability.stalled,
         )
 
     def status(self) -> ReplicationStatus:

@@ -8,11 +8,11 @@ from protocol.membership import NodeId
 from protocol.node_messages import StorageCheckDue
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
-from protocol.raft.transfers import give_way
+from protocol.raft.transfers import step_down_stalled
 
 
 def on_storage_check_due(state: RaftState, _: NodeId, __: StorageCheckDue) -> None:
     """Ask storage for a sign of life; a leader who has waited for one too long gives way."""
     state.durability.check()
-    if state.durability.hangs and isinstance(state.role, Leader):
-        give_way(state, state.role)
+    if state.durability.stalled and isinstance(state.role, Leader):
+        step_down_stalled(state, state.role)

@@ -35,10 +35,10 @@ def on_step_aside(state: RaftState, _: NodeId, __: StepAside) -> None:
         begin_transfer(state, state.role, _other_voters(state, state.role))
 
 
-def give_way(state: RaftState, leader: Leader) -> None:
+def step_down_stalled(state: RaftState, leader: Leader) -> None:
     """Call the best successor at once and lead no more, because this node cannot write."""
     successors = _other_voters(state, leader)
-    if successors and not leader.called_election:
+    if successors and not leader.timeout_now_sent:
         state.send(_best(leader, successors), TimeoutNow(state.term))
     state.become_follower()
 

@@ -51,15 +51,15 @@ BUGS = (
         "Raft §5.2; skiff-rs had two leaders in one term by it",
         Edit(
             election._become_leader,
-            "state.contact += 1",
-            "state.contact += 1\n    state.set_term(state.term)",
+            "state.contact_count += 1",
+            "state.contact_count += 1\n    state.set_term(state.term)",
         ),
     ),
     Bug(
         "the longer log wins, whatever its last term",
         "Raft §5.4.1",
         Edit(
-            Log.is_behind,
+            Log.accepts_candidate_log,
             "(last_term, last_index) >= (self.last_term, self.last_index)",
             "last_index >= self.last_index",
         ),
@@ -68,7 +68,7 @@ BUGS = (
         "a log must be as long and as new to win",
         "Raft §5.4.1; skiff-rs, where some elections could not be won",
         Edit(
-            Log.is_behind,
+            Log.accepts_candidate_log,
             "(last_term, last_index) >= (self.last_term, self.last_index)",
             "last_term >= self.last_term and last_index >= self.last_index",
         ),

@@ -90,14 +90,14 @@ BUGS = (
         "dissertation §6.4.1",
         Edit(
             leases.extend_lease,
-            "int(reply.patience * LEASE_SHARE)",
-            "reply.patience * 3",
+            "int(reply.election_timeout_min_us * LEASE_SHARE)",
+            "reply.election_timeout_min_us * 3",
         ),
     ),
     Bug(
         "a lease outlives the call for a successor",
         "dissertation §3.10, §6.4.1",
-        Edit(leases.holds_lease, "leader.called_election or ", ""),
+        Edit(leases.holds_lease, "leader.timeout_now_sent or ", ""),
     ),
     Bug(
         "a lease counts before an entry of the leader's term is committed",

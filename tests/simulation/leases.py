@@ -27,7 +27,7 @@ class Leases:
 
     def _is_certain(self, core: RaftNode) -> bool:
         state, leader = core._state, core._state.role
-        if not isinstance(leader, Leader) or leader.called_election:
+        if not isinstance(leader, Leader) or leader.timeout_now_sent:
             return False
         now = self._events.now * self._clock_rates[core.id] * 1_000_000
         voters = state.membership.voters

@@ -25,7 +25,18 @@ from protocol.raft import changing_members, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import CLUSTER, PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
+from tests.unit.raft_cluster import (
+    CLUSTER,
+    ELECTION_TIMEOUT_MIN_US,
+    A,
+    B,
+    C,
+    Cluster,
+    D,
+    E,
+    address_of,
+    led_by,
+)
 
 
 def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
@@ -437,7 +448,7 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
     cluster.restart(A)
     cluster.settle()
     assert cluster.leaders == [A]
-    assert cluster[A].disk.hard_state == HardState(2, A, PATIENCE)
+    assert cluster[A].disk.hard_state == HardState(2, A, ELECTION_TIMEOUT_MIN_US)
 
 
 def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed() -> None:

@@ -21,9 +21,20 @@ from protocol.peer_messages import (
 )
 from protocol.raft.leases import LEASE_SHARE
 from protocol.raft.roles import Leader
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, frame_of, led_by
+from tests.unit.raft_cluster import (
+    ELECTION_TIMEOUT_MIN_US,
+    A,
+    B,
+    C,
+    Cluster,
+    D,
+    E,
+    address_of,
+    frame_of,
+    led_by,
+)
 
-LEASE = int(PATIENCE * LEASE_SHARE)
+LEASE = int(ELECTION_TIMEOUT_MIN_US * LEASE_SHARE)
 NUMBERS = itertools.count(100)
 
 
@@ -115,7 +126,7 @@ def test_an_answer_to_a_former_term_binds_nobody() -> None:
     cluster.elect(B)
     cluster.elect(A)
     cluster[A].now += 2 * LEASE
-    cluster.inject(B, A, HeartbeatReply(1, 0, cluster[A].now, PATIENCE))
+    cluster.inject(B, A, HeartbeatReply(1, 0, cluster[A].now, ELECTION_TIMEOUT_MIN_US))
     assert not is_served_at_once(cluster)
 
 
@@ -234,17 +245,17 @@ def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
 
 
-def restart_with(cluster: Cluster, node: bytes, patience: int) -> None:
+def restart_with(cluster: Cluster, node: bytes, election_timeout_min_us: int) -> None:
     """Start a node with another election timeout, and let the shortest one pass at once."""
     cluster.crash(node)
-    cluster.start(node, patience=patience)
+    cluster.start(node, election_timeout_min_us=election_timeout_min_us)
 
 
 def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE - 1
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US - 1
     assert not votes_for(cluster, B, RequestVote(6, 9, 9, pre=True))
     assert not votes_for(cluster, B, RequestVote(6, 9, 9))
     cluster.time_out(B)
@@ -257,28 +268,34 @@ def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise
 def test_a_promise_is_kept_over_several_starts_and_forgotten_when_it_is_over() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE // 2
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     cluster.inject(C, B, Heartbeat(2, 0, 0, 1))
     cluster.sync(B)
-    assert cluster[B].disk.hard_state.patience == PATIENCE, "it may still count"
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE // 2
+    assert cluster[B].disk.hard_state.lease_promise_us == ELECTION_TIMEOUT_MIN_US, (
+        "it may still count"
+    )
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     assert not votes_for(cluster, B, RequestVote(6, 9, 9))
-    cluster[B].now += PATIENCE // 2
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
-    assert cluster[B].disk.hard_state.patience == PATIENCE // 10
+    assert cluster[B].disk.hard_state.lease_promise_us == ELECTION_TIMEOUT_MIN_US // 10
 
 
 def test_a_longer_patience_is_promised_only_when_it_is_durable() -> None:
     cluster = led_by(A, B, C)
-    restart_with(cluster, B, PATIENCE * 2)
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US * 2)
     cluster.beat(A)
     cluster.deliver(Heartbeat, to=B)
     assert not cluster.sent(HeartbeatReply)
     cluster.sync(B)
     (reply,) = cluster.sent(HeartbeatReply)
-    assert reply.patience == cluster[B].disk.hard_state.patience == PATIENCE * 2
+    assert (
+        reply.election_timeout_min_us
+        == cluster[B].disk.hard_state.lease_promise_us
+        == ELECTION_TIMEOUT_MIN_US * 2
+    )
 
 
 def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vote() -> None:
@@ -289,7 +306,7 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
     )
     disk = cluster[B].disk
     disk.entries = [Entry(1, 1, EntryKind.NO_OP)]
-    disk.hard_state = HardState(1, A, PATIENCE)
+    disk.hard_state = HardState(1, A, ELECTION_TIMEOUT_MIN_US)
     disk.memberships = (MembershipAt(0, founders), MembershipAt(1, alone))
     cluster.start(B, patient=True)
     assert cluster[B].core.term == 1
@@ -340,10 +357,10 @@ def test_a_learner_binds_nothing() -> None:
     cluster[A].now += 2 * LEASE
     now = cluster[A].now
     for node in (D, E):
-        cluster.inject(node, A, HeartbeatReply(1, 0, now, PATIENCE))
+        cluster.inject(node, A, HeartbeatReply(1, 0, now, ELECTION_TIMEOUT_MIN_US))
     assert not is_served_at_once(cluster)
     cluster.drop()
-    cluster.inject(B, A, HeartbeatReply(1, 0, now, PATIENCE))
+    cluster.inject(B, A, HeartbeatReply(1, 0, now, ELECTION_TIMEOUT_MIN_US))
     assert is_served_at_once(cluster)
 
 

@@ -9,7 +9,7 @@ from protocol.membership import NodeId
 from protocol.node_messages import ReadAt, TransferTo
 from protocol.raft import leases
 from protocol.raft.leases import LEASE_SHARE
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, Machine, Packet
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, Machine, Packet
 
 pytestmark = pytest.mark.simulation
 
@@ -17,7 +17,7 @@ SECOND = 1_000_000
 TICK = 1_000  # microseconds of true time, as all times here
 END = 4 * SECOND
 TIMEOUTS = ElectionTimeouts(
-    heartbeat=0.075, shortest=PATIENCE / SECOND, longest=0.180
+    heartbeat=0.075, shortest=ELECTION_TIMEOUT_MIN_US / SECOND, longest=0.180
 )  # others may lead soon
 STEADY = (0.87, 1.0, 1.15)  # the fastest outruns the slowest by just less than a third
 WILD = (1.0, 2.0)

@@ -96,12 +96,12 @@ def propose(number: int) -> Propose:
 def test_the_timer_is_told_only_of_what_has_changed() -> None:
     core = node()
     first = core.flush().clock
-    assert first == ClockState(leading=False, votes=False, contact=1)
+    assert first == ClockState(leading=False, votes=False, contact_count=1)
     assert core.flush().clock is None
     core.receive(frame())
     heard = core.flush().clock
     assert heard is not None
-    assert heard.contact > first.contact
+    assert heard.contact_count > first.contact_count
 
 
 def test_the_gateway_is_told_who_leads_and_where() -> None:
