@@ -32,6 +32,6 @@ class Leases:
         now = self._events.now * self._clock_rates[core.id] * 1_000_000
         voters = state.membership.voters
         bound = sum(
-            voter == core.id or leader.progress[voter].lease_until > now for voter in voters
+            voter == core.id or leader.progress[voter].leader_lease_until > now for voter in voters
         )
         return is_majority(bound, len(voters))

@@ -21,7 +21,7 @@ from protocol.peer_messages import (
     Removed,
     RequestVote,
 )
-from protocol.raft import changing_members, replication
+from protocol.raft import membership_changes, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
@@ -152,7 +152,7 @@ def test_a_learner_that_never_answers_is_dropped() -> None:
         cluster.settle()
         cluster.check_quorum(A)
         checks += 1
-    assert checks == changing_members.LEARNER_CHECKS_MAX + 1
+    assert checks == membership_changes.LEARNER_CHECKS_MAX + 1
     cluster.settle()
     assert cluster[B].core.membership == members(A, B, C)
 
@@ -165,7 +165,7 @@ def test_a_learner_that_has_answered_is_waited_for() -> None:
     cluster.sync(D)
     cluster.partition({A, B, C}, {D})
     cluster[A].core._state.role.progress[D].answered_at = 1  # type: ignore[union-attr]
-    for _ in range(2 * changing_members.LEARNER_CHECKS_MAX):
+    for _ in range(2 * membership_changes.LEARNER_CHECKS_MAX):
         cluster.beat(A)
         cluster.settle()
         cluster.check_quorum(A)

@@ -108,7 +108,7 @@ def test_a_leader_refuses_it_and_leads_on(cluster: Cluster, message: PeerMessage
     assert cluster[A].core.leads
     progress = cluster[A].core._state.role.progress[B]  # type: ignore[union-attr]
     assert (progress.match_index, progress.next_index) == (3, 4)
-    assert progress.lease_until < FAR
+    assert progress.leader_lease_until < FAR
     assert progress.confirmed_round < FAR
     cluster.propose(A, b"z")
     cluster.settle()

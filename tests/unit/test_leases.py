@@ -19,7 +19,7 @@ from protocol.peer_messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from protocol.raft.leases import LEASE_SHARE
+from protocol.raft.leader_lease import LEASE_SHARE
 from protocol.raft.roles import Leader
 from tests.unit.raft_cluster import (
     ELECTION_TIMEOUT_MIN_US,

@@ -7,8 +7,8 @@ import pytest
 from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.membership import NodeId
 from protocol.node_messages import ReadAt, TransferTo
-from protocol.raft import leases
-from protocol.raft.leases import LEASE_SHARE
+from protocol.raft import leader_lease
+from protocol.raft.leader_lease import LEASE_SHARE
 from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, Machine, Packet
 
 pytestmark = pytest.mark.simulation
@@ -159,5 +159,5 @@ def test_reads_by_lease_may_be_stale_where_a_clock_runs_twice_as_fast() -> None:
 def test_a_lease_as_long_as_the_patience_would_bear_no_drift(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_SHARE", 1)
+    monkeypatch.setattr(leader_lease, "LEASE_SHARE", 1)
     assert is_ever_stale(STEADY)

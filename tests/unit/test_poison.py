@@ -153,7 +153,7 @@ def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
     leader = cluster[A].core
     before = leader.membership
     garbage = Entry(2, 1, EntryKind.MEMBERSHIP, b"garbage")
-    leader._state.take_entries([garbage])
+    leader._state.append_entries([garbage])
     cluster.turn(A, lambda _: None)
     cluster.settle()
     assert {machine.core.membership for machine in cluster.alive} == {before}

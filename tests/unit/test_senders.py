@@ -17,8 +17,8 @@ from protocol.peer_messages import (
     TimeoutNow,
 )
 from protocol.raft import senders
-from protocol.raft.election import REMOVAL_CLAIM_MICROSECONDS
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.removal import REMOVAL_CLAIM_MICROSECONDS
 from protocol.raft.senders import (
     INCARNATION_JUMP_MAX,
     LAPSE_MICROSECONDS,
