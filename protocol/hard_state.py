@@ -1,4 +1,4 @@
-"""Hard state: term, vote and promises that must be durable before any answer."""
+"""Hard state: term, vote and lease promise, durable before any reply that depends on them."""
 
 import msgspec
 
@@ -6,12 +6,12 @@ from protocol.ranges import IdOrNone, Microseconds, Term
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
-    """Its term, and whom it voted for in it.
+    """A node's term and its vote in that term.
 
-    Also its ``lease_promise_us``: for so long it may still be bound to a leader.
+    Also ``lease_promise_us``: the time, from a start on, for which a leader may still rely on it.
     """
 
     term: Term = 0
     voted_for: IdOrNone = b""
     lease_promise_us: Microseconds = 0
-    removed: bool = False  # whether it learned that it is a member no more
+    removed: bool = False  # whether the node knows that it was removed

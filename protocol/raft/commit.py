@@ -79,7 +79,7 @@ def on_commit_notice_due(state: RaftState, leader: Leader, _: CommitNoticeDue) -
 
 
 def owes_notice(state: RaftState) -> bool:
-    """Whether some follower could commit more entries than the leader has told it to."""
+    """Whether some follower could commit more entries than its last commit index covers."""
     if not isinstance(state.role, Leader):
         return False
     for progress in state.role.progress.values():

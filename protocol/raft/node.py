@@ -305,14 +305,14 @@ class RaftNode:
         if isinstance(message, RequestVote) and state.leader_lease_active and not message.transfer:
             return
         if not self._senders.may_enter(sender, term):
-            state.complain(sender, "term", f"speaks of term {term}, far beyond {state.term}")
+            state.complain(sender, "term", f"sent term {term}, far beyond {state.term}")
             return
         state.set_term(term)
         state.become_follower()
         self._handle_peer(sender, message)
 
     def _answer_older_term(self, sender: NodeId, message: PeerMessage) -> None:
-        """Tell a leader or candidate of an older term the current one."""
+        """Answer a leader or candidate of an older term with the current term."""
         state = self._state
         match message:
             case AppendEntries(prev_index=prev_index):
@@ -358,7 +358,7 @@ class RaftNode:
             self._state.outbox.storage.append(Commit(self._commit_handed))
 
     def _tell_role(self) -> None:
-        """Tell the timer and the gateway of a change of role, term, members or condition."""
+        """Notify the timer and the gateway of a change of role, term, members or condition."""
         state = self._state
         # Every change puts another object in one of these places.
         committed = state.memberships.committed

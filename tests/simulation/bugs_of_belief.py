@@ -17,7 +17,7 @@ BUGS = (
     Bug(
         "one sender moves a term as far as it likes",
         "a term of 2^64-1 ended all nodes",
-        Edit(Senders.may_enter, "if term <= known + TERM_JUMP_MAX:", "if True:"),
+        Edit(Senders.may_enter, "if term <= current + TERM_JUMP_MAX:", "if True:"),
     ),
     Bug(
         "nodes that no member knows are believed",
