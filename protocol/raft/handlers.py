@@ -125,29 +125,29 @@ def _actors(
     return ActorRule(message, not_leader, not_leader, leader)
 
 
-NO_LEADER_ANY_MORE = Ignored("a reply to, or a result for, an earlier leadership of this node")
-NO_CANDIDATE = Ignored("a reply to an earlier candidacy of this node")
+NOT_LEADER = Ignored("a reply to, or a result for, an earlier leadership of this node")
+NOT_CANDIDATE = Ignored("a reply to an earlier candidacy of this node")
 NO_READS = Ignored("a change of role fails the reads that a former leader was asked about")
 RIVAL = Ignored("a second leader of this term is a contradiction, and was refused as one")
-LEADS_ONLY = Ignored("a deadline that only a leader has; this one passed as leadership ended")
-UNSENT = Ignored(
-    "the shell handles it where it stands alone in a frame, as every correct node has it"
+LEADER_ONLY = Ignored("a deadline of a leader that passed while its leadership ended")
+SHELL_ONLY = Ignored(
+    "the shell takes it if it is alone in its frame, as every correct node sends it"
 )
 
 # Without a declared type, each row is checked on its own: its handlers take its message.
 PEER_RULES = (
     # election
     _peers(RequestVote, election.on_request_vote, election.on_request_vote),
-    PeerRule(RequestVoteReply, NO_CANDIDATE, election.on_request_vote_reply, NO_CANDIDATE),
+    PeerRule(RequestVoteReply, NOT_CANDIDATE, election.on_request_vote_reply, NOT_CANDIDATE),
     _peers(TimeoutNow, election.on_timeout_now, RIVAL),
     _peers(Removed, removal.on_removed, Ignored("a leader learns of its removal from its log")),
     # replication
     _peers(AppendEntries, replication.on_append_entries, RIVAL),
-    _peers(AppendEntriesReply, NO_LEADER_ANY_MORE, replication.on_append_entries_reply),
+    _peers(AppendEntriesReply, NOT_LEADER, replication.on_append_entries_reply),
     _peers(Heartbeat, heartbeats.on_heartbeat, RIVAL),
-    _peers(HeartbeatReply, NO_LEADER_ANY_MORE, heartbeats.on_heartbeat_reply),
+    _peers(HeartbeatReply, NOT_LEADER, heartbeats.on_heartbeat_reply),
     _peers(InstallSnapshot, snapshots.on_install_snapshot, RIVAL),
-    _peers(InstallSnapshotReply, NO_LEADER_ANY_MORE, snapshots.on_install_snapshot_reply),
+    _peers(InstallSnapshotReply, NOT_LEADER, snapshots.on_install_snapshot_reply),
     # requests of other nodes' gateways, and the replies to forwarded requests of this node's
     _peers(ForwardProposal, proposals.on_forward_proposal_elsewhere, proposals.on_forward_proposal),
     _peers(ProposalRefused, proposals.on_proposal_refused, proposals.on_proposal_refused),
@@ -165,17 +165,18 @@ PEER_RULES = (
         transfer.on_forward_transfer,
     ),
     # questions of nodes that need not be members, and the replies
-    _peers(JoinRequest, UNSENT, UNSENT),
-    _peers(JoinReply, UNSENT, UNSENT),
-    _peers(Invitation, UNSENT, UNSENT),
-    _peers(ClusterQuery, UNSENT, UNSENT),
-    _peers(ClusterReply, UNSENT, UNSENT),
-    _peers(MembershipQuery, UNSENT, UNSENT),
-    _peers(MembershipTold, UNSENT, UNSENT),
+    _peers(JoinRequest, SHELL_ONLY, SHELL_ONLY),
+    _peers(JoinReply, SHELL_ONLY, SHELL_ONLY),
+    _peers(Invitation, SHELL_ONLY, SHELL_ONLY),
+    _peers(ClusterQuery, SHELL_ONLY, SHELL_ONLY),
+    _peers(ClusterReply, SHELL_ONLY, SHELL_ONLY),
+    _peers(MembershipQuery, SHELL_ONLY, SHELL_ONLY),
+    _peers(MembershipTold, SHELL_ONLY, SHELL_ONLY),
 )
 
 ACTOR_RULES = (
     # deadlines
+    # A leader's timer has no election deadline. Scenarios use one to let a leader campaign anew.
     _actors(ElectionDue, election.on_election_due, election.on_election_due),
     ActorRule(
         LeaderQuiet,
@@ -183,16 +184,16 @@ ACTOR_RULES = (
         Ignored("a candidate grants no lease"),
         Ignored("a leader grants no lease"),
     ),
-    _actors(HeartbeatDue, LEADS_ONLY, heartbeats.on_heartbeat_due),
-    _actors(QuorumCheckDue, LEADS_ONLY, check_quorum.on_quorum_check_due),
-    _actors(CommitNoticeDue, LEADS_ONLY, commit.on_commit_notice_due),
+    _actors(HeartbeatDue, LEADER_ONLY, heartbeats.on_heartbeat_due),
+    _actors(QuorumCheckDue, LEADER_ONLY, check_quorum.on_quorum_check_due),
+    _actors(CommitNoticeDue, LEADER_ONLY, commit.on_commit_notice_due),
     _actors(StorageCheckDue, transfer.on_storage_check_due, transfer.on_leader_storage_check_due),
     # this node's storage
     _actors(Persisted, commit.on_persisted, commit.on_leader_persisted),
     _actors(SpaceChanged, space.on_space_changed, space.on_space_changed),
-    _actors(LogSlice, NO_LEADER_ANY_MORE, replication.on_log_slice),
-    _actors(LogCompacted, NO_LEADER_ANY_MORE, snapshots.on_log_compacted),
-    _actors(SnapshotRead, NO_LEADER_ANY_MORE, snapshots.on_snapshot_read),
+    _actors(LogSlice, NOT_LEADER, replication.on_log_slice),
+    _actors(LogCompacted, NOT_LEADER, snapshots.on_log_compacted),
+    _actors(SnapshotRead, NOT_LEADER, snapshots.on_snapshot_read),
     _actors(ChunkStaged, snapshots.on_chunk_staged, snapshots.on_chunk_staged),
     _actors(SnapshotInstalled, snapshots.on_snapshot_installed, snapshots.on_snapshot_installed),
     # this node's gateway and shell

@@ -1,4 +1,4 @@
-"""Leases: while a leader counts on a majority of voters, nobody else is elected (§6.4.1)."""
+"""Leader leases: while a leader relies on a majority of voters, no other is elected (§6.4.1)."""
 
 from protocol.membership import is_majority
 from protocol.raft.node import RaftNode
@@ -7,7 +7,7 @@ from tests.simulation.breach import expect
 from tests.simulation.events import Events
 
 
-class Leases:
+class LeaderLeases:
     """How long the leaders may be certain that they lead, each by its own clock."""
 
     def __init__(self, events: Events, leaders: dict[bytes, RaftNode]) -> None:
