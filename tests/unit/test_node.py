@@ -7,6 +7,7 @@ from protocol.membership import Member, Membership, MembershipAt
 from protocol.node_messages import (
     AskStatus,
     ClockState,
+    Commit,
     Leadership,
     Propose,
     Recovered,
@@ -14,6 +15,7 @@ from protocol.node_messages import (
 )
 from protocol.peer_messages import (
     PEER_PROTOCOL_VERSION,
+    AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
     PeerFrame,
@@ -93,6 +95,20 @@ def propose(number: int) -> Propose:
     return Propose(number, b"x")
 
 
+def test_a_leader_draws_its_conclusions_at_the_end_of_a_turn() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.write(A)
+    for follower in (B, C):
+        cluster.deliver(to=follower)
+        cluster.sync(follower)
+    core = cluster[A].core
+    for packet in cluster.take(AppendEntriesReply):
+        core.receive(frame_of(packet.sender, packet.message))
+    assert core._state.commit_index == 1
+    assert [each.index for each in core.flush().storage if isinstance(each, Commit)] == [2]
+
+
 def test_the_timer_is_told_only_of_what_has_changed() -> None:
     core = node()
     first = core.flush().clock
@@ -136,7 +152,7 @@ def test_a_restarted_node_knows_its_term_vote_log_and_members() -> None:
     assert not core.leads
 
 
-def test_a_message_that_nobody_handles_is_no_reason_to_fail() -> None:
+def test_a_reply_to_a_leadership_that_never_was_is_ignored() -> None:
     core = node()
     core.receive(frame_of(B, HeartbeatReply(0, 7)))
     assert core.flush().peers == {}
