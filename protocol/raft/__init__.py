@@ -30,13 +30,12 @@ up to date as its own (Raft §5.4.1). It need not know the candidate as a member
 complete a majority of a membership that has not reached its log yet (dissertation §4.1).
 
 Leader stickiness (dissertation §4.2.3, §9.6): a node that leads, or that a leader has contacted
-within the minimum election timeout, ignores vote requests. Only a candidate that the leader itself
-told to campaign is exempt. Check-quorum (dissertation §6.2) is the counterpart: a leader that no
-majority has answered for a maximum election timeout steps down, which frees those followers that it
-can still reach.
+within the minimum election timeout, grants no vote and enters no candidate's term. Only a candidate
+that the leader itself told to campaign is exempt. Check-quorum (dissertation §6.2) is the
+counterpart: a leader that no majority has answered for a maximum election timeout steps down, which
+frees those followers that it can still reach.
 
-A leader begins its term with a no-op entry, whose commit commits what earlier terms have left (Raft
-§8).
+A leader begins its term with a no-op entry: with it commit the entries of earlier terms (Raft §8).
 
 
 Replication (``replication.py``, ``progress.py``, ``heartbeats.py``)
@@ -84,7 +83,8 @@ Linearizable reads need no log entry (ReadIndex, dissertation §6.4). The leader
 index, confirms by a round of heartbeats to a majority that it still leads, and serves the read once
 the noted index is applied. A follower asks the leader for that index and serves the read itself.
 Reads that arrive together share a round. A new leader starts no round before an entry of its term
-is committed.
+is committed. Its own storage reads while the round is under way, and its gateway withholds the
+values until the round is confirmed.
 
 A client may ask for a leader-lease read instead (dissertation §6.4.1), which needs no round trip.
 Each reply to a heartbeat promises that its sender votes for no other candidate until its minimum
@@ -99,10 +99,10 @@ Snapshots (``snapshots.py``)
 
 If the entries that a follower needs are compacted, it receives the state machine itself (Raft §7),
 in chunks, one in flight at a time. The follower's storage stages them and installs the snapshot
-atomically with the new start of the log. A transfer continues where the follower's disk is, even
-under another leader that has a snapshot of the same entry. Writes and heartbeats go on meanwhile.
-The leader's storage keeps the snapshot, and the log after it, until memory can serve the follower
-or until the follower has been silent for too long.
+atomically with the new start of the log. After an interruption, the chunks continue where the
+follower's disk is, even under another leader that has a snapshot of the same entry. Writes and
+heartbeats go on meanwhile. The leader's storage keeps the snapshot, and the log after it, until
+memory can serve the follower or until the follower has been silent for too long.
 
 
 Membership (``membership_changes.py``, ``membership_history.py``, ``quorum_guard.py``)
@@ -111,7 +111,7 @@ Membership (``membership_changes.py``, ``membership_history.py``, ``quorum_guard
 Members change one at a time (dissertation §4.1), so that the majorities before and after a change
 overlap. A membership is in force from the moment its entry is appended, and rolled back if that
 entry is truncated. Another change may begin only after the previous one, and an entry of the
-leader's own term, are committed: without the latter condition the published algorithm was unsafe.
+leader's own term, are committed; the dissertation lacks the latter condition, and was unsafe.
 
 A new node joins as a learner: it receives the log and does not vote. The leader promotes it once it
 has caught up (dissertation §4.2.1), and drops a learner that has never answered. A removal is
@@ -134,11 +134,11 @@ by the next quorum check, the old one resumes its work.
 Joining, founding, recovery (``admission.py``)
 ==============================================
 
-A new node founds a cluster of one, forms one together with a list of expected nodes, or
-asks to join an existing one. Founding waits for a quiet period in which a member of another cluster
-may claim the node's address. A bootstrap is founded by one node only, while all expected nodes
-answer, with a first membership that lists all of them. A node that lost its data returns under a
-new id and replaces the member at its address, once that one has stopped answering.
+A new node founds a cluster of one, forms one together with a list of expected nodes, or asks to
+join an existing one. Founding waits for a quiet period in which a member of another cluster may
+claim the node's address. Of a list of expected nodes, only one founds, while all others answer, and
+its first membership lists all of them. A node that lost its data returns under a new id and
+replaces the member at its address, once that one has stopped answering.
 
 After a restart, the node knows the applied entries to be committed, and learns of later ones from a
 leader. A cluster that has lost its majority for good cannot be repaired by Raft; an operator
@@ -149,10 +149,11 @@ Stalled and full disks (``transfer.py``, ``space.py``)
 ======================================================
 
 Heartbeats need no disk, so a leader with a stalled one would keep its followers and commit nothing.
-Each node probes its storage once in a maximum election timeout. If one write is unanswered at three
-checks, a leader sends TimeoutNow to the most up-to-date voter and steps down; no node with stalled
-storage campaigns or accepts entries. A leader refuses commands that let the state grow while the
-disks of a majority have no room for it. Deletes remain possible: they need the rest of the reserve.
+Each node checks its storage once in a maximum election timeout. If one write stays unanswered for
+three of these, storage is stalled: a leader sends TimeoutNow to the most up-to-date voter and steps
+down, and no such node campaigns or accepts entries. A leader refuses commands that let the state
+grow while a majority of the disks has no room for it. Deletes remain possible: the reserve that is
+left is for them.
 
 
 Caveats
