@@ -86,7 +86,7 @@ BUGS = (
         Edit(RaftState.tell_time, "now + self._recovered_promise_us", "now"),
     ),
     Bug(
-        "a lease is longer than a voter's patience",
+        "a leader lease is longer than a voter's election timeout",
         "dissertation §6.4.1",
         Edit(
             leader_lease.extend_leader_lease,
@@ -95,17 +95,17 @@ BUGS = (
         ),
     ),
     Bug(
-        "a lease outlives the call for a successor",
+        "a leader lease outlives TimeoutNow",
         "dissertation §3.10, §6.4.1",
         Edit(leader_lease.holds_leader_lease, "leader.timeout_now_sent or ", ""),
     ),
     Bug(
-        "a lease counts before an entry of the leader's term is committed",
+        "a leader lease counts before an entry of the leader's term is committed",
         "dissertation §6.4, §6.4.1",
         Edit(leader_lease.holds_leader_lease, " or state.commit_index < leader.first_index", ""),
     ),
     Bug(
-        "a lease is never over",
+        "a leader lease never expires",
         "dissertation §6.4.1; tikv #964",
         Edit(
             leader_lease._has_granted,

@@ -143,7 +143,7 @@ def test_a_lease_needs_a_majority() -> None:
     assert not is_served_at_once(cluster), "the one that was bound first is free"
 
 
-def test_a_voter_is_bound_for_a_part_of_its_own_patience() -> None:
+def test_a_voter_is_bound_for_a_part_of_its_own_election_timeout() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     now = cluster[A].now
@@ -222,7 +222,7 @@ def votes_for(cluster: Cluster, voter: bytes, request: RequestVote) -> bool:
 
 @pytest.mark.parametrize("pre", [True, False], ids=["pre-vote", "vote"])
 @pytest.mark.parametrize("term", [1, 2], ids=["same term", "next term"])
-def test_a_node_that_has_just_started_votes_only_when_its_patience_is_over(
+def test_a_node_that_has_just_started_votes_only_after_its_election_timeout(
     pre: bool, term: int
 ) -> None:
     cluster = led_by(A, B, C)
@@ -283,7 +283,7 @@ def test_a_promise_is_kept_over_several_starts_and_forgotten_when_it_is_over() -
     assert cluster[B].disk.hard_state.lease_promise_us == ELECTION_TIMEOUT_MIN_US // 10
 
 
-def test_a_longer_patience_is_promised_only_when_it_is_durable() -> None:
+def test_a_longer_election_timeout_is_promised_only_when_it_is_durable() -> None:
     cluster = led_by(A, B, C)
     restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US * 2)
     cluster.beat(A)

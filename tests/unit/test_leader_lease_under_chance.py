@@ -156,7 +156,7 @@ def test_reads_by_lease_may_be_stale_where_a_clock_runs_twice_as_fast() -> None:
     assert is_ever_stale(WILD)
 
 
-def test_a_lease_as_long_as_the_patience_would_bear_no_drift(
+def test_a_lease_as_long_as_the_election_timeout_would_bear_no_drift(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(leader_lease, "LEASE_SHARE", 1)
