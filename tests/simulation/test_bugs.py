@@ -19,7 +19,7 @@ FOUND_SOON = {
     "a gateway answers what was read ahead before it is confirmed": "read is answered before",
     "what was applied and how far are two writes": "two nodes differ",
     "one sender moves a term as far as it likes": "a term jumped",
-    "nodes that no member knows are believed": "a member thinks itself removed",
+    "nodes that no member knows are believed": "a follower was the first to commit",
     "an entry that contradicts a committed one is taken": "committed entries never change",
 }
 SEEDS = range(40)
