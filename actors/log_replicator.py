@@ -331,8 +331,10 @@ class LogReplicator:
 
 
 def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:
-    patience = int(config.election_timeouts.shortest * 1_000_000)
-    return RaftNode(recovered, config.log_limits, patience, learners_max=config.learners_max)
+    election_timeout_min_us = int(config.election_timeouts.shortest * 1_000_000)
+    return RaftNode(
+        recovered, config.log_limits, election_timeout_min_us, learners_max=config.learners_max
+    )
 
 
 if __name__ == "__main__":

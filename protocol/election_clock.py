@@ -35,7 +35,7 @@ class ElectionClock:
 
     def __init__(self, timeouts: ElectionTimeouts, now: float, chance: float) -> None:
         self._timeouts = timeouts
-        self._state = ClockState(leading=False, votes=False, contact=0)
+        self._state = ClockState(leading=False, votes=False, contact_count=0)
         self._heartbeat = self._quorum_check = self._quiet = self._election = NEVER
         self._storage_check = now + timeouts.longest
         self._hear_leader(now, chance)
@@ -45,7 +45,7 @@ class ElectionClock:
         before, self._state = self._state, state
         if state.leading and not before.leading:
             self._begin_leading(now)
-        elif not state.leading and (before.leading or state.contact != before.contact):
+        elif not state.leading and (before.leading or state.contact_count != before.contact_count):
             self._hear_leader(now, chance)
 
     def next_deadline(self) -> float:
@@ -67,11 +67,11 @@ class ElectionClock:
             due.append(StorageCheckDue())
         if self._quiet <= now:
             self._quiet = NEVER
-            due.append(LeaderQuiet(self._state.contact))
+            due.append(LeaderQuiet(self._state.contact_count))
         if self._election <= now:
             self._election = now + self._spread(chance)
             if self._state.votes:
-                due.append(ElectionDue(self._state.contact))
+                due.append(ElectionDue(self._state.contact_count))
         return due
 
     def _begin_leading(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Hard state: term, vote and promises that must be durable before any answer."""
+"""Hard state: term, vote and lease promise, durable before any reply that depends on them."""
 
 import msgspec
 
@@ -10,6 +10,6 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
 
     term: Term = 0  # the current one: the highest that the node has seen
     voted_for: IdOrNone = b""  # id of the candidate that has its vote in this term; empty for none
-    # Microseconds of its own clock for which it may be bound to a leader.
-    patience: Microseconds = 0
-    removed: bool = False  # whether it learned that it is a member no more
+    # Microseconds of its own clock, from a start on, for which a leader may still rely on it.
+    lease_promise_us: Microseconds = 0
+    removed: bool = False  # whether the node knows that it was removed

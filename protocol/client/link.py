@@ -1,11 +1,10 @@
 """Link: the node that one thread, or one event loop, of a client speaks to at present."""
 
 from protocol.client.routing import Route
+from protocol.deadlines import NEVER
 
 WELCOME_SECONDS = 1.0  # how old the knowledge of who leads may become
 GREETING_SECONDS = 1.0  # in which one call looks for a node on behalf of all
-
-NEVER = float("-inf")
 
 
 class Link:
@@ -15,8 +14,8 @@ class Link:
         self.endpoint = ""  # empty while no node is chosen
         self._route = route
         self._greeted = False
-        self._asked_at = NEVER
-        self._greeting_since = NEVER  # when the request was sent whose answer is awaited
+        self._asked_at = -NEVER
+        self._greeting_since = -NEVER  # when the request was sent whose answer is awaited
 
     def choose(self, now: float) -> str:
         """Return the endpoint to ask: the present one, or else the best that is known."""
@@ -43,7 +42,7 @@ class Link:
 
     def end_greeting(self) -> None:
         """Note that the request was answered, or lost."""
-        self._greeting_since = NEVER
+        self._greeting_since = -NEVER
 
     def welcome(self, endpoint: str, now: float) -> None:
         """Note that a node of the client's cluster has answered a greeting; follow its leader."""
@@ -62,4 +61,4 @@ class Link:
         """Choose anew with the next request."""
         self.endpoint = ""
         self._greeted = False
-        self._asked_at = self._greeting_since = NEVER
+        self._asked_at = self._greeting_since = -NEVER

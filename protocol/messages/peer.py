@@ -71,14 +71,14 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Confirmation that the sender followed this leader in this term and round.
 
-    The ``patience`` counts from the heartbeat, and ends early if the leader itself asks for an
-    election.
+    From the receipt of the heartbeat on, the follower votes for no other candidate until its
+    election timeout has passed, unless the leader itself asks for an election.
     """
 
     term: Term  # the follower's
     round: Number  # that of the heartbeat
     stamp: Microseconds = 0  # that of the heartbeat
-    patience: Microseconds = 0  # microseconds of its own clock for which it votes for no other
+    election_timeout_min_us: Microseconds = 0  # microseconds of the follower's clock
     shortage: Shortage = Shortage.NONE  # of space, at the sender
 
 

@@ -45,13 +45,13 @@ class LogSlice(msgspec.Struct, frozen=True, array_like=True, tag=22):
 class ElectionDue(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """The randomised deadline passed since this contact with a leader."""
 
-    contact: int  # count of contacts when the deadline was set
+    contact_count: int  # count of contacts when the deadline was set
 
 
 class LeaderQuiet(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """The shortest election timeout passed since this contact with a leader."""
 
-    contact: int  # count of contacts when the deadline was set
+    contact_count: int  # count of contacts when the deadline was set
 
 
 class HeartbeatDue(msgspec.Struct, frozen=True, array_like=True, tag=25):

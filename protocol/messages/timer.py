@@ -8,7 +8,7 @@ class ClockState(msgspec.Struct, frozen=True, array_like=True, tag=60):
 
     leading: bool  # whether this node leads
     votes: bool  # else a learner or a removed member, which must not campaign
-    contact: int  # count of contacts with a leader
+    contact_count: int  # count of contacts with a leader
 
 
 TimerMessage = ClockState

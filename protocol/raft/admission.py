@@ -1,15 +1,15 @@
-"""Admission: how a node gets a membership: it founds a cluster, forms one with others, or joins.
+"""Admission: a node founds a cluster, forms one with others, or joins one.
 
     new, without --join        founds a cluster of one after a quiet period   (founding.py)
     new, --join and --expect   forms one together with the nodes it expects   (bootstrap.py)
-    --join                     asks to be let in                              (joining.py)
+    --join                     asks for membership                            (joining.py)
     --standby                  waits for an invitation
     a member at a new address  announces it                                   (joining.py)
-    removed                    ends, unless it was told to rejoin or stand by
+    removed                    ends, unless started with --rejoin or --standby
 
-A node that is removed before any of the log has reached its disk counts as new.
+A node that is removed before its disk holds any log entry counts as new.
 
-The shell passes in frames and time, and sends what a turn puts into the outbox.
+The shell passes in frames and time, and sends the messages in the outbox of each turn.
 """
 
 from collections.abc import Callable
@@ -35,15 +35,15 @@ from protocol.raft.founding import Founding
 from protocol.raft.joining import ASKED_MAX, Joining
 from protocol.raft.node import RaftNode
 
-FIRST_NOTE_SECONDS = 2.0  # how long a node waits silently for its admission
-NOTE_SECONDS = 10.0  # between two notes of what it waits for
-FOUNDING_INDEX = 1  # of the entry by which a founder makes itself the only member
+FIRST_NOTE_SECONDS = 2.0  # of waiting for admission before the first note
+NOTE_SECONDS = 10.0  # between two notes about the wait
+FOUNDING_INDEX = 1  # of the entry that makes a founder the only member
 
-ALONE = "--join names nobody but this node"
+ALONE = "--join names only this node"
 
 
 class NoteLevel(Enum):
-    """How loudly a note is logged."""
+    """The log level of a note."""
 
     INFO = "info"
     WARNING = "warning"
@@ -58,14 +58,14 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class AdmissionFailure(msgspec.Struct, frozen=True):
-    """The reason why this node ends for good: the name of its error class, and a sentence."""
+    """The reason why this node must end: the name of its error class, and a sentence."""
 
     error: str
     text: str
 
 
 class AdmissionOutbox(msgspec.Struct):
-    """The effects of one turn."""
+    """The messages and notes of one turn."""
 
     questions: list[tuple[str, PeerMessage]] = msgspec.field(default_factory=list)  # by address
     storage: list[AdoptCluster] = msgspec.field(default_factory=list)
@@ -74,37 +74,37 @@ class AdmissionOutbox(msgspec.Struct):
 
 
 class Admission:
-    """One node's way into its cluster. Times are seconds of any steady clock."""
+    """The admission of one node to its cluster. Times are seconds of any steady clock."""
 
     def __init__(
         self, core: RaftNode, config: NodeConfig, new_cluster: Callable[[], bytes], now: float
     ) -> None:
-        """Begin with what the directory held; ``new_cluster`` draws the id of a cluster."""
+        """Start from the recovered core; ``new_cluster`` returns a new cluster id."""
         self._core = core
         self._config = config
         self._new_cluster = new_cluster
         self._address = str(config.address)
         self._expects = config.expected_addresses
         self._joining = Joining(config.join_cluster, self._address, rejoin=config.rejoin)
-        # A removed node comes back only where somebody wants it: by its settings or an invitation.
+        # A removed node comes back only by an operator's wish: its settings or an invitation.
         self._may_return = config.rejoin or config.standby
         self._invited = bool(config.join_cluster)
-        self._decline_at = now  # when the next invitation that is declined is noted
+        self._decline_at = now  # when to note a declined invitation again
         self._settled_once = False
         self._removal_noted = False
         self._bootstrap: Bootstrap | None = None
         self._founding: Founding | None = None
-        self._troubles: dict[str, str] = {}  # by address: why it cannot be asked
+        self._troubles: dict[str, str] = {}  # address to the reason why it is unreachable
         self._note_at = now + FIRST_NOTE_SECONDS
         self._outbox = AdmissionOutbox()
-        self.is_idle = False  # a member needs no turn until something happens that may concern it
+        self.is_idle = False  # a settled member needs no turn until a message arrives
         self._begin(now)
 
     def _begin(self, now: float) -> None:
         if self._core.cluster:
             self._warn_if_alone()
             if self._core.is_alone and self._core.membership_index == FOUNDING_INDEX:
-                # The quiet period is long over, but the claim of another cluster still counts.
+                # The quiet period is over, but another cluster may still claim the address.
                 self._founding = Founding(self._core.id, self._address, now)
         elif self._expects:
             self._bootstrap = Bootstrap(self._core.id, self._address, self._expects)
@@ -114,13 +114,13 @@ class Admission:
 
     @property
     def is_asking(self) -> bool:
-        """Whether answers to this node's questions may still come."""
+        """Whether replies to this node's requests may still arrive."""
         claimed = self._founding is not None and self._founding.is_asking
         return claimed or self._bootstrap is not None or self._wants_to_join()
 
     @property
     def deadline(self) -> float:
-        """When ``turn`` should be called though nothing has arrived."""
+        """When to call ``turn`` if no message arrives."""
         if self.is_idle:
             return NEVER
         if self._bootstrap is not None:
@@ -130,13 +130,13 @@ class Admission:
         return self._joining.ask_at if self._wants_to_join() else NEVER
 
     def wake(self) -> None:
-        """Look again in the next turn: leadership, term or membership have changed."""
+        """Take the next turn: leadership, term or membership have changed."""
         self.is_idle = False
 
     # --- receiving
 
     def answer(self, frame: PeerFrame, message: PeerMessage) -> PeerMessage | None:
-        """Return the answer to a question of a node that need not be a member, if it is one."""
+        """Return the reply to a request that also non-members may send, or None."""
         match message:
             case ClusterQuery():
                 return self._answer_query()
@@ -145,7 +145,7 @@ class Admission:
         return None
 
     def hear(self, frame: PeerFrame, message: PeerMessage, now: float) -> None:
-        """Take in an invitation, or the answer to a question of this node."""
+        """Take an invitation, or the reply to a request of this node."""
         self.is_idle = False
         match message:
             case Invitation(address=address):
@@ -156,13 +156,13 @@ class Admission:
                 self._hear_cluster(frame, message, now)
 
     def hear_foreign(self, frame: PeerFrame, now: float) -> None:
-        """Take in a frame of another cluster's member, which may claim this node's address."""
+        """Take a frame of another cluster's member, which may claim this node's address."""
         if self._founding is not None and frame.cluster:
             self._founding.hear_claim(frame.address, now)
             self.is_idle = False
 
     def learn_trouble(self, address: str, trouble: str) -> None:
-        """Learn why an address cannot be asked, '' if it can: the operator hears it at once."""
+        """Record why an address is unreachable, '' if it is not; the operator is warned at once."""
         is_new = trouble and self._troubles.get(address) != trouble
         if len(self._troubles) >= ASKED_MAX:
             self._troubles.clear()
@@ -171,7 +171,7 @@ class Admission:
             self._note(NoteLevel.WARNING, f"{address} {trouble}; asking it until it answers")
 
     def _answer_query(self) -> ClusterReply:
-        """A founder names its cluster only when that is durable: a crash would take it back."""
+        """Name the cluster only once it is durable: a founder's crash would take it back."""
         if self._core.belongs_durably:
             return ClusterReply(self._core.cluster, self._core.membership)
         expects = () if self._bootstrap is None else self._bootstrap.expects
@@ -227,17 +227,17 @@ class Admission:
             self._bootstrap.hear(frame, reply, now)
 
     def _adopt(self, cluster: bytes) -> None:
-        """Belong to the cluster whose leader has begun to add this node."""
+        """Belong to the cluster whose leader is adding this node."""
         if not self._core.cluster:
             self._note(NoteLevel.INFO, f"joining cluster {cluster.hex()}")
             self._outbox.storage.append(AdoptCluster(cluster))
         self._core.adopt(cluster)
 
     def _refuse_cluster(self, frame: PeerFrame, reply: JoinReply) -> None:
-        """Give up where the settings name another cluster than the directory is of.
+        """Fail if the settings name a cluster other than the one of the directory.
 
-        A member that has moved goes on: those of its own cluster are asked as well. So does a
-        node that was invited: no message from afar may end it.
+        A moved member goes on, because it asks the members of its own cluster as well. An invited
+        node goes on too: no remote message may end a node.
         """
         is_member = self._core.committed_member is not None and not self._core.removed
         if frame.cluster and self._config.join_cluster and not is_member:
@@ -250,7 +250,7 @@ class Admission:
     # --- a turn
 
     def turn(self, now: float) -> AdmissionOutbox:
-        """Ask and decide what is due; not needed while ``is_idle``."""
+        """Send the requests and take the decisions that are due; not needed while ``is_idle``."""
         self._note_removal()
         if self._bootstrap is not None:
             self._turn_bootstrap(self._bootstrap, now)
@@ -259,7 +259,7 @@ class Admission:
         if self._bootstrap is None and self._wants_to_join():
             self._join(now)
         elif self._core.is_settled:
-            self._invited = False  # a node that is removed later does not come back by itself
+            self._invited = False  # after a later removal, it does not come back by itself
             self._settled_once = True
             self.is_idle = not self.is_asking
         self._note_waiting(now)
@@ -277,7 +277,7 @@ class Admission:
 
     def _turn_founding(self, founding: Founding, now: float) -> None:
         if self._core.cluster and not self._core.is_alone:
-            self._founding = None  # others have joined: what this node has founded stands
+            self._founding = None  # other nodes have joined, so that the cluster stands
             return
         self._ask(founding.take_questions(now))
         taken = founding.taken
@@ -298,7 +298,7 @@ class Admission:
 
     @property
     def _holding(self) -> str:
-        """Return in words what would be lost with the directory of a node that founded alone."""
+        """Return in words what the directory of a sole founder holds."""
         if self._core.cluster:
             return (
                 f"holds another one, {self._core.cluster.hex()}; keep it (skiff backup reads it at "
@@ -311,10 +311,10 @@ class Admission:
         return self._founding is not None and not self._core.cluster
 
     def _wants_to_join(self) -> bool:
-        """Whether the cluster has yet to learn of this node, or of its address."""
+        """Whether the cluster does not list this node yet, or not its address."""
         if self._core.removed:
             return self._invited and self._may_return
-        # One that is listed need not ask: a late request could undo its removal.
+        # A listed node does not ask: a late request could undo its removal.
         member = self._core.committed_member or self._core.membership.get(self._core.id)
         if member is None:
             return self._invited
@@ -322,12 +322,12 @@ class Admission:
 
     def _join(self, now: float) -> None:
         if self._core.leads:
-            # A leader that has moved tells itself.
+            # A leader that has moved changes its own address.
             self._core.join(self._core.id, self._joining.request)
             return
-        # A removed node asks only where its operator wants it: its log names the former cluster.
+        # A removed node asks only the addresses from its settings or an invitation.
         known = Membership() if self._core.removed else self._core.membership
-        others = known.without(self._core.id)  # nobody is at its own former address any more
+        others = known.without(self._core.id)  # not its own former address
         address = self._joining.take_address(others, now)
         if address:
             self._outbox.questions.append((address, self._joining.request))
@@ -338,7 +338,7 @@ class Admission:
     # --- for the operator
 
     def _note_removal(self) -> None:
-        """Say once that this node was removed; where it was started as such, let it end."""
+        """Note the removal of this node once; fail if it was removed before it was started."""
         if not self._core.removed or self._removal_noted or self._wants_to_join():
             return
         self._removal_noted = True
@@ -349,7 +349,7 @@ class Admission:
             self._fail("NodeRemoved", f"{text}; start it with --join and --rejoin to bring it back")
 
     def _warn_if_alone(self) -> None:
-        """Warn where the cluster to join was named only after the first start."""
+        """Warn if --join was set only after the first start."""
         if self._config.join_cluster and self._core.is_alone:
             self._note(
                 NoteLevel.WARNING,

@@ -1,9 +1,9 @@
 """Bootstrap: several new nodes, started with the same list of addresses, form one cluster.
 
-Only the node with the lowest address of the list founds, and only while every other one answers
-that it is new, too, and was given the same list. The first membership holds all of them, so that
-nothing is committed before a majority of them has it. A node that lost its directory after that
-finds a node that belongs to the cluster, or does not hear all: it never founds a second one.
+Only the node with the lowest address on the list founds the cluster, and only while every other
+node replies that it is new as well and was given the same list. The first membership lists all of
+them, so that a commit needs a majority of them from the start. A node that loses its directory
+later finds a member of the cluster, or no complete list, and never founds a second cluster.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from protocol.membership import Member, Membership, NodeId
 from protocol.messages.peer import ClusterReply, PeerFrame
 
 ASK_SECONDS = 0.2  # between two rounds of queries
-FRESH_SECONDS = 1.0  # how old the answer of a node may be that is counted as present
+FRESH_SECONDS = 1.0  # age of a reply up to which its node counts as present
 
 
 class _Presence(msgspec.Struct, frozen=True):
-    """The last answer of one expected node."""
+    """The last reply of one expected node."""
 
     node: NodeId
     heard_at: float
@@ -26,7 +26,7 @@ class _Presence(msgspec.Struct, frozen=True):
 
 
 class Bootstrap:
-    """One node's part in it. Times are seconds of any steady clock."""
+    """The bootstrap as one node takes part in it. Times are seconds of any steady clock."""
 
     def __init__(self, node: NodeId, address: str, expects: Iterable[str]) -> None:
         self.expects = tuple(sorted(expects))
@@ -37,14 +37,14 @@ class Bootstrap:
         self.found_cluster = False  # an expected node already belongs to a cluster: join that one
 
     def take_questions(self, now: float) -> list[str]:
-        """Return the addresses to send a query to now."""
+        """Return the addresses to query now."""
         if now < self.ask_at:
             return []
         self.ask_at = now + ASK_SECONDS
         return [address for address in self.expects if address != self._address]
 
     def hear(self, frame: PeerFrame, reply: ClusterReply, now: float) -> None:
-        """Take an expected node's answer."""
+        """Take an expected node's reply."""
         if frame.address not in self.expects:
             return
         if reply.cluster:
@@ -52,7 +52,7 @@ class Bootstrap:
         self._present[frame.address] = _Presence(frame.sender, now, reply.expects)
 
     def membership(self, now: float) -> Membership | None:
-        """Return the members to found with, or None while that is not certain or not ours to do."""
+        """Return the founding members, or None if they are uncertain or another node must found."""
         nodes = {self._address: self._node}
         for address, presence in self._present.items():
             if presence.expects == self.expects and presence.heard_at > now - FRESH_SECONDS:
@@ -64,7 +64,7 @@ class Bootstrap:
         return Membership(tuple(sorted(members, key=lambda each: each.id)))
 
     def missing(self, now: float, troubles: Mapping[str, str]) -> str:
-        """Return in words which expected nodes are waited for, and why; troubles by address."""
+        """Return in words which expected nodes are missing, and why; troubles by address."""
         lacks = {each: self._lack(each, now, troubles) for each in self.expects}
         lacks.pop(self._address, None)
         return ", ".join(f"{address} {lack}" for address, lack in lacks.items() if lack)

@@ -1,7 +1,8 @@
-"""Contradictions: what no correct node can have sent, and so is refused, whoever sent it.
+"""Contradictions: messages that no correct node can have sent. They are refused and reported.
 
-Each check returns what is wrong with a message, or None. A message that is only late, or of
-another term, contradicts nothing.
+Each check returns the contradiction in a message of the current term, or None. A message that is
+merely late contradicts nothing. These checks are defence in depth: the safety argument of Raft
+assumes correct nodes, and a member with a damaged disk or memory is not one.
 """
 
 from collections.abc import Callable
@@ -22,17 +23,18 @@ from protocol.raft.state import RaftState
 
 
 class Contradiction(NamedTuple):
-    """The rule that a message breaks, and how, as a sentence about its sender."""
+    """The rule that a message breaks, and a sentence about its sender that says how."""
 
     rule: str
     sentence: str
 
 
+# The key of ``CHECKS`` establishes the type of message that the check was declared with.
 Check = Callable[[RaftState, NodeId, Any], Contradiction | None]
 
 
 def find(state: RaftState, sender: NodeId, message: object) -> Contradiction | None:
-    """Return what is wrong with a peer's message of the present term, or None."""
+    """Return the contradiction in a peer's message of the current term, or None."""
     check = CHECKS.get(type(message))
     return None if check is None else check(state, sender, message)
 
@@ -42,7 +44,7 @@ def _rival(state: RaftState, sender: NodeId, _: PeerMessage) -> Contradiction | 
     leader = state.leader
     if leader is None or leader == sender:
         return None
-    sentence = f"speaks as the leader of term {state.term}, which {leader.hex()[:8]} leads"
+    sentence = f"claims to lead term {state.term}, which {leader.hex()[:8]} leads"
     return Contradiction("one leader a term", sentence)
 
 
@@ -72,30 +74,30 @@ def _committed(state: RaftState, message: AppendEntries) -> Contradiction | None
 
 
 def _snapshot(state: RaftState, sender: NodeId, message: InstallSnapshot) -> Contradiction | None:
-    """A chunk is of one snapshot, which no later term than the leader's can have made."""
+    """A chunk belongs to one snapshot, whose term is not later than the leader's."""
     snapshot = message.chunk.start.snapshot
     if snapshot != message.chunk.end.snapshot or snapshot.term > message.term:
-        sent = f"sent a chunk of a snapshot of index {snapshot.index} that cannot be"
-        return Contradiction("chunks are of one snapshot", sent)
+        sent = f"sent an impossible chunk of a snapshot at index {snapshot.index}"
+        return Contradiction("a chunk belongs to one snapshot", sent)
     return _rival(state, sender, message)
 
 
 def _append_reply(state: RaftState, _: NodeId, message: AppendEntriesReply) -> Contradiction | None:
-    """A follower holds nothing that its leader does not (§5.3)."""
+    """A follower holds no matching entry that its leader lacks (§5.3)."""
     if not isinstance(state.role, Leader) or message.index <= state.log.last_index:
         return None
-    sent = f"answered for entry {message.index}, and this leader has {state.log.last_index}"
-    return Contradiction("followers hold what was sent", sent)
+    sent = f"acknowledged entry {message.index}, and this leader has {state.log.last_index}"
+    return Contradiction("followers hold only entries that were sent", sent)
 
 
 def _heartbeat_reply(state: RaftState, _: NodeId, message: HeartbeatReply) -> Contradiction | None:
-    """Only what a leader has asked for can be confirmed."""
+    """Only a round that a leader has begun can be confirmed."""
     if not isinstance(state.role, Leader):
         return None
     if message.round <= state.role.reads.round and message.stamp <= state.now:
         return None
-    sent = f"confirmed round {message.round}, stamped {message.stamp}, which was never asked for"
-    return Contradiction("only rounds that were begun", sent)
+    sent = f"confirmed round {message.round}, stamped {message.stamp}, which was never begun"
+    return Contradiction("only begun rounds are confirmed", sent)
 
 
 CHECKS: dict[type, Check] = {

@@ -1,8 +1,8 @@
-"""Founding a cluster of one: only where no member of another cluster claims the address.
+"""Founding: a new node forms a cluster of one, unless another cluster claims its address.
 
-The members of a cluster keep dialling an address whose node was lost. A new node listens for
-them during a quiet period before it founds. A frame alone proves nothing, so its sender is asked
-for its members: the address is taken if they list it under another node id.
+The members of a cluster keep connecting to the address of a lost node. A new node waits for such
+frames during a quiet period before it founds. A frame alone proves nothing, so the node queries
+its sender: the address is taken if the sender's membership lists it under another node id.
 """
 
 import msgspec
@@ -11,20 +11,20 @@ from protocol.membership import NodeId
 from protocol.messages.peer import ClusterReply
 
 ASK_SECONDS = 0.2  # between two queries to the same claimant
-CLAIM_SECONDS = 2.0  # for which a claim postpones the founding, though its sender does not answer
-VOID_SECONDS = 5.0  # after which a claim that was void is looked into again
-CLAIMS_MAX = 8  # claimants that are remembered
+CLAIM_SECONDS = 2.0  # for which an unanswered claim postpones the founding
+VOID_SECONDS = 5.0  # after which a void claim is checked again
+CLAIMS_MAX = 8  # claimants, open and void
 
 
 class Taken(msgspec.Struct, frozen=True):
     """The node's address belongs to another member of an existing cluster."""
 
     cluster: bytes
-    claimant: str  # address of the member that said so
+    claimant: str  # address of the member that reported it
 
 
 class _Claim(msgspec.Struct):
-    """A member of another cluster sends to this node's address."""
+    """A claim by a member of another cluster that sends to this node's address."""
 
     ask_at: float
     expires_at: float
@@ -56,7 +56,7 @@ class Founding:
         return self.taken is None and not self._claims and now >= self._quiet_until
 
     def hear_claim(self, address: str, now: float) -> None:
-        """Note that a member of another cluster, with this address, sends to this node's."""
+        """Record that a member of another cluster, at some address, sends to this node's."""
         if self._void_until.get(address, now) > now:
             return
         if address in self._claims:
@@ -65,7 +65,7 @@ class Founding:
             self._claims[address] = _Claim(now, now + CLAIM_SECONDS)
 
     def take_questions(self, now: float) -> list[str]:
-        """Return the addresses to send a query to now."""
+        """Return the addresses to query now."""
         self._claims = {a: claim for a, claim in self._claims.items() if claim.expires_at > now}
         due = [address for address, claim in self._claims.items() if claim.ask_at <= now]
         for address in due:
@@ -73,7 +73,7 @@ class Founding:
         return due
 
     def hear(self, claimant: str, reply: ClusterReply, now: float) -> None:
-        """Take a claimant's answer: its members list this address, or the claim is void."""
+        """Take a claimant's reply: its membership lists this address, or the claim is void."""
         if claimant not in self._claims:
             return
         here = reply.membership.at(self._address)

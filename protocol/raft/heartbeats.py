@@ -1,70 +1,76 @@
-"""Heartbeats: the leader's sign of life, its commit index, and the round that they confirm."""
+"""Heartbeats: the leader's periodic contact, with its commit index, read round and lease."""
 
 from protocol.membership import NodeId
-from protocol.messages.peer import Heartbeat
-from protocol.messages.replicator import CommitNoticeDue, HeartbeatDue
+from protocol.messages.peer import Heartbeat, HeartbeatReply
+from protocol.messages.replicator import HeartbeatDue
 from protocol.messages.storage import FetchSnapshot
+from protocol.raft.leader_lease import extend_leader_lease
 from protocol.raft.progress import Progress
-from protocol.raft.roles import Leader
+from protocol.raft.roles import Leader, Role
 from protocol.raft.state import RaftState
 
-
-def on_heartbeat_due(state: RaftState, _: NodeId, __: HeartbeatDue) -> None:
-    """Tell every follower that the leader lives, in the round that confirms reads."""
-    if isinstance(state.role, Leader):
-        send_all(state, state.role)
-        for peer, progress in state.role.progress.items():
-            if progress.is_chunk_overdue():
-                state.outbox.storage.append(FetchSnapshot(peer, progress.position))
+# --- the leader sends
 
 
-def send_all(state: RaftState, leader: Leader) -> None:
+def on_heartbeat_due(state: RaftState, leader: Leader, _: HeartbeatDue) -> None:
+    """Send every follower a heartbeat, and repeat snapshot chunks without a reply."""
+    send_to_all(state, leader)
+    for peer, progress in leader.progress.items():
+        if progress.is_chunk_overdue():
+            state.outbox.storage.append(FetchSnapshot(peer, progress.position))
+
+
+def send_to_all(state: RaftState, leader: Leader) -> None:
     """Send every follower a heartbeat."""
     for peer, progress in leader.progress.items():
-        _send(state, leader, peer, progress)
+        send(state, leader, peer, progress)
 
 
-def on_commit_notice_due(state: RaftState, _: NodeId, __: CommitNoticeDue) -> None:
-    """Tell the commit index to followers to which no entries have carried it."""
-    if isinstance(state.role, Leader):
-        for peer in state.role.progress:
-            tell_commit(state, state.role, peer)
+def send_to_majority(state: RaftState, leader: Leader) -> None:
+    """Ask just enough voters to confirm the read round, those first that confirmed the last ones.
 
-
-def owes_commit_notice(state: RaftState) -> bool:
-    """Whether some follower could be told of a higher commit index than it was."""
-    if not isinstance(state.role, Leader):
-        return False
-    for progress in state.role.progress.values():
-        if progress.commit_told < min(state.commit_index, progress.match_index):
-            return True
-    return False
-
-
-def tell_commit(state: RaftState, leader: Leader, peer: NodeId) -> None:
-    """Tell a follower what is committed, if it has not been told."""
-    progress = leader.progress.get(peer)
-    if progress is not None and progress.commit_told < min(
-        state.commit_index, progress.match_index
-    ):
-        _send(state, leader, peer, progress)
-
-
-def ask_enough(state: RaftState, leader: Leader) -> None:
-    """Ask just a majority to confirm this round: those first who confirmed the latest ones.
-
-    Should one of them be gone, the next heartbeats, which everybody gets, ask for the rest.
+    If one of them is down, the next periodic heartbeats ask all the others.
     """
     voters = state.membership.voters
     others = [each for each in leader.progress.items() if each[0] in voters]
     others.sort(key=lambda each: each[1].confirmed_round, reverse=True)
     needed = len(voters) // 2 + (state.id not in voters)
     for peer, progress in others[:needed]:
-        _send(state, leader, peer, progress)
+        send(state, leader, peer, progress)
 
 
-def _send(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
-    # A heartbeat does not check the log, so it may only commit what is known to match.
+def send(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
+    """Send a follower a heartbeat."""
+    # A heartbeat does not check the log, so it commits only entries known to match.
     progress.commit_told = min(state.commit_index, progress.match_index)
     beat = Heartbeat(state.term, leader.reads.round, progress.commit_told, state.now)
     state.send(peer, beat)
+
+
+# --- the follower replies
+
+
+def on_heartbeat(state: RaftState, _: Role, leader: NodeId, message: Heartbeat) -> None:
+    """Follow the leader, confirm its round and grant it a lease."""
+    state.follow(leader)
+    times = (message.round, message.stamp, state.election_timeout_min_us)
+    state.send_in_term(leader, HeartbeatReply(state.term, *times, state.shortage))
+    if not state.chunks_staging:  # else memberships could overwrite those of the snapshot
+        state.commit_to(min(message.commit_index, state.log.last_index))
+
+
+# --- the leader takes the reply
+
+
+def on_heartbeat_reply(_: RaftState, leader: Leader, peer: NodeId, message: HeartbeatReply) -> None:
+    """Record the confirmed round, the lease and the follower's space."""
+    progress = leader.progress.get(peer)
+    if progress is None:
+        return
+    progress.checks_since_reply = 0
+    progress.answered_at = max(progress.answered_at, message.stamp)
+    progress.confirmed_round = max(progress.confirmed_round, message.round)
+    progress.shortage = message.shortage
+    extend_leader_lease(progress, message)
+    leader.answered.add(peer)
+    leader.heartbeat_answers.add(peer)

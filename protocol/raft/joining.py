@@ -1,4 +1,4 @@
-"""Joining: asking for membership, one address after another, until the leader has granted it."""
+"""Joining: a node asks one address after another for membership, until a leader grants it."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,13 @@ from protocol.membership import Membership
 from protocol.messages.peer import JoinReply, JoinRequest, PeerFrame
 
 ASK_SECONDS = 0.2  # between two requests
-ANSWER_SECONDS = 2.0  # how old an answer may be that counts
-INVITATIONS_MAX = 8  # addresses that have invited the node and are asked
-ASKED_MAX = 64  # addresses whose answers an operator hears of
+REPLY_SECONDS = 2.0  # age up to which a reply is reported
+INVITATIONS_MAX = 8  # inviting addresses that are asked
+ASKED_MAX = 64  # addresses whose replies are reported to the operator
 
 
 class Joining:
-    """The requests of one node. Times are seconds of any steady clock."""
+    """The join requests of one node. Times are seconds of any steady clock."""
 
     def __init__(self, addresses: tuple[str, ...], own_address: str, *, rejoin: bool) -> None:
         self.request = JoinRequest(own_address, rejoin)
@@ -24,11 +24,11 @@ class Joining:
         self._round: Iterator[str] = iter(())
         self._leader = ""
         self._asked: set[str] = set()
-        self._answered: dict[str, tuple[float, str]] = {}  # address to when, and what it said
-        self.refusal = ""  # the last reason that a node gave
+        self._replies: dict[str, tuple[float, str]] = {}  # address to time and content
+        self.refusal = ""  # the last one, in words
 
     def invite(self, address: str) -> None:
-        """Ask this address too; of many invitations, the newest count."""
+        """Ask this address too; of many invitations, only the newest are kept."""
         if address in self._addresses:
             return
         if address in self._invitations:
@@ -36,7 +36,7 @@ class Joining:
         self._invitations = [*self._invitations, address][-INVITATIONS_MAX:]
 
     def take_address(self, membership: Membership, now: float) -> str:
-        """Return the address to send the request to: the leader's or the next; none before time."""
+        """Return the address to ask now, the leader's if it is known, or '' if none is due."""
         if now < self.ask_at:
             return ""
         self.ask_at = now + ASK_SECONDS
@@ -47,9 +47,9 @@ class Joining:
         return address
 
     def hear(self, frame: PeerFrame, reply: JoinReply, now: float) -> bool:
-        """Take an answer in; return whether it brings a reason for refusal that is new."""
+        """Take a reply; return whether it brings a new refusal."""
         if frame.address in self._asked:
-            self._answered[frame.address] = (now, _said(reply))
+            self._replies[frame.address] = (now, _describe(reply))
         if reply.leader_address and reply.leader_address != self._own_address:
             self._leader = reply.leader_address
             self.ask_at = 0.0
@@ -58,16 +58,16 @@ class Joining:
         return is_new
 
     def waits_for(self, now: float, troubles: Mapping[str, str]) -> str:
-        """Return in words what the addresses asked so far have answered, or their troubles."""
+        """Return in words the replies of the addresses asked so far, or their troubles."""
         asked = sorted(self._asked - {""})
-        words = {each: troubles.get(each) or "does not answer" for each in asked}
-        for address, (heard_at, said) in self._answered.items():
-            if heard_at > now - ANSWER_SECONDS:
-                words[address] = said
-        return "; ".join(f"{address} {said}" for address, said in words.items())
+        states = {each: troubles.get(each) or "does not answer" for each in asked}
+        for address, (received_at, reply) in self._replies.items():
+            if received_at > now - REPLY_SECONDS:
+                states[address] = reply
+        return "; ".join(f"{address} {state}" for address, state in states.items())
 
     def _next(self, membership: Membership) -> str:
-        """Return the next of all addresses that may know the leader."""
+        """Return the next address that may know the leader."""
         address = next(self._round, None)
         if address is None:
             members = [member.address for member in membership.members]
@@ -77,7 +77,7 @@ class Joining:
         return address
 
 
-def _said(reply: JoinReply) -> str:
+def _describe(reply: JoinReply) -> str:
     if reply.accepted:
         return "lets this node in"
     if reply.refusal:

@@ -1,22 +1,22 @@
-"""The log in memory: the newest entries of the log on disk, and what came right before them."""
+"""Log window: the newest log entries in memory, and the term of the entry before them."""
 
 from collections.abc import Sequence
 
 from protocol.compaction import LogLimits
 from protocol.entry import Entry, payload_bytes
 
-# What followers a little behind are served from, without the disk.
+# Followers that lag only a little are served from here, without the disk.
 WINDOW_ENTRIES_MAX = 100_000
 WINDOW_BYTES_MAX = 64 << 20
 ENTRY_OVERHEAD_BYTES = 200  # an empty entry costs memory too
 
 
 class Log:
-    """A window on the log: every entry after ``prev_index``, up to the last one.
+    """The window: every log entry after ``prev_index``.
 
     - Indexes have no gap, and terms never fall.
     - An entry is replaced only by ``replace_from``, never below the commit index.
-    - What left the window is committed; only its last term is remembered.
+    - Entries before the window are committed; only the last one's term is kept.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class Log:
         return None
 
     def matches(self, index: int, term: int) -> bool:
-        """Whether the entry at an index has this term; what left the window always matches."""
+        """Whether the entry at an index has this term; entries before the window always match."""
         return index < self.prev_index or self.term_at(index) == term
 
-    def is_behind(self, last_index: int, last_term: int) -> bool:
-        """Whether a log with this end is at least as up to date as this one (Raft §5.4.1)."""
+    def accepts_candidate_log(self, last_index: int, last_term: int) -> bool:
+        """Whether a candidate's log, by its last entry, is at least as up to date (Raft §5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def slice(self, from_index: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Return entries from an index on: at least one if there is one, then up to a size."""
+        """Return entries from an index on, up to a size, but at least one if it exists."""
         taken: list[Entry] = []
         size = 0
         for position in range(from_index - self.prev_index - 1, len(self._entries)):
@@ -73,31 +73,32 @@ class Log:
         return tuple(taken)
 
     def payload_bytes(self, first: int, last: int) -> int:
-        """Return the size of what the entries from first to last carry."""
+        """Return the payload size of the entries from first to last."""
         entries = self._entries[first - self.prev_index - 1 : last - self.prev_index]
         return payload_bytes(entries)
 
     def new_among(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Return the entries from the first that is absent here or differs (Raft §5.3)."""
+        """Return the entries from the first one that is missing or conflicts here (Raft §5.3)."""
         for position, entry in enumerate(entries):
             if not self.matches(entry.index, entry.term):
                 return entries[position:]
         return ()
 
     def replace_from(self, entries: Sequence[Entry]) -> None:
-        """Put entries in, in place of all that the log held from the first of them on."""
+        """Append entries, truncating the log from the index of the first of them on."""
         keep = entries[0].index - self.prev_index - 1
-        assert 0 <= keep <= len(self._entries), "the log has no gap and keeps what is committed"
+        assert 0 <= keep <= len(self._entries), "the log has no gap and keeps committed entries"
         for dropped in self._entries[keep:]:
             self._bytes -= _cost(dropped)
         del self._entries[keep:]
         self._entries.extend(entries)
         self._bytes += sum(map(_cost, entries))
 
-    def last_at_most(self, index: int, term: int) -> tuple[int, int]:
-        """Return index and term of the last entry not after these: where logs could agree.
+    def find_agreement(self, index: int, term: int) -> tuple[int, int]:
+        """Return index and term of the last entry not after these: where two logs could agree.
 
-        Skips a whole term of a diverged log in one step; the window's edge is the lowest answer.
+        One step skips a whole conflicting term (the optimization of §5.3). The result is never
+        before the window.
         """
         index = min(index, self.last_index)
         while index > self.prev_index and (self.term_at(index) or 0) > term:
@@ -105,13 +106,13 @@ class Log:
         return index, self.term_at(index) or 0
 
     def begin_after(self, index: int, term: int) -> None:
-        """Drop everything: the log goes on after an entry that a snapshot contains."""
+        """Drop all entries: the log continues after the last entry of a snapshot."""
         self.prev_index, self._prev_term = index, term
         self._entries.clear()
         self._bytes = 0
 
     def trim(self, up_to: int) -> None:
-        """Let old entries leave the window, none after this index, while it is too large."""
+        """Drop old entries up to this index while the window is too large."""
         count = 0
         while self.prev_index + count < up_to and (
             self._bytes > self._bytes_max or len(self._entries) - count > self._entries_max

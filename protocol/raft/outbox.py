@@ -12,15 +12,15 @@ from protocol.messages.timer import ClockState
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """What is wrong with something that a node has sent, for the operator."""
+    """A fault in a message of some node, for the operator."""
 
     sender: NodeId
-    subject: str  # of each, one complaint about a sender is enough
+    subject: str  # one complaint about a sender and subject is enough
     sentence: str
 
 
 class Outbox(msgspec.Struct):
-    """Messages in the order in which each addressee is to handle them."""
+    """Messages in the order in which each receiver must handle them."""
 
     peers: defaultdict[NodeId, list[PeerMessage]] = msgspec.field(
         default_factory=lambda: defaultdict(list)

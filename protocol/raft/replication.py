@@ -1,106 +1,34 @@
-"""Keeping the followers' logs equal to the leader's, and knowing what is committed (§5.3, §5.4)."""
+"""Log replication: the leader makes every follower's log equal to its own (Raft §5.3)."""
 
 from protocol.entry import Entry, EntryKind, payload_bytes
-from protocol.gateway.validation import InvalidOperation
-from protocol.membership import Member, MembershipAt, NodeId, majority_index
-from protocol.messages.gateway import Refused
-from protocol.messages.peer import (
-    AppendEntries,
-    AppendEntriesReply,
-    ForwardProposal,
-    Heartbeat,
-    HeartbeatReply,
-    ProposalRefused,
-    Removed,
-    TimeoutNow,
-)
-from protocol.messages.replicator import LogSlice, Propose
+from protocol.membership import NodeId
+from protocol.messages.peer import AppendEntries, AppendEntriesReply
+from protocol.messages.replicator import LogSlice
 from protocol.messages.storage import EndSnapshot, FetchLog
-from protocol.raft.heartbeats import tell_commit
-from protocol.raft.leases import extend_lease
-from protocol.raft.progress import Progress
-from protocol.raft.reading import confirm_round
-from protocol.raft.roles import Leader
-from protocol.raft.space import is_spared, refusal_of_growth
+from protocol.raft.progress import Progress, ProgressState
+from protocol.raft.roles import Leader, Role
+from protocol.raft.space import is_spared
 from protocol.raft.state import RaftState
-from protocol.refusal import Refusal
 
-APPEND_BYTES_MAX = 1 << 20  # one message; a larger entry travels alone
-UNCOMMITTED_BYTES_MAX = 32 << 20  # beyond this, proposals are refused until some are committed
+APPEND_BYTES_MAX = 1 << 20  # of one message; a larger entry travels alone
 
-# --- the leader takes proposals
+# --- the leader appends
 
 
-def on_propose(state: RaftState, _: NodeId, message: Propose) -> None:
-    """Append a batch of this node's own gateway, or pass it to the leader."""
-    refusal = _append_proposal(state, message)
-    if refusal is Refusal.NOT_LEADER and state.other_leader is not None:
-        forwarded = ForwardProposal(message.number, message.payload, message.grows)
-        state.send(state.other_leader, forwarded)
-    elif refusal is not None:
-        state.outbox.gateway.append(Refused(message.number, refusal))
-
-
-def on_forward_proposal(state: RaftState, proposer: NodeId, message: ForwardProposal) -> None:
-    """Append a batch of another node's gateway, as far as it is one."""
-    refusal = _why_not_propose(state, grows=message.grows)
-    if refusal is None:
-        refusal = _append_forwarded(state, proposer, message.payload)
-    if refusal is not None:
-        state.send(proposer, ProposalRefused(message.number, refusal))
-    elif isinstance(state.role, Leader):
-        state.role.proposers[proposer] = state.log.last_index
-
-
-def on_proposal_refused(state: RaftState, _: NodeId, message: ProposalRefused) -> None:
-    """Tell the gateway that the leader did not take its batch."""
-    state.outbox.gateway.append(Refused(message.number, message.refusal, message.detail))
-
-
-def _append_proposal(state: RaftState, message: Propose) -> Refusal | None:
-    refusal = _why_not_propose(state, grows=message.grows)
-    if refusal is None:
-        append(state, EntryKind.BATCH, message.payload)
-    return refusal
-
-
-def _append_forwarded(state: RaftState, proposer: NodeId, payload: bytes) -> Refusal | None:
-    try:
-        append(state, EntryKind.BATCH, state.check_proposal(payload, proposer))
-    except InvalidOperation as error:
-        state.complain(proposer, "proposal", f"refused its proposal, which is invalid: {error}")
-        return Refusal.INVALID
-    return None
-
-
-def _why_not_propose(state: RaftState, *, grows: bool) -> Refusal | None:
-    leader = state.role
-    if not isinstance(leader, Leader) or leader.transfer_to is not None:
-        return Refusal.NOT_LEADER
-    if leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
-        return Refusal.OVERLOADED
-    return refusal_of_growth(state, leader) if grows else None
-
-
-def append(state: RaftState, kind: EntryKind, payload: bytes = b"") -> None:
+def append(state: RaftState, leader: Leader, kind: EntryKind, payload: bytes = b"") -> None:
     """Append an entry of the leader's own term."""
-    assert isinstance(state.role, Leader)
-    state.role.uncommitted_bytes += len(payload)
-    state.take_entries([Entry(state.log.last_index + 1, state.term, kind, payload)])
+    leader.uncommitted_bytes += len(payload)
+    state.append_entries([Entry(state.log.last_index + 1, state.term, kind, payload)])
 
 
-def append_no_op(state: RaftState) -> None:
-    """Begin the leader's term with an entry that commits what earlier terms left (§8)."""
-    append(state, EntryKind.NO_OP)
+def begin_term(state: RaftState, leader: Leader) -> None:
+    """Track all followers, and append the no-op that commits entries of earlier terms (§8)."""
+    track_followers(state, leader)
+    append(state, leader, EntryKind.NO_OP)
 
 
-# --- the leader sends
-
-
-def follow_members(state: RaftState) -> None:
+def track_followers(state: RaftState, leader: Leader) -> None:
     """Track every other member, a removed one until its removal is committed."""
-    leader = state.role
-    assert isinstance(leader, Leader)
     members = {member.id for member in state.membership.members}
     members |= {member.id for member in state.memberships.committed.membership.members}
     for node in sorted(members - {state.id} - leader.progress.keys()):
@@ -110,14 +38,19 @@ def follow_members(state: RaftState) -> None:
             state.outbox.storage.append(EndSnapshot(node))
 
 
+# --- the leader sends
+
+
 def replicate(state: RaftState, leader: Leader) -> None:
-    """Send every follower what it lacks and its window allows, once a turn."""
+    """Send every follower the entries that it lacks, as far as its window allows."""
     built: dict[int, AppendEntries] = {}
     last_index = state.log.last_index
     for peer, progress in leader.progress.items():
         if progress.shortage and is_spared(state, leader, progress):
             continue
-        while (progress.probing or progress.next_index <= last_index) and progress.may_send():
+        while (
+            progress.next_index <= last_index or progress.state is ProgressState.PROBE
+        ) and progress.may_send():
             _send_entries(state, peer, progress, built)
 
 
@@ -138,7 +71,7 @@ def _send_entries(
 
 
 def _build(state: RaftState, first: int) -> AppendEntries | None:
-    """Return the message that begins at an entry, or None if only the disk still has it."""
+    """Return the message that begins at an entry, or None if only the disk still has the entry."""
     prev_term = state.log.term_at(first - 1)
     if prev_term is None:
         return None
@@ -146,9 +79,9 @@ def _build(state: RaftState, first: int) -> AppendEntries | None:
     return AppendEntries(state.term, first - 1, prev_term, entries, state.commit_index)
 
 
-def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
-    """Send a follower far behind what was read from disk for it."""
-    progress = _progress_of(state, message.peer)
+def on_log_slice(state: RaftState, leader: Leader, message: LogSlice) -> None:
+    """Send a follower that lags far behind the entries that storage has read for it."""
+    progress = leader.progress.get(message.peer)
     if progress is None or progress.next_index != message.prev_index + 1:
         return
     progress.paused = False
@@ -161,82 +94,18 @@ def on_log_slice(state: RaftState, _: NodeId, message: LogSlice) -> None:
     progress.sent(message.prev_index + len(message.entries), payload_bytes(message.entries))
 
 
-# --- the follower receives
-
-
-def on_append_entries(state: RaftState, leader: NodeId, message: AppendEntries) -> None:
-    """Take the entries if the log agrees up to them, or say where it could agree (§5.3)."""
-    state.hear_leader(leader)
-    if state.chunks_staging or state.durability.hangs:
-        return  # the log may be about to begin anew, or nobody writes it; the leader asks again
-    if not state.log.matches(message.prev_index, message.prev_term):
-        hint = state.log.last_at_most(message.prev_index, message.prev_term)
-        state.say(leader, AppendEntriesReply(state.term, False, message.prev_index, *hint))
-        return
-    new = state.log.new_among(message.entries)
-    if new:
-        state.take_entries(new)
-    last = message.prev_index + len(message.entries)
-    state.durability.promise(leader, AppendEntriesReply(state.term, True, last))
-    # Beyond the last entry of the message, the log may still differ from the leader's.
-    state.commit_to(min(message.commit_index, last))
-
-
-def on_heartbeat(state: RaftState, leader: NodeId, message: Heartbeat) -> None:
-    """Confirm that this node follows the leader."""
-    state.hear_leader(leader)
-    times = (message.round, message.stamp, state.patience)
-    state.say(leader, HeartbeatReply(state.term, *times, state.shortage))
-    if not state.chunks_staging:  # else memberships could be stored over those of the snapshot
-        state.commit_to(min(message.commit_index, state.log.last_index))
-
-
-# --- the leader hears back
-
-
-def on_append_entries_reply(state: RaftState, peer: NodeId, message: AppendEntriesReply) -> None:
-    """Note what the follower holds; commit what a majority holds by now."""
-    progress = _progress_of(state, peer)
-    leader = state.role
-    if progress is None or not isinstance(leader, Leader):
-        return
-    progress.active = True
-    if not message.accepted:
-        agreement, _ = state.log.last_at_most(message.hint_index, message.hint_term)
-        progress.refused(message.index, min(agreement, message.hint_index))
-    elif progress.accepted(message.index):
-        _release_snapshot(state, peer, progress)
-        advance_commit(state, leader)
-        hand_over(state, leader)
-
-
-def _release_snapshot(state: RaftState, peer: NodeId, progress: Progress) -> None:
-    """Let storage drop the log again, once it is not needed to bring this follower up."""
-    if progress.holding and state.log.term_at(progress.match_index) is not None:
-        progress.holding = False
-        state.outbox.storage.append(EndSnapshot(peer))
-
-
-def on_heartbeat_reply(state: RaftState, peer: NodeId, message: HeartbeatReply) -> None:
-    """Count the confirmation, and resume what a lost message may have stopped."""
-    progress = _progress_of(state, peer)
-    leader = state.role
-    if progress is None or not isinstance(leader, Leader):
-        return
-    progress.active = True
-    progress.answered_at = max(progress.answered_at, message.stamp)
-    progress.confirmed_round = max(progress.confirmed_round, message.round)
-    progress.shortage = message.shortage
-    extend_lease(progress, message)
-    confirm_round(state, leader)
-    _resume(state, peer, progress)
+def resume(state: RaftState, leader: Leader) -> None:
+    """Resume replication to followers that have replied to a heartbeat: messages may be lost."""
+    for peer in sorted(leader.heartbeat_answers & leader.progress.keys()):
+        _resume(state, peer, leader.progress[peer])
+    leader.heartbeat_answers.clear()
 
 
 def _resume(state: RaftState, peer: NodeId, progress: Progress) -> None:
-    """Provoke an answer from a follower that has not yet answered for everything sent."""
-    if progress.installing:
+    """Provoke a reply from a follower that has not acknowledged all entries yet."""
+    if progress.state is ProgressState.SNAPSHOT:
         return
-    if progress.probing:
+    if progress.state is ProgressState.PROBE:
         progress.paused = False
     elif progress.match_index < state.log.last_index and not progress.paused:
         if not progress.may_send():
@@ -247,68 +116,50 @@ def _resume(state: RaftState, peer: NodeId, progress: Progress) -> None:
             state.send(peer, AppendEntries(state.term, *probe))
 
 
-def advance_commit(state: RaftState, leader: Leader) -> None:
-    """Commit up to the highest entry of this term that a majority of disks holds (§5.4.2)."""
-    held = [_held_by(state, leader, voter) for voter in state.membership.voters]
-    index = majority_index(held)
-    # Entries of earlier terms are committed only by one of this term after them (figure 8).
-    if index <= state.commit_index or state.log.term_at(index) != state.term:
+# --- the follower appends
+
+
+def on_append_entries(state: RaftState, _: Role, leader: NodeId, message: AppendEntries) -> None:
+    """Append the entries if the log matches before them, or reply where it could match (§5.3)."""
+    state.follow(leader)
+    if state.chunks_staging or state.durability.stalled:
+        return  # a snapshot may be about to replace the log, or it cannot be written
+    if not state.log.matches(message.prev_index, message.prev_term):
+        hint = state.log.find_agreement(message.prev_index, message.prev_term)
+        refusal = AppendEntriesReply(state.term, False, message.prev_index, *hint)
+        state.send_in_term(leader, refusal)
         return
-    before = state.commit_index
-    membership = state.commit_to(index)
-    leader.uncommitted_bytes -= state.log.payload_bytes(before + 1, index)
-    _tell_proposers(state, leader, before)
-    if membership is not None:
-        _membership_committed(state, leader, membership)
+    new = state.log.new_among(message.entries)
+    if new:
+        state.append_entries(new)
+    last = message.prev_index + len(message.entries)
+    state.durability.promise(leader, AppendEntriesReply(state.term, True, last))
+    # Beyond the last entry of the message, the log may still conflict with the leader's.
+    state.commit_to(min(message.commit_index, last))
 
 
-def _held_by(state: RaftState, leader: Leader, voter: NodeId) -> int:
-    if voter == state.id:
-        return leader.durable_index
-    return leader.progress[voter].match_index
+# --- the leader takes the reply
 
 
-def _tell_proposers(state: RaftState, leader: Leader, committed_before: int) -> None:
-    """Tell followers at once whose own clients wait for what is committed now."""
-    for proposer, index in list(leader.proposers.items()):
-        if index > committed_before:
-            tell_commit(state, leader, proposer)
-        if index <= state.commit_index:
-            del leader.proposers[proposer]
-
-
-def _membership_committed(state: RaftState, leader: Leader, committed: MembershipAt) -> None:
-    """Let removed members know, and stop leading if this node is one of them (§4.2.2)."""
-    for node in leader.progress:
-        if committed.membership.get(node) is None:
-            state.send(node, Removed(committed.index, node))
-    if committed.membership.get(state.id) is None:
-        for node in leader.progress:
-            tell_commit(state, leader, node)
-        state.become_follower()
-    else:
-        follow_members(state)
-
-
-def hand_over(state: RaftState, leader: Leader) -> None:
-    """Let the chosen successor campaign, once it holds the whole log (dissertation §3.10)."""
-    if leader.transfer_to is None:
+def on_append_entries_reply(
+    state: RaftState, leader: Leader, peer: NodeId, message: AppendEntriesReply
+) -> None:
+    """Record which entries the follower holds, or probe where its log could match."""
+    progress = leader.progress.get(peer)
+    if progress is None:
         return
-    progress = leader.progress.get(leader.transfer_to)
-    if progress is not None and progress.match_index == state.log.last_index:
-        leader.called_election = True
-        state.send(leader.transfer_to, TimeoutNow(state.term))
+    progress.checks_since_reply = 0
+    leader.answered.add(peer)
+    if not message.accepted:
+        agreement, _ = state.log.find_agreement(message.hint_index, message.hint_term)
+        progress.refused(message.index, min(agreement, message.hint_index))
+    elif progress.accepted(message.index):
+        leader.held_more = True
+        _release_snapshot(state, peer, progress)
 
 
-def _progress_of(state: RaftState, peer: NodeId) -> Progress | None:
-    return state.role.progress.get(peer) if isinstance(state.role, Leader) else None
-
-
-def is_caught_up(state: RaftState, member: Member, lag_entries_max: int) -> bool:
-    """Whether a member holds the log up to a few entries before its end."""
-    progress = _progress_of(state, member.id)
-    return (
-        progress is not None
-        and progress.match_index >= state.commit_index - lag_entries_max
-        and progress.match_index > 0
-    )
+def _release_snapshot(state: RaftState, peer: NodeId, progress: Progress) -> None:
+    """Let storage compact the log again, once memory can serve this follower."""
+    if progress.holding and state.log.term_at(progress.match_index) is not None:
+        progress.holding = False
+        state.outbox.storage.append(EndSnapshot(peer))

@@ -1,17 +1,17 @@
-"""Follower, candidate, leader: what a node remembers only while it is one."""
+"""Follower, candidate, leader: the volatile state that a node keeps only while in that role."""
 
 import msgspec
 
 from protocol.membership import NodeId
 from protocol.raft.progress import Progress
-from protocol.raft.reads import Reads
 
 
 class Follower(msgspec.Struct):
-    """Follows the leader it has heard in this term, if any."""
+    """Follows the leader of this term, once that leader has made contact."""
 
     leader: NodeId | None = None
-    leader_lives: bool = False  # one was heard, in whatever term, within the shortest timeout
+    # Some leader, of this or an earlier term, made contact within the minimum election timeout.
+    leader_lease_granted: bool = False
 
 
 class Candidate(msgspec.Struct):
@@ -21,19 +21,82 @@ class Candidate(msgspec.Struct):
     votes: dict[NodeId, bool] = msgspec.field(default_factory=dict)
 
 
+class WaitingRead(msgspec.Struct, frozen=True):
+    """A read that waits for confirmation: its node, and its number there."""
+
+    reader: NodeId
+    number: int
+    lease: bool = False  # a leader lease is enough
+    ahead: bool = False  # this node's storage may read before the confirmation
+
+
+class ReadQueue(msgspec.Struct):
+    """The reads of one leader's term, in rounds of heartbeats (dissertation §6.4).
+
+    A read that arrives during a round waits for the next one, so that a reply to an older
+    heartbeat never confirms it. A round whose messages are lost is repeated under its own number:
+    every reply to it was sent after its reads had arrived.
+    """
+
+    round: int = 0
+    index: int = 0  # the commit index when the current round began
+    confirming: list[WaitingRead] = msgspec.field(default_factory=list)
+    waiting: list[WaitingRead] = msgspec.field(default_factory=list)
+    leased: list[WaitingRead] = msgspec.field(default_factory=list)  # until the turn ends
+
+    def add(self, read: WaitingRead) -> None:
+        """Queue a read for the next round, or for the end of the turn if a lease is enough."""
+        (self.leased if read.lease else self.waiting).append(read)
+
+    def take_leased(self) -> list[WaitingRead]:
+        """Return the reads for which a leader lease is enough."""
+        leased, self.leased = self.leased, []
+        return leased
+
+    def begin_round(self, commit_index: int) -> bool:
+        """Begin a round for all waiting reads, unless one is under way; return whether it began."""
+        if self.confirming or not self.waiting:
+            return False
+        self.round += 1
+        self.index = commit_index
+        self.confirming, self.waiting = self.waiting, []
+        return True
+
+    def take_confirmed(self) -> list[WaitingRead]:
+        """Return the reads of the current round, which a majority has confirmed."""
+        confirmed, self.confirming = self.confirming, []
+        return confirmed
+
+    def take_all(self) -> list[WaitingRead]:
+        """Return every read that was not served, because this leader steps down."""
+        unserved = self.confirming + self.waiting + self.leased
+        self.confirming, self.waiting, self.leased = [], [], []
+        return unserved
+
+
 class Leader(msgspec.Struct):
     """Replicates its log to all other members."""
 
-    first_index: int  # of its own term: what it may count from (§5.4.2)
+    first_index: int  # of its own term: only entries from here on commit by counting (§5.4.2)
     progress: dict[NodeId, Progress] = msgspec.field(default_factory=dict)
-    reads: Reads = msgspec.field(default_factory=Reads)
-    durable_index: int = 0  # how far its own disk holds the log
+    # Facts of this turn, on which its end acts once (``node.py``):
+    answered: set[NodeId] = msgspec.field(default_factory=set)  # peers that have replied
+    heartbeat_answers: set[NodeId] = msgspec.field(default_factory=set)  # to heartbeats
+    held_more: bool = False  # some disk, this node's included, holds more of the log than before
+    reads: ReadQueue = msgspec.field(default_factory=ReadQueue)
+    durable_index: int = 0  # end of the log on its own disk
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
-    # When each removal that waits was asked for: microseconds of the leader's clock.
+    transfer_due: bool = False  # TimeoutNow waits until the successor holds the whole log
+    timeout_now_sent: bool = False  # in this term: its receiver may campaign at any time
+    # Leader's clock, in microseconds, when each pending removal was first asked for.
     removals_asked: dict[NodeId, int] = msgspec.field(default_factory=dict)
-    called_election: bool = False  # told a successor to campaign, which may still do so
+
+    def is_caught_up(self, peer: NodeId, index: int) -> bool:
+        """Whether a follower is known to hold the log up to an index."""
+        progress = self.progress.get(peer)
+        return progress is not None and 0 < progress.match_index >= index
 
 
 Role = Follower | Candidate | Leader

@@ -1,22 +1,28 @@
-"""Space in Raft: a leader refuses what grows the state where a majority has no room for it.
+"""Disk space: a leader refuses growth that a majority of the voters has no room for.
 
-A leader whose own disk is short hands over to a voter with room (``relocation.py``). A follower
-whose disk is critically short is sent no entries while a majority does without it. Where a
-majority lacks space, all go on receiving: what is left takes removals, which make room.
+A leader whose own disk is short hands over to a voter with room (``transfer.py``). A follower
+whose disk is critically short receives no entries while the others are a majority without it. Once
+a majority lacks space, all followers receive entries again: the rest of the reserve is for the
+deletes that make room.
 """
 
 from protocol.membership import Member, is_majority
 from protocol.raft.progress import Progress
-from protocol.raft.roles import Leader
+from protocol.raft.roles import Leader, Role
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
-from protocol.space import Shortage
+from protocol.space import Shortage, SpaceChanged
 
 RELOCATION_LAG_MAX = 100  # entries that a successor may lack: writes wait until it has them
 
 
+def on_space_changed(state: RaftState, _: Role, message: SpaceChanged) -> None:
+    """Record this node's shortage; a leader may hand over at the end of the turn."""
+    state.shortage = message.shortage
+
+
 def refusal_of_growth(state: RaftState, leader: Leader) -> Refusal | None:
-    """Return why the leader appends nothing that grows the state, if it does not."""
+    """Return why the leader may not append a command that lets the state grow, or None."""
     if state.shortage.is_of_disk and roomier_voters(state, leader):
         return Refusal.NOT_LEADER  # one of them will lead soon
     if state.shortage is not Shortage.NONE or not _majority_is_below(state, leader, Shortage.LOW):
@@ -25,7 +31,7 @@ def refusal_of_growth(state: RaftState, leader: Leader) -> Refusal | None:
 
 
 def roomier_voters(state: RaftState, leader: Leader) -> list[Member]:
-    """Return the voters that are known to have space, and could lead at once."""
+    """Return the voters that have reported space and could lead at once."""
     return [
         each
         for each in state.membership.members
@@ -36,21 +42,21 @@ def roomier_voters(state: RaftState, leader: Leader) -> list[Member]:
 
 
 def _could_lead(state: RaftState, progress: Progress) -> bool:
-    # A leader that presumed space where it has heard of none could move to and fro for ever.
+    # If unreported space counted as room, leadership could move to and fro for ever.
     has_room = progress.shortage is not None and not progress.shortage.is_of_disk
     lag = state.commit_index - progress.match_index
     return has_room and progress.answers and progress.match_index > 0 and lag <= RELOCATION_LAG_MAX
 
 
 def is_spared(state: RaftState, leader: Leader, progress: Progress) -> bool:
-    """Whether a follower is to be sent no entries: its disk has none to spare, others have."""
+    """Whether to send a follower no entries: its disk is nearly full, a majority's is not."""
     return progress.shortage is Shortage.CRITICAL and _majority_is_below(
         state, leader, Shortage.CRITICAL
     )
 
 
 def _majority_is_below(state: RaftState, leader: Leader, shortage: Shortage) -> bool:
-    """Whether the voters that lack less than this are a majority."""
+    """Whether the voters with a lesser shortage, or an unreported one, are a majority."""
     voters = state.membership.voters
     known = [
         state.shortage if voter == state.id else leader.progress[voter].shortage for voter in voters

@@ -94,7 +94,7 @@ def test_a_leader_does_not_follow_another_one_of_its_term(pair: Cluster, broken:
     term = status_of(leader).term
     broken.say(AppendEntries(term, 0, 0, (Entry(1, 1, EntryKind.NO_OP),), 0))
     broken.say(Heartbeat(term, 0, 0))
-    wait_until(lambda: "speaks as the leader of term" in leader.log(), "it is refused")
+    wait_until(lambda: "claims to lead term" in leader.log(), "it is refused")
 
 
 FAR = (1 << 64) - 1

@@ -9,7 +9,7 @@ from protocol.membership import Member, Membership, NodeId
 from tests.scenarios.notation import Mistake, made_up_entry, node_id, read_log, read_number
 from tests.scenarios.stage import Stage
 from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import PATIENCE, address_of
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, address_of
 
 PARTS = ("voters", "learners", "spare", "term", "window")
 
@@ -74,6 +74,8 @@ def _write_disks(stage: Stage, founders: Sequence[Founder], term: int) -> None:
     members = [Member(each.id, address_of(each.id), each.voter) for each in founders]
     membership = Membership(tuple(sorted(members, key=lambda each: each.id)))
     for each in founders:
-        hard_state = HardState(term if each.term is None else each.term, each.voted_for, PATIENCE)
+        hard_state = HardState(
+            term if each.term is None else each.term, each.voted_for, ELECTION_TIMEOUT_MIN_US
+        )
         entries = tuple(made_up_entry(*place) for place in enumerate(each.log, start=1))
         stage.disk(each.id).begin_with(hard_state, entries, membership)

@@ -9,12 +9,12 @@ import pytest
 from protocol import state_machine
 from protocol.membership import NodeId
 from protocol.raft import (
-    changing_members,
     durability,
-    in_flight,
     log,
+    membership_changes,
     progress,
-    reading,
+    proposals,
+    reads,
     replication,
 )
 from protocol.storage import snapshot_source
@@ -28,13 +28,13 @@ LIMITS: dict[str, ModuleType] = {
     "APPEND_BYTES_MAX": replication,
     "CHUNK_BEATS_MAX": progress,
     "CHUNK_BYTES": snapshot_source,
-    "IN_FLIGHT_BYTES_MAX": in_flight,
-    "IN_FLIGHT_MESSAGES_MAX": in_flight,
-    "PROMOTION_LAG_MAX": changing_members,
+    "IN_FLIGHT_BYTES_MAX": progress,
+    "IN_FLIGHT_MESSAGES_MAX": progress,
+    "PROMOTION_LAG_MAX": membership_changes,
     "SILENT_CHECKS_MAX": progress,
     "STALLED_CHECKS_MAX": durability,
-    "UNCOMMITTED_BYTES_MAX": replication,
-    "WAITING_READS_MAX": reading,
+    "UNCOMMITTED_BYTES_MAX": proposals,
+    "WAITING_READS_MAX": reads,
     "WINDOW_BYTES_MAX": log,
     "WINDOW_ENTRIES_MAX": log,
 }

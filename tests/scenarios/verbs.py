@@ -184,7 +184,7 @@ def time_out(scene: Scene, words: Words) -> None:
 def arm(scene: Scene, words: Words) -> None:
     """``arm A``: remember the election deadline that is set now."""
     for node in scene.nodes(words):
-        scene.stage.armed[node] = scene.stage[node].clock.contact
+        scene.stage.armed[node] = scene.stage[node].clock.contact_count
 
 
 def fire(scene: Scene, words: Words) -> None:

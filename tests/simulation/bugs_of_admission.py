@@ -1,6 +1,6 @@
 """Bugs in how nodes found, form and join clusters."""
 
-from protocol.raft import changing_members, quorum
+from protocol.raft import membership_changes, quorum_guard
 from protocol.raft.admission import Admission
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.moving import Moving
@@ -27,19 +27,23 @@ BUGS = (
     Bug(
         "a node that rejoins stands beside its lost former self",
         "two members at one address",
-        Edit(changing_members._with_joiner, "if here is not None:", "if False:"),
+        Edit(membership_changes._with_joiner, "if here is not None:", "if False:"),
     ),
     Bug(
         "a stranger takes the place of a member that answers",
         "rejoin is for nodes that lost their data",
-        Edit(quorum.why_in_place, "if node == state.id:", "return None\n    if node == state.id:"),
+        Edit(
+            quorum_guard.why_in_place,
+            "if node == state.id:",
+            "return None\n    if node == state.id:",
+        ),
     ),
     Bug(
         "a voter is removed though those left do not answer",
         "dissertation §4.1; etcd's reconfiguration check",
         Edit(
-            quorum.why_at_risk,
-            "if is_majority(len(_heard(state, leader, voters, since)), len(voters)):",
+            quorum_guard.why_at_risk,
+            "if is_majority(len(_answering(state, leader, voters, since)), len(voters)):",
             "if voters:",
         ),
     ),

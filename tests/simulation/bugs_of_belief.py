@@ -1,6 +1,6 @@
 """Bugs in what a node believes of strangers and broken members, and in what it lets them do."""
 
-from protocol.raft import changing_members, contradictions, election, replication
+from protocol.raft import contradictions, membership_changes, proposals, removal
 from protocol.raft.senders import Senders
 from tests.simulation.bug import Bug, Edit
 
@@ -9,7 +9,7 @@ BUGS = (
         "a forwarded proposal is appended as it is",
         "garbage in the log ends every node",
         Edit(
-            replication._append_forwarded,
+            proposals._append_forwarded,
             "state.check_proposal(payload, proposer)",
             "payload",
         ),
@@ -17,7 +17,7 @@ BUGS = (
     Bug(
         "one sender moves a term as far as it likes",
         "a term of 2^64-1 ended all nodes",
-        Edit(Senders.may_enter, "if term <= known + TERM_JUMP_MAX:", "if True:"),
+        Edit(Senders.may_enter, "if term <= current + TERM_JUMP_MAX:", "if True:"),
     ),
     Bug(
         "nodes that no member knows are believed",
@@ -31,7 +31,7 @@ BUGS = (
     Bug(
         "one member is believed that says a node was removed",
         "one word of a stranger ended a cluster",
-        Edit(election._is_borne_out, "return waited or", "return True or"),
+        Edit(removal._is_borne_out, "return waited or", "return True or"),
     ),
     Bug(
         "an entry that contradicts a committed one is taken",
@@ -42,8 +42,8 @@ BUGS = (
         "a removal is begun whoever answers",
         "dissertation §4.1; three voters, one dead, and a live one is removed",
         Edit(
-            changing_members.remove,
-            "None if force else quorum.why_at_risk(state, state.role, node)",
+            membership_changes._remove,
+            "None if force else quorum_guard.why_at_risk(state, leader, node)",
             "None",
         ),
     ),

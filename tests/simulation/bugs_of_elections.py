@@ -1,7 +1,7 @@
 """Bugs in who leads: votes, terms, timeouts, and leaders that should give up."""
 
 from protocol.election_clock import ElectionClock
-from protocol.raft import election, node, storage_check
+from protocol.raft import check_quorum, election, node, transfer
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.node import RaftNode
@@ -44,22 +44,22 @@ BUGS = (
     Bug(
         "a new term is told before the disk holds it",
         "Raft figure 2",
-        Edit(RaftState.say, "self.durability.hard_state_durable", "True"),
+        Edit(RaftState.send_in_term, "self.durability.hard_state_durable", "True"),
     ),
     Bug(
         "whoever wins a term forgets its vote in it",
         "Raft §5.2; skiff-rs had two leaders in one term by it",
         Edit(
             election._become_leader,
-            "state.contact += 1",
-            "state.contact += 1\n    state.set_term(state.term)",
+            "state.contact_count += 1",
+            "state.contact_count += 1\n    state.set_term(state.term)",
         ),
     ),
     Bug(
         "the longer log wins, whatever its last term",
         "Raft §5.4.1",
         Edit(
-            Log.is_behind,
+            Log.accepts_candidate_log,
             "(last_term, last_index) >= (self.last_term, self.last_index)",
             "last_index >= self.last_index",
         ),
@@ -68,7 +68,7 @@ BUGS = (
         "a log must be as long and as new to win",
         "Raft §5.4.1; skiff-rs, where some elections could not be won",
         Edit(
-            Log.is_behind,
+            Log.accepts_candidate_log,
             "(last_term, last_index) >= (self.last_term, self.last_index)",
             "last_term >= self.last_term and last_index >= self.last_index",
         ),
@@ -113,12 +113,12 @@ BUGS = (
     Bug(
         "a leader that no majority answers leads on",
         "dissertation §6.2; openraft #2080",
-        Edit(election.on_quorum_check_due, "if not is_majority(active, len(voters)):", "if False:"),
+        Edit(check_quorum.on_quorum_check_due, "if has_quorum:", "if True:"),
     ),
     Bug(
         "a leader whose disk hangs leads on",
         "hashicorp/raft #503",
-        Edit(storage_check.on_storage_check_due, "isinstance(state.role, Leader)", "False"),
+        Edit(transfer.on_leader_storage_check_due, "if state.durability.stalled:", "if False:"),
     ),
     Bug(
         "a node campaigns once and never again",
@@ -132,11 +132,15 @@ BUGS = (
     Bug(
         "a leader that has called its successor waits for ever",
         "dissertation §3.10",
-        Edit(election.on_quorum_check_due, "leader.transfer_to = None", "pass"),
+        Edit(
+            check_quorum.on_quorum_check_due,
+            "leader.transfer_to, leader.transfer_due = None, False",
+            "pass",
+        ),
     ),
     Bug(
         "a promise without a write of its own overtakes earlier writes",
         "Raft figure 2",
-        Edit(Durability.take_ready, "if ready and self._under_way:", "if False:"),
+        Edit(Durability.take_ready, "if ready and self._in_flight:", "if False:"),
     ),
 )

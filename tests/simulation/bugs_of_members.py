@@ -1,7 +1,7 @@
 """Bugs in who belongs to a cluster, and in whose word counts."""
 
-from protocol.raft import changing_members, election, replication
-from protocol.raft.memberships import Memberships
+from protocol.raft import commit, election, membership_changes
+from protocol.raft.membership_history import MembershipHistory
 from protocol.raft.state import RaftState
 from tests.simulation.bug import Bug, Edit
 
@@ -9,18 +9,18 @@ BUGS = (
     Bug(
         "two changes of members are under way at once",
         "dissertation §4.1; skiff-rs",
-        Edit(changing_members._why_not_now, " or state.memberships.pending", ""),
+        Edit(membership_changes._why_not_now, " or state.memberships.pending", ""),
     ),
     Bug(
         "members change before the leader has committed an entry of its term",
         "dissertation §4.1, the published bug of it; openraft #2051",
-        Edit(changing_members._why_not_now, "state.commit_index < leader.first_index or ", ""),
+        Edit(membership_changes._why_not_now, "state.commit_index < leader.first_index or ", ""),
     ),
     Bug(
         "a change of members outlives the entry that brought it",
         "dissertation §4.1; etcd #7625",
         Edit(
-            RaftState.take_entries,
+            RaftState.append_entries,
             "first <= self.log.last_index and self.memberships.truncate_from(first)",
             "False",
         ),
@@ -28,7 +28,7 @@ BUGS = (
     Bug(
         "a change of members counts only once it is committed",
         "dissertation §4.1",
-        Edit(Memberships.latest, "return self._history[-1]", "return self._history[0]"),
+        Edit(MembershipHistory.latest, "return self._history[-1]", "return self._history[0]"),
     ),
     Bug(
         "a change of members is forgotten in a crash",
@@ -49,13 +49,13 @@ BUGS = (
         ),
         Edit(
             election.on_request_vote_reply,
-            "granted = sum(role.votes.get(each, False) for each in voters)",
-            "granted = sum(role.votes.values())",
+            "granted = sum(candidate.votes.get(each, False) for each in voters)",
+            "granted = sum(candidate.votes.values())",
         ),
     ),
     Bug(
         "a leader leads on after its removal",
         "dissertation §4.2.2",
-        Edit(replication._membership_committed, "state.become_follower()", "pass"),
+        Edit(commit._membership_committed, "state.become_follower()", "pass"),
     ),
 )

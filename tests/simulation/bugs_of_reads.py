@@ -2,8 +2,8 @@
 
 from protocol.gateway import read_queues
 from protocol.gateway.gateway import Gateway
-from protocol.raft import leases, reading
-from protocol.raft.reads import Reads
+from protocol.raft import leader_lease, reads
+from protocol.raft.roles import ReadQueue
 from protocol.raft.state import RaftState
 from protocol.storage.writer import StorageWriter
 from tests.simulation.bug import Bug, Edit
@@ -13,7 +13,7 @@ BUGS = (
         "a leader serves reads without asking whether it still leads",
         "dissertation §6.4; etcd #741; skiff-rs",
         Edit(
-            reading._is_confirmed,
+            reads._is_confirmed,
             "is_majority(confirmed, len(voters))",
             "True",
         ),
@@ -21,7 +21,7 @@ BUGS = (
     Bug(
         "a round has the number of the one before",
         "dissertation §6.4; etcd #20418",
-        Edit(Reads.begin_round, "self.round += 1", "self.round = 1"),
+        Edit(ReadQueue.begin_round, "self.round += 1", "self.round = 1"),
     ),
     Bug(
         "a gateway answers what was read ahead before it is confirmed",
@@ -41,13 +41,13 @@ BUGS = (
     Bug(
         "what is committed need not be applied before a leader reads ahead",
         "dissertation §6.4",
-        Edit(reading._read_ahead, "leader.reads.index", "0"),
+        Edit(reads._read_ahead, "leader.reads.index", "0"),
     ),
     Bug(
         "a read joins the round that is under way",
         "dissertation §6.4",
         Edit(
-            Reads.add,
+            ReadQueue.add,
             "(self.leased if read.lease else self.waiting)",
             "(self.leased if read.lease else self.confirming or self.waiting)",
         ),
@@ -55,13 +55,13 @@ BUGS = (
     Bug(
         "the answer to an older round confirms a read",
         "dissertation §6.4",
-        Edit(reading._has_confirmed, ">= leader.reads.round", ">= leader.reads.round - 1"),
+        Edit(reads._has_confirmed, ">= leader.reads.round", ">= leader.reads.round - 1"),
     ),
     Bug(
         "a new leader serves reads before an entry of its term is committed",
         "dissertation §6.4; etcd #7331; redisraft #22",
         Edit(
-            reading.begin_round,
+            reads._begin_round,
             "state.commit_index < leader.first_index",
             "False",
         ),
@@ -83,30 +83,34 @@ BUGS = (
     Bug(
         "a voter started again forgets how long it promised to wait",
         "dissertation §6.4.1",
-        Edit(RaftState.tell_time, "now + self._promised", "now"),
+        Edit(RaftState.tell_time, "now + self._recovered_promise_us", "now"),
     ),
     Bug(
-        "a lease is longer than a voter's patience",
+        "a leader lease is longer than a voter's election timeout",
         "dissertation §6.4.1",
         Edit(
-            leases.extend_lease,
-            "int(reply.patience * LEASE_SHARE)",
-            "reply.patience * 3",
+            leader_lease.extend_leader_lease,
+            "int(reply.election_timeout_min_us * LEASE_SHARE)",
+            "reply.election_timeout_min_us * 3",
         ),
     ),
     Bug(
-        "a lease outlives the call for a successor",
+        "a leader lease outlives TimeoutNow",
         "dissertation §3.10, §6.4.1",
-        Edit(leases.holds_lease, "leader.called_election or ", ""),
+        Edit(leader_lease.holds_leader_lease, "leader.timeout_now_sent or ", ""),
     ),
     Bug(
-        "a lease counts before an entry of the leader's term is committed",
+        "a leader lease counts before an entry of the leader's term is committed",
         "dissertation §6.4, §6.4.1",
-        Edit(leases.holds_lease, " or state.commit_index < leader.first_index", ""),
+        Edit(leader_lease.holds_leader_lease, " or state.commit_index < leader.first_index", ""),
     ),
     Bug(
-        "a lease is never over",
+        "a leader lease never expires",
         "dissertation §6.4.1; tikv #964",
-        Edit(leases._is_bound, "leader.progress[voter].lease_until > state.now", "True"),
+        Edit(
+            leader_lease._has_granted,
+            "leader.progress[voter].leader_lease_until > state.now",
+            "True",
+        ),
     ),
 )

@@ -1,9 +1,8 @@
 """Bugs in what the logs hold, and in what is called committed."""
 
 from protocol import membership
-from protocol.raft import heartbeats, replication
+from protocol.raft import commit, heartbeats, replication
 from protocol.raft.log import Log
-from protocol.raft.node import RaftNode
 from protocol.raft.progress import Progress
 from tests.simulation.bug import Bug, Edit
 
@@ -11,7 +10,7 @@ BUGS = (
     Bug(
         "a leader counts itself before its disk",
         "Raft §5.3; etcd #14370; skiff-rs",
-        Edit(replication._held_by, "return leader.durable_index", "return state.log.last_index"),
+        Edit(commit._held_by, "return leader.durable_index", "return state.log.last_index"),
     ),
     Bug(
         "half of the disks commit",
@@ -26,7 +25,7 @@ BUGS = (
         "an entry of an older term is committed by counting",
         "Raft §5.4.2, figure 8",
         Edit(
-            replication.advance_commit,
+            commit.advance,
             " or state.log.term_at(index) != state.term",
             "",
         ),
@@ -40,7 +39,7 @@ BUGS = (
             "min(message.commit_index, state.log.last_index)",
         ),
         Edit(  # harmless by itself; skiff's own leaders always send what differs with the probe
-            replication.follow_members,
+            replication.track_followers,
             "Progress(next_index=state.log.last_index + 1)",
             "Progress(next_index=state.log.last_index)",
         ),
@@ -49,7 +48,7 @@ BUGS = (
         "a heartbeat commits beyond what is known to match",
         "Raft §5.3",
         Edit(
-            heartbeats._send,
+            heartbeats.send,
             "progress.commit_told = min(state.commit_index, progress.match_index)",
             "progress.commit_told = state.commit_index",
         ),
@@ -85,9 +84,9 @@ BUGS = (
         "the acknowledgement of one write is believed for all later ones",
         "etcd/raft, asynchronous storage writes",
         Edit(
-            RaftNode._on_persisted,
+            commit.on_leader_persisted,
             "max(leader.durable_index, end[0])",
-            "max(leader.durable_index, self._state.log.last_index)",
+            "max(leader.durable_index, state.log.last_index)",
         ),
     ),
     Bug(

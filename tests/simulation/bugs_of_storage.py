@@ -105,7 +105,7 @@ BUGS = (
     Bug(
         "a snapshot leaves the members as they were",
         "Raft §7",
-        Edit(RaftState.install, "self.memberships = Memberships((membership,))", "pass"),
+        Edit(RaftState.install, "self.memberships = MembershipHistory((membership,))", "pass"),
     ),
     Bug(
         "a snapshot has no sessions",

@@ -69,7 +69,7 @@ class Hostile:
         if core.membership.voters <= {broken.id}:
             return  # what the majority says is so
         incarnation = life.replicator._incarnation
-        if self._chance.random() < 0.1 and broken.id in core._senders._lives:
+        if self._chance.random() < 0.1 and broken.id in core._senders._known:
             incarnation = self._chance.choice((INCARNATION_MAX, OUT_OF_RANGE))
         self._send(broken, target, broken.id, incarnation, self._of_member(broken, target, core))
 

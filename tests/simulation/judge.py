@@ -27,8 +27,8 @@ from tests.simulation.disk import Batch
 from tests.simulation.durable_state import DurableState
 from tests.simulation.events import Events
 from tests.simulation.held_log import HeldLog
+from tests.simulation.leader_leases import LeaderLeases
 from tests.simulation.leaders import Leaders
-from tests.simulation.leases import Leases
 from tests.simulation.members import Members
 from tests.simulation.model import Row
 from tests.simulation.promises import Promises
@@ -47,7 +47,7 @@ class Judge:
         self.disks: dict[bytes, DurableState] = {}
         self.log = CommittedLog(totals)
         self.leaders = Leaders(self.log, self.disks, totals)
-        self._leases = Leases(events, self.leaders.cores)
+        self._leader_leases = LeaderLeases(events, self.leaders.cores)
         self._members = Members(self.log, self.leaders.logs)
         self.admitted = self.leaders.admitted
         self._promises = Promises(self.disks)
@@ -82,7 +82,7 @@ class Judge:
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
         self._members.started(recovered)
-        self._leases.node_started(node.id, node.clock_rate)
+        self._leader_leases.node_started(node.id, node.clock_rate)
         self._handed[node.id] = recovered.applied_index
         self.leaders.logs[node.id] = HeldLog(recovered)
 
@@ -134,7 +134,7 @@ class Judge:
                 self._reads(node, message)
         self._confirm_reads(node, outbox.gateway)
         if self.leaders.see(core):
-            self._leases.judge(core)
+            self._leader_leases.judge(core)
         self.leaders.turn_over(core)
         self._members.turn_over(core)
         self.belief.turn_over(core)

@@ -114,8 +114,8 @@ class Replicator(Actor):
                 self._judge.node_started(self.life.node, recovered)
                 self._incarnation = recovered.incarnation
                 options = self.life.setting.options
-                patience = int(self.life.timeouts.shortest * 1_000_000)
-                self.core = RaftNode(recovered, options.limits, patience)
+                election_timeout_min_us = int(self.life.timeouts.shortest * 1_000_000)
+                self.core = RaftNode(recovered, options.limits, election_timeout_min_us)
                 config, new_cluster = self.life.node.config, self.life.setting.new_cluster
                 now = self._events.now
                 self._admission = Admission(self.core, config, new_cluster, now)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.raft import replication
+from protocol.raft import commit
 from tests.simulation.campaign import Plan
 from tests.simulation.options import FaultRates, draw_options
 from tests.simulation.report import totals_report
@@ -42,7 +42,7 @@ def test_two_seeds_are_two_runs() -> None:
 
 
 def test_a_broken_rule_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication, "majority_index", max)  # one disk is enough
+    monkeypatch.setattr(commit, "majority_index", max)  # one disk is enough
     plan = Plan(range(20), nodes=3)
     failures = [
         result.failure

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from protocol import sessions
 from protocol.client import pipeline, session
 from protocol.gateway import batching, validation
-from protocol.raft import changing_members, replication
+from protocol.raft import membership_changes, replication
 from protocol.storage import log_store, snapshot_source, writer
 from tests.simulation.options import Options
 
 PLACES = (
     (snapshot_source, "CHUNK_BYTES"),
     (replication, "APPEND_BYTES_MAX"),
-    (changing_members, "PROMOTION_LAG_MAX"),
+    (membership_changes, "PROMOTION_LAG_MAX"),
     (log_store, "RECOVERED_ENTRIES"),
     (writer, "APPLY_ENTRIES_MAX"),
     (writer, "READ_BYTES_MAX"),

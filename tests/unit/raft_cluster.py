@@ -46,7 +46,7 @@ from tests.unit.raft_judge import Judge
 A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
 CLUSTER = b"cluster".ljust(16, b"\0")
 ROUNDS_TO_SETTLE_MAX = 1000
-PATIENCE = 150_000  # the shortest election timeout, in microseconds
+ELECTION_TIMEOUT_MIN_US = 150_000  # the shortest election timeout, in microseconds
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Disk:
     """
 
     def __init__(self, membership: Membership) -> None:
-        self.hard_state = HardState(patience=PATIENCE)
+        self.hard_state = HardState(lease_promise_us=ELECTION_TIMEOUT_MIN_US)
         self.entries: list[Entry] = []
         self.memberships: tuple[MembershipAt, ...] = ()
         if membership.members:
@@ -94,7 +94,7 @@ class Disk:
             Entry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
             for index, each in enumerate(terms, start=1)
         ]
-        self.hard_state = HardState(max(term, *terms, 0), voted_for, PATIENCE)
+        self.hard_state = HardState(max(term, *terms, 0), voted_for, ELECTION_TIMEOUT_MIN_US)
 
     def recover(self, node: NodeId, cluster: bytes, window_entries: int | None) -> Recovered:
         """Forget what a crash takes, and return what the next life of the node finds."""
@@ -170,7 +170,7 @@ class Machine:
         self.id = node
         self.disk = Disk(membership)
         self.running: RaftNode | None = None
-        self.clock = ClockState(leading=False, votes=False, contact=0)
+        self.clock = ClockState(leading=False, votes=False, contact_count=0)
         self.gateway: list[GatewayMessage] = []
         self.now = 1  # microseconds of its own clock
 
@@ -236,7 +236,7 @@ class Cluster:
         *nodes: NodeId,
         window_entries: int | None = None,
         patient: bool = False,
-        patience: int = PATIENCE,
+        election_timeout_min_us: int = ELECTION_TIMEOUT_MIN_US,
     ) -> "Cluster":
         """Let these nodes, or all, begin their next life; most of the log may be on disk only.
 
@@ -245,11 +245,13 @@ class Cluster:
         for node in nodes or self.machines:
             machine = self[node]
             recovered = machine.disk.recover(node, CLUSTER, window_entries)
-            machine.clock = ClockState(leading=False, votes=False, contact=0)
+            machine.clock = ClockState(leading=False, votes=False, contact_count=0)
             machine.gateway.clear()
-            machine.running = RaftNode(recovered, patience=patience, check_proposal=take_any)
+            machine.running = RaftNode(
+                recovered, election_timeout_min_us=election_timeout_min_us, check_proposal=take_any
+            )
             if not patient:
-                machine.running.step(LeaderQuiet(machine.core._state.contact))
+                machine.running.step(LeaderQuiet(machine.core._state.contact_count))
             self._end_turn(machine)
         return self
 
@@ -282,12 +284,12 @@ class Cluster:
 
     def time_out(self, node: NodeId) -> None:
         """Let a node's election deadline pass."""
-        self.step(node, ElectionDue(self[node].clock.contact))
+        self.step(node, ElectionDue(self[node].clock.contact_count))
 
     def go_quiet(self, *nodes: NodeId) -> None:
         """Let the shortest election timeout pass at these nodes since they heard a leader."""
         for node in nodes:
-            self.step(node, LeaderQuiet(self[node].clock.contact))
+            self.step(node, LeaderQuiet(self[node].clock.contact_count))
 
     def beat(self, node: NodeId) -> None:
         """Let a heartbeat be due."""

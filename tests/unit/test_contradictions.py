@@ -63,11 +63,11 @@ AGAINST_FOLLOWERS: list[tuple[bytes, Any, str]] = [
     (A, AppendEntries(2, 3, 1, entries((4, 2), (5, 1)), 0), "entry 5 of term 1 after 4 of 2"),
     (A, AppendEntries(1, 3, 1, entries((0, 1)), 0), "entry 0"),
     (A, AppendEntries(1, FAR, 1, entries((FAR, 1)), FAR), "entry"),
-    (C, AppendEntries(1, 3, 1, (), 0), "speaks as the leader of term 1"),
-    (C, Heartbeat(1, 1, 3), "speaks as the leader of term 1"),
-    (C, TimeoutNow(1), "speaks as the leader of term 1"),
-    (A, InstallSnapshot(1, chunk(SnapshotId(9, 2), SnapshotId(9, 2))), "cannot be"),
-    (A, InstallSnapshot(1, chunk(SnapshotId(9, 1), SnapshotId(8, 1))), "cannot be"),
+    (C, AppendEntries(1, 3, 1, (), 0), "claims to lead term 1"),
+    (C, Heartbeat(1, 1, 3), "claims to lead term 1"),
+    (C, TimeoutNow(1), "claims to lead term 1"),
+    (A, InstallSnapshot(1, chunk(SnapshotId(9, 2), SnapshotId(9, 2))), "impossible chunk"),
+    (A, InstallSnapshot(1, chunk(SnapshotId(9, 1), SnapshotId(8, 1))), "impossible chunk"),
 ]
 
 
@@ -108,7 +108,7 @@ def test_a_leader_refuses_it_and_leads_on(cluster: Cluster, message: PeerMessage
     assert cluster[A].core.leads
     progress = cluster[A].core._state.role.progress[B]  # type: ignore[union-attr]
     assert (progress.match_index, progress.next_index) == (3, 4)
-    assert progress.lease_until < FAR
+    assert progress.leader_lease_until < FAR
     assert progress.confirmed_round < FAR
     cluster.propose(A, b"z")
     cluster.settle()

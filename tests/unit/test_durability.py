@@ -13,7 +13,7 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import Persisted
 from protocol.messages.storage import Append
 from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, led_by
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, led_by
 
 ENTRY = Entry(1, 1, EntryKind.NO_OP)
 ANSWER = HeartbeatReply(1, 0)
@@ -52,7 +52,7 @@ def test_a_term_is_spoken_for_only_when_it_is_durable() -> None:
     cluster.inject(C, B, RequestVote(4, 0, 0))
     assert cluster.sent() == []
     cluster.sync(B)
-    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1, 0, PATIENCE)]
+    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1, 0, ELECTION_TIMEOUT_MIN_US)]
 
 
 def test_a_single_node_leads_only_when_its_vote_is_durable() -> None:
@@ -234,23 +234,23 @@ def test_storage_that_owes_the_same_write_at_many_checks_hangs_until_it_answers(
     durability.check()
     durability.take_write(0, 0)
     for _ in range(STALLED_CHECKS_MAX):
-        assert not durability.hangs
+        assert not durability.stalled
         durability.check()
         assert durability.take_write(0, 0) is None
-    assert durability.hangs
+    assert durability.stalled
     durability.acknowledge(persisted(1))
-    assert not durability.hangs
+    assert not durability.stalled
 
 
 def test_checks_that_are_due_at_once_tell_of_a_process_that_stood_still() -> None:
     durability = Durability()
     for _ in range(2 * STALLED_CHECKS_MAX):
         durability.check()
-    assert not durability.hangs
+    assert not durability.stalled
     assert durability.take_write(0, 0) is not None
     for _ in range(2 * STALLED_CHECKS_MAX):
         durability.check()
-    assert not durability.hangs
+    assert not durability.stalled
 
 
 def test_a_backlog_that_moves_does_not_hang() -> None:
@@ -260,7 +260,7 @@ def test_a_backlog_that_moves_does_not_hang() -> None:
         durability.take_write(0, 0)
     for number in range(1, 10):
         durability.check()
-        assert not durability.hangs
+        assert not durability.stalled
         durability.acknowledge(persisted(number))
 
 

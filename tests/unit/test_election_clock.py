@@ -17,11 +17,11 @@ TIMEOUTS = ElectionTimeouts(heartbeat=2.0, shortest=10.0, longest=20.0)
 
 
 def following(contact: int = 0, *, votes: bool = True) -> ClockState:
-    return ClockState(leading=False, votes=votes, contact=contact)
+    return ClockState(leading=False, votes=votes, contact_count=contact)
 
 
 def leading(contact: int = 0) -> ClockState:
-    return ClockState(leading=True, votes=True, contact=contact)
+    return ClockState(leading=True, votes=True, contact_count=contact)
 
 
 def clock_of(state: ClockState, *, chance: float = 0.5) -> ElectionClock:

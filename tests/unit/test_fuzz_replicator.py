@@ -101,7 +101,7 @@ def assert_little_is_remembered(replicator: LogReplicator) -> None:
     assert len(list(replicator._links._links)) < 10
     joining = replicator._admission._joining
     assert len(joining._invitations) <= INVITATIONS_MAX
-    assert len(joining._answered) <= len(joining._asked) <= ASKED_MAX
+    assert len(joining._replies) <= len(joining._asked) <= ASKED_MAX
     assert len(replicator._prober._due) <= PROBED_MAX
     assert len(replicator._admission._troubles) <= ASKED_MAX
 
@@ -143,7 +143,7 @@ def test_no_stranger_that_names_this_cluster_raises_or_changes_the_core(
 
     fuzz()
     assert_little_is_remembered(replicator)
-    assert len(replicator._core._senders._lives) <= len(MEMBERS.members)
+    assert len(replicator._core._senders._known) <= len(MEMBERS.members)
     assert len(replicator._unknown) <= UNKNOWN_NAMED_MAX
 
 

@@ -97,8 +97,8 @@ def test_up_to_date_is_a_total_order_of_last_term_and_then_length(
     one: list[int], other: list[int]
 ) -> None:
     here, there = log_of(*one), log_of(*other)
-    behind = here.is_behind(there.last_index, there.last_term)
-    ahead = there.is_behind(here.last_index, here.last_term)
+    behind = here.accepts_candidate_log(there.last_index, there.last_term)
+    ahead = there.accepts_candidate_log(here.last_index, here.last_term)
     assert behind or ahead
     assert (behind and ahead) == ((len(one), one[-1:]) == (len(other), other[-1:]))
 
@@ -106,7 +106,7 @@ def test_up_to_date_is_a_total_order_of_last_term_and_then_length(
 @given(logs, st.integers(0, 15), st.integers(0, 6))
 def test_nothing_after_the_hint_could_agree(terms: list[int], index: int, term: int) -> None:
     held = log_of(*terms)
-    hint, hint_term = held.last_at_most(index, term)
+    hint, hint_term = held.find_agreement(index, term)
     assert hint <= index
     assert hint == 0 or hint_term <= term
     assert all(

@@ -7,13 +7,14 @@ from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
+    AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
     PeerFrame,
     RequestVote,
 )
 from protocol.messages.replicator import AskStatus, Propose, Recovered
-from protocol.messages.storage import ReportStatus
+from protocol.messages.storage import Commit, ReportStatus
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.status import RoleName
@@ -89,15 +90,29 @@ def propose(number: int) -> Propose:
     return Propose(number, b"x")
 
 
+def test_a_leader_draws_its_conclusions_at_the_end_of_a_turn() -> None:
+    cluster = led_by(A, B, C)
+    cluster.propose(A, b"x")
+    cluster.write(A)
+    for follower in (B, C):
+        cluster.deliver(to=follower)
+        cluster.sync(follower)
+    core = cluster[A].core
+    for packet in cluster.take(AppendEntriesReply):
+        core.receive(frame_of(packet.sender, packet.message))
+    assert core._state.commit_index == 1
+    assert [each.index for each in core.flush().storage if isinstance(each, Commit)] == [2]
+
+
 def test_the_timer_is_told_only_of_what_has_changed() -> None:
     core = node()
     first = core.flush().clock
-    assert first == ClockState(leading=False, votes=False, contact=1)
+    assert first == ClockState(leading=False, votes=False, contact_count=1)
     assert core.flush().clock is None
     core.receive(frame())
     heard = core.flush().clock
     assert heard is not None
-    assert heard.contact > first.contact
+    assert heard.contact_count > first.contact_count
 
 
 def test_the_gateway_is_told_who_leads_and_where() -> None:
@@ -132,7 +147,7 @@ def test_a_restarted_node_knows_its_term_vote_log_and_members() -> None:
     assert not core.leads
 
 
-def test_a_message_that_nobody_handles_is_no_reason_to_fail() -> None:
+def test_a_reply_to_a_leadership_that_never_was_is_ignored() -> None:
     core = node()
     core.receive(frame_of(B, HeartbeatReply(0, 7)))
     assert core.flush().peers == {}

@@ -14,7 +14,7 @@ from protocol.messages.storage import Commit
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, frame_of, led_by
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
 from tests.unit.stored_node import StoredNode, history
 from tests.unit.stored_node import entry as entry_of
 
@@ -145,7 +145,7 @@ def test_members_that_cannot_be_read_change_none(unreadable: Entry) -> None:
 def _started(prepare: Callable[[Cluster], None]) -> Cluster:
     cluster = Cluster(A, B)
     prepare(cluster)
-    return cluster.start(patience=PATIENCE)
+    return cluster.start(election_timeout_min_us=ELECTION_TIMEOUT_MIN_US)
 
 
 def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
@@ -153,7 +153,7 @@ def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
     leader = cluster[A].core
     before = leader.membership
     garbage = Entry(2, 1, EntryKind.MEMBERSHIP, b"garbage")
-    leader._state.take_entries([garbage])
+    leader._state.append_entries([garbage])
     cluster.turn(A, lambda _: None)
     cluster.settle()
     assert {machine.core.membership for machine in cluster.alive} == {before}

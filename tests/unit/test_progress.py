@@ -1,7 +1,11 @@
 """What a leader knows of one follower's log."""
 
-from protocol.raft.in_flight import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
-from protocol.raft.progress import Progress
+from protocol.raft.progress import (
+    IN_FLIGHT_BYTES_MAX,
+    IN_FLIGHT_MESSAGES_MAX,
+    Progress,
+    ProgressState,
+)
 
 
 def streaming(match_index: int) -> Progress:
@@ -72,35 +76,35 @@ def test_an_old_acceptance_is_no_news() -> None:
 def test_a_refusal_leads_back_to_where_the_logs_could_agree() -> None:
     progress = Progress(next_index=100)
     progress.sent(100)
-    assert progress.refused(99, agreement=40)
+    progress.refused(99, agreement=40)
     assert progress.next_index == 41
     assert progress.may_send()
 
 
 def test_a_refusal_always_leads_back_by_one_entry_at_least() -> None:
     progress = Progress(next_index=100)
-    assert progress.refused(99, agreement=99)
+    progress.refused(99, agreement=99)
     assert progress.next_index == 99
 
 
 def test_a_refusal_never_leads_back_behind_what_is_known_to_agree() -> None:
     progress = streaming(50)
     progress.sent(99)
-    assert progress.refused(99, agreement=10)
+    progress.refused(99, agreement=10)
     assert progress.next_index == 51
     assert not progress.in_flight
 
 
 def test_a_refusal_of_what_is_known_to_agree_is_out_of_date() -> None:
     progress = streaming(50)
-    assert not progress.refused(50, agreement=10)
-    assert not progress.probing
+    progress.refused(50, agreement=10)
+    assert progress.state is ProgressState.REPLICATE
 
 
 def test_a_refusal_of_another_probe_is_out_of_date() -> None:
     progress = Progress(next_index=50)
     progress.sent(49)
-    assert not progress.refused(99, agreement=60)
+    progress.refused(99, agreement=60)
     assert progress.next_index == 50
     assert not progress.may_send()
 
@@ -124,8 +128,8 @@ def test_what_is_still_needed_is_still_being_read_from_disk() -> None:
 
 def test_a_follower_whose_snapshot_ended_is_probed_only_when_it_answers_again() -> None:
     progress = Progress(next_index=5)
-    progress.begin_install()
-    progress.end_install()
+    progress.begin_snapshot()
+    progress.end_snapshot()
     assert not progress.holding
     assert not progress.may_send()
     progress.paused = False  # by its answer to a heartbeat

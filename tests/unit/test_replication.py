@@ -14,8 +14,8 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import CommitNoticeDue, LogSlice, StepAside
 from protocol.messages.storage import Commit, FetchLog
-from protocol.raft import log, replication
-from protocol.raft.in_flight import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
+from protocol.raft import log, proposals, replication
+from protocol.raft.progress import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
 from protocol.refusal import Refusal
 from tests.unit.raft_cluster import A, B, C, Cluster, Machine, led_by, with_logs
 
@@ -413,7 +413,7 @@ def test_a_leader_that_steps_aside_refuses_proposals_and_appends_none() -> None:
 def test_proposals_are_refused_while_too_much_waits_to_be_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replication, "UNCOMMITTED_BYTES_MAX", 100)
+    monkeypatch.setattr(proposals, "UNCOMMITTED_BYTES_MAX", 100)
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x" * 101, number=1)
     cluster.propose(A, b"y", number=2)
@@ -426,7 +426,7 @@ def test_proposals_are_refused_while_too_much_waits_to_be_committed(
 
 
 def test_what_former_leaders_left_counts_as_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication, "UNCOMMITTED_BYTES_MAX", 100)
+    monkeypatch.setattr(proposals, "UNCOMMITTED_BYTES_MAX", 100)
     cluster = led_by(A, B, C)
     cluster.partition({A}, {B, C})
     cluster.propose(A, b"x" * 101)

@@ -17,8 +17,8 @@ from protocol.messages.peer import (
     TimeoutNow,
 )
 from protocol.raft import senders
-from protocol.raft.election import REMOVAL_CLAIM_MICROSECONDS
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.removal import REMOVAL_CLAIM_MICROSECONDS
 from protocol.raft.senders import (
     INCARNATION_JUMP_MAX,
     LAPSE_MICROSECONDS,
@@ -173,8 +173,8 @@ def test_what_is_remembered_of_senders_is_bounded(
         node = number.to_bytes(16, "big")
         core._senders._vouched = {node: 99}
         core.receive(frame_of(node, Heartbeat(0, 0, 0)))
-    assert core._senders._lives
-    assert len(core._senders._lives) <= 4
+    assert core._senders._known
+    assert len(core._senders._known) <= 4
 
 
 # --- terms

@@ -1,5 +1,6 @@
 """The time since its last contact, as a node tells it."""
 
+from protocol.raft.status import status_of
 from tests.unit.raft_cluster import A, B, C, Cluster, led_by
 
 SECOND = 1_000_000  # microseconds
@@ -8,7 +9,7 @@ SECOND = 1_000_000  # microseconds
 def silence_ms(cluster: Cluster, node: bytes) -> int | None:
     machine = cluster[node]
     machine.core.tell_time(machine.now)
-    return machine.core._state.status().silence_ms
+    return status_of(machine.core._state).silence_ms
 
 
 def beat(cluster: Cluster) -> None:

@@ -32,7 +32,7 @@ from protocol.messages.storage import (
     StageChunk,
 )
 from protocol.raft.log import Log
-from protocol.raft.progress import CHUNK_BEATS_MAX, SILENT_CHECKS_MAX
+from protocol.raft.progress import CHUNK_BEATS_MAX, SILENT_CHECKS_MAX, ProgressState
 from protocol.raft.roles import Leader
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.wire import encode
@@ -120,9 +120,9 @@ def test_no_entries_are_sent_during_a_snapshot(sending: Cluster) -> None:
 
 def test_a_late_slice_of_the_log_does_not_end_a_snapshot(sending: Cluster) -> None:
     sending.inject(B, A, AppendEntriesReply(1, False, 3, 0, 0))
-    assert leader_of(sending, A).progress[B].installing
+    assert leader_of(sending, A).progress[B].state is ProgressState.SNAPSHOT
     sending.inject(B, A, AppendEntriesReply(1, True, 1))
-    assert leader_of(sending, A).progress[B].installing
+    assert leader_of(sending, A).progress[B].state is ProgressState.SNAPSHOT
     assert sending.sent(AppendEntries, to=B) == []
 
 
@@ -146,7 +146,7 @@ def test_an_answer_of_an_older_term_asks_for_nothing(sending: Cluster) -> None:
     sending.elect(C)
     sending.elect(A)
     sending.drop()
-    leader_of(sending, A).progress[B].begin_install()
+    leader_of(sending, A).progress[B].begin_snapshot()
     assert answer(sending, MIDDLE) == []
 
 
@@ -238,7 +238,7 @@ def test_an_answer_to_a_chunk_is_a_sign_of_life(sending: Cluster) -> None:
         sending.step(A, QuorumCheckDue())
         sending.inject(B, A, InstallSnapshotReply(1, position))
     sending.step(A, QuorumCheckDue())
-    assert leader_of(sending, A).progress[B].installing
+    assert leader_of(sending, A).progress[B].state is ProgressState.SNAPSHOT
 
 
 def test_after_silence_a_heartbeat_that_is_answered_begins_a_probe(sending: Cluster) -> None:

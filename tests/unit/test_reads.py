@@ -13,7 +13,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import Read
 from protocol.messages.storage import ReadAt
-from protocol.raft import reading
+from protocol.raft import reads
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
 
 
@@ -89,7 +89,7 @@ def test_what_is_read_ahead_fails_with_its_leader() -> None:
 def test_what_was_given_up_while_it_was_read_ahead_is_not_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reading, "WAITING_READS_MAX", 2)
+    monkeypatch.setattr(reads, "WAITING_READS_MAX", 2)
     cluster = led_by(A, B, C)
     for number in (1, 2, 3):
         cluster.read(A, number)
@@ -308,7 +308,7 @@ def test_an_index_that_arrives_twice_serves_a_read_once() -> None:
 
 
 def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WAITING_READS_MAX", 3)
+    monkeypatch.setattr(reads, "WAITING_READS_MAX", 3)
     cluster = led_by(A, B, C)
     for number in range(4):
         cluster.read(B, number)
@@ -317,7 +317,7 @@ def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monk
 
 
 def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WAITING_READS_MAX", 3)
+    monkeypatch.setattr(reads, "WAITING_READS_MAX", 3)
     cluster = led_by(A, B, C)
     for number in range(6):  # one in the present round, three for the next, two too many
         cluster.inject(B, A, ForwardRead(number))

@@ -12,14 +12,14 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import RemoveMember
 from protocol.refusal import Refusal
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, led_by
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, E, led_by
 
 
 def silence(cluster: Cluster, *nodes: bytes) -> None:
     """Let some nodes die, and the leader notice; the others answer."""
     cluster.crash(*nodes)
     for _ in range(3):
-        cluster[A].now += 2 * PATIENCE
+        cluster[A].now += 2 * ELECTION_TIMEOUT_MIN_US
         answer(cluster)
         cluster.check_quorum(A)
     answer(cluster)
@@ -74,7 +74,7 @@ def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
     cluster.crash(C)
-    cluster[A].now += 2 * PATIENCE
+    cluster[A].now += 2 * ELECTION_TIMEOUT_MIN_US
     cluster.beat(A)
     cluster.settle(A, B)
     refused = ask(cluster, B)
@@ -87,7 +87,7 @@ def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
 
 def test_answers_of_before_do_not_count_of_voters_that_a_check_found_silent() -> None:
     cluster = led_by(A, B, C, D, E)
-    cluster[A].now += PATIENCE
+    cluster[A].now += ELECTION_TIMEOUT_MIN_US
     refused = ask(cluster, B)
     assert refused is not None
     assert refused.refusal is Refusal.BUSY
@@ -121,7 +121,7 @@ def test_a_leader_may_remove_itself_while_the_others_answer() -> None:
 
 def test_two_removals_side_by_side_do_not_hold_each_other_up() -> None:
     cluster = led_by(A, B, C, D, E)
-    cluster[A].now += PATIENCE
+    cluster[A].now += ELECTION_TIMEOUT_MIN_US
     for node in (D, E):
         refused = ask(cluster, node)
         assert refused is not None
@@ -139,7 +139,7 @@ def join_in_place(cluster: Cluster, address: str) -> JoinReply:
 
 def test_no_node_takes_the_place_of_a_member_that_answers() -> None:
     cluster = led_by(A, B, C)
-    cluster[A].now += PATIENCE
+    cluster[A].now += ELECTION_TIMEOUT_MIN_US
     address = address_of(cluster, B)
     assert join_in_place(cluster, address).refusal == "", "B may yet answer"
     answer(cluster)
@@ -171,7 +171,7 @@ def test_another_nodes_gateway_is_told_the_same() -> None:
 def test_an_answer_of_long_ago_does_not_count_as_one_of_now() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
-    cluster[A].now += 10 * PATIENCE
+    cluster[A].now += 10 * ELECTION_TIMEOUT_MIN_US
     cluster.inject(B, A, HeartbeatReply(1, 0, 1))
     refused = ask(cluster, C)
     assert refused is not None

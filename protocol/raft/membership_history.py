@@ -1,19 +1,19 @@
-"""The membership in force: always the latest in the log, committed or not (§4.1)."""
+"""Membership history: the committed membership and those after it (dissertation §4.1)."""
 
 from protocol.membership import Membership, MembershipAt, NodeId
 
-_NOBODY = MembershipAt(0, Membership())
+_NO_MEMBERS = MembershipAt(0, Membership())
 
 
-class Memberships:
+class MembershipHistory:
     """The last committed membership and those after it, oldest first.
 
-    A membership takes effect when its entry is appended, and is rolled back when that entry is
-    replaced.
+    The latest is in force, committed or not: a membership takes effect when its entry is appended,
+    and is rolled back when that entry is truncated.
     """
 
     def __init__(self, recovered: tuple[MembershipAt, ...]) -> None:
-        self._history = list(recovered) or [_NOBODY]
+        self._history = list(recovered) or [_NO_MEMBERS]
 
     @property
     def latest(self) -> MembershipAt:
@@ -22,7 +22,7 @@ class Memberships:
 
     @property
     def committed(self) -> MembershipAt:
-        """The last membership that cannot be rolled back any more."""
+        """The last membership that cannot be rolled back."""
         return self._history[0]
 
     @property
@@ -32,17 +32,17 @@ class Memberships:
 
     @property
     def only_voter(self) -> NodeId | None:
-        """Who alone votes in all of these memberships, if there is such a node."""
+        """The only voter of all these memberships, if they have just one."""
         voters = self.voters
         return next(iter(voters)) if len(voters) == 1 else None
 
     @property
     def voters(self) -> frozenset[NodeId]:
-        """All that vote in any of these memberships."""
+        """The voters of any of these memberships."""
         return frozenset().union(*(each.membership.voters for each in self._history))
 
     def ever_had(self, node: NodeId) -> bool:
-        """Whether a node belongs to any of these memberships."""
+        """Whether any of these memberships has a node."""
         return any(each.membership.get(node) is not None for each in self._history)
 
     def append(self, index: int, membership: Membership) -> None:
@@ -50,7 +50,7 @@ class Memberships:
         self._history.append(MembershipAt(index, membership))
 
     def truncate_from(self, index: int) -> bool:
-        """Roll back what entries from this index on had brought; return whether any had."""
+        """Roll back the memberships of entries from this index on; return whether any existed."""
         kept = [each for each in self._history if each.index < index]
         changed = len(kept) < len(self._history)
         assert kept, "a committed membership is never rolled back"
@@ -58,7 +58,7 @@ class Memberships:
         return changed
 
     def commit(self, index: int) -> bool:
-        """Forget what the last membership up to this index replaced; return whether it is new."""
+        """Drop all before the last membership up to this index; return whether that one is new."""
         committed = [each for each in self._history if each.index <= index]
         if len(committed) <= 1:
             return False
@@ -66,5 +66,5 @@ class Memberships:
         return True
 
     def to_store(self) -> tuple[MembershipAt, ...]:
-        """Return what a restart must know."""
+        """Return the memberships that a restart must know."""
         return tuple(self._history)

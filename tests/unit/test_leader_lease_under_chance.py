@@ -8,9 +8,9 @@ from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.membership import NodeId
 from protocol.messages.replicator import TransferTo
 from protocol.messages.storage import ReadAt
-from protocol.raft import leases
-from protocol.raft.leases import LEASE_SHARE
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, Machine, Packet
+from protocol.raft import leader_lease
+from protocol.raft.leader_lease import LEASE_SHARE
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, Machine, Packet
 
 pytestmark = pytest.mark.simulation
 
@@ -18,7 +18,7 @@ SECOND = 1_000_000
 TICK = 1_000  # microseconds of true time, as all times here
 END = 4 * SECOND
 TIMEOUTS = ElectionTimeouts(
-    heartbeat=0.075, shortest=PATIENCE / SECOND, longest=0.180
+    heartbeat=0.075, shortest=ELECTION_TIMEOUT_MIN_US / SECOND, longest=0.180
 )  # others may lead soon
 STEADY = (0.87, 1.0, 1.15)  # the fastest outruns the slowest by just less than a third
 WILD = (1.0, 2.0)
@@ -157,8 +157,8 @@ def test_reads_by_lease_may_be_stale_where_a_clock_runs_twice_as_fast() -> None:
     assert is_ever_stale(WILD)
 
 
-def test_a_lease_as_long_as_the_patience_would_bear_no_drift(
+def test_a_lease_as_long_as_the_election_timeout_would_bear_no_drift(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_SHARE", 1)
+    monkeypatch.setattr(leader_lease, "LEASE_SHARE", 1)
     assert is_ever_stale(STEADY)

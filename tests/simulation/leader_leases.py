@@ -1,4 +1,4 @@
-"""Leases: while a leader counts on a majority of voters, nobody else is elected (§6.4.1)."""
+"""Leader leases: while a leader relies on a majority of voters, no other is elected (§6.4.1)."""
 
 from protocol.membership import is_majority
 from protocol.raft.node import RaftNode
@@ -7,7 +7,7 @@ from tests.simulation.breach import expect
 from tests.simulation.events import Events
 
 
-class Leases:
+class LeaderLeases:
     """How long the leaders may be certain that they lead, each by its own clock."""
 
     def __init__(self, events: Events, leaders: dict[bytes, RaftNode]) -> None:
@@ -27,11 +27,11 @@ class Leases:
 
     def _is_certain(self, core: RaftNode) -> bool:
         state, leader = core._state, core._state.role
-        if not isinstance(leader, Leader) or leader.called_election:
+        if not isinstance(leader, Leader) or leader.timeout_now_sent:
             return False
         now = self._events.now * self._clock_rates[core.id] * 1_000_000
         voters = state.membership.voters
         bound = sum(
-            voter == core.id or leader.progress[voter].lease_until > now for voter in voters
+            voter == core.id or leader.progress[voter].leader_lease_until > now for voter in voters
         )
         return is_majority(bound, len(voters))

@@ -22,11 +22,22 @@ from protocol.messages.peer import (
     RequestVote,
 )
 from protocol.messages.replicator import Recovered, StepAside
-from protocol.raft import changing_members, replication
+from protocol.raft import membership_changes, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import CLUSTER, PATIENCE, A, B, C, Cluster, D, E, address_of, led_by
+from tests.unit.raft_cluster import (
+    CLUSTER,
+    ELECTION_TIMEOUT_MIN_US,
+    A,
+    B,
+    C,
+    Cluster,
+    D,
+    E,
+    address_of,
+    led_by,
+)
 
 
 def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
@@ -142,7 +153,7 @@ def test_a_learner_that_never_answers_is_dropped() -> None:
         cluster.settle()
         cluster.check_quorum(A)
         checks += 1
-    assert checks == changing_members.LEARNER_CHECKS_MAX + 1
+    assert checks == membership_changes.LEARNER_CHECKS_MAX + 1
     cluster.settle()
     assert cluster[B].core.membership == members(A, B, C)
 
@@ -155,7 +166,7 @@ def test_a_learner_that_has_answered_is_waited_for() -> None:
     cluster.sync(D)
     cluster.partition({A, B, C}, {D})
     cluster[A].core._state.role.progress[D].answered_at = 1  # type: ignore[union-attr]
-    for _ in range(2 * changing_members.LEARNER_CHECKS_MAX):
+    for _ in range(2 * membership_changes.LEARNER_CHECKS_MAX):
         cluster.beat(A)
         cluster.settle()
         cluster.check_quorum(A)
@@ -438,7 +449,7 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
     cluster.restart(A)
     cluster.settle()
     assert cluster.leaders == [A]
-    assert cluster[A].disk.hard_state == HardState(2, A, PATIENCE)
+    assert cluster[A].disk.hard_state == HardState(2, A, ELECTION_TIMEOUT_MIN_US)
 
 
 def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed() -> None:

@@ -21,11 +21,22 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import Read, StepAside
 from protocol.messages.storage import ReadAt
-from protocol.raft.leases import LEASE_SHARE
+from protocol.raft.leader_lease import LEASE_SHARE
 from protocol.raft.roles import Leader
-from tests.unit.raft_cluster import PATIENCE, A, B, C, Cluster, D, E, address_of, frame_of, led_by
+from tests.unit.raft_cluster import (
+    ELECTION_TIMEOUT_MIN_US,
+    A,
+    B,
+    C,
+    Cluster,
+    D,
+    E,
+    address_of,
+    frame_of,
+    led_by,
+)
 
-LEASE = int(PATIENCE * LEASE_SHARE)
+LEASE = int(ELECTION_TIMEOUT_MIN_US * LEASE_SHARE)
 NUMBERS = itertools.count(100)
 
 
@@ -117,7 +128,7 @@ def test_an_answer_to_a_former_term_binds_nobody() -> None:
     cluster.elect(B)
     cluster.elect(A)
     cluster[A].now += 2 * LEASE
-    cluster.inject(B, A, HeartbeatReply(1, 0, cluster[A].now, PATIENCE))
+    cluster.inject(B, A, HeartbeatReply(1, 0, cluster[A].now, ELECTION_TIMEOUT_MIN_US))
     assert not is_served_at_once(cluster)
 
 
@@ -134,7 +145,7 @@ def test_a_lease_needs_a_majority() -> None:
     assert not is_served_at_once(cluster), "the one that was bound first is free"
 
 
-def test_a_voter_is_bound_for_a_part_of_its_own_patience() -> None:
+def test_a_voter_is_bound_for_a_part_of_its_own_election_timeout() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     now = cluster[A].now
@@ -213,7 +224,7 @@ def votes_for(cluster: Cluster, voter: bytes, request: RequestVote) -> bool:
 
 @pytest.mark.parametrize("pre", [True, False], ids=["pre-vote", "vote"])
 @pytest.mark.parametrize("term", [1, 2], ids=["same term", "next term"])
-def test_a_node_that_has_just_started_votes_only_when_its_patience_is_over(
+def test_a_node_that_has_just_started_votes_only_after_its_election_timeout(
     pre: bool, term: int
 ) -> None:
     cluster = led_by(A, B, C)
@@ -236,17 +247,17 @@ def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
 
 
-def restart_with(cluster: Cluster, node: bytes, patience: int) -> None:
+def restart_with(cluster: Cluster, node: bytes, election_timeout_min_us: int) -> None:
     """Start a node with another election timeout, and let the shortest one pass at once."""
     cluster.crash(node)
-    cluster.start(node, patience=patience)
+    cluster.start(node, election_timeout_min_us=election_timeout_min_us)
 
 
 def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE - 1
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US - 1
     assert not votes_for(cluster, B, RequestVote(6, 9, 9, pre=True))
     assert not votes_for(cluster, B, RequestVote(6, 9, 9))
     cluster.time_out(B)
@@ -259,28 +270,34 @@ def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise
 def test_a_promise_is_kept_over_several_starts_and_forgotten_when_it_is_over() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE // 2
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     cluster.inject(C, B, Heartbeat(2, 0, 0, 1))
     cluster.sync(B)
-    assert cluster[B].disk.hard_state.patience == PATIENCE, "it may still count"
-    restart_with(cluster, B, PATIENCE // 10)
-    cluster[B].now += PATIENCE // 2
+    assert cluster[B].disk.hard_state.lease_promise_us == ELECTION_TIMEOUT_MIN_US, (
+        "it may still count"
+    )
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     assert not votes_for(cluster, B, RequestVote(6, 9, 9))
-    cluster[B].now += PATIENCE // 2
+    cluster[B].now += ELECTION_TIMEOUT_MIN_US // 2
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
-    assert cluster[B].disk.hard_state.patience == PATIENCE // 10
+    assert cluster[B].disk.hard_state.lease_promise_us == ELECTION_TIMEOUT_MIN_US // 10
 
 
-def test_a_longer_patience_is_promised_only_when_it_is_durable() -> None:
+def test_a_longer_election_timeout_is_promised_only_when_it_is_durable() -> None:
     cluster = led_by(A, B, C)
-    restart_with(cluster, B, PATIENCE * 2)
+    restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US * 2)
     cluster.beat(A)
     cluster.deliver(Heartbeat, to=B)
     assert not cluster.sent(HeartbeatReply)
     cluster.sync(B)
     (reply,) = cluster.sent(HeartbeatReply)
-    assert reply.patience == cluster[B].disk.hard_state.patience == PATIENCE * 2
+    assert (
+        reply.election_timeout_min_us
+        == cluster[B].disk.hard_state.lease_promise_us
+        == ELECTION_TIMEOUT_MIN_US * 2
+    )
 
 
 def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vote() -> None:
@@ -291,7 +308,7 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
     )
     disk = cluster[B].disk
     disk.entries = [Entry(1, 1, EntryKind.NO_OP)]
-    disk.hard_state = HardState(1, A, PATIENCE)
+    disk.hard_state = HardState(1, A, ELECTION_TIMEOUT_MIN_US)
     disk.memberships = (MembershipAt(0, founders), MembershipAt(1, alone))
     cluster.start(B, patient=True)
     assert cluster[B].core.term == 1
@@ -342,10 +359,10 @@ def test_a_learner_binds_nothing() -> None:
     cluster[A].now += 2 * LEASE
     now = cluster[A].now
     for node in (D, E):
-        cluster.inject(node, A, HeartbeatReply(1, 0, now, PATIENCE))
+        cluster.inject(node, A, HeartbeatReply(1, 0, now, ELECTION_TIMEOUT_MIN_US))
     assert not is_served_at_once(cluster)
     cluster.drop()
-    cluster.inject(B, A, HeartbeatReply(1, 0, now, PATIENCE))
+    cluster.inject(B, A, HeartbeatReply(1, 0, now, ELECTION_TIMEOUT_MIN_US))
     assert is_served_at_once(cluster)
 
 

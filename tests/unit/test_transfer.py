@@ -5,7 +5,7 @@ import pytest
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import ForwardTransfer, RequestVote, TimeoutNow
 from protocol.messages.replicator import StepAside, TransferTo
-from protocol.raft import transfers
+from protocol.raft import transfer
 from tests.unit.raft_cluster import A, B, C, Cluster, D, led_by
 
 
@@ -97,7 +97,7 @@ def test_right_after_a_quorum_check_those_that_answered_before_count() -> None:
 
 
 def test_writes_do_not_stop_for_a_voter_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfers, "TRANSFER_LAG_MAX", 3)
+    monkeypatch.setattr(transfer, "TRANSFER_LAG_MAX", 3)
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
     for _ in range(4):
