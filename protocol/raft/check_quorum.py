@@ -15,7 +15,7 @@ def on_quorum_check_due(state: RaftState, leader: Leader, _: QuorumCheckDue) -> 
     """Step down where no majority has replied since the last check."""
     has_quorum = _has_quorum(state, leader)
     _count_check(state, leader)
-    leader.transfer_to, leader.transfer_due = None, False  # the successor has had its time
+    leader.end_transfer()  # the successor has had its time
     if has_quorum:
         drop_silent_learner(state, leader)
     else:

@@ -278,8 +278,8 @@ class RaftNode:
             leader.answered.clear()
         if state.shortage:
             transfer.relocate(state, leader)
-        if leader.transfer_due:
-            transfer.hand_over(state, leader)
+        if leader.transfer_to is not None:
+            transfer.proceed(state, leader)
         reads.take_up(state, leader)
         replication.replicate(state, leader)
 

@@ -88,10 +88,15 @@ class Leader(msgspec.Struct):
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by
     transfer_to: NodeId | None = None
+    transfer_since: int = 0  # leader's clock, in microseconds, when the transfer began
     transfer_due: bool = False  # TimeoutNow waits until the successor holds the whole log
     timeout_now_sent: bool = False  # in this term: its receiver may campaign at any time
     # Leader's clock, in microseconds, when each pending removal was first asked for.
     removals_asked: dict[NodeId, int] = msgspec.field(default_factory=dict)
+
+    def end_transfer(self) -> None:
+        """Take proposals again, because no successor has emerged."""
+        self.transfer_to, self.transfer_due = None, False
 
     def is_caught_up(self, peer: NodeId, index: int) -> bool:
         """Whether a follower is known to hold the log up to an index."""

@@ -1,7 +1,8 @@
 """Leadership transfer (dissertation §3.10): on request, before a stop, and away from a bad disk.
 
 The leader stops taking proposals, brings its successor up to date and sends it TimeoutNow. If no
-other leader has emerged by the next quorum check, the transfer is over and the leader goes on.
+other leader has emerged by the next quorum check, the transfer is over and the leader goes on; or
+else after ``TRANSFER_TIMEOUTS``, because the election timer that says when to check may be stopped.
 """
 
 from protocol.membership import Member, NodeId
@@ -12,6 +13,7 @@ from protocol.raft.space import roomier_voters
 from protocol.raft.state import RaftState
 
 TRANSFER_LAG_MAX = 100  # entries that a successor may lack: writes wait until it has them
+TRANSFER_TIMEOUTS = 10  # minimum election timeouts that a transfer may take by the leader's clock
 
 # --- on request
 
@@ -42,7 +44,7 @@ def _transfer(state: RaftState, leader: Leader, node: NodeId) -> None:
         if leader.progress[each.id].answers
         and leader.is_caught_up(each.id, state.commit_index - TRANSFER_LAG_MAX)
     ]
-    _begin(leader, [each for each in fit if node in (b"", each.id)])
+    _begin(state, leader, [each for each in fit if node in (b"", each.id)])
 
 
 # --- because of this node
@@ -50,13 +52,13 @@ def _transfer(state: RaftState, leader: Leader, node: NodeId) -> None:
 
 def on_step_aside(state: RaftState, leader: Leader, _: StepAside) -> None:
     """Hand over to the most up-to-date voter, because this node is about to stop."""
-    _begin(leader, _other_voters(state, leader))
+    _begin(state, leader, _other_voters(state, leader))
 
 
 def relocate(state: RaftState, leader: Leader) -> None:
     """Hand over to a voter with room, because this node's disk is short of space."""
     if state.shortage.is_of_disk:
-        _begin(leader, roomier_voters(state, leader))
+        _begin(state, leader, roomier_voters(state, leader))
 
 
 def on_storage_check_due(state: RaftState, _: Role, __: StorageCheckDue) -> None:
@@ -85,11 +87,20 @@ def _step_down_stalled(state: RaftState, leader: Leader) -> None:
 # --- the successor
 
 
-def _begin(leader: Leader, successors: list[Member]) -> None:
+def _begin(state: RaftState, leader: Leader, successors: list[Member]) -> None:
     """Choose a successor, unless a transfer is under way: two candidates could split the vote."""
     if successors and leader.transfer_to is None:
         leader.transfer_to = _best(leader, successors)
         leader.transfer_due = True
+        leader.transfer_since = state.now
+
+
+def proceed(state: RaftState, leader: Leader) -> None:
+    """Take the next step of a transfer; end one that no quorum check has ended in time."""
+    if leader.transfer_due:
+        hand_over(state, leader)
+    elif state.now - leader.transfer_since > TRANSFER_TIMEOUTS * state.election_timeout_min_us:
+        leader.end_transfer()
 
 
 def hand_over(state: RaftState, leader: Leader) -> None:

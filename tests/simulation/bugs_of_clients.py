@@ -127,8 +127,8 @@ BUGS = (
             "each.maybe_done |= result.sent",
             "each.maybe_done |= result.sent\n"
             "            if each.writes and result.sent:\n"
-            "                number, replace = each.operation.sequence + 1, msgspec.structs.replace\n"
-            "                each.operation = replace(each.operation, sequence=number)",
+            "                number, structs = each.operation.sequence + 1, msgspec.structs\n"
+            "                each.operation = structs.replace(each.operation, sequence=number)",
         ),
     ),
     Bug(

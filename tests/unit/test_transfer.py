@@ -6,7 +6,7 @@ from protocol.messages.gateway import Refused
 from protocol.messages.peer import ForwardTransfer, RequestVote, TimeoutNow
 from protocol.messages.replicator import StepAside, TransferTo
 from protocol.raft import transfer
-from tests.unit.raft_cluster import A, B, C, Cluster, D, led_by
+from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, led_by
 
 
 def takes_writes(cluster: Cluster, leader: bytes) -> bool:
@@ -31,6 +31,19 @@ def test_the_named_voter_leads_in_the_next_term_whoever_was_asked(through: bytes
     cluster.settle()
     assert cluster.leaders == [C]
     assert {machine.core.term for machine in cluster.alive} == {2}
+
+
+def test_a_transfer_ends_though_the_election_timer_of_the_leader_is_stopped() -> None:
+    cluster = led_by(A, B, C)
+    cluster.step(A, TransferTo(B))
+    assert cluster.sent(TimeoutNow)
+    cluster.drop()
+    cluster[A].now += transfer.TRANSFER_TIMEOUTS * ELECTION_TIMEOUT_MIN_US
+    cluster.read(A, 1)
+    assert not takes_writes(cluster, A)
+    cluster[A].now += 1
+    cluster.read(A, 2)
+    assert takes_writes(cluster, A)
 
 
 def test_a_follower_passes_the_order_to_its_leader() -> None:
