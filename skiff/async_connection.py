@@ -14,13 +14,13 @@ import msgspec
 import zmq
 
 from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
+from protocol.commands import Insert, Write
 from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
     FailureCode,
     Operation,
-    Outcome,
     Reply,
     Request,
 )
@@ -79,6 +79,7 @@ class AsyncConnection:
         self._sent: dict[int, _Frame] = {}  # by the number of its request
         self._connected = False
         self._flush_planned = False
+        self._is_full = False  # whether the node has refused anything for lack of room
         for descriptor, react in zip(
             self._channel.descriptors, (self._on_socket, self._on_monitor), strict=True
         ):
@@ -125,6 +126,8 @@ class AsyncConnection:
                 step = int(min(waiting.ask.deadline, 1e12) * DEADLINE_STEPS)
                 by_deadline.setdefault(step, []).append(waiting)
         for group in by_deadline.values():
+            if self._is_full:
+                group.sort(key=_grows)  # with an insert, a node refuses all writes that follow it
             self._send(group)
         self._drain()
         # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
@@ -222,7 +225,9 @@ class AsyncConnection:
             end = place + len(waiting.ask.operations)
             outcomes = reply.outcomes[place:end]
             place = end
-            if len(group) > 1 and any(map(_is_too_large, outcomes)):
+            codes = {each.code for each in outcomes if isinstance(each, Failed)}
+            self._is_full = self._is_full or FailureCode.STORAGE_FULL in codes
+            if len(group) > 1 and FailureCode.TOO_LARGE in codes:
                 self._send([waiting])  # its answer did not fit beside the others'
             else:
                 _resolve(waiting, Answered(outcomes))
@@ -244,8 +249,12 @@ class AsyncConnection:
             _resolve(waiting, Lost(sent=True))
 
 
-def _is_too_large(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
+def _grows(waiting: _Waiting) -> bool:
+    """Whether any of the operations adds a value."""
+    return any(
+        isinstance(each, Write) and isinstance(each.command, Insert)
+        for each in waiting.ask.operations
+    )
 
 
 def _has_event(socket: "zmq.Socket[bytes]", event: int) -> bool:

@@ -71,7 +71,8 @@ class Exchange:
     def run(self, asked: Sequence[Asked]) -> Steps[None]:
         """Give each operation its outcome, as far as there is one by the deadline.
 
-        Writes take effect in the order in which they stand.
+        Writes take effect in the order in which they stand: a node does those of one request in one
+        entry of the log, and refuses none before one that it does.
         """
         link, attempts, pending = self._link, self._attempts, asked
         while pending:
@@ -185,7 +186,6 @@ class Exchange:
                 each.refusal, each.outcome = each.outcome, None
                 each.maybe_done |= each.refusal.code is FailureCode.UNKNOWN
         _ask_again_alone(pending)
-        _keep_order(pending)
         codes = {each.refusal.code for each in pending if each.outcome is None and each.refusal}
         if codes & ABANDONING:
             self._link.abandon(endpoint, self._clock())
@@ -211,12 +211,3 @@ def _ask_again_alone(pending: Sequence[Asked]) -> None:
 def _is_too_large(asked: Asked) -> bool:
     outcome = asked.outcome
     return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
-
-
-def _keep_order(pending: Sequence[Asked]) -> None:
-    """Let a refusal be final once a later write is done: a retry would take effect after it."""
-    done = False
-    for each in reversed(pending):
-        if each.outcome is None and done and each.writes:
-            each.outcome = each.refusal
-        done |= each.writes and each.outcome is not None and not isinstance(each.outcome, Failed)

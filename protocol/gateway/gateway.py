@@ -278,10 +278,10 @@ class Gateway:
                 errand.retry_at = now + RETRY_SECONDS
 
     def _refuse_growth(self, errand: Errand, now: float) -> None:
-        """Answer the inserts of a batch, and propose the rest by itself."""
+        """Refuse what a batch would add, and propose the rest by itself."""
         self._end_errand(errand.number, now)
-        inserts, others = split(errand)
-        for slot in inserts:
+        full, others = split(errand)
+        for slot in full:
             self._answer(slot, STORAGE_FULL)
         if others:
             self._writes.batch_began(now)

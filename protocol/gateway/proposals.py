@@ -1,7 +1,7 @@
 """Proposals: batches of writes for the log, and what becomes of one for which there is no room."""
 
 from protocol.commands import Batch, Insert, Write
-from protocol.gateway.pending import Errand, Slot
+from protocol.gateway.pending import Call, Errand, Slot
 from protocol.messages.gateway import Opened
 from protocol.messages.replicator import Propose
 from protocol.state_machine import decode_batch
@@ -16,13 +16,23 @@ def proposal(opened: Opened, number: int, taken: list[tuple[Slot, Write]]) -> Pr
 
 
 def split(errand: Errand) -> tuple[list[Slot], list[tuple[Slot, Write]]]:
-    """Return the slots of a proposal's inserts, and its other writes that still are waited for."""
+    """Return the slots of a proposal that are refused for lack of room, and its other writes.
+
+    Of a request, the first insert and all writes after it are refused: done before that insert,
+    they would be done in another order. Writes that no client waits for are left out.
+    """
     assert isinstance(errand.message, Propose)
+    refused: list[Slot] = []
+    others: list[tuple[Slot, Write]] = []
+    refused_call: Call | None = None
     writes = decode_batch(errand.message.payload).writes
-    taken = list(zip(errand.slots, writes, strict=True))
-    inserts = [slot for slot, write in taken if _grows(write)]
-    others = [each for each in taken if not (_grows(each[1]) or each[0].is_answered)]
-    return inserts, others
+    for slot, write in zip(errand.slots, writes, strict=True):
+        if slot.call is refused_call or _grows(write):
+            refused_call = slot.call
+            refused.append(slot)
+        elif not slot.is_answered:
+            others.append((slot, write))
+    return refused, others
 
 
 def _grows(write: Write) -> bool:

@@ -1,10 +1,11 @@
 """Bugs in what clients and watchers are told."""
 
 from protocol import sessions
-from protocol.client import calls, exchange
+from protocol.client import calls
 from protocol.client.calls import Calls
 from protocol.client.exchange import Exchange
 from protocol.client.session import Session
+from protocol.gateway import proposals
 from protocol.gateway.batching import BatchQueue
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Errand
@@ -183,9 +184,9 @@ BUGS = (
         ),
     ),
     Bug(
-        "a refused write of a pipeline is repeated after a later one is done",
+        "a gateway does a removal although it refuses an insert before it",
         "the promise of pipelines",
-        Edit(exchange._keep_order, "each.outcome = each.refusal", "pass"),
+        Edit(proposals.split, "slot.call is refused_call or ", ""),
     ),
     Bug(
         "a gateway divides a request over two entries of the log",

@@ -134,9 +134,10 @@ BUGS = (
         "dissertation §3.10",
         Edit(
             check_quorum.on_quorum_check_due,
-            "leader.transfer_to, leader.transfer_due = None, False",
+            "leader.end_transfer()",
             "pass",
         ),
+        Edit(transfer.proceed, "leader.end_transfer()", "pass"),
     ),
     Bug(
         "a promise without a write of its own overtakes earlier writes",

@@ -732,7 +732,10 @@ def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confir
 
 def test_inserts_without_room_are_refused_and_the_rest_of_their_batch_goes_on(desk: Desk) -> None:
     removal = Write(1, 2, 1, Remove("other"))
-    desk.ask(insert(), removal)
+    for operation in (insert(), removal):
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (operation,))
+        desk.core.receive((b"client", b""), request, 100, desk.now)
+    desk.flush()
     first = desk.last(Propose)
     assert first.grows
     desk.hear(Refused(first.number, Refusal.STORAGE_FULL))
@@ -745,6 +748,20 @@ def test_inserts_without_room_are_refused_and_the_rest_of_their_batch_goes_on(de
     assert isinstance(failed, Failed)
     assert failed.code == FailureCode.STORAGE_FULL
     assert removed == Removed(True, 9)
+
+
+def test_of_a_request_the_writes_after_a_refused_insert_are_refused_too(desk: Desk) -> None:
+    before, after = Write(1, 2, 1, Remove("before")), Write(1, 4, 1, Remove("after"))
+    desk.ask(before, insert(3), after)
+    desk.hear(Refused(desk.last(Propose).number, Refusal.STORAGE_FULL))
+    second = desk.last(Propose)
+    assert decode_batch(second.payload).writes == (before,)
+    desk.hear(BatchApplied(second.number, 5, (Removed(True, 9),)))
+    removed, *refused = desk.answers
+    assert removed == Removed(True, 9)
+    assert [each.code for each in refused if isinstance(each, Failed)] == [
+        FailureCode.STORAGE_FULL
+    ] * 2
 
 
 def test_an_insert_that_may_have_been_done_is_not_called_refused(desk: Desk) -> None:
