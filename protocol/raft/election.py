@@ -107,6 +107,8 @@ def on_request_vote(state: RaftState, role: Role, candidate: NodeId, message: Re
         refusal = RequestVoteReply(state.term, granted=False, pre=message.pre)
         state.send_in_term(candidate, refusal)
         notify_if_removed(state, candidate)
+        if _blocks_as_learner(state, message):
+            campaign(state, pre=True)
     elif message.pre:
         state.send_in_term(candidate, RequestVoteReply(message.term, granted=True, pre=True))
     else:
@@ -115,6 +117,21 @@ def on_request_vote(state: RaftState, role: Role, candidate: NodeId, message: Re
         state.set_term(state.term, candidate)
         state.contact_count += 1
         state.durability.promise(candidate, RequestVoteReply(state.term, granted=True))
+
+
+def _blocks_as_learner(state: RaftState, message: RequestVote) -> bool:
+    """Whether a candidate needs this learner's vote, and cannot have it for lack of entries.
+
+    An uncommitted membership has made a voter of this node, whose log ends later and without it.
+    No other node may be able to win: not the candidate, and no voter that lacks its entries. A
+    candidate need not be a voter itself (dissertation §4.2.2).
+    """
+    member = state.membership.get(state.id)
+    is_learner = member is not None and not member.voter
+    is_behind = not state.log.accepts_candidate_log(message.last_index, message.last_term)
+    is_next = message.pre and message.term > state.term
+    leader = state.leader_lease_active or state.leader_lease_recovered
+    return is_learner and is_behind and is_next and not (leader or state.durability.stalled)
 
 
 def _would_vote(state: RaftState, candidate: NodeId, message: RequestVote) -> bool:

@@ -276,7 +276,7 @@ class RaftNode:
         if leader.answered:
             membership_changes.promote_learners(state, leader)
             leader.answered.clear()
-        if state.shortage:
+        if state.shortage or state.id not in state.membership.voters:
             transfer.relocate(state, leader)
         if leader.transfer_to is not None:
             transfer.proceed(state, leader)

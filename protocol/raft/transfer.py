@@ -56,9 +56,13 @@ def on_step_aside(state: RaftState, leader: Leader, _: StepAside) -> None:
 
 
 def relocate(state: RaftState, leader: Leader) -> None:
-    """Hand over to a voter with room, because this node's disk is short of space."""
+    """Hand over to a voter with room where this disk is short of space, or this is a learner."""
     if state.shortage.is_of_disk:
         _begin(state, leader, roomier_voters(state, leader))
+    elif state.commit_index >= leader.first_index and not leader.timeout_now_sent:
+        member = state.membership.get(state.id)
+        if member is not None and not member.voter:
+            _transfer(state, leader, b"")
 
 
 def on_storage_check_due(state: RaftState, _: Role, __: StorageCheckDue) -> None:

@@ -17,6 +17,7 @@ from protocol.messages.peer import (
     TimeoutNow,
 )
 from protocol.messages.replicator import ElectionDue, StepAside
+from protocol.raft import membership_changes
 from protocol.raft.durability import STALLED_CHECKS_MAX
 from protocol.status import RoleName
 from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
@@ -510,3 +511,55 @@ def test_a_node_told_of_its_removal_does_not_campaign() -> None:
     cluster.time_out(B)
     assert cluster.sent(RequestVote) == []
     assert not cluster[B].clock.votes
+
+
+# --- learners
+
+
+@pytest.fixture
+def learner_ahead(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Return a cluster without its leader A, whose learner D holds an entry that voters lack."""
+    monkeypatch.setattr(membership_changes, "PROMOTION_LAG_MAX", -1000)  # it remains a learner
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.join(D, through=A)
+    cluster.settle()
+    cluster.propose(A, b"held by the learner alone")
+    cluster.deliver(to=D)
+    cluster.sync(D)
+    cluster.crash(A)
+    cluster.drop()
+    assert cluster[D].last_index > cluster[B].last_index
+    assert not cluster[D].core.membership.is_voter(D)
+    return cluster
+
+
+def test_a_learner_that_blocks_a_candidate_wins_itself_and_hands_over(
+    learner_ahead: Cluster,
+) -> None:
+    cluster = learner_ahead
+    cluster.go_quiet(B, C, D)
+    cluster.inject(C, D, RequestVote(2, 1, 1, pre=True))
+    cluster.settle()
+    (leader,) = cluster.leaders
+    assert leader in (B, C)
+    assert {cluster[node].last_index for node in (B, C, D)} == {cluster[leader].commit_index}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [RequestVote(2, 99, 1, pre=True), RequestVote(2, 1, 1), RequestVote(1, 1, 1, pre=True)],
+    ids=["an up-to-date one", "one for a real election", "one of this term"],
+)
+def test_a_learner_lets_any_other_candidate_go_on(
+    learner_ahead: Cluster, request_: RequestVote
+) -> None:
+    cluster = learner_ahead
+    cluster.go_quiet(B, C, D)
+    cluster.inject(C, D, request_)
+    assert cluster.sent(RequestVote) == []
+
+
+def test_a_learner_with_a_leader_does_not_campaign(learner_ahead: Cluster) -> None:
+    cluster = learner_ahead
+    cluster.inject(C, D, RequestVote(2, 1, 1, pre=True))
+    assert cluster.sent(RequestVote) == []
