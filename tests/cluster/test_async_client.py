@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_thousands_of_calls_at_once_are_each_done_once(
     async def use() -> None:
         target = shared.followers()[0].address
         async with AsyncClient(target, timeout=SECONDS, follow_leader=follow_leader) as client:
-            keys = [f"many/{follow_leader}/{number}" for number in range(3000)]
+            keys = [f"many/{follow_leader}/{number}" for number in range(10_000)]
             inserts = [client.insert(key, number) for number, key in enumerate(keys)]
             revisions = await asyncio.gather(*inserts)
             assert len(set(revisions)) == len(keys)
@@ -92,6 +93,45 @@ def test_calls_beyond_the_limit_wait_and_are_done(shared: Cluster) -> None:
     run(use())
     with pytest.raises(InvalidRequest, match="max_in_flight"):
         client_of(shared, max_in_flight=0)
+
+
+def test_what_ten_thousand_calls_hold_in_flight_is_bounded(shared: Cluster) -> None:
+    """Beyond the limit, only the callers' own coroutines and values take memory."""
+
+    async def use() -> None:
+        async with client_of(shared, max_in_flight=100) as client:
+            await client.insert("bounded/first", 0)
+            value, most = b"x" * 10_000, 0
+
+            async def look() -> None:
+                nonlocal most
+                while True:
+                    for connection in client._caller._nodes.values():
+                        sent = [len(frame.group) for frame in connection._sent.values()]
+                        most = max(most, len(connection._unsent) + sum(sent))
+                    await asyncio.sleep(0)
+
+            looking = asyncio.ensure_future(look())
+            await asyncio.gather(*[client.insert(f"bounded/{n % 100}", value) for n in range(5000)])
+            looking.cancel()
+            assert 50 < most <= 100
+
+    run(use())
+
+
+def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
+    shared: Cluster,
+) -> None:
+    async def use() -> None:
+        async with client_of(shared, timeout=1.0) as client, await client.watch("slow/") as changes:
+            await client.insert("slow/0", 0)
+            calls = [asyncio.ensure_future(client.insert(f"slow/{n}", n)) for n in range(1, 300)]
+            await asyncio.sleep(0.01)
+            time.sleep(3.0)  # noqa: ASYNC251 - longer than the calls' deadline and the heartbeats
+            assert len(set(await asyncio.gather(*calls))) == 299
+            assert len({(await anext(changes)).key for _ in range(300)}) == 300
+
+    run(use())
 
 
 def test_a_call_with_a_short_deadline_does_not_wait_for_one_with_a_long(shared: Cluster) -> None:

@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_every_script_is_run_here() -> None:
-    assert len(blocks("python")) == 3, "a new script in the README needs a test"
+    assert len(blocks("python")) == 4, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -97,16 +97,24 @@ def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
 
 
 def test_the_client_script_prints_what_stands_below_it(cluster: Cluster, tmp_path: Path) -> None:
-    source, _ = blocks("python", section("The client"))
+    source, _, _ = blocks("python", section("The client"))
     (expected,) = blocks("text", section("The client"))
     ports = [node.port for node in cluster.nodes]
     assert run_script(with_ports(source, ports), tmp_path) == expected
 
 
-def test_the_asyncio_script_counts_its_tasks(cluster: Cluster, tmp_path: Path) -> None:
-    _, source = blocks("python", section("The client"))
+def test_the_pipeline_script_prints_its_last_result(cluster: Cluster, tmp_path: Path) -> None:
+    _, source, _ = blocks("python", section("The client"))
     ports = [node.port for node in cluster.nodes]
-    assert run_script(with_ports(source, ports), tmp_path) == "1000 tasks\n"
+    printed = run_script(with_ports(source, ports), tmp_path)
+    assert printed == "1001 results, the last: {'hits': 0}\n"
+
+
+def test_the_asyncio_script_counts_its_tasks(cluster: Cluster, tmp_path: Path) -> None:
+    *_, source = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    printed = run_script(with_ports(source, ports), tmp_path)
+    assert re.fullmatch(r"1000 tasks\nfirst insert tasks/\d+\n", printed)
 
 
 def test_the_terminals_show_a_cluster(shell: Callable[[str], str], tmp_path: Path) -> None:
