@@ -103,7 +103,11 @@ BUGS = (
     Bug(
         "a pre-vote moves the term of whoever hears it",
         "dissertation §9.6",
-        Edit(node._is_pre_vote, "return pre\n", "return False\n"),
+        Edit(
+            node._is_pre_vote,
+            "case RequestVote(pre=pre): return pre",
+            "case RequestVote(): return False",
+        ),
     ),
     Bug(
         "a refused pre-vote does not tell the newer term",

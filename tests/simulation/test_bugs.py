@@ -59,5 +59,20 @@ def test_a_bug_is_refused_whose_words_the_code_has_twice() -> None:
         pass
 
 
+def with_comments() -> int:
+    """Return 1 + 1."""
+    # Return 1 + 1: this is no code.
+    return (
+        1  # one
+        + 1  # and one
+    )
+
+
+def test_comments_docstrings_and_lines_are_no_part_of_the_words() -> None:
+    with Bug("a sum is wrong", "", Edit(with_comments, "1 + 1", "1 + 2")).planted():
+        assert with_comments() == 3
+    assert with_comments() == 2
+
+
 def test_no_two_bugs_share_a_name() -> None:
     assert len(BUGS) == len({tuple(bug.edits) for bug in BUGS.values()})
