@@ -10,7 +10,13 @@ from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.messages.client import Hello, Published, Welcome
 from skiff.async_caller import AsyncCaller
 from skiff.bound import BoundToProcess
-from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed
+from skiff.errors import (
+    ClientClosed,
+    RequestTimeout,
+    RPCCallFailed,
+    SkiffError,
+    StreamClosed,
+)
 from skiff.records import Event
 from skiff.subscription import CONNECTION_LOST, Subscription, event_of
 from skiff.values import decode_value
@@ -137,6 +143,8 @@ class AsyncSubscriber(BoundToProcess):
 
     async def _next(self, deadline: float) -> Published:
         subscription = self._open_subscription()
+        if asyncio.get_running_loop() is not self._loop:
+            raise SkiffError("a subscription belongs to the event loop in which it was made")
         if subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the process that was forked")
         async with self._receiving:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from skiff import (
     EventKind,
     InvalidRequest,
     RequestTimeout,
+    SkiffError,
     StreamClosed,
 )
 from skiff.testing import Cluster
@@ -107,6 +109,18 @@ def test_closing_ends_a_watch_that_waits(shared: Cluster) -> None:
         assert "closed" in repr(changes)
 
     run(use())
+
+
+def test_a_watch_belongs_to_one_loop(shared: Cluster) -> None:
+    with asyncio.Runner() as first:
+        client = client_of(shared)
+        changes = first.run(client.watch("loop/"))
+        with (
+            ThreadPoolExecutor(1) as thread,
+            pytest.raises(SkiffError, match="belongs to the event loop"),
+        ):
+            thread.submit(asyncio.run, changes.next_event(timeout=1)).result()
+        first.run(client.aclose())
 
 
 def test_a_watch_ends_with_its_node(own_cluster: Cluster) -> None:
