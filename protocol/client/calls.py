@@ -18,6 +18,8 @@ from protocol.client.steps import AwaitOthers, Pause, Steps
 from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 
+OPENING_SECONDS = 1.0  # in which one call opens a session on behalf of all
+
 
 class Ending(msgspec.Struct, frozen=True):
     """The end of a call."""
@@ -40,6 +42,7 @@ class Calls:
         self.route = route
         self.session: Session | None = None
         self._opening: Attempts | None = None  # of the call that opens a session for all
+        self._opening_since = 0.0
         self._clock = clock
         self._attempt_seconds = attempt_seconds
 
@@ -134,10 +137,10 @@ class Calls:
         other clients would have to go.
         """
         attempts = self._attempts(deadline)
-        while self._clock() < deadline:
-            if self._opening is not None:
+        while (now := self._clock()) < deadline:
+            if self._opening is not None and now - self._opening_since <= OPENING_SECONDS:
                 attempts = self._opening
-                yield AwaitOthers(min(OTHERS_SECONDS, deadline - self._clock()))
+                yield AwaitOthers(min(OTHERS_SECONDS, deadline - now))
             elif self.session is None:
                 ending = yield from self._open_session(link, deadline)
                 if self.session is None:
@@ -146,18 +149,20 @@ class Calls:
                 return None
             else:
                 attempts.reached = True
-                yield Pause(min(PAUSE_SECONDS, deadline - self._clock()))
+                yield Pause(min(PAUSE_SECONDS, deadline - now))
         return Ending(None, attempts)
 
     def _open_session(self, link: Link, deadline: float) -> Steps[Ending]:
         attempts = self._opening = self._attempts(deadline)
+        self._opening_since = self._clock()
         asked = Asked(Write(0, 0, 0, OpenSession()))  # what nobody uses changes nothing
         try:
             yield from self._exchange(link, attempts).run([asked])
         finally:
-            self._opening = None
+            if self._opening is attempts:
+                self._opening = None
         if isinstance(asked.outcome, SessionOpened):
-            self.session = Session(asked.outcome.session)
+            self.session = self.session or Session(asked.outcome.session)
         return Ending(asked.outcome, attempts)
 
     # ---
