@@ -25,9 +25,9 @@ class Attempts:
         self._full_since = now if self._full_since is None else self._full_since
         return now - self._full_since < SPACE_SECONDS
 
-    def is_last(self, now: float) -> bool:
-        """Whether too little time is left for another attempt."""
-        return self.deadline - now <= PAUSE_SECONDS
+    def is_last(self, now: float, *, pauses: bool) -> bool:
+        """Whether too little time is left for another attempt, after a pause if there is one."""
+        return self.deadline - now <= PAUSE_SECONDS + (self._pause if pauses else 0.0)
 
     def next_deadline(self, now: float) -> float:
         """Return until when the present attempt may take."""

@@ -193,9 +193,10 @@ class Exchange:
 
     def _may_pass(self, code: FailureCode) -> bool:
         """Whether a refusal may be over at another node or a little later."""
-        if code not in RETRIED or self._attempts.is_last(self._clock()):
+        now = self._clock()
+        if code not in RETRIED or self._attempts.is_last(now, pauses=code in PAUSING):
             return False
-        return code is not FailureCode.STORAGE_FULL or self._attempts.awaits_space(self._clock())
+        return code is not FailureCode.STORAGE_FULL or self._attempts.awaits_space(now)
 
     def _pause(self) -> Pause:
         return Pause(self._attempts.next_pause(self._clock()))
