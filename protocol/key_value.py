@@ -35,6 +35,7 @@ class KeyValue:
     ) -> None:
         self._values = values
         self._prefixes = prefixes
+        self._counts: dict[bytes, int] = {}  # of keys, by parent, that are not in the table yet
         self.revision = revision
         self.state_bytes = state_bytes  # of all keys and values
 
@@ -85,9 +86,16 @@ class KeyValue:
         parent = parent_of(key).encode()
         if not parent:
             return
-        stored = self._prefixes.get(parent)
-        count = change + (0 if stored is None else _decode_count(stored))
-        if count:
-            self._prefixes.put(parent, encode(count))
-        else:
-            self._prefixes.delete(parent)
+        if parent not in self._counts:
+            stored = self._prefixes.get(parent)
+            self._counts[parent] = 0 if stored is None else _decode_count(stored)
+        self._counts[parent] += change
+
+    def store_counts(self) -> None:
+        """Put the numbers of keys into their table, each once however many keys have changed."""
+        for parent, count in self._counts.items():
+            if count:
+                self._prefixes.put(parent, encode(count))
+            else:
+                self._prefixes.delete(parent)
+        self._counts.clear()

@@ -138,6 +138,7 @@ class StateMachine:
                 self._session_table.delete(key)
             else:
                 self._session_table.put(key, record)
+        self._key_value.store_counts()
         self._values.put(APPLIED_KEY, encode(self._progress()))
 
     def _progress(self) -> Applied:

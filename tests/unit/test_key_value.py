@@ -35,6 +35,7 @@ class Store:
         return None if record is None else decode_stored_value(record)
 
     def counts(self) -> dict[str, int]:
+        self.key_value.store_counts()
         return {
             path.decode(): msgspec.msgpack.decode(count) for path, count in self.prefixes.items()
         }
