@@ -1,4 +1,4 @@
-"""Bugs planted on purpose: the simulator finds them, and they leave no trace."""
+"""Planted bugs: the simulator finds them, and they leave no trace."""
 
 from types import CodeType
 
