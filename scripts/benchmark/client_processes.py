@@ -89,5 +89,5 @@ def _answer(drive: Drive, job: Job, pipe: Connection) -> list[int] | ClientFaile
 
     try:
         return drive(job, gate)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+    except Exception as error:  # noqa: BLE001 - any failure must reach the parent
         return ClientFailed(f"{job.name}: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The findings on a cluster's health, by the standing of its members."""
+"""Health: the findings on a cluster, by the statuses of its members."""
 
 import uuid
 
