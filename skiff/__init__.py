@@ -1,4 +1,4 @@
-"""A strongly consistent key-value store that a program embeds, and its client."""
+"""skiff: a strongly consistent, replicated key-value store to embed, and its clients."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Lets ``python -m skiff`` do what the command ``skiff`` does."""
+"""Entry point: ``python -m skiff`` runs the command ``skiff``."""
 
 from skiff.cli import main
 

@@ -1,4 +1,4 @@
-"""Addresses of a cluster, named for a client one by one, by a URL, or by the environment."""
+"""Addresses of a cluster: a list, a ``skiff://`` URL, or the environment variable SKIFF_URL."""
 
 import os
 from collections.abc import Iterable
@@ -12,30 +12,30 @@ TCP_SCHEME = "tcp://"
 
 
 def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
-    """Return the endpoints that a target names; without one, those in SKIFF_URL.
+    """Return the ZeroMQ endpoints of a target; without a target, those of SKIFF_URL.
 
     Raises:
-        MissingClusterConfig: nothing names an address.
-        InvalidAddress: what should be an address is none.
+        MissingClusterConfig: the target, or SKIFF_URL, has no address.
+        InvalidAddress: an address does not parse as ``host`` or ``host:port``.
     """
     return [_endpoint(address) for address in _addresses(target)]
 
 
 def addresses_of(target: str | Iterable[str] | None) -> list[str]:
-    """Return the addresses that a target names, as ``host:port``; ipc sockets have none.
+    """Return the addresses of a target as ``host:port``, without its ipc endpoints.
 
     Raises:
-        MissingClusterConfig: nothing names an address.
-        InvalidAddress: what should be an address is none.
+        MissingClusterConfig: the target, or SKIFF_URL, has no address.
+        InvalidAddress: an address does not parse as ``host`` or ``host:port``.
     """
     return [normal(each) for each in _addresses(target) if not each.startswith(IPC_SCHEME)]
 
 
 def normal(address: str) -> str:
-    """Return an address as nodes write it, with its port.
+    """Return an address in the form that nodes store: ``host:port``.
 
     Raises:
-        InvalidAddress: it is none.
+        InvalidAddress: the text does not parse as ``host`` or ``host:port``.
     """
     try:
         return str(parse_address(address))
@@ -51,7 +51,7 @@ def _addresses(target: str | Iterable[str] | None) -> list[str]:
     addresses = [str(address) for address in target if address]
     if not addresses:
         raise MissingClusterConfig(
-            "no node to ask: give addresses like 127.0.0.1:9400, or set SKIFF_URL"
+            "no node address: pass addresses like 127.0.0.1:9400, or set SKIFF_URL"
         )
     return addresses
 

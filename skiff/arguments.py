@@ -1,4 +1,4 @@
-"""Arguments: what may be passed to a client, checked before a node is asked."""
+"""Arguments of client methods: their types, and checks that run before any request is sent."""
 
 from enum import Enum
 from typing import Final, Literal, get_args
@@ -13,7 +13,7 @@ READINGS = get_args(Reading)
 
 
 class ClientDefault(Enum):
-    """The timeout that the client was made with: not a number, so that every number is checked."""
+    """Marker for "the client's own timeout"; an enum, so that every number is checked."""
 
     CLIENT_DEFAULT = "client's default"
 
@@ -26,10 +26,10 @@ Timeout = float | None | Literal[ClientDefault.CLIENT_DEFAULT]
 
 
 def is_by_lease(read: Reading) -> bool:
-    """Whether a read may trust the nodes' clocks.
+    """Return whether a read uses the leader's lease.
 
     Raises:
-        InvalidRequest: there is no such way to read.
+        InvalidRequest: ``read`` is neither "linearizable" nor "lease".
     """
     if read not in READINGS:
         known = " or ".join(map(repr, READINGS))
@@ -38,10 +38,10 @@ def is_by_lease(read: Reading) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Refuse what no node stores as a key.
+    """Check a key.
 
     Raises:
-        InvalidRequest: says why.
+        InvalidRequest: the key is invalid; the message names the reason.
     """
     try:
         encode_key(key)
@@ -50,10 +50,10 @@ def check_key(key: str) -> None:
 
 
 def check_revision(revision: int | None) -> None:
-    """Refuse what no key has as its revision.
+    """Check a required revision; None requires none.
 
     Raises:
-        InvalidRequest: says why.
+        InvalidRequest: the revision is no int, or out of range.
     """
     if revision is None:
         return
@@ -64,32 +64,32 @@ def check_revision(revision: int | None) -> None:
 
 
 def check_timeout(timeout: object) -> None:
-    """Refuse what is no number of seconds within which something can be done.
+    """Check a timeout in seconds; None means no limit.
 
     Raises:
         InvalidRequest: the timeout is neither positive nor None.
     """
     if timeout is None:
         return
-    if not isinstance(timeout, int | float) or not timeout > 0:  # so that NaN is refused, too
+    if not isinstance(timeout, int | float) or not timeout > 0:  # written so that NaN fails, too
         raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout!r}")
 
 
 def check_in_flight(limit: object) -> None:
-    """Refuse what is no number of calls that may wait for an answer at a time.
+    """Check a limit on the calls in flight.
 
     Raises:
-        InvalidRequest: the limit is no whole number from 1 on.
+        InvalidRequest: the limit is no whole number of at least 1.
     """
     if type(limit) is not int or limit < 1:
         raise InvalidRequest(f"max_in_flight must be a whole number from 1 on, not {limit!r}")
 
 
 def check_prefix(prefix: str) -> None:
-    """Refuse what no key begins with.
+    """Check a key prefix.
 
     Raises:
-        InvalidRequest: says why.
+        InvalidRequest: the prefix is invalid; the message names the reason.
     """
     try:
         encode_prefix(prefix)
@@ -98,10 +98,10 @@ def check_prefix(prefix: str) -> None:
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse what is no number of names to return at most.
+    """Check the maximum number of names to return; None means no limit.
 
     Raises:
-        InvalidRequest: the limit is neither None nor a whole number from 0 on.
+        InvalidRequest: the limit is neither None nor a whole number of at least 0.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidRequest(f"limit must be a whole number from 0 on, or None, not {limit!r}")

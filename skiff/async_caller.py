@@ -1,4 +1,4 @@
-"""Caller of an event loop: the calls of an ``AsyncClient``, over one connection to each node."""
+"""AsyncCaller: performs the calls of an ``AsyncClient``, over one connection to each node."""
 
 import asyncio
 import os
@@ -32,18 +32,18 @@ from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, Skif
 from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
-LOOK_SECONDS = 0.02  # between two looks at a census that is under way
+LOOK_SECONDS = 0.02  # between two checks of a census in progress
 
 
 class Dependent(Protocol):
-    """A subscriber or a backup that ends with its client."""
+    """A subscriber or a backup, closed together with its client."""
 
     def close(self) -> None:
-        """End it, also while it is in use."""
+        """Close it, even while it is in use."""
 
 
 class AsyncCaller:
-    """Performs any number of calls at a time, within one event loop of one process."""
+    """Performs concurrent calls within one event loop of one process."""
 
     def __init__(self, endpoints: list[str], *, follow_leader: bool, max_in_flight: int) -> None:
         self.route = Route(endpoints, follow_leader=follow_leader)
@@ -53,7 +53,7 @@ class AsyncCaller:
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
         self._places = asyncio.Semaphore(max_in_flight)
-        self._news: asyncio.Future[None] | None = None  # done when a call next gets a result
+        self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
         self._census_began = float("inf")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -65,7 +65,7 @@ class AsyncCaller:
         """Return the outcome of an operation.
 
         Raises:
-            SkiffError: what became of it; see ``skiff.errors``.
+            SkiffError: the call failed; its class tells whether a write may have been done.
         """
         deadline = self._deadline(seconds)
         steps = self._calls.call(self._link, operation, deadline, writes=writes)
@@ -76,7 +76,7 @@ class AsyncCaller:
         """Return the outcome of a command that is applied exactly once.
 
         Raises:
-            SkiffError: what became of it; see ``skiff.errors``.
+            SkiffError: the call failed; its class tells whether a write may have been done.
         """
         deadline = self._deadline(seconds)
         steps = self._calls.write(self._link, command, deadline)
@@ -86,7 +86,7 @@ class AsyncCaller:
     async def pipeline(
         self, operations: Sequence[Pipelined], seconds: float | None
     ) -> list[Outcome | SkiffError]:
-        """Return the outcome of each of these operations, or its error.
+        """Return the outcome or the error of each operation, in order.
 
         Raises:
             RequestTimeout: too many calls were in flight until the deadline.
@@ -98,7 +98,7 @@ class AsyncCaller:
 
     @property
     def described(self) -> str:
-        """Return in words whom this speaks to, and whether it still does."""
+        """The addresses of the cluster, and whether the client is closed, for messages."""
         return f"{self.route.described}, closed" if self.is_closed else self.route.described
 
     @property
@@ -107,7 +107,7 @@ class AsyncCaller:
         return self.transport.closed
 
     def close(self) -> None:
-        """Close all connections and what depends on them; calls end with ``ClientClosed``."""
+        """Close all connections, subscribers and backups; calls end with ``ClientClosed``."""
         for dependent in list(self.dependents):
             dependent.close()
         for connection in self._nodes.values():
@@ -116,29 +116,29 @@ class AsyncCaller:
         self.transport.close()
 
     def move_on(self) -> None:
-        """Speak to another node next, if there is one."""
+        """Send the next request to another node, if there is one."""
         self._link.abandon(self._link.endpoint, self._clock())
 
     async def _take_place(self, deadline: float) -> None:
-        """Wait until fewer calls than allowed are in flight.
+        """Wait until the number of calls in flight is below the limit.
 
         Raises:
-            RequestTimeout: they are not, by the deadline.
+            RequestTimeout: it was not by the deadline.
         """
         if not self._places.locked():
-            await self._places.acquire()  # at once
+            await self._places.acquire()  # returns without waiting
             return
         try:
             async with asyncio.timeout_at(None if deadline == float("inf") else deadline):
                 await self._places.acquire()
         except TimeoutError:
-            text = "too many calls were in flight until the deadline; nothing was asked"
+            text = "too many calls were in flight until the deadline; nothing was sent"
             raise RequestTimeout(text) from None
 
     # --- steps
 
     async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
-        """Drive a call while it has one of the places."""
+        """Drive a call, which counts as in flight meanwhile."""
         await self._take_place(deadline)
         result: Result = None
         try:
@@ -169,7 +169,7 @@ class AsyncCaller:
             return Lost(sent=False)
         try:
             connection = self._connect(ask.endpoint)
-        except ClientConnectFailed as failure:  # the process has too many sockets for the moment
+        except ClientConnectFailed as failure:  # out of sockets, which may pass
             return Lost(sent=False, obstacle=str(failure))
         result = await connection.ask(ask)
         if self._news is not None and not self._news.done():
@@ -177,7 +177,7 @@ class AsyncCaller:
         return result
 
     async def _await_news(self, seconds: float) -> None:
-        """Wait until any call gets a result, so many seconds at most."""
+        """Wait until any call gets a result, at most ``seconds``."""
         if self._news is None or self._news.done():
             self._news = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._news}, timeout=seconds)
@@ -221,24 +221,24 @@ class AsyncCaller:
         return float("inf") if seconds is None else self._clock() + seconds
 
     def _clock(self) -> float:
-        """Return the loop's time in seconds: past every deadline once the client is closed."""
+        """Return the loop's time in seconds; infinite, and so past every deadline, once closed."""
         if self.is_closed or self._loop is None:
             return float("inf")
         return self._loop.time()
 
     def _check_place(self) -> None:
-        """Bind the client to the loop that uses it first.
+        """Bind the client to the first event loop that uses it.
 
         Raises:
-            ClientClosed: it is closed.
-            SkiffError: another loop uses it, or a forked process does.
+            ClientClosed: the client is closed.
+            SkiffError: the caller runs in another event loop, or in a forked process.
         """
         if self.is_closed:
             raise ClientClosed("the client is closed; this call did nothing")
         if self._pid != os.getpid():
-            raise SkiffError("an AsyncClient does not outlive a fork; make another one here")
+            raise SkiffError("an AsyncClient cannot be used after a fork; create a new one")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
-            raise SkiffError("an AsyncClient belongs to one event loop; make one for each")
+            raise SkiffError("an AsyncClient belongs to one event loop; create one for each loop")

@@ -1,4 +1,4 @@
-"""The asyncio client: every operation of the store as a coroutine."""
+"""AsyncClient: every operation of the store as a coroutine."""
 
 import asyncio
 import uuid
@@ -38,11 +38,11 @@ MAX_IN_FLIGHT = 2048
 
 
 class AsyncClient(BoundToProcess):
-    """A client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
+    """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 
-    Any number of calls may be awaited at a time. Those issued in one turn of the loop leave in one
-    frame; they are done in no certain order. Of more than ``max_in_flight``, the others wait. A
-    call that is cancelled may have been done or may be yet, as after ``OutcomeUnknown``.
+    Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame and are
+    done in no particular order. At most ``max_in_flight`` calls are in flight; further ones wait.
+    A cancelled call may have been done or may yet be, as after ``OutcomeUnknown``.
     """
 
     def __init__(
@@ -53,15 +53,16 @@ class AsyncClient(BoundToProcess):
         follow_leader: bool = True,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
-        """Name the cluster: addresses, a ``skiff://`` URL, or nothing for SKIFF_URL.
+        """Name the cluster; connections open on first use.
 
-        Connects when first used. With ``follow_leader`` off, the client speaks to the named nodes
-        only. ``timeout`` is in seconds, None for no limit.
+        ``target`` is addresses, a ``skiff://`` URL, or None for the environment variable SKIFF_URL.
+        ``timeout`` is in seconds, None for no limit. With ``follow_leader=False``, requests go to
+        the named nodes only. At most ``max_in_flight`` calls are in flight; further ones wait.
 
         Raises:
-            MissingClusterConfig: nothing names an address.
-            InvalidAddress: what should be an address is none.
-            InvalidRequest: the timeout or ``max_in_flight`` is not positive.
+            MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
+            InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive.
         """
         check_timeout(timeout)
         check_in_flight(max_in_flight)
@@ -85,7 +86,7 @@ class AsyncClient(BoundToProcess):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; calls that still wait raise ``ClientClosed``, as do later ones."""
+        """Close all connections; pending and later calls raise ``ClientClosed``."""
         self._caller.close()
 
     # --- values
@@ -134,7 +135,7 @@ class AsyncClient(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Any:
-        """Return a key's value as the given type, or the default; see ``Client.get``."""
+        """Return a key's value as ``type``, or ``default``; see ``Client.get``."""
         return await self._run(methods.get(key, type, default, read), timeout)
 
     @overload
@@ -153,7 +154,7 @@ class AsyncClient(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
-        """Return a key's value with its revisions, or None; see ``Client.get_entry``."""
+        """Return a key's value, revisions and version, or None; see ``Client.get_entry``."""
         return await self._run(methods.get_entry(key, type, read), timeout)
 
     async def remove(
@@ -167,7 +168,7 @@ class AsyncClient(BoundToProcess):
         return await self._run(methods.remove(key, if_revision), timeout)
 
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncPipeline:
-        """Collect operations that leave together; see ``Client.pipeline``."""
+        """Collect operations to send together; see ``Client.pipeline``."""
         seconds = self._seconds(timeout)
         return AsyncPipeline(lambda operations: self._caller.pipeline(operations, seconds))
 
@@ -198,7 +199,7 @@ class AsyncClient(BoundToProcess):
     async def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
     ) -> AsyncSubscriber:
-        """Subscribe to the changes of all keys that begin with a prefix; see ``Client.watch``."""
+        """Subscribe to the changes of the keys under a prefix; see ``Client.watch``."""
         check_prefix(prefix)
         subscriber = AsyncSubscriber(self._caller, encode_prefix(prefix), type)
         self._caller.dependents.add(subscriber)
@@ -212,19 +213,19 @@ class AsyncClient(BoundToProcess):
         return list((await self.status(timeout=timeout)).members)
 
     async def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Bring a node on standby into the cluster; see ``Client.add_member``."""
+        """Add a standby node to the cluster; see ``Client.add_member``."""
         await self._run(methods.add_member(address), timeout)
 
     async def remove_node(
         self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
-        """Take a node out of the cluster; return its id; see ``Client.remove_node``."""
+        """Remove a node from the cluster; return its id; see ``Client.remove_node``."""
         return await self._run(methods.remove_node(node, force=force), timeout)
 
     async def transfer_leadership(
         self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
-        """Let this voter lead, or any other; see ``Client.transfer_leadership``."""
+        """Make another voter the leader; return its id; see ``Client.transfer_leadership``."""
         return await self._run(methods.transfer_leadership(to), timeout)
 
     async def backup(
@@ -234,9 +235,9 @@ class AsyncClient(BoundToProcess):
         progress: Progress | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Backup:
-        """Write the whole state to a new file; see ``Client.backup``.
+        """Write a snapshot of the whole state to a new file; see ``Client.backup``.
 
-        Files are written, and ``progress`` is called, in another thread.
+        Another thread writes the file and calls ``progress``.
         """
         seconds, route = self._seconds(timeout), self._caller.route
         caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
@@ -247,7 +248,7 @@ class AsyncClient(BoundToProcess):
             caller.close()
 
     async def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return the state of the node that answers, by its own account; see ``Client.status``."""
+        """Return the status of the node that answers; see ``Client.status``."""
         return await self._run(methods.status(), timeout)
 
     # ---
@@ -259,7 +260,7 @@ class AsyncClient(BoundToProcess):
         return timeout
 
     async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; each of its questions may take so long."""
+        """Return the result of a method; the timeout holds for each of its requests."""
         seconds = self._seconds(timeout)
         try:
             asked = next(method)

@@ -1,8 +1,8 @@
-"""Connection of an event loop: one DEALER socket to one node, for any number of requests.
+"""AsyncConnection: one DEALER socket to one node, for concurrent requests of an event loop.
 
-What is asked in one turn of the loop leaves in one frame, so that many small operations cost
-about as much as a few. Nothing polls: the loop watches the descriptors of the socket and of its
-monitor. ``ZMQ_FD`` is edge-triggered, so that the socket is drained after each send, too.
+Requests issued in one turn of the loop share a frame, which makes many small operations nearly as
+cheap as a few. Nothing polls: the loop watches the descriptors of the socket and of its monitor.
+``ZMQ_FD`` is edge-triggered, so the socket is drained after each send, too.
 """
 
 import asyncio
@@ -35,27 +35,27 @@ from skiff.connection import (
 from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.transport import Channel, Transport
 
-DEADLINE_STEPS = 50  # per second: operations whose deadlines fall into one travel together
+DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame
 
 AskResult: TypeAlias = "asyncio.Future[Answered | Lost]"
 
 
 class _Waiting(msgspec.Struct):
-    """One request of a call, and the future of its result."""
+    """A request and the future of its result."""
 
     ask: Ask
     future: AskResult
 
 
 class _Frame(msgspec.Struct):
-    """Requests that were sent together, and the timer of their deadline."""
+    """Requests sent in one frame, and the timer of their deadline."""
 
     group: list[_Waiting]
     timer: asyncio.TimerHandle | None
 
 
 class AsyncConnection:
-    """A connection that is used by one event loop only."""
+    """A connection to one node, used by one event loop."""
 
     def __init__(self, transport: Transport, endpoint: str) -> None:
         """Connect in the background.
@@ -67,7 +67,7 @@ class AsyncConnection:
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(transport, zmq.DEALER, LOST_EVENTS)
         self._socket, self._monitor = self._channel.socket, self._channel.monitor
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # never queue a request for a node that is gone
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
@@ -76,10 +76,10 @@ class AsyncConnection:
         self._endpoint = endpoint
         self._ids = itertools.count(1)
         self._unsent: list[_Waiting] = []
-        self._sent: dict[int, _Frame] = {}  # by the number of its request
+        self._sent: dict[int, _Frame] = {}  # by request number
         self._connected = False
         self._flush_planned = False
-        self._is_full = False  # whether the node has refused anything for lack of room
+        self._is_full = False  # whether the node has answered STORAGE_FULL
         for descriptor, react in zip(
             self._channel.descriptors, (self._on_socket, self._on_monitor), strict=True
         ):
@@ -87,7 +87,7 @@ class AsyncConnection:
         self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
     def ask(self, ask: Ask) -> AskResult:
-        """Send operations at the end of this turn; the future is never left without a result."""
+        """Send operations at the end of this turn of the loop; the future always gets a result."""
         future: AskResult = self._loop.create_future()
         if self.is_lost:
             future.set_result(Lost(sent=False))
@@ -99,7 +99,7 @@ class AsyncConnection:
         return future
 
     def close(self) -> None:
-        """Close the socket; what was asked gets no answer any more."""
+        """Close the socket; pending requests count as lost."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -118,7 +118,7 @@ class AsyncConnection:
     def _flush(self) -> None:
         self._flush_planned = False
         if self.is_lost or not self._is_writable():
-            return  # sent once the node has accepted the connection
+            return  # flushed again when the connection is accepted
         unsent, self._unsent = self._unsent, []
         by_deadline: dict[int, list[_Waiting]] = {}
         for waiting in unsent:
@@ -127,15 +127,15 @@ class AsyncConnection:
                 by_deadline.setdefault(step, []).append(waiting)
         for group in by_deadline.values():
             if self._is_full:
-                group.sort(key=_grows)  # with an insert, a node refuses all writes that follow it
+                group.sort(key=_grows)  # a refusal includes later writes
             self._send(group)
         self._drain()
-        # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
-        # tells of the loss before, so that what is sent before any loss went to the first node.
+        # ZeroMQ reconnects by itself, perhaps to another node at the same address. The monitor
+        # reports the loss first, so a request sent before any loss went to the first node.
         self._on_monitor()
 
     def _send(self, group: list[_Waiting]) -> None:
-        """Send requests in one frame or, beyond what fits into one log entry, in several."""
+        """Send requests in one frame, or in several if they exceed one log entry."""
         if self.is_lost:
             for waiting in group:
                 _resolve(waiting, Lost(sent=False))
@@ -164,13 +164,13 @@ class AsyncConnection:
         self._sent[number] = _Frame(group, timer)
         try:
             self._socket.send(encoded, zmq.NOBLOCK)
-        except zmq.Again:  # the node is gone, and nothing takes its place yet
+        except zmq.Again:  # the connection is lost
             for waiting in self._end(number):
                 _resolve(waiting, Lost(sent=False))
             self.close()
 
     def _end(self, number: int) -> list[_Waiting]:
-        """Wait for a frame's reply no more; return its requests."""
+        """Stop waiting for a frame's reply; return its requests."""
         frame = self._sent.pop(number, _Frame([], None))
         if frame.timer is not None:
             frame.timer.cancel()
@@ -211,7 +211,7 @@ class AsyncConnection:
             self.close()
             return
         group = self._end(reply.id)
-        if group:  # or it has come too late
+        if group:  # else the reply came after the deadline
             self._share_out(reply, group)
 
     def _share_out(self, reply: Reply, group: Sequence[_Waiting]) -> None:
@@ -228,7 +228,7 @@ class AsyncConnection:
             codes = {each.code for each in outcomes if isinstance(each, Failed)}
             self._is_full = self._is_full or FailureCode.STORAGE_FULL in codes
             if len(group) > 1 and FailureCode.TOO_LARGE in codes:
-                self._send([waiting])  # its answer did not fit beside the others'
+                self._send([waiting])  # its outcome did not fit into the shared reply
             else:
                 _resolve(waiting, Answered(outcomes))
 
@@ -236,7 +236,7 @@ class AsyncConnection:
 
     def _on_monitor(self) -> None:
         if not self.is_lost and _has_event(self._monitor, zmq.POLLIN):
-            self._drain()  # what has arrived before the loss counts
+            self._drain()  # replies that arrived before the loss count
             self.close()
 
     def _expect_connection(self) -> None:
@@ -244,13 +244,13 @@ class AsyncConnection:
             self.close()
 
     def _expire(self, number: int) -> None:
-        """Give up a request that got no reply by its deadline and a little more."""
+        """Give up on a frame without a reply shortly after its deadline."""
         for waiting in self._end(number):
             _resolve(waiting, Lost(sent=True))
 
 
 def _grows(waiting: _Waiting) -> bool:
-    """Whether any of the operations adds a value."""
+    """Return whether any of the operations is an insert."""
     return any(
         isinstance(each, Write) and isinstance(each.command, Insert)
         for each in waiting.ask.operations

@@ -1,4 +1,4 @@
-"""Asyncio subscriber: a stream of changes, in order, without a silent gap, for one event loop."""
+"""AsyncSubscriber: the changes of the keys under a prefix, in order, for one event loop."""
 
 import asyncio
 from types import TracebackType
@@ -23,10 +23,10 @@ from skiff.values import decode_value
 
 
 class AsyncSubscriber(BoundToProcess):
-    """Changes of the keys under a prefix, as ``Subscriber`` delivers them, for ``async for``.
+    """Changes of the keys under a prefix; ``Subscriber`` for an event loop, with ``async for``.
 
-    One task at a time receives; others wait for it. What has arrived is held by the socket until
-    it is received.
+    One task at a time receives; others wait for it. The socket buffers changes until they are
+    received.
     """
 
     def __init__(self, caller: AsyncCaller, prefix: bytes, type_: Any) -> None:
@@ -35,7 +35,7 @@ class AsyncSubscriber(BoundToProcess):
         self._type = type_
         self._subscription: Subscription | None = None
         self._closed = False
-        self._failure = ""  # why the stream has ended by itself
+        self._failure = ""  # why the stream broke; empty while it has not
         self._loop = asyncio.get_running_loop()
         self._watched: tuple[int, ...] = ()  # descriptors
         self._ready = asyncio.Event()
@@ -60,7 +60,7 @@ class AsyncSubscriber(BoundToProcess):
         return self
 
     async def __anext__(self) -> Event[Any]:
-        """Return the next change, however long that takes.
+        """Wait for the next change without a limit, and return it.
 
         Raises:
             StreamClosed: changes may have been missed.
@@ -70,11 +70,11 @@ class AsyncSubscriber(BoundToProcess):
 
     @property
     def revision(self) -> int:
-        """The revision of the last change delivered, or from which on changes are delivered."""
+        """The revision of the last change delivered; before the first, that of the subscription."""
         return 0 if self._subscription is None else self._subscription.stream.revision
 
     async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
-        """Return key and value of the next write; see ``Subscriber.recv``."""
+        """Return the key and value of the next insert; see ``Subscriber.recv``."""
         deadline = self._deadline(timeout)
         while True:
             published = await self._next(deadline)
@@ -87,30 +87,30 @@ class AsyncSubscriber(BoundToProcess):
         return event_of(await self._next(self._deadline(timeout)), self._type)
 
     async def aclose(self) -> None:
-        """End the subscription, also while another task receives."""
+        """End the subscription, even while another task receives."""
         self.close()
 
     def close(self) -> None:
-        """End the subscription; a task that receives raises ``ClientClosed``."""
+        """End the subscription; a receiving task raises ``ClientClosed``."""
         self._closed = True
         self._ready.set()
         self._unwatch()
         if self._subscription is not None and not self._receiving.locked():
             self._subscription.channel.close()
 
-    # --- its beginning
+    # --- subscribing
 
     async def establish(self, timeout: float | None) -> None:
-        """Subscribe at one node after another until one confirms it.
+        """Subscribe to one node after another until one confirms.
 
         Raises:
-            RequestTimeout: none did in time.
+            RequestTimeout: no node confirmed the subscription in time.
         """
         deadline = self._deadline(timeout)
         while self._now() < deadline:
             welcome = await self._caller.call(Hello(), timeout)
             if not isinstance(welcome, Welcome):
-                raise RPCCallFailed(f"a greeting was answered with {welcome!r}")
+                raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
             self._subscription = Subscription(
                 self._caller.transport, welcome.publish_endpoint, self._prefix, self._now
             )
@@ -120,7 +120,7 @@ class AsyncSubscriber(BoundToProcess):
         raise RequestTimeout("no node confirmed the subscription in time")
 
     async def _is_confirmed(self, deadline: float) -> bool:
-        """Wait for the node to say from which revision on it sends everything."""
+        """Wait until the node confirms; return whether it did by the deadline."""
         subscription = self._open_subscription()
         try:
             while not subscription.stream.is_established:
@@ -146,7 +146,7 @@ class AsyncSubscriber(BoundToProcess):
         if asyncio.get_running_loop() is not self._loop:
             raise SkiffError("a subscription belongs to the event loop in which it was made")
         if subscription.channel.is_inherited:
-            raise StreamClosed("the subscription belongs to the process that was forked")
+            raise StreamClosed("the subscription belongs to the parent process of this fork")
         async with self._receiving:
             try:
                 return await self._next_published(subscription, deadline)
@@ -185,9 +185,9 @@ class AsyncSubscriber(BoundToProcess):
             await self._wait(channel.descriptors, deadline)
 
     async def _wait(self, descriptors: tuple[int, int], deadline: float) -> None:
-        """Wait for news of the sockets.
+        """Wait until a descriptor becomes readable.
 
-        Their descriptors are watched only meanwhile: unread, they stay readable.
+        They are watched only meanwhile: unread, they stay readable and would spin the loop.
         """
         for descriptor in descriptors:
             self._loop.add_reader(descriptor, self._ready.set)
@@ -201,7 +201,7 @@ class AsyncSubscriber(BoundToProcess):
             self._unwatch()
 
     def _unwatch(self) -> None:
-        """Leave the descriptors alone, before they are closed and may come to mean others."""
+        """Stop watching the descriptors before they are closed and their numbers reused."""
         for descriptor in self._watched:
             self._loop.remove_reader(descriptor)
         self._watched = ()
@@ -213,7 +213,7 @@ class AsyncSubscriber(BoundToProcess):
             raise ClientClosed("the subscription is closed")
 
     def _fail(self, subscription: Subscription, reason: str) -> NoReturn:
-        """End the stream."""
+        """Close the socket and raise ``StreamClosed``."""
         subscription.channel.close()
         self._failure = subscription.why_over(reason)
         raise StreamClosed(self._failure)

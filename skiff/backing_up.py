@@ -1,4 +1,4 @@
-"""Backups of a running cluster: a snapshot of one node, read chunk by chunk into a file."""
+"""Backing up: copies a snapshot of a running node, chunk by chunk, to a file or a stream."""
 
 import uuid
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ def back_up(
     timeout: float | None,
     progress: Progress | None,
 ) -> Backup:
-    """Write the state of the node that answers the caller, at one moment from now on.
+    """Write a snapshot of the node that answers; it is taken after this call began.
 
-    The caller must not follow the leader, because only this node knows the snapshot that it has
-    begun. Its connection is closed in the end.
+    The caller must not follow the leader, because only the node that took the snapshot has it.
+    The caller's connection is closed at the end.
 
     Raises:
         ClientClosed: the client was closed.
-        StreamClosed: the node ended the snapshot: it restarted, nothing was read for long, or
+        StreamClosed: the node dropped the snapshot: it restarted, no chunk was read for long, or
             several other backups began there.
-        OSError: the file cannot be written, or there is one already.
+        OSError: the file exists, or cannot be written.
     """
     try:
         return _back_up(caller, target, timeout, progress or show_nothing)
@@ -45,7 +45,7 @@ def _back_up(
 ) -> Backup:
     status = caller.call(Status(), timeout)
     if not isinstance(status, NodeStatus):
-        raise RPCCallFailed(f"a status was answered with {status!r}")
+        raise RPCCallFailed(f"expected a NodeStatus, not {status!r}")
     chunks = _read_chunks(caller, timeout, progress)
     if isinstance(target, str | PathLike):
         return backup.write(Path(target), status.cluster, status.node, chunks)
@@ -60,10 +60,10 @@ def _read_chunks(
     while True:
         part = caller.call(question, timeout)
         if not isinstance(part, SnapshotPart):
-            raise RPCCallFailed(f"a snapshot was answered with {part!r}")
+            raise RPCCallFailed(f"expected a SnapshotPart, not {part!r}")
         if part.chunk is None:
             raise StreamClosed(
-                "the node has ended the snapshot: it restarted, nothing was read for long, or "
+                "the node dropped the snapshot: it restarted, no chunk was read for long, or "
                 "several other backups began there"
             )
         yield part.chunk

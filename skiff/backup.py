@@ -1,7 +1,7 @@
-"""Backup files: a snapshot's chunks one after another, each with its own checksum.
+"""Backup files: the chunks of a snapshot in sequence, each with a checksum.
 
-A line "skiff backup 1"; then records, each of its length and CRC-32 (four bytes each, big-endian)
-and MessagePack: the header first, then each chunk, until the last one.
+A file is the line "skiff backup 1" and then records: length and CRC-32 (four bytes each,
+big-endian), followed by MessagePack. The first record is the header, the others are the chunks.
 """
 
 import os
@@ -28,14 +28,14 @@ _decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
 
 
 class Writable(Protocol):
-    """What a backup may be written to besides a file of its own."""
+    """Target of a backup other than a file path, such as an open binary stream."""
 
     def write(self, data: bytes, /) -> object:
-        """Write all of the data."""
+        """Write all bytes of ``data``."""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """Where a backup comes from."""
+    """Origin of a backup."""
 
     cluster: bytes
     node: bytes
@@ -43,11 +43,11 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """What a whole backup file holds."""
+    """Contents of a backup."""
 
     cluster: uuid.UUID
     taken_at: float  # seconds since 1970
-    index: int  # the last entry of the log that it contains
+    index: int  # of the last log entry that it includes
     rows: int
     size: int  # of the file, in bytes
 
@@ -56,10 +56,10 @@ _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
 def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]) -> Backup:
-    """Write a backup and read it back; nothing stands at the path unless all of it is well.
+    """Write a backup file and verify it; the path gets it only after both succeeded.
 
     Raises:
-        OSError: the file cannot be written, or there is one already.
+        OSError: the file exists, or cannot be written.
     """
     if path.exists():
         raise _taken(path)
@@ -80,7 +80,7 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
 def write_to(
     stream: Writable, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]
 ) -> Backup:
-    """Write a backup to a stream, which is none if this raises anything: it lacks its end then."""
+    """Write a backup to a stream; if this raises, the stream holds no usable backup."""
     header = Header(cluster, node, time.time())
     size = _write_header(stream, header)
     rows = index = 0
@@ -92,10 +92,10 @@ def write_to(
 
 
 def read(path: Path) -> Iterator[SnapshotChunk]:
-    """Yield the chunks of a backup, each checked.
+    """Yield the chunks of a backup file, each verified.
 
     Raises:
-        StorageError: the file is no backup, or damaged, or ends too early.
+        StorageError: the file is no backup, damaged or truncated.
     """
     with path.open("rb") as file:
         _read_header(file, path)
@@ -113,10 +113,10 @@ def read(path: Path) -> Iterator[SnapshotChunk]:
 
 
 def verify(path: Path) -> Backup:
-    """Read a whole backup and return what it holds.
+    """Verify a whole backup file; return its contents.
 
     Raises:
-        StorageError: the file is no backup, or damaged, or ends too early.
+        StorageError: the file is no backup, damaged or truncated.
     """
     with path.open("rb") as file:
         header = _read_header(file, path)
@@ -135,7 +135,7 @@ def _write_header(stream: Writable, header: Header) -> int:
 
 
 def _put_in_place(part: Path, path: Path) -> None:
-    """Give the file its name, unless another file has got it meanwhile, which a rename loses."""
+    """Move a file to its path; a link, unlike a rename, never replaces an existing file."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -147,7 +147,7 @@ def _put_in_place(part: Path, path: Path) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a file's name durable."""
+    """Sync a directory, which makes new file names durable."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -160,7 +160,7 @@ def _taken(path: Path) -> FileExistsError:
 
 
 def _write_record(stream: Writable, record: bytes) -> int:
-    """Write a record; return how many bytes that were."""
+    """Write a record; return its size in bytes."""
     stream.write(_RECORD.pack(len(record), zlib.crc32(record)))
     stream.write(record)
     return _RECORD.size + len(record)

@@ -1,13 +1,13 @@
-"""Bound objects: what holds sockets or processes and so can be neither pickled nor copied."""
+"""BoundToProcess: base of objects with sockets or processes, which cannot be pickled or copied."""
 
 from typing import NoReturn
 
 
 class BoundToProcess:
-    """Base of the classes whose instances belong to the process that made them."""
+    """An object that belongs to the process that created it."""
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled, and to be copied by ``copy``.
+        """Refuse ``pickle`` and ``copy``.
 
         Raises:
             TypeError: always.
@@ -15,5 +15,5 @@ class BoundToProcess:
         name = type(self).__name__
         raise TypeError(
             f"a {name} holds sockets or processes of this process and can be neither pickled nor "
-            "copied; pass its address and make another one there"
+            "copied; pass the address and create another one from it"
         )

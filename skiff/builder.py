@@ -1,4 +1,4 @@
-"""Builder: the settings of a node as a chain of calls."""
+"""Builder: the settings of a node as chained method calls."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ Method = TypeVar("Method", bound=Callable[..., "Builder"])
 
 
 def _sets(*settings: str) -> Callable[[Method], Method]:
-    """Describe a method by the settings that it sets, in the words of their table."""
+    """Give a method the help texts of its settings as its docstring."""
 
     def describe(method: Method) -> Method:
         method.__doc__ = "\n".join(f"``{name}``: {HELP[name]}" for name in settings)
@@ -22,7 +22,7 @@ def _sets(*settings: str) -> Callable[[Method], Method]:
 
 
 class Builder:
-    """Names a node's settings one by one; ``build`` checks them all."""
+    """Collects the settings of a node in chained calls; ``build`` checks them."""
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}
@@ -100,10 +100,10 @@ class Builder:
         return self._set(log_format=log_format)
 
     def build(self) -> Skiff:
-        """Return the node; nothing is started or written yet.
+        """Check the settings and return the node; ``Skiff.start`` starts it.
 
         Raises:
-            InvalidConfig: names the setting that is wrong, and what would be right.
+            InvalidConfig: a setting is invalid; the message names it and the valid values.
         """
         return Skiff(**self._settings)
 

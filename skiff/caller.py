@@ -1,4 +1,4 @@
-"""Caller: the calls of a blocking client, over one REQ socket for each of its threads."""
+"""Caller: performs the calls of a blocking client, over one REQ socket per thread."""
 
 import itertools
 import os
@@ -47,7 +47,7 @@ from skiff.transport import Transport
 
 
 class Caller:
-    """Performs the calls of any number of threads."""
+    """Performs concurrent calls, one per thread."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Caller:
         cluster: bytes = b"",
         transport: Transport | None = None,
     ) -> None:
-        """Speak to nodes of one cluster: this one, or else the one that the addresses name.
+        """Prepare calls to the nodes of ``cluster``, or of the one that the addresses name.
 
-        A caller that is given a transport lives as long as that, at most.
+        A caller with a given ``transport`` must not be used after that transport is closed.
         """
         self._endpoints = endpoints
         self._follow_leader = follow_leader
@@ -68,7 +68,7 @@ class Caller:
         self._begin(cluster)
 
     def _begin(self, cluster: bytes) -> None:
-        """Hold nothing yet: neither connections nor a session outlive a fork."""
+        """Reset connections and session, which a forked child must not share with its parent."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -80,7 +80,7 @@ class Caller:
         """Return the outcome of an operation.
 
         Raises:
-            SkiffError: what became of it; see ``skiff.errors``.
+            SkiffError: the call failed; its class tells whether a write may have been done.
         """
         self._check_process()
         steps = self._calls.call(self._link, operation, _deadline(timeout), writes=writes)
@@ -90,7 +90,7 @@ class Caller:
         """Return the outcome of a command that is applied exactly once.
 
         Raises:
-            SkiffError: what became of it; see ``skiff.errors``.
+            SkiffError: the call failed; its class tells whether a write may have been done.
         """
         self._check_process()
         steps = self._calls.write(self._link, command, _deadline(timeout))
@@ -99,18 +99,18 @@ class Caller:
     def pipeline(
         self, operations: Sequence[Pipelined], timeout: float | None
     ) -> list[Outcome | SkiffError]:
-        """Return the outcome of each of these operations, or its error."""
+        """Return the outcome or the error of each operation, in order."""
         self._check_process()
         steps = self._calls.pipeline(self._link, operations, _deadline(timeout))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def close(self) -> None:
-        """End all calls, those of other threads too; returns after a second at the latest."""
+        """End the calls of all threads; returns within a second."""
         self.transport.close()
 
     @property
     def described(self) -> str:
-        """Return in words whom this speaks to, and whether it still does."""
+        """The addresses of the cluster, and whether the client is closed, for messages."""
         known = self.route.described
         return f"{known}, closed" if self.transport.closed else known
 
@@ -120,7 +120,7 @@ class Caller:
         self._close_connection()
 
     def move_on(self) -> None:
-        """Speak to another node next, if there is one."""
+        """Send this thread's next request to another node, if there is one."""
         with self._lock:
             self._link.abandon(self._link.endpoint, time.monotonic())
         self._close_connection()
@@ -128,7 +128,7 @@ class Caller:
     # --- steps
 
     def _perform_all(self, steps: Steps[ReturnT]) -> ReturnT:
-        """Return how a call ended."""
+        """Drive a call to its end; return its result."""
         with self.transport:
             try:
                 self._leave_lost_node()
@@ -143,7 +143,7 @@ class Caller:
                 return ending
             except BaseException:
                 steps.close()
-                self.disconnect()  # the connection may owe a reply, and takes no request before
+                self.disconnect()  # a REQ socket that owes a reply cannot send
                 raise
 
     def _perform(self, step: Step) -> Result:
@@ -166,7 +166,7 @@ class Caller:
     def _ask(self, ask: Ask) -> Answered | Lost:
         try:
             connection = self._connect(ask.endpoint)
-        except ClientConnectFailed as failure:  # the process has too many sockets for the moment
+        except ClientConnectFailed as failure:  # out of sockets, which may pass
             return Lost(sent=False, obstacle=str(failure))
         try:
             return Answered(self._request(connection, ask))
@@ -175,8 +175,8 @@ class Caller:
             return Lost(sent=lost.sent)
 
     def _request(self, connection: Connection, ask: Ask) -> tuple[Outcome, ...]:
-        """Return the outcomes of operations, as many as there are operations."""
-        connection.open(ask.deadline)  # a node counts from when it hears of the request
+        """Send operations in one request; return one outcome for each."""
+        connection.open(ask.deadline)  # first, as the node counts the timeout from receipt
         left = max(0.0, ask.deadline - time.monotonic())
         timeout_ms = int(min(left, LONGEST_SECONDS) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, ask.operations)
@@ -193,21 +193,21 @@ class Caller:
         return reply.outcomes
 
     def _clock(self) -> float:
-        """Return the time in seconds: past every deadline once the client is closed."""
+        """Return the time in seconds; infinite, and so past every deadline, once closed."""
         return float("inf") if self.transport.closed else time.monotonic()
 
     # --- connections
 
     @property
     def _link(self) -> Link:
-        """Whom this thread speaks to."""
+        """The node that this thread sends its requests to."""
         link: Link | None = getattr(self._local, "link", None)
         if link is None:
             link = self._local.link = Link(self.route)
         return link
 
     def _connect(self, endpoint: str) -> Connection:
-        """Return this thread's connection to a node, in place of one to another node."""
+        """Return this thread's connection to a node; a connection to another node is closed."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection.endpoint != endpoint:
             self._close_connection()
@@ -215,7 +215,7 @@ class Caller:
         return connection
 
     def _leave_lost_node(self) -> None:
-        """Leave a node that is gone since the last call: what is there by now is greeted anew."""
+        """Drop a connection lost since the last call, so that the new node is greeted first."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None and connection.is_lost():
             self.move_on()

@@ -1,4 +1,4 @@
-"""The blocking client: every operation of the store as a method."""
+"""Client: every operation of the store as a blocking method."""
 
 import uuid
 from collections.abc import Iterable
@@ -34,15 +34,28 @@ DEFAULT_TIMEOUT = 5.0
 
 
 class Client(BoundToProcess):
-    """A client of a cluster, through any of its nodes.
+    """Client of a cluster, through any of its nodes.
 
-    Connects when first used. May be shared by threads, and used on after a fork: the child makes
-    connections of its own. Every method takes ``timeout``, the seconds within which it returns or
-    raises, None for no limit; within it the client tries again, on other nodes too, and a write is
-    still applied once at most.
+    Connections open on first use. Threads may share a client, and a forked child may go on using it
+    with connections of its own.
 
-    Every operation is linearizable: it sees all that was acknowledged before it began. With
-    ``read="lease"``, a read is so only while clocks run as the README assumes, and costs less.
+    Every method takes ``timeout`` in seconds, None for no limit; the default is the client's. It
+    holds for each request of a method, of which there is one, except where the method says more.
+    Within it the client retries, on other nodes too, and a write is still applied at most once.
+
+    Every operation is linearizable: it sees all writes acknowledged before it began. A read with
+    ``read="lease"`` saves the quorum round trip, and is linearizable only while clock drift stays
+    within the bounds that the README states.
+
+    Besides the errors listed with it, every method may raise:
+
+    - ``NoNodeReached``: no node accepted a connection or replied before the deadline.
+    - ``ClientConnectFailed``: the nodes belong to another cluster, or no socket can be opened.
+    - ``RequestTimeout``: the deadline passed; nothing was changed.
+    - ``Overloaded``: the node has too many requests; nothing was changed.
+    - ``ClientClosed``: the client is closed, or was closed meanwhile.
+    - ``RPCCallFailed``: a node sent a reply that the client does not understand.
+    - ``InvalidRequest``: ``timeout`` is not positive.
     """
 
     def __init__(
@@ -52,14 +65,16 @@ class Client(BoundToProcess):
         timeout: float | None = DEFAULT_TIMEOUT,
         follow_leader: bool = True,
     ) -> None:
-        """Name the cluster: addresses, a ``skiff://`` URL, or nothing for SKIFF_URL.
+        """Name the cluster.
 
-        With ``follow_leader`` off, the client speaks to the named nodes only.
+        ``target`` is addresses, a ``skiff://`` URL, or None for the environment variable SKIFF_URL.
+        ``timeout`` is the default for all methods, in seconds, None for no limit. With
+        ``follow_leader=False``, requests go to the named nodes only.
 
         Raises:
-            MissingClusterConfig: nothing names an address.
-            InvalidAddress: what should be an address is none.
-            InvalidRequest: the timeout is not positive.
+            MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
+            InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidRequest: ``timeout`` is not positive.
         """
         check_timeout(timeout)
         self._timeout = timeout
@@ -80,9 +95,9 @@ class Client(BoundToProcess):
         self.close()
 
     def close(self) -> None:
-        """Close all connections; calls, watches and backups that others still have end.
+        """Close all connections, subscribers and backups, within a second.
 
-        They raise ``ClientClosed``, as does every later call. Returns after a second at the latest.
+        Calls in progress and later calls raise ``ClientClosed``.
         """
         self._caller.close()
 
@@ -96,16 +111,17 @@ class Client(BoundToProcess):
         if_revision: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
-        """Write a value and return the revision of that write.
+        """Write a value; return the revision of the write.
 
-        ``if_revision`` is the revision that the key must have, 0 to require that it is absent.
+        With ``if_revision``, write only if the key has this revision; 0 requires its absence.
 
         Raises:
             RevisionMismatch: the key has another revision; nothing was written.
             InvalidRequest: the key or ``if_revision`` is invalid, or the value is too large.
-            SerializeFailed: MessagePack cannot carry the value.
-            OutcomeUnknown: the deadline passed, and the value may have been written.
-            RequestTimeout: the deadline passed, and nothing was written.
+            SerializeFailed: MessagePack cannot encode the value.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
         """
         return self._run(methods.insert(key, value, if_revision), timeout)
 
@@ -142,12 +158,14 @@ class Client(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Any:
-        """Return a key's value as the given type, or the default where there is no such key.
+        """Return a key's value as ``type``, or ``default`` if the key is absent.
+
+        ``read`` is "linearizable", or "lease" for a read by the leader's lease.
 
         Raises:
             InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of that type.
-            RequestTimeout: no majority could be asked before the deadline.
+            DeserializeFailed: the value is not of this type.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         return self._run(methods.get(key, type, default, read), timeout)
 
@@ -167,12 +185,12 @@ class Client(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
-        """Return a key's value with its revisions and version, or None.
+        """Return a key's value with its revisions and version, or None if it is absent.
 
         Raises:
             InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of that type.
-            RequestTimeout: no majority could be asked before the deadline.
+            DeserializeFailed: the value is not of this type.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         return self._run(methods.get_entry(key, type, read), timeout)
 
@@ -185,19 +203,21 @@ class Client(BoundToProcess):
     ) -> bool:
         """Remove a key; return whether it existed.
 
+        With ``if_revision``, remove it only if it has this revision.
+
         Raises:
             RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
             InvalidRequest: the key or ``if_revision`` is invalid.
-            OutcomeUnknown: the deadline passed, and the key may have been removed.
-            RequestTimeout: the deadline passed, and nothing was removed.
+            OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was removed.
         """
         return self._run(methods.remove(key, if_revision), timeout)
 
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Pipeline:
-        """Collect operations that leave together, in one request where that holds them.
+        """Return a pipeline: it collects operations and sends them in as few requests as possible.
 
-        They take effect in the order in which they were added, each write exactly once, and are
-        not atomic. ``timeout`` is for all of them.
+        The operations take effect in the order in which they were added, each write exactly once,
+        and not atomically. ``timeout`` holds for all of them together.
         """
         seconds = self._seconds(timeout)
         return Pipeline(lambda operations: self._caller.pipeline(operations, seconds))
@@ -213,13 +233,14 @@ class Client(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
-        """Return the sorted keys that begin with a prefix; ``""`` and ``"/"`` mean all.
+        """Return the keys under a prefix, sorted; ``""`` and ``"/"`` mean all keys.
 
-        Each page of up to 10,000 keys is read at one revision of its own.
+        At most ``limit`` keys, None for all, that sort after ``start_after``. Keys are read in
+        pages of up to 10,000, each with a request, and so at a revision, of its own.
 
         Raises:
             InvalidRequest: the prefix, ``limit``, ``start_after`` or ``read`` is invalid.
-            RequestTimeout: no majority could be asked before the deadline.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
 
@@ -230,24 +251,27 @@ class Client(BoundToProcess):
         read: Reading = "linearizable",
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[str]:
-        """Return every path that directly holds a key, sorted: ``["a", "a/b"]``.
+        """Return every path under a prefix that directly holds a key, sorted: ``["a", "a/b"]``.
+
+        Paths are read in pages of up to 10,000, each with a request of its own.
 
         Raises:
             InvalidRequest: the prefix or ``read`` is invalid.
-            RequestTimeout: no majority could be asked before the deadline.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         return self._run(methods.get_prefixes(prefix, read), timeout)
 
     def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
     ) -> Subscriber:
-        """Subscribe to the changes of all keys that begin with a prefix.
+        """Subscribe to the changes of the keys under a prefix.
 
-        Every change that is made after this returns is delivered, in order of revision.
+        Every change made after this returned is delivered, in order of revision, with its value as
+        ``type``. ``timeout`` is for the subscription to be confirmed.
 
         Raises:
             InvalidRequest: the prefix is invalid.
-            RequestTimeout: no node established the subscription in time.
+            RequestTimeout: no node confirmed the subscription before the deadline.
         """
         check_prefix(prefix)
         return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
@@ -255,7 +279,7 @@ class Client(BoundToProcess):
     # --- the cluster
 
     def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
-        """Return the members of the cluster, as committed where the asked node knows it.
+        """Return the members of the cluster by the last committed membership that the node knows.
 
         Raises:
             RequestTimeout: no node answered before the deadline.
@@ -263,42 +287,50 @@ class Client(BoundToProcess):
         return list(self.status(timeout=timeout).members)
 
     def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Bring a node that was started on standby into the cluster; returns when it votes.
+        """Add a node that was started on standby; return when it is a voter.
 
         Raises:
-            InvalidAddress: the address is invalid.
-            PeerConnectFailed: no node that could be added was found at the address in time.
-            OutcomeUnknown: it does not vote yet; it still may, later.
+            InvalidAddress: the address does not parse as ``host`` or ``host:port``.
+            PeerConnectFailed: no standby node was found at the address before the deadline.
+            OutcomeUnknown: the node was not a voter at the deadline; it may yet become one.
+            RequestTimeout: the deadline passed; nothing was changed.
         """
         self._run(methods.add_member(address), timeout)
 
     def remove_node(
         self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
-        """Take a node out of the cluster; return its id when that is committed.
+        """Remove a node from the cluster; return its id when the removal is committed.
 
-        ``node`` is the id, its beginning of at least four digits, or the node's address.
+        ``node`` is an id, a prefix of an id of at least four digits, or an address. Anything but
+        a full id takes a request of its own, to read the members.
 
         Raises:
             PeerNotFound: no member has this id or address.
-            InvalidRequest: it is the last voter, or several ids begin like this.
-            UnsafeMembershipChange: the voters that answer would be no majority of those that are
-                left; ``force`` tries it all the same, and may leave nothing that can be written.
+            InvalidRequest: the node is the last voter, several ids have this prefix, or ``node`` is
+                neither an id nor an address.
+            UnsafeMembershipChange: the voters that answer would not be a majority of the remaining
+                ones; ``force`` overrides this, and may leave a cluster that accepts no writes.
+            OutcomeUnknown: the deadline passed; the node may have been removed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was changed.
         """
         return self._run(methods.remove_node(node, force=force), timeout)
 
     def transfer_leadership(
         self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
     ) -> uuid.UUID:
-        """Let this voter lead, or any other than the present leader; return who leads by then.
+        """Transfer leadership to a voter, or to any other; return the leader's id afterwards.
 
-        Nothing is lost by it, and writes pause only for a few round trips. ``to`` is an id, its
-        beginning of at least four digits, or an address.
+        No write is lost; writes pause for a few round trips. ``to`` is an id, a prefix of an id of
+        at least four digits, or an address; None lets the leader choose. Anything but a full id
+        takes a request of its own, to read the members.
 
         Raises:
             PeerNotFound: no member has this id or address.
-            InvalidRequest: it has no vote yet, nobody else could lead, or several ids begin so.
-            OutcomeUnknown: leadership has not moved by the deadline; it may yet.
+            InvalidRequest: the node is a learner, there is no other voter, several ids have this
+                prefix, or ``to`` is neither an id nor an address.
+            OutcomeUnknown: leadership had not moved at the deadline; it may yet move.
+            RequestTimeout: the deadline passed; nothing was changed.
         """
         return self._run(methods.transfer_leadership(to), timeout)
 
@@ -309,18 +341,17 @@ class Client(BoundToProcess):
         progress: Progress | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Backup:
-        """Write the whole state, at one moment after this call began, to a new file.
+        """Write a snapshot of the whole state, taken after this call began, to a new file.
 
-        Taken from one node while it goes on serving, and read back before the file stands at
-        its path. A binary stream may be given instead of a path; whatever is raised, what was
-        written to it is then no backup. ``timeout`` is for each chunk of 256 KiB; ``progress`` is
-        called after each with the rows so far and about how many there are. See
-        ``skiff.restore``.
+        One node takes it and goes on serving. The file gets its path only after it was verified.
+        ``path`` may also be a binary stream; if this raises, what the stream got is no backup.
+        ``timeout`` holds for each chunk of 256 KiB. ``progress`` is called after each chunk with
+        the rows so far and an estimate of their total. See ``skiff.restore``.
 
         Raises:
-            StreamClosed: the node ended it: it restarted, nothing was read for long, or
-                several other backups began there.
-            OSError: the file cannot be written, or there is one already.
+            StreamClosed: the node dropped the snapshot: it restarted, no chunk was read for long,
+                or several other backups began there.
+            OSError: the file exists, or cannot be written.
         """
         route = self._caller.route
         caller = Caller(
@@ -332,7 +363,7 @@ class Client(BoundToProcess):
         return back_up(caller, path, self._seconds(timeout), progress)
 
     def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return the role, term, log and members of the node that answers, by its own account.
+        """Return the role, term, log and members of the node that answers, as it reports them.
 
         Raises:
             RequestTimeout: no node answered before the deadline.
@@ -348,7 +379,7 @@ class Client(BoundToProcess):
         return timeout
 
     def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; each of its questions may take so long."""
+        """Return the result of a method; the timeout holds for each of its requests."""
         seconds = self._seconds(timeout)
         try:
             asked = next(method)

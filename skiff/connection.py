@@ -1,4 +1,4 @@
-"""Connection: one REQ socket to one node, which notices when the node is gone."""
+"""Connection: a REQ socket to one node, and detection of its loss."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ import zmq
 from skiff.transport import SLICE_MS, Channel, Transport
 
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
-CONNECT_SECONDS = 0.5  # a node that is there accepts sooner; another one may be asked instead
-LONGEST_SECONDS = 3600.0  # a node keeps no request for longer; the client asks again
+CONNECT_SECONDS = 0.5  # a running node accepts sooner; else another node is tried
+LONGEST_SECONDS = 3600.0  # nodes hold no request longer; the client sends it again
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
 
-# As plain numbers: the enumerations cost more than the calls that they are passed to.
+# Plain ints: converting pyzmq's enumerations costs more than the calls that take them.
 NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class ConnectionLost(Exception):
-    """No answer came over this connection; ``sent`` tells whether the node may have acted."""
+    """No reply arrived over this connection; ``sent`` tells whether the request left."""
 
     def __init__(self, *, sent: bool) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """Asks one question at a time. Used by one thread at a time, inside ``with transport``."""
+    """Sends one request at a time. Used by one thread at a time, inside ``with transport``."""
 
     def __init__(self, transport: Transport, endpoint: str) -> None:
         """Connect in the background.
@@ -40,12 +40,12 @@ class Connection:
         self._transport = transport
         self._channel = Channel(transport, zmq.REQ, LOST_EVENTS)
         self._socket, self._monitor = self._channel.socket, self._channel.monitor
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # a request never waits for a node to come back
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # never queue a request for a node that is gone
         self._socket.setsockopt(zmq.RCVTIMEO, SLICE_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         self._channel.connect(endpoint)
-        # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
+        # Bypass pyzmq's Python wrappers of these methods, which cost time in each call.
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, self._socket).send)
         self._ask_monitor = cast(Callable[[int], int], self._monitor.getsockopt)
         self._connected = False
@@ -54,16 +54,16 @@ class Connection:
         """Wait until the node has accepted the connection.
 
         Raises:
-            ConnectionLost: the node is not there, or did not accept it soon.
+            ConnectionLost: the node is down, or did not accept within ``CONNECT_SECONDS``.
         """
         if not self._connected:
             self._wait_for_connection(min(deadline, time.monotonic() + CONNECT_SECONDS))
 
     def ask(self, request: bytes, deadline: float) -> bytes:
-        """Return the reply to a request, from the very node that was connected to first.
+        """Return the reply to a request, from the node of the first connection only.
 
         Raises:
-            ConnectionLost: the node is not there, or did not answer by the deadline or before the
+            ConnectionLost: the node is down, or did not reply before the deadline or before the
                 client was closed.
         """
         self.open(deadline)
@@ -71,8 +71,8 @@ class Connection:
             self._send(request, NOBLOCK)
         except zmq.Again:
             raise ConnectionLost(sent=False) from None
-        # ZeroMQ connects again by itself, perhaps to another node that has taken the address. It
-        # tells of the loss before, so that what is sent before any loss went to the first node.
+        # ZeroMQ reconnects by itself, perhaps to another node at the same address. The monitor
+        # reports the loss first, so a request sent before any loss went to the first node.
         if self.is_lost():
             raise ConnectionLost(sent=True)
         while True:
@@ -83,15 +83,15 @@ class Connection:
                     raise ConnectionLost(sent=True) from None
 
     def is_lost(self) -> bool:
-        """Whether the node is gone, or was for a moment."""
+        """Whether the connection was lost at any time since it was opened."""
         return bool(self._ask_monitor(EVENTS) & POLLIN)
 
     def close(self) -> None:
-        """Close the socket; once more does no harm."""
+        """Close the socket; idempotent."""
         self._channel.close()
 
     def _is_over(self, deadline: float) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Whether the deadline has passed or the client is closed."""
         return self._transport.closed or time.monotonic() >= deadline
 
     def _wait_for_connection(self, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""Endings of calls: the outcome for the caller, or the error that says what may have been done."""
+"""Endings of calls: the outcome, or the error that tells whether a write may have been done."""
 
 from collections.abc import Iterable
 
@@ -18,10 +18,10 @@ from skiff.outcomes import raise_failure
 
 
 def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
-    """Return the outcome of a call; ``closed`` if the client was closed meanwhile.
+    """Return the outcome of a call; ``closed`` tells whether the client was closed meanwhile.
 
     Raises:
-        SkiffError: there is none, or it is a refusal.
+        SkiffError: the call has no outcome, or a node refused it.
     """
     outcome = ending.outcome
     if outcome is None:
@@ -29,7 +29,7 @@ def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
     if isinstance(outcome, Failed):
         raise_failure(outcome, maybe_done=ending.maybe_done)
     if isinstance(outcome, SessionExpired):
-        raise OutcomeUnknown("the session expired before a retry could be recognised")
+        raise OutcomeUnknown("the session expired, so that a retry could not be recognised")
     return outcome
 
 
@@ -54,7 +54,7 @@ def _closed(ending: Ending) -> SkiffError:
 def _timed_out(ending: Ending, route: Route) -> SkiffError:
     attempts, known = ending.attempts, route.described
     if ending.maybe_done:
-        return OutcomeUnknown(f"no certain answer before the deadline; asked {known}")
+        return OutcomeUnknown(f"no certain outcome before the deadline; asked {known}")
     if not attempts.reached and attempts.obstacle:
         return ClientConnectFailed(attempts.obstacle)
     if not attempts.reached:

@@ -1,42 +1,42 @@
-"""Every error that skiff raises: what happened, to which address or key, and what to do."""
+"""Errors of skiff: each message tells what happened, to which address or key, and what to do."""
 
 from typing import Any
 
 
 class SkiffError(Exception):
-    """The root of all errors of skiff."""
+    """Base class of all errors of skiff."""
 
 
 class ClusterJoinFailed(SkiffError):
-    """The node could not become a member of the cluster it was to join."""
+    """The node could not become a member of the cluster that it should join."""
 
 
 class AddressTaken(SkiffError):
-    """The node's address is that of a member of a cluster which this directory is not of."""
+    """The node's address belongs to a member of another cluster than its directory does."""
 
 
 class DirectoryCopied(SkiffError):
-    """The node's directory is a copy of that of a node which runs at another address."""
+    """The node's directory is a copy: its original runs as a node at another address."""
 
 
 class NodeRemoved(SkiffError):
-    """The node was removed from its cluster and is not to come back by itself."""
+    """The node was removed from its cluster, and must not rejoin by itself."""
 
 
 class ClusterInitFailed(SkiffError):
-    """The node's processes did not come up."""
+    """The node is not running: its processes failed to start, or were not started."""
 
 
 class InvalidAddress(SkiffError, ValueError):
-    """Text that names no host and port."""
+    """A text does not parse as ``host`` or ``host:port``."""
 
 
 class InvalidConfig(SkiffError, ValueError):
-    """A setting that no node can run with."""
+    """A setting of the node is invalid."""
 
 
 class RPCBindFailed(SkiffError, OSError):
-    """The node cannot listen at its address."""
+    """The node cannot bind its address."""
 
 
 class DataDirectoryCreateFailed(SkiffError, OSError):
@@ -44,7 +44,7 @@ class DataDirectoryCreateFailed(SkiffError, OSError):
 
 
 class StorageError(SkiffError):
-    """The node's data cannot be used; it was left as it is."""
+    """The node's data, or a backup, cannot be used; it was left unchanged."""
 
 
 class ClientConnectFailed(SkiffError, ConnectionError):
@@ -52,7 +52,7 @@ class ClientConnectFailed(SkiffError, ConnectionError):
 
 
 class NoNodeReached(ClientConnectFailed):
-    """Nobody listens at any known address, or nobody is heard from there."""
+    """No node accepted a connection or replied at any known address."""
 
 
 class ClientClosed(SkiffError):
@@ -60,11 +60,11 @@ class ClientClosed(SkiffError):
 
 
 class RPCCallFailed(SkiffError):
-    """A node answered with something that the client does not understand."""
+    """A node sent a reply that the client does not understand."""
 
 
 class InvalidRequest(SkiffError, ValueError):
-    """The request never will succeed as it stands; nothing was written."""
+    """The request is invalid and will never succeed; nothing was written."""
 
 
 class DeserializeFailed(SkiffError, ValueError):
@@ -72,7 +72,7 @@ class DeserializeFailed(SkiffError, ValueError):
 
 
 class SerializeFailed(SkiffError, TypeError):
-    """A value cannot be stored: it is of no type that MessagePack can carry."""
+    """A value cannot be stored: MessagePack cannot encode it."""
 
 
 class InsertFailed(SkiffError):
@@ -80,11 +80,11 @@ class InsertFailed(SkiffError):
 
 
 class StorageFull(InsertFailed):
-    """There is no room: on the disks of too many nodes, or in the quota; nothing was written."""
+    """The disks of a majority are full, or the quota is reached; nothing was written."""
 
 
 class RevisionMismatch(InsertFailed):
-    """The key's revision is not the required one; ``current`` is 0 where the key is absent."""
+    """The key's revision is ``current``, not the required one; 0 means that the key is absent."""
 
     def __init__(self, message: str, current: int) -> None:
         super().__init__(message)
@@ -92,7 +92,7 @@ class RevisionMismatch(InsertFailed):
 
 
 class PipelineFailed(SkiffError):
-    """Some operations of a pipeline failed; ``results`` has each result or error in its place."""
+    """Some operations of a pipeline failed; ``results`` holds a result or an error for each."""
 
     def __init__(self, message: str, results: list[Any]) -> None:
         super().__init__(message)
@@ -100,27 +100,27 @@ class PipelineFailed(SkiffError):
 
 
 class Overloaded(SkiffError):
-    """The node had to refuse the request to protect itself; nothing was written."""
+    """The node refused the request because it has too many; nothing was written."""
 
 
 class MissingClusterConfig(SkiffError):
-    """There is no node to ask: give addresses, or set SKIFF_URL."""
+    """No address is known: neither an argument nor SKIFF_URL names one."""
 
 
 class PeerNotFound(SkiffError, LookupError):
-    """No member of the cluster has this id."""
+    """No member of the cluster has this id or address."""
 
 
 class UnsafeMembershipChange(SkiffError):
-    """After the change, no majority of voters might answer; nothing was changed."""
+    """The change would leave fewer than a majority of voters that answer; nothing was changed."""
 
 
 class PeerConnectFailed(SkiffError, ConnectionError):
-    """No node that could be added was found at the address in time."""
+    """No standby node was found at the address in time."""
 
 
 class StreamClosed(SkiffError, ConnectionError):
-    """A watch ended, and changes may have been missed since; or a backup did, and left no file."""
+    """A watch broke, and changes may have been missed since; or a backup did, and left no file."""
 
 
 class LeaderElectionTimeout(SkiffError, TimeoutError):
@@ -128,8 +128,8 @@ class LeaderElectionTimeout(SkiffError, TimeoutError):
 
 
 class RequestTimeout(SkiffError, TimeoutError):
-    """The deadline passed, and the request certainly changed nothing."""
+    """The deadline passed; the request changed nothing and never will."""
 
 
 class OutcomeUnknown(SkiffError, TimeoutError):
-    """The deadline passed, and the write may have been done or may yet be."""
+    """The deadline passed; the write may have been done, or may yet be."""

@@ -1,8 +1,8 @@
-"""Methods of a client: what each asks, and what it makes of the answers.
+"""Methods of a client as generators: the requests of each, and the result from their outcomes.
 
-Each is a generator that yields questions, is sent their outcomes and returns the result; the
-blocking client and the asyncio client drive the same ones. All raise ``InvalidRequest`` for what
-no node would take, before the first question.
+A method yields questions, is sent their outcomes and returns its result; ``Client`` and
+``AsyncClient`` drive the same ones. Each raises ``InvalidRequest`` for invalid arguments before
+its first question.
 """
 
 import uuid
@@ -48,14 +48,14 @@ PAGE_NAMES = 10_000
 
 
 class Question(msgspec.Struct, frozen=True):
-    """An operation that may be done twice."""
+    """An operation that is safe to repeat."""
 
     operation: Operation
     writes: bool = False  # whether it changes anything
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A command that is applied exactly once."""
+    """A command to apply exactly once."""
 
     command: Command
 
@@ -65,10 +65,10 @@ Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
 
 
 def only_operation(method: Method[Any]) -> Pipelined:
-    """Return what a method asks that asks once, for a pipeline.
+    """Return the only operation of a method, for a pipeline.
 
     Raises:
-        SkiffError: no node would take it.
+        SkiffError: an argument of the method is invalid.
     """
     asked = next(method)
     operation = asked.command if isinstance(asked, Order) else asked.operation
@@ -132,7 +132,7 @@ def get_prefixes(prefix: str, read: Reading) -> Method[list[str]]:
 
 
 def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]:
-    """Return the names of as many pages as it takes."""
+    """Return the names of all pages, up to the limit."""
     check_prefix(page.prefix)
     check_limit(limit)
     names: list[str] = []
@@ -151,32 +151,32 @@ def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]
 
 
 def status() -> Method[NodeStatus]:
-    """Return how the node that answers stands."""
+    """Return the status of the node that answers."""
     return status_of(expect((yield Question(Status())), WireStatus))
 
 
 def add_member(address: str) -> Method[None]:
-    """Bring a node on standby into the cluster."""
+    """Add a standby node to the cluster."""
     endpoints_of([address])
     yield Question(AddNode(address), writes=True)
 
 
 def remove_node(node: uuid.UUID | str, *, force: bool) -> Method[uuid.UUID]:
-    """Take a node out of the cluster; return its id."""
+    """Remove a node from the cluster; return its id."""
     id_ = yield from _node_id(node)
     yield Question(RemoveNode(id_.bytes, force), writes=True)
     return id_
 
 
 def transfer_leadership(to: uuid.UUID | str | None) -> Method[uuid.UUID]:
-    """Let this voter lead, or any other than the present leader; return who leads by then."""
+    """Make a voter the leader, or any other than the current one; return the leader's id."""
     chosen = b"" if to is None else (yield from _node_id(to)).bytes
     outcome = yield Question(TransferLeadership(chosen), writes=True)
     return uuid.UUID(bytes=expect(outcome, Transferred).leader)
 
 
 def _node_id(node: uuid.UUID | str) -> Method[uuid.UUID]:
-    """Return a member's id; the members are asked for only where less than that is given."""
+    """Return a member's id; reads the members only if ``node`` is not a full id."""
     whole = whole_id(node)
     if whole is not None:
         return whole

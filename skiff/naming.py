@@ -1,4 +1,4 @@
-"""Naming: a member by its id, by the beginning of its id, or by its address."""
+"""Naming of a member: by its id, by a prefix of its id, or by its address."""
 
 import uuid
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from protocol.address import InvalidAddressText, parse_address
 from skiff.errors import InvalidRequest, PeerNotFound
 from skiff.records import Member
 
-DIGITS_MIN = 4  # fewer would name several members too easily
+DIGITS_MIN = 4  # fewer are too often ambiguous
 HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def whole_id(node: uuid.UUID | str) -> uuid.UUID | None:
-    """Return the id that is given as a whole, None where something shorter is."""
+    """Return a full id, or None if the text is shorter than that."""
     try:
         return uuid.UUID(str(node))
     except ValueError:
@@ -20,12 +20,12 @@ def whole_id(node: uuid.UUID | str) -> uuid.UUID | None:
 
 
 def find_member(text: str, members: Iterable[Member]) -> Member:
-    """Return the member whose id begins with these digits, or who has this address.
+    """Return the member with this id prefix or this address.
 
     Raises:
-        PeerNotFound: there is none.
-        InvalidRequest: several ids begin like this, the digits are too few to tell, or it is text
-            that is neither an id nor an address.
+        PeerNotFound: no member has it.
+        InvalidRequest: several ids have this prefix, it is too short, or the text is neither an id
+            nor an address.
     """
     known, address = tuple(members), _address(text)
     digits = text.lower().replace("-", "")

@@ -1,4 +1,4 @@
-"""Node: a member of the cluster that this program runs; its life, and its view of the cluster."""
+"""Skiff: one node of a cluster, run as processes of this program."""
 
 import contextlib
 import time
@@ -28,23 +28,27 @@ from skiff.errors import (
 )
 from skiff.records import NodeStatus, Role
 
-START_SECONDS = 15.0  # for all processes of a node to come up, on a busy machine
+START_SECONDS = 15.0  # for a node's processes to start on a busy machine
 STATUS_SECONDS = 1.0
 POLL_SECONDS = 0.01
 
 
 class ElectionState(msgspec.Struct, frozen=True):
-    """What the node does in its present term, and whom it follows if it follows anybody."""
+    """The node's role in its current term, and the leader's id, None if it knows none."""
 
     role: Role
     leader: uuid.UUID | None
 
 
 class Skiff(BoundToProcess):
-    """One node: four processes that live and die with this program.
+    """One node of a cluster: four processes that end with this program.
 
-    Use it as a context manager, or call ``start`` and ``shutdown``. In a process that is forked
-    from this one it can only be shut down, which leaves the node to its own process.
+    Use it as a context manager, or call ``start`` and ``shutdown``. A forked child can only call
+    ``shutdown``, which leaves the node to its parent.
+
+    Methods that need a running node raise ``ClusterInitFailed`` before ``start`` and in a forked
+    child, and the error of the node's own failure, such as ``RPCBindFailed``, ``StorageError`` or
+    ``NodeRemoved``, after it has given up.
     """
 
     def __init__(  # noqa: PLR0913 - one parameter for each setting
@@ -72,12 +76,12 @@ class Skiff(BoundToProcess):
         log_format: str = DEFAULTS.log_format,
         trace: bool = DEFAULTS.trace,
     ) -> None:
-        """Check the settings, which the README's table describes; nothing is started or written.
+        """Check the settings; the README lists them with their units. Starts and writes nothing.
 
         Raises:
-            InvalidConfig: names the setting that is wrong, and what would be right.
+            InvalidConfig: a setting is invalid; the message names it and the valid values.
         """
-        parameters = locals()  # each is the setting of the same name
+        parameters = locals()  # one for each setting, by its name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
         given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
         one = isinstance(join_cluster, str)
@@ -104,23 +108,28 @@ class Skiff(BoundToProcess):
         self.shutdown()
 
     def configure_logs(self) -> None:
-        """Log to standard error as the settings say, with this node in each line."""
+        """Log to standard error by the settings' level and format, with this node in each line."""
         self._log_fields = configure("supervisor", self._config.log_level, self._config.log_format)
 
-    # --- its life
+    # --- lifecycle
 
     def start(self) -> None:
-        """Start the node's processes; returns at once."""
+        """Start the node's processes, without waiting until they are ready.
+
+        Raises:
+            ClusterInitFailed: the node is started already.
+        """
         if self._supervisor is not None:
             raise ClusterInitFailed("the node is started already")
         self._supervisor = Supervisor(self._config)
         self._supervisor.start()
 
     def wait_until_serving(self, timeout: float | None = START_SECONDS) -> None:
-        """Wait until all processes of the node are ready.
+        """Wait until all processes are ready, at most ``timeout`` seconds; None for no limit.
 
         Raises:
-            SkiffError: why the node did not come up, as the class that says it best.
+            ClusterInitFailed: the node is not started, or was not ready in time.
+            SkiffError: the node has failed; the class names the reason.
         """
         if not self._running.wait_until_serving(timeout):
             _raise_failure(self._running)
@@ -129,16 +138,16 @@ class Skiff(BoundToProcess):
             self._log_fields.node = self.id.hex[:8]
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Hand leadership over where this node leads, then end all its processes.
+        """Transfer leadership if this node leads, then end all its processes.
 
-        They end in good order, for which each has three seconds and all together ``timeout``
-        seconds, 0 to end them at once; then they are killed, and nothing acknowledged is lost.
+        Each process has three seconds, and all together ``timeout`` seconds, for an orderly end; 0
+        means none. Then they are killed, which loses no acknowledged write.
 
         Raises:
-            InvalidRequest: the timeout is negative.
+            InvalidRequest: ``timeout`` is negative.
         """
-        if timeout is not None and not timeout >= 0:  # so that NaN is refused, too
-            raise InvalidRequest(f"a timeout must not be negative, as is {timeout}")
+        if timeout is not None and not timeout >= 0:  # written so that NaN fails, too
+            raise InvalidRequest(f"a timeout must not be negative: {timeout}")
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -147,26 +156,28 @@ class Skiff(BoundToProcess):
             self._supervisor = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing of the node is left; return False if it runs after so many seconds.
+        """Wait until the node has ended, at most ``timeout`` seconds; return whether it has.
 
         True means that another thread has shut it down.
 
         Raises:
-            SkiffError: why the node gave up.
+            ClusterInitFailed: the node is not started.
+            SkiffError: the node has failed; the class names the reason.
         """
         supervisor = self._running
         supervisor.wait_until_over(timeout)
         _raise_failure(supervisor)
         return supervisor.is_over
 
-    # --- its view
+    # --- identity and status
 
     @property
     def id(self) -> uuid.UUID:
-        """The node's identity, which outlives restarts; waits until its directory is open.
+        """The node's id, the same after a restart; waits until its data directory is open.
 
         Raises:
-            SkiffError: why the directory cannot be opened.
+            ClusterInitFailed: the node is not started, or was not ready in time.
+            SkiffError: the directory cannot be opened; the class names the reason.
         """
         if not self._running.wait_until_identified(START_SECONDS):
             _raise_failure(self._running)
@@ -175,30 +186,35 @@ class Skiff(BoundToProcess):
 
     @property
     def address(self) -> str:
-        """Where clients and peers reach the node."""
+        """The ``host:port`` at which clients and peers reach the node."""
         return str(self._config.address)
 
     @property
     def join_cluster(self) -> tuple[str, ...]:
-        """The addresses of the cluster that the node is to be a member of, if it was given any."""
+        """The given addresses of the cluster to join; empty if there are none."""
         return self._config.join_cluster
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process id of each actor."""
+        """The process id of each actor, by its name."""
         return self._running.pids
 
     def is_leader_elected(self) -> bool:
-        """Whether this node knows who leads."""
+        """Return whether this node knows a leader.
+
+        Raises:
+            SkiffError: the node did not answer; see ``election_state``.
+        """
         return self.election_state().leader is not None
 
     def wait_for_leader(self, timeout: float = 5.0) -> None:
-        """Wait until this node knows who leads.
+        """Wait until this node knows a leader, at most ``timeout`` seconds.
 
         Raises:
-            LeaderElectionTimeout: there is no leader in time.
-            ClusterJoinFailed: none of those that it is to join has let it in, in time.
-            SkiffError: why the node did not come up.
+            LeaderElectionTimeout: the node knew no leader in time.
+            ClusterJoinFailed: no node that it should join has admitted it in time.
+            ClusterInitFailed: the node is not started, or was not ready in time.
+            SkiffError: the node has failed; the class names the reason.
         """
         deadline = time.monotonic() + timeout
         self._running.wait_until_serving(timeout)
@@ -212,16 +228,33 @@ class Skiff(BoundToProcess):
         raise self._why_leaderless()
 
     def election_state(self) -> ElectionState:
-        """Return what the node does in its present term."""
+        """Return the node's role in its current term, and the leader.
+
+        Raises:
+            RequestTimeout: the node did not answer within a second.
+            ClientConnectFailed: the node could not be reached, or was removed.
+            ClusterInitFailed: the node is not started, or was not ready in time.
+            SkiffError: the node has failed; the class names the reason.
+        """
         status = self._status()
         return ElectionState(status.role, status.leader)
 
     def cluster(self) -> dict[uuid.UUID, str]:
-        """Return the address of every member, as far as committed where this node knows it."""
+        """Return each member's address by its id, as of the last committed membership it knows.
+
+        Raises:
+            SkiffError: the node did not answer; see ``election_state``.
+        """
         return {member.id: member.address for member in self._status().members}
 
     def client(self, *, timeout: float | None = 5.0) -> Client:
-        """Return a client that asks this node."""
+        """Return a client of this node only, with a default timeout in seconds.
+
+        Raises:
+            ClusterInitFailed: the node is not started, or was not ready in time.
+            InvalidRequest: ``timeout`` is not positive.
+            SkiffError: the node has failed; the class names the reason.
+        """
         return Client([self._local_address()], timeout=timeout, follow_leader=False)
 
     # ---
@@ -248,7 +281,7 @@ class Skiff(BoundToProcess):
         with contextlib.suppress(ClientConnectFailed, RequestTimeout):
             if self._config.join_cluster and self._status().cluster_id is None:
                 asked = ", ".join(self._config.join_cluster)
-                return ClusterJoinFailed(f"the node at {self.address} was not let in by {asked}")
+                return ClusterJoinFailed(f"the node at {self.address} was not admitted by {asked}")
         return LeaderElectionTimeout(f"the node at {self.address} knows no leader")
 
 

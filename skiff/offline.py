@@ -1,4 +1,4 @@
-"""Offline work on data directories: restoring a backup, recovering from a lost majority."""
+"""Offline operations on data directories: restoring a backup, recovering from a lost majority."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """The identity of the node that a backup became, and of its new cluster."""
+    """The ids of the node that was restored, and of its new cluster."""
 
     node: uuid.UUID
     cluster: uuid.UUID
 
 
 class Survivor(msgspec.Struct, frozen=True):
-    """What the directory of one node holds.
+    """The contents of one node's data directory.
 
-    ``last_term`` and ``last_index`` are of the end of its log; entries after ``applied_index`` may
-    not be committed. ``members`` are those of the latest membership in its log.
+    ``last_term`` and ``last_index`` are those of its last log entry; entries after
+    ``applied_index`` may not be committed. ``members`` is the latest membership in its log.
     """
 
     dir: str
@@ -46,10 +46,10 @@ class Survivor(msgspec.Struct, frozen=True):
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """What is left of a cluster, and what is made of it.
+    """The surviving directories of a cluster, and the one chosen for the new cluster.
 
-    ``chosen`` holds most of the log. ``cluster_id`` is that of the new cluster; None where nothing
-    was changed. ``missing`` are the voters whose directories were not given.
+    ``chosen`` has the longest log. ``cluster_id`` is that of the new cluster, None if nothing was
+    changed. ``missing`` are the voters whose directories were not given.
     """
 
     survivors: tuple[Survivor, ...]
@@ -59,13 +59,13 @@ class Recovery(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing that was acknowledged can be lost: a majority of voters is given."""
+        """Whether every acknowledged write is kept: the directories of a majority were given."""
         voters = sum(member.voter for member in self.chosen.members)
         return is_majority(voters - len(self.missing), voters)
 
     @property
     def is_alone(self) -> bool:
-        """Whether the chosen node is a majority by itself, and so needs no recovery."""
+        """Whether the chosen node is the only voter, and so needs no recovery."""
         return [each.id for each in self.chosen.members if each.voter] == [self.chosen.id]
 
 
@@ -74,12 +74,15 @@ def restore(
     directory: str | PathLike[str],
     progress: Progress | None = None,
 ) -> Restored:
-    """Make a data directory out of a backup, for the only member of a new cluster.
+    """Restore a backup into a data directory, as the only member of a new cluster.
 
-    Start a node in it, and let others join that one. The directory is created where it is missing.
+    Then start a node with this directory, and let other nodes join it. A missing directory is
+    created. ``progress`` is called after each chunk with the rows restored and their total.
 
     Raises:
-        StorageError: the backup is damaged, or the directory is not empty; neither was changed.
+        StorageError: the backup is damaged, or the directory is not empty; both are unchanged.
+        DataDirectoryCreateFailed: the directory cannot be created or written to.
+        OSError: the backup cannot be read.
     """
     from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
 
@@ -99,16 +102,16 @@ def restore(
 def recover(
     directories: str | PathLike[str] | Sequence[str | PathLike[str]], *, dry_run: bool = False
 ) -> Recovery:
-    """Make the best of some nodes' directories that of the first node of a new cluster.
+    """Turn the directory with the longest log into the first node of a new cluster.
 
-    For a cluster whose majority is lost for good: name the directories of all nodes that are left,
-    on this machine or copied to it. What the one with the longest log holds is kept, and counts as
-    committed from then on; what only lost nodes held is lost. Start a node in it, and let others
-    join that one, in new directories. With ``dry_run``, nothing is changed.
+    For a cluster that has permanently lost its majority. Pass the directories of all surviving
+    nodes, on this machine or copied to it. All entries of the longest log count as committed from
+    then on; writes that only lost nodes held are lost. Then start a node with the chosen directory,
+    and let other nodes join it with new directories. With ``dry_run``, nothing is changed.
 
     Raises:
-        StorageError: a directory is in use, damaged, of no node or of another cluster; none was
-            changed.
+        StorageError: a directory is in use, damaged, without a node or of another cluster; none
+            was changed.
     """
     from actors import recovering  # noqa: PLC0415 - brings RocksDB, which no client needs
 

@@ -1,4 +1,4 @@
-"""Outcomes of a request: the result for the caller, or the error that tells the truth."""
+"""Outcomes of a request: the result, or the error that a node's refusal stands for."""
 
 import uuid
 from typing import NoReturn, TypeVar
@@ -42,17 +42,17 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
 
 
 def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
-    """Raise what a node's refusal means, given that an earlier attempt may have been done."""
+    """Raise the error for a refusal; ``maybe_done`` if an earlier attempt may have been done."""
     if maybe_done and failed.code is not FailureCode.QUORUM_AT_RISK:
         raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
     raise ERRORS[failed.code](failed.message)
 
 
 def matching(key: str, result: OutcomeT) -> OutcomeT:
-    """Return a result, unless the key had another revision than was required.
+    """Return a result other than a revision mismatch.
 
     Raises:
-        RevisionMismatch: it had.
+        RevisionMismatch: the key has another revision than required.
     """
     if isinstance(result, Mismatch):
         state = f"has revision {result.current}" if result.current else "is absent"
@@ -61,18 +61,18 @@ def matching(key: str, result: OutcomeT) -> OutcomeT:
 
 
 def expect(outcome: Outcome, kind: type[OutcomeT]) -> OutcomeT:
-    """Return an outcome that must be of a kind.
+    """Return an outcome of the expected type.
 
     Raises:
-        RPCCallFailed: it is not.
+        RPCCallFailed: it has another type.
     """
     if not isinstance(outcome, kind):
-        raise RPCCallFailed(f"expected {kind.__name__} and was answered {outcome!r}")
+        raise RPCCallFailed(f"expected a reply of type {kind.__name__}, not {outcome!r}")
     return outcome
 
 
 def status_of(status: WireStatus) -> NodeStatus:
-    """Return how a node stands, as users see it."""
+    """Return the public form of a node's status."""
     return NodeStatus(
         id=uuid.UUID(bytes=status.node),
         cluster_id=uuid.UUID(bytes=status.cluster) if status.cluster else None,

@@ -1,7 +1,7 @@
-"""Pipelines: operations that leave together, in as few requests as possible.
+"""Pipelines: operations sent together, in as few requests as possible.
 
 The operations of a pipeline take effect in the order in which they were added, each write exactly
-once. They are not atomic: others may come between, and one that fails does not undo the rest.
+once. They are not atomic: other clients' writes may come between, and a failure undoes nothing.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,7 +19,7 @@ Outcomes: TypeAlias = list[Outcome | SkiffError]
 
 
 class _Operations:
-    """Operations that were added, and their results once they have been done."""
+    """The operations of a pipeline and, after it has run, their results."""
 
     def __init__(self) -> None:
         self._methods: list[Method[Any]] = []
@@ -35,7 +35,7 @@ class _Operations:
 
     @property
     def results(self) -> list[Any]:
-        """The result of each operation by its position; a ``SkiffError`` where it failed.
+        """The result of each operation in order; a ``SkiffError`` for one that failed.
 
         Raises:
             InvalidRequest: the pipeline has not run yet.
@@ -45,35 +45,52 @@ class _Operations:
         return self._results
 
     def insert(self, key: str, value: object, *, if_revision: int | None = None) -> Self:
-        """Add a write; its result is the revision. See ``Client.insert``."""
+        """Add an insert; its result is the revision. See ``Client.insert``.
+
+        Raises:
+            InvalidRequest: an argument is invalid, or the pipeline has run.
+            SerializeFailed: MessagePack cannot encode the value.
+        """
         return self._add(methods.insert(key, value, if_revision))
 
     def get(
         self, key: str, type: Any = Any, *, default: Any = None, read: Reading = "linearizable"
     ) -> Self:
-        """Add a read; its result is the value, or the default. See ``Client.get``."""
+        """Add a read; its result is the value, or ``default``. See ``Client.get``.
+
+        Raises:
+            InvalidRequest: an argument is invalid, or the pipeline has run.
+        """
         return self._add(methods.get(key, type, default, read))
 
     def get_entry(self, key: str, type: Any = Any, *, read: Reading = "linearizable") -> Self:
-        """Add a read; its result is the ``Entry``, or None. See ``Client.get_entry``."""
+        """Add a read; its result is an ``Entry``, or None. See ``Client.get_entry``.
+
+        Raises:
+            InvalidRequest: an argument is invalid, or the pipeline has run.
+        """
         return self._add(methods.get_entry(key, type, read))
 
     def remove(self, key: str, *, if_revision: int | None = None) -> Self:
-        """Add a removal; its result is whether the key existed. See ``Client.remove``."""
+        """Add a removal; its result is whether the key existed. See ``Client.remove``.
+
+        Raises:
+            InvalidRequest: an argument is invalid, or the pipeline has run.
+        """
         return self._add(methods.remove(key, if_revision))
 
     def _add(self, method: Method[Any]) -> Self:
-        """Take what a method asks first; it raises here where no node would take that."""
+        """Add the operation of a method; invalid arguments raise here."""
         if self._results is not None:
-            raise InvalidRequest("the pipeline has run; begin another one")
+            raise InvalidRequest("the pipeline has run already; begin another one")
         self._asked.append(methods.only_operation(method))
         self._methods.append(method)
         return self
 
     def _begin(self) -> Sequence[Pipelined]:
-        """Return what is to be asked, once."""
+        """Return the operations to send; a pipeline runs only once."""
         if self._results is not None:
-            raise InvalidRequest("the pipeline has run; begin another one")
+            raise InvalidRequest("the pipeline has run already; begin another one")
         self._results = []
         return self._asked
 
@@ -92,10 +109,10 @@ class _Operations:
 
 
 class Pipeline(_Operations):
-    """Operations of a blocking client.
+    """Pipeline of a ``Client``.
 
-    Leaving a ``with`` block runs the pipeline, and raises ``PipelineFailed`` unless every operation
-    has succeeded; ``run`` returns errors in their places instead. A block that raises runs nothing.
+    Leaving a ``with`` block runs the pipeline, and raises ``PipelineFailed`` if any operation
+    failed; ``run`` returns errors among the results instead. A block that raises runs nothing.
     """
 
     def __init__(self, perform: Callable[[Sequence[Pipelined]], Outcomes]) -> None:
@@ -103,11 +120,11 @@ class Pipeline(_Operations):
         self._perform = perform
 
     def run(self) -> list[Any]:
-        """Do all operations; return the result of each, a ``SkiffError`` where it failed.
+        """Run all operations; return their results in order, a ``SkiffError`` for one that failed.
 
         Raises:
             InvalidRequest: the pipeline has run already.
-            ClientClosed: the client was closed before.
+            ClientClosed: the client was closed before; nothing was sent.
         """
         return self._end(self._perform(self._begin()))
 
@@ -126,9 +143,9 @@ class Pipeline(_Operations):
 
 
 class AsyncPipeline(_Operations):
-    """Operations of an asyncio client; see ``Pipeline``.
+    """Pipeline of an ``AsyncClient``; see ``Pipeline``.
 
-    If ``run`` is cancelled, what it has begun may have been done or may be yet.
+    If ``run`` is cancelled, its operations may have been done, or may yet be.
     """
 
     def __init__(
@@ -138,12 +155,12 @@ class AsyncPipeline(_Operations):
         self._perform = perform
 
     async def run(self) -> list[Any]:
-        """Do all operations; return the result of each, a ``SkiffError`` where it failed.
+        """Run all operations; return their results in order, a ``SkiffError`` for one that failed.
 
         Raises:
             InvalidRequest: the pipeline has run already.
-            ClientClosed: the client was closed before.
-            RequestTimeout: too many calls were in flight until the deadline; nothing was done.
+            ClientClosed: the client was closed before; nothing was sent.
+            RequestTimeout: too many calls were in flight until the deadline; nothing was sent.
         """
         return self._end(await self._perform(self._begin()))
 
@@ -162,7 +179,7 @@ class AsyncPipeline(_Operations):
 
 
 def _result(method: Method[Any], outcome: Outcome | SkiffError) -> Any:
-    """Return what a method makes of an outcome, or the error that it raises."""
+    """Return the result of a method for an outcome, or the error that it raises."""
     try:
         if isinstance(outcome, SkiffError):
             method.close()

@@ -1,4 +1,4 @@
-"""Records that the client returns besides plain values."""
+"""Records: the values with several fields that client methods return."""
 
 import uuid
 from enum import StrEnum
@@ -12,8 +12,8 @@ ValueT = TypeVar("ValueT")
 class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
     """A key's value and history.
 
-    ``create_revision`` is that of its first write, ``revision`` that of its last, ``version``
-    the number of writes since it was created.
+    ``create_revision`` is the revision of the write that created the key, ``revision`` that of the
+    last write, and ``version`` counts the writes from the first of them, which is 1.
     """
 
     key: str
@@ -24,14 +24,18 @@ class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
 
 
 class EventKind(StrEnum):
-    """What happened to a key."""
+    """The kind of a change."""
 
     INSERT = "insert"
     REMOVE = "remove"
 
 
 class Event(msgspec.Struct, Generic[ValueT], frozen=True):
-    """One change of one key; a removal has no value, a key that was absent no ``prev_revision``."""
+    """One change of one key.
+
+    ``value`` is None for a removal. ``prev_revision`` is the key's revision before the change, 0 if
+    the key was absent.
+    """
 
     kind: EventKind
     key: str
@@ -41,7 +45,7 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One node of the cluster; a learner receives the log and does not vote yet."""
+    """A member of the cluster: a voter, or a learner, which receives the log without a vote."""
 
     id: uuid.UUID
     address: str
@@ -49,7 +53,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Role(StrEnum):
-    """What a node does in its current term."""
+    """The role of a node in its current term."""
 
     FOLLOWER = "follower"
     CANDIDATE = "candidate"
@@ -57,20 +61,20 @@ class Role(StrEnum):
 
 
 class Shortage(StrEnum):
-    """What a node lacks room for."""
+    """The shortage of space on a node."""
 
     NONE = "none"
-    QUOTA = "quota"  # the state has reached the node's quota
-    LOW = "low"  # its disk has less left than its reserve
-    CRITICAL = "critical"  # its disk is as good as full
+    QUOTA = "quota"  # keys and values have reached the node's quota
+    LOW = "low"  # the free disk space is below the node's reserve
+    CRITICAL = "critical"  # the disk is nearly full
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """How one node stands.
+    """The status of one node, as it reports it.
 
-    ``free_bytes`` are what its disk has left, ``state_bytes`` those of all keys and values.
-    ``silence_ms`` are the milliseconds since it heard its leader or, as the leader, a majority;
-    None where it has not since its start.
+    ``free_bytes`` is the free space of its disk, ``state_bytes`` the size of all keys and values.
+    ``silence_ms`` is the time in milliseconds since the last message from its leader or, on the
+    leader, from a majority; None if there was none since the start.
     """
 
     id: uuid.UUID

@@ -1,4 +1,4 @@
-"""Roll call: all addresses that a client was given, asked at once which cluster they belong to."""
+"""RollCall: asks all addresses of a client at once which cluster they belong to."""
 
 import threading
 import time
@@ -18,28 +18,28 @@ from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import LOST_EVENTS
 from skiff.transport import SLICE_MS, Channel, Transport
 
-UNDECIDED = "too few addresses answered to know which cluster is meant"
-TIMEOUT_MS = 5000  # for a node to answer; a client waits less
+UNDECIDED = "too few addresses answered to tell which cluster is meant"
+TIMEOUT_MS = 5000  # sent to the node; the client itself waits less
 
 
 class RollCall:
-    """Asks until it is decided which cluster counts. Safe to share by threads."""
+    """Asks until the cluster is decided. Threads may share it."""
 
     def __init__(self, transport: Transport, endpoints: list[str]) -> None:
         self._transport = transport
         self._endpoints = endpoints
         self._census = Census(map(address_of, endpoints))
-        self._began = float("inf")  # seconds of a steady clock
+        self._began = float("inf")  # monotonic seconds
         self._lock = threading.Lock()
 
     def take(self, greeted: str, welcome: Welcome, deadline: float) -> bytes:
-        """Return the cluster that counts; a node that was greeted already belongs to some cluster.
+        """Return the id of the cluster that the addresses name, given one node's greeting.
 
-        Nobody else is asked where that node's cluster has members at all addresses. Returns
-        nothing if it is still undecided at the deadline, or when the client is closed.
+        Asks no other address if that node's cluster has members at all of them. Returns ``b""`` if
+        the cluster is undecided at the deadline, or when the client is closed.
 
         Raises:
-            DividedCensus: the addresses name several clusters.
+            DividedCensus: the addresses belong to several clusters.
         """
         with self._lock:
             self._began = min(self._began, time.monotonic())
@@ -50,7 +50,7 @@ class RollCall:
         return self._census.decide(time.monotonic() - self._began)
 
     def _ask(self, greeted: str, deadline: float) -> bytes:
-        """Ask all nodes but the greeted one, side by side."""
+        """Ask all addresses except the greeted one concurrently."""
         cluster = b""
         channels = {each: self._call(each) for each in self._endpoints if each != greeted}
         try:
@@ -69,7 +69,7 @@ class RollCall:
         return channel
 
     def _hear(self, channels: dict[str, Channel]) -> None:
-        """Take in what arrives within a slice; who has answered is not listened to any more."""
+        """Note the replies that arrive within a slice; close the channels that have answered."""
         poller = zmq.Poller()
         for channel in channels.values():
             poller.register(channel.socket, zmq.POLLIN)
@@ -87,7 +87,7 @@ class RollCall:
 
 
 def _outcome(frame: bytes) -> Outcome | None:
-    """Return what a node answers to a greeting, None where that is no reply."""
+    """Return the outcome of a greeting, or None if the frame is no valid reply."""
     try:
         outcomes = decode_reply(frame).outcomes
     except Malformed:

@@ -1,4 +1,4 @@
-"""Subscriber: a stream of changes, as one node applied them, in order, without a silent gap."""
+"""Subscriber: the changes of the keys under a prefix, in order and without silent gaps."""
 
 import threading
 import time
@@ -19,13 +19,13 @@ from skiff.values import decode_value
 
 
 class Subscriber(BoundToProcess):
-    """Changes of the keys under a prefix: all that are made after ``watch`` has returned.
+    """Changes of the keys under a prefix, from when ``watch`` returned.
 
-    A node that lags behind may deliver some that were made shortly before, too.
+    A node that lags behind may also deliver some that were made shortly before.
 
-    Iterate for ``Event`` values, or call ``recv`` for written values only. It never ends
-    silently: when changes may have been missed, ``StreamClosed`` is raised, and ``ClientClosed``
-    when the subscriber or its client was closed. One thread at a time receives; any may close.
+    Iterate for ``Event`` values, or call ``recv`` for the values of inserts only. The stream never
+    ends silently: ``StreamClosed`` means that changes may have been missed, ``ClientClosed`` that
+    the subscriber or its client was closed. One thread at a time receives; any thread may close.
     """
 
     def __init__(self, caller: Caller, prefix: bytes, type_: Any, timeout: float | None) -> None:
@@ -33,7 +33,7 @@ class Subscriber(BoundToProcess):
         self._prefix = prefix
         self._type = type_
         self._closed = False
-        self._failure = ""  # why the stream has ended by itself
+        self._failure = ""  # why the stream broke; empty while it has not
         self._receiving = threading.Lock()
         with caller.transport:
             self._establish(timeout)
@@ -45,7 +45,7 @@ class Subscriber(BoundToProcess):
 
     @property
     def revision(self) -> int:
-        """The revision of the last change delivered, or from which on changes are delivered."""
+        """The revision of the last change delivered; before the first, that of the subscription."""
         return self._stream.revision
 
     def __enter__(self) -> Self:
@@ -63,19 +63,22 @@ class Subscriber(BoundToProcess):
         return self
 
     def __next__(self) -> Event[Any]:
-        """Return the next change, however long that takes.
+        """Wait for the next change without a limit, and return it.
 
         Raises:
             StreamClosed: changes may have been missed.
             ClientClosed: the subscriber or its client is closed.
+            DeserializeFailed: the value is not of the subscription's type.
         """
         return self.next_event()
 
     def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
-        """Return key and value of the next write.
+        """Return the key and value of the next insert, as ``type`` or else the subscription's type.
+
+        ``timeout`` is in seconds, None for no limit.
 
         Raises:
-            RequestTimeout: there was none in time.
+            RequestTimeout: no change arrived in time.
             StreamClosed: changes may have been missed.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the given type.
@@ -88,10 +91,10 @@ class Subscriber(BoundToProcess):
                 return published.key, decode_value(published.key, published.value, wanted)
 
     def next_event(self, timeout: float | None = None) -> Event[Any]:
-        """Return the next change.
+        """Return the next change; ``timeout`` is in seconds, None for no limit.
 
         Raises:
-            RequestTimeout: there was none in time.
+            RequestTimeout: no change arrived in time.
             StreamClosed: changes may have been missed.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
@@ -100,11 +103,11 @@ class Subscriber(BoundToProcess):
         return event_of(self._next(deadline), self._type)
 
     def close(self) -> None:
-        """End the subscription, also while another thread receives."""
+        """End the subscription, even while another thread receives."""
         self._closed = True
         if self._channel.is_inherited:
             return
-        # Where that thread does not notice it in time, it closes the channel when it does.
+        # A thread that does not notice the end in time closes the channel when it does.
         if self._receiving.acquire(timeout=CLOSE_SECONDS):
             self._channel.close()
             self._receiving.release()
@@ -113,7 +116,7 @@ class Subscriber(BoundToProcess):
 
     def _next(self, deadline: float) -> Published:
         if self._channel.is_inherited:
-            raise StreamClosed("the subscription belongs to the process that was forked")
+            raise StreamClosed("the subscription belongs to the parent process of this fork")
         with self._caller.transport, self._receiving:
             try:
                 return self._next_published(deadline)
@@ -157,20 +160,20 @@ class Subscriber(BoundToProcess):
             raise ClientClosed("the subscription is closed")
 
     def _fail(self, reason: str) -> NoReturn:
-        """End the stream."""
+        """Close the channel and raise ``StreamClosed``."""
         self._channel.close()
         self._failure = self._subscription.why_over(reason)
         raise StreamClosed(self._failure)
 
-    # --- its beginning
+    # --- subscribing
 
     def _establish(self, timeout: float | None) -> None:
-        """Subscribe at one node after another until one confirms it."""
+        """Subscribe to one node after another until one confirms."""
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         while time.monotonic() < deadline:
             welcome = self._caller.call(Hello(), timeout)
             if not isinstance(welcome, Welcome):
-                raise RPCCallFailed(f"a greeting was answered with {welcome!r}")
+                raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
             self._open(welcome.publish_endpoint)
             if self._is_confirmed(min(deadline, time.monotonic() + ESTABLISH_SECONDS)):
                 return
@@ -186,7 +189,7 @@ class Subscriber(BoundToProcess):
         self._poller.register(self._channel.monitor, zmq.POLLIN)
 
     def _is_confirmed(self, deadline: float) -> bool:
-        """Wait for the node to say from which revision on it sends everything."""
+        """Wait until the node confirms; return whether it did by the deadline."""
         try:
             while not self._stream.is_established:
                 frames = self._receive(deadline)

@@ -1,4 +1,4 @@
-"""Subscription: the SUB socket of one change stream, and what both subscribers make of it."""
+"""Subscription: the SUB socket of a change stream, shared by both kinds of subscribers."""
 
 import os
 import time
@@ -16,13 +16,13 @@ from skiff.values import decode_value
 NONCE_BYTES = 12
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 CONNECTION_LOST = "the connection to the node was lost"
-# With reconnection off, ZeroMQ would throw away what has arrived together with a connection that
-# is lost, and abort the whole program when that happens in the middle of a message.
+# With reconnection off, ZeroMQ would discard received messages together with a lost connection,
+# and abort the whole program if it was lost in the middle of a message.
 NEVER_MS = (1 << 31) - 1
 
 
 class Subscription:
-    """A stream and the channel that it comes through."""
+    """A change stream and the channel that receives it."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Subscription:
         prefix: bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Subscribe at a node; it confirms that later.
+        """Subscribe to a node, which confirms later.
 
         Raises:
             ClientConnectFailed: the process has too many sockets or descriptors.
@@ -40,14 +40,14 @@ class Subscription:
         self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
         self.channel = Channel(transport, zmq.SUB, LOST_EVENTS)
         socket = self.channel.socket
-        socket.setsockopt(zmq.RCVHWM, 0)  # what has arrived is held until it is read
+        socket.setsockopt(zmq.RCVHWM, 0)  # received messages wait here until they are read
         socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)  # a new connection would hide a gap
         for topic in self.stream.topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         self.channel.connect(endpoint)
 
     def take(self, frames: list[bytes]) -> Published | None:
-        """Return the change in a message, if there is one.
+        """Return the change that a message carries, or None if it carries none.
 
         Raises:
             StreamBroken: changes may have been missed.
@@ -59,13 +59,13 @@ class Subscription:
         return taken if isinstance(taken, Published) else None
 
     def why_over(self, reason: str) -> str:
-        """Return what a user is told of the end of the stream."""
+        """Return the message of the error that ends the stream."""
         revision = self.stream.revision
         return f"{reason} after revision {revision}; read the keys again and watch anew"
 
 
 def event_of(published: Published, type_: Any) -> Event[Any]:
-    """Return a change as users see it.
+    """Return the public form of a change.
 
     Raises:
         DeserializeFailed: the value is not of this type.

@@ -1,7 +1,7 @@
-"""Transport: the ZeroMQ context of a client, and its closing while other threads still use it.
+"""Transport: a client's ZeroMQ context, which may be closed while other threads use it.
 
-Sockets belong to the process that opened them: a forked child opens its own and never touches
-those of its parent, which share their wake-up descriptors with it.
+Sockets belong to the process that opened them. A forked child opens its own and never touches
+its parent's, because they share their wake-up descriptors.
 """
 
 import os
@@ -14,16 +14,16 @@ import zmq
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff.errors import ClientClosed, ClientConnectFailed, InvalidAddress
 
-SLICE_MS = 40  # how often a waiting call looks whether the client was closed or the node is gone
-CLOSE_SECONDS = 1.0  # for calls in progress to end; each notices within a slice
+SLICE_MS = 40  # between two checks of a waiting call for a closed client or a lost node
+CLOSE_SECONDS = 1.0  # for calls in progress to end; each notices within ``SLICE_MS``
 SOCKETS_MAX = 16_384  # ZeroMQ's default of 1023 is too few for 400 threads at three sockets each
 
 
 class Transport:
-    """Shared by a client's calls, subscribers and backups. Safe to share by threads.
+    """The sockets of a client's calls, subscribers and backups. Threads may share it.
 
-    Each use of its sockets happens inside ``with transport``. The last use to end after ``close``
-    closes the sockets, so that none is closed under a thread that uses it.
+    Every use of a socket is inside ``with transport``. After ``close``, the last use to end closes
+    the sockets, so that none is closed while a thread uses it.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Transport:
         self._begin()
 
     def _begin(self) -> None:
-        """Hold no socket and no lock of a parent process."""
+        """Reset sockets and locks, which a forked child must not share with its parent."""
         self._pid = os.getpid()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._uses = 0
-        self.lock = threading.RLock()  # a signal's handler or a finalizer may need it once more
+        self.lock = threading.RLock()  # reentrant for signal handlers and finalizers
         self._unused = threading.Condition(self.lock)
         self._closing = threading.Event()
         if self.closed:
@@ -68,7 +68,7 @@ class Transport:
                 self._unused.notify_all()
 
     def close(self) -> None:
-        """Refuse further calls and end those in progress; returns after a second at the latest."""
+        """Refuse further calls and end those in progress; returns within a second."""
         self.closed = True
         if self._pid != os.getpid():
             return
@@ -78,11 +78,11 @@ class Transport:
                 self._release()
 
     def pause(self, seconds: float) -> None:
-        """Wait so many seconds, or until the client is closed."""
+        """Wait ``seconds``, or until the client is closed."""
         self._closing.wait(seconds)
 
     def open(self, kind: int) -> "zmq.Socket[bytes]":
-        """Return a new socket that discards what was not sent when it is closed.
+        """Return a new socket, which discards unsent messages when it is closed.
 
         Raises:
             zmq.ZMQError: the process has too many sockets or descriptors.
@@ -96,17 +96,17 @@ class Transport:
             return self._context.socket(kind)
 
     def _release(self) -> None:
-        """Close all sockets; no thread uses one."""
+        """Close all sockets, which no thread uses any more."""
         if self._context is not None:
             self._context.destroy()
             self._context = None
 
 
 class Channel:
-    """A socket to one node, and a monitor of its connection. Used by one thread at a time."""
+    """A socket to one node and the monitor of its connection. Used by one thread at a time."""
 
     def __init__(self, transport: Transport, kind: int, lost_events: int) -> None:
-        """Open the socket; the monitor becomes readable by the first of these events.
+        """Open the socket; the monitor becomes readable at the first of ``lost_events``.
 
         Raises:
             ClientConnectFailed: the process has too many sockets or descriptors.
@@ -122,19 +122,19 @@ class Channel:
 
     def __del__(self) -> None:
         """Close the socket of a thread that has ended."""
-        if hasattr(self, "monitor"):  # as it is not where no socket could be opened
+        if hasattr(self, "monitor"):  # else the constructor failed to open a socket
             self.close()
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the channel belongs to the process that this one was forked from."""
+        """Whether the channel was opened by the parent process of this fork."""
         return self._pid != os.getpid()
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """The descriptors that become readable when the socket, or the monitor, has news.
+        """The descriptors that become readable on events of the socket and of the monitor.
 
-        ``ZMQ_FD`` is edge-triggered: it says so once, and not whether there is anything to read.
+        ``ZMQ_FD`` is edge-triggered: it signals once, and does not tell whether a message is there.
         """
         socket, monitor = self.socket.getsockopt(zmq.FD), self.monitor.getsockopt(zmq.FD)
         return int(socket), int(monitor)
@@ -152,7 +152,7 @@ class Channel:
             raise InvalidAddress(f"cannot connect to {endpoint}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Close the socket; once more does no harm."""
+        """Close the socket; idempotent."""
         if self.is_inherited:
             return
         with self._transport.lock:

@@ -1,4 +1,4 @@
-"""Python values to the bytes that are stored, and back: MessagePack, never pickle."""
+"""Values: Python objects to stored bytes and back, by MessagePack and never by pickle."""
 
 import functools
 from typing import Any
@@ -10,10 +10,10 @@ from skiff.errors import DeserializeFailed, SerializeFailed
 
 
 def encode_value(key: str, value: object) -> bytes:
-    """Return the bytes to store for a value.
+    """Return the stored form of a value.
 
     Raises:
-        SerializeFailed: MessagePack cannot carry the value.
+        SerializeFailed: MessagePack cannot encode the value.
     """
     try:
         return encode(value)
@@ -22,10 +22,10 @@ def encode_value(key: str, value: object) -> bytes:
 
 
 def decode_value(key: str, stored: bytes, type_: Any) -> Any:
-    """Return the stored value as a type that msgspec knows how to build.
+    """Return a stored value as ``type_``, which msgspec must support.
 
     Raises:
-        DeserializeFailed: what is stored is not of that type.
+        DeserializeFailed: the value is not of that type.
     """
     try:
         return _decoder(type_).decode(stored)

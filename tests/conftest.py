@@ -1,4 +1,4 @@
-"""Worker processes: their number, their signals, tests that run alone; and the switch --rewrite."""
+"""pytest set-up: the number of workers, their signals, tests that run alone, and --rewrite."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ WORKERS_MAX = 8  # each may run a cluster of a dozen processes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the switch that makes what comes out the expected output."""
+    """Add the switch that replaces expected output by actual output."""
     parser.addoption(
         "--rewrite",
         action="store_true",
@@ -20,24 +20,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start heed Ctrl-C, also where a shell runs all in background."""
+    """Restore SIGINT, which a shell ignores in background jobs, for the programs of tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes run the tests: most of these wait more than they compute."""
+    """Return the number of workers, above that of cores because most tests wait."""
     return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put last what runs alone, when the other processes have the least to wait."""
+    """Run exclusive tests last, when the other workers wait least for them."""
     items.sort(key=is_alone)
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Share this file's lock with the other processes, or hold it alone."""
+    """Hold this file's lock during a test: shared, or exclusive for tests that run alone."""
     lock = os.open(__file__, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX if is_alone(item) else fcntl.LOCK_SH)
@@ -47,5 +47,5 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def is_alone(item: pytest.Item) -> bool:
-    """Whether no other test may run at the same time."""
+    """Return whether no other test may run at the same time."""
     return item.get_closest_marker("alone") is not None

@@ -1,1 +1,1 @@
-"""Measures skiff and etcd side by side, in one run on one machine."""
+"""Benchmark: measures skiff and etcd in one run on one machine."""

@@ -1,4 +1,4 @@
-"""The command line of the benchmark: which systems, which measurements, how long, which output."""
+"""Command line of the benchmark: systems, measurements, durations and output."""
 
 import argparse
 import signal
@@ -90,7 +90,7 @@ def _say(words: str) -> None:
 
 
 def _end_tidily_on_signals() -> None:
-    """Turn the first signal into an orderly end, and let none disturb it."""
+    """End in order at the first signal, and ignore further ones."""
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:

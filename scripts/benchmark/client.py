@@ -1,4 +1,4 @@
-"""The client that the benchmark needs of a store."""
+"""Client: the interface that the benchmark requires of a store's client."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
@@ -7,7 +7,7 @@ AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
 class KeyValue(Protocol[AnswerT_co]):
-    """A client: its answers are values where it blocks, awaitables where it does not."""
+    """A client; its methods return values if it blocks, awaitables otherwise."""
 
     def put(self, key: str, value: bytes) -> AnswerT_co:
         """Write a value durably."""
@@ -16,21 +16,21 @@ class KeyValue(Protocol[AnswerT_co]):
         """Read a value linearizably."""
 
     def pipeline(self, puts: Sequence[tuple[str, bytes]]) -> AnswerT_co:
-        """Write values durably, one after the other, as fast as one client can."""
+        """Write values durably and in order, as fast as one client can."""
 
     def transaction(self, puts: Sequence[tuple[str, bytes]]) -> AnswerT_co:
-        """Write values durably in one entry of the log."""
+        """Write values durably in one log entry."""
 
 
 class BlockingClient(KeyValue[object], Protocol):
-    """A client that returns when it has the answer, and that can be closed."""
+    """A client whose methods return when the operation is done."""
 
     def close(self) -> None:
         """Close the connections."""
 
 
 class LoopClient(KeyValue[Awaitable[object]], Protocol):
-    """A client of an event loop, with any number of operations in flight."""
+    """A client of an event loop, for concurrent operations."""
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,4 +1,4 @@
-"""Client processes, one a client as users have it, started once and used for every workload."""
+"""Client processes: one process per client, started once and used for every workload."""
 
 import multiprocessing
 import signal
@@ -11,8 +11,8 @@ from typing import Any, Self
 from scripts.benchmark.drive import Drive
 from scripts.benchmark.job import Job, Window
 
-START_DELAY_NS = 50_000_000  # for the word to reach every process before the window begins
-ANSWER_MAX_S = 60.0  # beyond the window; a client silent for longer is stuck
+START_DELAY_NS = 50_000_000  # for the job to reach every process before the window begins
+ANSWER_MAX_S = 60.0  # after the window; a client that takes longer is stuck
 
 
 class ClientFailed(Exception):
@@ -20,7 +20,7 @@ class ClientFailed(Exception):
 
 
 class ClientProcesses:
-    """As many processes as were ever needed at once; those without a job sleep."""
+    """A pool as large as the most demanding workload; processes without a job sleep."""
 
     def __init__(self) -> None:
         self._processes: list[tuple[BaseProcess, Connection]] = []
@@ -35,7 +35,7 @@ class ClientProcesses:
             process.join()
 
     def run(self, drive: Drive, jobs: Sequence[Job], duration_s: float) -> list[int]:
-        """Do all jobs at the same time and return the latencies of all of them."""
+        """Run all jobs concurrently; return the latencies of all of them."""
         while len(self._processes) < len(jobs):
             self._processes.append(_start_process())
         pipes = [pipe for _, pipe in self._processes[: len(jobs)]]
@@ -89,5 +89,5 @@ def _answer(drive: Drive, job: Job, pipe: Connection) -> list[int] | ClientFaile
 
     try:
         return drive(job, gate)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+    except Exception as error:  # noqa: BLE001 - any failure must reach the parent
         return ClientFailed(f"{job.name}: {type(error).__name__}: {error}")

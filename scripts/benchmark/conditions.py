@@ -1,4 +1,4 @@
-"""Under which conditions a run was measured, so that its figures can be read later."""
+"""Conditions of a run: versions, machine and settings, printed with its figures."""
 
 import os
 import platform
@@ -39,7 +39,7 @@ class Conditions:
 
 
 def note_conditions(systems: Iterable[System], rounds: int, duration_s: float) -> Conditions:
-    """Return the conditions of a run that is about to begin."""
+    """Return the conditions of a run."""
     versions = {system.name: system.version for system in systems}
     return Conditions(
         versions=versions | {"Python": platform.python_version()},
@@ -52,7 +52,7 @@ def note_conditions(systems: Iterable[System], rounds: int, duration_s: float) -
 
 
 def _sync_us() -> float:
-    """Return the median of a small synced write where the clusters store: it explains the rest."""
+    """Return the median time of a small synced write in the clusters' directory."""
     times_us = []
     with tempfile.TemporaryFile(prefix="skiff-bench-") as file:
         for _ in range(SYNC_PROBES):

@@ -1,4 +1,4 @@
-"""Driving a job: operation after operation, each timed, until the window ends."""
+"""Drivers: run a job's operations one after another until the window ends, timing each."""
 
 import asyncio
 import itertools
@@ -12,16 +12,16 @@ from scripts.benchmark.job import Job, Window
 
 WARM_UP_OPERATIONS = 20
 
-# Called when a client is connected and warm; returns the window that all clients share.
+# Gate: called when a client is connected and warm; returns the window of all clients.
 Gate = Callable[[], Window]
-# Does a job and returns the nanoseconds of each operation that ended within the window.
+# Drive: runs a job; returns the nanoseconds of each operation that ended in the window.
 Drive = Callable[[Job, Gate], list[int]]
 
 
 def drive_threads(
     connect: Callable[[Sequence[str]], BlockingClient], job: Job, gate: Gate
 ) -> list[int]:
-    """Do a job with one blocking client that as many threads share as there are in flight."""
+    """Run a job on one blocking client, with one thread for each operation in flight."""
     with closing(connect(job.addresses)) as client, ThreadPoolExecutor(job.in_flight) as threads:
         numbers = itertools.count()
         for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
@@ -40,12 +40,12 @@ def _drive(job: Job, client: BlockingClient, numbers: Iterator[int], window: Win
         ended = time.monotonic_ns()
         latencies_ns.append(ended - began)
         began = ended
-    # The last one ended after the window: it is not of this window's rate.
+    # The last one ended after the window and does not count.
     return latencies_ns[:-1]
 
 
 def drive_loop(connect: Callable[[Sequence[str]], LoopClient], job: Job, gate: Gate) -> list[int]:
-    """Do a job on an event loop, with as many operations in flight as the job says."""
+    """Run a job on an event loop, with the job's number of operations in flight."""
     return asyncio.run(_drive_loop(connect, job, gate))
 
 

@@ -1,4 +1,4 @@
-"""A three-node etcd cluster on loopback, as durable as etcd is by default, gone when closed."""
+"""etcd: a three-node cluster on loopback with default durability, removed when closed."""
 
 import functools
 import os
@@ -24,17 +24,17 @@ NODES = 3
 READY_MAX_S = 20.0
 START_ATTEMPTS_MAX = 3  # another program may take a free port before etcd does
 POLL_S = 0.02
-# Below what kernels give to outgoing connections, so that a killed node finds its ports again.
+# Below the ephemeral ports, so that a restarted node finds its ports free.
 PORTS = range(20_000, 32_000)
 
 
 class EtcdFailed(Exception):
-    """The etcd cluster did not do what it was asked to."""
+    """An etcd cluster failed."""
 
 
 @dataclass
 class Node:
-    """One member: where it listens, where it stores, and its process."""
+    """One member: its addresses, its directory and its process."""
 
     name: str
     client_address: str
@@ -43,7 +43,7 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, initial_cluster: str) -> None:
-        """Start the process with etcd's own defaults for all that touches speed or safety."""
+        """Start the process, with etcd's defaults for everything that affects speed or safety."""
         client, peer = f"http://{self.client_address}", f"http://{self.peer_address}"
         options = {
             "name": self.name,
@@ -56,7 +56,7 @@ class Node:
             "logger": "zap",
             "log-level": "error",
         }
-        # A session of its own: Ctrl-C is for the benchmark, which then ends its nodes.
+        # In a session of its own, so that Ctrl-C reaches the benchmark only.
         with (self.directory / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 ["etcd", *(f"--{name}={value}" for name, value in options.items())],
@@ -75,7 +75,7 @@ class Node:
             self.process = None
 
     def status(self) -> Status | None:
-        """Return what the node says of itself, or None while it does not answer."""
+        """Return the status that the node reports, or None without a reply."""
         with closing(etcd_client.connect_once(self.client_address)) as client:
             try:
                 return client.status()
@@ -83,14 +83,14 @@ class Node:
                 return None
 
     def check_alive(self) -> None:
-        """Raise what the node last wrote if its process has ended by itself."""
+        """Raise an error with the node's last output if its process has ended."""
         if self.process is None or self.process.poll() is not None:
             last_words = (self.directory / "output").read_text(errors="replace")[-500:]
             raise EtcdFailed(f"etcd {self.name} has ended: {last_words.strip()}")
 
 
 class EtcdCluster:
-    """Three nodes and which of them is the leader."""
+    """Three nodes, one of them the leader."""
 
     def __init__(self, directory: Path) -> None:
         ports = iter(_free_ports(2 * NODES))
@@ -109,18 +109,18 @@ class EtcdCluster:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """End all nodes; nothing they hold is needed any more."""
+        """End all nodes."""
         for node in self._nodes:
             node.kill()
 
     def addresses(self) -> list[str]:
-        """Return where clients connect, the leader's address first."""
+        """Return the addresses for clients, the leader's first."""
         leader = self._leader()
         followers = [node for node in self._nodes if node is not leader]
         return [node.client_address for node in (leader, *followers)]
 
     def kill_leader(self) -> int:
-        """End the leader with SIGKILL; return, when it is dead, the clock's time of the signal."""
+        """Kill the leader with SIGKILL; return the time of the signal when it is dead."""
         self._killed = self._leader()
         killed_ns = time.monotonic_ns()
         self._killed.kill()
@@ -137,7 +137,7 @@ class EtcdCluster:
             status = node.status()
             if status is not None and status.leader_id == status.member_id:
                 return node
-        raise EtcdFailed("no etcd node says that it leads")
+        raise EtcdFailed("no etcd node reports to be the leader")
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_MAX_S
@@ -187,7 +187,7 @@ def _start(directory: Path) -> EtcdCluster:
 
 @contextmanager
 def start() -> Iterator[EtcdCluster]:
-    """Run a cluster in a temporary directory; leave neither process nor file behind."""
+    """Run a cluster in a temporary directory, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="skiff-bench-etcd-") as directory:
         cluster = _start(Path(directory))
         try:

@@ -1,4 +1,4 @@
-"""Clients of etcd over gRPC: a blocking one that fails over, and one on an event loop."""
+"""Clients of etcd over gRPC: a blocking one with failover, and one for an event loop."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from scripts.benchmark import etcd_messages as messages
 
 CALL_MAX_S = 5.0  # for one put or get, over all attempts
 STATUS_MAX_S = 1.0
-# Where nodes die, the next one is asked after this: what a follower passed on to a dead leader is
-# lost, so longer waits were measured to lengthen the pause, and shorter ones not to shorten it.
+# Before failover to the next node. A request that a follower forwarded to a dead leader is lost,
+# so longer waits were measured to lengthen the pause, and shorter ones not to shorten it.
 IMPATIENT_ATTEMPT_MAX_S = 0.1
 RETRY_PAUSE_S = 0.01
-# A node that was away is tried again at once, not after gRPC's usual minutes.
+# Reconnect to a restarted node at once, not after gRPC's default of minutes.
 _CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 250), ("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -26,10 +26,10 @@ Puts: TypeAlias = Sequence[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Status:
-    """What a node says of itself."""
+    """The status that a node reports."""
 
     member_id: int
-    leader_id: int  # 0 where it knows none
+    leader_id: int  # 0 if it knows none
 
 
 def _call(channel: Any, method: str, request: Any, response: Any) -> Any:
@@ -41,7 +41,7 @@ def _call(channel: Any, method: str, request: Any, response: Any) -> Any:
 
 
 class _Calls:
-    """The calls on one channel, blocking or not as the channel is."""
+    """The calls of one channel, blocking or awaitable."""
 
     def __init__(self, channel: Any) -> None:
         self.channel = channel
@@ -53,7 +53,7 @@ class _Calls:
 
 
 class EtcdClient:
-    """Blocks until it has an answer, and asks the next node when one fails or is slow."""
+    """Blocks until a reply arrives; fails over to the next node after an error or a timeout."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class EtcdClient:
         self._ask("put", messages.PutRequest(key=key.encode(), value=value))
 
     def get(self, key: str) -> bytes | None:
-        """Read a value; a range is linearizable unless one asks for less."""
+        """Read a value; ranges are linearizable by default."""
         return _value(self._ask("range", messages.RangeRequest(key=key.encode())))
 
     def pipeline(self, puts: Puts) -> None:
@@ -88,7 +88,7 @@ class EtcdClient:
         self._ask("txn", _txn(puts))
 
     def status(self) -> Status:
-        """Return what a node says of itself."""
+        """Return the status that a node reports."""
         answer = self._ask("status", messages.StatusRequest())
         return Status(member_id=answer.header.member_id, leader_id=answer.leader)
 
@@ -111,39 +111,39 @@ class EtcdClient:
 
 
 def connect_impatiently(addresses: Sequence[str]) -> EtcdClient:
-    """Return a client that soon gives up on a node."""
+    """Return a client with fast failover."""
     return EtcdClient(addresses, attempt_max_s=IMPATIENT_ATTEMPT_MAX_S)
 
 
 def connect_once(address: str) -> EtcdClient:
-    """Return a client that asks one node once."""
+    """Return a client of one node without retries."""
     return EtcdClient([address], attempt_max_s=STATUS_MAX_S, call_max_s=0)
 
 
 class AsyncEtcdClient:
-    """Keeps as many requests in flight to one node as are awaited at once."""
+    """Sends concurrent requests to one node."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._calls = _Calls(grpc.aio.insecure_channel(addresses[0]))
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
-        """Begin to write a value."""
+        """Start to write a value."""
         request = messages.PutRequest(key=key.encode(), value=value)
         answer: Awaitable[object] = self._calls.put(request, timeout=CALL_MAX_S)
         return answer
 
     def get(self, key: str) -> Awaitable[object]:
-        """Begin to read a value linearizably."""
+        """Start to read a value linearizably."""
         request = messages.RangeRequest(key=key.encode())
         answer: Awaitable[object] = self._calls.range(request, timeout=CALL_MAX_S)
         return answer
 
     async def pipeline(self, puts: Puts) -> None:
-        """Write values side by side: etcd has no pipelines."""
+        """Write values concurrently: etcd has no pipelines."""
         await asyncio.gather(*[self.put(key, value) for key, value in puts])
 
     def transaction(self, puts: Puts) -> Awaitable[object]:
-        """Begin to write values in one transaction."""
+        """Start to write values in one transaction."""
         answer: Awaitable[object] = self._calls.txn(_txn(puts), timeout=CALL_MAX_S)
         return answer
 

@@ -1,6 +1,6 @@
-"""The few messages of etcd's gRPC interface that are needed, described when imported.
+"""etcd messages: the part of etcd's gRPC interface in use, described at import.
 
-Only the fields that are read or written are named: protobuf skips those it does not know.
+Only the fields in use are described; protobuf skips unknown ones.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ def _describe_file() -> FileDescriptorProto:
     return file
 
 
-# A pool of its own, so that it cannot clash with another copy of etcd's messages.
+# A separate pool cannot clash with another copy of etcd's messages.
 _pool = DescriptorPool()
 _pool.Add(_describe_file())
 

@@ -1,4 +1,4 @@
-"""Failover: the pause of writes when the leader is killed."""
+"""Failover: measures the pause of writes after the leader is killed."""
 
 import random
 import threading
@@ -11,17 +11,17 @@ from scripts.benchmark.client import BlockingClient
 from scripts.benchmark.job import value_of
 from scripts.benchmark.system import Cluster, System
 
-STEADY_S = 0.5  # of writes that succeed before a kill, and a random part more
+STEADY_S = 0.5  # of successful writes before a kill, plus random jitter
 PAUSE_MAX_S = 30.0
 POLL_S = 0.005
 
 
 class NoRecovery(Exception):
-    """No write was acknowledged for far too long after a kill."""
+    """No write was acknowledged within the maximum after a kill."""
 
 
 class SteadyWriter:
-    """One blocking client that writes without a break and notes when each write began and ended."""
+    """A blocking client that writes continuously and notes each write's start and end."""
 
     def __init__(self, connect: Callable[[Sequence[str]], BlockingClient], addresses: list[str]):
         self._connect = connect
@@ -39,9 +39,9 @@ class SteadyWriter:
         self._thread.join()
 
     def first_begun_after(self, moment_ns: int) -> int:
-        """Wait for a write that was begun after a moment, and return when it was acknowledged.
+        """Wait for a write that began after a moment; return when it was acknowledged.
 
-        A write from before the moment does not count: its answer may already be on its way.
+        An earlier write does not count: its reply may be in flight already.
         """
         deadline = time.monotonic() + PAUSE_MAX_S
         while not (self._acknowledged and self._acknowledged[-1][0] > moment_ns):
@@ -63,10 +63,10 @@ class SteadyWriter:
 
 
 def measure_failover(system: System, cluster: Cluster) -> float:
-    """Kill the leader under a writer; return the milliseconds to the next acknowledged write."""
+    """Kill the leader during writes; return the milliseconds to the next acknowledged one."""
     with SteadyWriter(system.connect_impatiently, cluster.addresses()) as writer:
         writer.first_begun_after(time.monotonic_ns())
-        # The random part makes the kill fall anywhere between two heartbeats.
+        # With jitter, the kill falls anywhere between two heartbeats.
         time.sleep(STEADY_S + random.random() / 2)
         killed_ns = cluster.kill_leader()
         pause_ns = writer.first_begun_after(time.monotonic_ns()) - killed_ns

@@ -1,4 +1,4 @@
-"""From latencies to the figures that are reported, and nothing but arithmetic."""
+"""Figures: percentiles, rates, medians and ratios computed from latencies."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figures:
-    """What one round, or the median of several, has shown."""
+    """The figures of one round, or the medians of several."""
 
     rate: float
     p50_ms: float
@@ -16,13 +16,13 @@ class Figures:
 
 
 def percentile(ordered: Sequence[int], percent: float) -> int:
-    """Return the smallest value that at least so many percent of the values do not exceed."""
+    """Return the smallest value that at least ``percent`` of the values do not exceed."""
     rank = math.ceil(len(ordered) * percent / 100)
     return ordered[max(rank, 1) - 1]
 
 
 def summarize(latencies_ns: Sequence[int], duration_s: float, each: int = 1) -> Figures:
-    """Return the figures of one round; ``each`` latency is of so many operations."""
+    """Return the figures of one round; each latency is of ``each`` operations."""
     if not latencies_ns:
         return Figures(rate=0.0, p50_ms=math.inf, p99_ms=math.inf)
     ordered = sorted(latencies_ns)
@@ -43,5 +43,5 @@ def median_of(rounds: Sequence[Figures]) -> Figures:
 
 
 def ratio(ours: float, theirs: float) -> float | None:
-    """Return how many times theirs ours is, or None where that says nothing."""
+    """Return ours divided by theirs, or None if that is meaningless."""
     return ours / theirs if theirs > 0 and math.isfinite(ours / theirs) else None

@@ -1,4 +1,4 @@
-"""The job of one client process: operations, keys and window."""
+"""Job: the operations, keys and window of one client process."""
 
 import random
 import time
@@ -11,15 +11,15 @@ from scripts.benchmark.client import BlockingClient, KeyValue
 AnswerT = TypeVar("AnswerT")
 Verb = Literal["put", "get", "pipeline", "transaction"]
 
-VALUE_BYTES = 256  # where a workload says nothing else
+VALUE_BYTES = 256  # default of a workload
 SEEDED_KEYS = 256
-# Wide enough that no two values of a storage block are alike and compress away.
+# Wide enough that values within a storage block differ and do not compress away.
 _noise = random.Random(1).randbytes(1 << 18)
 
 
 @dataclass(frozen=True)
 class Window:
-    """When to begin and when to end, on the clock that all processes of a machine share."""
+    """The start and the end of a measurement, on the machine's shared clock."""
 
     start_ns: int
     end_ns: int
@@ -31,7 +31,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Job:
-    """The operations of one client; its number keeps its keys apart from the others'."""
+    """The operations of one client; its number separates its keys from other clients'."""
 
     name: str
     verb: Verb
@@ -42,7 +42,7 @@ class Job:
     puts: int = 1  # in one pipeline or transaction
 
     def perform(self, client: KeyValue[AnswerT], number: int) -> AnswerT:
-        """Begin the operation with this number and return what the client answers."""
+        """Start the operation of this number; return the client's result or awaitable."""
         match self.verb:
             case "put":
                 return client.put(*self._put(number))
@@ -63,18 +63,18 @@ class Job:
 
 
 def value_of(number: int, size: int = VALUE_BYTES) -> bytes:
-    """Return the value of so many bytes that goes with a number."""
+    """Return the value of ``size`` bytes that belongs to a number."""
     start = number * 61 % (len(_noise) - size)
     return _noise[start : start + size]
 
 
 def seeded_key(number: int) -> str:
-    """Return one of the keys that exist before anything is measured."""
+    """Return a key that was written before the measurements."""
     return f"seeded/{number % SEEDED_KEYS}"
 
 
 def seed(client: BlockingClient) -> None:
-    """Write the keys that are read later, and see that one comes back."""
+    """Write the keys to read later, and read one back."""
     for number in range(SEEDED_KEYS):
         client.put(seeded_key(number), value_of(number))
     if client.get(seeded_key(0)) != value_of(0):

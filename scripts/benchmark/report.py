@@ -1,4 +1,4 @@
-"""The report of a run: tables for a person, JSON for a program."""
+"""Report of a run: tables for people, JSON for programs."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from scripts.benchmark.results import OURS, THEIRS, Results
 from scripts.benchmark.trace import Stage
 from scripts.benchmark.workloads import WORKLOADS
 
-EXACT_MS = 10  # below, hundredths are shown
+EXACT_MS = 10  # below, with hundredths
 
 
 def print_json(conditions: Conditions, results: Results) -> None:
@@ -24,7 +24,7 @@ def print_json(conditions: Conditions, results: Results) -> None:
 
 
 def print_tables(conditions: Conditions, results: Results) -> None:
-    """Print what was measured, a table for each question."""
+    """Print a table for each kind of measurement."""
     console = Console()
     if results.rounds:
         console.print(_workload_table(results))
@@ -36,7 +36,7 @@ def print_tables(conditions: Conditions, results: Results) -> None:
 
 
 def _table(title: str, *columns: str, figures: Sequence[str]) -> Table:
-    # As wide as the title, which would else be broken into lines, but within 80 columns.
+    # As wide as the title, which would otherwise wrap, but within 80 columns.
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, min_width=len(title))
     table.padding = (0, 1, 0, 0)
     for column in columns:

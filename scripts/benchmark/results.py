@@ -1,4 +1,4 @@
-"""The results of a run, and the medians and ratios drawn from them."""
+"""Results of a run: figures by round, with medians and ratios."""
 
 import statistics
 from collections import defaultdict
@@ -27,21 +27,21 @@ class Results:
         return {system: median_of(rounds) for system, rounds in self.rounds[workload].items()}
 
     def rate_ratio(self, workload: str) -> float | None:
-        """Return how many times etcd's rate skiff's is, if both were measured."""
+        """Return skiff's rate divided by etcd's, or None unless both were measured."""
         medians = self.medians(workload)
         if not {OURS, THEIRS} <= medians.keys():
             return None
         return ratio(medians[OURS].rate, medians[THEIRS].rate)
 
     def pause_ratio(self) -> float | None:
-        """Return how many times etcd's median pause skiff's is, if both were measured."""
+        """Return skiff's median pause divided by etcd's, or None unless both were measured."""
         if not {OURS, THEIRS} <= self.pauses_ms.keys():
             return None
         ours, theirs = (statistics.median(self.pauses_ms[each]) for each in (OURS, THEIRS))
         return ratio(ours, theirs)
 
     def for_json(self) -> dict[str, Any]:
-        """Return everything, rounds and medians, for a program to read."""
+        """Return all rounds and medians as an object for JSON."""
         workloads = {
             name: {
                 "rounds": rounds,

@@ -1,4 +1,4 @@
-"""One run: rounds in which the systems take turns, then a look inside skiff.
+"""Run: rounds in which the systems take turns, then one with skiff's trace.
 
 Only the cluster that is being measured is up. An idle one still sends heartbeats on the same few
 cores: on two of them, an idle etcd cluster took 6 to 11 % off another's rates, and each system
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, how often and for how long."""
+    """The measurements of a run, its rounds and durations."""
 
     workloads: Sequence[Workload]
     rounds: int
@@ -31,11 +31,11 @@ class Plan:
 
 
 def run(plan: Plan, systems: Sequence[System], say: Say) -> Results:
-    """Carry out a plan and return what it found."""
+    """Run a plan; return its results."""
     results = Results()
     with ClientProcesses() as processes:
         for number in range(plan.rounds if plan.workloads or plan.kills_a_round else 0):
-            # Who goes first changes, so that a machine that slows down is unfair to neither.
+            # The first system alternates, so that a machine that slows down favours neither.
             for system in systems if number % 2 == 0 else reversed(systems):
                 say(f"round {number + 1} of {plan.rounds}: {system.name}")
                 _run_round(plan, system, processes, results)
@@ -60,5 +60,5 @@ def _trace(
     system: System, cluster: TracedCluster, processes: ClientProcesses, duration_s: float
 ) -> list[Stage]:
     for _ in run_workloads(system, cluster, processes, [PUT_1], duration_s):
-        pass  # Its figures are slower than without a trace, and not reported.
+        pass  # Tracing slows this round down, so its figures are not reported.
     return aggregate(read_events(cluster.trace_files()))

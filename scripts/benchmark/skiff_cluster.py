@@ -1,4 +1,4 @@
-"""A three-node skiff cluster on loopback, seen as the benchmark sees every system."""
+"""skiff: a three-node cluster on loopback, with the benchmark's interface."""
 
 import functools
 import time
@@ -17,7 +17,7 @@ CALL_MAX_S = 5.0
 
 
 class SkiffClient:
-    """Blocks until it has an answer; finds the leader by itself."""
+    """Blocks until a reply arrives; finds the leader by itself."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._client = Client(list(addresses), timeout=CALL_MAX_S)
@@ -36,7 +36,7 @@ class SkiffClient:
             for key, value in puts:
                 pipeline.insert(key, value)
 
-    transaction = pipeline  # one entry of the log as well
+    transaction = pipeline  # one log entry as well
 
     def close(self) -> None:
         """Close the connections."""
@@ -44,17 +44,17 @@ class SkiffClient:
 
 
 class AsyncSkiffClient:
-    """Keeps as many operations in flight as are awaited at once."""
+    """Sends concurrent operations."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._client = AsyncClient(list(addresses), timeout=CALL_MAX_S)
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
-        """Begin to write a value."""
+        """Start to write a value."""
         return self._client.insert(key, value)
 
     def get(self, key: str) -> Awaitable[object]:
-        """Begin to read a value linearizably."""
+        """Start to read a value linearizably."""
         return self._client.get(key, bytes)
 
     async def pipeline(self, puts: Sequence[tuple[str, bytes]]) -> None:
@@ -63,7 +63,7 @@ class AsyncSkiffClient:
             for key, value in puts:
                 pipeline.insert(key, value)
 
-    transaction = pipeline  # one entry of the log as well
+    transaction = pipeline  # one log entry as well
 
     async def close(self) -> None:
         """Close the connections."""
@@ -71,19 +71,19 @@ class AsyncSkiffClient:
 
 
 class SkiffCluster:
-    """Three nodes and which of them was killed."""
+    """Three nodes, and the one that was killed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._killed: Node | None = None
 
     def addresses(self) -> list[str]:
-        """Return where clients connect, the leader's address first."""
+        """Return the addresses for clients, the leader's first."""
         leader = str(self._cluster.leader().address)
         return [leader, *(each for each in self._cluster.addresses if each != leader)]
 
     def kill_leader(self) -> int:
-        """End the leader with SIGKILL; return, when it is dead, the clock's time of the signal."""
+        """Kill the leader with SIGKILL; return the time of the signal when it is dead."""
         self._killed = self._cluster.leader()
         killed_ns = time.monotonic_ns()
         self._cluster.kill(self._killed)
@@ -95,7 +95,7 @@ class SkiffCluster:
         self._cluster.restart(self._killed)
 
     def trace_files(self) -> list[Path]:
-        """Return the files that traced nodes have written so far."""
+        """Return the trace files so far."""
         return sorted(Path(self._cluster.directory).glob("**/trace/*.ndjson"))
 
 
@@ -106,7 +106,7 @@ def _start(*, trace: bool) -> Iterator[SkiffCluster]:
 
 
 def find() -> System:
-    """Return skiff as it is in this folder."""
+    """Return the skiff of this working tree."""
     return System(
         name="skiff",
         version=metadata.version("skiff-kv"),

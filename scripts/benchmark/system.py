@@ -1,4 +1,4 @@
-"""The key-value store under test, as the benchmark needs it."""
+"""System: the interface that the benchmark requires of a store under test."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,32 +14,32 @@ class Cluster(Protocol):
     """Three running nodes."""
 
     def addresses(self) -> list[str]:
-        """Return where clients connect, the leader's address first."""
+        """Return the addresses for clients, the leader's first."""
 
     def kill_leader(self) -> int:
-        """End the leader with SIGKILL; return, when it is dead, the clock's time of the signal."""
+        """Kill the leader with SIGKILL; return the time of the signal when it is dead."""
 
     def restart_killed(self) -> None:
         """Start the killed node again and return when it follows a leader."""
 
 
 class TracedCluster(Cluster, Protocol):
-    """A cluster whose nodes note when a request passes each of their stages."""
+    """A cluster whose nodes trace the stages of each request."""
 
     def trace_files(self) -> list[Path]:
-        """Return the files that the nodes have written so far."""
+        """Return the trace files so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A key-value store: how to start it and how to drive it."""
+    """A key-value store: its cluster, its clients and its drivers."""
 
     name: str
     version: str
     start: Callable[[], AbstractContextManager[Cluster]]
     start_traced: Callable[[], AbstractContextManager[TracedCluster]] | None = None
     connect: Callable[[Sequence[str]], BlockingClient]
-    connect_impatiently: Callable[[Sequence[str]], BlockingClient]  # for when nodes die
+    connect_impatiently: Callable[[Sequence[str]], BlockingClient]  # with fast failover
     drive_blocking: Drive
     drive_in_flight: Drive
-    in_flight_processes: int  # into how many the clients are best split, found by trying
+    in_flight_processes: int  # for the clients, the best number by measurement

@@ -1,7 +1,7 @@
-"""The microseconds of a put by stage: one table from the files of all traced nodes.
+"""Trace: the microseconds of a put by stage, from the trace files of all nodes.
 
-Each line of a trace file is one event: when (``t``, nanoseconds of the clock that all processes
-share), which stage (``at``), for which ``batch``, on which ``node``. Stage names are data.
+Each line of a trace file is an event: its time ``t`` in nanoseconds of the machine's shared
+clock, the stage ``at``, the ``batch`` and the ``node``. Stage names are data.
 """
 
 import statistics
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-COMMON_SHARE = 0.5  # stages that fewer batches pass are accidents, not the path
+COMMON_SHARE = 0.5  # stages with fewer batches are accidents, not the path
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One batch passed one stage on one node."""
+    """A batch passed a stage on a node."""
 
     t: int
     at: str
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of the table: a stage, where it was passed, and when in the median."""
+    """A row of the table: a stage, its place and its median time."""
 
     place: str
     name: str
@@ -35,7 +35,7 @@ class Stage:
 
 
 def read_events(files: Iterable[Path]) -> list[Event]:
-    """Return the events of all files; a last line that is still being written is left out."""
+    """Return the events of all files, without an incomplete last line."""
     decode = msgspec.json.Decoder(Event).decode
     lines = (line for file in files for line in file.read_bytes().splitlines(keepends=True))
     return [decode(line) for line in lines if line.endswith(b"\n")]
@@ -57,7 +57,7 @@ def aggregate(events: Iterable[Event]) -> list[Stage]:
 
 
 def _batches_on_the_path(events: Iterable[Event]) -> list[Sequence[Event]]:
-    """Return each batch's events in order, for batches that begin as most of them do."""
+    """Return the ordered events of each batch that begins at the most common first stage."""
     batches: dict[int, list[Event]] = defaultdict(list)
     for event in sorted(events, key=lambda event: event.t):
         batches[event.batch].append(event)
@@ -68,14 +68,14 @@ def _batches_on_the_path(events: Iterable[Event]) -> list[Sequence[Event]]:
 
 
 def _passages(batch: Sequence[Event]) -> Mapping[tuple[str, str], int]:
-    """Return when each place passed each stage, in nanoseconds since the first."""
+    """Return the nanoseconds since the first event at which each place passed each stage."""
     places = _places(batch)
     seen: Counter[tuple[str, str]] = Counter()
     passages = {}
     for event in batch:
         key = places[event.node], event.at
         seen[key] += 1
-        # The leader hears each follower: what happens again gets a row of its own.
+        # The leader passes this stage once for each follower: repetitions get rows of their own.
         name = event.at if seen[key] == 1 else f"{event.at} ({seen[key]})"
         passages[key[0], name] = event.t - batch[0].t
     return passages

@@ -1,4 +1,4 @@
-"""The workloads, and one round of them on one system."""
+"""Workloads of the benchmark, and one round of them on one system."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,13 +12,13 @@ from scripts.benchmark.system import Cluster, System
 
 @dataclass(frozen=True)
 class Workload:
-    """So many clients, or so many operations in flight, of one kind."""
+    """Operations of one kind, by a number of clients or a number in flight."""
 
     name: str
     title: str
     verb: Verb
     clients: int = 0  # blocking clients, each a process
-    in_flight: int = 0  # in all, over as many processes as suit the system
+    in_flight: int = 0  # in total, over the system's number of processes
     value_bytes: int = VALUE_BYTES
     puts: int = 1  # in one operation
 
@@ -48,7 +48,7 @@ def run_workloads(
     workloads: Sequence[Workload],
     duration_s: float,
 ) -> Iterator[tuple[str, Figures]]:
-    """Run each workload once and yield its name and figures."""
+    """Run each workload once; yield its name and figures."""
     if workloads:
         with closing(system.connect(cluster.addresses())) as client:
             seed(client)

@@ -1,4 +1,4 @@
-"""The command line: what it reads, what it prints and how it ends, but nothing of the store."""
+"""The command line: arguments, output and exit codes; the store itself is in the library."""
 
 from skiff.cli.application import main
 

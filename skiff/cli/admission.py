@@ -1,18 +1,18 @@
-"""Admission of the node that this command runs: whether it is a member yet."""
+"""Admission: waits until the node of this command is a member of a cluster."""
 
 from skiff.client import Client
 from skiff.errors import SkiffError
 from skiff.node import Skiff
 from skiff.records import NodeStatus
 
-ANSWER_SECONDS = 1.0  # for the node to say how it stands
-ASK_SECONDS = 0.1  # between two questions
+ANSWER_SECONDS = 1.0  # for the node's reply to a status request
+ASK_SECONDS = 0.1  # between two status requests
 
 
 class Admission:
-    """Asks the node that this program runs, over one client, until it says how it stands.
+    """Polls the status of this program's node, over one client.
 
-    A question that fails, in whatever way, tells nothing: only the node itself may give up.
+    A failed request is repeated: only the node itself decides to give up.
     """
 
     def __init__(self, skiff: Skiff) -> None:
@@ -20,26 +20,26 @@ class Admission:
         self._client: Client | None = None
 
     def is_granted(self) -> bool:
-        """Whether the node belongs to a cluster, as far as it knows; waits until it answers.
+        """Return whether the node is a member by its own status; waits until it replies.
 
         Raises:
-            SkiffError: why the node has given up.
+            SkiffError: the node has given up; the class names the reason.
         """
         while (status := self._ask()) is None:
             self._skiff.wait(ASK_SECONDS)
         return not status.removed and status.id in {member.id for member in status.members}
 
     def wait(self) -> None:
-        """Wait until the node belongs to a cluster.
+        """Wait until the node is a member of a cluster.
 
         Raises:
-            SkiffError: why the node has given up.
+            SkiffError: the node has given up; the class names the reason.
         """
         while not self.is_granted():
             self._skiff.wait(ASK_SECONDS)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Close the client."""
         if self._client is not None:
             self._client.close()
 

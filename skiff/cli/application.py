@@ -1,4 +1,4 @@
-"""The command ``skiff``: all its subcommands, and the one place where it ends."""
+"""The command ``skiff``: its subcommands, and the exit code of each error."""
 
 import sys
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},  # of all subcommands, too
+    context_settings={"help_option_names": ["-h", "--help"]},  # inherited by all subcommands
 )
 
 app.command()(data.insert)
@@ -68,7 +68,7 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line of this process and end it."""
+    """Run the command line and exit the process with its exit code."""
     sys.exit(run(arguments))
 
 
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except ReaderGone:
         return _end_unread()
     except SystemExit as ended:
-        # Thus ends what prints help, where nobody reads it.
+        # Click ends like this when the reader of its help text is gone.
         if isinstance(ended.__context__, BrokenPipeError):
             return _end_unread()
         raise

@@ -19,18 +19,18 @@ def backup(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Write the whole state at one moment to a new file.
+    """Write a snapshot of the whole state to a new file.
 
-    The node that is named serves on meanwhile. The file is read back before it stands there; what
-    goes to standard output is not, and is no backup if the exit code is not 0. --timeout is for
-    each chunk of it, not for the whole.
+    The node that takes it goes on serving. A file is verified before it gets its name; standard
+    output is not verified, and is a backup only if the exit code is 0. --timeout is for each
+    chunk, not for the whole.
     """
     is_piped = file == STANDARD_OUTPUT
     if is_piped and (as_json or output.is_terminal()):
-        there = "--json prints" if as_json else "a terminal is"
-        raise CommandFailed(f"{there} there: give a file, or a pipe and no --json", ExitCode.USAGE)
+        reason = "--json prints to" if as_json else "a terminal is"
+        raise CommandFailed(f"{reason} standard output: give a file or a pipe", ExitCode.USAGE)
     target: Path | Writable = output.Stream() if is_piped else file
-    # The named node itself is asked, so that its leader need not carry the load.
+    # The named node takes the snapshot, which spares the leader that load.
     with (
         Client(url, timeout=timeout, follow_leader=False) as client,
         shown("backup") as progress,

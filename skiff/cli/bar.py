@@ -1,4 +1,4 @@
-"""The bar that shows how far a command is."""
+"""Progress bar of a command, on standard error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from skiff.progress import Progress
 
 @contextmanager
 def shown(task: str) -> Iterator[Progress | None]:
-    """Show a bar on standard error, where a person reads it."""
+    """Show a bar if standard error is a terminal; yield the callback that moves it."""
     from rich.console import Console  # noqa: PLC0415 - slow to import, seldom needed
     from rich.progress import Progress as Bars  # noqa: PLC0415
 

@@ -13,21 +13,21 @@ from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Read, Timeout, Url
 from skiff.client import DEFAULT_TIMEOUT
 
 STANDARD_INPUT = "-"
-JSON_BYTES_MAX = 6 * VALUE_BYTES_CEILING  # JSON may write one byte as six, like \u0000
+JSON_BYTES_MAX = 6 * VALUE_BYTES_CEILING  # JSON may take six bytes for one, as in \u0000
 
 Value = Annotated[
     str,
     typer.Argument(
         metavar="VALUE",
-        help="The value, stored as text; - to read standard input, which is stored as text if it "
-        "is UTF-8 and as bytes otherwise.",
+        help="The value, stored as text; - to read standard input, stored as text if it is UTF-8 "
+        "and as bytes otherwise.",
     ),
 ]
 IfRevision = Annotated[
     int | None,
     typer.Option(
         metavar="REVISION",
-        help="Only if this is the key's revision; 0: only if there is no such key.",
+        help="Only if the key has this revision; 0: only if there is no such key.",
         show_default=False,
     ),
 ]
@@ -38,18 +38,18 @@ def insert(
     value: Value,
     *,
     as_text: Annotated[
-        bool, typer.Option("--text", help="Store text; what is not UTF-8 is refused.")
+        bool, typer.Option("--text", help="Store text; refuse what is not UTF-8.")
     ] = False,
-    as_bytes: Annotated[bool, typer.Option("--bytes", help="Store bytes, as they are.")] = False,
+    as_bytes: Annotated[bool, typer.Option("--bytes", help="Store bytes unchanged.")] = False,
     json_value: Annotated[
-        bool, typer.Option("--json-value", help="Read the value as JSON and store what it means.")
+        bool, typer.Option("--json-value", help="Parse the value as JSON and store the result.")
     ] = False,
     if_revision: IfRevision = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Write a value and print the revision of this write."""
+    """Write a value and print the revision of the write."""
     stored = _stored(value, _kind(text=as_text, bytes=as_bytes, json=json_value))
     with connect(url, timeout) as client:
         revision = client.insert(key, stored, if_revision=if_revision)
@@ -69,9 +69,9 @@ def get(
 ) -> None:
     """Print a value.
 
-    Text and bytes are printed exactly as they are stored, anything else as JSON.
-    With --json also its revision, the revision of its first write, and its version, which
-    counts its writes. Bytes are base64 there, which "encoding": "base64" tells from text.
+    Text and bytes are printed exactly as stored, anything else as JSON.
+    --json adds the revision, the revision of the first write, and the version, which counts
+    the writes. It prints bytes as base64, marked by "encoding": "base64".
     """
     with connect(url, timeout) as client:
         entry = client.get_entry(key, read=read)
@@ -105,14 +105,16 @@ def list_keys(
     *,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="COUNT", min=0, help="Print so many at most.", show_default=False),
+        typer.Option(
+            metavar="COUNT", min=0, help="Print at most this many keys.", show_default=False
+        ),
     ] = None,
     read: Read = "linearizable",
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Print the keys, sorted, each on a line."""
+    """Print the keys, sorted, one on each line."""
     with connect(url, timeout) as client:
         names = client.list_keys(prefix, limit=limit, read=read)
     _print_names(names, as_json=as_json)
@@ -126,7 +128,7 @@ def prefixes(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Print the paths that hold keys, sorted, each on a line."""
+    """Print the paths that directly hold keys, sorted, one on each line."""
     with connect(url, timeout) as client:
         names = client.get_prefixes(prefix, read=read)
     _print_names(names, as_json=as_json)
@@ -140,7 +142,7 @@ def _print_names(names: list[str], *, as_json: bool) -> None:
 
 
 def _kind(**wanted: bool) -> str:
-    """Return which kind of value the options demand, nothing if they leave that to the value."""
+    """Return the kind of value that the options demand; empty if they demand none."""
     kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
     if len(kinds) > 1:
         raise CommandFailed("--text, --bytes and --json-value exclude each other", ExitCode.USAGE)
@@ -148,11 +150,11 @@ def _kind(**wanted: bool) -> str:
 
 
 def _stored(argument: str, kind: str) -> object:
-    """Return what an argument stands for."""
+    """Return the value that an argument stands for."""
     if argument == STANDARD_INPUT:
         given = _read_input(JSON_BYTES_MAX if kind == "json" else VALUE_BYTES_CEILING)
     else:
-        given = argument.encode(errors="surrogateescape")  # as the shell gave it
+        given = argument.encode(errors="surrogateescape")  # the bytes that the shell passed
     match kind:
         case "json":
             return _parsed(given)
@@ -173,12 +175,12 @@ def _text(given: bytes, *, is_demanded: bool) -> str | bytes:
 
 
 def _read_input(size_max: int) -> bytes:
-    """Return what stands in standard input, and stop reading where it is too much."""
+    """Read standard input to its end; fail once it exceeds the maximum."""
     if sys.stdin is None:
         raise CommandFailed("the standard input is closed", ExitCode.USAGE)
     given = sys.stdin.buffer.read(size_max + 1)
     if len(given) > size_max:
-        message = f"standard input has more than {size_max} bytes, which no node takes as a value"
+        message = f"standard input has more than {size_max} bytes, the maximum of a value"
         raise CommandFailed(message, ExitCode.USAGE)
     return given
 

@@ -1,4 +1,4 @@
-"""The command that shows a cluster surviving the death of its leader."""
+"""Demo: the command that kills the leader of a cluster, and shows that no write is lost."""
 
 import time
 
@@ -16,14 +16,14 @@ WRITES = 500  # before the leader is killed, and again after that
 
 
 class Story:
-    """Tells what happens: as sentences for people, or as a line of JSON for each event."""
+    """Reports the events of the demo: a sentence, or a line of JSON, for each."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._began = time.monotonic()
 
     def tell(self, event: str, sentence: str, **facts: object) -> None:
-        """Tell one thing."""
+        """Report an event."""
         elapsed = time.monotonic() - self._began
         if self._as_json:
             output.json({"event": event, "seconds": round(elapsed, 3), **facts})
@@ -31,7 +31,7 @@ class Story:
             output.line(f"{elapsed:5.1f} s  {sentence}")
 
     def show_members(self, client: Client) -> None:
-        """Show how every member stands."""
+        """Show the status of every member."""
         standings = ask_members(client.status(), MEMBER_SECONDS)
         if self._as_json:
             output.json({"event": "members", **status.report(standings)})
@@ -42,11 +42,11 @@ class Story:
 
 
 def demo(*, as_json: Json = False) -> None:
-    """Kill the leader of three nodes amid writes; lose nothing.
+    """Kill the leader of three nodes amid writes, and lose none.
 
     Starts a real cluster in a temporary directory, writes one key after another, kills the
     leader with SIGKILL, reads back every key that was acknowledged, and starts the killed node
-    again. Takes about ten seconds and leaves nothing behind. The exit code is 1 if a key is lost.
+    again. Takes about ten seconds and leaves no files behind. The exit code is 1 if a key is lost.
     """
     story = Story(as_json=as_json)
     story.tell("starting", f"Starting {NODES} nodes in a temporary directory")
@@ -55,16 +55,16 @@ def demo(*, as_json: Json = False) -> None:
         try:
             lost = _play(story, cluster)
         finally:
-            ignore_signals()  # so that what was started is ended, too
+            ignore_signals()  # or the nodes started so far would be left running
     story.tell("finished", "All processes and files of the cluster are gone", lost=lost)
     if lost:
         raise CommandFailed(f"{lost} acknowledged keys were lost")
 
 
 def _play(story: Story, cluster: Cluster) -> int:
-    """Let it all happen; return how many acknowledged keys were lost."""
+    """Run the demo; return the number of acknowledged keys that were lost."""
     with cluster.client() as client:
-        story.tell("started", "They serve, and one of them leads:")
+        story.tell("started", "All nodes serve, and one of them leads:")
         story.show_members(client)
         with Writer(cluster.addresses) as writer:
             story.tell("writing", "A client writes one key after another")
@@ -75,7 +75,7 @@ def _play(story: Story, cluster: Cluster) -> int:
         silence_ms = round(longest_silence(writer.acknowledged_at) * 1000)
         story.tell(
             "resumed",
-            f"Writes go on; for {silence_ms} ms none was acknowledged",
+            f"Writes go on after a pause of {silence_ms} ms",
             interrupted_ms=silence_ms,
         )
         lost = _check(story, client, writer.acknowledged)
@@ -90,7 +90,7 @@ def _kill_leader(story: Story, cluster: Cluster, writer: Writer) -> Node:
     cluster.kill(leader)
     story.tell(
         "killed",
-        f"{written} keys are acknowledged; {leader.address} led and is killed by SIGKILL",
+        f"{written} keys are acknowledged; the leader, {leader.address}, is killed by SIGKILL",
         id=leader.id,
         address=leader.address,
         acknowledged=written,
@@ -98,13 +98,16 @@ def _kill_leader(story: Story, cluster: Cluster, writer: Writer) -> Node:
     wait_until(lambda: cluster.leader() is not leader, "another node leads")
     successor = cluster.leader()
     story.tell(
-        "elected", f"{successor.address} leads now", id=successor.id, address=successor.address
+        "elected",
+        f"{successor.address} is the new leader",
+        id=successor.id,
+        address=successor.address,
     )
     return leader
 
 
 def _check(story: Story, client: Client, acknowledged: dict[str, int]) -> int:
-    """Read back every acknowledged key; return how many are missing."""
+    """Read back every acknowledged key; return the number of those missing."""
     missing = [key for key, value in acknowledged.items() if client.get(key) != value]
     found = len(acknowledged) - len(missing)
     story.tell(
@@ -117,7 +120,7 @@ def _check(story: Story, client: Client, acknowledged: dict[str, int]) -> int:
 
 
 def _restart(story: Story, cluster: Cluster, node: Node) -> None:
-    """Start the killed node again and wait until it has applied what the leader has."""
+    """Restart the killed node, and wait until it has applied what the leader has."""
     began = time.monotonic()
     cluster.restart(node)
     standing = cluster.leader().status()
@@ -126,7 +129,7 @@ def _restart(story: Story, cluster: Cluster, node: Node) -> None:
     took_ms = round((time.monotonic() - began) * 1000)
     story.tell(
         "caught_up",
-        f"{node.address} was started again and caught up in {took_ms} ms:",
+        f"{node.address} was restarted and caught up in {took_ms} ms:",
         id=node.id,
         address=node.address,
         milliseconds=took_ms,

@@ -1,4 +1,4 @@
-"""The demo's client: writes one key after another and remembers what was acknowledged."""
+"""Writer of the demo: writes one key after another and notes each acknowledgement."""
 
 import itertools
 import threading
@@ -13,14 +13,14 @@ from skiff.errors import SkiffError
 
 
 class Writer:
-    """A thread that writes for as long as the context lasts."""
+    """A thread that writes until the context ends."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-writer", daemon=True)
         self.acknowledged: dict[str, int] = {}
-        self.acknowledged_at: list[float] = []  # seconds of a steady clock
+        self.acknowledged_at: list[float] = []  # monotonic seconds
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -47,11 +47,11 @@ class Writer:
         try:
             client.insert(key, number)
         except SkiffError:
-            return  # not acknowledged, so that nothing was promised
+            return  # not acknowledged, so it may be lost
         self.acknowledged[key] = number
         self.acknowledged_at.append(time.monotonic())
 
 
 def longest_silence(times: Iterable[float]) -> float:
-    """Return the longest time between one moment and the next."""
+    """Return the longest gap between consecutive times."""
     return max((later - earlier for earlier, later in pairwise(times)), default=0.0)

@@ -1,4 +1,4 @@
-"""Failures of a command: the exit code and the sentence for each error."""
+"""Failures of a command: the exit code and the message of each error."""
 
 import os
 from enum import IntEnum
@@ -9,7 +9,7 @@ from skiff import errors
 
 
 class ExitCode(IntEnum):
-    """What the shell is told; scripts may rely on it."""
+    """Exit codes, which scripts may rely on."""
 
     OK = 0
     ERROR = 1
@@ -19,19 +19,19 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     TIMEOUT = 6
     REMOVED = 7
-    INTERRUPTED = 130  # as shells report an end by SIGINT
-    READER_GONE = 141  # as shells report an end by SIGPIPE
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+    READER_GONE = 141  # 128 + SIGPIPE, as shells report it
 
 
 class CommandFailed(Exception):
-    """A command's own reason to fail."""
+    """A failure that is none of the library's errors."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.ERROR) -> None:
         super().__init__(message)
         self.code = code
 
 
-# The first class that fits decides.
+# The first matching class decides.
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
     errors.NodeRemoved: ExitCode.REMOVED,
@@ -52,19 +52,19 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.MissingClusterConfig: ExitCode.USAGE,
 }
 
-# What to do about it; here, too, the first class that fits decides.
+# Hints for the user; the first matching class decides.
 HINTS: dict[type[Exception], str] = {
-    errors.RevisionMismatch: "read the key again and decide anew",
-    errors.UnsafeMembershipChange: "start the nodes that are down, or remove one of those instead; "
-    "--force removes it all the same, and nothing is written until enough voters are back",
+    errors.RevisionMismatch: "read the key again and retry with its revision",
+    errors.UnsafeMembershipChange: "start the nodes that are down, or remove one of them instead; "
+    "--force overrides this, and no write succeeds until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
-    errors.PeerConnectFailed: "is one running there, started with --standby?",
+    errors.PeerConnectFailed: "is a node running there, started with --standby?",
     errors.Overloaded: "try again in a moment",
-    errors.StorageFull: "remove what is not needed, or make room; 'skiff health' shows where",
-    errors.RequestTimeout: "nothing was changed; 'skiff status' shows who is up",
-    errors.OutcomeUnknown: "look again to see what became of it",
+    errors.StorageFull: "remove keys, or free disk space; 'skiff health' shows where",
+    errors.RequestTimeout: "nothing was changed; 'skiff status' shows which nodes are up",
+    errors.OutcomeUnknown: "read again to see whether it was done",
 }
 
 
@@ -79,7 +79,7 @@ def exit_code_of(error: Exception) -> int:
 
 
 def describe(error: Exception) -> str:
-    """Return an error as one line, with what to do about it where there is something."""
+    """Return an error as one line, with a hint if there is one."""
     if isinstance(error, typer.TyperException):
         return _describe_usage(error)
     message = _one_line(_message(error))
@@ -88,7 +88,7 @@ def describe(error: Exception) -> str:
 
 
 def _describe_usage(error: typer.TyperException) -> str:
-    """Say what was wrong with the arguments, and where to read what would be right."""
+    """Return the error of wrong arguments, with the command that explains them."""
     message = _one_line(error.format_message()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = "skiff" if context is None else context.command_path
@@ -96,7 +96,7 @@ def _describe_usage(error: typer.TyperException) -> str:
 
 
 def _origin(error: typer.TyperException, message: str) -> str:
-    """Name the environment variable that a wrong value may have come from."""
+    """Return the environment variable that a wrong value may come from."""
     variable = getattr(getattr(error, "param", None), "envvar", None)
     if not isinstance(variable, str) or variable in message or not os.environ.get(variable):
         return ""
@@ -104,13 +104,13 @@ def _origin(error: typer.TyperException, message: str) -> str:
 
 
 def _message(error: Exception) -> str:
-    """Return what an error says, without the number that the system gives to its own."""
+    """Return an error's message, without the errno of an OSError."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
 def _one_line(text: str) -> str:
-    """Join lines, and leave the spaces within them: they may belong to a key."""
+    """Join lines; keep the spaces within them, which may belong to a key."""
     lines = (line.strip() for line in text.splitlines())
     return " ".join(line for line in lines if line).rstrip(".")

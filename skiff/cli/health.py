@@ -1,4 +1,4 @@
-"""Health: the command that judges a cluster for probes and people, a finding on each line."""
+"""Health: the command that checks a cluster and prints its findings, for probes and people."""
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -15,16 +15,16 @@ from skiff.client import DEFAULT_TIMEOUT
 from skiff.errors import ClientConnectFailed, NoNodeReached, RequestTimeout
 from skiff.records import Role, Shortage
 
-SILENCE_MS_MAX = 3000  # since the last contact, before it is a finding
-LAG_ENTRIES_MAX = 1000  # behind what is committed, before it is a finding
+SILENCE_MS_MAX = 3000  # since the last contact; above it is a finding
+LAG_ENTRIES_MAX = 1000  # behind the commit index; above it is a finding
 
 
 class Severity(StrEnum):
-    """How bad a finding is; the worst one decides the exit code."""
+    """Severity of a finding; the worst one decides the exit code."""
 
     OK = "ok"
-    WARNING = "warning"  # it serves, and something wants to be looked after
-    CRITICAL = "critical"  # it does not serve, or misleads its clients
+    WARNING = "warning"  # the cluster serves, and needs attention
+    CRITICAL = "critical"  # the cluster does not serve, or misleads its clients
 
 
 EXIT_CODES = {
@@ -35,22 +35,22 @@ EXIT_CODES = {
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One judgement."""
+    """A finding of one check."""
 
-    check: str  # which of the checks it comes from
+    check: str  # name of the check
     severity: Severity
     message: str
-    address: str | None = None  # of the member that it is about, if of one
+    address: str | None = None  # of the member concerned; None for the cluster
 
 
 def health(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Judge the cluster: majority, leader, contact, lag, members, foreign nodes, disks, quota.
+    """Check the cluster: majority, leader, contact, lag, members, foreign nodes, disks, quota.
 
-    Prints a finding on each line, with its severity first. The exit code is 0 where all is well,
-    1 where there are warnings, and 5 where the cluster does not serve or a foreign node answers
-    at one of its addresses.
+    Prints one finding on each line, with its severity first. The exit code is 0 if there are
+    none, 1 if there are warnings, and 5 if the cluster does not serve or a node of another
+    cluster answers at one of its addresses.
     """
     try:
         findings = judge(survey(url, timeout))
@@ -65,7 +65,7 @@ def health(
 
 
 def judge(standings: list[MemberStatus]) -> list[Finding]:
-    """Return what is to be said of a cluster whose members stand like this."""
+    """Return the findings on a cluster whose members have these statuses."""
     return [finding for check in CHECKS for finding in check(standings)]
 
 
@@ -104,12 +104,12 @@ def _check_lag(standings: list[MemberStatus]) -> Iterator[Finding]:
     for each in members:
         behind = committed - each.status.applied_index if each.status else 0
         if behind > LAG_ENTRIES_MAX:
-            message = f"{each.member.address} is {behind} entries behind what is committed"
+            message = f"{each.member.address} is {behind} entries behind the commit index"
             yield Finding("lag", Severity.WARNING, message, each.member.address)
 
 
 def _check_contact(standings: list[MemberStatus]) -> Iterator[Finding]:
-    """Tell of members whose word is old: they have not heard of the cluster for a while."""
+    """Find members without a recent message from the leader, or from a majority."""
     for each in _answering_members(standings):
         silence_ms = each.status.silence_ms if each.status else None
         if silence_ms is not None and silence_ms > SILENCE_MS_MAX:
@@ -120,7 +120,7 @@ def _check_contact(standings: list[MemberStatus]) -> Iterator[Finding]:
 
 
 def _check_members(standings: list[MemberStatus]) -> Iterator[Finding]:
-    """Tell of each that does not do its part."""
+    """Find members that are down, do not vote or were removed."""
     reasons = {
         "unreachable": "does not answer",
         "learner": "has no vote yet",
@@ -149,7 +149,7 @@ def _check_foreign(standings: list[MemberStatus]) -> Iterator[Finding]:
 
 
 def _check_space(standings: list[MemberStatus]) -> Iterator[Finding]:
-    """Tell of full disks, which are critical where a majority of the voters has none better."""
+    """Find full disks and quotas; critical if a majority of the voters has no room."""
     short = [each for each in _answering_members(standings) if _lacks_disk(each)]
     voters = _voters(standings)
     is_majority_short = 2 * sum(each in short for each in voters) >= len(voters) > 0
@@ -176,7 +176,7 @@ def _lacks_disk(standing: MemberStatus) -> bool:
     return status is not None and status.shortage in (Shortage.LOW, Shortage.CRITICAL)
 
 
-# In the order in which they are told; a check of another field of a status has its place here.
+# In the order of output; a check of a further status field goes here.
 CHECKS: tuple[Callable[[list[MemberStatus]], Iterator[Finding]], ...] = (
     _check_majority,
     _check_leader,

@@ -1,4 +1,4 @@
-"""Members: the commands that show and change who belongs to the cluster."""
+"""Members: the commands that list, add and remove members, and transfer leadership."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from skiff.cli.status import survey
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Member
 
-app = typer.Typer(help="Show and change who is a member.")
+app = typer.Typer(help="List and change the members of the cluster.")
 
 COLUMNS = ("id", "address", "votes")
 
@@ -21,9 +21,9 @@ COLUMNS = ("id", "address", "votes")
 def list_members(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Print the members, whether they are up or not.
+    """Print the members, up or down.
 
-    The exit code is 5 where the node belongs to no cluster yet, or a node of another cluster
+    The exit code is 5 if the node belongs to no cluster yet, or a node of another cluster
     answers at one of the addresses.
     """
     standings = survey(url, timeout)
@@ -48,7 +48,7 @@ def add(
     address: Annotated[
         str,
         typer.Argument(
-            metavar="ADDRESS", help="Where the node is reached: host:port.", show_default=False
+            metavar="ADDRESS", help="The node's address: host:port.", show_default=False
         ),
     ],
     *,
@@ -56,16 +56,16 @@ def add(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Bring in a node that was started with --standby.
+    """Add a node that was started with --standby.
 
-    Returns when the node votes.
+    Returns when the node is a voter.
     """
     with connect(url, timeout) as client:
         client.add_member(address)
     if as_json:
         output.json({"address": address})
     else:
-        output.note(f"{address} is a member now and votes")
+        output.note(f"{address} is now a member and a voter")
 
 
 @app.command()
@@ -74,7 +74,7 @@ def remove(
         list[str],
         typer.Argument(
             metavar="NODE...",
-            help="Ids, their beginnings (four digits or more), or addresses.",
+            help="Ids, prefixes of ids (four digits or more), or addresses.",
             show_default=False,
         ),
     ],
@@ -83,22 +83,22 @@ def remove(
         bool,
         typer.Option(
             "--force",
-            help="Remove it even if the voters that answer are no majority then: nothing is "
-            "written until enough of those that are left are back.",
+            help="Remove it even if the voters that answer would be no majority: no write then "
+            "succeeds until enough of the remaining voters are back.",
         ),
     ] = False,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Take nodes out of the cluster, one after the other; they need not be up."""
+    """Remove nodes from the cluster, one after another, up or down."""
     with connect(url, timeout) as client:
         for node in nodes:
             removed = client.remove_node(node, force=force)
             if as_json:
                 output.json({"id": removed})
             else:
-                output.note(f"{removed} is no member any more")
+                output.note(f"{removed} is no longer a member")
 
 
 @app.command()
@@ -107,8 +107,8 @@ def transfer(
         str | None,
         typer.Argument(
             metavar="[NODE]",
-            help="Who is to lead: an id, its beginning, or an address; without it, any other "
-            "voter that is close to the leader.",
+            help="The new leader: an id, a prefix of an id, or an address; without it, any other "
+            "voter whose log is close to the leader's.",
             show_default=False,
         ),
     ] = None,
@@ -117,9 +117,9 @@ def transfer(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Let another member lead, for instance before its leader is stopped.
+    """Transfer leadership, for instance before the leader is stopped.
 
-    Returns when it leads.
+    Returns when another member leads.
     """
     with connect(url, timeout) as client:
         leader = client.transfer_leadership(node)

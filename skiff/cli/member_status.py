@@ -1,4 +1,4 @@
-"""MemberStatus: the state of each member by its own account, asked for side by side."""
+"""MemberStatus: the status of each member as it reports it, requested concurrently."""
 
 import socket
 import time
@@ -12,7 +12,7 @@ from skiff.client import Client
 from skiff.errors import SkiffError
 from skiff.records import Member, NodeStatus, Role, Shortage
 
-MEMBER_SECONDS = 1.0  # within which a member must answer to count as reachable
+MEMBER_SECONDS = 1.0  # for a reachable member to reply
 
 SHORTAGES = {
     Shortage.NONE: "",
@@ -23,31 +23,31 @@ SHORTAGES = {
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
-    """A member, or the node that answers at an address, and its own account."""
+    """A member, or a node that answers at an address, and the status that it reports."""
 
     member: Member
-    status: NodeStatus | None  # None if nothing is said, or by another node of the cluster
+    status: NodeStatus | None  # None without a reply from this very node
     is_foreign: bool = False  # whether a node of another cluster answers at the address
-    is_member: bool = True  # or only what answers at an address that is no member's
+    is_member: bool = True  # False for a node at an address of no member
 
     @property
     def is_removed(self) -> bool:
-        """Whether it was a member and is none any more."""
+        """Whether it is a former member."""
         return self.status is not None and self.status.removed
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it knows no members yet: it asks to be let in, stands by, or learns the log."""
+        """Whether it knows no members yet: it asks to join, stands by, or receives the log."""
         return self.status is not None and not (self.status.cluster_id and self.status.members)
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it answers as what it is to be: this member, or a node of this cluster."""
+        """Whether this very member, or a node of this cluster, replies."""
         return self.status is not None and not self.is_foreign
 
     @property
     def role(self) -> str:
-        """What the member does, in one word."""
+        """The role or the condition of the member, in one word."""
         if self.status is None:
             return "unreachable"
         if self.is_foreign:
@@ -60,17 +60,17 @@ class MemberStatus(msgspec.Struct, frozen=True):
 
     @property
     def shortage(self) -> str:
-        """What it lacks room for, in words; empty where it lacks none."""
+        """The member's shortage of space as text; empty if there is none."""
         return SHORTAGES[self.status.shortage] if self.status else ""
 
 
 def ask_members(
     answer: NodeStatus, timeout: float, given: Iterable[str] = ()
 ) -> list[MemberStatus]:
-    """Ask every member that a node knows, and every given address that is none of theirs.
+    """Request the status of every member that a node knows, and of every other given address.
 
-    The node itself is added where it is no member. An address without an answer, or a member
-    by another name, is left out. ``timeout`` is in seconds.
+    The node itself is included if it is no member. An address without a reply, or another
+    address of a member, is left out. ``timeout`` is in seconds.
     """
     itself = Member(answer.id, answer.address, voter=False)
     members = [member for member in answer.members if member.id != answer.id or not answer.removed]
@@ -85,7 +85,7 @@ def ask_members(
 
 
 def leader_of(standings: list[MemberStatus]) -> MemberStatus | None:
-    """Return the member that says it leads, in the newest term if there are several."""
+    """Return the member that reports to lead, the one of the highest term if there are several."""
     leaders = [each for each in standings if each.role == Role.LEADER]
     return max(leaders, key=lambda each: each.status.term if each.status else 0, default=None)
 
@@ -97,7 +97,7 @@ def has_majority(standings: list[MemberStatus]) -> bool:
 
 
 def trouble(standings: list[MemberStatus]) -> str:
-    """Return why the cluster does not serve, or misleads its clients; nothing if it is well."""
+    """Return why the cluster does not serve or misleads its clients; empty if it is well."""
     foreign = [each.member.address for each in standings if each.is_foreign]
     if foreign:
         return f"a node of another cluster answers at {', '.join(foreign)}"
@@ -112,7 +112,7 @@ def _ask_member(member: Member, answer: NodeStatus, timeout: float) -> MemberSta
     status = _status(member.address, timeout)
     if status is not None and _is_foreign(status, answer):
         return MemberStatus(member, status, is_foreign=True)
-    # Another node may have taken the address of one that is gone.
+    # Another node may have taken the address of a former one.
     return MemberStatus(member, status if status is not None and status.id == member.id else None)
 
 
@@ -131,7 +131,7 @@ def _is_foreign(status: NodeStatus, answer: NodeStatus) -> bool:
 
 
 def _status(address: str, timeout: float) -> NodeStatus | None:
-    """Return what the node at an address says, if any says anything in time."""
+    """Return the status of the node at an address, or None without a reply in time."""
     deadline = time.monotonic() + timeout
     if not _takes_connections(address, timeout) or (left := deadline - time.monotonic()) <= 0:
         return None
@@ -143,7 +143,7 @@ def _status(address: str, timeout: float) -> NodeStatus | None:
 
 
 def _takes_connections(address: str, timeout: float) -> bool:
-    """Whether somebody listens there: else a client would ask again until its time is over."""
+    """Return whether the address accepts connections; else a client would use up its timeout."""
     place = parse_address(address)
     try:
         socket.create_connection((place.host, place.port), timeout).close()

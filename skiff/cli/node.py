@@ -1,4 +1,4 @@
-"""The command that runs a node until it is told to end."""
+"""Node: the command that runs a node until a signal ends it."""
 
 import os
 import sys
@@ -22,10 +22,10 @@ from skiff.node import Skiff
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What is to be told of a node that has come up."""
+    """The facts that the command prints of a running node."""
 
-    asked: str  # whom it asks to be let in
-    expects: bool  # whether it forms a new cluster with them
+    asked: str  # the addresses that it asks to join
+    expects: bool  # whether it forms a new cluster with those
     stands_by: bool
     as_json: bool
 
@@ -44,7 +44,7 @@ ConfigFile = Annotated[
         "--config",
         envvar="SKIFF_CONFIG",
         metavar="FILE",
-        help="Read settings from this TOML file, where not given here.",
+        help="Read further settings from this TOML file.",
         show_default=False,
         show_envvar=False,
     ),
@@ -65,10 +65,10 @@ def start(
 ) -> None:
     """Run a node until SIGTERM, SIGHUP or Ctrl-C.
 
-    It prints one line as soon as it serves clients as a member of a cluster.
+    Prints one line as soon as the node serves clients as a member of a cluster.
 
-    Every setting may also stand in the environment, --port as SKIFF_PORT, or in the file, as
-    port = 9400. The command line beats the environment, which beats the file.
+    Every setting can also come from the environment, --port as SKIFF_PORT, or from the file,
+    as port = 9400. The command line overrides the environment, which overrides the file.
     """
     filed = {} if config is None else read_file(config)
     _run(combine(given, filed), as_json=as_json, until_eof=until_eof)
@@ -87,10 +87,10 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
 
 
 def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) -> None:
-    """Run a node to its end, which may be that of the program which holds its standard input.
+    """Run a node until it ends, with ``until_eof`` at the latest when standard input closes.
 
     Raises:
-        SkiffError: why it gave up.
+        SkiffError: the node has given up; the class names the reason.
     """
     ending = EndRequest()
     ending.listen_to_signals()
@@ -108,14 +108,14 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
 
 
 def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> None:
-    """Announce the node once it serves, and tell when it has given up."""
+    """Announce the node once it serves; report it if it gives up."""
     try:
         skiff.wait_until_serving()
         with closing(Admission(skiff)) as admission:
             if announcement.asked:
                 _wait_to_be_let_in(skiff, announcement, admission)
             elif not announcement.stands_by:
-                admission.wait()  # for a new node to found its cluster
+                admission.wait()  # until a new node has founded its cluster
             _announce(skiff, announcement, admission)
         skiff.wait()
     except (SkiffError, ReaderGone, OSError) as failure:
@@ -129,7 +129,7 @@ def _wait_for_eof(ending: EndRequest) -> None:
 
 
 def _wait_to_be_let_in(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:
-    """Wait until the node is a member, and say so where it is not yet."""
+    """Wait until the node is a member; print what it waits for."""
     if not admission.is_granted():
         asked = announcement.asked
         doing = f"forms a cluster with {asked}" if announcement.expects else f"asks {asked} to join"

@@ -1,4 +1,4 @@
-"""The arguments and options that commands of the client have in common."""
+"""Options: the arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ Key = Annotated[
 
 Prefix = Annotated[
     str,
-    typer.Argument(metavar="PREFIX", help="Only keys that begin with this.", show_default=False),
+    typer.Argument(metavar="PREFIX", help="Only keys under this prefix.", show_default=False),
 ]
 
 Url = Annotated[
@@ -26,7 +26,7 @@ Url = Annotated[
         "-u",
         envvar="SKIFF_URL",
         metavar="ADDRESSES",
-        help="Ask these nodes: host:port,… or skiff://host:port,…",
+        help="Nodes to connect to: host:port,… or skiff://host:port,…",
     ),
 ]
 
@@ -36,13 +36,15 @@ Timeout = Annotated[
         "--timeout",
         envvar="SKIFF_TIMEOUT",
         metavar="SECONDS",
-        help="Give up after so long.",
+        help="Give up after this many seconds.",
     ),
 ]
 
 Read = Annotated[
     Reading,
-    typer.Option("--read", help="By lease: faster, and as true as the clocks of the nodes."),
+    typer.Option(
+        "--read", help="lease: no quorum round trip, correct while clock drift is bounded."
+    ),
 ]
 
 NewBackup = Annotated[

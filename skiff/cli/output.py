@@ -12,16 +12,16 @@ STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 
 
 class ReaderGone(Exception):
-    """Whoever read the standard output has closed it."""
+    """The reader of standard output has closed it."""
 
 
 def write(data: bytes) -> None:
-    """Write bytes as they are, at once.
+    """Write bytes unchanged and flush them.
 
     Raises:
-        ReaderGone: nobody reads them.
+        ReaderGone: the reader has closed standard output.
     """
-    stream = getattr(sys.stdout, "buffer", None)  # None where it was closed from the beginning
+    stream = getattr(sys.stdout, "buffer", None)  # None if it was closed before the start
     if stream is None:
         raise ReaderGone
     try:
@@ -32,26 +32,26 @@ def write(data: bytes) -> None:
 
 
 class Stream:
-    """Standard output, as something that bytes are written to."""
+    """Standard output as a binary stream."""
 
     def write(self, data: bytes) -> None:
-        """Write bytes as they are, at once.
+        """Write bytes unchanged and flush them.
 
         Raises:
-            ReaderGone: nobody reads them.
+            ReaderGone: the reader has closed standard output.
         """
         write(data)
 
 
 def line(text: str) -> None:
-    """Print a line, in UTF-8 whatever the locale is."""
+    """Print a line in UTF-8, whatever the locale."""
     write(text.encode() + b"\n")
 
 
 def value(found: object) -> None:
-    """Print text and bytes as they are stored, anything else as a line of JSON.
+    """Print text and bytes as stored, anything else as a line of JSON.
 
-    On a terminal a line end follows, so that the prompt stands on a line of its own.
+    On a terminal, a line end follows, so that the prompt starts on its own line.
     """
     if not isinstance(found, str | bytes):
         json(found)
@@ -67,16 +67,16 @@ def json(thing: object) -> None:
 
 
 def facts(record: msgspec.Struct, value: object) -> dict[str, object]:
-    """Return a record's fields, and the encoding of its value where JSON hides that it is bytes."""
+    """Return a record's fields, with ``encoding`` if JSON would hide that its value is bytes."""
     fields = msgspec.structs.asdict(record)
     return {**fields, "encoding": "base64"} if isinstance(value, bytes) else fields
 
 
 def as_json(thing: object) -> bytes:
-    """Return what the store holds as JSON on one line; bytes become base64.
+    """Return a stored value as JSON on one line; bytes become base64.
 
     Raises:
-        CommandFailed: JSON cannot carry it.
+        CommandFailed: JSON cannot represent the value.
     """
     try:
         return msgspec.json.encode(thing)
@@ -85,7 +85,7 @@ def as_json(thing: object) -> bytes:
 
 
 def note(text: str) -> None:
-    """Tell people something that is no result, if any of them listens."""
+    """Print a note on standard error, which is not a result."""
     try:
         typer.echo(f"skiff: {text}", err=True)
     except BrokenPipeError:
@@ -93,15 +93,15 @@ def note(text: str) -> None:
 
 
 def error(text: str) -> None:
-    """Say why the command failed."""
+    """Print the failure of the command on standard error."""
     note(f"error: {text}")
 
 
 def is_terminal() -> bool:
-    """Whether a person reads the standard output."""
+    """Return whether standard output is a terminal."""
     return os.isatty(STANDARD_OUTPUT)
 
 
 def abandon(descriptor: int) -> None:
-    """Leave nothing to be written when the process ends: nobody would read it."""
+    """Discard buffered output, which the exit of the process would fail to write."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

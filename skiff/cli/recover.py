@@ -1,4 +1,4 @@
-"""The command that begins a new cluster with what is left of one."""
+"""Recover: the command that starts a new cluster from the surviving directories of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,19 +17,19 @@ def recover(
     directories: Annotated[
         list[Path],
         typer.Option(
-            "--dir", metavar="PATH", help="The directory of a node that is left; name all of them."
+            "--dir", metavar="PATH", help="The directory of a surviving node; name all of them."
         ),
     ],
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is there, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show the directories, and change nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with what is left of a cluster whose majority is lost for good.
+    """Recover a cluster that has permanently lost its majority.
 
     The directory with the longest log becomes that of the first node of a new cluster. Then run
-    'skiff node start --dir PATH' with it, and let other nodes join that one, in new directories.
+    'skiff node start --dir PATH' with it, and let other nodes join it with new directories.
     """
     recovery = skiff.recover(directories, dry_run=dry_run)
     if as_json:
@@ -60,9 +60,9 @@ def _show(recovery: Recovery) -> None:
 
 def _losses(recovery: Recovery) -> str:
     if recovery.is_complete:
-        return "nothing that was acknowledged is lost: a majority of the voters is among these"
+        return "no acknowledged write is lost: these include a majority of the voters"
     missing = ", ".join(member.address for member in recovery.missing)
-    return f"what was acknowledged and only {missing} held is lost"
+    return f"every acknowledged write that only {missing} held is lost"
 
 
 def _uncertain(recovery: Recovery) -> list[str]:
@@ -72,7 +72,7 @@ def _uncertain(recovery: Recovery) -> list[str]:
         return []
     entries = "1 entry" if count == 1 else f"{count} entries"
     where = f"{entries} after index {chosen.applied_index}"
-    return [f"{where} may never have been acknowledged; from now on they count"]
+    return [f"{where} may never have been acknowledged; from now on they are committed"]
 
 
 def _outcome(recovery: Recovery, *, dry_run: bool) -> str:
@@ -80,8 +80,8 @@ def _outcome(recovery: Recovery, *, dry_run: bool) -> str:
     if recovery.is_alone:
         return f"node {chosen.id} is the only voter and needs no recovery; nothing was changed"
     if dry_run:
-        return f"nothing was changed; without --dry-run, {chosen.dir} begins a new cluster"
+        return f"nothing was changed; without --dry-run, {chosen.dir} starts a new cluster"
     return (
         f"{chosen.dir} holds node {chosen.id} of the new cluster {recovery.cluster_id}; start it "
-        f"by 'skiff node start --dir {chosen.dir}', and never again the others with their data"
+        f"by 'skiff node start --dir {chosen.dir}', and never the other directories again"
     )

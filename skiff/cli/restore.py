@@ -1,4 +1,4 @@
-"""The command that begins a new cluster with a backup."""
+"""Restore: the command that starts a new cluster from a backup."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +15,13 @@ def restore(
     file: BackupFile,
     *,
     directory: Annotated[
-        Path, typer.Option("--dir", metavar="PATH", help="An empty or a new directory.")
+        Path, typer.Option("--dir", metavar="PATH", help="An empty or new directory.")
     ],
     as_json: Json = False,
 ) -> None:
-    """Put a backup into a directory, for the first node of a new cluster.
+    """Restore a backup into a directory, for the first node of a new cluster.
 
-    Then run 'skiff node start --dir PATH', and let other nodes join that one.
+    Then run 'skiff node start --dir PATH', and let other nodes join it.
     """
     with shown("restore") as progress:
         restored = skiff.restore(file, directory, progress)

@@ -1,4 +1,4 @@
-"""Settings of a node: one option for each, and the values by command line, environment and file."""
+"""Settings: the options of a node, and their values from command line, environment and file."""
 
 import inspect
 import re
@@ -34,10 +34,10 @@ File = msgspec.defstruct(
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each setting, before the options of its own.
+    """Add an option for each setting to a command, before its own options.
 
-    The command takes them as ``**given`` under their names in the file; an option is None if it
-    is neither on the command line nor in the environment.
+    The command receives them as ``**given`` by their names in the file, None for a setting that
+    neither the command line nor the environment has.
     """
     own = inspect.signature(command)
     named = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -50,7 +50,7 @@ def read_file(path: Path) -> Values:
     """Return the settings of a TOML file.
 
     Raises:
-        InvalidConfig: it cannot be read, or has an unknown setting.
+        InvalidConfig: the file cannot be read, or has an unknown setting.
     """
     try:
         values: Values = msgspec.to_builtins(msgspec.toml.decode(path.read_bytes(), type=File))
@@ -62,7 +62,7 @@ def read_file(path: Path) -> Values:
 
 
 def combine(given: Values, filed: Values) -> Values:
-    """Return one set of settings, by the names that ``Skiff`` has for them."""
+    """Return the settings by the parameter names of ``Skiff``; ``given`` overrides ``filed``."""
     named = {key: value for key, value in given.items() if value not in (None, [])}
     settings = {**filed, **named}
     join = settings.pop("join", [])
@@ -94,7 +94,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 def _help(setting: Setting) -> str:
     text = re.sub(r"`(\w+)`", lambda match: OPTIONS[match[1]], setting.help)
     if setting.is_list:
-        return f"{text} Several: by commas, or by repeating the option."
+        return f"{text} Separate several by commas, or repeat the option."
     if setting.choices:
         text = f"{text} {setting.range.capitalize()}."
     return f"{text} Default: {setting.default}" if setting.default else text

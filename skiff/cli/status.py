@@ -1,4 +1,4 @@
-"""Status: the command that shows how every member stands, by its own account."""
+"""Status: the command that shows the status of every member."""
 
 from skiff.addresses import addresses_of
 from skiff.cli import output
@@ -13,9 +13,9 @@ COLUMNS = ("id", "address", "role", "term", "revision")
 def status(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Show every member of the cluster, by its own account.
+    """Show the status of every member of the cluster, as the member reports it.
 
-    The exit code is 5 where no leader is known, no majority of the voters answers, or a node of
+    The exit code is 5 if no leader is known, no majority of the voters answers, or a node of
     another cluster answers at one of the addresses.
     """
     standings = survey(url, timeout)
@@ -29,7 +29,7 @@ def status(
 
 
 def survey(url: str, timeout: float) -> list[MemberStatus]:
-    """Ask a node who the members are, and then all of them and all addresses that were given."""
+    """Request the members from a node, then the status of each member and given address."""
     with connect(url, timeout) as client:
         answer = client.status()
     return ask_members(answer, min(timeout, MEMBER_SECONDS), addresses_of(url))
@@ -43,7 +43,7 @@ def show(standings: list[MemberStatus]) -> None:
 
 
 def summary(standings: list[MemberStatus]) -> str:
-    """Return in one line how many members there are and who leads them, and who is none."""
+    """Return a one-line summary: reachable members, the leader, removed and foreign nodes."""
     if all(standing.is_waiting for standing in standings):
         return "in no cluster yet: waits to join, or for 'skiff member add'"
     members = [each for each in standings if each.is_member and not each.is_removed]
@@ -60,7 +60,7 @@ def summary(standings: list[MemberStatus]) -> str:
 
 
 def report(standings: list[MemberStatus]) -> dict[str, object]:
-    """Return all that is known, for programs."""
+    """Return all statuses as an object for JSON."""
     leader = leader_of(standings)
     own = {each.status.cluster_id for each in standings if each.status and not each.is_foreign}
     return {

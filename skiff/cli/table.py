@@ -1,4 +1,4 @@
-"""Tables for people, in colour on a terminal unless NO_COLOR is set."""
+"""Tables of a command's output, in colour on a terminal unless NO_COLOR is set."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from skiff.cli import output
 
-UNBROKEN_COLUMNS = 1000  # where no terminal says how wide it is
+UNBROKEN_COLUMNS = 1000  # without a terminal, lines are never wrapped
 STYLES = {
     "leader": "bold green",
     "candidate": "yellow",
@@ -23,7 +23,7 @@ STYLES = {
 
 
 def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table; columns that hold nothing but numbers go to the right."""
+    """Print a table; columns of numbers are right-aligned."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for number, column in enumerate(columns):
         side = _side([row[number] for row in rows])

@@ -1,4 +1,4 @@
-"""The command that prints changes as they happen."""
+"""Watch: the command that prints changes as they happen."""
 
 import itertools
 from typing import Annotated, Any
@@ -18,17 +18,19 @@ def watch(
     *,
     count: Annotated[
         int | None,
-        typer.Option(metavar="COUNT", min=1, help="End after so many changes.", show_default=False),
+        typer.Option(
+            metavar="COUNT", min=1, help="End after this many changes.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Print changes as they happen, each on a line.
+    """Print changes as they happen, one on each line.
 
-    A line tells the revision, what happened, the key, and the value as JSON. Every change that
-    is made after the note on standard error is printed, in order; where one may have been
-    missed, the command ends with an error. Ctrl-C ends it too.
+    A line has the revision, the kind of change, the key, and the value as JSON. Every change
+    after the note on standard error is printed, in order; if one may have been missed, the
+    command ends with an error. Ctrl-C ends it, too.
     """
     with connect(url, timeout) as client, client.watch(prefix) as changes:
         output.note(f"watching {prefix!r} after revision {changes.revision}")
@@ -40,11 +42,11 @@ def watch(
 
 
 def _showable(event: Event[Any]) -> Event[Any]:
-    """Return a change that JSON can carry: one value that it cannot is no reason to miss others."""
+    """Return a change that JSON can represent: one value must not end the watch."""
     try:
         output.as_json(event.value)
     except CommandFailed:
-        output.note(f"JSON cannot carry the value of {event.key!r}: shown as Python writes it")
+        output.note(f"JSON cannot carry the value of {event.key!r}: shown as its Python repr")
         return replace(event, value=repr(event.value))
     return event
 

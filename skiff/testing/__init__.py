@@ -1,4 +1,4 @@
-"""A real cluster for tests: every node a program of its own, on free ports, in a temporary place.
+"""Test clusters: real nodes as programs of their own, on free ports, in a temporary directory.
 
 with Cluster(nodes=3) as cluster, cluster.client() as client:
     client.insert("key", "value")

@@ -1,4 +1,4 @@
-"""A cluster of real nodes, as a context manager."""
+"""Cluster: real nodes on this machine for tests, as a context manager."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ from skiff.testing.waiting import wait_until
 
 
 class Cluster:
-    """A cluster of real nodes, as a context manager."""
+    """A cluster of real nodes on this machine, as a context manager."""
 
     def __init__(
         self,
@@ -25,7 +25,11 @@ class Cluster:
         log_level: str = "warning",
         options: tuple[str, ...] = (),
     ) -> None:
-        """Prepare a cluster; ``options`` are further ones of ``skiff node start``."""
+        """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
+
+        The nodes' data and logs are in ``directory``, or else in a temporary one that is removed at
+        the end. ``options`` are further options of ``skiff node start``, with ``trace`` for traces.
+        """
         self._given_directory = directory
         self._options = ["--log-level", log_level, *(["--trace"] if trace else []), *options]
         self._count = nodes
@@ -55,21 +59,25 @@ class Cluster:
 
     @property
     def addresses(self) -> list[str]:
-        """What a client takes."""
+        """The addresses of all nodes, as a client takes them."""
         return [node.address for node in self.nodes]
 
     def client(self, timeout: float = 5.0) -> Client:
-        """Return a client that knows all nodes."""
+        """Return a client of all nodes; ``timeout`` in seconds."""
         return Client(self.addresses, timeout=timeout)
 
     def add_node(self) -> Node:
-        """Start one more node, which joins those that run; returns when it serves."""
+        """Start one more node, which joins the running ones; return it when it serves.
+
+        Raises:
+            ClusterInitFailed: it ended, or did not serve in time.
+        """
         node = self._next_node()
         node.start()
         return node
 
     def _begin(self) -> None:
-        """Start all nodes side by side; they form one cluster."""
+        """Start all nodes concurrently; they form one cluster."""
         if self._count == 1:
             self._new_node("--founding-ms", "0")
         else:
@@ -80,7 +88,7 @@ class Cluster:
             node.wait_until_ready()
 
     def _new_nodes(self) -> None:
-        """Prepare nodes that expect each other."""
+        """Prepare nodes that form a cluster with each other."""
         for _ in range(self._count):
             self._new_node()
         addresses = ",".join(self.addresses)
@@ -98,7 +106,11 @@ class Cluster:
         return node
 
     def leader(self) -> Node:
-        """Return the node that leads; waits until there is one that a majority knows."""
+        """Wait until a majority knows the same leader; return it.
+
+        Raises:
+            TimeoutError: there was none within 20 seconds.
+        """
         found: list[Node] = []
 
         def is_known() -> bool:
@@ -110,31 +122,44 @@ class Cluster:
         return found[0]
 
     def followers(self) -> list[Node]:
-        """Return the running nodes that do not lead."""
+        """Return the running nodes except the leader.
+
+        Raises:
+            TimeoutError: there was no leader within 20 seconds.
+        """
         leader = self.leader()
         return [node for node in self.nodes if node is not leader and node.is_running]
 
     def kill(self, node: Node) -> None:
-        """End all processes of a node with SIGKILL; returns when they are gone."""
+        """Kill all processes of a node with SIGKILL; return when they are gone."""
         node.kill()
 
     def restart(self, node: Node) -> None:
-        """Start a node again; returns when it follows or leads."""
+        """Restart a node; return when it knows the leader.
+
+        Raises:
+            ClusterInitFailed: it ended, or did not serve in time.
+            TimeoutError: it knew no leader within 20 seconds.
+        """
         if node.is_running:
             node.terminate()
         node.start()
         wait_until(lambda: _knows_leader(node), f"{node} knows the leader")
 
     def pause(self, node: Node) -> None:
-        """Stop all processes of a node where they are."""
+        """Stop all processes of a node with SIGSTOP."""
         node.signal(signal.SIGSTOP)
 
     def resume(self, node: Node) -> None:
-        """Let a paused node go on."""
+        """Resume a paused node with SIGCONT."""
         node.signal(signal.SIGCONT)
 
     def wait_until_whole(self) -> None:
-        """Wait until every running node knows every one of them as a voter."""
+        """Wait until every running node knows all of them as voters.
+
+        Raises:
+            TimeoutError: they did not within 20 seconds.
+        """
         wait_until(self._is_whole, "every node votes")
 
     def _is_whole(self) -> bool:

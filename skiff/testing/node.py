@@ -1,4 +1,4 @@
-"""One node of a test cluster: its directory, its address and its processes."""
+"""Node: one node of a test cluster, with its directory, address and processes."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ class Node:
     def __init__(self, directory: Path, arguments: list[str]) -> None:
         self.directory = directory
         self.port = free_port()
-        self.environment: dict[str, str] = {}  # besides that of this program
+        self.environment: dict[str, str] = {}  # added to that of this program
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.id = uuid.UUID(int=0)
@@ -38,32 +38,36 @@ class Node:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options of ``skiff node start`` besides directory and port."""
+        """The options of ``skiff node start`` except directory and port."""
         return tuple(self._arguments)
 
     def add_options(self, *options: str) -> None:
-        """Start the node with these options of ``skiff node start``, too, from now on."""
+        """Add options of ``skiff node start`` for the next start."""
         self._arguments.extend(options)
 
     def replace_options(self, *options: str) -> None:
-        """Start the node with these options of ``skiff node start`` only, from now on."""
+        """Replace the options of ``skiff node start`` for the next start."""
         self._arguments = list(options)
 
     @property
     def address(self) -> str:
-        """Where clients and peers reach the node."""
+        """The ``host:port`` at which clients and peers reach the node."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process id of the node's supervisor."""
+        """The process id of the node's supervisor.
+
+        Raises:
+            ClusterInitFailed: the node does not run.
+        """
         if self._process is None:
             raise ClusterInitFailed(f"{self} does not run")
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether the node's supervisor lives."""
+        """Whether the node's supervisor runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -80,7 +84,7 @@ class Node:
         return {command.partition(" -m actors.")[2].split()[0]: pid for pid, command in children}
 
     def start(self) -> None:
-        """Start the node's program; returns when it serves, as a member where it is to join.
+        """Start the node's program; return when it serves as a member.
 
         Raises:
             ClusterInitFailed: it ended, or did not serve in time.
@@ -91,7 +95,7 @@ class Node:
     def launch(self) -> None:
         """Start the node's program without waiting for it."""
         command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
-        command.append("--until-eof")  # so that no node outlives the program that tests it
+        command.append("--until-eof")  # no node outlives the test program
         place = ["--dir", str(self.directory), "--port", str(self.port)]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -99,13 +103,13 @@ class Node:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.PIPE,
-                # What a killed node leaves behind elsewhere than in its directory goes with it.
+                # A killed node leaves its ipc sockets here, to be removed with the cluster.
                 env={
                     **_environment(),
                     "TMPDIR": str(self.directory.parent),
                     **self.environment,
                 },
-                start_new_session=True,  # so that signals reach all of its processes at once
+                start_new_session=True,  # a group, so that a signal reaches all processes
             )
 
     def wait_until_ready(self) -> None:
@@ -129,7 +133,7 @@ class Node:
             os.killpg(self.pid, number)
 
     def terminate(self) -> int:
-        """Ask the node to shut down; return its exit code."""
+        """End the node with SIGTERM; return its exit code."""
         os.kill(self.pid, signal.SIGTERM)
         return self.wait()
 
@@ -143,7 +147,7 @@ class Node:
         return code
 
     def kill(self) -> None:
-        """End all processes of the node with SIGKILL."""
+        """Kill all processes of the node with SIGKILL; return when they are gone."""
         if self._process is not None:
             self.signal(signal.SIGKILL)
             self.wait()
@@ -151,11 +155,11 @@ class Node:
             self._process = None
 
     def client(self, timeout: float = 5.0) -> Client:
-        """Return a client that asks this node only."""
+        """Return a client of this node only; ``timeout`` in seconds."""
         return Client([self.address], timeout=timeout, follow_leader=False)
 
     def status(self) -> NodeStatus | None:
-        """Return how the node stands, or None if it does not say."""
+        """Return the node's status, or None if it does not reply within a second."""
         with self.client(STATUS_SECONDS) as client:
             try:
                 return client.status()
@@ -163,7 +167,7 @@ class Node:
                 return None
 
     def _has_processes(self) -> bool:
-        """Whether any process lives; one that is dead and only waits to be reaped does not."""
+        """Return whether any process of the node is alive; zombies are not."""
         table = subprocess.run(
             ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
         )
@@ -171,14 +175,14 @@ class Node:
         return any(row[0] == str(self.pid) and not row[1].startswith("Z") for row in rows)
 
     def log(self) -> str:
-        """Return what the node has written to standard error."""
+        """Return the node's standard error so far."""
         return (self.directory.parent / f"{self.directory.name}.log").read_text()
 
 
 def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
-    """Return the first line that a program prints, or what there is when it ends."""
+    """Return the first line that a program prints; empty if it prints none in time."""
     assert process.stdout is not None
-    poll = select.poll()  # unlike select, however many descriptors this program has open
+    poll = select.poll()  # unlike select, works for descriptors above 1023
     poll.register(process.stdout, select.POLLIN)
     return process.stdout.readline() if poll.poll(timeout * 1000) else b""
 
@@ -189,7 +193,7 @@ def _process_row(line: str) -> tuple[str, str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Let the programs import what this one has imported, and take no settings from around it."""
+    """Return the environment of a node: this program's packages, and none of its settings."""
     root = str(Path(str(skiff.__file__)).resolve().parent.parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIFF_")}
     paths = [root, *filter(None, [kept.get("PYTHONPATH")])]

@@ -1,4 +1,4 @@
-"""Ports of test nodes: three in a row for each, which no other program of this machine is given."""
+"""Ports of test nodes: three consecutive ones for each, reserved on this machine."""
 
 import random
 import socket
@@ -6,15 +6,15 @@ import socket
 from protocol.address import PEER_PORT_OFFSET
 from skiff.errors import ClusterInitFailed
 
-PORTS = PEER_PORT_OFFSET + 1  # that a node takes, all in a row
-FIRST_PORT, LAST_PORT = 10_000, 32_000  # below those that systems hand out by themselves
+PORTS = PEER_PORT_OFFSET + 1  # consecutive ones that a node binds
+FIRST_PORT, LAST_PORT = 10_000, 32_000  # below the ephemeral ports of common systems
 
 
 def free_port() -> int:
-    """Return a port that is free, together with the two after it, and stays so for this program.
+    """Return a port that is free with its two successors, reserved until this program ends.
 
     Raises:
-        ClusterInitFailed: none was found.
+        ClusterInitFailed: there are no such ports.
     """
     first_ports = range(FIRST_PORT, LAST_PORT, PORTS)
     for port in random.sample(first_ports, len(first_ports)):
@@ -24,9 +24,9 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> bool:
-    """Take the UDP port of the same number until this program ends, as a sign for all others.
+    """Reserve a port by binding the UDP port of the same number until this program ends.
 
-    Nodes have no use for it, and one may not listen yet on the port that it was promised.
+    Nodes bind only TCP ports, and may do so long after the port was handed out.
     """
     with socket.socket(type=socket.SOCK_DGRAM) as claim:
         if _binds(claim, port):

@@ -1,4 +1,4 @@
-"""Runs the command line as its users do: as a program, with its own standard streams."""
+"""Runs the command line as users do: as a program with its own standard streams."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ SECONDS_MAX = 40.0
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment without what would change the command's behaviour."""
+    """Return this environment without variables that would change the command's behaviour."""
     strange = ("SKIFF_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(strange)}
     return {**kept, **(settings or {})}
@@ -36,7 +36,7 @@ def run(
 def start(
     arguments: Sequence[str], settings: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a command that goes on until it is told to end."""
+    """Start a command that runs until it is ended."""
     return subprocess.Popen(
         command(*arguments),
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Clusters that tests share, where they leave them as they found them."""
+"""Fixtures: clusters for tests, shared where tests restore them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from skiff.testing import Cluster
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, whole at the beginning; a test that breaks one mends it."""
+    """Three nodes, all up at the start of a test; a test that breaks one repairs it."""
     with Cluster(3, directory=tmp_path_factory.mktemp("cluster")) as running:
         yield running
 

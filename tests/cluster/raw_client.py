@@ -1,4 +1,4 @@
-"""A client that sends what it is told to and hides no answer: for retries made by hand."""
+"""RawClient: sends given operations and returns every reply, for retries by hand."""
 
 import itertools
 import time
@@ -14,13 +14,13 @@ from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Outcome
 from protocol.wire import decode_reply, encode
 from skiff.testing import Node
 
-SECONDS = 15.0  # an election fits in, and the restart of a node
-GRACE_SECONDS = 5.0  # for the node's own word at the deadline
-FRAMES_AHEAD = 4  # that travel while earlier ones are being answered
+SECONDS = 15.0  # enough for an election or the restart of a node
+GRACE_SECONDS = 5.0  # for the node's reply at the deadline
+FRAMES_AHEAD = 4  # in flight at a time
 
 
 class RawClient:
-    """A DEALER at one node, as a context manager; it neither retries nor moves on."""
+    """A DEALER socket to one node, as a context manager, without retries or failover."""
 
     def __init__(self, node: Node) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -41,7 +41,7 @@ class RawClient:
         self._context.destroy(linger=0)
 
     def send(self, *operations: Operation, seconds: float = SECONDS) -> int:
-        """Send operations in one frame; return the number to ask for their outcomes by."""
+        """Send operations in one frame; return the number of the request."""
         number = next(self._numbers)
         request = Request(CLIENT_PROTOCOL_VERSION, number, int(seconds * 1000), operations)
         self._socket.send(encode(request))
@@ -69,7 +69,7 @@ class RawClient:
         return opened.session
 
     def insert_many(self, values: Iterable[tuple[str, object]], frame: int) -> list[Outcome]:
-        """Insert quickly, so many values in each frame, in a session of its own."""
+        """Insert values fast, ``frame`` of them in each frame, in a new session."""
         session = self.open_session()
         sequence = 0
         waiting: list[int] = []

@@ -1,4 +1,4 @@
-"""Takes a dead node's place on the network, and says what a test wants said to its peers."""
+"""StandIn: takes a dead node's place on the network, and sends given messages to its peers."""
 
 import time
 from types import TracebackType
@@ -13,13 +13,13 @@ from skiff.testing import Node
 
 MessageT = TypeVar("MessageT")
 
-INCARNATION = 500  # newer than any life that the node has had
+INCARNATION = 500  # newer than any incarnation of the real node
 SECONDS = 15.0
-REPEAT_MS = 50  # a peer drops its answer while it is still connecting
+REPEAT_MS = 50  # a peer drops replies until it has connected
 
 
 class StandIn:
-    """A member that does not run, as one other member meets it."""
+    """A member that is down, impersonated towards one other member."""
 
     def __init__(self, missing: Node, other: Node, cluster: bytes) -> None:
         self._cluster = cluster
@@ -56,12 +56,12 @@ class StandIn:
         return message
 
     def forget(self) -> None:
-        """Drop what has arrived and was not heard."""
+        """Drop all unread messages."""
         while self._heard.poll(0):
             self._heard.recv_multipart()
 
     def ask(self, question: PeerMessage, kind: type[MessageT]) -> MessageT:
-        """Say something again and again until it is answered by a message of one kind."""
+        """Send a message repeatedly until a message of one kind answers it."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             self.say(question)

@@ -1,4 +1,4 @@
-"""The asyncio client on real nodes: many calls at a time, losses, cancellation, and its end."""
+"""The asyncio client on real nodes: concurrency, losses, cancellation and closing."""
 
 import asyncio
 import os
@@ -292,7 +292,7 @@ def test_a_client_belongs_to_one_loop_and_to_one_process(shared: Cluster) -> Non
 
 
 def _status_of_child_that_uses(client: AsyncClient) -> int:
-    """Use a client in a forked process; return 0 if that is refused."""
+    """Use a client in a forked process; return 0 if it refuses."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]

@@ -82,7 +82,7 @@ def test_tasks_watch_side_by_side_and_one_that_is_cancelled_loses_nothing(shared
 def test_a_waiting_watcher_costs_no_processor_time(shared: Cluster) -> None:
     async def use() -> None:
         async with client_of(shared) as client, await client.watch("idle/") as changes:
-            # What is not received yet must not keep the loop awake.
+            # Unreceived changes must not keep the loop spinning.
             await client.insert("idle/1", 1)
             began = time.process_time()
             await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""A backup of a running cluster becomes a new one, or is refused and changes nothing."""
+"""Backups: one of a running cluster is restored as a new one, or refused without a change."""
 
 import json
 import secrets
@@ -19,7 +19,7 @@ from tests.cluster.raw_client import RawClient
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 VALUE = "x" * 20_000
-KEYS = 200  # so that a backup takes several chunks
+KEYS = 200  # enough for several chunks
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_two_backups_at_once_are_both_whole(source: Cluster, tmp_path: Path) -> 
     with source.nodes[0].client() as client, source.nodes[0].client() as other:
 
         def begin_another(*_: int) -> None:
-            """Take a whole backup after the first chunk of one, which goes on after that."""
+            """Take a whole backup after the first chunk of another."""
             if not inner:
                 client.insert("between", "in the second one only")
                 inner.append(other.backup(tmp_path / "inner"))

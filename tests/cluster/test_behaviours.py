@@ -1,4 +1,4 @@
-"""The behaviours that skiff-rs has a test for, each on real processes."""
+"""Behaviours: those that skiff-rs tests, each on real processes."""
 
 import threading
 import uuid
@@ -29,7 +29,7 @@ class Person(msgspec.Struct):
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
-    """A part of the shared cluster's keys for one test alone."""
+    """A prefix of the shared cluster's keys for one test alone."""
     return f"{request.node.name}/"
 
 

@@ -1,4 +1,4 @@
-"""Clients, subscribers and nodes end in good order, whoever still uses them and wherever."""
+"""Closing: clients, subscribers and nodes end in order, even while other threads use them."""
 
 import copy
 import os
@@ -21,7 +21,7 @@ from tests.cluster.command import environment
 
 pytestmark = pytest.mark.cluster
 
-CLOSE_SECONDS = 1.5  # what close() promises, and something for a busy machine
+CLOSE_SECONDS = 1.5  # the second that close() promises, plus a margin
 SECONDS_MAX = 60.0
 
 
@@ -34,14 +34,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture
 def silent_address() -> Iterator[str]:
-    """Where requests are taken and never answered."""
+    """An address that accepts requests and never replies."""
     with zmq.Context[zmq.Socket[bytes]]() as context, context.socket(zmq.ROUTER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         yield f"127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
 
 
 def run_script(source: str, *arguments: str, directory: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end: what aborts it or is hung in it is told by its exit code."""
+    """Run a program to its end; its exit code tells of an abort or a hang."""
     script = directory / "script.py"
     script.write_text(textwrap.dedent(source))
     return subprocess.run(
@@ -59,13 +59,13 @@ def check_quiet(done: "subprocess.CompletedProcess[str]", printed: str) -> None:
 
 
 def closed_within(work: Callable[[], object], close: Callable[[], None]) -> float:
-    """Close what a thread waits in; return how long closing took, once the thread has ended."""
+    """Close an object that a thread waits on; return the seconds until the thread had ended."""
     raised: list[BaseException] = []
 
     def wait() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is looked at below
+        except BaseException as error:  # noqa: BLE001 - any error is checked below
             raised.append(error)
 
     thread = threading.Thread(target=wait)
@@ -395,8 +395,8 @@ def test_an_interrupted_program_ends_quietly_with_its_node(
         assert program.stdout is not None
         while program.stdout.readline() != f"{line}\n":
             pass
-        time.sleep(delay)  # at one moment or another of what follows
-        # As a terminal does it: the program and its actors get it.
+        time.sleep(delay)  # at a random moment of the code below
+        # Like a terminal, to the program and its actors.
         subprocess.run(["kill", "-INT", "--", f"-{program.pid}"], check=True)
         printed, complaints = program.communicate(timeout=SECONDS_MAX)
     assert (program.returncode, complaints) == (0, "")

@@ -1,4 +1,4 @@
-"""The client's commands, as programs against a real cluster: what they print, how they end."""
+"""Client commands: their output and exit codes, as programs on a real cluster."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def key(request: pytest.FixtureRequest) -> str:
 
 
 def expect_failure(ended: "subprocess.CompletedProcess[bytes]", code: int, *words: str) -> None:
-    """Demand that a command failed with this code and one line that holds these words."""
+    """Assert that a command failed with this code and one line that has these words."""
     assert ended.returncode == code, ended
     line = ended.stderr.decode()
     assert line.startswith("skiff: error: "), line
@@ -129,7 +129,7 @@ def test_an_interrupt_ends_a_command_that_reaches_nobody(verb: list[str]) -> Non
         place = f"127.0.0.1:{deaf.getsockname()[1]}"
         waiting = stack.enter_context(command.start([*verb, "--url", place, "--timeout", "30"]))
         deaf.settimeout(command.SECONDS_MAX)
-        for _ in range(2):  # it has given up one connection, and waits for another
+        for _ in range(2):  # once per connection
             stack.enter_context(deaf.accept()[0])
         waiting.send_signal(signal.SIGINT)
         assert waiting.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
@@ -213,7 +213,7 @@ def test_a_failure_that_nobody_reads_has_its_exit_code() -> None:
 
 
 def unread(*arguments: str, closed: str = "stdout") -> tuple[int, bytes]:
-    """Run a command with one stream that nobody reads; return its code and the other's text."""
+    """Run a command with one stream closed; return its code and the other stream's text."""
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
@@ -362,7 +362,7 @@ def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
 
 
 def test_an_address_where_no_node_stands_by_is_not_added(tmp_path: Path) -> None:
-    # A leader whose disk is slow for a second is to lead on: without one, all would be unknown.
+    # A long election timeout, so that a leader with a slow disk keeps its role.
     patient = ("--election-timeout-min-ms", "2000", "--election-timeout-max-ms", "3000")
     with Cluster(1, directory=tmp_path, options=patient) as single:
         address = f"127.0.0.1:{free_port()}"
@@ -371,9 +371,9 @@ def test_an_address_where_no_node_stands_by_is_not_added(tmp_path: Path) -> None
 
 
 def standing_of(node: Node) -> str:
-    """Return how a node stands by its own account, as the command line has it."""
+    """Return a node's standing by its own report, as the command line prints it."""
     ended = command.run("status", "--json", "--url", node.address)
-    assert ended.returncode in (0, 5), ended  # 5 where it is in no cluster that serves
+    assert ended.returncode in (0, 5), ended  # 5 if its cluster does not serve
     shown = json.loads(ended.stdout)["members"]
     return next(str(each["standing"]) for each in shown if each["id"] == str(node.id))
 

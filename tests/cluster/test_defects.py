@@ -1,4 +1,4 @@
-"""The defects that skiff-rs is known for: each is looked for here, on real processes."""
+"""Defects: each known defect of skiff-rs is tested for, on real processes."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ from tests.cluster.stand_in import StandIn
 
 pytestmark = pytest.mark.cluster
 
-# Slow clocks: what happens much faster than this was not driven by them.
+# Slow clocks: much faster events were not driven by them.
 HEARTBEAT_SECONDS = 0.5
 SLOW_CLOCK = (
     *("--heartbeat-ms", "500"),
@@ -42,7 +42,7 @@ SLOW_CLOCK = (
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
-    """A part of the shared cluster's keys for one test alone."""
+    """A prefix of the shared cluster's keys for one test alone."""
     return f"{request.node.name}/"
 
 
@@ -53,7 +53,7 @@ def slow_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def kill_all(nodes: list[Node]) -> None:
-    """Kill nodes at one moment; returns when all of them are gone."""
+    """Kill nodes at the same time; return when all of them are gone."""
     for node in nodes:
         node.signal(signal.SIGKILL)
     for node in nodes:
@@ -68,7 +68,7 @@ def start_all(nodes: list[Node]) -> None:
 
 
 def stands(node: Node) -> tuple[int, int]:
-    """Return a node's last and last committed index."""
+    """Return a node's last index and commit index."""
     status = node.status()
     assert status is not None
     return status.last_index, status.commit_index
@@ -115,7 +115,7 @@ def test_the_leaders_own_disk_holds_what_it_counted_itself_for(slow_cluster: Clu
     with leader.client(timeout=20) as client:
         revision = client.insert("counted", "by two disks")
     kill_all([leader, other])
-    # The one that lacks the value and the former leader are a majority: only the latter has it.
+    # The node without the value and the former leader are a majority; only the latter has it.
     start_all([leader, behind])
     with behind.client(timeout=20) as client:
         entry = client.get_entry("counted", str)
@@ -142,32 +142,32 @@ def test_terms_votes_and_logs_decide_elections_across_a_death(slow_cluster: Clus
             voter.kill()
             first.forget()
             voter.start()
-            first.hear(RequestVote)  # until then it is loyal to a leader that it may have heard
+            first.hear(RequestVote)  # until then, a recent leader's lease promise may bind it
 
-        # The candidate's own vote: it still counts in the next life of the node.
+        # The candidate's own vote still counts after a restart.
         restart()
         with voter.client() as client:
             assert client.status().term >= asked.term, "the term was forgotten"
         assert not granted(second, asked.term, asked.last_index, asked.last_term)
 
-        # A longer log of an older term is the older one, a shorter one of a newer term is newer.
+        # A log of a newer last term is newer, whatever the lengths.
         term = asked.term + 1
         assert not granted(second, term, asked.last_index + 1000, asked.last_term - 1)
         assert not granted(second, term, asked.last_index - 1, asked.last_term)
         assert granted(second, term, 1, asked.last_term + 1)
 
-        # The vote given to another node is remembered just so, and may be repeated to that node.
+        # A vote for another node is also remembered, and may be repeated to it.
         restart()
         assert not granted(first, term, asked.last_index, asked.last_term + 1)
         assert granted(second, term, 1, asked.last_term + 1)
     voter.kill()
-    voter.start()  # to forget the stand-ins, whose lives were newer than any real one
+    voter.start()  # to forget the stand-ins' newer incarnations
     start_all(dead)
     slow_cluster.wait_until_whole()
 
 
 def stand_for_election(peer: StandIn) -> RequestVote:
-    """Let the other member campaign; return its question, asked after it voted for itself."""
+    """Let the other member campaign; return its vote request, sent after its own vote."""
     while True:
         asked = peer.hear(RequestVote)
         if not asked.pre:
@@ -180,12 +180,12 @@ def granted(candidate: StandIn, term: int, last_index: int, last_term: int) -> b
     return candidate.ask(question, RequestVoteReply).granted
 
 
-# --- nothing is visible before it is committed, and nobody serves alone
+# --- only committed writes are visible, and no node serves alone
 
 
 @pytest.fixture
 def ghost(own_cluster: Cluster) -> Node:
-    """A dead node that had led and written what no other node ever received."""
+    """A dead former leader with an entry that no other node has."""
     leader, others = own_cluster.leader(), own_cluster.followers()
     with leader.client(timeout=1.5) as client:
         client.insert("present", 1)
@@ -231,7 +231,7 @@ def test_a_node_without_a_majority_serves_no_read_and_takes_no_write(own_cluster
             for read in reads:
                 with pytest.raises(RequestTimeout):
                     read()
-        # A candidate has not even begun with the write, and says so.
+        # A candidate has not started the write, and reports that.
         with pytest.raises(RequestTimeout):
             client.insert("key", "alone")
         with pytest.raises(RequestTimeout):
@@ -318,7 +318,7 @@ def test_a_watcher_that_stops_reading_stalls_nobody_and_learns_of_it(
         with RawClient(node) as writer, node.client(timeout=20) as client:
             outcomes = writer.insert_many(values, 200)
             assert all(isinstance(outcome, Inserted) for outcome in outcomes)
-            # Another watcher may be told that it missed something, but is not kept waiting.
+            # Another watcher may lose its stream, but is not kept waiting.
             with client.watch("other/") as subscriber:
                 client.insert("other/key", 1)
                 with contextlib.suppress(StreamClosed):
@@ -340,7 +340,7 @@ def test_a_watcher_that_stops_reading_stalls_nobody_and_learns_of_it(
 
 
 class watching:  # noqa: N801 - reads as a sentence
-    """A program that watches a node's keys and prints the changes, one a line."""
+    """A program that watches a node's keys and prints one change on each line."""
 
     def __init__(self, node: Node, output: int) -> None:
         self._node = node
@@ -371,7 +371,7 @@ def keys_in(printed: Path) -> list[str]:
     return [json.loads(line)["key"] for line in whole.splitlines()]
 
 
-# --- what a client makes of a node that is gone
+# --- clients of a node that is gone
 
 
 def test_a_client_leaves_a_dead_connection_and_goes_on_elsewhere(
@@ -383,7 +383,7 @@ def test_a_client_leaves_a_dead_connection_and_goes_on_elsewhere(
         client.insert(prefix + "key", 1)
         (asked,) = [node for node in followers if node.id == client.status().id]
         (other,) = [node for node in followers if node is not asked]
-        cluster.pause(asked)  # the connection stays up, and nobody answers
+        cluster.pause(asked)  # the connection stays up without replies
         try:
             client.insert(prefix + "key", 2)
             assert client.status().id == other.id
@@ -419,7 +419,7 @@ def test_an_outcome_is_unknown_where_the_leader_had_begun_to_write(
         finally:
             for follower in followers:
                 cluster.resume(follower)
-        # What was unknown is settled by a write that depends on it.
+        # A conditional write settles the unknown outcome.
         expected = "maybe"
         with contextlib.suppress(RevisionMismatch):
             client.insert(prefix + "key", "now", if_revision=0)

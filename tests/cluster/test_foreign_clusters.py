@@ -1,4 +1,4 @@
-"""A member's address that a node of another cluster has taken misleads no client."""
+"""Foreign clusters: a foreign node at a member's address misleads no client."""
 
 import contextlib
 import socket
@@ -20,9 +20,9 @@ CHUNK_BYTES = 65536
 
 
 class Forwarder:
-    """Takes the connections to one port of this machine and passes them on to another one.
+    """Forwards the connections of one local port to another.
 
-    So that a node answers clients at a member's address, where the other members do not find it.
+    With it, a node serves clients at a member's address, while the other members do not reach it.
     """
 
     def __init__(self, port: int, to: int) -> None:
@@ -32,7 +32,7 @@ class Forwarder:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections and end those there are."""
+        """Stop listening, and end all connections."""
         for end in (self._listener, *self._ends):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -56,7 +56,7 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 
 
 class Haunted:
-    """Three members that hold a key, one of them dead, and a foreign node at its address."""
+    """Three members with a key, one of them down, and a foreign node at its address."""
 
     def __init__(self, cluster: Cluster, ghost: Node) -> None:
         self.cluster = cluster
@@ -96,7 +96,7 @@ def test_fresh_clients_read_and_write_where_the_cluster_is(haunted: Haunted) -> 
 
 
 def test_a_client_that_moves_writes_nothing_under_a_foreign_session(haunted: Haunted) -> None:
-    for number in range(20):  # the clusters number their sessions alike
+    for number in range(20):  # both clusters use the same session numbers
         with haunted.ghost.client() as foreign:
             foreign.insert(f"own/{number}", number)
     addresses = [haunted.taken, *haunted.others]

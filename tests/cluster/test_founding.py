@@ -1,4 +1,4 @@
-"""Founding a cluster, alone or together, and nodes that lost their directory, on real processes."""
+"""Founding a cluster, alone or together, and lost directories, on real processes."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def trio(tmp_path: Path) -> Iterator[list[Node]]:
-    """Return three nodes that are new, and are told to expect each other."""
+    """Return three new nodes that expect each other."""
     nodes = [Node(tmp_path / f"node-{number}", []) for number in range(3)]
     addresses = ",".join(node.address for node in nodes)
     for node in nodes:
@@ -46,13 +46,13 @@ def wait_until_one_cluster(nodes: list[Node]) -> object:
 
 
 def serves_from(node: Node, key: str) -> object:
-    """Return what a node answers that is the only one asked."""
+    """Return the value that this very node serves."""
     with node.client(timeout=20) as client:
         return client.get(key)
 
 
 def wipe(node: Node) -> None:
-    """End a node and lose its directory."""
+    """End a node and delete its directory."""
     node.kill()
     shutil.rmtree(node.directory)
 
@@ -75,7 +75,7 @@ def test_a_founder_that_lost_its_directory_serves_nobody_and_says_what_to_do(
     advised = lost.log().rpartition("--join ")[2].split()[0]
     assert advised in {node.address for node in others}
 
-    # Its way back is the command that it names.
+    # It returns by the command that its log names.
     shutil.rmtree(lost.directory)
     lost.replace_options("--join", advised, "--rejoin")
     lost.start()
@@ -128,15 +128,15 @@ def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed:
     order = chance.sample(trio, 3)
     for node in order[:2]:
         node.launch()
-        time.sleep(chance.uniform(0.0, 0.4))  # the next one starts at one moment or another
+        time.sleep(chance.uniform(0.0, 0.4))  # start the next one at a random time
     assert all(cluster_of(node) is None for node in order[:2]), "two of three found nothing"
-    for _ in range(3):  # some die while it forms
+    for _ in range(3):  # some are killed while the cluster forms
         victim = chance.choice(order[:2])
         victim.kill()
         victim.launch()
         if chance.random() < 0.5 and not order[2].is_running:
             order[2].launch()
-        time.sleep(chance.uniform(0.0, 0.5))  # the next one dies at one moment or another
+        time.sleep(chance.uniform(0.0, 0.5))  # kill the next one at a random time
     if not order[2].is_running:
         order[2].launch()
     for node in trio:
@@ -216,13 +216,13 @@ def test_a_copied_directory_ends_while_its_original_runs(
     wait_until_one_cluster(own_cluster.nodes)
 
 
-# --- what a node waits for
+# --- notes of a waiting node
 
 
 def test_a_joining_node_tells_what_is_wrong_with_an_address(
     tmp_path: Path, single: Cluster
 ) -> None:
-    """Refused, unknown and silent are told apart, the first two before it would have noted them."""
+    """Notes tell refused, unknown and silent addresses apart, the first two without delay."""
     (silent,) = single.nodes
     refuses = f"127.0.0.1:{free_port()}"
     unknown = "no-such-host.invalid:9400"

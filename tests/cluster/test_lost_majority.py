@@ -1,4 +1,4 @@
-"""A majority that is at risk is not given away, and one that is lost for good is recovered from."""
+"""Lost majority: a removal that risks it is refused, and recovery from its loss works."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def test_a_removal_that_would_freeze_the_cluster_is_refused(own_cluster: Cluster
         assert b"--force" in refused.stderr
     with alive.client(timeout=20) as client:
         assert client.get("key", str) == "after the refusal"
-    # What is forced is begun, and waits for the voters that are left.
+    # A forced removal starts, and waits for the remaining voters.
     forced = run(
         *("member", "remove", "--force", str(alive.id), "--url", leader.address, "--timeout", "1")
     )
@@ -78,7 +78,7 @@ def test_one_of_three_nodes_is_recovered_and_goes_on(own_cluster: Cluster) -> No
 
 
 def show(survivor: Node, lost: list[Node], before: NodeStatus) -> None:
-    """Look at what is left, and change nothing."""
+    """Inspect the surviving directory without a change."""
     shown = run("recover", "--dir", str(survivor.directory), "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert str(survivor.id).encode() in shown.stdout
@@ -92,7 +92,7 @@ def show(survivor: Node, lost: list[Node], before: NodeStatus) -> None:
 
 
 def recover(survivor: Node) -> str:
-    """Begin a new cluster with what is left, once; return its id."""
+    """Start a new cluster from the surviving directory; return its id."""
     done = run("recover", "--dir", str(survivor.directory), "--json")
     assert done.returncode == 0, done.stderr
     again = run("recover", "--dir", str(survivor.directory))
@@ -139,6 +139,6 @@ def test_what_is_no_directory_of_a_member_is_refused(single: Cluster) -> None:
     assert skiff.recover([node.directory]).is_alone
     standby = Skiff(single.directory / "standby", port=free_port(), standby=True)
     with standby, standby.client(timeout=20) as client:
-        assert client.members() == []  # its directory has been begun
+        assert client.members() == []  # its new directory exists
     with pytest.raises(StorageError, match="never was a member"):
         skiff.recover([single.directory / "standby"])

@@ -25,7 +25,7 @@ from skiff.testing import Cluster, Node, free_port, wait_until
 
 pytestmark = pytest.mark.cluster
 
-# So that a leader leads on where a busy machine makes it silent for a second.
+# A long election timeout, so that leaders survive the pauses of a busy machine.
 PATIENT = ("--election-timeout-min-ms", "2000", "--election-timeout-max-ms", "3000")
 
 NewNode = Callable[..., Node]
@@ -33,7 +33,7 @@ NewNode = Callable[..., Node]
 
 @pytest.fixture
 def new_node(tmp_path: Path) -> Iterator[NewNode]:
-    """Make nodes that belong to nobody yet, by further options of ``skiff node start``."""
+    """Return a factory of new nodes with further options of ``skiff node start``."""
     nodes: list[Node] = []
 
     def make(*options: str) -> Node:
@@ -52,7 +52,7 @@ def members_as_seen_by(node: Node) -> tuple[Member, ...]:
 
 
 def wait_until_agreed(nodes: list[Node]) -> None:
-    """Wait until these nodes, and no others, are the voters that each of them knows."""
+    """Wait until each of these nodes knows exactly them as voters."""
     expected = {(node.id, node.address, True) for node in nodes}
 
     def are_agreed() -> bool:
@@ -85,7 +85,7 @@ def test_any_member_lets_a_node_join(own_cluster: Cluster, new_node: NewNode) ->
         nodes.append(joiner)
         wait_until_agreed(nodes)
         assert serves(joiner, "key") == "value"
-    # Five nodes bear the loss of any two.
+    # Five nodes survive the loss of any two.
     leader, follower = own_cluster.leader(), own_cluster.followers()[0]
     for lost in (leader, follower):
         own_cluster.kill(lost)
@@ -107,7 +107,7 @@ def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
         client.insert("key", "value")
         client.add_member(standby.address)
         assert standby.address in {m.address for m in client.members() if m.voter}
-        client.add_member(standby.address)  # once more is as good as once
+        client.add_member(standby.address)  # adding is idempotent
     wait_until_agreed([*own_cluster.nodes, standby])
     assert serves(standby, "key") == "value"
 
@@ -210,8 +210,8 @@ def test_an_address_without_a_standby_node_is_named(own_cluster: Cluster) -> Non
 def test_a_node_that_is_slow_to_accept_a_client_still_replies_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node counts a request's time from when the connection stands, not from the call's start."""
-    grace, pause = 0.7, 0.8  # seconds; longer than usual, for a machine that is busy
+    """A node counts a request's timeout from its receipt, not from the call's start."""
+    grace, pause = 0.7, 0.8  # seconds; longer than usual, for a busy machine
     monkeypatch.setattr("skiff.caller.GRACE_SECONDS", grace)
     monkeypatch.setattr("skiff.connection.CONNECT_SECONDS", 1.0)
     with Cluster(1, directory=tmp_path, options=PATIENT) as single:
@@ -235,7 +235,7 @@ def test_a_node_that_moved_is_known_at_its_new_address(own_cluster: Cluster) -> 
         identity = moving.id
         assert moving.terminate() == 0
         moving.port = free_port()
-        moving.replace_options()  # its former ones expect it at its former address
+        moving.replace_options()  # its former options name its former address
         moving.start()
         assert moving.id == identity
         wait_until_agreed(own_cluster.nodes)
@@ -275,7 +275,7 @@ def test_a_removed_node_stays_removed_until_it_is_to_rejoin(own_cluster: Cluster
         assert says_that_it_is_removed(removed)
         assert removed.terminate() == 0
 
-        # Its own command, which names the cluster, does not bring it back.
+        # Its own command, which names the cluster, does not restore it.
         for _ in range(2):
             removed.launch()
             assert removed.wait() == 7

@@ -1,4 +1,4 @@
-"""``skiff node start``: how it begins, what it refuses, how it ends."""
+"""``skiff node start``: starting, refusals and ending."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Process = subprocess.Popen[bytes]
 
 @contextmanager
 def running(*arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """Run a node, and end it by SIGTERM where that has not happened."""
+    """Run a node, and end it by SIGTERM unless it has ended."""
     with command.start(["node", "start", *arguments], settings) as process:
         try:
             yield process
@@ -36,13 +36,13 @@ def running(*arguments: str, settings: Mapping[str, str] | None = None) -> Itera
 
 
 def ready(process: Process) -> Any:
-    """Return what a node prints as JSON as soon as it serves."""
+    """Return the JSON line that a node prints when it serves."""
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
 
 
 def refused(*arguments: str, code: int, settings: Mapping[str, str] | None = None) -> str:
-    """Return the one line with which a node that cannot run ends."""
+    """Return the one-line error of a node that cannot run."""
     return complaint(command.run("node", "start", *arguments, settings=settings), code)
 
 
@@ -191,7 +191,7 @@ def test_settings_that_no_node_can_run_with_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "node").exists()
 
 
-# --- places that are taken or not fit
+# --- unusable ports and directories
 
 
 def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_system_without_room_for_processes_is_told_of(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def hangups_heard() -> Iterator[None]:
-    """Let nodes hear of a closed terminal, though the tests may be run by nohup."""
+    """Restore SIGHUP for nodes, which nohup ignores for the tests."""
     handler = signal.signal(signal.SIGHUP, lambda *_: None)
     yield
     signal.signal(signal.SIGHUP, handler)

@@ -137,9 +137,9 @@ def test_threads_share_a_client_and_its_window(client: Client) -> None:
 
 
 def count(cluster: Cluster, name: str, stop: threading.Event) -> int:
-    """Write pipelines that end with a compare-and-set counter; return how many there were.
+    """Write pipelines that end with a compare-and-set of a counter; return their number.
 
-    A write that is done twice, or before an earlier one, makes the counter mismatch.
+    A write done twice, or before an earlier one, makes the counter mismatch.
     """
     rounds = revision = 0
     with Client([node.address for node in cluster.nodes], timeout=SECONDS) as client:

@@ -1,4 +1,4 @@
-"""What the README tells its readers to run does what the README says that it does."""
+"""README: its examples run, and print what it says."""
 
 import re
 import shlex
@@ -26,12 +26,12 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def section(heading: str) -> str:
-    """Return what stands under a heading."""
+    """Return the text under a heading."""
     return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def with_ports(text: str, ports: list[int]) -> str:
-    """Return a block that uses these ports instead of those that may be taken here."""
+    """Return a block with these ports, as its own may be taken here."""
     instead = dict(zip(PORTS, map(str, ports), strict=False))
     return re.sub("|".join(PORTS), lambda match: instead[match[0]], text)
 
@@ -78,7 +78,7 @@ def started(block: str, place: Path) -> Iterator[None]:
 
 @pytest.fixture
 def shell() -> Callable[[str], str]:
-    """Returns a block of commands for free ports and for the skiff that is under test."""
+    """Return a function that adapts a block of commands to free ports and the skiff under test."""
     ports = [free_port() for _ in PORTS]
     skiff = shlex.join(command.command())
     return lambda block: with_ports(block.replace(".venv/bin/skiff", skiff), ports)

@@ -1,4 +1,4 @@
-"""When a node restarts its actors for ever, and when it gives up."""
+"""Restarts: a node restarts dead actors, and gives up if they die too often."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kill_an_actor(node: Skiff) -> None:
-    """Kill an actor of a serving node; returns when the node has noticed."""
+    """Kill an actor of a serving node; return when the node has noticed."""
     node.wait_until_serving()
     pid = node.pids["election_timer"]
     os.kill(pid, signal.SIGKILL)

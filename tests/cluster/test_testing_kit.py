@@ -1,4 +1,4 @@
-"""The cluster for users' own tests leaves nothing behind, however their program ends."""
+"""Testing kit: a test cluster leaves nothing behind, however its program ends."""
 
 import random
 import signal
@@ -36,7 +36,7 @@ sys.stdin.read()
 
 
 def test_programs_that_run_side_by_side_are_given_different_ports() -> None:
-    first = random.randrange(LAST_PORT, 32_700)  # where no other test looks for ports
+    first = random.randrange(LAST_PORT, 32_700)  # outside the range of other tests
     command = [sys.executable, "-c", PORTS_OF_FEW, str(first), str(first + 20 * PORTS)]
     with ExitStack() as running:
         programs = [

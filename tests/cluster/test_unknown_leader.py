@@ -1,4 +1,4 @@
-"""A member that was down while the others were replaced finds its leader again."""
+"""Unknown leader: a member that was down while the others were replaced finds its leader."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_it_asks_the_members_that_it_knows_then_those_that_its_operator_names(
         client.insert("key", "of a leader unknown to one")
         own_cluster.kill(first)
         own_cluster.kill(second)
-    # A majority of five is up again only with this one, which knows two that are down.
+    # Only this node completes a majority of five again; it knows two members that are down.
     behind.launch()
     wait_until(lambda: "no member that this node knows has vouched" in behind.log(), "it is told")
     behind.kill()

@@ -1,4 +1,4 @@
-"""A node tells people what it is and what it waits for."""
+"""Voices: a node's process titles and logs tell what it is and what it waits for."""
 
 import subprocess
 import time
@@ -41,10 +41,10 @@ def test_a_lost_majority_is_told_once_and_so_is_its_return(tmp_path: Path) -> No
     with Cluster(2, directory=tmp_path) as cluster:
         cluster.leader()
         here, other = cluster.nodes
-        told_before = len(here.log())  # a busy machine may have delayed the first election
+        told_before = len(here.log())  # the first election may have been slow
         cluster.kill(other)
         wait_until(lambda: "no leader: " in here.log()[told_before:], "the loss is told")
-        time.sleep(QUIET_SECONDS)  # it would be told again by then
+        time.sleep(QUIET_SECONDS)  # a repetition would be logged by then
         other.start()
         wait_until(lambda: "s of no leader" in here.log()[told_before:], "its end is told")
         told = here.log()[told_before:].splitlines()

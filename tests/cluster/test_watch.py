@@ -1,4 +1,4 @@
-"""Watching: what is delivered, in which order, from when on, and what is said at the end."""
+"""Watching: delivery, order, start and end of change streams."""
 
 import contextlib
 import threading
@@ -35,7 +35,7 @@ class Person(msgspec.Struct):
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
-    """A part of the shared cluster's keys for one test alone."""
+    """A prefix of the shared cluster's keys for one test alone."""
     return f"{request.node.name}/"
 
 
@@ -53,7 +53,7 @@ def take(subscriber: Subscriber, count: int) -> list[Event[Any]]:
 
 
 def in_threads(works: list[Callable[[], None]]) -> None:
-    """Run works side by side to their ends; an error of one of them is raised here."""
+    """Run functions in threads to their ends; raise an error of any of them here."""
     errors: list[BaseException] = []
 
     def run(work: Callable[[], None]) -> None:
@@ -70,7 +70,7 @@ def in_threads(works: list[Callable[[], None]]) -> None:
     assert errors == []
 
 
-# --- what is delivered
+# --- delivery
 
 
 @pytest.mark.timeout(120)
@@ -159,7 +159,7 @@ def test_a_write_that_changed_nothing_is_no_change(client: Client, prefix: str) 
     assert (event.kind, event.key, event.revision) == (EventKind.INSERT, prefix + "key", revision)
 
 
-# --- what a subscriber makes of it
+# --- values and timeouts
 
 
 def test_values_arrive_as_the_wanted_type(client: Client, prefix: str) -> None:
@@ -178,7 +178,7 @@ def test_values_arrive_as_the_wanted_type(client: Client, prefix: str) -> None:
         assert plain.recv(int, timeout=10) == (prefix + "number", 7)
         with pytest.raises(DeserializeFailed, match="alice"):
             wrong.recv(int, timeout=10)
-        # What could not be decoded was one change, not the end.
+        # A change that cannot be decoded does not end the stream.
         assert wrong.recv(int, timeout=10) == (prefix + "number", 7)
 
 
@@ -202,7 +202,7 @@ def test_receiving_writes_passes_over_removals(client: Client, prefix: str) -> N
         assert subscriber.recv(int, timeout=10) == (prefix + "b", 2)
 
 
-# --- how it ends
+# --- ends
 
 
 def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> None:
@@ -237,11 +237,11 @@ def test_the_death_of_the_watched_node_closes_the_stream_after_what_had_arrived(
             received: list[Any] = [0]
             with contextlib.suppress(StreamClosed):
                 for event in subscriber:
-                    received.append(event.value)  # noqa: PERF401 - some, and then an error
+                    received.append(event.value)  # noqa: PERF401 - the loop ends with an error
             assert received == list(range(len(received))), "a gap before the end"
             with pytest.raises(StreamClosed):
                 subscriber.recv(timeout=1)
-        # Whoever watches anew goes on through another node.
+        # A new watch goes through another node.
         with client.watch("after/") as subscriber:
             client.insert("after/key", 1)
             assert subscriber.recv(int, timeout=10) == ("after/key", 1)

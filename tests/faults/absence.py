@@ -1,6 +1,6 @@
-"""A follower that comes back far behind while clients write: measured, and held to the promises.
+"""Absence: measures how a follower far behind catches up while clients write.
 
-Run by ``scripts/catch-up``; its exit code is 1 where a promise was broken.
+Run by ``scripts/catch-up``; its exit code is 1 if a promise was broken.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Tell = Callable[[str], None]
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """How far the follower is to fall behind, and what the log keeps for it."""
+    """The lag of the follower, and the limits of the kept log."""
 
     entries: int = ENTRIES
     keys: int = ENTRIES
@@ -40,13 +40,13 @@ class Absence(msgspec.Struct, frozen=True):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What the nodes are started with."""
+        """The options of the nodes."""
         kept = ("--log-entries-kept", str(self.limits.entries))
         return (*kept, "--log-bytes-kept", str(self.limits.bytes), "--log-level", "info")
 
 
 class Return(msgspec.Struct, frozen=True):
-    """What happened when the follower came back."""
+    """The figures of the follower's return."""
 
     entries_behind: int
     seconds_to_install: float
@@ -57,10 +57,10 @@ class Return(msgspec.Struct, frozen=True):
 
 
 def measure(directory: Path, absence: Absence, tell: Tell) -> Return:
-    """Let a follower miss entries and come back while clients write.
+    """Let a follower miss entries, and catch up while clients write.
 
     Raises:
-        AssertionError: in the end it does not hold what it must.
+        AssertionError: it lacks acknowledged writes at the end.
     """
     with Cluster(3, directory=directory, options=absence.options) as cluster:
         behind = cluster.followers()[0]
@@ -86,7 +86,7 @@ def measure(directory: Path, absence: Absence, tell: Tell) -> Return:
 
 
 def _open_session(cluster: Cluster) -> int:
-    """Return a session's number; all nodes know of it."""
+    """Return the number of a session that all nodes know."""
     with RawClient(cluster.leader()) as client:
         session = client.open_session()
     wait_until(lambda: len(set(map(_end, cluster.nodes))) == 1, "all logs end alike")
@@ -94,7 +94,7 @@ def _open_session(cluster: Cluster) -> int:
 
 
 def _let_time_pass(cluster: Cluster, behind: Node, past: Past) -> None:
-    """Let all nodes but one hold a long past, and start them."""
+    """Write a long past to all nodes but one, and start them."""
     others = [node for node in cluster.nodes if node is not behind]
     for node in cluster.nodes:
         cluster.kill(node)
@@ -106,7 +106,7 @@ def _let_time_pass(cluster: Cluster, behind: Node, past: Past) -> None:
 
 
 def _come_back(cluster: Cluster, behind: Node, load: Load) -> tuple[float, float, int]:
-    """Start the follower; return how long its way back was, and how much was written meanwhile."""
+    """Start the follower; return the seconds it took, and the number of writes meanwhile."""
     leader = cluster.leader()
     began, written = time.monotonic(), len(load.acknowledged)
     behind.start()
@@ -118,7 +118,7 @@ def _come_back(cluster: Cluster, behind: Node, load: Load) -> tuple[float, float
 
 
 def is_level(behind: Node, leader: Node) -> bool:
-    """Whether the follower has applied what the leader had applied a moment before."""
+    """Return whether the follower has applied what the leader had applied just before."""
     ahead = _status(leader).applied_index
     return _status(behind).applied_index >= ahead
 
@@ -154,7 +154,7 @@ def report(figures: Return) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what the arguments ask for; exit with 1 if a write failed."""
+    """Run the measurement; exit with 1 if a write failed."""
     parser = argparse.ArgumentParser(prog="scripts/catch-up", description=__doc__)
     add = parser.add_argument
     add("--entries", type=int, default=ENTRIES, metavar="N", help=f"to miss; {ENTRIES} by default")

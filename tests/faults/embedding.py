@@ -1,4 +1,4 @@
-"""Programs that embed a node, written for one test each."""
+"""Embedding: programs that embed a node, for single tests."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Steady load for tests that break things: what was acknowledged must be there afterwards."""
+"""Load: steady writers for fault tests, which check that no acknowledged write is lost."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ class Load:
             thread.join()
 
     def wait_for(self, count: int, timeout: float = 30.0) -> None:
-        """Wait until so many more inserts are acknowledged."""
+        """Wait until ``count`` further inserts are acknowledged."""
         goal = len(self.acknowledged) + count
         deadline = time.monotonic() + timeout
         while len(self.acknowledged) < goal:
@@ -51,12 +51,12 @@ class Load:
             time.sleep(0.01)
 
     def longest_silence(self) -> float:
-        """Return for how long some writer had to wait between two acknowledged inserts."""
+        """Return the longest time between two acknowledged inserts of a writer."""
         assert all(len(times) > 1 for times in self._acknowledged_at), "some writer never wrote"
         return max(b - a for times in self._acknowledged_at for a, b in pairwise(times))
 
     def check(self, node: Node) -> None:
-        """Check that a node serves all that was acknowledged, each key written once."""
+        """Check that a node serves all acknowledged writes, each done once."""
         with node.client(timeout=20) as client:
             keys = set(client.list_keys("load/"))
             lost = sorted(set(self.acknowledged) - keys)

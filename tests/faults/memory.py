@@ -1,4 +1,4 @@
-"""The memory of an actor's process, as the system counts it."""
+"""Memory: the resident size of an actor's process."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ from skiff.testing import Node
 
 
 def resident_bytes(node: Node, actor: str) -> int:
-    """Return how much memory an actor of a node has resident."""
+    """Return the resident bytes of a node's actor."""
     pid = str(node.actor_pids[actor])
     listed = subprocess.run(["ps", "-o", "rss=", "-p", pid], capture_output=True, check=True)
     return int(listed.stdout) * 1024

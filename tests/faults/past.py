@@ -1,7 +1,7 @@
-"""Gives the directories of nodes that do not run a long past: entries that all of them hold.
+"""Past: writes many entries to the directories of stopped nodes, the same to each.
 
-Over the network a million entries take most of an hour, because each waits for the sync of the one
-before. The storage core writes here what it would have written then, with many to one sync.
+Over the network, a million entries take most of an hour, because each waits for the previous
+one's sync. Here the storage core writes the same, with many entries to a sync.
 """
 
 import itertools
@@ -26,7 +26,7 @@ TURN_ENTRIES = 500
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What is to have happened: one insert in each entry, in a session that is open already."""
+    """A past: one insert in each entry, in an open session."""
 
     entries: int
     keys: int
@@ -39,16 +39,16 @@ class Past(msgspec.Struct, frozen=True):
         return f"past/{number % self.keys:08}"
 
     def value(self, number: int) -> bytes:
-        """Return what the entry of this number writes."""
+        """Return the value that the entry of this number writes."""
         return number.to_bytes(8, "big").rjust(self.value_bytes, b".")
 
     def newest(self, key_number: int) -> bytes:
-        """Return what a key holds in the end."""
+        """Return the final value of a key."""
         return self.value(range(key_number, self.entries, self.keys)[-1])
 
 
 def live_through(directories: list[Path], past: Past) -> int:
-    """Write a past into directories whose logs end alike; return the index of its last entry."""
+    """Write a past into directories with equal logs; return the index of its last entry."""
     with ProcessPoolExecutor(len(directories), get_context("spawn")) as processes:
         ends = set(processes.map(_live_through, directories, itertools.repeat(past)))
     assert len(ends) == 1, f"the logs did not end alike: now they end at {ends}"

@@ -1,4 +1,4 @@
-"""A connection that speaks ZeroMQ's protocol byte by byte, as no library would (ZMTP 3.0)."""
+"""RawConnection: ZeroMQ's protocol byte by byte, as no library sends it (ZMTP 3.0)."""
 
 import socket
 import struct
@@ -11,10 +11,10 @@ BUFFER_BYTES = 4096
 
 
 class RawConnection:
-    """A TCP connection to one of a node's endpoints; it reads nothing unless it is told to."""
+    """A TCP connection to one of a node's endpoints; it reads only on demand."""
 
     def __init__(self, endpoint: str, kind: bytes = b"") -> None:
-        """Connect, and greet as a socket of this kind if one is given."""
+        """Connect, with a ZMTP handshake if a socket type is given."""
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
@@ -43,7 +43,7 @@ class RawConnection:
         self.send(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind, COMMAND)
         self._read(len(GREETING))
         _, size = self._read(2)
-        self._read(size)  # the node is ready: before that, it takes nothing else
+        self._read(size)  # READY, which must come before any message
 
     def _read(self, count: int) -> bytes:
         data = b""
@@ -63,11 +63,11 @@ class RawConnection:
         self.send(b"\1" + topic)
 
     def answer_ping(self) -> None:
-        """Send what answers a ping, whether there was one or not."""
+        """Send a pong, even without a ping."""
         self.send(b"\4PONG", COMMAND)
 
     def is_closed(self) -> bool:
-        """Read all that has come, and return whether the node has closed the connection."""
+        """Read all that has arrived; return whether the node has closed the connection."""
         self.socket.setblocking(False)
         try:
             while self.socket.recv(1 << 20):

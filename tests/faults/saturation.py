@@ -1,4 +1,4 @@
-"""Saturating load: a healthy cluster may become slow under it, but its leader stays."""
+"""Saturation: a healthy cluster may become slow under load, but keeps its leader."""
 
 import argparse
 import multiprocessing
@@ -22,15 +22,15 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Saturation(msgspec.Struct, frozen=True):
-    """What came of the load."""
+    """The result of the load."""
 
-    writes: tuple[int, ...]  # acknowledged, by each process
-    before: tuple[tuple[int, UUID | None], ...]  # term and leader, as each node knew them
+    writes: tuple[int, ...]  # acknowledged, of each process
+    before: tuple[tuple[int, UUID | None], ...]  # term and leader, by each node's status
     after: tuple[tuple[int, UUID | None], ...]
 
 
 def measure(directory: Path, seconds: float, processes: int = PROCESSES) -> Saturation:
-    """Write for so many seconds from several processes at once, and see who leads afterwards."""
+    """Write from several processes for some seconds, and compare the leader before and after."""
     with Cluster(3, directory=directory) as cluster:
         before = _leaders(cluster)
         writes = _saturate(cluster.addresses, seconds, processes)
@@ -67,7 +67,7 @@ def _write(work: tuple[list[str], float, int]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Load a cluster as the arguments ask; exit with 1 if another leader was elected."""
+    """Run the load; exit with 1 if another leader was elected."""
     parser = argparse.ArgumentParser(prog="scripts/saturate", description=__doc__)
     add = parser.add_argument
     add("--seconds", type=float, default=SECONDS, metavar="S", help="of load; 60 by default")

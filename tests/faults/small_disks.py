@@ -1,4 +1,4 @@
-"""Small disks: file systems of a few MiB in memory, as directories of real nodes."""
+"""Small disks: in-memory file systems of a few MiB for nodes' directories."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ FILLER = "filler"
 
 @contextmanager
 def small_disks(parent: Path, *names: str) -> Iterator[list[Path]]:
-    """Mount a small disk at each of these names; skip the test where that is not permitted."""
+    """Mount a small disk at each name; skip the test if that is not permitted."""
     paths = [parent / name for name in names]
     mounted: list[Path] = []
     try:
@@ -39,7 +39,7 @@ def _mount(path: Path) -> None:
 
 
 def fill(disk: Path) -> None:
-    """Leave not one free block on a disk."""
+    """Fill a disk to its last block."""
     with (disk / FILLER).open("ab", buffering=0) as file:
         for size in (1 << 20, 4096):
             try:
@@ -51,5 +51,5 @@ def fill(disk: Path) -> None:
 
 
 def make_room(disk: Path) -> None:
-    """Give back what ``fill`` took."""
+    """Free the space that ``fill`` took."""
     (disk / FILLER).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The long run of ``scripts/catch-up``, made short: what it prints is what happened."""
+"""A short run of ``scripts/catch-up``, whose report is right."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Actors that die: the node restarts as a whole, and nothing that was acknowledged is lost."""
+"""Actor deaths: the node restarts as a whole, and no acknowledged write is lost."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_every_actor_of_every_role_may_die_under_load(tmp_path: Path) -> None:
 
 
 def kill_actor(node: Node, actor: str) -> None:
-    """Kill one actor; returns when the node serves again with four new ones."""
+    """Kill one actor; return when the node serves again with four new ones."""
     before = node.actor_pids
     os.kill(before[actor], signal.SIGKILL)
     wait_until(lambda: is_renewed(node, before), f"{node} restarts after its {actor} died")
@@ -52,7 +52,7 @@ def test_a_node_whose_actors_keep_dying_gives_up_with_an_error(tmp_path: Path) -
 
         def kill_any() -> bool:
             for pid in list(node.actor_pids.values())[:1]:
-                with suppress(ProcessLookupError):  # another one's death was its own
+                with suppress(ProcessLookupError):  # it may have died already
                     os.kill(pid, signal.SIGKILL)
             return not node.is_running
 

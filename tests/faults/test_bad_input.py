@@ -1,4 +1,4 @@
-"""Malformed, oversized and foreign input on every port: an answer or a log line, and no harm."""
+"""Bad input: malformed, oversized and foreign input on every port does no harm."""
 
 import os
 import random
@@ -56,7 +56,7 @@ def address(node: Node) -> Address:
 
 @pytest.fixture(autouse=True)
 def unharmed(node: Node) -> Iterator[None]:
-    """After every test the same four actors live, hold the same data and serve."""
+    """Check after every test that the same four actors run, with the same data, and serve."""
     pids = node.actor_pids
     with node.client() as client:
         client.insert("guard", "before")
@@ -285,14 +285,14 @@ def test_the_client_refuses_what_no_node_would_store(node: Node) -> None:
 
 
 def test_a_value_of_the_largest_size_is_stored(tmp_path: Path) -> None:
-    value = b"x" * ((1 << 20) - 5)  # what MessagePack adds to it counts too
+    value = b"x" * ((1 << 20) - 5)  # MessagePack's overhead counts, too
     with Cluster(1, directory=tmp_path) as cluster, Client(cluster.addresses) as client:
         client.insert("large", value)
         assert client.get("large", bytes) == value
 
 
 def test_the_stored_form_is_plain_messagepack(node: Node) -> None:
-    """Other languages can read what Python has written."""
+    """Other languages can read the values that Python has written."""
     with node.client() as client:
         stored = client.get("guard", msgspec.Raw)
     assert isinstance(stored, msgspec.Raw)

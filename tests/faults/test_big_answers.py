@@ -1,4 +1,4 @@
-"""Big answers: they are cut, and neither writers nor the memory of the node suffer from them."""
+"""Big replies: they are split, and harm neither writers nor the node's memory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.cluster
 
 GETS = 500
 VALUE_BYTES = 1_000_000
-STALL_SECONDS = 1.0  # on a machine that tests share; 0.02 to 0.07 on one of its own
-GATEWAY_BYTES_MAX = 320 << 20  # 128 MiB of replies, a reply that is encoded, the process itself
+STALL_SECONDS = 1.0  # on a shared machine; 0.02 to 0.07 on a dedicated one
+GATEWAY_BYTES_MAX = 320 << 20  # 128 MiB of replies, one encoded reply, the process itself
 CONNECTIONS = 10
 REQUESTS = 20
 
@@ -44,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def ask_when_there_is_room(client: RawClient, *operations: Operation) -> tuple[Outcome, ...]:
-    """Ask again where the node has not noticed yet that its last reply was read."""
+    """Repeat a request until the node has noticed that its last reply was read."""
     outcomes: tuple[Outcome, ...] = ()
 
     def is_admitted() -> bool:
@@ -117,14 +117,14 @@ def test_clients_that_read_no_reply_take_bounded_memory_and_no_service(cluster: 
             silent.close(0)
         context.term()
     with leader.client(timeout=10) as client:
-        # What waited for the connections is free again with them.
+        # Closing the connections frees the replies that waited for them.
         wait_until(lambda: _reads_big(client), "a big value is read")
 
 
 def _silent_connection(
     context: "zmq.Context[zmq.Socket[bytes]]", address: str
 ) -> "zmq.Socket[bytes]":
-    """Connect a client that takes in hardly anything of what it is sent."""
+    """Connect a client that reads hardly any replies."""
     silent = context.socket(zmq.DEALER)
     silent.setsockopt(zmq.RCVHWM, 1)
     silent.setsockopt(zmq.RCVBUF, 4096)

@@ -1,4 +1,4 @@
-"""Messages that reach an actor before it has begun: actors start side by side, in any order."""
+"""Early messages: actors start concurrently, so some get messages before they are ready."""
 
 import subprocess
 import tempfile
@@ -26,7 +26,7 @@ PATIENCE_MS = 20_000
 
 @pytest.fixture
 def names() -> Iterator[Path]:
-    """A directory for the sockets, so short that they may stand in it."""
+    """A directory with a path short enough for ipc sockets."""
     with tempfile.TemporaryDirectory(prefix="early-") as place:
         yield Path(place)
 
@@ -56,7 +56,7 @@ def test_the_gateway_keeps_who_leads_where_the_replicator_was_faster(names: Path
 
 
 def greet(context: "zmq.Context[zmq.Socket[bytes]]", config: NodeConfig) -> object:
-    """Return what the gateway answers a client that greets it."""
+    """Return the gateway's reply to a client's greeting."""
     with context.socket(zmq.REQ) as client:
         client.setsockopt(zmq.LINGER, 0)
         client.connect(config.address.client_endpoint)

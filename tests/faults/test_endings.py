@@ -1,4 +1,4 @@
-"""Nothing of a node outlives its program, in whatever way and at whatever moment that ends."""
+"""Endings: no process or file of a node outlives its program, however it ends."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from tests.faults.embedding import command, live, write_script
 
 pytestmark = pytest.mark.cluster
 
-# The directory of the ipc sockets goes slowly, so that whoever does not wait for it is too early.
+# Removing the directory of the ipc sockets is slow here, to catch an end that does not wait.
 SLOW_TO_CLEAR = """
 import os, signal, time
 from actors.ipc_directory import IpcDirectory
@@ -67,15 +67,15 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where nodes make the directories of their sockets."""
+    """The directory of the nodes' socket directories."""
     with tempfile.TemporaryDirectory(prefix="life-") as place:
         yield Path(place)
 
 
 def run(script: Path, tmp_path: Path, temporary: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, which may be before that of its actors."""
+    """Run a program to its end; its actors may still run then."""
     told = tmp_path / "told"
-    with told.open("w") as errors:  # a pipe would end with the last of the actors
+    with told.open("w") as errors:  # a pipe would stay open until the last actor ends
         ended = subprocess.run(
             command(script, tmp_path),
             stdout=subprocess.PIPE,
@@ -137,8 +137,8 @@ def test_a_copy_that_is_forked_amid_a_start_keeps_no_actor_alive(
         try:
             wait_until(lambda: not live(pids), "all actors are gone", timeout=5)
         finally:
-            with contextlib.suppress(ProcessLookupError):  # they may be gone already
-                os.killpg(program.pid, signal.SIGKILL)  # the copies, too
+            with contextlib.suppress(ProcessLookupError):  # they may have ended
+                os.killpg(program.pid, signal.SIGKILL)  # forked copies, too
     assert len(pids) == len(ACTORS)
 
 
@@ -178,10 +178,10 @@ def test_a_program_that_ends_while_its_node_starts_leaves_no_traceback(
             program.stdout.readline()
             time.sleep(delay)
             if number == signal.SIGINT:
-                os.killpg(program.pid, number)  # as a terminal does
+                os.killpg(program.pid, number)  # like a terminal
             else:
                 program.send_signal(number)
-            # Standard error is open as long as any actor lives.
+            # Standard error stays open while any actor runs.
             _, told = program.communicate(timeout=30)
         assert told == "", f"{number.name} after {delay} s"
 

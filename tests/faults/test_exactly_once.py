@@ -1,4 +1,4 @@
-"""Retries are applied once, wherever they arrive and whatever happened to the cluster since."""
+"""Exactly once: a retry is applied once, on any node and after any failure."""
 
 import signal
 import threading
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes; a test that breaks one mends it."""
+    """Three nodes; a test that breaks one repairs it."""
     with Cluster(3, directory=tmp_path_factory.mktemp("exactly-once")) as running:
         yield running
 
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
-    """A part of the shared cluster's keys for one test alone."""
+    """A prefix of the shared cluster's keys for one test alone."""
     return f"{request.node.name}/"
 
 
@@ -47,7 +47,7 @@ def version(node: Node, key: str) -> int:
 
 
 def first_write(node: Node, key: str) -> tuple[Write, Outcome]:
-    """Write in a new session; return the write, to be repeated, and its outcome."""
+    """Write in a new session; return the write, for retries, and its outcome."""
     with RawClient(node) as client:
         write = insert(client.open_session(), 1, key, "first")
         (outcome,) = client.ask(write)
@@ -64,7 +64,7 @@ def test_a_repeated_write_gets_the_first_result_at_every_node(
     write, outcome = first_write(cluster.nodes[0], prefix + "key")
     for node in [*cluster.nodes, *cluster.nodes]:
         assert ask(node, write) == (outcome,)
-    # The first result, not that of doing it again: somebody else has written since.
+    # The first result, not that of another application: the key was written since.
     with cluster.client() as client:
         client.insert(prefix + "key", "second")
         for node in cluster.nodes:
@@ -134,7 +134,7 @@ def test_a_write_repeated_while_the_leader_dies_is_applied_once(
     assert [version(leader, f"{prefix}{number}") for number in (1, 50, 100)] == [1, 1, 1]
 
 
-# --- duplicates that travel together
+# --- duplicates in one frame
 
 
 def test_a_write_that_one_frame_holds_often_is_applied_once(cluster: Cluster, prefix: str) -> None:
@@ -168,7 +168,7 @@ def test_a_write_that_many_connections_send_at_once_is_applied_once(
             client.__exit__(None, None, None)
 
 
-# --- what cannot be recognised is not applied
+# --- unrecognizable retries are not applied
 
 
 def test_a_session_that_was_never_opened_is_refused(cluster: Cluster, prefix: str) -> None:
@@ -196,7 +196,7 @@ def test_a_write_below_the_window_is_not_applied_again(cluster: Cluster, prefix:
 
 
 def fail_over(cluster: Cluster, times: int, proceed: Callable[[], None]) -> None:
-    """Kill leaders one after another, with some work done before and after each death."""
+    """Kill leaders one after another, with progress before and after each."""
     for _ in range(times):
         proceed()
         leader = cluster.leader()
@@ -206,7 +206,7 @@ def fail_over(cluster: Cluster, times: int, proceed: Callable[[], None]) -> None
 
 
 class Crew:
-    """Threads that work until they are told to stop; an error of one of them fails the test."""
+    """Worker threads; an error of one of them fails the test."""
 
     def __init__(self, works: Sequence[Callable[[], None]]) -> None:
         self._stop = threading.Event()
@@ -226,7 +226,7 @@ class Crew:
         assert self._errors == []
 
     def wait_for(self, steps: int) -> None:
-        """Wait until so many more steps of work are done."""
+        """Wait until ``steps`` further steps are done."""
         for _ in range(steps):
             assert self._done.acquire(timeout=30), f"the work stands still: {self._errors}"
 
@@ -235,7 +235,7 @@ class Crew:
             while not self._stop.is_set():
                 work()
                 self._done.release()
-        except BaseException as error:  # noqa: BLE001 - shown when all is over
+        except BaseException as error:  # noqa: BLE001 - raised at the end
             self._errors.append(error)
 
 
@@ -260,7 +260,7 @@ def test_an_absent_key_is_won_by_one_client_while_leaders_die(tmp_path: Path) ->
 
 
 class Contestant:
-    """A client that writes one key after another, each only where it is absent."""
+    """A client that inserts one key after another if absent."""
 
     def __init__(self, cluster: Cluster, name: int) -> None:
         self.name = name
@@ -304,7 +304,7 @@ def test_a_counter_made_of_conditional_writes_counts_exactly_while_leaders_die(
 
 
 class Counter:
-    """A client that adds one to a shared key, by reading it and writing where nobody else did."""
+    """A client that increments a shared key by read and conditional write."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.acknowledged = 0

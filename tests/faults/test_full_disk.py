@@ -1,4 +1,4 @@
-"""Full disks and quotas: inserts are refused, all else goes on, and it ends by itself."""
+"""Full disks and quotas: inserts are refused meanwhile, and everything else goes on."""
 
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,13 @@ def has_applied(node: Node, revision: int) -> bool:
 
 
 def is_filled(disk: Path, node: Node) -> bool:
-    """Fill a disk of which RocksDB may have freed some; whether its node counts it as full."""
+    """Fill a disk, as RocksDB may have freed space; return whether the node reports it as full."""
     fill(disk)
     return lacks(node, Shortage.CRITICAL)
 
 
 def wait_until_full(client: Client, key: str) -> None:
-    """Insert until that is refused."""
+    """Insert until it is refused."""
 
     def is_refused() -> bool:
         try:
@@ -49,7 +49,7 @@ def wait_until_full(client: Client, key: str) -> None:
 
 
 def wait_until_roomy(client: Client, key: str) -> None:
-    """Insert until that is done."""
+    """Insert until it succeeds."""
 
     def is_done() -> bool:
         try:
@@ -74,7 +74,7 @@ def test_a_majority_of_full_disks_refuses_inserts_only_and_recovers(tmp_path: Pa
         for disk, node in zip(disks, cluster.nodes, strict=False):
             wait_until(partial(is_filled, disk, node), "the disk counts as full")
         wait_until_full(client, "refused")
-        for node in cluster.nodes:  # whichever is asked
+        for node in cluster.nodes:  # through each of them
             with node.client(timeout=10) as alone, pytest.raises(StorageFull):
                 alone.insert("refused", 1)
         assert client.get("kept") == 1
@@ -85,7 +85,7 @@ def test_a_majority_of_full_disks_refuses_inserts_only_and_recovers(tmp_path: Pa
         wait_until_roomy(client, "after")
         wait_until(lambda: all_lack(cluster.nodes, Shortage.NONE), "all have room")
         assert client.get("after") == 0
-        assert {node: node.actor_pids for node in cluster.nodes} == before  # none has restarted
+        assert {node: node.actor_pids for node in cluster.nodes} == before  # no restarts
         removals = (change.key for change in changes if change.kind is EventKind.REMOVE)
         assert next(removals) == "removed"
 
@@ -100,7 +100,7 @@ def test_leadership_leaves_a_full_disk_and_inserts_go_on(tmp_path: Path) -> None
         client.transfer_leadership(full.id)
         fill(disk)
         for number in range(20):
-            client.insert(f"k/{number}", BIG)  # none is refused, whether the leader has moved yet
+            client.insert(f"k/{number}", BIG)  # none is refused, before or after the transfer
         wait_until(lambda: client.status().leader not in (None, full.id), "another node leads")
         wait_until(partial(is_filled, disk, full), "the disk counts as full")
         revision = client.insert("while full", 1)

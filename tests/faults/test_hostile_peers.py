@@ -1,4 +1,4 @@
-"""A broken member and a stranger say what they like to real nodes: refused, logged, survived."""
+"""Hostile peers: nodes refuse, log and survive the frames of a broken member and a stranger."""
 
 import os
 import time
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two of three nodes; tests speak in the name of the third, or of nobody known."""
+    """Two of three nodes; tests impersonate the third, or a stranger."""
     directory = tmp_path_factory.mktemp("hostile")
     with Cluster(3, directory=directory) as cluster:
         cluster.kill(cluster.followers()[0])
@@ -47,7 +47,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def unharmed(pair: Cluster) -> Iterator[None]:
-    """After every test the same leader leads in the same term, and both nodes serve."""
+    """Check after every test that leader and term are the same, and both nodes serve."""
     leader = pair.leader()
     before = status_of(leader)
     pids = [node.actor_pids for node in alive(pair)]
@@ -61,7 +61,7 @@ def unharmed(pair: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def broken(pair: Cluster) -> Iterator[StandIn]:
-    """The missing member, as the leader hears it."""
+    """The missing member, impersonated towards the leader."""
     leader = pair.leader()
     cluster = status_of(leader).cluster_id
     assert cluster is not None
@@ -115,7 +115,7 @@ HOSTILE: list[list[object]] = [
 
 
 def send_all(nodes: list[Node], frames: list[bytes]) -> None:
-    """Send frames to the ports at which nodes hear their peers, and wait until they are taken."""
+    """Send frames to the peer ports of nodes, and wait until they are handled."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         sockets = [context.socket(zmq.DEALER) for _ in nodes]
@@ -123,7 +123,7 @@ def send_all(nodes: list[Node], frames: list[bytes]) -> None:
             socket.connect(parse_address(node.address).peer_endpoint)
             for frame in frames:
                 socket.send(frame)
-            # The answer comes after all that was sent before on the same connection.
+            # The reply follows everything sent before on the same connection.
             socket.send(encode([1, b"", STRANGER, 1, "127.0.0.1:9", [[14, "no address:"]]]))
             assert socket.poll(20_000), "the node answers no more"
     finally:
@@ -206,7 +206,7 @@ def test_a_stranger_takes_no_place_of_a_member_that_answers(pair: Cluster) -> No
     ]
     for _ in range(5):
         send_all([leader], frames)
-        time.sleep(0.2)  # as long as heartbeats travel
+        time.sleep(0.2)  # for heartbeats to arrive
     assert status_of(leader).members == before
 
 
@@ -229,7 +229,7 @@ def test_a_flood_of_invitations_is_refused_beyond_a_few(pair: Cluster) -> None:
         invitations = [AddNode(f"127.0.0.1:{port}") for port in range(20_000, 21_100)]
         outcomes = client.ask(*invitations, seconds=1.0)
     codes = Counter(each.code for each in outcomes if isinstance(each, Failed))
-    invited = ADMIN_REQUESTS_MAX  # nobody answers these
+    invited = ADMIN_REQUESTS_MAX  # without a node at these addresses
     assert codes == {FailureCode.OVERLOADED: 1100 - invited, FailureCode.NO_STANDBY: invited}
     assert descriptors_of(leader) < before + 200
 
@@ -263,7 +263,7 @@ def test_a_membership_that_is_too_large_is_lived_with_and_trimmed(tmp_path: Path
 
 
 def descriptors_of(node: Node) -> int:
-    """Return how many descriptors the replicator has open, where the system tells."""
+    """Return the replicator's open descriptors, if the system tells."""
     place = Path(f"/proc/{node.actor_pids['log_replicator']}/fd")
     return len(list(place.iterdir())) if place.exists() else 0
 
@@ -301,7 +301,7 @@ def test_a_log_with_an_entry_that_cannot_be_read_is_lived_with(
 def append_to(
     directory: Path, kind: EntryKind, payload: bytes, members: Membership | None = None
 ) -> None:
-    """Append an entry to the log in a directory that no node uses."""
+    """Append an entry to the log of a stopped node's directory."""
     locked = DataDirectory(str(directory))
     database = RocksDatabase(locked.database, create=False)
     try:

@@ -1,4 +1,4 @@
-"""A storage writer that is stopped answers nothing: another node leads, and clients go on."""
+"""Hung storage: when a leader's storage writer is stopped, another node leads and clients go on."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from skiff.testing import Cluster, Node, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
-LONGEST_SECONDS = 1.5  # several times the default, so that a busy machine is fast beside it
+LONGEST_SECONDS = 1.5  # several times the default, for busy machines
 TIMEOUTS = ("--election-timeout-min-ms", "750", "--election-timeout-max-ms", "1500")
-BOUND_SECONDS = 5 * LONGEST_SECONDS  # of which it may take four to notice
+BOUND_SECONDS = 5 * LONGEST_SECONDS  # detection may take four of them
 
 
 @contextmanager
 def hung_storage(node: Node) -> Iterator[float]:
-    """Stop a node's storage writer; give the time at which it stopped."""
+    """Stop a node's storage writer; yield the time of the stop."""
     writer = node.actor_pids["storage_writer"]
     os.kill(writer, signal.SIGSTOP)
     try:
@@ -37,7 +37,7 @@ def test_a_leader_whose_storage_hangs_gives_way_to_writes(tmp_path: Path) -> Non
         with Client(addresses, timeout=60) as client:
             client.insert("before", 1)
             with hung_storage(hung) as since:
-                client.insert("after", 2)  # the node itself sends its clients elsewhere
+                client.insert("after", 2)  # the node redirects its clients
                 assert time.monotonic() - since < BOUND_SECONDS
                 assert client.status().leader != hung.id
             assert client.get("before") == 1

@@ -1,4 +1,4 @@
-"""Reads by lease on real processes: for a moment without a majority, never what was replaced."""
+"""Lease reads on real processes: served briefly without a majority, and never stale."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.cluster
 
 ROUNDS = 4
 QUESTIONS = 20
-# A lease of three seconds: long enough to be looked at.
+# A lease of three seconds, long enough to observe.
 PATIENT = ("--election-timeout-min-ms", "4000", "--election-timeout-max-ms", "6000")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes; every test leaves them whole."""
+    """Three nodes; every test leaves them running."""
     with Cluster(3, directory=tmp_path_factory.mktemp("reads")) as running:
         yield running
 
@@ -61,7 +61,7 @@ def number_in(outcome: Outcome) -> int | None:
     if isinstance(outcome, Failed):
         return None
     assert isinstance(outcome, Found), outcome
-    return outcome.value[0]  # MessagePack writes a small number as itself
+    return outcome.value[0]  # MessagePack encodes a small number as itself
 
 
 @pytest.mark.timeout(120)
@@ -80,7 +80,7 @@ def test_a_leader_that_was_frozen_trusts_no_lease_from_before(cluster: Cluster) 
                     others = [node for node in cluster.nodes if node is not leader]
                     with others[0].client(timeout=20) as writer:
                         writer.insert("key", new)
-                    # These wait at the door of a node that held a lease when it was frozen.
+                    # These reach a node that held a lease when it was frozen.
                     waiting = [pinned.send(question) for _ in range(QUESTIONS)]
                 finally:
                     cluster.resume(leader)

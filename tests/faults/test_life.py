@@ -1,4 +1,4 @@
-"""How nodes begin and end: with the program that runs them, in any program, alone on their data."""
+"""Lifecycle: nodes start and end with their program, and lock their data."""
 
 import os
 import re
@@ -87,7 +87,7 @@ def test_killing_the_embedding_program_leaves_no_orphan(tmp_path: Path, forks: b
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where nodes make their names, so short that a socket may have one."""
+    """A temporary directory with a path short enough for ipc sockets."""
     with tempfile.TemporaryDirectory(prefix="life-") as place:
         monkeypatch.setenv("TMPDIR", place)
         monkeypatch.setattr(tempfile, "tempdir", None)
@@ -95,7 +95,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def kill_actor(node: Skiff, actor: str) -> None:
-    """Kill one actor; returns when the node serves again with four new ones."""
+    """Kill one actor; return when the node serves again with four new ones."""
     before = node.pids
     os.kill(before[actor], signal.SIGKILL)
     wait_until(lambda: len(set(node.pids.values()) - set(before.values())) == 4, "all are new")
@@ -170,7 +170,7 @@ def test_actors_that_cannot_be_started_again_are_a_failure(tmp_path: Path, tempo
         "from skiff import ClusterInitFailed",
         "before, free = node.pids, os.dup(0)",
         "os.close(free)",
-        # Enough for some of the actors, so that these have to be ended again.
+        # Enough for some of the actors, which then have to be ended.
         "resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, free + 2))",
         "os.kill(before['storage_writer'], signal.SIGKILL)",
         "try: node.wait(timeout=15)",
@@ -281,7 +281,7 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
 
 
 def refused(directory: Path) -> str:
-    """Return why a node does not start on a directory, which it must leave as it is."""
+    """Return why a node refuses a directory, which must remain unchanged."""
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     node = Skiff(dir=directory, port=free_port())
     node.start()
@@ -297,7 +297,7 @@ def refused(directory: Path) -> str:
 
 
 def written_directory(tmp_path: Path) -> Path:
-    """Return the directory of a node that was killed after it had written something."""
+    """Return the directory of a node that was killed after some writes."""
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
         with node.client() as client:
@@ -340,7 +340,7 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     assert "skiff.json cannot be read" in refused(directory)
 
 
-# In a process of its own: no other thread and no collection frees a descriptor meanwhile.
+# In a process of its own, so that no other thread frees a descriptor meanwhile.
 OPENS_WITHOUT_DESCRIPTORS = """
 import os, resource, sys
 from actors.data_directory import DataDirectory

@@ -1,4 +1,4 @@
-"""A read never returns less than what was acknowledged before it began, whoever is asked."""
+"""Linearizable reads: a read sees all writes acknowledged before it, on any node."""
 
 import contextlib
 import threading
@@ -21,13 +21,13 @@ QUESTIONS = 20
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes; every test leaves them whole."""
+    """Three nodes; every test leaves them running."""
     with Cluster(3, directory=tmp_path_factory.mktemp("reads")) as running:
         yield running
 
 
 def leads_again(cluster: Cluster, paused: Node) -> Node | None:
-    """Return who leads among those that are not paused, once they know it."""
+    """Return the leader that the running nodes know, or None."""
     for node in cluster.nodes:
         status = None if node is paused else node.status()
         if status is not None and status.leader not in (None, paused.id):
@@ -36,11 +36,11 @@ def leads_again(cluster: Cluster, paused: Node) -> Node | None:
 
 
 def number_in(outcome: Outcome) -> int | None:
-    """Return the number that was read, or None where the node refused to say."""
+    """Return the number that was read, or None if the node refused."""
     if isinstance(outcome, Failed):
         return None
     assert isinstance(outcome, Found), outcome
-    return outcome.value[0]  # MessagePack writes a small number as itself
+    return outcome.value[0]  # MessagePack encodes a small number as itself
 
 
 @pytest.mark.timeout(120)
@@ -58,7 +58,7 @@ def test_a_leader_that_was_frozen_never_returns_what_has_been_replaced(cluster: 
                     others = [node for node in cluster.nodes if node is not leader]
                     with others[0].client(timeout=20) as writer:
                         writer.insert("key", new)
-                    # These wait at the door of a node that still believes that it leads.
+                    # These reach a node that still believes that it leads.
                     waiting = [pinned.send(Get("key")) for _ in range(QUESTIONS)]
                 finally:
                     cluster.resume(leader)
@@ -70,7 +70,7 @@ def test_a_leader_that_was_frozen_never_returns_what_has_been_replaced(cluster: 
 
 
 class Readers:
-    """Threads that each read a counter through one node, and know what they must see at least."""
+    """Threads that each read a counter through one node, and check its minimum."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._stop = threading.Event()

@@ -1,4 +1,4 @@
-"""More connections than a node may have descriptors: new clients and peers still get in."""
+"""Many connections, beyond a node's descriptors: new clients and peers still get in."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ pytestmark = [
 DESCRIPTORS = 256
 IDLE = 300  # connections to each port
 LOOK_SECONDS = 1.0
-BUSY_SHARE = 0.5  # of one processor; a process that goes in circles has all of it
+BUSY_SHARE = 0.5  # of one processor; a process that loops forever has all of it
 
 LIMITED = f"""
 import os, resource, sys
@@ -35,7 +35,7 @@ os.execv(sys.executable, [sys.executable, "-P", "-m", "skiff", *sys.argv[1:]])
 
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """The address and the program of a node whose processes may have few descriptors."""
+    """The address and the pid of a node with a low limit of descriptors."""
     port = free_port()
     command = ["node", "start", "--json", "--until-eof", "--dir", str(tmp_path / "limited")]
     with subprocess.Popen(
@@ -66,7 +66,7 @@ def _parent(process: int) -> int:
 
 
 def _stat(process: int) -> list[str]:
-    """Return what the system tells of a process after its name, from its state on."""
+    """Return the fields of a process's stat file from its state on."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
@@ -98,7 +98,7 @@ def test_idle_connections_shut_out_neither_clients_nor_peers(
     try:
         for number in range(IDLE):
             for endpoint, kind in zip(endpoints, kinds, strict=True):
-                with contextlib.suppress(OSError):  # it may be the one to close
+                with contextlib.suppress(OSError):  # the node may close this one
                     idle.append(RawConnection(endpoint, kind if number % 2 else b""))
         with Client(address, timeout=20) as client:
             assert client.insert("key", 1)

@@ -1,4 +1,4 @@
-"""The long run of ``scripts/saturate``, made short: slow is allowed, another leader is not."""
+"""A short run of ``scripts/saturate``: slow writes are allowed, another leader is not."""
 
 from pathlib import Path
 

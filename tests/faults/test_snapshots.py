@@ -1,4 +1,4 @@
-"""The log is cut and snapshots stand in for it, under load and with nodes killed on the way."""
+"""Snapshots and log compaction under load, with nodes killed meanwhile."""
 
 import itertools
 import os
@@ -22,13 +22,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 INFO = ("--log-level", "info")
 LOG_KEPT = ("--log-entries-kept", "50", "--log-bytes-kept", "500000", *INFO)
-CUT_AFTER = 150  # more entries than a log may have before it is cut
+CUT_AFTER = 150  # more entries than the log keeps
 KEYS = [f"key/{number}" for number in range(5)]
 LARGE_VALUES, LARGE_BYTES = 500, 200_000
 INSTALLED = "installed the leader's snapshot"
 GIVEN_UP = "was given up"
 OPENED = "opened at revision"
-UNMERGED_TABLES_MAX = 20  # of one level, before RocksDB slows down whoever writes
+UNMERGED_TABLES_MAX = 20  # of one level, before RocksDB slows down writes
 STEPS = ("staged", "whole", "switching", "installed")
 
 
@@ -38,14 +38,14 @@ def is_caught_up(node: Node, leader: Node) -> bool:
 
 
 def write_large_values(node: Node) -> None:
-    """Write 100 MB, so that a snapshot takes a while: 400 chunks, of which one goes at a time."""
+    """Write 100 MB, so that a snapshot takes a while: 400 chunks, one at a time."""
     with node.client() as client:
         for number in range(LARGE_VALUES):
             client.insert(f"large/{number}", os.urandom(LARGE_BYTES))
 
 
 def overwrite_until_given_up(leader: Node) -> None:
-    """Write until the log is longer than would be held for whoever has read most of the state."""
+    """Write until the log exceeds what is held even for a reader that has most of the state."""
     with leader.client() as client:
         for number in range(2 * LARGE_VALUES):
             if number % 10 == 0 and GIVEN_UP in leader.log():
@@ -58,9 +58,9 @@ def overwrite_until_given_up(leader: Node) -> None:
 def held_transfer(node: Node) -> Iterator[None]:
     """Stop a node's storage writer when it has taken in the first chunks of a snapshot.
 
-    Whoever joins has begun by then and is not ready: it learns that it was let in at the end.
+    A joining node has started by then but is not ready; it learns at the end that it was admitted.
     """
-    database = node.directory / "generation-1"  # beside it lies the ballast of the disk space
+    database = node.directory / "generation-1"  # beside the ballast file
     wait_until(lambda: disk_bytes(database) > 4 * CHUNK_BYTES, "some chunks are there")
     writer = node.actor_pids["storage_writer"]
     os.kill(writer, signal.SIGSTOP)
@@ -72,7 +72,7 @@ def held_transfer(node: Node) -> Iterator[None]:
 
 
 def entries_after_snapshot(node: Node, leader: Node) -> int:
-    """Return how far the leader is beyond the snapshot that a node has installed."""
+    """Return the number of the leader's entries after the snapshot that a node has installed."""
     status, installed = leader.status(), re.search(rf"{INSTALLED} of index (\d+)", node.log())
     assert status is not None
     assert installed is not None
@@ -80,7 +80,7 @@ def entries_after_snapshot(node: Node, leader: Node) -> int:
 
 
 def leave_behind(cluster: Cluster, load: Load) -> Node:
-    """Kill a follower, and go on until nobody has the entries that it lacks."""
+    """Kill a follower, and write until no log has the entries that it lacks."""
     behind = cluster.followers()[0]
     cluster.kill(behind)
     load.wait_for(CUT_AFTER * load.writers)
@@ -97,7 +97,7 @@ def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) 
         assert load.failures == []
         wait_until(lambda: is_caught_up(behind, cluster.leader()), "it holds everything")
         load.check(behind)
-        # What it was given is as good as what it wrote: it can lead, and begin again.
+        # After a snapshot it can lead, and restart.
         cluster.kill(cluster.leader())
         cluster.restart(behind)
         load.check(behind)
@@ -124,7 +124,7 @@ def test_a_snapshot_that_takes_longer_than_the_log_would_be_held_gets_through(
             joined = cluster._next_node()
             joined.launch()
             with held_transfer(joined):
-                # The writes of all writers may be in one entry.
+                # One entry may hold the writes of all writers.
                 load.wait_for((HELD_LOG_FACTOR + 1) * load.writers)
             joined.wait_until_ready()
             wait_until(lambda: INSTALLED in joined.log(), "a snapshot is installed")
@@ -176,12 +176,12 @@ def test_a_node_killed_while_it_installs_a_snapshot_is_whole_afterwards(
 
 
 def test_the_directory_does_not_grow_with_overwrites(tmp_path: Path) -> None:
-    """The size swings by what RocksDB has not flushed and merged yet; how low it swings tells.
+    """The size varies with unflushed and unmerged data; its minimum shows growth.
 
-    Once in a while little more is there than the values, the log at its longest and what waits
-    in one write buffer. If but a twentieth of what is written stayed, that would never come back.
-    How high it swings depends on how fast tables are merged: there may be as many of them as let
-    RocksDB slow down those who write, besides the write-ahead logs.
+    At its minimum it is little more than the values, the log at its longest and one write buffer.
+    If even a twentieth of all writes stayed, that minimum would never return. Its maximum depends
+    on the speed of merging: up to as many tables as make RocksDB slow down writes, plus the
+    write-ahead logs.
     """
     value, written = os.urandom(1_000_000), 600
     kept = {"log_entries_kept": 20, "log_bytes_kept": 4 << 20}
@@ -209,5 +209,5 @@ def disk_bytes(directory: Path) -> int:
         try:
             total += file.stat().st_blocks * 512
         except FileNotFoundError:
-            continue  # RocksDB deletes what it needs no more at any moment
+            continue  # RocksDB may delete obsolete files at any moment
     return total

@@ -1,4 +1,4 @@
-"""Subscribers that do not read, or subscribe without end: only they themselves suffer."""
+"""Misbehaving subscribers: one that does not read, or subscribes endlessly, harms only itself."""
 
 import contextlib
 import sys
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 CHANGES = 24_000  # more than 10,000 messages and what the system buffers
 FRAME = 100
 VALUE = "x" * 1000
-DELAY_SECONDS = 1.5  # of other watchers, on a machine that tests share; about 0.15 on one's own
+DELAY_SECONDS = 1.5  # of other watchers on a shared machine; about 0.15 on a dedicated one
 PONG_SECONDS = 0.2
 TOPICS_RESIDENT_MAX = 300 << 20
 ENDLESS_RESIDENT_MAX = 1200 << 20  # the replicator's alarm begins at 0.7 GiB, the gateway's at half
@@ -40,7 +40,7 @@ def address(node: Node) -> Address:
 
 
 class Watching(threading.Thread):
-    """Notes when each change has arrived, until the last one."""
+    """Notes the arrival of each change."""
 
     def __init__(self, subscriber: Subscriber, count: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Watching(threading.Thread):
 
 
 def ponging(connection: RawConnection, stop: threading.Event) -> None:
-    """Answer pings without reading, until the connection is closed."""
+    """Send pongs without reading, until the connection is closed."""
     while not stop.wait(PONG_SECONDS):
         try:
             connection.answer_ping()
@@ -127,7 +127,7 @@ def test_a_message_without_end_takes_bounded_memory(
     one_byte_each = frame(b"x", MORE) * 30_000
     with RawConnection(getattr(address, endpoint), kind) as endless:
         endless.socket.settimeout(1)
-        with contextlib.suppress(OSError):  # it is closed, or no more is taken from it
+        with contextlib.suppress(OSError):  # it is closed, or its buffer is full
             for _ in range(2000):  # 60 million frames, for which ZeroMQ takes 3.6 GB
                 endless.socket.sendall(one_byte_each)
         assert resident_bytes(node, actor) < ENDLESS_RESIDENT_MAX

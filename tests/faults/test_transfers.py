@@ -1,4 +1,4 @@
-"""Leadership moves without a gap: on demand, and before a leader stops."""
+"""Leadership transfers without a pause: on demand, and before a leader stops."""
 
 import re
 import uuid
@@ -15,10 +15,10 @@ from tests.faults.load import Load
 pytestmark = pytest.mark.cluster
 
 WRITERS = 4
-# So that no election begins by itself on a busy machine, and none passes for a transfer.
+# Long enough that no election on a busy machine passes for a transfer.
 PATIENT = ("--election-timeout-min-ms", "500", "--election-timeout-max-ms", "1000")
-# Ten times the defaults: writes that wait for an election by silence wait for longer than the
-# shortest timeout, and a hand-over takes as long as ever, which is far less on any machine.
+# Ten times the defaults: after an election timeout, writes have waited for longer than the
+# shortest one, while a transfer takes far less on any machine.
 SHORTEST_MS = 1500
 SLOW = ("--election-timeout-min-ms", str(SHORTEST_MS), "--election-timeout-max-ms", "3000")
 TURNS = re.compile(r"actor=log_replicator term=(\d+) (leader|follower|candidate), leader is (\w+)$")
@@ -26,7 +26,7 @@ TURNS = re.compile(r"actor=log_replicator term=(\d+) (leader|follower|candidate)
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nodes that log who leads."""
+    """Three nodes that log their leader."""
     with Cluster(3, directory=tmp_path, log_level="info", options=PATIENT) as running:
         yield running
 
@@ -38,19 +38,19 @@ def status_of(node: Node) -> NodeStatus:
 
 
 def last_turn(node: Node) -> tuple[int, str, str]:
-    """Return term, role and leader as a node knew them last."""
+    """Return the last term, role and leader in a node's log."""
     turns = [found for line in node.log().splitlines() if (found := TURNS.search(line))]
     return int(turns[-1][1]), turns[-1][2], turns[-1][3]
 
 
 def restart_under(load: Load, cluster: Cluster, node: Node) -> bool:
-    """Restart a node in good order; return whether it led, and so handed leadership over."""
+    """Restart a node; return whether it led, and so transferred leadership."""
     load.wait_for(200)
     before = status_of(node)
     led = before.leader == node.id
     assert node.terminate() == 0
     if led:
-        # It has followed its successor before it ended, in the very next term.
+        # Before its end, it followed its successor in the very next term.
         term, role, leader = last_turn(node)
         assert (term, role) == (before.term + 1, "follower")
         assert leader in [each.id.hex[:8] for each in cluster.nodes if each is not node]

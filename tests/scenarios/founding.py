@@ -1,4 +1,4 @@
-"""How a scenario's cluster begins: its members, and the logs, terms and votes on their disks."""
+"""Founding: the initial members, logs, terms and votes of a scenario's cluster."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ PARTS = ("voters", "learners", "spare", "term", "window")
 
 
 class Founder(msgspec.Struct, frozen=True):
-    """A member of the first hour, written ``A=1,1,2@4/B``: name, log, term and vote."""
+    """An initial member, written ``A=1,1,2@4/B``: name, log, term and vote."""
 
     id: NodeId
     voter: bool
@@ -27,8 +27,8 @@ class Founder(msgspec.Struct, frozen=True):
 def found(trace: Trace, words: Sequence[str]) -> Stage:
     """Return a running cluster as in ``A=1,1,2 B=1@4/A C learners D spare E term 4 window 0``.
 
-    All nodes whose own term is not given are in the term of the cluster, or else in the newest
-    term of any log.
+    A node without a term of its own is in the cluster's term, or else in the highest term of any
+    log.
     """
     parts = _split(words)
     founders = [_read_founder(word, voter=True) for word in parts["voters"]]

@@ -1,4 +1,4 @@
-"""How scenarios write messages, logs and nodes: to text, and back for messages made by hand.
+"""Notation of messages, logs and nodes in scenarios, written and read.
 
 ``3@2`` is the entry with index 3 and term 2, ``3..5@2`` is three of them, ``-`` is nothing. A
 log is the terms of its entries, ``1,1,4``; ``1*9`` is nine of term 1. Learners stand in brackets.
@@ -41,7 +41,7 @@ SESSIONS = bytes([StateTables._fields.index("sessions")])
 
 
 class Mistake(ValueError):
-    """A script says something that makes no sense."""
+    """A script is invalid."""
 
 
 def node_name(node: NodeId | None) -> str:
@@ -76,7 +76,7 @@ def read_log(text: str) -> list[int]:
 
 
 def write_members(membership: Membership) -> str:
-    """Write who belongs to a cluster, learners in brackets."""
+    """Write the members of a cluster, learners in brackets."""
     names = (
         node_name(member.id) if member.voter else f"({node_name(member.id)})"
         for member in membership.members
@@ -95,7 +95,7 @@ def read_number(text: str) -> int:
 
 
 def write_entries(entries: Iterable[Entry]) -> str:
-    """Write entries as index and term, and what members one of them brings."""
+    """Write entries as index and term, with the membership of an entry that has one."""
     return ",".join(_write_runs(entries)) or NOTHING
 
 
@@ -115,7 +115,7 @@ def _members_of(entry: Entry) -> str:
 
 
 def read_entries(text: str) -> tuple[Entry, ...]:
-    """Read entries that are alike wherever a script names the same index and term."""
+    """Read entries; the same index and term is the same entry throughout a script."""
     entries: list[Entry] = []
     for word in text.split(",") if text != NOTHING else []:
         places, _, term = word.partition("@")
@@ -126,7 +126,7 @@ def read_entries(text: str) -> tuple[Entry, ...]:
 
 
 def made_up_entry(index: int, term: int) -> Entry:
-    """Return the entry that stands at this index in this term, in all logs given by a script."""
+    """Return the entry of this index and term, the same in all logs of a script."""
     return Entry(index, term, EntryKind.BATCH, b"%d@%d" % (index, term))
 
 
@@ -134,13 +134,13 @@ def made_up_entry(index: int, term: int) -> Entry:
 
 
 def write_message(message: PeerMessage) -> str:
-    """Write a message: its name and what it says."""
+    """Write a message: its name and its fields."""
     kind = type(message)
     return f"{kind.__name__} {WRITERS[kind](message)}".rstrip()
 
 
 def write_write(append: Append) -> str:
-    """Write what a disk is asked to make durable."""
+    """Write the content of an ``Append``."""
     words: list[str] = []
     if append.hard_state is not None:
         words.append(f"term={append.hard_state.term}")
@@ -179,13 +179,13 @@ def _write_append_reply(message: AppendEntriesReply) -> str:
 
 
 def write_chunk(chunk: SnapshotChunk) -> str:
-    """Write which rows of which snapshot a chunk has."""
+    """Write the rows of a chunk and its snapshot."""
     rows = f"rows={_write_row(chunk.start.row)}..{_write_row(chunk.end.row)}"
     return f"{_write_snapshot(chunk.start)} {rows}" + " last" * chunk.last
 
 
 def write_position(position: SnapshotPosition) -> str:
-    """Write up to where somebody has a snapshot."""
+    """Write the position within a snapshot."""
     return f"{_write_snapshot(position)} after={_write_row(position.row)}"
 
 
@@ -227,14 +227,14 @@ KINDS = {kind.__name__: kind for kind in WRITERS}
 
 
 class Fields:
-    """The words after a message's name, as they are asked for."""
+    """The fields of a message, taken one by one."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._flags = {word for word in words if "=" not in word}
         self._values = dict(word.split("=", 1) for word in words if "=" in word)
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Return what was said of a field."""
+        """Return the text of a field."""
         value = self._values.pop(key, default)
         if value is None:
             raise Mistake(f"{key}=... is missing")
@@ -250,19 +250,19 @@ class Fields:
         return read_number(index), read_number(term)
 
     def flag(self, name: str) -> bool:
-        """Return whether a word was said."""
+        """Return whether a flag is given."""
         said = name in self._flags
         self._flags.discard(name)
         return said
 
     def nothing_is_left(self) -> None:
-        """Complain about words that nobody asked for."""
+        """Raise an error for words that were not taken."""
         for word in (*self._values, *sorted(self._flags)):
             raise Mistake(f"{word!r} means nothing here")
 
 
 def read_message(kind: str, fields: Fields) -> PeerMessage:
-    """Read a message that is written as above."""
+    """Read a message in this notation."""
     reader = READERS.get(kind)
     if reader is None:
         raise Mistake(f"{kind!r} cannot be made by hand; {', '.join(READERS)} can")

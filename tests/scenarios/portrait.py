@@ -1,4 +1,4 @@
-"""How one node of a scenario is shown in a line: what it believes, and what its disk holds."""
+"""Portrait: one line about a node of a scenario, with its state and its disk's."""
 
 from protocol.raft.roles import Candidate, Follower, Leader
 from tests.scenarios.notation import node_name, write_log, write_members
@@ -6,7 +6,7 @@ from tests.unit.raft_cluster import Machine
 
 
 def write_role(machine: Machine) -> str:
-    """Write role, term and vote, as the node believes."""
+    """Write role, term and vote of the core."""
     state = machine.core._state
     vote = f"term={state.term} vote={node_name(state.voted_for)}"
     removed = " removed" if state.removed else ""
@@ -24,7 +24,7 @@ def write_role(machine: Machine) -> str:
 
 
 def write_membership(machine: Machine) -> str:
-    """Write the members in force, and those to which a truncation would lead back."""
+    """Write the members in force, and those that a truncation would restore."""
     memberships = machine.core._state.memberships
     latest = write_members(memberships.latest.membership)
     if not memberships.pending:
@@ -33,7 +33,7 @@ def write_membership(machine: Machine) -> str:
 
 
 def write_machine(machine: Machine) -> str:
-    """Write all about a node that a reader of Raft's figure 2 asks for."""
+    """Write the state of a node, in the terms of Raft's figure 2."""
     name, disk = node_name(machine.id), machine.disk
     if machine.running is None:
         return f"{name}: down{_write_disk(machine)}"
@@ -46,7 +46,7 @@ def write_machine(machine: Machine) -> str:
 
 
 def _write_difference(machine: Machine) -> str:
-    """Write what is on disk where that is not what the node believes."""
+    """Write the disk's state if it differs from the core's."""
     state, disk = machine.core._state, machine.disk
     held = [entry.term for entry in disk.entries if entry.index > state.log.prev_index]
     same_vote = (state.term, state.voted_for) == (disk.hard_state.term, disk.hard_state.voted_for)

@@ -1,4 +1,4 @@
-"""What a script has set up so far: its cluster and the limits it has changed."""
+"""Scene: the cluster of a script, and the limits that it has changed."""
 
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -41,7 +41,7 @@ LIMITS: dict[str, ModuleType] = {
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """Which packets a command is about."""
+    """The packets that a command selects."""
 
     kind: type
     sender: NodeId | None
@@ -50,7 +50,7 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 class Scene:
-    """The cluster of a script, and how its words are understood."""
+    """The cluster of a script, and the names that its words refer to."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.trace = Trace()
@@ -99,7 +99,7 @@ class Scene:
         return [self.stage[self.node(name)] for name in names] or [*self.stage.machines.values()]
 
     def chosen(self, words: Sequence[str]) -> Chosen:
-        """Read which packets are meant: by kind, by way, the first few only."""
+        """Read a selection of packets: by kind, by route, by count."""
         kind: type = object
         sender = to = count = None
         for word in words:

@@ -1,4 +1,4 @@
-"""A scenario file: comments, commands, and below each command the output that it must give."""
+"""Script: a scenario file of comments, commands and the expected output of each."""
 
 from collections.abc import Iterator
 from difflib import unified_diff
@@ -17,7 +17,7 @@ NO_EVENT = "nothing"
 
 
 class BadScript(Exception):
-    """A script that cannot be played; the message begins with file and line."""
+    """A script is invalid; the message starts with file and line."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def is_command(self) -> bool:
-        """Whether the line does something."""
+        """Whether the line is a command."""
         return self.text.startswith(COMMAND)
 
     @property
@@ -40,7 +40,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Script:
-    """A scenario: what it does, and what must come out."""
+    """A scenario: its commands and their expected output."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class Script:
         self._lines = list(self._read())
 
     def play(self) -> str:
-        """Do what the script says; return it with the output that came out."""
+        """Run the script; return it with its actual output."""
         text: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
             scene = Scene(patch)
@@ -59,13 +59,13 @@ class Script:
         return "\n".join(text).rstrip("\n") + "\n"
 
     def differences(self) -> str:
-        """Return how the output differs from what is expected, empty if it does not."""
+        """Return the difference between actual and expected output, empty if there is none."""
         played = self.play().splitlines(keepends=True)
         expected = self.text.splitlines(keepends=True)
         return "".join(unified_diff(expected, played, f"{self.path.name} expects", "came out"))
 
     def rewrite(self) -> bool:
-        """Make what comes out the expected output; return whether anything changed."""
+        """Replace the expected output by the actual one; return whether it changed."""
         played = self.play()
         if played == self.text:
             return False

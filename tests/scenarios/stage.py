@@ -1,4 +1,4 @@
-"""A cluster that tells what happens in it, for a script to be compared with."""
+"""Stage: a cluster that traces its events, for comparison with a script."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,20 +29,20 @@ from tests.unit.raft_judge import Disks, Judge
 
 
 class Witness(Judge):
-    """Judges every turn, after it has passed it on to be told."""
+    """A judge that traces every turn first."""
 
     def __init__(self, report: Callable[[RaftNode, Outbox], None]) -> None:
         super().__init__()
         self._report = report
 
     def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
-        """Report what a turn has brought, and judge it."""
+        """Trace the results of a turn, and judge them."""
         self._report(core, outbox)
         super().see(core, outbox, disks)
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What was told last of a node."""
+    """The state of a node that was traced last."""
 
     life: int
     role: str
@@ -51,7 +51,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Stage(Cluster):
-    """A cluster whose every turn, arrival and write is told."""
+    """A cluster that traces every turn, arrival and write."""
 
     def __init__(self, trace: Trace, *voters: NodeId, spare: tuple[NodeId, ...] = ()) -> None:
         super().__init__(*voters, spare=spare)
@@ -67,7 +67,7 @@ class Stage(Cluster):
         self._untold_before_crash: dict[NodeId, list[ReplicatorMessage]] = {}
 
     def disk(self, node: NodeId) -> StoredDisk:
-        """Return what a node writes to."""
+        """Return the disk of a node."""
         disk = self[node].disk
         assert isinstance(disk, StoredDisk)
         return disk
@@ -77,10 +77,10 @@ class Stage(Cluster):
         self._numbers[node] = self._numbers.get(node, 0) + 1
         return self._numbers[node]
 
-    # --- lives
+    # --- crashes and restarts
 
     def crash(self, *nodes: NodeId, kept: int = 0) -> None:
-        """End these nodes' lives; of what was written without sync, the first few are kept."""
+        """Crash nodes; of their unsynced writes, the first ``kept`` survive."""
         for node in nodes:
             self.disk(node).kept_by_crash = kept
             machine = self[node]
@@ -92,7 +92,7 @@ class Stage(Cluster):
         super().crash(*nodes)
 
     def acknowledge_former_life(self, node: NodeId) -> None:
-        """Let what a disk wanted to say before the crash reach the life after it."""
+        """Deliver the disk's acknowledgements of the previous incarnation to the current one."""
         for message in self._untold_before_crash.pop(node, []):
             with self.trace.cause(f"{node_name(node)}: {write_answer(message)}, in a former life"):
                 self.step(node, message)
@@ -115,12 +115,12 @@ class Stage(Cluster):
         return taken
 
     def arrive(self, packet: Packet) -> None:
-        """Let a packet reach its node, if that is up and not cut off."""
+        """Deliver a packet if its node is up and not cut off."""
         incarnation = packet.incarnation
         self.arrive_as(packet, frame_of(packet.sender, packet.message, incarnation=incarnation))
 
     def arrive_as(self, packet: Packet, frame: PeerFrame) -> None:
-        """Let a packet arrive in a frame that may not be what its sender would send."""
+        """Deliver a packet in a given frame, which its sender may never send."""
         machine = self[packet.to]
         if machine.running is None or not self.are_linked(packet.sender, packet.to):
             self.trace.tell(f"{write_packet(packet)} (lost)")
@@ -135,7 +135,7 @@ class Stage(Cluster):
     # --- the disks
 
     def write(self, node: NodeId, count: int | None = None, *, tell: bool = True) -> None:
-        """Let a disk handle all that it was handed, or so many things."""
+        """Let a disk handle all its messages, or the first ``count``."""
         disk = self[node].disk
         for _ in range(_up_to(count, len(disk.unwritten))):
             message, already = disk.unwritten[0], len(disk.served)
@@ -151,7 +151,7 @@ class Stage(Cluster):
                 self.trace.tell(f"{node_name(node)}: read #{read.number} {how} at {read.index}")
 
     def acknowledge(self, node: NodeId, count: int | None = None) -> None:
-        """Tell a node what its disk has done, or so many things of it."""
+        """Deliver the disk's acknowledgements to its node, all or the first ``count``."""
         disk = self[node].disk
         for _ in range(_up_to(count, len(disk.untold))):
             message = disk.untold.popleft()
@@ -159,7 +159,7 @@ class Stage(Cluster):
                 self.step(node, message)
 
     def sync(self, *nodes: NodeId) -> None:
-        """Let disks write and say so, in one."""
+        """Let disks write and acknowledge."""
         for node in nodes or [machine.id for machine in self.alive]:
             self.write(node, tell=False)
             self.acknowledge(node)
@@ -167,7 +167,7 @@ class Stage(Cluster):
     # --- several things at once
 
     def settle_until(self, kind: type, *nodes: NodeId) -> None:
-        """Let everything arrive and be written at these nodes, until such a message is sent."""
+        """Deliver and write everything at these nodes, until a message of this kind is sent."""
         for _ in range(ROUNDS_TO_SETTLE_MAX):
             for node in nodes:
                 self.sync(node)
@@ -178,7 +178,7 @@ class Stage(Cluster):
                     return
         raise Mistake(f"no {kind.__name__} is sent")
 
-    # --- telling
+    # --- tracing
 
     def _report(self, core: RaftNode, outbox: Outbox) -> None:
         machine = self[core.id]
@@ -242,7 +242,7 @@ class Stage(Cluster):
 
 
 def write_packet(packet: Packet) -> str:
-    """Write a message with its way."""
+    """Write a message with its route."""
     way = f"{node_name(packet.sender)}->{node_name(packet.to)}"
     return f"{way} {write_message(packet.message)}"
 

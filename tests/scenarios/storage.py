@@ -1,7 +1,7 @@
-"""What a node of a scenario writes to: the real storage writer, on a disk that a crash takes back.
+"""Storage of a scenario's node: the real storage writer, on a disk with crashes.
 
-A proposal's payload, ``x``, stands for a write of the key ``x``, so that a log makes a table and
-a table makes a snapshot.
+The payload ``x`` of a proposal stands for a write of the key ``x``, so that logs fill tables and
+tables become snapshots.
 """
 
 from random import Random
@@ -40,19 +40,19 @@ def batch_of(payload: bytes) -> Batch:
 
 
 class Choice(Random):
-    """What is left to chance elsewhere: how many unsynced writes a crash leaves."""
+    """A choice in place of chance: the number of unsynced writes that survive a crash."""
 
     def __init__(self, kept: int) -> None:
         super().__init__(0)
         self._kept = kept
 
     def randint(self, a: int, b: int) -> int:
-        """Return what was chosen, as far as it is possible."""
+        """Return the choice, within the range."""
         return max(a, min(b, self._kept))
 
 
 class StoredDisk(Disk):
-    """A storage writer that takes one message a turn, and only when it is told to."""
+    """A storage writer that handles one message a turn, on command."""
 
     def __init__(self, node: NodeId, cluster: bytes, membership: Membership) -> None:
         super().__init__(membership)
@@ -80,14 +80,14 @@ class StoredDisk(Disk):
     def begin_with(
         self, hard_state: HardState, entries: tuple[Entry, ...], membership: Membership
     ) -> None:
-        """Begin with a log, and with members that no entry of it brought."""
+        """Begin with a log, and with a membership that is in no entry."""
         store = LogStore(self._tables, NO_LIMITS)
         store.append(Append(0, hard_state, entries, (MembershipAt(0, membership),)))
         self._write_state(membership)
         self._flush()
 
     def recover(self, node: NodeId, cluster: bytes, window_entries: int | None) -> Recovered:
-        """Forget what a crash takes, and return what the next life of the node finds."""
+        """Lose what a crash loses; return what the next incarnation recovers."""
         self.unwritten.clear()
         self.untold.clear()
         self._reads.clear()
@@ -105,7 +105,7 @@ class StoredDisk(Disk):
         return recovered
 
     def write(self) -> None:
-        """Handle the message that has waited for longest, in a turn of its own."""
+        """Handle the oldest message, in a turn of its own."""
         message = self.unwritten.popleft()
         if isinstance(message, Commit):
             assert message.index <= self.last_index, "what is applied was written before"
@@ -115,11 +115,11 @@ class StoredDisk(Disk):
         self._take_turns()
 
     def compact(self) -> bool:
-        """Drop as much of the log as may be dropped; return whether that is any."""
+        """Drop as much of the log as possible; return whether any was dropped."""
         before = self.start
         size: LogSize = self._open._store._size
         size._limits = LogLimits(0, 0)
-        # Any log is many times as long as nothing; here, followers are waited for all the same.
+        # With a kept length of 0, every snapshot reader would count as too slow.
         self._open._source.let_go = lambda is_too_slow: []  # type: ignore[method-assign] # noqa: ARG005
         self._open._compact()
         self._look()
@@ -148,7 +148,7 @@ class StoredDisk(Disk):
                 self.served.append(self._reads.pop(done.number))
 
     def _look(self) -> None:
-        """Note what the writer has on disk, for whoever judges or draws it."""
+        """Note the disk's content for the judge and the portrait."""
         store = self._open._store
         self.start, self.hard_state, self.memberships = (
             store.start,

@@ -1,4 +1,4 @@
-"""How scenarios write what a node asks of its disk, and what the disk answers."""
+"""Notation of the messages between a node and its disk in scenarios."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +24,13 @@ from tests.scenarios.notation import node_name, write_chunk, write_position
 
 
 def write_request(message: StorageMessage) -> str | None:
-    """Write what a disk is asked for besides writes, or nothing where that is told otherwise."""
+    """Write a request to a disk other than a write; None if it is traced elsewhere."""
     writer = REQUESTS.get(type(message))
     return None if writer is None else writer(message)
 
 
 def write_answer(message: ReplicatorMessage) -> str:
-    """Write what a disk says."""
+    """Write a disk's reply."""
     return ANSWERS[type(message)](message)
 
 

@@ -1,4 +1,4 @@
-"""Every scenario gives the output that stands in its file."""
+"""Scenarios: each file's commands give its expected output."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The language of the scenarios itself: what fails, what is rewritten, what is a mistake."""
+"""The language of scenarios: failures, rewriting, and errors in scripts."""
 
 import re
 from pathlib import Path

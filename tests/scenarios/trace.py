@@ -1,4 +1,4 @@
-"""What is told while a script plays: a line an event, effects below their causes."""
+"""Trace: a line for each event of a script, effects below their causes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ class Trace:
 
     @contextmanager
     def cause(self, line: str) -> Iterator[None]:
-        """Add an event; what is told meanwhile are its effects."""
+        """Add an event; events within the context are its effects."""
         self.tell(line)
         self._depth += 1
         try:
@@ -28,6 +28,6 @@ class Trace:
             self._depth -= 1
 
     def take(self) -> list[str]:
-        """Return all events, and begin anew."""
+        """Return all events, and clear the trace."""
         lines, self._lines = self._lines, []
         return lines

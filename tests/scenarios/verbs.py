@@ -1,4 +1,4 @@
-"""What a script can say: each verb with its words, and what it does to the cluster."""
+"""Verbs of scripts: their arguments, and their effects on the cluster."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,7 +26,7 @@ Words = Sequence[str]
 
 
 def perform(scene: Scene, words: Words) -> None:
-    """Do what one command says."""
+    """Run one command."""
     if not words:
         raise Mistake("a command needs a verb")
     verb = VERBS.get(words[0])
@@ -35,7 +35,7 @@ def perform(scene: Scene, words: Words) -> None:
     verb(scene, words[1:])
 
 
-# --- lives
+# --- crashes and restarts
 
 
 def cluster(scene: Scene, words: Words) -> None:
@@ -44,13 +44,13 @@ def cluster(scene: Scene, words: Words) -> None:
 
 
 def crash(scene: Scene, words: Words) -> None:
-    """``crash A... [keeping 2]``: all is lost that is not synced, but so many of the writes."""
+    """``crash A... [keeping 2]``: lose unsynced writes, except the first ones kept."""
     words, kept = _after("keeping", words)
     scene.stage.crash(*scene.nodes(words), kept=read_number(kept[0]) if kept else 0)
 
 
 def start(scene: Scene, words: Words) -> None:
-    """``start A... [window 0]``: begin the next life, with only the last entries in memory."""
+    """``start A... [window 0]``: start the next incarnation with the last entries in memory."""
     words, window = _after("window", words)
     nodes = [scene.node(word) for word in words]
     scene.stage.start(*nodes, window_entries=read_number(window[0]) if window else None)
@@ -66,19 +66,19 @@ def restart(scene: Scene, words: Words) -> None:
 
 
 def deliver(scene: Scene, words: Words) -> None:
-    """``deliver [A->B] [kind] [count]``: what is on its way, in order."""
+    """``deliver [A->B] [kind] [count]``: deliver packets in order."""
     for packet in _pick(scene, words):
         scene.stage.arrive(packet)
 
 
 def drop(scene: Scene, words: Words) -> None:
-    """``drop [A->B] [kind] [count]``: lose it."""
+    """``drop [A->B] [kind] [count]``: lose packets."""
     for packet in _pick(scene, words):
         scene.trace.tell(f"{write_packet(packet)} (lost)")
 
 
 def duplicate(scene: Scene, words: Words) -> None:
-    """``duplicate [A->B] [kind] [count]``: let it arrive once more, after all the rest."""
+    """``duplicate [A->B] [kind] [count]``: send packets a second time, after all others."""
     packets = _pick(scene, words)
     scene.stage.network = [*packets, *scene.stage.network, *packets]
     for packet in packets:
@@ -86,7 +86,7 @@ def duplicate(scene: Scene, words: Words) -> None:
 
 
 def hold(scene: Scene, words: Words) -> None:
-    """``hold [A->B] [kind] [count]``: keep it back until it is released."""
+    """``hold [A->B] [kind] [count]``: hold packets until ``release``."""
     packets = _pick(scene, words)
     scene.stage.held.extend(packets)
     for packet in packets:
@@ -94,7 +94,7 @@ def hold(scene: Scene, words: Words) -> None:
 
 
 def release(scene: Scene, words: Words) -> None:
-    """``release``: let what is held go on, after all that is on its way."""
+    """``release``: send the held packets, after all others."""
     _expect(words, 0)
     scene.stage.network.extend(scene.stage.held)
     scene.stage.held.clear()
@@ -102,14 +102,14 @@ def release(scene: Scene, words: Words) -> None:
 
 
 def network(scene: Scene, words: Words) -> None:
-    """``network``: show what is on its way."""
+    """``network``: show the packets in flight."""
     _expect(words, 0)
     for packet in scene.stage.network:
         scene.trace.tell(write_packet(packet))
 
 
 def partition(scene: Scene, words: Words) -> None:
-    """``partition A B | B C``: only within a group does anything arrive; groups may overlap."""
+    """``partition A B | B C``: deliver only within a group; groups may overlap."""
     groups = " ".join(words).split("|")
     scene.stage.partition(*([scene.node(name) for name in group.split()] for group in groups))
 
@@ -141,19 +141,19 @@ def inject(scene: Scene, words: Words) -> None:
 
 
 def write(scene: Scene, words: Words) -> None:
-    """``write A [count]``: let its disk do what it was handed, without telling the node."""
+    """``write A [count]``: let its disk write, without acknowledgement."""
     _expect(words, 1, 2)
     scene.stage.write(scene.running(words[0]), *map(read_number, words[1:]))
 
 
 def acknowledge(scene: Scene, words: Words) -> None:
-    """``acknowledge A [count]``: tell the node what its disk has done."""
+    """``acknowledge A [count]``: deliver its disk's acknowledgements."""
     _expect(words, 1, 2)
     scene.stage.acknowledge(scene.running(words[0]), *map(read_number, words[1:]))
 
 
 def acknowledge_former(scene: Scene, words: Words) -> None:
-    """``acknowledge_former A``: tell what was untold when the node crashed."""
+    """``acknowledge_former A``: deliver those that were pending at the crash."""
     _expect(words, 1)
     scene.stage.acknowledge_former_life(scene.running(words[0]))
 
@@ -164,7 +164,7 @@ def sync(scene: Scene, words: Words) -> None:
 
 
 def compact(scene: Scene, words: Words) -> None:
-    """``compact A``: its disk drops as much of the log as it may."""
+    """``compact A``: drop as much of the log on its disk as possible."""
     _expect(words, 1)
     node = scene.running(words[0])
     if scene.stage.disk(node).compact():
@@ -207,7 +207,7 @@ def heartbeat(scene: Scene, words: Words) -> None:
 
 
 def notice(scene: Scene, words: Words) -> None:
-    """``notice A``: no entries came along in time to carry the commit index."""
+    """``notice A``: the time for entries to carry the commit index is over."""
     _expect(words, 1)
     scene.stage.step(scene.running(words[0]), CommitNoticeDue())
 
@@ -219,7 +219,7 @@ def check(scene: Scene, words: Words) -> None:
 
 
 def probe(scene: Scene, words: Words) -> None:
-    """``probe A``: its storage is to be asked for a sign of life."""
+    """``probe A``: a storage check is due."""
     _expect(words, 1)
     scene.stage.check_storage(scene.running(words[0]))
 
@@ -261,7 +261,7 @@ def remove(scene: Scene, words: Words) -> None:
 
 
 def step_aside(scene: Scene, words: Words) -> None:
-    """``step_aside A``: it is to hand leadership over."""
+    """``step_aside A``: transfer leadership."""
     _expect(words, 1)
     scene.stage.step(scene.running(words[0]), StepAside())
 
@@ -270,7 +270,7 @@ def step_aside(scene: Scene, words: Words) -> None:
 
 
 def settle(scene: Scene, words: Words) -> None:
-    """``settle [A...] [until kind]``: all arrives and is written, till rest or such a message."""
+    """``settle [A...] [until kind]``: deliver and write all, to rest or to a message."""
     words, kind = _after("until", words)
     if kind:
         nodes = [machine.id for machine in scene.machines(words)]
@@ -280,14 +280,14 @@ def settle(scene: Scene, words: Words) -> None:
 
 
 def elect(scene: Scene, words: Words) -> None:
-    """``elect A [among B C]``: the former leader falls silent, and A is elected."""
+    """``elect A [among B C]``: elect A, after the leader's election timeout."""
     words, voters = _after("among", words)
     _expect(words, 1)
     scene.stage.elect(scene.running(words[0]), among=scene.nodes(voters))
 
 
 def elect_unheard(scene: Scene, words: Words) -> None:
-    """``elect_unheard A by B C``: A is elected, and what it then sends is lost."""
+    """``elect_unheard A by B C``: elect A, and lose all that it then sends."""
     words, voters = _after("by", words)
     _expect(words, 1)
     node = scene.running(words[0])
@@ -298,13 +298,13 @@ def elect_unheard(scene: Scene, words: Words) -> None:
 
 
 def status(scene: Scene, words: Words) -> None:
-    """``status [A...]``: show what these nodes, or all, believe and hold."""
+    """``status [A...]``: show the state of these nodes, or of all."""
     for machine in scene.machines(words):
         scene.trace.tell(write_machine(machine))
 
 
 def told(scene: Scene, words: Words) -> None:
-    """``told A``: show what its gateway was told last of who leads."""
+    """``told A``: show the last role and leader that its gateway got."""
     for machine in scene.machines(words):
         last = machine.told(Leadership)[-1]
         leader = f"leader {node_name(last.leader)}" if last.leader else "no leader"
@@ -315,7 +315,7 @@ def told(scene: Scene, words: Words) -> None:
 
 
 def clock(scene: Scene, words: Words) -> None:
-    """``clock A``: show what its election timer was told."""
+    """``clock A``: show the state of its election timer."""
     for machine in scene.machines(words):
         may = "may campaign" if machine.clock.votes else "must not campaign"
         leads = ", leads" if machine.clock.leading else ""

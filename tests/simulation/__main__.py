@@ -1,4 +1,4 @@
-"""The command line of the simulator: which seeds are run, and what is printed of them."""
+"""Command line of the simulator: the seeds to run, and their output."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ FAILURES_SHOWN_MAX = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what the arguments ask for; exit with 1 if a promise was broken, or a bug not found."""
+    """Run the chosen seeds; exit with 1 if an invariant was broken, or a bug not found."""
     options = _parser().parse_args(arguments)
     try:
         if options.bugs or options.only:

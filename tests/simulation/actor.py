@@ -1,4 +1,4 @@
-"""One process of a node: takes what has arrived, unless it is stopped, and what is due."""
+"""Actor: one simulated process of a node, with its inbox and its turns."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,14 +6,13 @@ if TYPE_CHECKING:
     from tests.simulation.life import Life
 
 NEVER = float("inf")
-TURN_SHARE = 0.3  # of a message's way between two actors: so long a turn takes at most
+TURN_SHARE = 0.3  # maximum duration of a turn, as a share of an actor's message delay
 
 
 class Actor:
-    """What the four actors of a node have in common.
+    """Base of the four actors of a node.
 
-    While a turn takes its time or the process is stopped, what arrives waits, and is then taken
-    in all at once.
+    During a turn, or while the process is stopped, messages wait; the next turn takes them all.
     """
 
     name = ""
@@ -30,13 +29,13 @@ class Actor:
         self._wake_at = NEVER
 
     def arrive(self, messages: list[Any]) -> None:
-        """Take in what another actor of the same node has sent."""
+        """Receive messages from another actor of the same node."""
         if self.life.alive:
             self._inbox.extend(messages)
             self.rouse()
 
     def rouse(self) -> None:
-        """Run a turn now, or as soon as the one before is over."""
+        """Run a turn now, or right after the current one."""
         if self.paused:
             return
         if self._busy_until > self._events.now:
@@ -45,21 +44,21 @@ class Actor:
             self._run()
 
     def pause(self) -> None:
-        """Stop the process where it is."""
+        """Stop the process, as by SIGSTOP."""
         self.paused = True
 
     def resume(self) -> None:
-        """Let the process go on."""
+        """Resume the process, as by SIGCONT."""
         self.paused = False
         if self.life.alive:
             self.rouse()
 
     def turn(self) -> None:
-        """Handle what has arrived, and what is due."""
+        """Handle the messages that have arrived and the deadlines that are due."""
         raise NotImplementedError
 
     def deadline(self) -> float:
-        """Return when something will be due though nothing arrives."""
+        """Return the time of the next deadline."""
         return NEVER
 
     def _run(self) -> None:
@@ -68,7 +67,7 @@ class Actor:
         self._wake(self.deadline())
 
     def _wake(self, time: float) -> None:
-        """Plan the next turn; one that is planned for earlier finds out by itself."""
+        """Schedule the next turn; an earlier one that is scheduled checks by itself."""
         if time < self._wake_at:
             self._wake_at = time
             self._events.at(max(time, self._events.now), self._awake, time)

@@ -1,7 +1,7 @@
-"""Admissions: a node that was removed is a member again only where somebody wished it.
+"""Admissions: a removed node becomes a member again only after an invitation or a rejoin.
 
-One that was removed before any of the log had reached its disk counts as new: it cannot know that
-it was a member, and its operator has started it to become one.
+A node that was removed before any of the log had reached its disk counts as new: it cannot know
+that it was a member, and its operator started it to become one.
 """
 
 from protocol.membership import Membership, NodeId
@@ -9,18 +9,18 @@ from tests.simulation.breach import expect
 
 
 class Admitted:
-    """The ids that were members once, and those that may become members again."""
+    """The ids of former members, and of those that may become members again."""
 
     def __init__(self) -> None:
         self._gone: set[NodeId] = set()
         self._welcome: set[NodeId] = set()
 
     def welcome(self, node: NodeId) -> None:
-        """Note an invitation of a node, or that it was started to rejoin."""
+        """Note that a node was invited, or started to rejoin."""
         self._welcome.add(node)
 
     def changed(self, before: Membership, after: Membership, knowing: set[NodeId]) -> None:
-        """Check a membership that a leader appends; the knowing have some log on their disks."""
+        """Check an appended membership; ``knowing`` nodes have part of the log on disk."""
         old = {member.id for member in before.members}
         new = {member.id for member in after.members}
         expect(not (new - old) & self._gone - self._welcome, "a removed node came back by itself")

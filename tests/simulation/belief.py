@@ -1,4 +1,4 @@
-"""Belief: no node acts on what only a stranger or one broken member has said."""
+"""Belief: no node acts on the claims of a stranger or of a single broken member."""
 
 from collections.abc import Container
 from itertools import pairwise
@@ -15,17 +15,17 @@ from tests.simulation.committed_log import CommittedLog
 
 
 class Belief:
-    """Compares what nodes believe of terms, leaders, removals and quorums with what is so."""
+    """Compares the terms, leaders, removals and quorums that nodes assume with the real ones."""
 
     def __init__(self, log: CommittedLog, nodes: Container[NodeId]) -> None:
         self._log = log
-        self._nodes = nodes  # all that there are
+        self._nodes = nodes  # all of the run
         self._in_force: dict[NodeId, Membership] = {}
         self._removed: set[NodeId] = set()
-        self.forced: set[NodeId] = set()  # whose removal was asked for by force
+        self.forced: set[NodeId] = set()  # with a forced removal
 
     def turn_over(self, core: RaftNode) -> None:
-        """Check what a turn has left a node believing."""
+        """Check the state of a node after a turn."""
         expect(core.term < TERM_JUMP_MAX, "a term jumped")
         leader = core._state.leader
         expect(leader is None or leader in self._nodes, "a stranger leads")
@@ -38,15 +38,15 @@ class Belief:
         self._in_force[core.id] = core.membership
 
     def ended(self, node: NodeId) -> None:
-        """Forget what a crash takes with it.
+        """Forget state that a crash loses.
 
-        Who was still being brought up then begins as if removed, until it is invited again.
+        A learner that crashes starts as if removed, until it is invited again.
         """
         self._in_force.pop(node, None)
         self._removed.discard(node)
 
     def appends(self, core: RaftNode, append: Append) -> None:
-        """Check that a leader gives no quorum away, unless it is forced."""
+        """Check that a leader risks no quorum, unless it is forced."""
         role, before = core._state.role, self._in_force.get(core.id, Membership())
         for entry in append.entries:
             if not isinstance(role, Leader) or entry.kind is not EntryKind.MEMBERSHIP:
@@ -64,7 +64,7 @@ class Belief:
             before = after
 
     def _was_removed(self, node: NodeId) -> bool:
-        """Whether some committed membership has left a node out that was a member before."""
+        """Return whether a committed membership has dropped this member."""
         has = [
             _members(entry).get(node) is not None
             for entry in self._log.entries

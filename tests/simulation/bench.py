@@ -1,4 +1,4 @@
-"""Looking for planted bugs: how many seeds it takes the simulator to find each of them."""
+"""Bug bench: counts the seeds that the simulator needs to find each planted bug."""
 
 import multiprocessing
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ SEEDS_WIDTH = 5
 
 
 class Finding(msgspec.Struct):
-    """What came of looking for one bug: after how many seeds it was found, and how it shows."""
+    """The result for one bug: the seeds until it was found, and the failure."""
 
     bug: str
     seeds: int | None
@@ -23,7 +23,7 @@ class Finding(msgspec.Struct):
 
 
 def look_for_all(names: Iterable[str], seeds: range, processes: int) -> Iterator[Finding]:
-    """Look for some bugs, side by side; yield in their order what came of each."""
+    """Look for several bugs in parallel; yield the findings in their order."""
     jobs = [(name, seeds) for name in names]
     if processes == 1:
         yield from map(_look_for_named, jobs)
@@ -33,7 +33,7 @@ def look_for_all(names: Iterable[str], seeds: range, processes: int) -> Iterator
 
 
 def look_for(bug: Bug, seeds: range) -> Finding:
-    """Run seeds with a bug until one of them fails."""
+    """Run seeds with a planted bug until one fails."""
     with bug.planted():
         for count, seed in enumerate(seeds, start=1):
             result = run(draw_options(seed, None), command="")
@@ -49,12 +49,12 @@ def _look_for_named(job: tuple[str, range]) -> Finding:
 
 
 def heading() -> str:
-    """Return what stands above the rows."""
+    """Return the heading of the table."""
     return _row("bug", "seeds", "found by")
 
 
 def row(finding: Finding) -> str:
-    """Return a finding as a line of a table."""
+    """Return a finding as a row of the table."""
     seeds = "-" if finding.seeds is None else str(finding.seeds)
     return _row(finding.bug, seeds, finding.shows or "NOT FOUND")
 

@@ -1,11 +1,11 @@
-"""What a run ends with when something that always holds did not."""
+"""Breach: the failure of an invariant, which ends a run."""
 
 
 class Breach(AssertionError):
-    """A promise of skiff was broken."""
+    """An invariant was broken."""
 
 
 def expect(holds: bool, otherwise: str) -> None:
-    """Raise a breach unless something holds."""
+    """Raise a breach unless the invariant holds."""
     if not holds:
         raise Breach(otherwise)

@@ -1,4 +1,4 @@
-"""A bug that is planted on purpose: a few words of the real code put differently, for a while."""
+"""Bug: a deliberate bug, planted by replacing a few words of the real code for a while."""
 
 import inspect
 import itertools
@@ -22,7 +22,7 @@ Place = Callable[..., Any] | property | cached_property[Any]
 
 
 class Edit(NamedTuple):
-    """The words of one function that are replaced, and by which."""
+    """A replacement of words within one function."""
 
     place: Place
     words: str
@@ -30,16 +30,16 @@ class Edit(NamedTuple):
 
 
 class Bug:
-    """A rule that is broken, said as a sentence, and how."""
+    """A deliberate bug: its name as a sentence, and its edits."""
 
     def __init__(self, name: str, breaks: str, *edits: Edit) -> None:
         self.name = name
-        self.breaks = breaks  # the section that says otherwise, or who had this bug
+        self.breaks = breaks  # the section that it violates, or a project that had it
         self.edits = edits
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Let the bug be there while this lasts."""
+        """Plant the bug within the context."""
         with ExitStack() as stack:
             for edit in self.edits:
                 stack.enter_context(_edited(edit))
@@ -48,7 +48,7 @@ class Bug:
 
 @contextmanager
 def _edited(edit: Edit) -> Iterator[None]:
-    """Exchange a function's code: wherever it was imported or is held in a table, it changes."""
+    """Replace a function's code object, which affects every reference to the function."""
     function = function_at(edit.place)
     before = function.__code__
     function.__code__ = _rewritten(function, edit)
@@ -59,7 +59,7 @@ def _edited(edit: Edit) -> Iterator[None]:
 
 
 def function_at(place: Place) -> FunctionType:
-    """Return the function that stands at a place: itself, or what a property runs."""
+    """Return the function of a place: the function itself, or a property's getter."""
     match place:
         case property(fget=function):
             pass

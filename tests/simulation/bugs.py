@@ -1,4 +1,4 @@
-"""The bug bench: every bug that the simulator has to find, once it is planted."""
+"""Bugs: all deliberate bugs, which the simulator must find once they are planted."""
 
 from tests.simulation import (
     bugs_of_admission,

@@ -1,4 +1,4 @@
-"""Bugs in how nodes found, form and join clusters."""
+"""Bugs in founding, forming and joining clusters."""
 
 from protocol.raft import membership_changes, quorum_guard
 from protocol.raft.admission import Admission

@@ -1,4 +1,4 @@
-"""Bugs in what a node believes of strangers and broken members, and in what it lets them do."""
+"""Bugs in the defence against strangers and broken members."""
 
 from protocol.raft import contradictions, membership_changes, proposals, removal
 from protocol.raft.senders import Senders

@@ -1,4 +1,4 @@
-"""Bugs in what clients and watchers are told."""
+"""Bugs in sessions, retries, gateways and change streams."""
 
 from protocol import sessions
 from protocol.client import calls

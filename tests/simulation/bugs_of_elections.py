@@ -1,4 +1,4 @@
-"""Bugs in who leads: votes, terms, timeouts, and leaders that should give up."""
+"""Bugs in elections: votes, terms, timeouts, and stepping down."""
 
 from protocol.election_clock import ElectionClock
 from protocol.raft import check_quorum, election, node, transfer

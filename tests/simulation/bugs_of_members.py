@@ -1,4 +1,4 @@
-"""Bugs in who belongs to a cluster, and in whose word counts."""
+"""Bugs in membership changes and in the counting of voters."""
 
 from protocol.raft import commit, election, membership_changes
 from protocol.raft.membership_history import MembershipHistory

@@ -1,4 +1,4 @@
-"""Bugs by which reads see the past."""
+"""Bugs in reads, which make them stale."""
 
 from protocol.gateway import read_queues
 from protocol.gateway.gateway import Gateway

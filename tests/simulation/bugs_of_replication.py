@@ -1,4 +1,4 @@
-"""Bugs in what the logs hold, and in what is called committed."""
+"""Bugs in log replication and commitment."""
 
 from protocol import membership
 from protocol.raft import commit, heartbeats, replication

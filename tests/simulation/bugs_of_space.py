@@ -1,4 +1,4 @@
-"""Bugs in what is done where disks are full."""
+"""Bugs in the handling of full disks."""
 
 from protocol.gateway.gateway import Gateway
 from protocol.raft import space

@@ -1,4 +1,4 @@
-"""Bugs in what is on disk, when it is there, and how long the log is kept; and in snapshots."""
+"""Bugs in durability, log compaction and snapshots."""
 
 from protocol.raft import snapshots
 from protocol.raft.progress import Progress

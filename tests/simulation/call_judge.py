@@ -1,4 +1,4 @@
-"""Call judge: what a client may ask in the course of one call, and what its results may say."""
+"""CallJudge: the requests that one call may send, and the results that it may return."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ DONE = (Inserted, Removed, RevisionMismatch)
 
 
 class CallJudge:
-    """The writes of one call, as far as its requests and their replies show them."""
+    """The writes of one call, by its requests and their replies."""
 
     def __init__(self) -> None:
-        # By session: the last sequence known to be done, and the last one asked when it expired.
+        # By session: the last sequence known to be done, and the last one sent when it expired.
         self._done: dict[int, int] = {}
         self._expired: dict[int, int] = {}
 
@@ -30,7 +30,7 @@ class CallJudge:
             expect(write.sequence > done, "a client repeats a write although a later one is done")
 
     def hears(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        """Take in a reply."""
+        """Note a reply."""
         writes = _writes(operations)
         for operation, outcome in zip(operations, outcomes, strict=True):
             is_invalid = isinstance(outcome, Failed) and outcome.code is FailureCode.INVALID

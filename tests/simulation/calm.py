@@ -1,4 +1,4 @@
-"""The time after the trouble: a random majority heals, the rest stays broken for ever."""
+"""Calm: the phase after the faults, in which a random majority heals and the rest stays broken."""
 
 from collections.abc import Callable
 
@@ -19,14 +19,14 @@ TIMEOUTS_TO_RECOVER_MAX = 20
 PROBE_SECONDS = 0.5
 PROBE_TIMEOUT_MS = 1000
 LAST_READ_SECONDS = 5.0
-COLD_STARTS = 0.3  # share of runs in which nobody leads at first, whatever the logs are like
+COLD_STARTS = 0.3  # share of runs that begin it without a leader, with any logs
 STEPS_ASIDE = 0.3  # share of the other runs
-LEADERS_LEFT_BROKEN = 0.3  # share of runs in which whoever leads is healed only if it has to be
+LEADERS_LEFT_BROKEN = 0.3  # share of runs that heal the leader only if necessary
 CONVERGE_SECONDS = 8.0
 
 
 class Calm:
-    """What has to be reached once enough of a cluster works again."""
+    """The goals that a cluster must reach once enough of it works again."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -38,7 +38,7 @@ class Calm:
         self.healed = self._choose()
 
     def begin(self) -> None:
-        """Heal those who are chosen, and leave the others broken."""
+        """Heal the chosen nodes, and leave the others broken."""
         self._setting.network.calm()
         self._setting.lasting = frozenset(node.id for node in self.healed)
         self._setting.network.mend(self._all_pairs())
@@ -56,13 +56,13 @@ class Calm:
             self._step_aside()
 
     def _step_aside(self) -> None:
-        """Let the leader hand over, perhaps to one that has just been left broken."""
+        """Let the leader transfer leadership, perhaps to a node that was just left broken."""
         leader = self._cluster.leader
         if leader is not None and leader.life is not None:
             leader.life.post("supervisor", leader.life.replicator, [StepAside()])
 
     def last(self) -> None:
-        """Let time pass until everything is reached, and judge the whole run."""
+        """Run until all goals are reached, and judge the whole run."""
         timeouts = TIMEOUTS_TO_RECOVER_MAX * self._setting.options.longest_timeout
         self._probe()
         self._wait_until(self._a_leader_commits, timeouts)
@@ -75,12 +75,12 @@ class Calm:
         self._wait_until(self._all_are_equal, CONVERGE_SECONDS)
         self._judge()
 
-    # --- who heals
+    # --- healing
 
     def _choose(self) -> list[Node]:
-        """Return some nodes that are a majority of every membership that may yet count.
+        """Return nodes that are a majority of every membership that may yet be committed.
 
-        All learners are among them: if they become voters, those who healed stay a majority.
+        They include all learners, so that they remain a majority if learners become voters.
         """
         memberships = [each.membership for each in self._cluster.possible_memberships()]
         order = list(self._cluster.nodes.values())
@@ -104,7 +104,7 @@ class Calm:
         return between(addresses, [*addresses, *names])
 
     def _break(self, node: Node) -> None:
-        """Let a node be down, frozen, without its disk, or half or wholly cut off, for ever."""
+        """Leave a node down, frozen, without its disk, or partly or wholly cut off, to the end."""
         addresses = list(self._cluster.nodes)
         kind = self._chance.choice(("down", "frozen", "hung", "cut", "deaf", "mute", "loose"))
         self._setting.events.note("calm", f"leaves {node.name} {kind}")
@@ -126,12 +126,12 @@ class Calm:
                 others = [each for each in addresses if each != friend]
                 self._setting.network.cut(between([node.address], others))
 
-    # --- what has to be reached
+    # --- goals
 
     def _wait_until(self, goal: Callable[[], bool], seconds: float) -> None:
         events = self._setting.events
         if self._setting.options.rates.hostile:
-            seconds += LAPSE_MICROSECONDS / 1e6  # so long may a forged incarnation mute a member
+            seconds += LAPSE_MICROSECONDS / 1e6  # a forged incarnation mutes a member
         deadline = events.now + seconds
         while not goal():
             if events.now > deadline:
@@ -140,7 +140,7 @@ class Calm:
             events.step()
 
     def _probe(self) -> None:
-        """Ask every healed node for a write, again and again until one has done it."""
+        """Send a write to every healed node, repeatedly until one has done it."""
         if self._probed:
             return
         write = Write(0, 0, 0, OpenSession())
@@ -150,7 +150,7 @@ class Calm:
         self._setting.events.after(PROBE_SECONDS, self._probe)
 
     def _invite(self) -> None:
-        """Invite members again that crashed before they heard that they are: people would."""
+        """Invite members again that crashed before they knew of it, as operators would."""
         members = self._cluster.members.membership
         for node in self.healed:
             member = members.get(node.id)
@@ -193,9 +193,9 @@ class Calm:
         return not self._reads_left
 
     def _all_are_equal(self) -> bool:
-        """Whether every healed member has applied everything, and its watchers know it.
+        """Return whether every healed member and its watchers have everything.
 
-        A leader may also be one that is broken in part; then some do not hear it.
+        The leader may be a partly broken node, which some members do not hear.
         """
         log = self._setting.judge.log
         members = self._cluster.members.membership
@@ -218,7 +218,7 @@ class Calm:
         watchers = [each for each in self._cluster.watchers if each.pipes is pipes]
         return all(each.revision >= self._setting.judge.log.model.revision for each in watchers)
 
-    # --- the verdict on the whole run
+    # --- judging the whole run
 
     def _judge(self) -> None:
         self._setting.judge.check_failures()
@@ -241,8 +241,8 @@ def _learns(node: Node, membership: Membership) -> bool:
 
 
 def _ignore(_: Reply) -> None:
-    """Go on as before."""
+    """Do nothing."""
 
 
 def _nothing() -> None:
-    """Go on as before."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""Many runs, side by side in as many processes as asked for."""
+"""Campaign: many runs, in several processes."""
 
 import multiprocessing
 import time
@@ -13,7 +13,7 @@ from tests.simulation.totals import Totals
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which seeds are run, and how."""
+    """The seeds to run, and their options."""
 
     seeds: range
     nodes: int | None = None
@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True):
     processes: int = 1
 
     def command(self, seed: int) -> str:
-        """Return the command that runs one seed again."""
+        """Return the command that reruns one seed."""
         parts = [f"scripts/simulate --seed {seed}"]
         if self.nodes is not None:
             parts.append(f"--nodes {self.nodes}")
@@ -32,7 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """What many runs came to."""
+    """The result of many runs."""
 
     totals: Totals
     failures: list[str]
@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct):
 
 
 def run_all(plan: Plan, tell: Callable[[Result], None]) -> Outcome:
-    """Run every seed of a plan, telling of each as it ends."""
+    """Run every seed of a plan; report each as it ends."""
     began = time.monotonic()
     totals, failures = Totals(), []
     for result in _results(plan):

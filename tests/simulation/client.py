@@ -1,4 +1,4 @@
-"""A client: threads that share a session, do one operation after another and write down each."""
+"""Client: simulated client threads, which share a session and record each operation."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ NEVER = float("inf")
 
 
 class Client:
-    """What the threads of one client share."""
+    """The state that the threads of one client share."""
 
     def __init__(
         self, cluster: "Cluster", name: str, history: History, addresses: list[str]
@@ -45,17 +45,17 @@ class Client:
         self.calls = Calls(self.route, lambda: setting.events.now, setting.options.attempt_delay)
         self.census = Census(addresses)
         self.census_began = NEVER
-        self.revisions: dict[str, int] = {}  # of each key, as last seen
+        self.revisions: dict[str, int] = {}  # by key, as last seen
         self.threads: list[Thread] = []
 
     def new_thread(self, name: str) -> "Thread":
-        """Return one more thread of this client."""
+        """Return a new thread of this client."""
         self.threads.append(Thread(self, name))
         return self.threads[-1]
 
 
 class Thread:
-    """Does one operation after another, until it is told to stop."""
+    """Does one operation after another until it is stopped."""
 
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
@@ -72,14 +72,14 @@ class Thread:
     # --- doing operations
 
     def go_on(self) -> None:
-        """Begin the next operation after a moment."""
+        """Start the next operation after a delay."""
         self.idle = True
         if not self.stopped:
             delay = self.setting.options.think_delay * 2 * self._random()
             self.setting.events.after(delay, self._next)
 
     def read(self, key: str, timeout: float, done: Callable[[bool], None]) -> None:
-        """Read a key, besides all else; tell whether there was an answer."""
+        """Read a key, independently of the other operations; report whether there was a reply."""
         operation = Operation(self.name, Kind.GET, key, 0)
         self._begin(operation)
 
@@ -159,7 +159,7 @@ class Thread:
         Driver(self, self.client.calls.write(self._link, command, deadline), ended).begin()
 
     def _judge(self, ending: Ending) -> None:
-        """Let the judge compare what the client says of its write with what becomes of it."""
+        """Give the judge the outcome that the client reports of its write."""
         write = ending.write
         if write is None:
             return
@@ -173,7 +173,7 @@ class Thread:
         self.go_on()
 
     def _learn(self, operation: Operation, ending: Ending) -> None:
-        """Note how an operation ended, and which revision its key has by that."""
+        """Note the end of an operation, and the revision of its key."""
         self._note(operation, ending)
         match ending.outcome:
             case Inserted(revision=revision) | RevisionMismatch(current=revision):
@@ -197,7 +197,7 @@ class Thread:
             history.forget(operation)
         self.setting.events.note(self.name, "ends", operation)
 
-    # --- speaking to nodes
+    # --- requests
 
     def ask(
         self,
@@ -206,19 +206,19 @@ class Thread:
         answered: Callable[[Reply], None],
         lost: Callable[[], None],
     ) -> bool:
-        """Send a request; return whether there was a connection to send it over."""
+        """Send a request; return whether there was a connection."""
         asker = (self.name, answered, lost)
         return self.client.cluster.ask(endpoint.removeprefix("tcp://"), asker, request)
 
 
 def _is_certain(ending: Ending) -> bool:
-    """Whether the client was told what became of its operation."""
+    """Return whether the client knows the outcome of its operation."""
     uncertain = (Failed, SessionExpired)
     return ending.outcome is not None and not isinstance(ending.outcome, uncertain)
 
 
 def _may_be_done(ending: Ending) -> bool:
-    """Whether a write without a certain answer may have been applied, or may be yet."""
+    """Return whether a write without a certain outcome may have been applied, or may yet be."""
     outcome = ending.outcome
     is_unknown = isinstance(outcome, Failed) and outcome.code is FailureCode.UNKNOWN
     return ending.maybe_done or is_unknown

@@ -1,4 +1,4 @@
-"""All nodes of a run, the clients and watchers around them, and how their words find each other."""
+"""Cluster: the nodes, clients and watchers of a run, and the routes between them."""
 
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,13 @@ PREFIXES = ("", "k/", "k/0")
 
 
 class Cluster:
-    """Who takes part in a run."""
+    """The participants of a run."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.history = History()
         self.nodes: dict[str, Node] = {}
-        self.copies: dict[str, Copy] = {}  # by address: of a node's directory
+        self.copies: dict[str, Copy] = {}  # of node directories, by address
         options = setting.options
         for number in range(options.nodes + options.spares):
             node = Node(setting, f"n{number + 1}", self.deliver)
@@ -68,17 +68,17 @@ class Cluster:
 
     @property
     def running(self) -> list[Node]:
-        """The nodes whose processes run, or are stopped but not dead."""
+        """The nodes whose processes are alive, stopped ones included."""
         return [node for node in self.nodes.values() if node.life is not None]
 
     @property
     def leader(self) -> Node | None:
-        """Who leads in the latest term, as far as anybody does."""
+        """The leader of the latest term that has one."""
         latest = self.setting.judge.leaders.latest
         return next((node for node in self.nodes.values() if node.id == latest), None)
 
     def ask(self, address: str, asker: Asker, request: Request) -> bool:
-        """Bring a request to a node; return whether anybody listens there."""
+        """Deliver a request to a node; return whether a node listens there."""
         node = self.nodes[address]
         if node.door is None or not node.door.is_open:
             return False
@@ -89,14 +89,14 @@ class Cluster:
 
     @property
     def members(self) -> MembershipAt:
-        """The membership that was committed last."""
+        """The last committed membership."""
         for entry in reversed(self.setting.judge.log.entries):
             if entry.kind == EntryKind.MEMBERSHIP:
                 return MembershipAt(entry.index, membership_of(entry))
         return MembershipAt(0, Membership())  # the cluster is not formed yet
 
     def _found(self, nodes: list[Node]) -> None:
-        """Let some nodes be a cluster, or about to form one, and the others wait to be invited."""
+        """Make some nodes a cluster, or let them form one; the others stand by."""
         founders = nodes[: self.setting.options.nodes]
         if self.setting.options.bootstrap:
             self._expect_each_other(founders)
@@ -118,7 +118,7 @@ class Cluster:
             node.expect([each.address for each in founders])
 
     def possible_memberships(self) -> list[MembershipAt]:
-        """Return the last committed membership, and all that may come after it."""
+        """Return the last committed membership, and all that may follow it."""
         known = [self.members]
         for node in self.nodes.values():
             known.extend(memberships_on(node))
@@ -138,13 +138,13 @@ class Cluster:
 
 
 def memberships_on(node: Node) -> tuple[MembershipAt, ...]:
-    """Return the memberships that a node's disk holds."""
+    """Return the memberships on a node's disk."""
     stored = node.disk.table("raft_meta").get(b"memberships")
     return _decode_memberships(stored) if stored else ()
 
 
 def membership_of(entry: Entry) -> Membership:
-    """Return the membership that an entry brings."""
+    """Return the membership of an entry."""
     return decode_membership_change(entry.payload).membership
 
 

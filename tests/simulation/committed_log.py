@@ -1,4 +1,4 @@
-"""The one log that a cluster has agreed on, and what it means."""
+"""CommittedLog: the log that a cluster has agreed on, and the state that it implies."""
 
 from protocol.entry import Entry, EntryKind
 from tests.simulation.breach import expect
@@ -7,18 +7,18 @@ from tests.simulation.totals import Totals
 
 
 class CommittedLog:
-    """Every entry that any node has called committed, and in which term that happened first."""
+    """Every entry that any node has committed, and the term in which that first happened."""
 
     def __init__(self, totals: Totals) -> None:
         self.entries: list[Entry] = []
         self.committed_in: list[int] = []
         self.model = Model()
-        self._memberships = [0]  # where the members change; before anything, there are none
+        self._memberships = [0]  # indexes of membership changes; 0 for none
         self._totals = totals
 
     @property
     def last_index(self) -> int:
-        """The highest index that any node has learned to be committed."""
+        """The highest index that any node has committed."""
         return len(self.entries)
 
     def term_at(self, index: int) -> int | None:
@@ -26,7 +26,7 @@ class CommittedLog:
         return self.entries[index - 1].term if 0 < index <= len(self.entries) else None
 
     def commit(self, entry: Entry, term: int) -> None:
-        """Take in what a node has called committed (state machine safety)."""
+        """Note an entry that a node has committed; check state machine safety."""
         if entry.index > len(self.entries):
             self.append(entry, term)
             return
@@ -34,7 +34,7 @@ class CommittedLog:
         expect(known is entry or known == entry, f"two entries are committed at {entry.index}")
 
     def append(self, entry: Entry, term: int) -> None:
-        """Take in the next entry."""
+        """Append the next entry."""
         expect(entry.index == len(self.entries) + 1, "the committed log has a gap")
         self.entries.append(entry)
         self.committed_in.append(term)
@@ -44,7 +44,7 @@ class CommittedLog:
         self.model.apply(entry)
 
     def memberships_from(self, first: int, last: int) -> list[int]:
-        """Return where changes of members stand: the first, if it is one, and those up to last."""
+        """Return the indexes of membership changes from ``first``, if it is one, to ``last``."""
         return [each for each in self._memberships if each == first or first < each <= last]
 
     def last_committed_before(self, term: int) -> Entry | None:

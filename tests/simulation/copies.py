@@ -1,4 +1,4 @@
-"""Copied directories: the identity of a node a second time, started at another address."""
+"""Copies: copied data directories, started at other addresses."""
 
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt
@@ -11,16 +11,16 @@ from tests.simulation.node import Node
 
 
 class Copy:
-    """A copy that looks at its former address.
+    """A copy, which checks its former address.
 
-    It ends there in any case: two nodes of one identity that take part would break any cluster,
-    and one that does not reach its original cannot know that there is one.
+    It ends in any case: two nodes of one id would break any cluster, and a copy that does not reach
+    its original cannot know that there is one.
     """
 
     def __init__(self, cluster: Cluster, original: Node, held: tuple[MembershipAt, ...]) -> None:
         self._cluster = cluster
         self._setting = cluster.setting
-        self._node = original.id  # which the original loses with its directory
+        self._node = original.id  # the original loses its id with its directory
         self._setting.totals.copies += 1
         self._name = f"{original.name}-copy-{self._setting.totals.copies}"
         self._address = f"{self._name}:9400"
@@ -31,7 +31,7 @@ class Copy:
         cluster.copies[self._address] = self
 
     def turn(self) -> None:
-        """Ask and decide what is due."""
+        """Send requests and decide, as due."""
         events, moving = self._setting.events, self._moving
         if moving.is_over(events.now):
             self._end()
@@ -41,7 +41,7 @@ class Copy:
         events.at(moving.deadline, self.turn)
 
     def receive(self, sender: str, frame: PeerFrame) -> None:
-        """Take in what another node has sent."""
+        """Receive a frame of another node."""
         self._setting.events.note(self._name, f"hears {sender}", frame.messages)
         answers = any(type(message) is ClusterReply for message in frame.messages)
         self._has_heard |= answers and frame.sender == self._node

@@ -1,4 +1,4 @@
-"""A disk that forgets: what was not synced may be gone after a crash, the latest first."""
+"""Disk: tables whose unsynced writes may be lost in a crash, the latest first."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from protocol.table import Row, SortedTable
 
 
 class DiskFailure(Exception):
-    """The disk reported an error: nothing may be assumed about the write."""
+    """The disk reported an error; the write may or may not have been done."""
 
 
 class Change(NamedTuple):
-    """One row before and after a write; None is no row."""
+    """A row before and after a write, None where it is absent."""
 
     table: str
     key: bytes
@@ -26,13 +26,13 @@ Batch = list[Change]
 
 
 class Disk:
-    """The tables of one node, as they are written, and which writes a crash may take back."""
+    """The tables of one node, and the writes that a crash may take back."""
 
     def __init__(self, on_durable: Callable[[Batch], None]) -> None:
         self.fails_next = False
-        self.syncing = False  # a synced write was begun and is not finished
+        self.syncing = False  # a synced write is in progress
         self._on_durable = on_durable
-        self._journal: list[Batch] = []  # written and not durable, oldest first
+        self._journal: list[Batch] = []  # written but not durable, oldest first
         self._pending: list[tuple[DiskTable, bytes, bytes | None, bool]] = []
         self._tables = {name: DiskTable(name, self._pending) for name in table_names()}
 
@@ -41,10 +41,10 @@ class Disk:
         return self._tables[name]
 
     def write(self, *, sync: bool) -> None:
-        """Write all that is pending; with ``sync`` it is durable when ``finish_sync`` is called.
+        """Write all pending rows; with ``sync``, ``finish_sync`` makes them durable.
 
         Raises:
-            DiskFailure: it may be written or not.
+            DiskFailure: the rows may or may not be written.
         """
         self.syncing |= sync
         if self._pending:
@@ -54,12 +54,12 @@ class Disk:
             raise DiskFailure
 
     def finish_sync(self) -> None:
-        """Make everything durable that was written."""
+        """Make all writes durable."""
         self.syncing = False
         self._settle(len(self._journal))
 
     def crash(self, chance: Random) -> int:
-        """Lose what is pending and any number of the latest unsynced writes; return how many."""
+        """Lose pending rows and some of the latest unsynced writes; return their number."""
         self._pending.clear()
         self.fails_next = False
         for table in self._tables.values():
@@ -93,13 +93,13 @@ class Disk:
 
 
 class DiskTable:
-    """A table that shows single rows as soon as they are put, and walks only over written ones."""
+    """A table with reads of pending rows, and scans of written rows only."""
 
     def __init__(
         self, name: str, pending: list[tuple["DiskTable", bytes, bytes | None, bool]]
     ) -> None:
         self.name = name
-        self._fingerprint = 0  # of all written rows, whatever their history
+        self._fingerprint = 0  # of all written rows, in any order
         self._rows: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = []
         self._unwritten: dict[bytes, bytes | None] = {}
@@ -107,7 +107,7 @@ class DiskTable:
 
     @property
     def fingerprint(self) -> int:
-        """A number that tells tables apart: of all rows that single reads would show."""
+        """A hash of all rows, pending ones included."""
         shown = self._fingerprint
         for key, value in self._unwritten.items():
             before = self._rows.get(key)
@@ -117,7 +117,7 @@ class DiskTable:
         return shown
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value, seeing what was put and is not written yet."""
+        """Return the value of a key, pending or written."""
         if key in self._unwritten:
             return self._unwritten[key]
         return self._rows.get(key)
@@ -128,49 +128,49 @@ class DiskTable:
         self._pending.append((self, key, value, False))
 
     def delete(self, key: bytes) -> None:
-        """Forget the key, if it is there."""
+        """Delete the key, if it exists."""
         self._unwritten[key] = None
         self._pending.append((self, key, None, False))
 
     def delete_range(self, first: bytes, end: bytes) -> None:
-        """Forget all keys from the first up to, but not including, the end."""
+        """Delete all keys from ``first`` up to, but not including, ``end``."""
         for key in self._unwritten:
             if first <= key < end:
                 self._unwritten[key] = None
         self._pending.append((self, first, end, True))
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what is written, from a key on."""
+        """Yield the written rows, from a key on."""
         keys = self._keys
         for position in range(bisect_left(keys, first), len(keys)):
             yield keys[position], self._rows[keys[position]]
 
     def keys(self, first: bytes) -> Iterator[bytes]:
-        """Yield the keys that are written, from one on."""
+        """Yield the written keys, from one on."""
         keys = self._keys
         yield from keys[bisect_left(keys, first) :]
 
     def rows_estimate(self) -> int:
-        """Return how many rows are written."""
+        """Return the number of written rows."""
         return len(self._rows)
 
     def view(self) -> "DiskView":
-        """Return the table as it is written now."""
+        """Return a view of the rows written so far."""
         return DiskView(dict(self._rows))
 
     def rows(self) -> dict[bytes, bytes]:
-        """Return all that is written."""
+        """Return all written rows."""
         return self._rows
 
     def keys_between(self, first: bytes, end: bytes) -> list[bytes]:
-        """Return the keys that are written within a range."""
+        """Return the written keys of a range."""
         if not self._rows:
             return []
         keys = self._keys
         return keys[bisect_left(keys, first) : bisect_left(keys, end)]
 
     def set(self, key: bytes, value: bytes | None) -> bytes | None:
-        """Write a row; return what it was before."""
+        """Write a row; return its previous value."""
         before = self._rows.get(key)
         if before is not None:
             self._fingerprint ^= hash((key, before))
@@ -186,7 +186,7 @@ class DiskTable:
         return before
 
     def forget_pending(self) -> None:
-        """Show what is written again."""
+        """Discard pending rows."""
         if self._unwritten:
             self._unwritten.clear()
 
@@ -204,13 +204,13 @@ class DiskTable:
 
 
 class DiskView:
-    """A table as it was at one moment."""
+    """A snapshot of a table."""
 
     def __init__(self, rows: dict[bytes, bytes]) -> None:
         self._rows = rows
         self._keys = sorted(rows)
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what was there, from a key on."""
+        """Yield the rows of the snapshot, from a key on."""
         for key in self._keys[bisect_left(self._keys, first) :]:
             yield key, self._rows[key]

@@ -1,4 +1,4 @@
-"""The client gateway of a simulated node: the real core and the real publisher of changes."""
+"""Door: the client gateway of a simulated node, with the real core and the real publisher."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 RESET_DELAY = 0.001
 
-Asker = tuple[str, Callable[[Reply], None], Callable[[], None]]  # address, and how to answer
+Asker = tuple[
+    str, Callable[[Reply], None], Callable[[], None]
+]  # address, reply callback, close callback
 REQUEST_BYTES = 100
 
 
@@ -50,8 +52,8 @@ class Door(Actor):
         self._requests: list[tuple[int, Request]] = []
         self._askers: dict[int, Asker] = {}
         self._judge = life.setting.judge
-        self._revisions: dict[int, int] = {}  # that were committed when each request came
-        self._writes: dict[bytes, list[int]] = {}  # the positions of writes in each request
+        self._revisions: dict[int, int] = {}  # committed at each request
+        self._writes: dict[bytes, list[int]] = {}  # positions in each request
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
         self._publisher = Publisher()
@@ -60,11 +62,11 @@ class Door(Actor):
 
     @property
     def is_open(self) -> bool:
-        """Whether clients are heard."""
+        """Whether the gateway accepts requests."""
         return self._core is not None
 
     def ask(self, asker: Asker, request: Request) -> None:
-        """Take a client's request."""
+        """Receive a client's request."""
         self._numbers += 1
         self._askers[self._numbers] = asker
         self._revisions[self._numbers] = self._judge.log.model.revision
@@ -72,7 +74,7 @@ class Door(Actor):
         self.rouse()
 
     def turn(self) -> None:
-        """Take in what has arrived, and send what follows from it."""
+        """Handle the messages that have arrived, and send the results."""
         now = self._events.now
         if self._core is None and not self._open():
             return
@@ -88,14 +90,14 @@ class Door(Actor):
         self._send(now)
 
     def deadline(self) -> float:
-        """Return when a deadline must be looked at or something be published."""
+        """Return the time of the next deadline or publication."""
         if self._core is None:
             return NEVER
         now = self._events.now
         return min(self._core.next_deadline(now), self._publisher.next_deadline(now))
 
     def cut_off(self) -> None:
-        """Let everybody who waits notice that the process is gone."""
+        """Close all connections, as the end of the process does."""
         for address, _, lost in self._askers.values():
             self._reset(address, lost)
         self.pipes.close()
@@ -109,7 +111,7 @@ class Door(Actor):
         return bool(self._inbox or self._requests or self.pipes.orders)
 
     def _open(self) -> bool:
-        """Wait for storage; whatever comes before its word is passed over, as in the real one."""
+        """Wait for storage to open; like the real one, ignore everything before that."""
         while self._inbox:
             opened = self._inbox.pop(0)
             if isinstance(opened, Opened):
@@ -135,7 +137,7 @@ class Door(Actor):
                 self._the_core.hear(message, now)
 
     def _publish(self, now: float) -> None:
-        """Send what the core publishes; a full pipe is waited for, but not for ever."""
+        """Send the core's publications; wait for a full pipe within a limit."""
         self._publisher.mark(now, has_subscribers=bool(self._subscriptions))
         while (message := self._publisher.front) is not None:
             if not self.pipes.send(message.topic, message.body):
@@ -170,14 +172,14 @@ class Door(Actor):
             self._reply(call)
 
     def _check_whole(self, proposal: Propose) -> None:
-        """Check that a request's writes are in one proposal, where one can hold them."""
+        """Check that a request's writes are in one proposal, if one can hold them."""
         errand = self._the_core._errands.get(proposal.number)
         if errand is None:
             return
         proposed = {(slot.call.client[0], slot.position) for slot in errand.slots}
         for call in {id(slot.call): slot.call for slot in errand.slots}.values():
             client = call.client[0]
-            writes = self._writes.get(client, [])  # none where all is answered
+            writes = self._writes.get(client, [])  # none if all are answered
             left = [each for each in writes if call.outcomes[each] is None]
             whole = all((client, each) in proposed for each in left)
             large = len(writes) > batching.BATCH_OPERATIONS_MAX
@@ -196,7 +198,7 @@ class Door(Actor):
         network.send_once(self.life.node.address, address, answer, reply)
 
     def _count(self, call: Call, reply: Reply) -> None:
-        """Let the core count what waits to be read; here, all is read at once."""
+        """Let the core count unread replies; here, they are read at once."""
         budget = self._the_core.reply_budget
         counted = budget.begin_reply(call.client[0], len(encode(reply)), self._events.now)
         assert counted is not None, "a reply is dropped though its client reads"
@@ -210,7 +212,7 @@ class Door(Actor):
 
 
 def _decoded(outcome: Any) -> Any:
-    """Return an outcome as its receiver reads it; reads come encoded from storage."""
+    """Return an outcome decoded; storage sends the outcomes of reads encoded."""
     return decode_outcome(bytes(outcome)) if isinstance(outcome, msgspec.Raw) else outcome
 
 

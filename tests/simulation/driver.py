@@ -1,4 +1,4 @@
-"""Driver of calls: performs on virtual time what a client's call asks for."""
+"""Driver: performs the steps of a client's call in virtual time."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic
@@ -27,7 +27,7 @@ REFUSED_DELAY = 0.001
 
 
 class Driver(Generic[ReturnT]):
-    """One call on its way."""
+    """One call in progress."""
 
     def __init__(
         self, thread: "Thread", steps: Steps[ReturnT], done: Callable[[ReturnT], None]
@@ -36,7 +36,7 @@ class Driver(Generic[ReturnT]):
         self._events = thread.setting.events
         self._steps = steps
         self._done = done
-        self._asked = 0  # requests so far; only the latest may still be answered
+        self._asked = 0  # requests so far; replies count only for the latest
         self._judge = CallJudge()
 
     def begin(self) -> None:
@@ -84,5 +84,5 @@ class Driver(Generic[ReturnT]):
 
     def _end_ask(self, number: int, result: Result) -> None:
         if number == self._asked:
-            self._asked += 1  # what comes later answers nobody
+            self._asked += 1  # later replies are ignored
             self._advance(result)

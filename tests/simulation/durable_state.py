@@ -1,4 +1,4 @@
-"""What would survive a crash of one node now: read from what its disk has made durable."""
+"""DurableState: the part of one node's state that a crash now would leave."""
 
 import msgspec
 
@@ -26,7 +26,7 @@ class DurableState:
         self._terms: dict[int, int] = {}
 
     def holds(self, index: int, term: int) -> bool:
-        """Whether the entry is here, or was before the log was cut behind it."""
+        """Return whether the entry is on disk, or was before compaction."""
         return index <= self.start.index or self._terms.get(index) == term
 
     def term_at(self, index: int) -> int | None:
@@ -34,8 +34,8 @@ class DurableState:
         return self.start.term if index == self.start.index else self._terms.get(index)
 
     def settle(self, batch: Batch) -> None:
-        """Take in a batch that has become durable."""
-        replaced: list[tuple[int, int]] = []  # index and former term
+        """Note a batch that has become durable."""
+        replaced: list[tuple[int, int]] = []  # index and previous term
         for change in batch:
             if change.table == "raft_log":
                 self._take_row(change, replaced)

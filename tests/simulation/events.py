@@ -1,4 +1,4 @@
-"""Virtual time: what happens when, in which order, and what is remembered of it."""
+"""Events: virtual time, scheduled actions, and a record of what happened."""
 
 import itertools
 from collections import deque
@@ -7,13 +7,13 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 from zlib import crc32
 
-TAIL_EVENTS = 400  # of the latest events a failing run can show this many
+TAIL_EVENTS = 400  # events that a failing run can show
 
 Action = Callable[..., None]
 
 
 class Happened(NamedTuple):
-    """One event, as a failing run shows it."""
+    """A past event, as a failing run shows it."""
 
     time: float
     place: str
@@ -22,7 +22,7 @@ class Happened(NamedTuple):
 
 
 class Events:
-    """All that is to happen; what is planned for one moment happens in the order of planning."""
+    """The scheduled actions; actions of one moment run in the order of scheduling."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,26 +33,26 @@ class Events:
         self._numbers = itertools.count()
 
     def at(self, time: float, action: Action, *arguments: Any) -> None:
-        """Plan something for a moment."""
+        """Schedule an action for a time."""
         heappush(self._heap, (time, next(self._numbers), action, arguments))
 
     def after(self, delay: float, action: Action, *arguments: Any) -> None:
-        """Plan something for some seconds from now."""
+        """Schedule an action after a delay in seconds."""
         heappush(self._heap, (self.now + delay, next(self._numbers), action, arguments))
 
     def step(self) -> None:
-        """Let time pass until the next thing happens."""
+        """Advance time to the next action, and run it."""
         self.now, _, action, arguments = heappop(self._heap)
         action(*arguments)
 
     def pass_time(self, seconds: float) -> None:
-        """Let some time pass."""
+        """Advance time by a number of seconds."""
         until = self.now + seconds
         while self._heap[0][0] <= until:
             self.step()
 
     def note(self, place: str, what: str, detail: Any = None) -> None:
-        """Remember that something happened; the hash depends on all that ever did."""
+        """Record an event; the hash depends on all events so far."""
         self.count += 1
         self.hash = crc32(f"{self.now!r} {place} {what}".encode(), self.hash)
         self.tail.append(Happened(self.now, place, what, detail))

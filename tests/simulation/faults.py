@@ -1,4 +1,4 @@
-"""What goes wrong during a run, when, and for how long."""
+"""Faults: the kinds of trouble in a run, their rates and durations."""
 
 from collections.abc import Callable
 
@@ -24,24 +24,24 @@ from tests.simulation.splits import SPLITS, between, draw_split
 from tests.simulation.storage import DISK_RESERVE, FORCED_SLOWNESS
 
 DURATIONS = (0.02, 0.1, 0.3, 0.3, 1.0, 3.0)  # seconds
-CUT_FROM_CLIENTS = 0.3  # share of splits that clients feel too
+CUT_FROM_CLIENTS = 0.3  # share of splits that affect clients, too
 CRASHES_AT_MENDING = 0.3  # share of splits, in runs with crashes
-AIMED = 0.4  # share of the trouble of single nodes that befalls the leader
+AIMED = 0.4  # share of single-node faults that hit the leader
 ADMIN_TIMEOUT_MS = 2000
 FORCED = 0.2  # share of removals
-CUTS_AT_TRANSFERS = 0.6  # share of those who step aside that do not hear what comes of it
-BURSTS_AT_CUTS = 0.5  # share of splits: what is written then may be on one side only
+CUTS_AT_TRANSFERS = 0.6  # share of transfers after which the old leader is cut off
+BURSTS_AT_CUTS = 0.5  # share of splits with writes that reach one side only
 BURST_WRITES_MAX = 6
-BURST_WRITE_SECONDS = 0.006  # between two of them, so that each becomes an entry of its own
+BURST_WRITE_SECONDS = 0.006  # between two writes, so that each becomes an entry of its own
 BURST_READS, BURST_READ_SECONDS = 12, 0.04
 BURST_TIMEOUT_MS = 300
-REJOINS = 0.7  # share of the nodes that lost their directory and are told to rejoin
-LOSSES_BEAR_VOTERS = 3  # fewer voters do not bear the loss of one
+REJOINS = 0.7  # share of the nodes that rejoin after losing their directory
+LOSSES_BEAR_VOTERS = 3  # fewer voters do not survive the loss of one
 SUCCESSION_SECONDS, SUCCESSION_CHECK_SECONDS = 2.0, 0.001
 
 
 class Faults:
-    """Begins each kind of trouble again and again at its rate, and ends it after a while."""
+    """Starts each kind of fault at its rate, and ends it after a while."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -51,14 +51,14 @@ class Faults:
         self._hostile_ones = Hostile(cluster)
 
     def begin(self) -> None:
-        """Plan the first of each kind."""
+        """Schedule the first fault of each kind."""
         for kind in FaultRates.__struct_fields__:
             rate = getattr(self._setting.options.rates, kind)
             if rate:
                 self._plan(rate, getattr(self, f"_{kind}"))
 
     def strike_last(self) -> None:
-        """Cut the leader off with what it is asked last, so that the logs differ at the end."""
+        """Cut the leader off with its last requests, so that the logs differ at the end."""
         leader = self._cluster.leader
         if leader is not None:
             self._cut_off(leader)
@@ -66,7 +66,7 @@ class Faults:
             self._ask_much(leader)
 
     def end(self) -> None:
-        """Begin nothing more."""
+        """Start no more faults."""
         self._over = True
 
     def _plan(self, rate: float, strike: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class Faults:
             end()
 
     def _somebody(self) -> Node | None:
-        """Return a node whose processes run; the leader is hit harder than others."""
+        """Return a node whose processes run, more often the leader than others."""
         running = self._cluster.running
         leader = self._cluster.leader
         if leader is not None and self._chance.random() < AIMED:
@@ -123,7 +123,7 @@ class Faults:
         self._for_a_while(f"stop {node.name} {names}", lambda: _resume(stopped))
 
     def _lost_directory(self) -> None:
-        """Lose the directory of one voter, where no other one is lost or being replaced."""
+        """Lose the directory of a voter, unless another one is lost or being replaced."""
         memberships = {each.index: each.membership for each in self._cluster.possible_memberships()}
         nodes = list(self._cluster.nodes.values())
         if len(memberships) != 1 or 0 in memberships:
@@ -138,7 +138,7 @@ class Faults:
             node.lose_directory(others, rejoin=rejoin)
 
     def _copied_directory(self) -> None:
-        """Start a copy of what the disk of a member holds."""
+        """Start a copy of a member's directory."""
         node = self._chance.choice(list(self._cluster.nodes.values()))
         held = memberships_on(node)
         if held and held[-1].membership.get(node.id) is not None:
@@ -177,7 +177,7 @@ class Faults:
         node.disk.fails_next = True
         self._setting.events.note("fault", f"the next write of {node.name} fails")
 
-    # --- wires
+    # --- network
 
     def _split(self) -> None:
         addresses = list(self._cluster.nodes)
@@ -197,7 +197,7 @@ class Faults:
             self._ask_much(leader)
 
     def _mend(self, pairs: set[Pair]) -> None:
-        """Let those who meet again sometimes do so without the leader of one side."""
+        """Mend a split, sometimes without the leader of one side."""
         self._setting.network.mend(pairs)
         leader = self._cluster.leader
         crashes = self._setting.options.rates.crash and self._chance.random() < CRASHES_AT_MENDING
@@ -230,7 +230,7 @@ class Faults:
     # --- leaders
 
     def _short_reign(self) -> None:
-        """Let the next leader fall right after its election."""
+        """Strike the next leader right after its election."""
         self._await_successor(self._cluster.leader, self._setting.events.now + SUCCESSION_SECONDS)
 
     def _await_successor(self, before: Node | None, until: float) -> None:
@@ -245,7 +245,7 @@ class Faults:
         self._isolate(leader)
 
     def _desertion(self) -> None:
-        """Cut the leader off and start all others anew: what they promised it outlives that."""
+        """Cut the leader off and restart all others, which must keep their lease promises."""
         leader = self._cluster.leader
         if leader is None or len(self._cluster.running) == 1:
             return
@@ -257,10 +257,10 @@ class Faults:
                 node.start()
         self._for_a_while(f"all desert {leader.name}", lambda: self._mend(pairs))
 
-    # --- what clients do
+    # --- clients
 
     def _burst(self) -> None:
-        """Let somebody ask one node for several things, and wait for none of them."""
+        """Send one node several requests without waiting for replies."""
         node = self._somebody()
         if node is not None:
             self._ask_much(node)
@@ -278,7 +278,7 @@ class Faults:
         request = Request(CLIENT_PROTOCOL_VERSION, 1, BURST_TIMEOUT_MS, (operation,))
         self._cluster.ask(node.address, ("burst", self._heard, _nothing), request)
 
-    # --- what people do
+    # --- operators
 
     def _transfer(self) -> None:
         self._setting.totals.transfers += 1
@@ -292,7 +292,7 @@ class Faults:
             self._step_aside(leader)
 
     def _step_aside(self, leader: Node) -> None:
-        """Let a leader hand over; sometimes it does not hear what comes of it."""
+        """Let a leader transfer leadership; sometimes it is cut off afterwards."""
         assert leader.life is not None
         self._setting.events.note("fault", f"{leader.name} steps aside")
         leader.life.post("supervisor", leader.life.replicator, [StepAside()])
@@ -316,7 +316,7 @@ class Faults:
             self._remove(gone)
 
     def _remove(self, node: Node) -> None:
-        """Ask for a removal; by force only where all that are left come back with their data."""
+        """Request a removal, forced only if all remaining nodes come back with their data."""
         lost = self._setting.options.rates.lost_directory
         force = not lost and self._chance.random() < FORCED
         if force:
@@ -351,4 +351,4 @@ def _resume(actors: tuple[Actor, ...]) -> None:
 
 
 def _nothing() -> None:
-    """Go on as before."""
+    """Do nothing."""

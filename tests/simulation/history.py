@@ -1,4 +1,4 @@
-"""What clients did and saw: each operation with its beginning, its end and its outcome."""
+"""History: each operation of the clients with its start, its end and its outcome."""
 
 from enum import Enum
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Kind(Enum):
-    """What an operation does."""
+    """The kind of an operation."""
 
     GET = "get"
     INSERT = "insert"
@@ -15,12 +15,12 @@ class Kind(Enum):
 
 
 class Operation(msgspec.Struct):
-    """One operation of one client on one key; without an outcome, it may have been done or not."""
+    """An operation of a client on a key; without an outcome, it may or may not have been done."""
 
     client: str
     kind: Kind
     key: str
-    begun: int  # moments are numbered in their order
+    begun: int  # number of the moment
     value: bytes = b""
     if_revision: int | None = None
     ended: int | None = None
@@ -28,32 +28,32 @@ class Operation(msgspec.Struct):
 
     @property
     def is_write(self) -> bool:
-        """Whether it may change something."""
+        """Whether it is a write."""
         return self.kind is not Kind.GET
 
 
 class History:
-    """All operations of a run, in the order in which they began; certain failures are left out."""
+    """All operations of a run in order of their start, except certain failures."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self._moment = 0
 
     def moment(self) -> int:
-        """Return the number of this moment."""
+        """Return the number of the current moment."""
         self._moment += 1
         return self._moment
 
     def begin(self, operation: Operation) -> None:
-        """Note that an operation begins."""
+        """Note the start of an operation."""
         operation.begun = self.moment()
         self.operations.append(operation)
 
     def end(self, operation: Operation, outcome: Any) -> None:
-        """Note what an operation resulted in."""
+        """Note the outcome of an operation."""
         operation.ended = self.moment()
         operation.outcome = outcome
 
     def forget(self, operation: Operation) -> None:
-        """Leave out an operation that certainly did nothing."""
+        """Drop an operation that certainly did nothing."""
         self.operations.remove(operation)

@@ -1,7 +1,7 @@
-"""Hostile frames: what no correct node sends, from a stranger and in the name of a broken member.
+"""Hostile: frames that no correct node sends, from a stranger and from a broken member.
 
-A broken member is one that says what is absurd or false by itself. One that lies well, as by
-acknowledging entries that it does not hold, could break any cluster; nobody plays that here.
+The broken member sends absurd or false messages. A member that lies plausibly, as by
+acknowledging entries that it does not hold, could break any cluster and is not simulated.
 """
 
 from typing import Any
@@ -30,13 +30,13 @@ from tests.simulation.node import Node
 
 STRANGER = b"stranger".ljust(16, b"\0")
 FOREIGN = b"another cluster".ljust(16, b"\0")
-FAR = 1_000_000  # beyond what one sender may move a term by
+FAR = 1_000_000  # beyond the largest jump of a term by one sender
 OUT_OF_RANGE = (1 << 64) - 1
 FRAMES_MAX = 5
 
 
 class Hostile:
-    """A stranger, and the one member of a run that is broken."""
+    """A stranger, and the one broken member of a run."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -44,7 +44,7 @@ class Hostile:
         self._broken: Node | None = None
 
     def strike(self) -> None:
-        """Send a few frames to some node."""
+        """Send a few frames to a random node."""
         if self._broken is None:
             self._broken = self._chance.choice(list(self._cluster.nodes.values()))
         running = [node for node in self._cluster.running if node is not self._broken]
@@ -67,14 +67,14 @@ class Hostile:
         if life is None or life.replicator.core is None:
             return
         if core.membership.voters <= {broken.id}:
-            return  # what the majority says is so
+            return  # the claim of a majority is true
         incarnation = life.replicator._incarnation
         if self._chance.random() < 0.1 and broken.id in core._senders._known:
             incarnation = self._chance.choice((INCARNATION_MAX, OUT_OF_RANGE))
         self._send(broken, target, broken.id, incarnation, self._of_member(broken, target, core))
 
     def _of_stranger(self, core: RaftNode, address: str) -> Any:
-        """Return what would move a node that believed it."""
+        """Return a message that would affect a node that believed a stranger."""
         state, term = core._state, core.term + self._number(1, FAR)
         last, last_term = state.log.last_index, state.log.last_term
         entry = Entry(last + 1, core.term, EntryKind.BATCH, encode(Batch(STRANGER, 1, 1, ())))
@@ -94,7 +94,7 @@ class Hostile:
         )
 
     def _of_member(self, broken: Node, target: Node, core: RaftNode) -> Any:
-        """Return what is absurd whoever says it, or what no member alone may bring about."""
+        """Return an absurd message, or one that no member alone may act on."""
         state, term = core._state, core.term
         last, far = state.log.last_index, term + FAR
         absurd = (
@@ -105,7 +105,7 @@ class Hostile:
         )
         others = core.membership.voters - {core.id, broken.id}
         if not others or self._cluster.setting.options.rates.membership:
-            return self._chance.choice(absurd)  # it may be the majority when this is heard
+            return self._chance.choice(absurd)  # it may be a majority by the arrival
         alone = (
             RequestVote(far, last + FAR, far, transfer=True),
             RequestVoteReply(far, granted=False),
@@ -115,13 +115,13 @@ class Hostile:
         return self._chance.choice(absurd + alone)
 
     def _contradiction(self, target: Node, core: RaftNode) -> AppendEntries:
-        """Return an entry that differs from a committed one only in its term, where there is one.
+        """Return an append that contradicts a committed entry only in its term, if there is one.
 
-        It comes as from a leader of this term, so that it moves nothing else.
+        It is of the current leader's term, so that it changes nothing else.
         """
         assert target.life is not None
         log = core._state.log
-        # What a restart before the arrival would not know to be committed is left alone.
+        # Only entries that the node would know to be committed even after a restart.
         certain = min(core._state.agreed_index, target.life.storage.core._applied_durably)
         for index in range(certain, log.prev_index, -1):
             before, held = log.term_at(index - 1), log.term_at(index)
@@ -148,7 +148,7 @@ class Hostile:
     def _send(
         self, source: Node, target: Node, sender: bytes, incarnation: int, message: Any
     ) -> None:
-        """Let a frame travel like any other, if it can be decoded at all."""
+        """Send a frame like any other, if it decodes."""
         setting = self._cluster.setting
         cluster = FOREIGN if type(message) is Invitation else CLUSTER
         frame = (PEER_PROTOCOL_VERSION, cluster, sender, incarnation, source.address, (message,))

@@ -1,4 +1,4 @@
-"""The invariants of a cluster, checked at every event on what that event has changed."""
+"""Judge: the invariants of a cluster, checked at every event on the state that it changed."""
 
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Judge:
-    """Sees all that is sent and stored, and remembers what that rules out later."""
+    """Observes all messages and writes, and remembers what they rule out later."""
 
     def __init__(self, events: Events, totals: Totals) -> None:
         self._totals = totals
@@ -61,15 +61,15 @@ class Judge:
         self._answers: dict[tuple[int, int], object] = {}
         self._never: set[tuple[int, int]] = set()
 
-    # --- beginnings and ends
+    # --- starts and ends
 
     def node_founded(self, first: Entry) -> None:
-        """Note what a cluster that exists from the start has in common."""
+        """Note the first entry of a cluster that exists from the start."""
         if not self.log.entries:
             self.log.append(first, first.term)
 
     def node_founds(self, node: "Node", members: Membership) -> None:
-        """Check who founds a cluster in a bootstrap, and with whom."""
+        """Check the founder of a cluster in a bootstrap, and its members."""
         self._totals.foundings += 1
         expect(not self.log.last_index, "a second cluster was founded")
         expected = set(node.config.expected_addresses)
@@ -77,7 +77,7 @@ class Judge:
         expect(found == expected, "a cluster was founded without all whom it expects")
 
     def node_started(self, node: "Node", recovered: Recovered) -> None:
-        """Check what a node finds on its disk."""
+        """Check the state that a node recovers."""
         disk = self.disks[node.id]
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
@@ -87,7 +87,7 @@ class Judge:
         self.leaders.logs[node.id] = HeldLog(recovered)
 
     def node_ended(self, node: "Node") -> None:
-        """Forget what a crash takes with it."""
+        """Forget state that a crash loses."""
         self.leaders.ended(node.id)
         self.belief.ended(node.id)
         self._applied.pop(node.id, None)
@@ -95,7 +95,7 @@ class Judge:
     # --- the disk
 
     def disk_settled(self, node: "Node", batch: Batch) -> None:
-        """Take in what has become durable."""
+        """Note a batch that has become durable."""
         disk = self.disks.get(node.id)
         if disk is None:
             disk = self.disks[node.id] = DurableState(self.log)
@@ -106,7 +106,7 @@ class Judge:
     # --- the replicator
 
     def replicator_hears(self, life: "Life", message: ReplicatorMessage) -> None:
-        """Note when a read begins, and from where on a snapshot lets the log begin anew."""
+        """Note the start of a read, and the log start after a snapshot."""
         node = life.node.id
         if type(message) is Read:
             self._asked_at[node, message.number] = self.log.last_index
@@ -117,7 +117,7 @@ class Judge:
                 log.begin_after(message.index, message.term)
 
     def replicator_turn(self, core: RaftNode, outbox: Outbox) -> None:
-        """Judge what a turn of a node's Raft core has brought."""
+        """Judge the results of a turn of a node's Raft core."""
         node = core.id
         self.leaders.logs[node].cut_after(core._state.log.last_index)
         for message in outbox.storage:
@@ -178,7 +178,7 @@ class Judge:
     # --- the storage writer
 
     def storage_turn(self, life: "Life", core: StorageWriter, outbox: StorageOutbox) -> None:
-        """Judge what a step of a node's storage has brought."""
+        """Judge the results of a step of a node's storage."""
         applied = core._machine.applied_index
         if self._applied.get(life.node.id) != applied:
             self._applied[life.node.id] = applied
@@ -219,26 +219,26 @@ class Judge:
     # --- clients
 
     def gateway_answers_read(self, node: bytes, number: int) -> None:
-        """Check that what storage has read stays at the gateway until it is confirmed."""
+        """Check that the gateway holds a read back until it is confirmed."""
         expect((node, number) in self._confirmed, "a read is answered before it is confirmed")
 
     def gateway_answers(self, revision: int, outcomes: tuple[object, ...]) -> None:
-        """Check that reads hold every change that was committed when they were asked for."""
+        """Check that reads include every change committed before the request."""
         for outcome in outcomes:
             if isinstance(outcome, Found | Missing | Names):
                 expect(outcome.revision >= revision, "a client is told of the past")
 
     def answered(self, session: int, sequence: int, result: object) -> None:
-        """Check that a write has one result only."""
+        """Check that a write has only one result."""
         known = self._answers.setdefault((session, sequence), result)
         expect(known == result, "a write was answered with two results")
 
     def never_applied(self, session: int, sequence: int) -> None:
-        """Note that a client was told that its write certainly did nothing."""
+        """Note that a client reported its write as certainly not done."""
         self._never.add((session, sequence))
 
     def compare_values(self, node: "Node") -> None:
-        """Check that a node which has applied everything holds what the log means."""
+        """Check the tables of a node that has applied everything."""
         assert node.life is not None
         core = node.life.storage.core
         core.write_tables()
@@ -254,6 +254,6 @@ class Judge:
         expect(held == self.log.model.rows, f"{node.name} holds other values than the log means")
 
     def check_failures(self) -> None:
-        """Check that no write was done of which a client was told that it was not."""
+        """Check that no write reported as not done was done."""
         done = self._never & self.log.model.executed
         expect(not done, f"writes {sorted(done)} were done though their clients heard otherwise")

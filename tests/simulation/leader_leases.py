@@ -1,4 +1,4 @@
-"""Leader leases: while a leader relies on a majority of voters, no other is elected (§6.4.1)."""
+"""LeaderLeases: while a leader holds a lease, no other is elected (§6.4.1)."""
 
 from protocol.membership import is_majority
 from protocol.raft.node import RaftNode
@@ -8,7 +8,7 @@ from tests.simulation.events import Events
 
 
 class LeaderLeases:
-    """How long the leaders may be certain that they lead, each by its own clock."""
+    """The leases of all leaders, each by its own clock."""
 
     def __init__(self, events: Events, leaders: dict[bytes, RaftNode]) -> None:
         self._events = events
@@ -16,11 +16,11 @@ class LeaderLeases:
         self._clock_rates: dict[bytes, float] = {}
 
     def node_started(self, node: bytes, clock_rate: float) -> None:
-        """Note how fast the clock of a node runs."""
+        """Note the clock rate of a node."""
         self._clock_rates[node] = clock_rate
 
     def judge(self, elected: RaftNode) -> None:
-        """Check that no leader of an older term is still certain."""
+        """Check that no leader of an older term still holds a lease."""
         for former in self._leaders.values():
             certain = former.term < elected.term and self._is_certain(former)
             expect(not certain, "a leader was elected while another one held a lease")

@@ -1,4 +1,4 @@
-"""What a leader may do: be the only one of its term, hold what is committed, only append."""
+"""Leaders: election safety, leader completeness and append-only logs."""
 
 from protocol.entry import Entry, EntryKind
 from protocol.membership import Membership, is_majority
@@ -14,26 +14,26 @@ from tests.simulation.totals import Totals
 
 
 class Leaders:
-    """Who leads, and all entries that any node ever held."""
+    """The current leaders, and all entries that any node ever held."""
 
     def __init__(self, log: CommittedLog, disks: dict[bytes, DurableState], totals: Totals) -> None:
         self.logs: dict[bytes, HeldLog] = {}
-        self.cores: dict[bytes, RaftNode] = {}  # of those who lead now
+        self.cores: dict[bytes, RaftNode] = {}  # of the current leaders
         self._log = log
         self._disks = disks
         self._totals = totals
         self._of_term: dict[int, bytes] = {}
-        self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the turn before
+        self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the previous turn
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
         self.admitted = Admitted()
 
     @property
     def latest(self) -> bytes | None:
-        """Who leads in the latest term, as far as anybody does."""
+        """The leader of the latest term that has one."""
         return max(self.cores, key=lambda each: self.cores[each].term, default=None)
 
     def see(self, core: RaftNode) -> bool:
-        """Check whoever leads now; return whether it is a new leader."""
+        """Check a node that may lead; return whether it is a new leader."""
         if not core.leads or self._ends.get(core.id, (0, 0))[0] == core.term:
             return False
         only = self._of_term.setdefault(core.term, core.id) == core.id
@@ -44,7 +44,7 @@ class Leaders:
         return True
 
     def turn_over(self, core: RaftNode) -> None:
-        """Remember how far a leader's log goes."""
+        """Note the end of a leader's log."""
         if core.leads:
             committed = core._state.memberships.committed.membership
             is_gone = bool(committed.members) and committed.get(core.id) is None
@@ -54,12 +54,12 @@ class Leaders:
             self.ended(core.id)
 
     def ended(self, node: bytes) -> None:
-        """Note that a node does not lead any more."""
+        """Note that a node no longer leads."""
         self._ends.pop(node, None)
         self.cores.pop(node, None)
 
     def appends(self, core: RaftNode, append: Append) -> None:
-        """Check what is put into a log."""
+        """Check the entries that are appended to a log."""
         if not append.entries:
             return
         term, last_index = self._ends.get(core.id, (0, 0))
@@ -71,24 +71,24 @@ class Leaders:
             self._one_change_at_a_time(core, append)
 
     def term_of_commits(self, core: RaftNode) -> int:
-        """Return in which term a node commits in this turn: it may have ceased to lead in it."""
+        """Return the term in which a node commits in this turn; it may have stepped down since."""
         return core.term if core.leads else self._ends.get(core.id, (core.term, 0))[0]
 
     def may_commit(self, core: RaftNode, index: int) -> None:
-        """Check who commits first, and that a majority of disks holds it."""
+        """Check that a leader commits first, and that a majority of disks holds the entry."""
         expect(core.leads or core.id in self._ends, "a follower was the first to commit")
         term = self.logs[core.id].term_at(index)
         expect(term == self.term_of_commits(core), "an entry of an earlier term was counted")
         assert term is not None
         memberships = core._state.memberships._history
-        # This turn may have committed first and then changed members, or ceased to lead.
+        # The turn may have committed first, and then changed members or stepped down.
         _, end = self._ends.get(core.id, (0, 0))
         counted = memberships[-1:] if core.leads and memberships[-1].index <= end else memberships
         held = any(self._is_held(index, term, each.membership) for each in counted)
         expect(held, "committed before a majority's disks hold it")
 
     def committed(self, term: int) -> None:
-        """Check that leaders of later terms hold what was just committed in a term."""
+        """Check that leaders of later terms hold the entry just committed in a term."""
         for other in list(self.cores.values()):
             if other.term > term:
                 self._is_complete(other)
@@ -98,7 +98,7 @@ class Leaders:
         return is_majority(holders, len(membership.voters))
 
     def _is_complete(self, core: RaftNode) -> None:
-        """Check the last entry committed before; log matching speaks for those before it."""
+        """Check the last entry committed before; log matching covers the earlier ones."""
         entry = self._log.last_committed_before(core.term)
         log = self.logs[core.id]
         if entry is not None and log.reaches_back_to(entry.index):
@@ -107,7 +107,7 @@ class Leaders:
     def _log_matching(self, core: RaftNode, append: Append) -> None:
         term_before = self.logs[core.id].term_at(append.entries[0].index - 1)
         for entry in append.entries:
-            # Nobody knows the entry before those that a start recovers.
+            # The entry before the recovered ones is unknown.
             if term_before is not None:
                 expect(term_before <= entry.term, "terms fall along a log")
                 known = self._entries.get((entry.index, entry.term))
@@ -130,7 +130,7 @@ class Leaders:
         expect(len(before.voters ^ after.voters) <= 1, "a change of members by more than one")
         knowing = {node for node, disk in self._disks.items() if disk.last_index}
         self.admitted.changed(before, after, knowing)
-        # What this turn commits itself is judged right after this.
+        # The commits of this turn itself are judged right after this.
         committed = max(self._log.last_index, state.commit_index)
         expect(history[-2].index <= committed, "the change before is not committed")
         assert isinstance(state.role, Leader)

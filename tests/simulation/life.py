@@ -1,4 +1,4 @@
-"""One life of a node, from a start to the crash that ends it: four actors and what is between."""
+"""Life: one incarnation of a node, from start to crash, with its actors and their channels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,12 @@ from tests.simulation.timer import Timer
 if TYPE_CHECKING:
     from tests.simulation.node import Node
 
-SPIKES = 0.01  # share of messages between actors that take much longer
+SPIKES = 0.01  # share of much slower messages between actors
 SPIKE = 20
 
 
 class Life:
-    """The processes of a node; they end together."""
+    """The processes of a node, which end together."""
 
     def __init__(self, node: "Node") -> None:
         self.node = node
@@ -43,7 +43,7 @@ class Life:
         return (self.replicator, self.storage, self.gateway, self.timer)
 
     def post(self, channel: str, to: Actor, messages: list[Any]) -> None:
-        """Send messages to another actor, behind all that was sent on the same channel."""
+        """Send messages to another actor, in order on each channel."""
         delay = self._delay * (0.1 + self._random())
         if self._random() < SPIKES:
             delay *= SPIKE

@@ -1,4 +1,4 @@
-"""What the committed log means, told a second time in the plainest way."""
+"""Model: a second, plain implementation of the state machine."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ from protocol.entry import Entry, EntryKind
 from protocol.state_machine import decode_batch
 from tests.simulation.breach import expect
 
-Row = tuple[int, int, int, bytes]  # created at, written at, version, value
+Row = tuple[int, int, int, bytes]  # create revision, revision, version, value
 
 
 class Model:
-    """Keys, sessions and their answers after all that is committed; no row of it is shared."""
+    """Keys, sessions and results after all committed entries."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
-        self.events: list[Event] = []  # the change of revision n stands at n - 1
+        self.events: list[Event] = []  # the change of revision n is at n - 1
         self.results: dict[int, tuple[Result, ...]] = {}  # by the index of their entry
         self._opened = 0  # sessions
         # By session, the least recently used one first, and sequence.
@@ -38,11 +38,11 @@ class Model:
 
     @property
     def revision(self) -> int:
-        """How many changes there were."""
+        """The number of changes."""
         return len(self.events)
 
     def apply(self, entry: Entry) -> None:
-        """Do what an entry says."""
+        """Apply an entry."""
         self.results[entry.index] = ()
         if entry.kind == EntryKind.BATCH:
             writes = decode_batch(entry.payload).writes

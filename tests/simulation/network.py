@@ -1,4 +1,4 @@
-"""The wires between nodes, and between clients and nodes: late, twice, out of order, not at all."""
+"""Network: frames that arrive late, twice, out of order or not at all."""
 
 from random import Random
 from typing import Any
@@ -11,7 +11,7 @@ Pair = tuple[str, str]
 
 
 class Network:
-    """Carries what is sent between two addresses, as far as it can."""
+    """Carries frames between two addresses, as far as the faults allow."""
 
     def __init__(
         self, events: Events, chance: Random, options: NetworkOptions, totals: Totals
@@ -25,7 +25,7 @@ class Network:
         self._loss, self._duplicates = options.loss, options.duplicates
 
     def send(self, source: str, target: str, repeatable: bool, deliver: Action, *what: Any) -> None:
-        """Carry a frame between nodes, which may get lost, late or arrive twice."""
+        """Carry a frame between nodes; it may be lost, late or duplicated."""
         if (source, target) in self._cut:
             return
         if self._random() < self._loss:
@@ -37,28 +37,28 @@ class Network:
             self._carry(source, target, deliver, what)
 
     def send_once(self, source: str, target: str, deliver: Action, *what: Any) -> None:
-        """Carry a message that may get lost together with its connection, and never comes twice."""
+        """Carry a message that may be lost with its connection, but is never duplicated."""
         if (source, target) not in self._cut and self._random() >= self._loss:
             self._carry(source, target, deliver, what)
 
     def is_cut(self, source: str, target: str) -> bool:
-        """Whether nothing gets from one address to another."""
+        """Return whether the route from one address to another is cut."""
         return (source, target) in self._cut
 
     def cut(self, pairs: set[Pair]) -> None:
-        """Let nothing pass from the first to the second of each of these pairs."""
+        """Cut the route from the first to the second of each pair."""
         self._cut |= pairs
 
     def mend(self, pairs: set[Pair]) -> None:
-        """Let everything pass again between these pairs."""
+        """Restore the routes of these pairs."""
         self._cut -= pairs
 
     def clog(self, pair: Pair, until: float) -> None:
-        """Hold back what is sent until a moment, when all of it arrives."""
+        """Hold frames back until a time, at which all arrive."""
         self._clogged[pair] = until
 
     def calm(self) -> None:
-        """Lose, double and hold back nothing from now on; what is cut stays cut."""
+        """Stop losing, duplicating and delaying frames; cuts remain."""
         self._loss = self._duplicates = 0.0
         self._clogged.clear()
         self._options = NetworkOptions(delay=min(self._options.delay, 0.005))

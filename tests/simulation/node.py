@@ -1,4 +1,4 @@
-"""One node of the simulation: what outlives its processes, and their ends and beginnings."""
+"""Node: a simulated host, whose disk outlives its processes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tests.simulation.door import Door
 
 RESTART_DELAY = 0.1
-ROOMY = 1 << 40  # bytes that a disk has left which is not full
+ROOMY = 1 << 40  # free bytes of a disk that is not full
 
-# The gateway counts refusals, so that it relies on TCP not to repeat one.
+# The gateway counts refusals, and relies on TCP not to duplicate one.
 NEVER_TWICE = frozenset((ForwardProposal, ForwardMembershipChange, ProposalRefused))
 
 Deliver = Callable[[str, str, PeerFrame], None]
@@ -57,7 +57,7 @@ class Node:
         self._deliver = deliver
 
     def expect(self, addresses: list[str]) -> None:
-        """Begin empty, and form a cluster with the nodes at all of these addresses."""
+        """Start empty, and form a cluster with the nodes at these addresses."""
         self._begin_empty()
         self.config = NodeConfig(
             dir=self.name,
@@ -67,7 +67,7 @@ class Node:
         )
 
     def lose_directory(self, others: tuple[str, ...], *, rejoin: bool) -> None:
-        """Begin again with nothing, under a new id; with ``rejoin`` to take the former's place."""
+        """Start again empty, under a new id; with ``rejoin``, in place of the former id."""
         self.crash()
         self.setting.totals.lost_directories += 1
         self.setting.lost_at = self.setting.events.now
@@ -82,13 +82,13 @@ class Node:
             self.setting.judge.admitted.welcome(self.id)
 
     def end_as_removed(self) -> None:
-        """End for good, as the node has no wish to come back after its removal."""
+        """End after a removal, without a restart."""
         self.setting.totals.ended_as_removed += 1
         self.is_removed = True
         self.stop()
 
     def found(self, cluster: bytes, first: Entry, members: MembershipAt) -> None:
-        """Give a new directory its identity, and the cluster that it has been in from the start."""
+        """Initialize a directory as that of a founding member."""
         store = self._begin_directory()
         store.adopt_cluster(cluster)
         store.append(Append(0, HardState(1), (first,), (members,)))
@@ -96,7 +96,7 @@ class Node:
         self.disk.finish_sync()
 
     def stand_by(self) -> None:
-        """Give a new directory its identity; the node waits to be invited."""
+        """Initialize a directory; the node waits for an invitation."""
         self._begin_empty()
 
     def _begin_empty(self) -> None:
@@ -105,7 +105,7 @@ class Node:
         self.disk.finish_sync()
 
     def start(self) -> None:
-        """Start the processes, if they are not running."""
+        """Start the processes unless they run."""
         if self.life is None and not self.stays_down:
             self.setting.events.note(self.name, "starts")
             try:
@@ -115,7 +115,7 @@ class Node:
                 self._come_back_later()
 
     def crash(self) -> None:
-        """Kill the processes and lose what was not durable; they start again after a while."""
+        """Kill the processes, lose unsynced writes, and restart after a while."""
         if self.life is None:
             return
         life, self.life = self.life, None
@@ -131,27 +131,27 @@ class Node:
         self.setting.events.after(delay, self.start)
 
     def disk_is_fast(self) -> None:
-        """Let syncs take their usual time again."""
+        """Restore the normal duration of syncs."""
         self.disk_slowness = 1.0
 
     def disk_works(self) -> None:
-        """Let a disk that hung go on."""
+        """Resume a hung disk."""
         self.disk_hangs = False
         if self.life is not None:
             self.life.storage.disk_recovers()
 
     def fill(self, free: int) -> None:
-        """Leave so many bytes on the disk."""
+        """Leave ``free`` bytes on the disk."""
         self.disk_free = free
         if self.life is not None:
             self.life.storage.look_at_space()
 
     def clear(self) -> None:
-        """Let the disk have space."""
+        """Free the disk."""
         self.fill(ROOMY)
 
     def heal(self) -> None:
-        """Let everything of this node work again, from now on."""
+        """Repair everything of this node."""
         self.disk_is_fast()
         self.disk_works()
         self.clear()
@@ -167,18 +167,18 @@ class Node:
                 actor.resume()
 
     def stop(self) -> None:
-        """End the processes for ever."""
+        """End the processes without a restart."""
         self.stays_down = True
         self.crash()
 
     def freeze(self) -> None:
-        """Stop all processes where they are."""
+        """Stop all processes, as by SIGSTOP."""
         for actor in self.life.actors if self.life is not None else ():
             actor.pause()
 
     @property
     def applied_index(self) -> int:
-        """How far the state machine is; -1 while nothing runs."""
+        """The applied index; -1 while the node is down."""
         return -1 if self.life is None else self.life.storage.core._machine.applied_index
 
     def send_frame(self, address: str, frame: PeerFrame) -> None:
@@ -192,14 +192,14 @@ class Node:
         network.send(self.address, address, repeatable, *what)
 
     def receive(self, sender: str, frame: PeerFrame) -> None:
-        """Let the replicator hear a frame, if there is one."""
+        """Deliver a frame to the replicator, if the node runs."""
         if self.life is not None:
             self.setting.events.note(f"{self.name} replicator", f"hears {sender}", frame.messages)
             self.life.replicator.hear(frame)
 
     @property
     def door(self) -> "Door | None":
-        """The gateway, if there is one."""
+        """The gateway, or None while the node is down."""
         return None if self.life is None else self.life.gateway
 
     def _deliver_encoded(self, address: str, encoded: bytes) -> None:

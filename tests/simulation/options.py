@@ -1,4 +1,4 @@
-"""What kind of trouble one run is in, drawn from its seed: some kinds and not others."""
+"""Options: the workload, limits and faults of one run, drawn from its seed."""
 
 from random import Random
 
@@ -17,23 +17,23 @@ TIMEOUTS = (
 )
 PATIENT = ElectionTimeouts(heartbeat=0.050, shortest=0.400, longest=0.600)
 HASTY = ElectionTimeouts(heartbeat=0.030, shortest=0.060, longest=0.120)
-RETIMED = 0.25  # share of runs in which each life of a node has one or the other of these
-BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid the trouble
+RETIMED = 0.25  # share of runs in which incarnations alternate between these
+BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid faults
 LOSSES = 0.15  # share of runs in which directories are lost
 COPIES = 0.15  # share of runs in which directories are copied, and the copies started
 COPIED_DIRECTORIES = 2.0  # per second of such a run
 FULL_DISKS = 0.2  # share of runs in which disks fill and clear
 FULL_DISK_RATES = (0.5, 2.0, 8.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
-DESERTION = 1.0  # per second of such a run, where promises of a former life matter most
-HOSTILE = 0.3  # share of runs in which a stranger and a broken member send what they like
-LATE = 0.1  # share of runs in which snapshots are sent often and arrive late and twice
+DESERTION = 1.0  # per second of such a run; tests persisted lease promises most
+HOSTILE = 0.3  # share of runs with a stranger and a broken member
+LATE = 0.1  # share of runs with many snapshots, late and duplicated
 PIPELINE_MAX = 6  # operations
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
 
 class NetworkOptions(msgspec.Struct, frozen=True):
-    """How messages between hosts travel."""
+    """Delays and losses of messages between hosts."""
 
     delay: float = 0.001  # seconds, typically
     loss: float = 0.0
@@ -43,7 +43,7 @@ class NetworkOptions(msgspec.Struct, frozen=True):
 
 
 class FaultRates(msgspec.Struct, frozen=True):
-    """How often each kind of trouble begins, per second of the whole cluster."""
+    """The rate of each kind of fault, per second of the whole cluster."""
 
     crash: float = 0.0
     crash_all: float = 0.0
@@ -66,7 +66,7 @@ class FaultRates(msgspec.Struct, frozen=True):
 
 
 class TightLimits(msgspec.Struct, frozen=True):
-    """Limits of the real code that a run may make tighter; None leaves them as they are."""
+    """Limits of the real code that a run may tighten; None keeps them."""
 
     chunk_bytes: int | None = None
     append_bytes_max: int | None = None
@@ -81,15 +81,15 @@ class TightLimits(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Everything that makes one run differ from another besides chance itself."""
+    """Everything that distinguishes runs, except the random draws within them."""
 
     seed: int
     nodes: int
     spares: int
     timeouts: ElectionTimeouts
-    bootstrap: bool  # whether the nodes begin empty and are to form the cluster
-    retimed: bool  # whether each life of a node begins with other timeouts than these
-    clock_spread: float  # how much faster or slower than true a node's clock runs at most
+    bootstrap: bool  # whether the nodes start empty and form the cluster
+    retimed: bool  # whether incarnations get other timeouts than these
+    clock_spread: float  # maximum relative drift of a node's clock
     actor_delay: float  # of a message between two actors of a node
     sync_delay: float
     network: NetworkOptions
@@ -112,12 +112,12 @@ class Options(msgspec.Struct, frozen=True):
 
     @property
     def longest_timeout(self) -> float:
-        """Return the longest election timeout that any node has."""
+        """Return the longest election timeout of any node."""
         return PATIENT.longest if self.retimed else self.timeouts.longest
 
 
 def draw_options(seed: int, nodes: int | None) -> Options:
-    """Return the options of a seed; the number of nodes may be given."""
+    """Return the options of a seed, with a given number of nodes if not None."""
     options = _draw_usual(seed, nodes)
     if Random(f"retimed {seed}").random() < RETIMED:
         rates = replace(options.rates, desertion=DESERTION)
@@ -145,7 +145,7 @@ def draw_options(seed: int, nodes: int | None) -> Options:
 
 
 def _with_late_snapshots(options: Options) -> Options:
-    """Let many snapshots travel, each in one chunk that may come again after newer ones."""
+    """Return options with many snapshots, each in one chunk that may arrive late and twice."""
     network = replace(options.network, loss=0.0, **LATE_AND_TWICE)
     return replace(
         options,

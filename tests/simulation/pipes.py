@@ -1,4 +1,4 @@
-"""The connections from a gateway to its subscribers: in order, but they may be full for a while."""
+"""Pipes: the ordered connections from a gateway to its subscribers, which may be full."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ PIPE_DELAY = 0.002
 
 
 class Pipes:
-    """In place of the publisher's socket."""
+    """A stand-in for the publisher's socket."""
 
     def __init__(self, setting: "Setting", rouse: Callable[[], None]) -> None:
         self._setting = setting
@@ -26,7 +26,7 @@ class Pipes:
         self.orders: list[tuple[bytes, int]] = []
 
     def subscribe(self, watcher: "Watcher", nonce: bytes, prefix: str) -> None:
-        """Connect a watcher, which wants to be told when its subscription counts."""
+        """Connect a watcher, whose subscription is to be confirmed."""
         self._watchers.append(watcher)
         event_topic = EVENT_TOPIC + prefix.encode()
         self._subscriptions += 1
@@ -42,19 +42,19 @@ class Pipes:
             self._watchers.remove(watcher)
 
     def fill(self, seconds: float) -> None:
-        """Let no pipe take anything for a while."""
+        """Fill all pipes for some seconds."""
         self._full_until = self._setting.events.now + seconds
 
     def drain(self) -> list[tuple[bytes, int]]:
-        """Return the subscriptions that have arrived, each with the number of its connection."""
+        """Return the new subscriptions, each with its connection's number."""
         taken, self.orders = self.orders, []
         return taken
 
     def send(self, topic: bytes, body: bytes) -> bool:
-        """Send to all who subscribed to the topic; return whether the pipes took it."""
+        """Send to all subscribers of the topic; return whether the pipes took it."""
         events = self._setting.events
         if events.now < self._full_until:
-            return self._lossy  # ZeroMQ then drops it for whoever cannot take it
+            return self._lossy  # ZeroMQ then drops it for subscribers with full pipes
         delay = PIPE_DELAY * self._setting.chance.random()
         self._last_arrival = max(self._last_arrival, events.now + delay)
         for watcher in self._watchers:
@@ -63,7 +63,7 @@ class Pipes:
         return True
 
     def set_lossy(self, *, lossy: bool) -> None:
-        """Drop what a full pipe does not take, or refuse it."""
+        """Set whether a full pipe drops messages or refuses them."""
         self._lossy = lossy
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a node may say to others: nothing that a crash could take back."""
+"""Promises: no node sends a message that a crash could take back."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from tests.simulation.durable_state import DurableState
 
 
 class Promises:
-    """Every vote that was ever told."""
+    """Every vote that was ever sent."""
 
     def __init__(self, disks: dict[bytes, DurableState]) -> None:
         self._disks = disks
         self._votes: dict[tuple[bytes, int], bytes] = {}
 
     def judge(self, node: bytes, to: bytes, message: PeerMessage) -> None:
-        """Check one message of a node on the strength of its disk."""
+        """Check a message of a node against its disk."""
         kind: Any = type(message)
         term: int | None = getattr(message, "term", None)
         if term is None or getattr(message, "pre", False):

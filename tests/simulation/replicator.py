@@ -1,4 +1,4 @@
-"""The log replicator of a simulated node: the real core, and what its actor does around it."""
+"""Replicator: the log replicator of a simulated node, with the real core."""
 
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Replicator(Actor):
-    """Runs the Raft core; the only actor that hears other nodes."""
+    """Runs the Raft core, and exchanges frames with other nodes."""
 
     name = "replicator"
 
@@ -55,14 +55,14 @@ class Replicator(Actor):
         self.core: RaftNode | None = None
 
     def hear(self, frame: PeerFrame) -> None:
-        """Take in what another node has sent."""
+        """Receive a frame of another node."""
         if self.core is None:
-            return  # the port is not open yet
+            return  # the port is not bound yet
         self._frames.append(frame)
         self.rouse()
 
     def turn(self) -> None:
-        """Take in all that has arrived, peers first, and send what follows from it."""
+        """Handle all messages that have arrived, peers' first, and send the results."""
         if self.core is None and not self._start():
             return
         self._the_core.tell_time(self._microseconds())
@@ -78,7 +78,7 @@ class Replicator(Actor):
             self._finish_turn()
 
     def deadline(self) -> float:
-        """Return when to send a commit notice, tell the timer or ask to join."""
+        """Return the time of the next commit notice, timer message or join request."""
         if self.core is None:
             return NEVER
         due = self._commit_notice_at
@@ -100,14 +100,14 @@ class Replicator(Actor):
         return self._admission
 
     def _microseconds(self) -> int:
-        """Return the time by this node's own clock."""
+        """Return the time of this node's clock."""
         return int(self._events.now * self.life.node.clock_rate * 1_000_000) + 1
 
     def _has_arrivals(self) -> bool:
         return bool(self._inbox or self._frames)
 
     def _start(self) -> bool:
-        """Begin with what storage has recovered; like the real one, hear nothing before that."""
+        """Start with the recovered state; like the real one, ignore everything before."""
         while self._inbox:
             recovered = self._inbox.pop(0)
             if isinstance(recovered, Recovered):
@@ -179,7 +179,7 @@ class Replicator(Actor):
     # --- becoming a member
 
     def _ask_for_vouchers(self) -> None:
-        """Ask all about nodes that are not known here: people have named every address."""
+        """Ask all nodes about unknown senders; operators have given every address."""
         if self._the_core.wants_vouchers and self._events.now >= self._vouching_at:
             self._vouching_at = self._events.now + ASK_SECONDS
             for address in self.life.setting.addresses:
@@ -187,7 +187,7 @@ class Replicator(Actor):
                     self._send(address, MembershipQuery())
 
     def _admit(self) -> bool:
-        """Take a turn of the node's admission; return False if that has ended the node."""
+        """Run a turn of the node's admission; return False if it ended the node."""
         if self._the_admission.is_idle:
             return True
         belonged = bool(self._the_core.cluster)
@@ -240,7 +240,7 @@ class Replicator(Actor):
             self._commit_notice_at = self._events.now + COMMIT_NOTICE_SECONDS
 
     def _follow(self, membership: Membership) -> None:
-        """Know the addresses of the members, and no longer of those that left."""
+        """Update the addresses of the members."""
         if membership is self._linked:
             return
         for member in self._linked.members:

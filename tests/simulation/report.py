@@ -1,4 +1,4 @@
-"""What a person is shown: how a run failed and how to see it again, and the totals of many."""
+"""Report: the failure of a run with the command that repeats it, and the totals of many runs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ SHOWN_EVENTS = 40
 def failure_report(
     options: Options, command: str, failure: str, tail: Iterable[Happened], shown: int
 ) -> str:
-    """Return what happened, as a table, under the command that makes it happen again."""
+    """Return the events of a failed run as a table, under the command that repeats it."""
     rows = list(tail)[-shown:]
     lines = [
         f"seed {options.seed}: {failure}",
@@ -46,7 +46,7 @@ def totals_report(totals: Totals, seconds: float) -> str:
 
 
 def shorten(detail: Any) -> str:
-    """Return the essence of what an event was about, on one line."""
+    """Return an event's detail shortened to one line."""
     text = _describe(detail)
     return text if len(text) <= DETAIL_WIDTH else text[: DETAIL_WIDTH - 1] + "…"
 
@@ -79,7 +79,7 @@ def _describe_struct(struct: msgspec.Struct) -> str:
 
 
 def _name(raw: bytes) -> str:
-    """Return the name of a node, or the size of something encoded."""
+    """Return the name of a node, or the size of encoded bytes."""
     text = raw.rstrip(b"\0")
     if len(text) <= WHAT_WIDTH and text.isascii() and text.decode().isprintable():
         return text.decode()

@@ -1,7 +1,7 @@
-"""Linearizability by revision: every answer names its place in the one order of all changes.
+"""Linearizability by revision: every outcome has a place in the one order of all changes.
 
-The revisions say where each operation stands; what is left to check is that this order keeps to
-the order of time, and that every answer is true at its place. Independent of ``search``.
+The revisions give the place of each operation. The check is that this order is consistent with
+real time, and that every outcome is right at its place. Independent of ``search``.
 """
 
 from bisect import bisect_right
@@ -14,14 +14,14 @@ from tests.simulation.history import Kind, Operation
 
 
 class Placed(NamedTuple):
-    """An operation and its place: twice the revision for a change, one more for what sees it."""
+    """An operation and its place: twice the revision for a change, plus one for its readers."""
 
     place: int
     operation: Operation
 
 
 class RevisionOrder:
-    """All operations of a history whose answers carry a revision."""
+    """All operations of a history whose outcomes have a revision."""
 
     def __init__(self, operations: list[Operation]) -> None:
         self._operations = operations
@@ -37,7 +37,7 @@ class RevisionOrder:
         }
 
     def check(self) -> None:
-        """Raise a breach where some answer cannot be."""
+        """Raise a breach if an outcome is impossible."""
         placed = [Placed(2 * revision, each) for revision, each in self._note_changes().items()]
         for operation in self._operations:
             revision = _seen_revision(operation)
@@ -47,7 +47,7 @@ class RevisionOrder:
         _check_time(placed)
 
     def _note_changes(self) -> dict[int, Operation]:
-        """Collect which operation made which change, also where only a read knows of it."""
+        """Collect the operation of each change, also if only a read knows of it."""
         for operation in self._operations:
             match operation.outcome:
                 case Inserted(revision=revision) | Removed(existed=True, revision=revision):
@@ -93,7 +93,7 @@ class RevisionOrder:
         expect(gone or key in self._lost_removals, f"{key} was called absent and was there")
 
     def _last_change(self, key: str, revision: int) -> int:
-        """Return the last known change of a key up to a revision, 0 where there is none."""
+        """Return the last known change of a key up to a revision, or 0."""
         revisions = self._by_key.get(key, [])
         position = bisect_right(revisions, revision)
         return revisions[position - 1] if position else 0
@@ -110,9 +110,9 @@ def _seen_revision(operation: Operation) -> int | None:
 
 
 def _check_time(placed: list[Placed]) -> None:
-    """Check that nothing is placed before what had ended when it began."""
+    """Check that no operation is placed before one that had ended when it began."""
     placed.sort(key=lambda each: each.place)
-    begun_before = begun_here = 0  # the latest beginning at lower places, and up to this one
+    begun_before = begun_here = 0  # the latest start at lower places, and up to this one
     place = -1
     for each in placed:
         if each.place != place:

@@ -1,4 +1,4 @@
-"""Roll call of a simulated client: all addresses asked side by side for the census."""
+"""RollCall: the census of a simulated client, which greets all addresses concurrently."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Re
 if TYPE_CHECKING:
     from tests.simulation.client import Thread
 
-LOOK_SECONDS = 0.04  # between two looks at what has been answered
+LOOK_SECONDS = 0.04  # between two checks of the census
 TIMEOUT_MS = 5000
 
 
 class RollCall:
-    """One census, by the client's own core."""
+    """One census, by the client's real core."""
 
     def __init__(self, thread: "Thread", step: TakeCensus, done: Callable[[Counted], None]) -> None:
         self._thread = thread
@@ -26,7 +26,7 @@ class RollCall:
         self._done = done
 
     def begin(self) -> None:
-        """Take in who has answered already; ask all others unless that decides."""
+        """Note the greeted node; greet all others unless that decides."""
         self._client.census_began = min(self._client.census_began, self._events.now)
         self._note(self._step.greeted, self._step.welcome)
         if not self._is_decided():

@@ -1,4 +1,4 @@
-"""One run from its seed to its end: the trouble, the calm after it, and the verdict."""
+"""Run: one run of a seed, with the faults, the calm and the final checks."""
 
 import msgspec
 
@@ -11,22 +11,22 @@ from tests.simulation.setting import Setting, set_up
 from tests.simulation.tight_limits import tight_limits
 from tests.simulation.totals import Totals
 
-EVENTS = 5000  # of the trouble; the calm after it comes on top
+EVENTS = 5000  # with faults; the calm is additional
 LAST_CUTS = 0.5  # share of runs that end with a leader cut off
-LAST_CUT_SECONDS = 1.0  # so long at most, before the calm
+LAST_CUT_SECONDS = 1.0  # at most, before the calm
 
 
 class Result(msgspec.Struct):
-    """What one run came to."""
+    """The result of one run."""
 
     seed: int
     totals: Totals
     hash: int
-    failure: str = ""  # what is to be shown; empty where all held
+    failure: str = ""  # the report; empty without a failure
 
 
 def run(options: Options, command: str, events: int = EVENTS, shown: int = SHOWN_EVENTS) -> Result:
-    """Run one seed to its end, or to the first promise that is broken."""
+    """Run one seed to its end, or to the first breach."""
     setting = set_up(options)
     failure = ""
     try:

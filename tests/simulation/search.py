@@ -1,7 +1,7 @@
-"""Linearizability by search: is there any order of a key's operations that explains all answers?
+"""Linearizability by search for an order of a key's operations that explains all outcomes.
 
-The algorithm of Wing and Gong, with Lowe's memory of what was tried, for each key by itself. It
-compares values only: revisions in the answers say what is tried first, not what is believed.
+The algorithm of Wing and Gong with Lowe's cache of tried states, for each key on its own. It
+compares values only: revisions serve as hints for the order of trials, and prove nothing.
 """
 
 from typing import Any
@@ -13,35 +13,35 @@ from protocol.messages.client import Found, Missing
 from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
 
-STEPS_MAX = 300_000  # for one key; whoever needs more is undecided, which counts as a breach
+STEPS_MAX = 300_000  # for one key; beyond it is undecided, which counts as a breach
 ENDLESS = 1 << 62
 
 State = bytes | None  # the value of the key
 
 
 class Undecided(Breach):
-    """The search was given up."""
+    """The search took too many steps."""
 
 
 class Unexplained(Breach):
-    """No order of the operations explains all answers."""
+    """No order of the operations explains all outcomes."""
 
 
 class Attempt(msgspec.Struct):
-    """An operation in the search, with what its revisions mean as values."""
+    """An operation in the search, with its revisions translated to values."""
 
     operation: Operation
     ended: int
     bit: int = 0
-    required: State = None  # the value that the operation's condition demands
+    required: State = None  # the value that its condition requires
     is_required_known: bool = True
-    current: State = None  # the value that a mismatch speaks of
+    current: State = None  # the value of the revision in a mismatch
     is_current_known: bool = False
-    hint: int = 0  # a place by the revision in the answer: what to try first, not to believe
+    hint: int = 0  # a place by the outcome's revision, to try first
 
 
 class Frame(msgspec.Struct):
-    """One step of the search: what may come next, and which of it was tried."""
+    """One step of the search: the candidates for the next operation, and those tried."""
 
     state: State
     done: int
@@ -50,7 +50,7 @@ class Frame(msgspec.Struct):
 
 
 def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> None:
-    """Raise a breach where the answers of some key cannot be explained."""
+    """Raise a breach if the outcomes on a key cannot be explained."""
     by_key: dict[str, list[Operation]] = {}
     for operation in operations:
         if operation.is_write or operation.outcome is not None:
@@ -68,8 +68,8 @@ def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> 
 class _Search:
     """The search for one key.
 
-    With ``sparing``, a write whose answer was lost is only tried where an answer would be wrong
-    without it: that explains nearly every history at once, and refutes none.
+    With ``sparing``, a write without an outcome is tried only if an outcome would be wrong
+    without it. That explains nearly every history at once, and refutes none.
     """
 
     def __init__(self, key: str, attempts: list[Attempt], steps_max: int, *, sparing: bool) -> None:
@@ -84,7 +84,7 @@ class _Search:
         self._seen: set[tuple[int, State]] = set()
 
     def succeeds(self) -> bool:
-        """Go through the orders that are possible, depth first, until one explains everything."""
+        """Try the possible orders, depth first, until one explains everything."""
         stack = [self._frame(0, None)]
         while stack:
             frame = stack[-1]
@@ -108,7 +108,7 @@ class _Search:
             raise Undecided(f"the operations on {self._key} need too long a search")
 
     def _frame(self, done: int, state: State) -> Frame:
-        """Collect what may come next: all that began before anything else has ended."""
+        """Collect the candidates: all operations that began before any other has ended."""
         possible: list[Attempt] = []
         first_end = ENDLESS
         for attempt in self._certain[_first_undone(done) :]:
@@ -124,7 +124,7 @@ class _Search:
             if after is False:
                 failing.append(attempt)
             elif after == state:
-                # What fits now and changes nothing may as well come first.
+                # An operation that fits and changes nothing may always come first.
                 return Frame(state, done, [(attempt, after)])
             else:
                 fitting.append((attempt, after))
@@ -136,7 +136,7 @@ class _Search:
     def _lost_writes(
         self, done: int, state: State, first_end: int, failing: list[Attempt]
     ) -> list[tuple[Attempt, State]]:
-        """Return the writes without an answer that may come next, and are worth trying."""
+        """Return the writes without an outcome that may come next and are worth trying."""
         possible: list[tuple[Attempt, State]] = []
         for attempt in self._lost:
             if attempt.operation.begun > first_end:
@@ -146,7 +146,7 @@ class _Search:
                 possible.append((attempt, after))
         if not self._sparing:
             return possible
-        # One that mends an answer belongs right before it.
+        # A write that makes an outcome right belongs right before it.
         for attempt, after in possible:
             mended = [each.hint for each in failing if _after(each, after) is not False]
             attempt.hint = min(mended, default=0)
@@ -154,7 +154,7 @@ class _Search:
         return helping or [each for each in possible if self._prepares(each, done, failing)]
 
     def _prepares(self, write: tuple[Attempt, State], done: int, failing: list[Attempt]) -> bool:
-        """Whether another lost write, on a condition, helps after this one."""
+        """Return whether a further conditional write without an outcome helps after this one."""
         attempt, state = write
         return any(
             _mends(_after(other, state), failing)
@@ -175,7 +175,7 @@ def _first_undone(done: int) -> int:
 
 
 def _values_by_revision(operations: list[Operation]) -> dict[int, bytes]:
-    """Return which value stands for which revision, as far as answers tell."""
+    """Return the value of each revision that the outcomes reveal."""
     values: dict[int, bytes] = {}
     for operation in operations:
         match operation.outcome:
@@ -213,7 +213,7 @@ def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
 
 
 def _after(attempt: Attempt, state: State) -> Any:
-    """Return the value after an operation, or False where its answer would be wrong."""
+    """Return the value after an operation, or False if its outcome would be wrong."""
     operation = attempt.operation
     fits = _condition(attempt, state)
     match operation.outcome:
@@ -235,14 +235,14 @@ def _after(attempt: Attempt, state: State) -> Any:
 
 
 def _after_lost(operation: Operation, state: State, *, fits: bool | None) -> State:
-    """Return the value after a write whose answer was lost; one that does not fit does nothing."""
+    """Return the value after a write without an outcome; unchanged if its condition is not met."""
     if fits is False:
         return state
     return operation.value if operation.kind is Kind.INSERT else None
 
 
 def _condition(attempt: Attempt, state: State) -> bool | None:
-    """Whether the operation's condition is met; None where its revision stands for no value."""
+    """Return whether the condition is met; None if the value of its revision is unknown."""
     if attempt.operation.if_revision is None:
         return True
     if not attempt.is_required_known:

@@ -1,4 +1,4 @@
-"""What everything in one run shares: time, chance, wires, the judge and the counters."""
+"""Setting: the shared state of a run, with time, randomness, network, judge and counters."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ from tests.simulation.totals import Totals
 
 
 class Setting(msgspec.Struct):
-    """One run's surroundings."""
+    """The shared state of one run."""
 
     events: Events
     chance: Random
@@ -21,19 +21,19 @@ class Setting(msgspec.Struct):
     network: Network
     judge: Judge
     totals: Totals
-    lost_at: float = float("-inf")  # when a directory was lost last
+    lost_at: float = float("-inf")  # time of the last loss of a directory
     addresses: tuple[str, ...] = ()  # of all nodes
-    lasting: frozenset[NodeId] | None = None  # in the calm: who belongs to those that healed
+    lasting: frozenset[NodeId] | None = None  # the healed members, during the calm
 
     def new_cluster(self) -> bytes:
-        """Draw the id of a cluster that a node founds."""
+        """Return a random id for a new cluster."""
         return self.chance.randbytes(16)
 
     def may_change_members(self, joiner: NodeId | None) -> bool:
-        """Whether a node may join, or any be removed.
+        """Return whether a node may join, or any be removed.
 
-        In the calm, a change asked for before could take the majority from those who healed. Right
-        after a directory was lost, a leader has no means to know that, and could remove another.
+        In the calm, a change requested earlier could take the majority from the healed nodes. Right
+        after the loss of a directory, a leader cannot know of it and could remove another node.
         """
         if joiner is None and self.events.now < self.lost_at + 2 * self.options.longest_timeout:
             return False
@@ -41,7 +41,7 @@ class Setting(msgspec.Struct):
 
 
 def set_up(options: Options) -> Setting:
-    """Return the surroundings of a run that is about to begin."""
+    """Return the shared state of a new run."""
     totals = Totals(seeds=1, encoded_runs=options.encoded)
     events, chance = Events(), Random(options.seed)
     network = Network(events, chance, options.network, totals)

@@ -1,4 +1,4 @@
-"""Room as leaders know it: what grows the state is appended only where there is some."""
+"""Spaces: leaders append inserts only while there is room."""
 
 from protocol.commands import Insert
 from protocol.entry import Entry, EntryKind
@@ -13,7 +13,7 @@ LOG_BYTES = 1 << 40
 
 
 class Knowledge:
-    """Whom a leader knows to be short of room, and where its log ends."""
+    """The shortages that a leader knows of, and the end of its log."""
 
     def __init__(self, core: RaftNode, leader: Leader) -> None:
         state = core._state
@@ -31,13 +31,13 @@ class Knowledge:
 
 
 def known(core: RaftNode) -> Knowledge | None:
-    """Return what a leader knows of room; None of a node that does not lead."""
+    """Return the knowledge of a leader, or None for another node."""
     role = core._state.role
     return Knowledge(core, role) if isinstance(role, Leader) else None
 
 
 def judge(core: RaftNode, before: Knowledge | None) -> None:
-    """Check what a leader has appended, by what it knew before that and still does."""
+    """Check the entries that a leader has appended by its knowledge before and after."""
     now = known(core)
     if before is None or now is None or before.term != now.term:
         return
@@ -49,7 +49,7 @@ def judge(core: RaftNode, before: Knowledge | None) -> None:
     is_short = Shortage.NONE not in (before.own, now.own)
     expect(not is_short, "a leader without room appended an insert")
     short = before.short & now.short
-    # The same frame may have brought a removal after the insert.
+    # The same frame may have had a removal after the insert.
     has_room = [is_majority(len(each - short), len(each)) for each in (before.voters, now.voters)]
     expect(any(has_room), "an insert was appended without a majority's room")
 

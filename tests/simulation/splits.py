@@ -1,4 +1,4 @@
-"""Ways to cut a network in parts: which pairs of addresses hear each other no more."""
+"""Splits: kinds of network partitions, as the pairs of addresses that they cut."""
 
 from collections.abc import Iterable
 from itertools import pairwise, permutations
@@ -11,7 +11,7 @@ SPLITS = ("halves", "isolations", "one_way_cuts", "bridges", "chains")
 
 
 def draw_split(kind: str, addresses: list[str], leader: str, chance: Random) -> set[Pair]:
-    """Return the pairs that a split of this kind cuts; the leader is often at one of its ends."""
+    """Return the pairs that a split of this kind cuts, often around the leader."""
     order = addresses.copy()
     chance.shuffle(order)
     if leader and chance.random() < AIMED:
@@ -35,6 +35,6 @@ def draw_split(kind: str, addresses: list[str], leader: str, chance: Random) -> 
 
 
 def between(these: Iterable[str], those: Iterable[str]) -> set[Pair]:
-    """Return all pairs with one address on each side, in both directions."""
+    """Return all pairs between two sides, in both directions."""
     pairs = {(here, there) for here in these for there in those}
     return pairs | {(there, here) for here, there in pairs}

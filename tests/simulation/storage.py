@@ -1,4 +1,4 @@
-"""The storage writer of a simulated node: the real core, on a disk that takes time and fails."""
+"""Storage: the storage writer of a simulated node, with the real core on a fallible disk."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ from tests.simulation.disk import DiskFailure
 if TYPE_CHECKING:
     from tests.simulation.life import Life
 
-DISK_RESERVE = 1000  # bytes that a disk is to have left
-FORCED_SLOWNESS = 40  # how much longer a sync takes on a slow disk
+DISK_RESERVE = 1000  # bytes
+FORCED_SLOWNESS = 40  # factor of a sync's duration on a slow disk
 
 
 class Storage(Actor):
-    """Goes through the turns of the storage core; what a step gives is sent before the next one.
+    """Runs the turns of the storage core, and sends the results of each step before the next.
 
-    A step that syncs ends when the disk is done; until then, a crash may take back what it wrote.
+    A step that syncs ends when the disk has; until then, a crash may take back its writes.
     """
 
     name = "storage"
@@ -32,23 +32,23 @@ class Storage(Actor):
         self.core = StorageWriter(self._disk, limits, self._pass, space)
         self._disk.finish_sync()
         self._steps: Iterator[StorageOutbox] | None = None
-        self._written: StorageOutbox | None = None  # waits for the disk, or for the process
+        self._written: StorageOutbox | None = None  # waits for the disk or for the process
         self._is_synced = False
-        self._looks = False  # whether the disk's space has changed
+        self._looks = False  # whether to check the disk's space
         self._judged = -1
 
     def _pass(self, _: str) -> None:
-        """Let the node die at some of the steps in which a snapshot is installed."""
+        """Crash the node at some steps of a snapshot's installation."""
         setting = self.life.setting
         if setting.lasting is None and self._random() < setting.options.step_crashes:
             raise DiskFailure
 
     def begin(self) -> None:
-        """Tell the other actors what the directory held."""
+        """Send the recovered state to the other actors."""
         self._send(self.core.recover())
 
     def turn(self) -> None:
-        """Go on with the present turn, or take in what has arrived and begin one."""
+        """Continue the current turn, or start one with the messages that have arrived."""
         if self._written is not None:
             if not self._is_synced:
                 return
@@ -64,7 +64,7 @@ class Storage(Actor):
         self._go_on()
 
     def deadline(self) -> float:
-        """Return at once while committed entries are left to apply."""
+        """Return the current time while committed entries are left to apply."""
         return self._events.now + self._turn_delay if self._has_arrivals() else NEVER
 
     def _has_arrivals(self) -> bool:
@@ -74,17 +74,17 @@ class Storage(Actor):
         return self._steps is None and arrived
 
     def disk_recovers(self) -> None:
-        """Finish the write that hung, now that the disk works again."""
+        """Finish the write that hung."""
         if self.life.alive and self._written is not None and not self._is_synced:
             self._end_sync()
 
     def look_at_space(self) -> None:
-        """Look at the disk's space in the next turn."""
+        """Check the disk's space in the next turn."""
         self._looks = True
         self.rouse()
 
     def _go_on(self) -> None:
-        """Go through the steps up to the next one that has to wait for the disk."""
+        """Run the steps up to the next one that waits for the disk."""
         assert self._steps is not None
         try:
             for outbox in self._steps:
@@ -109,7 +109,7 @@ class Storage(Actor):
     def _sync_over(self) -> None:
         if self.life.alive:
             if self.life.node.disk_hangs:
-                return  # it began to hang while the write was under way
+                return  # the disk began to hang during the write
             self._end_sync()
 
     def _end_sync(self) -> None:

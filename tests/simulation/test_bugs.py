@@ -1,4 +1,4 @@
-"""Bugs planted on purpose: the simulator finds them, and they leave no trace."""
+"""Planted bugs: the simulator finds them, and they leave no trace."""
 
 import re
 from types import CodeType

@@ -1,4 +1,4 @@
-"""The disk that forgets: what a crash may take back, and what it may not."""
+"""The simulated disk: the writes that a crash may take back, and those that it may not."""
 
 from random import Random
 
@@ -14,7 +14,7 @@ def put(disk: Disk, value: bytes, *, sync: bool = False) -> None:
 
 
 def values_after_crashes(disk_writes: int) -> set[bytes | None]:
-    """Return what was left of some unsynced writes after one synced, over many crashes."""
+    """Return the values that survive crashes after one synced and some unsynced writes."""
     left: set[bytes | None] = set()
     for seed in range(50):
         disk = Disk(lambda _: None)

@@ -1,4 +1,4 @@
-"""Both judges of histories: they accept what can be explained, and refuse what cannot."""
+"""Both linearizability checks: they accept linearizable histories, and refuse others."""
 
 import pytest
 

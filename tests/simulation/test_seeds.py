@@ -1,4 +1,4 @@
-"""Whole clusters under trouble, by seed: what skiff promises holds throughout and afterwards."""
+"""Seeds: the invariants of whole clusters hold during faults and afterwards."""
 
 import pytest
 
@@ -15,7 +15,7 @@ happened = Totals()
 
 
 def _nothing(_: Result) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 @pytest.mark.timeout(240)

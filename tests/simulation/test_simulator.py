@@ -1,4 +1,4 @@
-"""The simulator itself: the same seed is the same run, and a broken rule is found and shown."""
+"""The simulator itself: runs are reproducible, and a breach is found and shown."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_two_seeds_are_two_runs() -> None:
 
 
 def test_a_broken_rule_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "majority_index", max)  # one disk is enough
+    monkeypatch.setattr(commit, "majority_index", max)  # a single disk commits
     plan = Plan(range(20), nodes=3)
     failures = [
         result.failure

@@ -1,4 +1,4 @@
-"""Limits of the real code made so tight that a small run reaches them."""
+"""Tight limits: limits of the real code low enough for a small run to reach them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ PLACES = (
 
 @contextmanager
 def tight_limits(options: Options) -> Iterator[None]:
-    """Let the limits that a run has drawn hold while it lasts."""
+    """Apply the limits of a run within the context."""
     before = [(module, name, getattr(module, name)) for module, name in PLACES]
     for module, name in PLACES:
         limit = getattr(options.tight, name.lower())

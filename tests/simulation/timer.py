@@ -1,4 +1,4 @@
-"""The election timer of a simulated node: its clock may run faster or slower than others."""
+"""Timer: the election timer of a simulated node, by a clock with drift."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Timer(Actor):
-    """Runs the election clock on virtual time."""
+    """Runs the election clock in virtual time."""
 
     name = "timer"
 
@@ -24,7 +24,7 @@ class Timer(Actor):
         return self._clock.next_deadline() / self._rate + 1e-9
 
     def turn(self) -> None:
-        """Take in what the replicator says, then tell it what is due."""
+        """Handle the replicator's messages, and send it the deadlines that are due."""
         for state in self._take_inbox():
             self._clock.update(state, self._now, self._random())
         due = self._clock.take_due(self._now, self._random())

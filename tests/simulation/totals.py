@@ -1,10 +1,10 @@
-"""What happened in how many runs, counted: what a summary prints, and what tests expect of it."""
+"""Totals: counters over many runs, for the summary and for tests."""
 
 import msgspec
 
 
 class Totals(msgspec.Struct):
-    """How often everything happened."""
+    """The counters of one or more runs."""
 
     seeds: int = 0
     events: int = 0
@@ -57,6 +57,6 @@ class Totals(msgspec.Struct):
     removals_forced: int = 0
 
     def add(self, other: "Totals") -> None:
-        """Count what another run counted too."""
+        """Add the counters of another run."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))

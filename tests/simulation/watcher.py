@@ -1,4 +1,4 @@
-"""A subscriber: changes in order, each once, none missing, unless it is told so."""
+"""Watcher: a simulated subscriber, which checks the order and completeness of changes."""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ WATCH_AGAIN_DELAY = 0.05
 
 
 class Watcher:
-    """Watches at one node after another, and compares what it hears with the committed log."""
+    """Subscribes to one node after another, and compares the changes with the committed log."""
 
     def __init__(self, cluster: "Cluster", name: str, prefix: str) -> None:
         self.name = name
-        self.revision = -1  # up to here all is known; -1 before the subscription counts
+        self.revision = -1  # the last one received; -1 before the subscription is confirmed
         self._cluster = cluster
         self._prefix = prefix
         self._stream = ChangeStream(b"", b"", 0.0)
@@ -27,7 +27,7 @@ class Watcher:
         self._pipes: Pipes | None = None
 
     def watch(self) -> None:
-        """Subscribe at some node that serves."""
+        """Subscribe to a serving node."""
         node = self._cluster.setting.chance.choice(list(self._cluster.nodes.values()))
         if node.door is None or not node.door.is_open:
             self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
@@ -42,15 +42,15 @@ class Watcher:
 
     @property
     def pipes(self) -> "Pipes | None":
-        """Where it is connected."""
+        """The pipes that it is connected to."""
         return self._pipes
 
     def wants(self, topic: bytes) -> bool:
-        """Whether it has subscribed to this topic."""
+        """Return whether it has subscribed to this topic."""
         return topic.startswith(self._stream.topics)
 
     def hear(self, pipes: "Pipes", topic: bytes, body: bytes) -> None:
-        """Take in what was published."""
+        """Receive a published message."""
         if pipes is not self._pipes:
             return
         was_established = self._stream.is_established
@@ -71,13 +71,13 @@ class Watcher:
             expect(not old, "a watcher heard of a change twice")
 
     def _give_up(self, stream: ChangeStream) -> None:
-        """Ask elsewhere, where the subscription was not confirmed in time."""
+        """Try another node if the subscription was not confirmed in time."""
         if stream is self._stream and not stream.is_established and self._pipes is not None:
             self._pipes.leave(self)
             self.lost(self._pipes)
 
     def lost(self, pipes: "Pipes") -> None:
-        """Begin anew: the connection is gone, or changes may be missing."""
+        """Subscribe again: the connection is lost, or changes may be missing."""
         if pipes is self._pipes:
             self._pipes = None
             self._cluster.setting.totals.streams_closed += 1
@@ -93,7 +93,7 @@ class Watcher:
         self._cluster.setting.totals.watched += 1
 
     def _skip_to(self, revision: int) -> None:
-        """Check that no change between the last one heard and this one concerns the watcher."""
+        """Check that no change between the last one received and this one concerns the watcher."""
         known = self._cluster.setting.judge.log.model.events
         for event in known[self.revision : revision - 1]:
             expect(

@@ -1,4 +1,4 @@
-"""Fuzzing: strategies of messages, absurd and mutated ones, made from the messages' types."""
+"""Fuzzing: strategies of absurd and mutated messages, derived from the messages' types."""
 
 from collections.abc import Callable
 from types import UnionType
@@ -17,26 +17,26 @@ NODES = (b"A" * 16, b"B" * 16, b"C" * 16, b"D" * 16)
 BYTES = (b"", b"A", *NODES, b"c" * 16, bytes(100))
 ITEMS_MAX = 3
 
-# The same examples in each run: what is judged does not depend on chance.
+# The same examples in each run, for reproducible results.
 FUZZ = settings(max_examples=300, derandomize=True, database=None, deadline=None)
 
 Strategy = st.SearchStrategy[Any]
 
 
 def messages(kind: type | UnionType) -> Strategy:
-    """Return a strategy of values that have the types of a message, whatever their numbers."""
+    """Return a strategy of values with the field types of a message, and any numbers."""
     return _strategy(inspect.type_info(kind))
 
 
 def frames(kind: type | UnionType) -> st.SearchStrategy[bytes]:
-    """Return a strategy of bytes: messages, messages with mutations, and anything at all."""
+    """Return a strategy of bytes: messages, mutated messages, and arbitrary bytes."""
     encoded = messages(kind).map(encode)
     return st.one_of(encoded, _mutated(encoded), st.binary(max_size=100))
 
 
 @st.composite
 def _mutated(draw: Callable[[Strategy], Any], encoded: st.SearchStrategy[bytes]) -> bytes:
-    """Draw bytes with a piece of them cut out, and another one put in its place."""
+    """Draw bytes with a slice replaced by other bytes."""
     original = draw(encoded)
     start = draw(st.integers(0, len(original)))
     end = min(len(original), start + draw(st.integers(0, 4)))

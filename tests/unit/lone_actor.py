@@ -1,4 +1,4 @@
-"""A lone actor: one actor of a node within this process, on real sockets, without the others."""
+"""Lone actor: one actor of a node in this process, on real sockets, without the others."""
 
 from typing import Any, cast
 
@@ -16,11 +16,11 @@ class SilentLifeline:
     """The lifeline of an actor whose supervisor never orders anything."""
 
     def report(self, report: Report) -> None:
-        """Keep a report from going anywhere."""
+        """Drop a report."""
 
 
 def surround(actor: str, config: NodeConfig, sockets: Sockets) -> ActorContext:
-    """Return the context of an actor that runs in the present directory."""
+    """Return the context of an actor in the current directory."""
     return ActorContext(
         config,
         sockets,
@@ -32,7 +32,7 @@ def surround(actor: str, config: NodeConfig, sockets: Sockets) -> ActorContext:
 
 
 def tell(sockets: Sockets, inbox: str, *messages: Any) -> Port:
-    """Send messages to the inbox of an actor; return the socket, without which they are lost."""
+    """Send messages to the inbox of an actor; return the socket, whose closing would drop them."""
     port = sockets.outbox(inbox)
     port.send(encode(messages))
     return port

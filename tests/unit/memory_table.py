@@ -2,12 +2,12 @@
 
 
 class MemoryTable(dict[bytes, bytes]):
-    """A table that lives as long as the process."""
+    """A table in memory."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value."""
         self[key] = value
 
     def delete(self, key: bytes) -> None:
-        """Forget the key, if it is there."""
+        """Delete the key, if it exists."""
         self.pop(key, None)

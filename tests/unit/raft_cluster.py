@@ -1,8 +1,8 @@
-"""A cluster of Raft cores in one process whose network, disks and crashes obey a script.
+"""Raft cluster: Raft cores in one process, with scripted network, disks and crashes.
 
 Nothing happens by itself. A test delivers packets, lets disks write and acknowledge, lets
-deadlines pass and crashes nodes, in the order it wants to prove something about; a ``Judge``
-sees every turn and asserts what must hold whatever the order.
+deadlines pass and crashes nodes in the order that it tests; a ``Judge`` checks the invariants
+after every turn.
 """
 
 from collections import deque
@@ -50,7 +50,7 @@ ELECTION_TIMEOUT_MIN_US = 150_000  # the shortest election timeout, in microseco
 
 
 class Packet(msgspec.Struct, frozen=True):
-    """One message on its way from one life of a node to another node."""
+    """A message in flight from one incarnation of a node to another node."""
 
     sender: NodeId
     incarnation: int
@@ -59,10 +59,10 @@ class Packet(msgspec.Struct, frozen=True):
 
 
 class Disk:
-    """What stands in for storage: handles messages in order, and only when it is told to.
+    """A stand-in for storage: handles messages in order, on command.
 
-    Unwritten messages and untold replies are lost in a crash. So is what was applied after the
-    last ``Append``, because only that waits for the disk.
+    A crash loses unwritten messages and unsent replies, and entries applied after the last
+    ``Append``, because only an append waits for the disk.
     """
 
     def __init__(self, membership: Membership) -> None:
@@ -89,7 +89,7 @@ class Disk:
         return self.entries[index - 1].term if 1 <= index <= len(self.entries) else 0
 
     def preload(self, terms: Sequence[int], *, term: int = 0, voted_for: NodeId = b"") -> None:
-        """Begin with a log of entries of these terms."""
+        """Start with a log of entries of these terms."""
         self.entries = [
             Entry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
             for index, each in enumerate(terms, start=1)
@@ -97,7 +97,7 @@ class Disk:
         self.hard_state = HardState(max(term, *terms, 0), voted_for, ELECTION_TIMEOUT_MIN_US)
 
     def recover(self, node: NodeId, cluster: bytes, window_entries: int | None) -> Recovered:
-        """Forget what a crash takes, and return what the next life of the node finds."""
+        """Lose what a crash loses; return what the next incarnation recovers."""
         self.incarnation += 1
         self.unwritten.clear()
         self.untold.clear()
@@ -117,7 +117,7 @@ class Disk:
         )
 
     def write(self) -> None:
-        """Handle the message that has waited for longest."""
+        """Handle the oldest message."""
         match self.unwritten.popleft():
             case Append() as append:
                 self._append(append)
@@ -164,7 +164,7 @@ class Disk:
 
 
 class Machine:
-    """One node: its core while it lives, its disk, and what its gateway and timer were told."""
+    """One node: its core while it runs, its disk, and the messages to its gateway and timer."""
 
     def __init__(self, node: NodeId, membership: Membership) -> None:
         self.id = node
@@ -176,7 +176,7 @@ class Machine:
 
     @property
     def core(self) -> RaftNode:
-        """The Raft core of the present life."""
+        """The Raft core of the current incarnation."""
         assert self.running is not None, f"{self.id!r} is down"
         return self.running
 
@@ -196,12 +196,12 @@ class Machine:
 
     @property
     def served(self) -> list[ReadAt]:
-        """What storage has served and the gateway may answer."""
+        """The reads that storage has served and the gateway may answer."""
         told = {number for each in self.told(ReadsConfirmed) for number in each.numbers}
         return [each for each in self.disk.served if each.confirmed or each.number in told]
 
     def told(self, kind: type[Any]) -> list[Any]:
-        """Return what the gateway was told, of one kind."""
+        """Return the messages of one kind to the gateway."""
         return [message for message in self.gateway if isinstance(message, kind)]
 
 
@@ -226,10 +226,10 @@ class Cluster:
 
     @property
     def leaders(self) -> list[NodeId]:
-        """All that believe to lead."""
+        """All nodes that believe that they lead."""
         return [machine.id for machine in self.alive if machine.core.leads]
 
-    # --- lives
+    # --- crashes and restarts
 
     def start(
         self,
@@ -238,7 +238,7 @@ class Cluster:
         patient: bool = False,
         election_timeout_min_us: int = ELECTION_TIMEOUT_MIN_US,
     ) -> "Cluster":
-        """Let these nodes, or all, begin their next life; most of the log may be on disk only.
+        """Start these nodes, or all; ``window_entries`` limits the log in memory.
 
         Unless they are ``patient``, the shortest election timeout is over by then.
         """
@@ -256,28 +256,28 @@ class Cluster:
         return self
 
     def crash(self, *nodes: NodeId) -> None:
-        """End these nodes' lives; what their disks have not written is lost."""
+        """Crash these nodes; unwritten messages are lost."""
         for node in nodes:
             self[node].running = None
 
     def restart(
         self, *nodes: NodeId, window_entries: int | None = None, patient: bool = False
     ) -> None:
-        """End these nodes' lives and begin their next."""
+        """Crash and restart these nodes."""
         self.crash(*nodes)
         self.start(*nodes, window_entries=window_entries, patient=patient)
 
     # --- turns
 
     def step(self, node: NodeId, *messages: ReplicatorMessage) -> None:
-        """Give a node messages of its own actors, in one turn."""
+        """Deliver messages of a node's own actors in one turn."""
         self[node].core.tell_time(self[node].now)
         for message in messages:
             self[node].core.step(message)
         self._end_turn(self[node])
 
     def turn(self, node: NodeId, action: Callable[[RaftNode], Any]) -> Any:
-        """Do something else to a node's core, as one turn."""
+        """Run an action on a node's core as one turn."""
         result = action(self[node].core)
         self._end_turn(self[node])
         return result
@@ -287,7 +287,7 @@ class Cluster:
         self.step(node, ElectionDue(self[node].clock.contact_count))
 
     def go_quiet(self, *nodes: NodeId) -> None:
-        """Let the shortest election timeout pass at these nodes since they heard a leader."""
+        """Let the shortest election timeout pass at these nodes without a message from a leader."""
         for node in nodes:
             self.step(node, LeaderQuiet(self[node].clock.contact_count))
 
@@ -300,7 +300,7 @@ class Cluster:
         self.step(node, QuorumCheckDue())
 
     def check_storage(self, node: NodeId) -> None:
-        """Let it be due to ask storage for a sign of life."""
+        """Let a storage check be due."""
         self.step(node, StorageCheckDue())
 
     def propose(self, node: NodeId, payload: bytes, *, number: int = 1) -> None:
@@ -308,17 +308,17 @@ class Cluster:
         self.step(node, Propose(number, payload))
 
     def read(self, node: NodeId, number: int) -> None:
-        """Let a node's gateway ask for a linearizable read."""
+        """Let a node's gateway request a linearizable read."""
         self.step(node, Read(number, b""))
 
     def read_by_lease(self, node: NodeId, number: int) -> None:
-        """Let a node's gateway ask for a read that may trust the clocks."""
+        """Let a node's gateway request a lease read."""
         self.step(node, Read(number, b"", lease=True))
 
     def remove(
         self, node: NodeId, *, through: NodeId, number: int = 1, force: bool = False
     ) -> None:
-        """Let a gateway ask for a node's removal."""
+        """Let a gateway request a node's removal."""
         self.step(through, RemoveMember(number, node, force))
 
     def join(self, node: NodeId, *, through: NodeId, address: str = "") -> JoinReply:
@@ -349,13 +349,13 @@ class Cluster:
     def sent(
         self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
     ) -> list[Any]:
-        """Return the messages on their way that are of a kind."""
+        """Return the messages of a kind in flight."""
         return [each.message for each in self._on_the_way(kind, sender, to)]
 
     def deliver(
         self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
     ) -> int:
-        """Deliver what is on its way now, in order; return how many messages that were."""
+        """Deliver the packets in flight, in order; return their number."""
         packets = self.take(kind, sender=sender, to=to)
         for packet in packets:
             self.arrive(packet)
@@ -364,7 +364,7 @@ class Cluster:
     def take(
         self, kind: Any = object, *, sender: NodeId | None = None, to: NodeId | None = None
     ) -> list[Packet]:
-        """Take packets from the network: to lose them, or to let them arrive later."""
+        """Take packets from the network, to drop them or to deliver them later."""
         taken = self._on_the_way(kind, sender, to)
         identities = set(map(id, taken))
         self.network = [packet for packet in self.network if id(packet) not in identities]
@@ -373,18 +373,18 @@ class Cluster:
     drop = take
 
     def arrive(self, packet: Packet) -> None:
-        """Let a packet reach its node, if that is up and not cut off from the sender."""
+        """Deliver a packet, if its node is up and not cut off from the sender."""
         machine = self[packet.to]
         if machine.running is None or not self.are_linked(packet.sender, packet.to):
             return
         frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
         machine.core.tell_time(machine.now)
-        with suppress(StrangeFrame):  # the sender has been restarted since, or is known to nobody
+        with suppress(StrangeFrame):  # the sender has restarted since, or is unknown
             self.receive(machine, frame)
         self._end_turn(machine)
 
     def receive(self, machine: Machine, frame: PeerFrame) -> None:
-        """Let a node take in a frame; of a sender that it does not know, when others are asked."""
+        """Deliver a frame; for an unknown sender, after the node has asked others about it."""
         try:
             machine.core.receive(frame)
         except UnknownSender:
@@ -393,14 +393,14 @@ class Cluster:
                     machine.core.hear_memberships(other.id, other.core.tell_memberships())
             if not machine.core.believes(frame.sender):
                 raise
-            machine.core.receive(frame)  # the sender repeats itself
+            machine.core.receive(frame)  # the sender repeats the frame
 
     def inject(self, sender: NodeId, to: NodeId, message: PeerMessage) -> None:
-        """Let a message arrive that no core sent."""
+        """Deliver a message that no core sent."""
         self.arrive(Packet(sender, self[sender].disk.incarnation, to, message))
 
     def partition(self, *groups: Iterable[NodeId]) -> None:
-        """Lose everything between these groups, what is on its way included."""
+        """Drop all packets between these groups, those in flight included."""
         self._groups = [set(group) for group in groups]
         self.network = [each for each in self.network if self.are_linked(each.sender, each.to)]
 
@@ -409,7 +409,7 @@ class Cluster:
         self._groups = []
 
     def are_linked(self, one: NodeId, other: NodeId) -> bool:
-        """Whether packets between two nodes arrive."""
+        """Return whether packets between two nodes arrive."""
         return not self._groups or any({one, other} <= group for group in self._groups)
 
     def _on_the_way(self, kind: Any, sender: NodeId | None, to: NodeId | None) -> list[Packet]:
@@ -424,28 +424,28 @@ class Cluster:
     # --- the disks
 
     def write(self, node: NodeId) -> None:
-        """Let a disk handle everything, without a word to its node."""
+        """Let a disk handle all messages, without acknowledgement."""
         while self[node].disk.unwritten:
             self[node].disk.write()
 
     def acknowledge(self, node: NodeId) -> None:
-        """Tell a node what its disk has done."""
+        """Deliver the disk's acknowledgements to its node."""
         machine = self[node]
         while machine.disk.untold:
             self.step(node, machine.disk.untold.popleft())
 
     def sync(self, *nodes: NodeId) -> None:
-        """Let disks, or all of them, write and say so."""
+        """Let these disks, or all, write and acknowledge."""
         for node in nodes or [machine.id for machine in self.alive]:
             self.write(node)
             self.acknowledge(node)
 
-    # --- several things at once
+    # --- combinations
 
     def settle(self, *nodes: NodeId) -> None:
-        """Let everything arrive and be written, at these nodes or at all, until nothing happens.
+        """Deliver and write everything, at these nodes or at all, until nothing happens.
 
-        A node that is left out neither writes nor receives.
+        Other nodes neither write nor receive.
         """
         chosen = set(nodes or self.machines)
         for _ in range(ROUNDS_TO_SETTLE_MAX):
@@ -467,7 +467,7 @@ class Cluster:
         return bool(happened)
 
     def elect(self, node: NodeId, *, among: Iterable[NodeId] = ()) -> None:
-        """Let the former leader fall silent and this node be elected, by all or some."""
+        """Elect a node after the leader's timeout, by all or by some."""
         among = set(among) or {machine.id for machine in self.alive}
         self.go_quiet(*sorted(among - {node}))
         self.time_out(node)
@@ -475,7 +475,7 @@ class Cluster:
         assert self[node].core.leads, f"{node!r} was not elected"
 
     def elect_without_replication(self, node: NodeId, *, votes_of: Iterable[NodeId]) -> None:
-        """Elect a node and lose all that it then sends."""
+        """Elect a node and drop everything that it then sends."""
         self.go_quiet(*votes_of)
         self.time_out(node)
         for _ in range(2):
@@ -495,18 +495,18 @@ class Cluster:
 
 
 def take_any(payload: bytes, _: NodeId) -> bytes:
-    """Let any bytes be a proposal: they stand for a batch."""
+    """Accept any bytes as a proposal."""
     return payload
 
 
 def address_of(node: NodeId) -> str:
-    """Return the address that a node has unless a test says otherwise."""
+    """Return the default address of a node."""
     name = node.rstrip(b"\0").decode().lower()
     return f"{name}.example:9400"
 
 
 def frame_of(sender: NodeId, *messages: PeerMessage, incarnation: int = 1) -> PeerFrame:
-    """Return the frame in which a sender's messages travel."""
+    """Return a frame with a sender's messages."""
     return PeerFrame(
         version=PEER_PROTOCOL_VERSION,
         cluster=CLUSTER,
@@ -518,7 +518,7 @@ def frame_of(sender: NodeId, *messages: PeerMessage, incarnation: int = 1) -> Pe
 
 
 def with_logs(logs: Mapping[NodeId, Sequence[int]], *, term: int = 0) -> Cluster:
-    """Return a cluster whose logs begin with entries of these terms, all nodes in one term."""
+    """Return a cluster with logs of these terms, all nodes in one term."""
     cluster = Cluster(*logs)
     newest = max(term, *(max(terms, default=0) for terms in logs.values()))
     for node, terms in logs.items():

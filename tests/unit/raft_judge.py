@@ -1,4 +1,4 @@
-"""What must hold in every cluster at every turn, whatever was lost, delayed or crashed."""
+"""Raft judge: the invariants of Raft, checked after every turn of a cluster."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -14,7 +14,7 @@ from protocol.raft.outbox import Outbox
 
 
 class DurableState(Protocol):
-    """What would survive a crash of one node now."""
+    """The part of a node's state that a crash now would leave."""
 
     hard_state: HardState
 
@@ -28,10 +28,10 @@ Disks = Mapping[NodeId, DurableState]
 
 
 class Judge:
-    """Sees what every turn sends and stores, and remembers what that rules out later."""
+    """Observes the messages and writes of every turn, and remembers what they rule out later."""
 
     def __init__(self) -> None:
-        self.committed_index = 0  # the highest that any node has learned
+        self.committed_index = 0  # the highest that any node has committed
         self._leaders: dict[int, NodeId] = {}
         self._votes: dict[tuple[NodeId, int], NodeId] = {}
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
@@ -43,11 +43,11 @@ class Judge:
         self._led: dict[NodeId, tuple[int, int]] = {}
 
     def reads(self, node: NodeId, number: int) -> None:
-        """Note that a read begins: it must see all that is committed by now."""
+        """Note the start of a read, which must see everything committed so far."""
         self._asked_at[node, number] = self.committed_index
 
     def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
-        """Judge what one turn of a node has brought."""
+        """Judge the results of one turn of a node."""
         for message in outbox.storage:
             match message:
                 case Append():
@@ -105,7 +105,7 @@ class Judge:
         before = append.entries[0].index - 1 if append.entries else 0
         term_before = core._state.log.term_at(before)
         for entry in append.entries:
-            # Where the window has already moved past it, nobody knows the entry before the first.
+            # Once the window has moved past it, the entry before the first is unknown.
             if term_before is not None:
                 assert term_before <= entry.term, "terms never fall along a log"
                 known = self._entries.setdefault((entry.index, entry.term), (entry, term_before))

@@ -1,4 +1,4 @@
-"""A storage writer on a disk that forgets, handed its messages by a test."""
+"""Stored node: the real storage writer on a simulated disk, driven by a test."""
 
 from collections.abc import Iterator
 from random import Random
@@ -26,7 +26,7 @@ Rows = tuple[dict[bytes, bytes], ...]
 
 
 class MortalDisk(Disk):
-    """A disk that fails after so many writes, and remembers which ones were synced."""
+    """A disk that fails after a number of writes, and notes which ones were synced."""
 
     def __init__(self) -> None:
         super().__init__(lambda _: None)
@@ -45,19 +45,19 @@ class MortalDisk(Disk):
 
 
 class Kept(Random):
-    """Leaves so many unsynced writes, or all of them, where a crash leaves it to chance."""
+    """A fixed choice in place of chance: the number of unsynced writes that survive a crash."""
 
     def __init__(self, count: int) -> None:
         super().__init__(0)
         self._count = count
 
     def randint(self, a: int, b: int) -> int:
-        """Return the count that was asked for, as far as there are so many."""
+        """Return the chosen number, within the range."""
         return max(a, min(b, self._count))
 
 
 class StoredNode:
-    """A directory with the storage writer of its present life."""
+    """A directory with the storage writer of its current incarnation."""
 
     def __init__(self, node: NodeId = NODE, limits: LogLimits = UNLIMITED) -> None:
         self.disk = MortalDisk()
@@ -67,7 +67,7 @@ class StoredNode:
         self.open()
 
     def _found(self, node: NodeId) -> None:
-        """Give the directory a cluster whose only member it is."""
+        """Make the node the only member of a cluster."""
         store = LogStore(self.disk, self.limits)
         store.begin(node)
         store.adopt_cluster(CLUSTER)
@@ -76,19 +76,19 @@ class StoredNode:
         store.append(Append(0, HardState(1), (first,), (MembershipAt(1, membership),)))
 
     def open(self) -> None:
-        """Begin a life."""
+        """Start an incarnation."""
         self.disk.write(sync=True)
         self.disk.finish_sync()
         self.writer = StorageWriter(self.disk, self.limits)
         self.disk.finish_sync()
 
     def crash(self, kept: int = 0) -> None:
-        """Lose what was not synced, but the first few writes of it, and begin the next life."""
+        """Lose all unsynced writes except the first ``kept``, and restart."""
         self.disk.crash(Kept(kept))
         self.open()
 
     def recover(self) -> Recovered:
-        """Return what the replicator of this life begins with."""
+        """Return the state that the replicator recovers."""
         (recovered,) = self.writer.recover().replicator
         assert isinstance(recovered, Recovered)
         return recovered
@@ -96,7 +96,7 @@ class StoredNode:
     # --- turns
 
     def steps(self, *messages: StorageMessage) -> Iterator[StorageOutbox]:
-        """Go through one turn; what a step wrote is durable before the next one."""
+        """Run one turn; the writes of a step are durable before the next."""
         for message in messages:
             self.writer.take(message)
         for outbox in self.writer.turn():
@@ -105,7 +105,7 @@ class StoredNode:
             yield outbox
 
     def turn(self, *messages: StorageMessage) -> list[Any]:
-        """Return all that one turn wants sent, in order."""
+        """Run one turn; return all messages that it sends, in order."""
         return [
             message
             for outbox in self.steps(*messages)
@@ -113,19 +113,19 @@ class StoredNode:
         ]
 
     def append(self, *entries: Entry, hard_state: HardState | None = None) -> Append:
-        """Return the next write of the replicator."""
+        """Return the replicator's next append."""
         self._number += 1
         return Append(self._number, hard_state, entries, None)
 
     def apply(self, *entries: Entry) -> list[Any]:
-        """Write entries and apply them, a turn each."""
+        """Append entries and apply them, in a turn each."""
         self.turn(self.append(*entries))
         return self.turn(Commit(entries[-1].index))
 
     # --- snapshots
 
     def first_chunk(self, reader: bytes = PEER) -> SnapshotChunk:
-        """Begin to read a snapshot."""
+        """Start to read a snapshot; return its first chunk."""
         return chunk_of(self.turn(FetchSnapshot(reader, None)))
 
     def chunks(self, reader: bytes = PEER) -> list[SnapshotChunk]:
@@ -137,44 +137,44 @@ class StoredNode:
         return chunks
 
     def stage(self, *chunks: SnapshotChunk) -> list[Any]:
-        """Hand chunks over, a turn each."""
+        """Stage chunks, in a turn each."""
         return [answer for chunk in chunks for answer in self.turn(StageChunk(chunk))]
 
-    # --- looking
+    # --- state
 
     @property
     def log(self) -> tuple[Entry, ...]:
-        """All entries that are written."""
+        """All written entries."""
         return self.store.slice(0, EVERYTHING)
 
     @property
     def store(self) -> LogStore:
-        """The log and what belongs to it."""
+        """The log store."""
         return self.writer._store
 
     @property
     def applied_index(self) -> int:
-        """How far the tables are."""
+        """The applied index of the tables."""
         return self.writer._machine.applied_index
 
     @property
     def rows(self) -> Rows:
-        """The rows of the tables that count."""
+        """The rows of the active tables."""
         return self.rows_of(self.writer._places.current)
 
     @property
     def spare_rows(self) -> Rows:
-        """The rows of the tables that do not count."""
+        """The rows of the spare tables."""
         return self.rows_of(self.writer._places.spare)
 
     def rows_of(self, tables: StateTables) -> Rows:
-        """Return all rows of some tables, those that are still to be written among them."""
+        """Return all rows of a table set, pending ones included."""
         self.writer.write_tables()
         return tuple(dict(table.scan(b"")) for table in tables)
 
 
 def chunk_of(answers: list[Any]) -> SnapshotChunk:
-    """Return the chunk that the only answer brings."""
+    """Return the chunk of the only reply."""
     (answer,) = answers
     assert isinstance(answer, SnapshotRead)
     assert answer.chunk is not None

@@ -1,4 +1,4 @@
-"""How text names a node, and which ports follow from its port."""
+"""Addresses: parsing, and the ports that follow from a node's port."""
 
 import pytest
 from hypothesis import given

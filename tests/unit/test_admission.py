@@ -1,4 +1,4 @@
-"""A node is asked whether it was let in until it says so, and no such question ends it."""
+"""Admission: the command polls the node until it is a member, and no failed poll ends it."""
 
 import uuid
 from collections.abc import Callable
@@ -45,7 +45,7 @@ WAITS, BELONGS = standing(member=False), standing(member=True)
 
 
 class Node:
-    """A node that answers questions about its standing with what it was given, one by one."""
+    """A node that answers status requests with given results, one by one."""
 
     def __init__(self, *answers: NodeStatus | Exception, failure: Exception | None = None) -> None:
         self.id, self.address = NODE, ADDRESS

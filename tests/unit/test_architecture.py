@@ -1,4 +1,4 @@
-"""What every source file must look like. Who may import whom is import-linter's to judge."""
+"""Architecture: sizes and forms of all source files; import-linter checks their imports."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def is_python(path: Path) -> bool:
     if path.suffix:
         return path.suffix == ".py"
-    # Scripts are named like commands, without an ending.
+    # Scripts are named like commands, without a suffix.
     with path.open("rb") as file:
         first_line = file.readline(200)
     return first_line.startswith(b"#!") and b"python" in first_line

@@ -1,4 +1,4 @@
-"""A request with bad arguments is refused before any node hears of it."""
+"""Arguments: invalid ones are refused before any request is sent."""
 
 import math
 from typing import Any

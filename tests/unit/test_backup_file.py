@@ -1,4 +1,4 @@
-"""A backup file is whole or refused, whatever bit of it is lost."""
+"""Backup files: any damage of a file is detected."""
 
 import errno
 import os

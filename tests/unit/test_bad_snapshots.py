@@ -1,4 +1,4 @@
-"""A snapshot whose rows could be of no state machine takes no place of any state."""
+"""Bad snapshots: one with rows of no state machine never replaces state."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def leader() -> StoredNode:
 
 
 def forged(chunk: SnapshotChunk, rows: bytes, index: int = LAST) -> SnapshotChunk:
-    """Return a chunk with other rows, and everything about them right."""
+    """Return a chunk with other rows and a valid checksum."""
     snapshot = SnapshotId(index, 1)
     end = SnapshotPosition(snapshot, chunk.end.row, checksum(rows, 0))
     return SnapshotChunk(SnapshotPosition(snapshot), rows, end, last=True)
@@ -74,7 +74,7 @@ def test_rows_that_no_node_has_are_not_installed(
     follower = StoredNode(PEER)
     refuse(follower, forged(chunk, encode_rows(change(decode_rows(chunk.rows)))))
     while follower.applied_index < LAST:
-        follower.stage(*leader.chunks())  # once more where the bad rows are still on disk
+        follower.stage(*leader.chunks())  # again, with the bad rows still on disk
 
 
 @pytest.mark.parametrize("rows", [b"", b"garbage", b"\x91" * 5000])

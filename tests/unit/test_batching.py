@@ -1,4 +1,4 @@
-"""When queued operations are sent on."""
+"""Batching: the time at which queued operations are proposed."""
 
 import pytest
 

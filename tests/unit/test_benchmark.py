@@ -11,7 +11,7 @@ from scripts.benchmark.trace import Event, aggregate, read_events
 
 
 def a_put(batch: int, began: int, *, pace: int = 1_000) -> list[Event]:
-    """Return the events of a put that passes a stage every so many nanoseconds."""
+    """Return the events of a put that passes a stage every ``pace`` nanoseconds."""
     path = [("aa", "received"), ("aa", "sent"), ("bb", "stored"), ("cc", "stored"), ("aa", "heard")]
     return [
         Event(t=began + step * pace, at=stage, batch=batch, node=node)

@@ -1,4 +1,4 @@
-"""The blocking and the asyncio client have the same methods with the same parameters."""
+"""Both clients: the same methods with the same parameters."""
 
 import inspect
 
@@ -13,7 +13,7 @@ from skiff import (
     Subscriber,
 )
 
-MAKES = {  # what a method returns that differs by client
+MAKES = {  # return types that differ by client
     "Subscriber": "AsyncSubscriber",
     "Pipeline": "AsyncPipeline",
 }
@@ -28,7 +28,7 @@ def methods(client: type) -> dict[str, object]:
 
 
 def signature(client: type, name: str) -> tuple[inspect.Signature, str]:
-    """Return a method's parameters, and what it returns, as the asyncio client calls that."""
+    """Return a method's parameters, and its return type in the asyncio client's terms."""
     found = inspect.signature(client.__dict__[name])
     returned = getattr(found.return_annotation, "__name__", str(found.return_annotation))
     return found.replace(return_annotation=None), MAKES.get(returned, returned)

@@ -1,4 +1,4 @@
-"""The census decides which cluster a client's addresses belong to, also where one was taken."""
+"""Census: decides which cluster a client's addresses name, even if one was taken over."""
 
 import pytest
 from hypothesis import given
@@ -19,13 +19,13 @@ FOREVER = 3600.0
 
 
 def membership(*addresses: str, cluster: bytes = REAL) -> Membership:
-    """A cluster's members at these addresses, under ids of that cluster's own."""
+    """Return a membership at these addresses, with ids of its own cluster."""
     members = (Member(cluster + each.encode(), each, True) for each in addresses)
     return Membership(tuple(members))
 
 
 def answer(at: str, *members: str, cluster: bytes = REAL, itself: str = "") -> Answer:
-    """What a node says that a client reaches at one address, and its cluster perhaps elsewhere."""
+    """Return a node's reply at one address, whose cluster may be elsewhere."""
     node = cluster + (itself or at).encode()
     return Answer(at, node, cluster, membership(*members, cluster=cluster))
 

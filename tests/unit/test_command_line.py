@@ -1,4 +1,4 @@
-"""The parts of the command line that need no node."""
+"""Command line: the parts that need no node."""
 
 import socket
 import uuid
@@ -71,7 +71,7 @@ def test_every_kind_of_failure_has_its_exit_code(error: Exception, code: int) ->
     assert exit_code_of(error) == code
 
 
-# What errors are made of beside their text.
+# Arguments of errors besides their text.
 MORE: dict[type, tuple[object, ...]] = {
     errors.RevisionMismatch: (3,),
     errors.PipelineFailed: ([],),

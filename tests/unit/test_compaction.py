@@ -1,4 +1,4 @@
-"""When the log is cut, and how far."""
+"""Compaction: when the log is cut, and how far."""
 
 import pytest
 

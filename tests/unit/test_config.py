@@ -1,4 +1,4 @@
-"""Which settings a node can run with, and what it says of others."""
+"""Config: valid settings, and the errors of invalid ones."""
 
 from typing import Any
 

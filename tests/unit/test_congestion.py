@@ -1,4 +1,4 @@
-"""The connections of subscribers that hold up the others are closed, and no others."""
+"""Congestion: only connections of subscribers that hold up others are closed."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ STEP = 0.02
 
 
 def closed_at(*readings: Mapping[int, int | None]) -> dict[int, float]:
-    """Look at connections step by step; return when each was to be closed."""
+    """Check connections step by step; return when each was to be closed."""
     congestion = Congestion()
     closed: dict[int, float] = {}
     for step, reading in enumerate(readings):

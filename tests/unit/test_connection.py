@@ -1,4 +1,4 @@
-"""A connection speaks to one node only, whoever takes the address after it."""
+"""Connection: requests reach one node only, even if another takes over its address."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ POLL_MS = 20
 
 @contextmanager
 def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: bytes) -> Iterator[int]:
-    """Answer all questions at a port, 0 for any; gives the port."""
+    """Answer all requests at a port, 0 for any; yield the port."""
     with context.socket(zmq.REP) as socket:
         if port:
             socket.bind(f"tcp://127.0.0.1:{port}")
@@ -50,7 +50,7 @@ def test_who_takes_the_address_of_a_lost_node_is_not_spoken_to_unawares() -> Non
             assert not connection.is_lost()
         wait_until(connection.is_lost, "the loss is noticed")
         with answering(context, port, b"second"):
-            # Until ZeroMQ has connected again by itself.
+            # Until ZeroMQ has reconnected by itself.
             wait_until(lambda: connection._socket.poll(0, zmq.POLLOUT), "it is connected again")
             with pytest.raises(ConnectionLost):
                 connection.ask(b"who?", time.monotonic() + SECONDS)

@@ -1,4 +1,4 @@
-"""An actor takes a bounded number of connections, and closes the right ones beyond that."""
+"""Connection limits: an actor has a maximum, and closes the right connections beyond it."""
 
 import pytest
 

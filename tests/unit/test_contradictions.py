@@ -1,4 +1,4 @@
-"""A message that no correct node sends is refused and logged, and never ends a node."""
+"""Contradictions: a message that no correct node sends is refused and logged, and ends no node."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def chunk(start: SnapshotId, end: SnapshotId) -> SnapshotChunk:
 
 @pytest.fixture
 def cluster() -> Cluster:
-    """A leads in term 1 and has committed three entries, which all hold."""
+    """Return a cluster with leader A in term 1 and three committed entries on all nodes."""
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.propose(A, b"y")
@@ -42,7 +42,7 @@ def cluster() -> Cluster:
 
 
 def hear(cluster: Cluster, node: bytes, sender: bytes, message: PeerMessage) -> list[Complaint]:
-    """Let a node hear a message; return what it complains about."""
+    """Deliver a message; return the node's complaints."""
     core = cluster[node].core
     core.tell_time(cluster[node].now)
     core.receive(frame_of(sender, message))
@@ -85,7 +85,7 @@ def test_a_follower_refuses_it_and_says_so(
     cluster.drop()
     cluster.go_quiet(A, B, C)
     while not cluster[C].core.leads:
-        cluster.time_out(C)  # once more where a term is to be learned
+        cluster.time_out(C)  # again with a newer term
         cluster.settle()
     assert cluster[B].commit_index > 3, "it goes on"
 

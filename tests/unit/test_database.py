@@ -1,4 +1,4 @@
-"""What is relied on of RocksDB: views do not move, batches are whole, the latest in one counts."""
+"""Database: guarantees of RocksDB that skiff relies on, for views, batches and damage."""
 
 import os
 import shutil
@@ -102,9 +102,9 @@ def test_no_bit_of_the_write_ahead_log_flips_unnoticed(
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["first life", "second life"])
 def flushed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as a kill leaves it: two sorted files of each table, and a log after them.
+    """Return a directory as a kill leaves it: two sorted files of each table and a log.
 
-    In a second life there is also what RocksDB flushed when it found the log of the first one.
+    A second incarnation adds the files that RocksDB flushed when it recovered the first log.
     """
     directory = tmp_path_factory.mktemp("flushed")
     place, numbers = directory / "database", range(900)
@@ -135,7 +135,7 @@ def live_and_be_killed(place: Path, killed: Path, numbers: range, *, create: boo
 
 
 def wait_for_flushes(tables: list[RocksTable]) -> None:
-    """Wait until RocksDB has flushed and merged what it was to."""
+    """Wait until RocksDB has flushed and merged."""
     deadline = time.monotonic() + 20
     running = (
         "rocksdb.mem-table-flush-pending",
@@ -150,13 +150,13 @@ def wait_for_flushes(tables: list[RocksTable]) -> None:
 
 @contextmanager
 def copied(directory: Path, parent: Path) -> Iterator[Path]:
-    """Yield a copy at a path of its own: RocksDB goes on deleting files at the former one."""
+    """Yield a copy at a new path, because RocksDB goes on deleting files at the former one."""
     with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
         yield shutil.copytree(directory, Path(name), dirs_exist_ok=True)
 
 
 def contents(path: Path) -> dict[str, list[Row]] | None:
-    """Return all rows of a database that is opened for that, or None if it is refused."""
+    """Open a database; return all its rows, or None if it is refused."""
     try:
         with closing(RocksDatabase(path, create=False)) as database:
             return {name: list(database.table(name).scan(b"")) for name in table_names()}
@@ -192,7 +192,7 @@ def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["*.sst", "*.log", "MANIFEST-*", "CURRENT", "IDENTITY"])
 def test_no_bit_of_any_file_flips_unnoticed(flushed: Path, tmp_path: Path, kind: str) -> None:
-    """What is read is all that was written, or the damage is named."""
+    """All written rows are read, or the damage is reported."""
     chance = Random(kind)
     files = sorted(flushed.glob(kind))
     with copied(flushed, tmp_path) as copy:

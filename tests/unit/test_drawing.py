@@ -1,4 +1,4 @@
-"""The drawing in actors/README.md has every message that the actors of a node exchange."""
+"""Drawing: actors/README.md shows every message between the actors of a node."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ ARROWS = {
     number: set(re.findall(r"`(\w+)`", cell))
     for number, cell in re.findall(r"^\| (\d) \| (.*) \|$", README, re.MULTILINE)
 }
-OF_ITS_OWN = {"CommitNoticeDue", "StepAside"}  # what the log replicator tells itself
+OF_ITS_OWN = {"CommitNoticeDue", "StepAside"}  # within the log replicator
 
 
 @pytest.mark.parametrize(

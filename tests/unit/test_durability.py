@@ -1,4 +1,4 @@
-"""Nothing is said on the strength of a write before the disk has it."""
+"""Durability: no message is sent before the state it depends on is durable."""
 
 from protocol.entry import Entry, EntryKind
 from protocol.hard_state import HardState

@@ -1,4 +1,4 @@
-"""Who may lead, who votes for whom, and when a leader gives up."""
+"""Elections: votes, terms, pre-votes, and leaders that step down."""
 
 from itertools import product
 
@@ -271,7 +271,7 @@ def test_who_heard_no_leader_for_the_shortest_timeout_may_vote() -> None:
 def test_who_only_asks_whether_it_would_win_gives_its_vote_in_this_term() -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=4)
     cluster.time_out(A)
-    for _ in range(2):  # the first answer may be lost
+    for _ in range(2):  # the first reply may be lost
         cluster.inject(B, A, RequestVote(4, 0, 0))
         cluster.sync(A)
         assert cluster.sent(RequestVoteReply)[-1] == RequestVoteReply(4, granted=True)
@@ -358,7 +358,7 @@ def test_a_voter_removed_by_an_uncommitted_entry_may_still_lead_to_commit_it() -
     assert not cluster[B].clock.votes
 
 
-# --- giving up
+# --- stepping down
 
 
 def test_a_leader_that_no_majority_answers_gives_up() -> None:
@@ -457,7 +457,7 @@ def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
     assert cluster.leaders == [A]
 
 
-# --- handing over
+# --- transfers
 
 
 def test_a_leader_that_steps_aside_is_followed_at_once() -> None:
@@ -519,7 +519,7 @@ def test_a_node_told_of_its_removal_does_not_campaign() -> None:
 @pytest.fixture
 def learner_ahead(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """Return a cluster without its leader A, whose learner D holds an entry that voters lack."""
-    monkeypatch.setattr(membership_changes, "PROMOTION_LAG_MAX", -1000)  # it remains a learner
+    monkeypatch.setattr(membership_changes, "PROMOTION_LAG_MAX", -1000)  # it stays a learner
     cluster = led_by(A, B, C, spare=[D])
     cluster.join(D, through=A)
     cluster.settle()

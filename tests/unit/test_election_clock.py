@@ -1,4 +1,4 @@
-"""Which deadline is due when, for a leader and for everybody else."""
+"""Election clock: the deadlines of leaders, followers and candidates."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def clock_of(state: ClockState, *, chance: float = 0.5) -> ElectionClock:
 
 
 def take_due(clock: ElectionClock, now: float, chance: float) -> list[Due]:
-    """Return what is due of an election; that storage is asked has a test of its own."""
+    """Return the due deadlines except storage checks, which have a test of their own."""
     return [each for each in clock.take_due(now, chance) if each != StorageCheckDue()]
 
 

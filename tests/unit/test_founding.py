@@ -1,4 +1,4 @@
-"""Founding and bootstrap: what a new node must have heard, and not heard, before it founds."""
+"""Founding and bootstrap: the replies that a new node needs before it founds a cluster."""
 
 from protocol.membership import Member, Membership
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterReply, PeerFrame
@@ -86,7 +86,7 @@ def test_a_claimant_is_asked_again_and_many_are_not_remembered() -> None:
 
 
 def gathered(*, own: str = "a:9400", expects: tuple[str, ...] = ADDRESSES) -> Bootstrap:
-    """Return the bootstrap of one node that has heard the two others at time 0."""
+    """Return the bootstrap of one node with replies of the two others at time 0."""
     core = Bootstrap(A if own == "a:9400" else B, own, ADDRESSES)
     ids = dict(zip(ADDRESSES, (A, B, C), strict=True))
     for address in ADDRESSES:

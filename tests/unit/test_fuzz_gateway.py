@@ -1,4 +1,4 @@
-"""Whatever a client sends, its gateway answers it, and keeps nothing beyond the deadline."""
+"""Fuzzed gateway: it answers any client input, and keeps nothing beyond the deadline."""
 
 import time
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientG
 def forget_by_time(gateway: ClientGateway) -> None:
     """Let every deadline pass."""
     later = time.monotonic() + TIMEOUT_MS_MAX / 1000 + 1
-    for _ in range(2):  # one sweep sets out what the other one ends
+    for _ in range(2):  # the second sweep ends what the first has marked
         gateway._core._sweep(later)
     gateway._core.flush(later)
 
@@ -114,7 +114,7 @@ def test_every_request_on_a_connection_is_answered_by_a_reply_of_the_protocol(
 
 
 def exchange(gateway: ClientGateway, client: Port, body: bytes) -> int:
-    """Send a body over a real connection; return how many replies have come by then."""
+    """Send a body over a real connection; return the number of replies so far."""
     deadline = time.monotonic() + 5.0
     while not client.send(body):
         assert time.monotonic() < deadline, "no connection"

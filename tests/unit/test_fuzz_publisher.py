@@ -1,4 +1,4 @@
-"""Whatever a subscriber sends, its publisher goes on, and remembers no more than its bounds."""
+"""Fuzzed publisher: it survives any subscriber input within its memory bounds."""
 
 import time
 from collections.abc import Iterator
@@ -124,13 +124,13 @@ def test_a_real_subscriber_that_sends_what_it_wants_is_served_or_closed(sockets:
 
 
 def is_idle(subject: ChangePublisher, sockets: Sockets) -> bool:
-    """Let the publisher take in what has arrived; return whether nothing is left."""
+    """Let the publisher handle everything that has arrived; return whether nothing is left."""
     exchange(subject, sockets)
     return not subject._subscriptions and not subject._connections
 
 
 def exchange(subject: ChangePublisher, sockets: Sockets) -> None:
-    """Let the publisher take in what has arrived."""
+    """Let the publisher handle everything that has arrived."""
     now = time.monotonic()
     readable = sockets.wait(0.02)
     subject.take_nonces(now)

@@ -1,4 +1,4 @@
-"""Whatever arrives at the port of peers, the replicator goes on; strangers change nothing."""
+"""Fuzzed replicator: it survives any peer input, and strangers change nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ MEMBERS = Membership(
 
 
 def recovered(kind: str) -> Recovered:
-    """Return what the directory of a member, of a removed node or of a new one holds."""
+    """Return the recovered state of a member, of a removed node or of a new one."""
     if kind == "new":
         return Recovered(NODE, b"", 1, HardState(term=3), 0, 0, 0, (), ())
     members = MEMBERS if kind == "member" else MEMBERS.without(NODE)
@@ -45,7 +45,7 @@ def recovered(kind: str) -> Recovered:
 
 
 def frames_of(cluster: bytes, senders: st.SearchStrategy[bytes]) -> st.SearchStrategy[PeerFrame]:
-    """Return a strategy of frames that say they are of a cluster."""
+    """Return a strategy of frames that name a cluster."""
     return st.builds(
         PeerFrame,
         st.just(PEER_PROTOCOL_VERSION),
@@ -58,7 +58,7 @@ def frames_of(cluster: bytes, senders: st.SearchStrategy[bytes]) -> st.SearchStr
 
 
 def state_of(core: RaftNode) -> tuple[object, ...]:
-    """Return what no stranger may change."""
+    """Return the state that no stranger may change."""
     state = core._state
     log = (state.log.prev_index, state.log.last_index, state.log.last_term, state.commit_index)
     membership = (state.membership, state.memberships.committed, state.removed, state.cluster)
@@ -86,7 +86,7 @@ def replicator(
 
 
 def hear(replicator: LogReplicator, parts: list[bytes]) -> None:
-    """Let the replicator take in a message of these frames, and send what follows from it."""
+    """Let the replicator handle a message of these frames, and send the results."""
     frame = replicator._links._decode(parts)
     if frame is not None:
         replicator._receive(parts[0], frame)
@@ -131,7 +131,7 @@ def test_nothing_that_is_of_no_cluster_or_of_another_one_raises_or_changes_the_c
 def test_no_stranger_that_names_this_cluster_raises_or_changes_the_core(
     replicator: LogReplicator,
 ) -> None:
-    """Who the members are does not follow from what a stranger says, be it a thousand of them."""
+    """The membership does not depend on strangers, not even on a thousand of them."""
 
     @FUZZ
     @given(st.binary(min_size=5, max_size=5), st.lists(strange, min_size=1, max_size=3))

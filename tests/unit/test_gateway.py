@@ -1,4 +1,4 @@
-"""What becomes of clients' requests at a gateway."""
+"""Gateway: requests from their arrival to their replies."""
 
 from typing import TypeVar
 
@@ -86,7 +86,7 @@ def leadership(
 
 
 class Desk:
-    """A gateway with the time in the test's hand."""
+    """A gateway with time controlled by the test."""
 
     def __init__(self) -> None:
         self.core = Gateway(Opened(NODE, b"c" * 16, 7), NodeConfig(dir="x"))
@@ -105,7 +105,7 @@ class Desk:
         self.flush()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass as the actor does: deadline by deadline."""
+        """Advance time from deadline to deadline, as the actor does."""
         end = self.now + seconds
         while (due := self.core.next_deadline(self.now)) <= end:
             self.now = max(due, self.now + 0.001)
@@ -138,12 +138,12 @@ def insert(sequence: int = 1, key: str = "key") -> Write:
 
 
 def missing(revision: int) -> msgspec.Raw:
-    """What storage says of a key that is absent."""
+    """Return storage's outcome for an absent key."""
     return msgspec.Raw(encode(Missing(revision)))
 
 
 def read_ahead(number: int, *revisions: int) -> ReadsDone:
-    """What storage says of a batch of reads that no round has confirmed yet."""
+    """Return storage's reply to a batch of reads before their round is confirmed."""
     return ReadsDone(number, tuple([missing(each) for each in revisions]), confirmed=False)
 
 

@@ -1,4 +1,4 @@
-"""Every message that can reach the Raft core has a rule in every role."""
+"""Handlers: every message that can reach the Raft core has a handler in every role."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The findings on a cluster's health, by the standing of its members."""
+"""Health: the findings on a cluster, by the statuses of its members."""
 
 import uuid
 
@@ -81,7 +81,7 @@ def test_a_member_that_lags_is_a_warning_beyond_a_bound() -> None:
     assert "lag" not in findings(standings, Severity.WARNING)
     standings = [WHOLE[0], standing(MEMBERS[1], applied_index=far)]
     assert findings(standings, Severity.WARNING)["lag"] == (
-        f"host-2:9400 is {LAG_ENTRIES_MAX + 1} entries behind what is committed"
+        f"host-2:9400 is {LAG_ENTRIES_MAX + 1} entries behind the commit index"
     )
 
 

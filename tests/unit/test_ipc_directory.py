@@ -1,4 +1,4 @@
-"""The directory of the ipc sockets: whose it is, and when it goes."""
+"""IpcDirectory: its ownership, and its removal."""
 
 import shutil
 import tempfile
@@ -26,7 +26,7 @@ def names(temporary: Path) -> Iterator[IpcDirectory]:
 
 
 def start_another() -> None:
-    """Do what another node does that starts and ends."""
+    """Create and remove a directory, as another node does."""
     other = IpcDirectory()
     other.keep()
     other.clear()

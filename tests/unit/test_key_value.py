@@ -1,4 +1,4 @@
-"""What inserting and removing does to keys, revisions and the counts of prefixes."""
+"""KeyValue: the effect of inserts and removals on keys, revisions and prefix counts."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from tests.unit.memory_table import MemoryTable
 
 
 class Store:
-    """A table of keys with everything that can be asked of it."""
+    """A table of keys with all its queries."""
 
     def __init__(self) -> None:
         self.values = MemoryTable()

@@ -1,4 +1,4 @@
-"""Which keys are valid, where they sit, and which of them a prefix covers."""
+"""Keys: validity, paths, and prefixes."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A leader serves reads by its own clock as long as a majority is bound to it, and no longer."""
+"""Leader lease: a leader serves reads by its own clock while it holds a lease, and no longer."""
 
 import itertools
 
@@ -41,7 +41,7 @@ NUMBERS = itertools.count(100)
 
 
 def bind(cluster: Cluster, *nodes: bytes, leader: bytes = A) -> None:
-    """Let the leader beat now, and only these nodes hear it and be heard."""
+    """Exchange a heartbeat round between the leader and these nodes only."""
     cluster.beat(leader)
     for node in nodes:
         cluster.deliver(Heartbeat, to=node)
@@ -50,7 +50,7 @@ def bind(cluster: Cluster, *nodes: bytes, leader: bytes = A) -> None:
 
 
 def is_served_at_once(cluster: Cluster, node: bytes = A) -> bool:
-    """Ask for a read by lease, and return whether it is served though nobody was asked."""
+    """Request a lease read; return whether it is served without a round."""
     number = next(NUMBERS)
     cluster.read_by_lease(node, number)
     asked = [each for each in cluster[node].disk.unwritten if isinstance(each, ReadAt)]
@@ -88,7 +88,7 @@ def test_a_linearizable_read_is_confirmed_by_a_majority_whatever_the_clock_says(
 
 
 def test_the_time_after_the_last_arrival_decides_not_the_one_before_the_turn() -> None:
-    # The process is stopped in the midst of a turn, and then finds a read that has just arrived.
+    # The process is stopped within a turn, and then finds a read that has just arrived.
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
     machine = cluster[A]
@@ -210,11 +210,11 @@ def test_reads_that_wait_for_the_clock_fail_with_their_leader() -> None:
     assert cluster.sent() == [ReadRefused(7)]
 
 
-# --- what binds a voter
+# --- lease promises of voters
 
 
 def votes_for(cluster: Cluster, voter: bytes, request: RequestVote) -> bool:
-    """Let a candidate ask, and return whether it gets what it asks for."""
+    """Deliver a vote request; return whether the vote is granted."""
     cluster.drop()
     cluster.inject(C, voter, request)
     cluster.sync(voter)
@@ -248,7 +248,7 @@ def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
 
 
 def restart_with(cluster: Cluster, node: bytes, election_timeout_min_us: int) -> None:
-    """Start a node with another election timeout, and let the shortest one pass at once."""
+    """Restart a node with another election timeout, and let the shortest one pass."""
     cluster.crash(node)
     cluster.start(node, election_timeout_min_us=election_timeout_min_us)
 
@@ -318,11 +318,11 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
     assert cluster[B].core.leads
 
 
-# --- what ends a lease
+# --- ends of leases
 
 
 def test_a_leader_that_called_an_election_serves_no_more_by_lease_in_its_term() -> None:
-    # The order to campaign may arrive when the attempt to hand over is long forgotten.
+    # TimeoutNow may arrive long after the transfer was given up.
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
     cluster.step(A, StepAside())

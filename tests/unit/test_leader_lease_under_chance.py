@@ -1,4 +1,4 @@
-"""Reads by lease while clocks drift: never stale as long as clocks are what is assumed of them."""
+"""Lease reads with clock drift, by seed: never stale while drift is bounded."""
 
 from random import Random
 
@@ -28,7 +28,7 @@ DELAYS = (0, 0, 1, 1, 1, 2, 2, 2, 5, 5) * 5 + (50, 150)
 
 
 class Drift:
-    """Nodes whose clocks run at rates of their own, in trouble; a seed replays it."""
+    """Nodes with drifting clocks under faults, by seed."""
 
     def __init__(self, seed: int, rates: tuple[float, ...]) -> None:
         self.chance = Random(seed)
@@ -42,12 +42,12 @@ class Drift:
         self.on_the_way: list[tuple[int, Packet]] = []
         self.clocks: dict[NodeId, ElectionClock] = {}
         self.numbers = 0
-        self.at_once = 0  # reads that were served in the turn in which they came
+        self.at_once = 0  # reads served in the turn of their arrival
         for node in nodes:
             self.begin(node)
 
     def run(self) -> None:
-        """Let time pass."""
+        """Advance time."""
         while self.now < END:
             self.now += TICK
             self.trouble()
@@ -69,7 +69,7 @@ class Drift:
         return self.local(node) / SECOND
 
     def live(self, machine: Machine) -> None:
-        """Let a node do what is due, and be asked for something now and then."""
+        """Run a node's due deadlines, with occasional requests."""
         clock, now = self.clocks[machine.id], self.seconds(machine.id)
         clock.update(machine.clock, now, self.chance.random())
         for due in clock.take_due(now, self.chance.random()):
@@ -91,7 +91,7 @@ class Drift:
         self.at_once += any(isinstance(each, ReadAt) and each.confirmed for each in orders)
 
     def carry(self) -> None:
-        """Let arrive what has been on its way for long enough, and wait with what is new."""
+        """Deliver the packets that are due, and delay the new ones."""
         waiting: list[tuple[int, Packet]] = []
         for due, packet in self.on_the_way:
             if due <= self.now and self.stopped_until[packet.to] <= self.now:
@@ -134,7 +134,7 @@ class Drift:
 
 
 def is_ever_stale(rates: tuple[float, ...]) -> bool:
-    """Return whether any of the seeds brings a stale read about."""
+    """Return whether any seed leads to a stale read."""
     for seed in range(SEEDS_TO_SEARCH):
         try:
             Drift(seed, rates).run()

@@ -1,4 +1,4 @@
-"""The log's window: what it holds, replaces, skips and lets go."""
+"""Log: the entries that its window holds, replaces, skips and drops."""
 
 import pytest
 from hypothesis import given

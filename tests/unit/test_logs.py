@@ -1,4 +1,4 @@
-"""A log line tells where it comes from, in either format."""
+"""Logs: a line names its node and actor in either format."""
 
 import logging
 

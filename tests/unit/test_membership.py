@@ -1,4 +1,4 @@
-"""Who belongs to the cluster, and what a majority of them is."""
+"""Membership: members, voters and majorities."""
 
 from itertools import combinations
 

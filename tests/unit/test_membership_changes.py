@@ -1,4 +1,4 @@
-"""Nodes join and leave one at a time, and what is in force is what the log says."""
+"""Membership changes: one at a time, in force as soon as they are in the log."""
 
 from functools import partial
 
@@ -284,7 +284,7 @@ def test_a_rolled_back_removal_does_not_leave_the_node_removed() -> None:
 
 
 def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None:
-    # A learns in one message that it is a member for good, and that it is to be removed.
+    # A learns in one message that its membership is committed, and that it is to be removed.
     cluster = led_by(B, C, spare=[A])
     joined = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
     removed = Entry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))

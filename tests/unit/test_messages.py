@@ -1,4 +1,4 @@
-"""Every field of every message says what it means, beside it in the source."""
+"""Messages: every field has a comment with its meaning."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""A moved node asks at its former address, and only its own identity there makes it a copy."""
+"""Moving: a moved node asks at its former address; only its own id there makes it a copy."""
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt

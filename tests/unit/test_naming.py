@@ -1,4 +1,4 @@
-"""A member is named by its id, by its beginning, or by its address, and never by mistake."""
+"""Naming: a member by its id, a prefix of its id, or its address."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What the core takes in at all, and what it tells its own actors."""
+"""Raft node: the messages that the core accepts, and those to its own actors."""
 
 import pytest
 

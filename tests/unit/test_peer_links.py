@@ -1,4 +1,4 @@
-"""What goes to a peer travels in frames that it takes, however much comes together."""
+"""Peer links: messages to a peer are split into frames within its limits."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bytes that no gateway makes: refused before they are in the log, without effect if they are."""
+"""Poison: bytes that no gateway sends are refused, and have no effect if they are in the log."""
 
 from collections.abc import Callable
 
@@ -69,7 +69,7 @@ def test_what_no_gateway_proposes_is_refused(payload: bytes, reason: str) -> Non
 
 
 def strict(cluster: Cluster, node: bytes) -> RaftNode:
-    """Let a node check proposals as it does outside of these tests."""
+    """Enable a node's check of proposals, as in production."""
     core = cluster[node].core
     core._state.check_proposal = check_proposal
     return core

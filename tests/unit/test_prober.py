@@ -1,4 +1,4 @@
-"""The prober tells apart why an address takes no connection."""
+"""Prober: the reasons why an address accepts no connection."""
 
 import socket
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from skiff.testing import free_port, wait_until
 
 @pytest.fixture
 def listening() -> Iterator[str]:
-    """Return the address of a node at whose peer port something listens."""
+    """Return the address of a node whose peer port accepts connections."""
     port = free_port()
     with socket.create_server(("127.0.0.1", port + PEER_PORT_OFFSET)):
         yield f"127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""What a leader knows of one follower's log."""
+"""Progress: a leader's view of one follower's log."""
 
 from protocol.raft.progress import (
     IN_FLIGHT_BYTES_MAX,
@@ -110,7 +110,7 @@ def test_a_refusal_of_another_probe_is_out_of_date() -> None:
 
 
 def test_what_turns_out_to_be_held_need_not_be_read_from_disk() -> None:
-    # A late answer arrives while entries before it are being read for the follower.
+    # A late reply arrives while earlier entries are being read for the follower.
     progress = streaming(10)
     progress.paused = True
     assert progress.accepted(30)
@@ -132,5 +132,5 @@ def test_a_follower_whose_snapshot_ended_is_probed_only_when_it_answers_again() 
     progress.end_snapshot()
     assert not progress.holding
     assert not progress.may_send()
-    progress.paused = False  # by its answer to a heartbeat
+    progress.paused = False  # by its reply to a heartbeat
     assert progress.may_send()

@@ -1,4 +1,4 @@
-"""A leader does not remove what those who answer need to stay a majority, unless it is forced."""
+"""Quorum guard: a leader refuses removals that would risk its quorum, unless forced."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D
 
 
 def silence(cluster: Cluster, *nodes: bytes) -> None:
-    """Let some nodes die, and the leader notice; the others answer."""
+    """Crash some nodes, and let the leader notice; the others answer."""
     cluster.crash(*nodes)
     for _ in range(3):
         cluster[A].now += 2 * ELECTION_TIMEOUT_MIN_US
@@ -31,7 +31,7 @@ def answer(cluster: Cluster) -> None:
 
 
 def ask(cluster: Cluster, node: bytes, *, force: bool = False) -> Refused | None:
-    """Ask the leader for a removal; return its refusal."""
+    """Request a removal from the leader; return its refusal."""
     before = len(cluster[A].told(Refused))
     cluster.step(A, RemoveMember(1, node, force))
     told = cluster[A].told(Refused)
@@ -93,7 +93,7 @@ def test_answers_of_before_do_not_count_of_voters_that_a_check_found_silent() ->
     assert refused.refusal is Refusal.BUSY
     answer(cluster)
     cluster.crash(D, E)
-    for _ in range(2):  # while the removal waits, as for a change that is under way
+    for _ in range(2):  # the removal may wait, as for a change in progress
         answer(cluster)
         cluster.check_quorum(A)
     answer(cluster)

@@ -1,4 +1,4 @@
-"""Raft under loss, delay, reordering and crashes, by seed: safe always, alive once it is calm."""
+"""Raft under loss, delay, reordering and crashes, by seed: always safe, and live in the calm."""
 
 from collections.abc import Callable
 from random import Random
@@ -21,7 +21,7 @@ LAST_PAYLOAD = b"the last one"
 
 
 class Storm:
-    """Chance at the controls of a cluster; a seed replays it."""
+    """Random faults of a cluster, by seed."""
 
     def __init__(self, seed: int, cluster: Cluster) -> None:
         self.seed = seed
@@ -50,7 +50,7 @@ class Storm:
         }
 
     def rage(self, turns: int) -> None:
-        """Do so many random things."""
+        """Run a number of random actions."""
         actions, weights = list(self.actions), list(self.actions.values())
         for action in self.chance.choices(actions, weights, k=turns):
             action()
@@ -151,7 +151,7 @@ class Storm:
 
 
 class StormOfMembers(Storm):
-    """A storm in which nodes also leave and join."""
+    """A storm with membership changes."""
 
     def __init__(self, seed: int, cluster: Cluster) -> None:
         super().__init__(seed, cluster)
@@ -172,7 +172,7 @@ class StormOfMembers(Storm):
 
 
 class Calm:
-    """The time after a storm: timers run, what is sent arrives, and some nodes stay down."""
+    """The phase after a storm: timers run, packets arrive, and some nodes stay down."""
 
     def __init__(self, storm: Storm, survivors: int) -> None:
         self.cluster = storm.cluster
@@ -188,14 +188,14 @@ class Calm:
 
     @property
     def members(self) -> list[Machine]:
-        """Who lives and belongs to the cluster, as the leader sees it."""
+        """The running members by the leader's membership."""
         if not self.cluster.leaders:
             return []
         membership = self.cluster[self.cluster.leaders[0]].core.membership
         return [machine for machine in self.cluster.alive if membership.get(machine.id)]
 
     def last_until(self, goal: Callable[[], bool]) -> None:
-        """Let time pass until something is reached, which must not take too many timeouts."""
+        """Advance time until a goal is reached, within a number of timeouts."""
         deadline = self.now + TIMEOUTS_TO_RECOVER_MAX * TIMEOUTS.longest
         self.cluster.settle()
         while not goal():
@@ -238,7 +238,7 @@ def has_applied_the_last(machine: Machine) -> bool:
 
 
 def rage_and_recover(storm: Storm, survivors: int) -> None:
-    """Prove one seed: safe throughout, and alive in the calm after the storm."""
+    """Check one seed: safe throughout, and live in the calm after the storm."""
     try:
         storm.rage(turns=TURNS)
         calm = Calm(storm, survivors)

@@ -1,4 +1,4 @@
-"""A read sees all that was acknowledged before it, on whichever node it is asked for."""
+"""Reads: a read sees every write acknowledged before it, on any node."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def served(machine: Machine) -> list[tuple[int, int]]:
 
 
 def confirm(cluster: Cluster, *nodes: bytes) -> None:
-    """Let these nodes answer the leader's heartbeats."""
+    """Deliver these nodes' replies to the leader's heartbeats."""
     for node in nodes:
         cluster.deliver(Heartbeat, to=node)
         cluster.deliver(HeartbeatReply, sender=node)
@@ -319,7 +319,7 @@ def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monk
 def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "WAITING_READS_MAX", 3)
     cluster = led_by(A, B, C)
-    for number in range(6):  # one in the present round, three for the next, two too many
+    for number in range(6):  # one in the current round, three for the next, two too many
         cluster.inject(B, A, ForwardRead(number))
     assert cluster.sent(ReadRefused) == [ReadRefused(4), ReadRefused(5)]
 

@@ -1,4 +1,4 @@
-"""A directory becomes a cluster of its own, by one write."""
+"""Recovering: a directory becomes that of a new cluster by one write."""
 
 import pytest
 
@@ -20,7 +20,7 @@ LAST = 14
 
 @pytest.fixture
 def node() -> StoredNode:
-    """A node of two, with two entries that are not known to be committed."""
+    """Return one node of two, with two entries not known to be committed."""
     node = StoredNode()
     both = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "peer:9400", True)))
     change = Entry(11, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(both)))

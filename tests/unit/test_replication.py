@@ -1,4 +1,4 @@
-"""Logs become equal, and what a majority of disks holds is committed."""
+"""Replication: logs converge, and entries on a majority of disks are committed."""
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_who_waits_for_its_own_proposal_hears_at_once_that_it_is_committed() -> 
     assert cluster.sent(Heartbeat, to=C) == []
 
 
-# --- finding where logs agree
+# --- finding the last matching entry
 
 
 def test_a_term_begins_with_an_entry_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Reply budget: how many bytes may wait for one connection, and for all of them."""
+"""ReplyBudget: the bytes that may wait for one connection, and for all."""
 
 import pytest
 

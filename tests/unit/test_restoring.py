@@ -1,4 +1,4 @@
-"""A restored state goes on as a new cluster, which no client of the old one is taken for."""
+"""Restoring: a restored state is that of a new cluster, with new session numbers."""
 
 import pytest
 
@@ -16,7 +16,7 @@ SKIPPED = 1000
 
 
 def restored(disk: MortalDisk, sessions_skipped: int) -> StateMachine:
-    """Return the state machine, read anew, that a backup with one session becomes."""
+    """Return the state machine that is restored from a backup with one session."""
     source = StoredNode()
     source.apply(*history(12))
     restoring = Restoring(disk, UNLIMITED)

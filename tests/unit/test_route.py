@@ -1,4 +1,4 @@
-"""A client asks the leader while it answers, and leaves out no node while it does not."""
+"""Route: a client prefers the leader while it answers, and otherwise tries every node."""
 
 from protocol.client.routing import AVOID_SECONDS, Route
 from protocol.membership import Member, Membership
@@ -9,7 +9,7 @@ A, B, C = (f"tcp://{address}" for address in ADDRESSES)
 
 
 def welcome(leader: str = "", cluster: bytes = b"cluster") -> Welcome:
-    """A node's word that all three are members, and who of them leads."""
+    """Return a node's greeting with three members and the leader."""
     members = tuple(Member(address.encode(), address, True) for address in ADDRESSES)
     publishes_at = "tcp://a:2"
     return Welcome(cluster, b"node", publishes_at, None, leader, Membership(members))

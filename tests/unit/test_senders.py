@@ -1,4 +1,4 @@
-"""A node believes members, one incarnation of each, and no sender moves its term too far."""
+"""Senders: a node accepts members, one incarnation of each, and bounded jumps of the term."""
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_learners_are_not_vouched_for_and_voters_only_up_to_a_bound(cluster: Clu
     assert sum(map(core.believes, many)) == VOUCHED_MAX
 
 
-# --- lives
+# --- incarnations
 
 
 def hears(core: RaftNode, incarnation: int) -> bool:

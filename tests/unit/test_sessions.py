@@ -1,4 +1,4 @@
-"""Which results a session keeps, and which session gives way to a new one."""
+"""Sessions: the results that one keeps, and the session that a new one evicts."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ def write(sequence: int, acknowledged: int = 0) -> Write:
 
 
 def stored(sessions: Sessions) -> MemoryTable:
-    """Return the table that the changes of these sessions add up to."""
+    """Return the table that results from the changes of these sessions."""
     table = MemoryTable()
     store(sessions, table)
     return table
@@ -169,7 +169,7 @@ def test_an_acknowledgement_may_jump_as_far_as_a_number_goes() -> None:
 def test_rows_follow_from_the_writes_and_not_from_when_they_were_stored(
     data: st.DataObject,
 ) -> None:
-    """Two nodes store the same rows, whenever they do and were started again."""
+    """Two nodes store the same rows, independently of store times and restarts."""
     often, seldom = Sessions(), Sessions()
     tables = MemoryTable(), MemoryTable()
     for sessions in (often, seldom):

@@ -1,4 +1,4 @@
-"""One table of settings feeds all places where a setting is named: this judges each of them."""
+"""Settings: every place that names settings agrees with their table."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""A node's command ends at once, whichever of its threads a signal reaches."""
+"""Signals: a node's command ends at once, whichever thread gets the signal."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""The loss of the leader is told once, its end once, and an ordinary election not at all."""
+"""Silence: the loss of the leader is logged once, its end once, an ordinary election never."""
 
 from protocol.membership import Membership
 from protocol.messages.gateway import Leadership

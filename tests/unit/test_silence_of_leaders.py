@@ -1,4 +1,4 @@
-"""The time since its last contact, as a node tells it."""
+"""Silence of leaders: the time since the last contact in a node's status."""
 
 from protocol.raft.status import status_of
 from tests.unit.raft_cluster import A, B, C, Cluster, led_by

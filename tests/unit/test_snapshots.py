@@ -1,4 +1,4 @@
-"""Sending the state to a follower far behind, and taking it in, as the Raft core sees it."""
+"""Snapshots in the Raft core: sending them to a follower far behind, and installing them."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ FIRST, LAST = SnapshotChunk(START, b"", MIDDLE, False), SnapshotChunk(MIDDLE, b"
 
 
 def asked(cluster: Cluster, node: NodeId, kind: type[Any]) -> list[Any]:
-    """Take what a node wants from its disk, of one kind."""
+    """Take a node's requests of one kind to its disk."""
     unwritten = cluster[node].disk.unwritten
     found = [each for each in unwritten if isinstance(each, kind)]
     for each in found:
@@ -62,7 +62,7 @@ def leader_of(cluster: Cluster, node: NodeId) -> Leader:
 
 @pytest.fixture
 def sending() -> Cluster:
-    """A cluster whose leader A finds that B lacks what is gone, and begins to send its state."""
+    """Return a cluster whose leader A starts to send a snapshot to B."""
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.propose(A, b"y")
@@ -77,12 +77,12 @@ def sending() -> Cluster:
 
 
 def answer(cluster: Cluster, position: SnapshotPosition, *, term: int = 1) -> list[Any]:
-    """Let B's answer arrive; return what A then asks its disk for."""
+    """Deliver B's reply; return A's next requests to its disk."""
     cluster.inject(B, A, InstallSnapshotReply(term, position))
     return asked(cluster, A, FetchSnapshot)
 
 
-# --- the leader begins
+# --- the leader starts
 
 
 def test_an_answer_about_what_is_not_wanted_any_more_begins_nothing() -> None:
@@ -126,7 +126,7 @@ def test_a_late_slice_of_the_log_does_not_end_a_snapshot(sending: Cluster) -> No
     assert sending.sent(AppendEntries, to=B) == []
 
 
-# --- the leader goes on
+# --- the leader continues
 
 
 def test_each_answer_asks_for_the_chunk_that_the_follower_names(sending: Cluster) -> None:
@@ -255,7 +255,7 @@ def test_after_silence_a_heartbeat_that_is_answered_begins_a_probe(sending: Clus
 
 @pytest.fixture
 def taking() -> Cluster:
-    """A cluster in which B has a log of entry 1, and A, in term 1, is about to send its state."""
+    """Return a cluster whose leader A is about to send a snapshot to B, which has entry 1 only."""
     return with_logs({A: [1, 1, 1], B: [1], C: [1, 1, 1]})
 
 
@@ -264,7 +264,7 @@ def hand_over(cluster: Cluster, chunk: SnapshotChunk = LAST, *, term: int = 1) -
 
 
 def installed(cluster: Cluster, membership: MembershipAt | None = None) -> None:
-    """Let B's disk say that the snapshot has taken the place of what it held."""
+    """Let B's disk report that the snapshot is installed."""
     brought = membership or MembershipAt(0, cluster[B].core.membership)
     cluster[B].disk.preload([HERE.term] * HERE.index, term=HERE.term)
     cluster.step(B, SnapshotInstalled(HERE.index, HERE.term, brought))

@@ -1,4 +1,4 @@
-"""Waiting for ZeroMQ sockets by their descriptors, which tell of news only once."""
+"""Sockets: waiting on the edge-triggered descriptors of ZeroMQ sockets."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from actors.sockets import Port, Sockets
 
 MESSAGES = 300
-PATIENCE = 5.0  # seconds, for what comes at once
+PATIENCE = 5.0  # seconds; a message takes much less
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def client() -> Iterator[Sockets]:
 
 
 def wait_until_idle(sockets: Sockets, *ports: Port) -> None:
-    """Wait until nothing can be read, as a loop does after its turns."""
+    """Wait until nothing is readable, as a loop does after its turns."""
     while sockets.wait(0.02):
         for port in ports:
             assert list(port.drain()) == []
@@ -36,7 +36,7 @@ def wait_until_idle(sockets: Sockets, *ports: Port) -> None:
 
 
 def wait_until_readable(sockets: Sockets, port: Port) -> None:
-    """Wait for a port that listens; of its connections the process is told as well."""
+    """Wait for a listening port, which also wakes up for its connections."""
     assert port.monitor is not None
     while port not in (readable := sockets.wait(PATIENCE)):
         assert readable == [port.monitor]

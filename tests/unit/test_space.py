@@ -1,4 +1,4 @@
-"""Room: how it is judged, what a leader does without it, and what the state weighs."""
+"""Space: shortages, refusals by the leader, and the size of the state."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def refusals(cluster: Cluster, node: bytes) -> list[Refusal]:
 
 
 def fill(cluster: Cluster, *nodes: bytes, shortage: Shortage = Shortage.LOW) -> None:
-    """Let some nodes be short of disk space, and the leader know."""
+    """Report a shortage of disk space on some nodes to the leader."""
     for node in nodes:
         cluster.step(node, SpaceChanged(shortage))
     cluster.beat(A)
@@ -122,7 +122,7 @@ def test_leadership_does_not_move_between_nodes_without_space() -> None:
     fill(cluster, A)
     cluster.step(A, TransferTo(B))
     cluster.settle()
-    for _ in range(3):  # a new leader has heard of nobody's space at first
+    for _ in range(3):  # a new leader knows of no node's space at first
         cluster.beat(B)
         cluster.settle()
     assert cluster.leaders == [B]
@@ -159,7 +159,7 @@ def test_a_follower_tells_its_shortage_with_each_heartbeat() -> None:
     assert reply.shortage is Shortage.LOW
 
 
-# --- the weight of the state
+# --- the size of the state
 
 
 def test_the_state_weighs_its_keys_and_values() -> None:

@@ -1,4 +1,4 @@
-"""Applying the log: exactly once, the same on every node, and the same after a restart."""
+"""StateMachine: entries apply exactly once, with equal results on every node and after restarts."""
 
 from typing import Any
 
@@ -41,13 +41,13 @@ class Replica:
         self.reload()
 
     def reload(self) -> None:
-        """Begin again with what the tables hold."""
+        """Reload from the tables."""
         self.machine = StateMachine(
             self.values, self.prefixes, self.sessions, list(self.sessions.items())
         )
 
     def apply(self, *writes: Write) -> Outcome:
-        """Apply one entry, and put what changed into the tables."""
+        """Apply one entry, and store its changes in the tables."""
         batch = Batch(ORIGIN, 2, 3, writes)
         return self.apply_entry(EntryKind.BATCH, encode(batch))
 
@@ -69,7 +69,7 @@ class Replica:
 
 @pytest.fixture
 def replica() -> Replica:
-    """A replica with session 1 open."""
+    """Return a replica with session 1 open."""
     replica = Replica()
     assert replica.result(OPEN) == SessionOpened(1)
     return replica
@@ -224,7 +224,7 @@ logs = st.lists(st.lists(writes, max_size=4), max_size=12)
 
 
 class Model:
-    """Exactly once, as plainly as it can be said."""
+    """A plain model of exactly-once application."""
 
     def __init__(self) -> None:
         self.revision = 0

@@ -1,4 +1,4 @@
-"""Backups on their way: each of one moment, several beside each other, none kept for ever."""
+"""Backups in storage: consistent snapshots, several at a time, none held for ever."""
 
 import msgspec
 import pytest
@@ -48,7 +48,7 @@ def is_kept(node: StoredNode, backup: bytes, position: SnapshotPosition) -> bool
 
 
 def go_on(node: StoredNode, count: int = 1) -> None:
-    """Write so many entries."""
+    """Write ``count`` entries."""
     first = node.applied_index + 1
     for index in range(first, first + count):
         node.apply(entry(index, Insert("key", b"value")))

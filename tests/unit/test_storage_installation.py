@@ -1,4 +1,4 @@
-"""Installing a snapshot: state, log and members are the old ones or the new ones, never a part."""
+"""Installation of a snapshot: state, log and members change together, also in crashes."""
 
 from typing import NamedTuple
 
@@ -157,7 +157,7 @@ def test_an_installed_node_passes_its_snapshot_on(leader: StoredNode) -> None:
 
 
 class Whole(NamedTuple):
-    """All that a node must agree on with itself."""
+    """The parts of a node's state that must be consistent."""
 
     rows: Rows
     log: tuple[Entry, ...]
@@ -171,7 +171,7 @@ class Whole(NamedTuple):
 
 
 def behind(kept_log: int) -> StoredNode:
-    """Return a follower with some of the leader's log, of which it has applied half."""
+    """Return a follower with part of the leader's log, half of it applied."""
     follower = StoredNode(PEER)
     if kept_log:
         entries = [*history(LAST - 1), members_at(LAST), entry(LAST + 1)][: kept_log - 1]
@@ -211,7 +211,7 @@ def installed_on(follower: StoredNode, chunks: list[SnapshotChunk]) -> Whole:
 
 
 def go_on(leader: StoredNode, follower: StoredNode) -> None:
-    """Send the snapshot from where the follower's disk is, as a leader would."""
+    """Send the snapshot from the follower's position on, as a leader does."""
     chunk = leader.first_chunk()
     while follower.applied_index < LAST:
         staged = [each for each in follower.stage(chunk) if isinstance(each, ChunkStaged)]

@@ -1,4 +1,4 @@
-"""Snapshots on their way: of one moment where they are read, chunk after chunk where they go."""
+"""Snapshots in storage: consistent reads, and staging chunk by chunk."""
 
 from itertools import pairwise
 
@@ -199,11 +199,11 @@ def test_what_a_crash_leaves_of_the_chunks_need_not_come_again(
     assert follower.rows == leader.rows
 
 
-# --- what is kept for whom
+# --- entries held for readers
 
 
 def cut(node: StoredNode, first: int, count: int = 400) -> int:
-    """Go on with so many entries; return what the log begins after then."""
+    """Write ``count`` entries; return the index after which the log then begins."""
     for index in range(first, first + count):
         node.apply(entry(index, Insert("key", b"value")))
     return node.writer._store.start.index
@@ -235,7 +235,7 @@ def test_the_log_is_not_held_for_ever_for_a_follower_that_never_ends(
 
 @pytest.fixture
 def large_state() -> StoredNode:
-    """A node whose state has more rows than entries would be held for one that reads nothing."""
+    """Return a node with more rows than entries are held for an idle reader."""
     node = StoredNode(limits=LogLimits(1, 1 << 20))
     node.apply(entry(2, OpenSession()))
     node.apply(entry(3, *(Insert(f"key/{number:02}", b"value") for number in range(60))))

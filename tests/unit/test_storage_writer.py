@@ -1,4 +1,4 @@
-"""What the storage writer writes when: before it says so, and never less than a crash needs."""
+"""StorageWriter: the order of writes and replies, and the state after crashes."""
 
 from typing import Any
 
@@ -317,7 +317,7 @@ def test_entries_that_are_gone_cannot_be_fetched() -> None:
 
 
 def compacted(*, last: int = 20) -> StoredNode:
-    """Return a node that has dropped what it could of a log that it applied entry by entry."""
+    """Return a node that has compacted its log as far as possible."""
     node = StoredNode(limits=SHORT)
     for each in history(last):
         node.turn(node.append(each), Commit(each.index))
@@ -435,7 +435,7 @@ def test_whatever_a_crash_takes_the_log_goes_back_to_what_is_applied() -> None:
 
 
 def run_until_write(node: StoredNode, last_write: int) -> tuple[int, int]:
-    """Play the script until the disk dies; return what was told durable, and committed."""
+    """Run the script until the disk fails; return the durable and the committed index reported."""
     durable = committed = 1
     node.disk.writes_left = max(1, last_write - len(node.disk.syncs))
     for turn in script(node):

@@ -1,4 +1,4 @@
-"""The topics of subscribers, and when a connection has too many."""
+"""Subscriptions: the topics of subscribers, and the maximum per connection."""
 
 from protocol.gateway.subscriptions import (
     GONE,

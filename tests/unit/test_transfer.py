@@ -1,4 +1,4 @@
-"""Leadership moves when it is asked to, and writes go on where it cannot."""
+"""Leadership transfer: it happens on request, and a failed one does not stop writes."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def takes_writes(cluster: Cluster, leader: bytes) -> bool:
 
 
 def hear_nobody_but(cluster: Cluster, *nodes: bytes) -> None:
-    """Let a leader notice which followers do not answer any more."""
+    """Let a leader notice that only these followers answer."""
     for _ in range(2):
         cluster.beat(A)
         cluster.settle(A, *nodes)

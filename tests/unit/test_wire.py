@@ -1,4 +1,4 @@
-"""Messages survive the wire, and whatever else arrives is Malformed and nothing worse."""
+"""Wire: messages round-trip, and any other bytes raise Malformed."""
 
 from contextlib import suppress
 from random import Random

@@ -1,4 +1,4 @@
-"""The bytes and the tables in protocol/README.md are those that the code writes and reads."""
+"""Wire examples: the bytes and tables in protocol/README.md match the code."""
 
 import re
 from pathlib import Path
@@ -79,7 +79,7 @@ MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
 
 
 def examples() -> dict[str, tuple[str, bytes]]:
-    """Return notation and bytes of every example, by what stands above it."""
+    """Return notation and bytes of every example, by its heading."""
     found: dict[str, tuple[str, bytes]] = {}
     for block in re.findall(r"^```wire\n(.*?)^```$", README, re.DOTALL | re.MULTILINE):
         for example in block.strip().split("\n\n"):
@@ -126,7 +126,7 @@ def test_documented_topics_are_those_of_the_code() -> None:
 
 
 def tagged(*modules: ModuleType) -> set[tuple[str, ...]]:
-    """Return tag, name and fields of all messages that are told apart by a tag."""
+    """Return tag, name and fields of all tagged messages."""
     structs = {each for module in modules for each in vars(module).values() if _is_tagged(each)}
     return {
         (str(each.__struct_config__.tag), each.__name__, *each.__struct_fields__)
@@ -143,7 +143,7 @@ def _is_tagged(thing: object) -> bool:
 
 
 def rows(heading: str) -> set[tuple[str, ...]]:
-    """Return tag, name and fields as the tables under a heading have them."""
+    """Return tag, name and fields from the tables under a heading."""
     text = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*?) \|", text, re.MULTILINE)
     return {(tag, name, *re.findall(r"`(\w+)`", fields)) for tag, name, fields in cells}
