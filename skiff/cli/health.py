@@ -93,7 +93,7 @@ def _check_leader(standings: list[MemberStatus]) -> Iterator[Finding]:
     yield Finding("leader", Severity.OK, f"{leader.member.address} leads", leader.member.address)
     for each in _answering_members(standings):
         if each.status is not None and each.status.leader != leader.member.id:
-            named = each.status.leader or "nobody"
+            named = each.status.leader or "no leader"
             message = f"{each.member.address} follows {named}"
             yield Finding("leader", Severity.WARNING, message, each.member.address)
 

@@ -439,7 +439,7 @@ def test_a_timeout_says_that_nothing_was_written_where_nobody_took_it(
         for node in others:
             cluster.pause(node)
         try:
-            wait_until(lambda: knows_no_leader(asked), "nobody leads")
+            wait_until(lambda: knows_no_leader(asked), "no leader is known")
             with pytest.raises(RequestTimeout):
                 client.insert(prefix + "key", "never", timeout=1)
         finally:
@@ -475,4 +475,4 @@ def test_a_follower_far_behind_catches_up_by_more_than_one_message(own_cluster: 
     after = leader.status()
     assert before is not None
     assert after is not None
-    assert after.term == before.term, "nobody was kept from hearing the leader meanwhile"
+    assert after.term == before.term, "every follower received heartbeats meanwhile"

@@ -94,7 +94,8 @@ class Stage(Cluster):
     def acknowledge_former_life(self, node: NodeId) -> None:
         """Deliver the disk's acknowledgements of the previous incarnation to the current one."""
         for message in self._untold_before_crash.pop(node, []):
-            with self.trace.cause(f"{node_name(node)}: {write_answer(message)}, in a former life"):
+            answer = f"{write_answer(message)}, of an earlier incarnation"
+            with self.trace.cause(f"{node_name(node)}: {answer}"):
                 self.step(node, message)
 
     def read(self, node: NodeId, number: int) -> None:

@@ -18,7 +18,7 @@ SCRIPT = """\
     A: leader term=1 vote=A
     A: write 2 begins: entries=1@1
 
-# And nobody else.
+# No messages are sent.
 > network
   nothing
 """

@@ -125,7 +125,7 @@ def inject(scene: Scene, words: Words) -> None:
     _expect(words[:2], 2)
     chosen = scene.chosen(words[:1])
     if chosen.sender is None or chosen.to is None:
-        raise Mistake("say who sends to whom, like A->B")
+        raise Mistake("name sender and receiver, like A->B")
     fields = Fields(words[2:])
     stage = scene.stage
     cluster_id = fields.text("cluster", CLUSTER.decode()).encode()

@@ -74,7 +74,7 @@ class Judge:
         expect(not self.log.last_index, "a second cluster was founded")
         expected = set(node.config.expected_addresses)
         found = {member.address for member in members.members if member.voter}
-        expect(found == expected, "a cluster was founded without all whom it expects")
+        expect(found == expected, "a cluster was founded without all expected nodes")
 
     def node_started(self, node: "Node", recovered: Recovered) -> None:
         """Check the state that a node recovers."""

@@ -78,7 +78,7 @@ class RevisionOrder:
         match operation.outcome:
             case Found(mod_revision=made, value=value):
                 maker = self._changes.get(made)
-                expect(maker is not None, f"a read found what nobody wrote, at revision {made}")
+                expect(maker is not None, f"a read found an unwritten value at revision {made}")
                 assert maker is not None
                 same = (maker.kind, maker.key, maker.value) == (Kind.INSERT, operation.key, value)
                 expect(same, f"a read found another value than was written at revision {made}")

@@ -291,7 +291,7 @@ def test_an_answer_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> No
     cluster.drop(RequestVote)
     for packet in late:
         cluster.arrive(packet)
-    assert cluster[A].core.term == 5, "nobody said that it would vote for A in term 6"
+    assert cluster[A].core.term == 5, "A won no pre-vote for term 6"
 
 
 def test_a_refused_pre_vote_tells_the_newer_term() -> None:
@@ -323,7 +323,7 @@ def test_every_pair_of_logs_and_terms_can_elect_a_leader(down: bytes) -> None:
             if not cluster.leaders:
                 cluster.time_out(node)
                 cluster.settle()
-        assert len(cluster.leaders) == 1, f"{states} elect nobody"
+        assert len(cluster.leaders) == 1, f"{states} elect no leader"
 
 
 # --- members that a voter does not know
@@ -395,7 +395,7 @@ def test_a_leader_whose_storage_hangs_hands_over_at_once(*, writes: bool) -> Non
         checks += 1
         assert checks <= STALLED_CHECKS_MAX + 1
     cluster.settle(B, C)
-    assert len(cluster.leaders) == 1, "nobody had to wait for an election timeout"
+    assert len(cluster.leaders) == 1, "no election timeout had to pass"
     assert cluster.leaders != [A]
 
 

@@ -356,7 +356,7 @@ def test_what_is_read_ahead_and_never_confirmed_is_read_again(desk: Desk) -> Non
     assert desk.answers == [], "the outcome is of the first attempt"
     desk.hear(read_ahead(first, 1))
     desk.hear(ReadsConfirmed((first,)))
-    assert desk.answers == [], "nobody waits for the first attempt"
+    assert desk.answers == [], "no client waits for the first attempt"
     desk.hear(read_ahead(second, 2))
     assert desk.answers == [missing(2)]
 
@@ -717,7 +717,7 @@ def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confir
     assert desk.last(Read).ahead
     desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
     desk.ask(ReadSnapshot(b"b" * 16, None))
-    desk.wait(0.01)  # for whom the gateway has just answered
+    desk.wait(0.01)  # after the reply to this client
     first = desk.last(Read)
     assert not first.ahead
     desk.hear(ReadFailed(first.number))

@@ -67,7 +67,7 @@ def test_without_a_leader_nothing_is_served() -> None:
     assert findings(standings, Severity.CRITICAL) == {"leader": "no leader is known"}
 
 
-@pytest.mark.parametrize(("leader", "named"), [(None, "nobody"), (MEMBERS[2].id, MEMBERS[2].id)])
+@pytest.mark.parametrize(("leader", "named"), [(None, "no leader"), (MEMBERS[2].id, MEMBERS[2].id)])
 def test_a_member_that_follows_another_leader_is_a_warning(
     leader: uuid.UUID | None, named: object
 ) -> None:

@@ -161,7 +161,7 @@ def test_a_newer_incarnation_mutes_older_ones_while_it_is_heard(cluster: Cluster
     core.tell_time(2 * LAPSE_MICROSECONDS - 1)
     assert not hears(core, 6)
     core.tell_time(2 * LAPSE_MICROSECONDS)
-    assert hears(core, 6), "the newer one was somebody else's"
+    assert hears(core, 6), "the newer one was another node's"
 
 
 def test_what_is_remembered_of_senders_is_bounded(

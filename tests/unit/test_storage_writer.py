@@ -493,7 +493,7 @@ def test_a_retry_after_a_crash_gets_its_first_result() -> None:
     node.crash()
     retry = msgspec.structs.replace(write, index=4)
     answers = node.turn(Commit(4), node.append(retry))
-    assert kinds(answers) == [Persisted], "the proposal was of a former life"
+    assert kinds(answers) == [Persisted], "the proposal was of an earlier incarnation"
     session = node.writer._machine._sessions.find(1, 99)
     assert session is not None
     assert session.results == {300: Inserted(1)}
