@@ -69,8 +69,8 @@ class ChangePublisher:
         self._flush()
         if self.core.is_clear:
             self._congestion.end()
-        elif self.core.must_let_go(now):
-            self._let_go()
+        elif self.core.must_release(now):
+            self._release_held()
         elif self._look_at <= now:
             self._look_at = now + LOOK_SECONDS
             self._relieve(now)
@@ -118,10 +118,10 @@ class ChangePublisher:
         self._log_closing(1, reason, now)
         self._connections.close(connection)
 
-    def _let_go(self) -> None:
+    def _release_held(self) -> None:
         """Send to the subscribers that can take it; all of them see that there was a loss."""
         self._port.set_lossy(lossy=True)
-        for message in self.core.let_go():
+        for message in self.core.release():
             if not self._is_saturated():
                 self._send(message)
         self._port.set_lossy(lossy=False)

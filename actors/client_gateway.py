@@ -58,7 +58,7 @@ class ClientGateway:
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
         for message in others:  # the replicator may have told who leads
-            self._hear(message, time.monotonic())
+            self._step(message, time.monotonic())
         context.ready(opened.node)
 
     def timeout(self) -> float:
@@ -80,7 +80,7 @@ class ClientGateway:
                 messages = decode_for_gateway(encoded)
                 self._trace.note("receives", messages)
                 for message in messages:
-                    self._hear(message, now)
+                    self._step(message, now)
         if self._router in readable:
             self._receive_some(now)
         if self._publisher_port in readable:
@@ -106,22 +106,22 @@ class ClientGateway:
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
-    def _hear(self, message: GatewayMessage, now: float) -> None:
+    def _step(self, message: GatewayMessage, now: float) -> None:
         match message:
             case Changes(events=events):
                 self._publisher.core.publish(events, now)
             case ChangesLost(revision=revision):
                 self._publisher.core.lose(revision, now)
-                self._core.hear(message, now)
+                self._core.step(message, now)
             case Following():
                 self._publisher.core.establish(message, now)
             case Leadership():
-                self._hear_leadership(message, now)
-                self._core.hear(message, now)
+                self._step_leadership(message, now)
+                self._core.step(message, now)
             case _:
-                self._core.hear(message, now)
+                self._core.step(message, now)
 
-    def _hear_leadership(self, message: Leadership, now: float) -> None:
+    def _step_leadership(self, message: Leadership, now: float) -> None:
         self._context.log_fields.learn_term(message.term)
         if message.removed and not self._removed:
             self._publisher.core.lose(0, now)  # no change will reach this node any more

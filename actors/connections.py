@@ -16,7 +16,7 @@ from collections.abc import Container
 import msgspec
 
 from actors.sockets import ACCEPTED, Port, Readable
-from protocol.connection_limits import Standing, to_close
+from protocol.connection_limits import ConnectionActivity, to_close
 
 TCP_INFO: int | None = 11 if sys.platform == "linux" else None
 TCP_INFO_BYTES = 136
@@ -90,8 +90,8 @@ class Connections:
         """Close the connections that are too many, the longest idle first; return them."""
         if len(self._accepted) <= limit:
             return []
-        standings = [self._standing(each, now, each in protected) for each in self._accepted]
-        closing = to_close(standings, limit)
+        activities = [self._activity(each, now, each in protected) for each in self._accepted]
+        closing = to_close(activities, limit)
         for descriptor in closing:
             self.close(descriptor)
         return closing
@@ -107,11 +107,13 @@ class Connections:
                 _shut_down(self._copy)
         os.dup2(self._nothing, self._copy)
 
-    def _standing(self, descriptor: int, now: float, protected: bool) -> Standing:
+    def _activity(self, descriptor: int, now: float, protected: bool) -> ConnectionActivity:
         milliseconds = _ask(descriptor, LAST_DATA_RECEIVED)
         age = now - self._accepted[descriptor].accepted_at
         idle = age if milliseconds is None else min(age, milliseconds / 1000)
-        return Standing(descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected)
+        return ConnectionActivity(
+            descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected
+        )
 
 
 def _shut_down(descriptor: int) -> None:

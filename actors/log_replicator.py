@@ -57,12 +57,14 @@ class LogReplicator:
         self._gateway = self._sockets.outbox("gateway")
         self._timer = self._sockets.outbox("timer")
         self._address = str(context.config.address)
-        self._guests = JoinLinks(self._sockets)
+        self._invitation_links = JoinLinks(self._sockets)
         config = context.config
-        self._hosts = JoinLinks(self._sockets)  # links to nodes that are asked for a membership
+        self._admission_links = JoinLinks(
+            self._sockets
+        )  # links to nodes that are asked for a membership
         self._prober = Prober()
         recovered, others = self._wait_for_storage()
-        self._core = _core_of(recovered, config)
+        self._core = _raft_node(recovered, config)
         self._admission = Admission(
             self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
@@ -117,10 +119,10 @@ class LogReplicator:
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
         if self._inbox in readable:
-            self._hear_actors()
+            self._receive_from_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
-        self._see_to_strangers()
+        self._serve_non_members()
         self._finish_turn()
 
     def stop(self) -> float:
@@ -146,7 +148,7 @@ class LogReplicator:
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
-    def _hear_actors(self) -> None:
+    def _receive_from_actors(self) -> None:
         for encoded in self._inbox.drain_single():
             messages = decode_for_replicator(encoded)
             self._trace.note("receives", messages)
@@ -173,7 +175,7 @@ class LogReplicator:
         except UnknownSender as unknown:
             self._warn_of_unknown(frame)
             if unknown.is_answered:
-                self._links.meet(frame.sender, frame.address)
+                self._links.open_reply_link(frame.sender, frame.address)
         except StrangeFrame as error:
             self._admission.hear_foreign(frame, time.monotonic())
             # A node that is not a member yet hears those that already count it as one.
@@ -181,7 +183,7 @@ class LogReplicator:
             if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
-            self._links.hear(frame.sender, frame.address)
+            self._links.note_contact(frame.sender, frame.address)
 
     def _warn_of_unknown(self, frame: PeerFrame) -> None:
         if not self._core.membership.members:
@@ -207,12 +209,12 @@ class LogReplicator:
         if self._core.cluster and frame.cluster == self._core.cluster:
             self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
 
-    def _see_to_strangers(self) -> None:
+    def _serve_non_members(self) -> None:
         """Ask and hear nodes that are no peers yet; a member usually has nothing to do here."""
         if self._core.wants_vouchers or self._vouching.is_open:
             self._vouch()
-        if self._hosts.links:
-            self._hear_hosts()
+        if self._admission_links.links:
+            self._receive_admission_replies()
         if not self._admission.is_idle:
             self._admit()
 
@@ -231,15 +233,15 @@ class LogReplicator:
         match message:
             case InviteMember(address=address):
                 frame = self._links.frame(self._core.cluster, Invitation(self._address))
-                self._guests.send(address, frame)
+                self._invitation_links.send(address, frame)
             case _:
                 self._core.step(message)
 
     # --- becoming a member
 
-    def _hear_hosts(self) -> None:
+    def _receive_admission_replies(self) -> None:
         """Take in the answers to what this node has asked for its admission."""
-        for frame in self._hosts.receive():
+        for frame in self._admission_links.receive():
             for message in frame.messages:
                 self._admission.hear(frame, message, time.monotonic())
 
@@ -249,12 +251,12 @@ class LogReplicator:
         outbox = self._admission.turn(time.monotonic())
         self._log(outbox)
         for address, question in outbox.questions:
-            self._hosts.send(address, self._links.frame(self._core.cluster, question))
+            self._admission_links.send(address, self._links.frame(self._core.cluster, question))
             self._prober.probe(address)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
         if not self._admission.is_asking:
-            self._hosts.close()
+            self._admission_links.close()
 
     def _log(self, outbox: AdmissionOutbox) -> None:
         """Log what the operator should know.
@@ -298,7 +300,7 @@ class LogReplicator:
             if isinstance(message, Leadership):
                 self._context.log_fields.learn_term(message.term)
                 self._admission.wake()
-                self._silence.hear(message, time.monotonic())
+                self._silence.observe(message, time.monotonic())
                 self._log_silence(time.monotonic())
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
@@ -330,7 +332,7 @@ class LogReplicator:
             self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
 
 
-def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:
+def _raft_node(recovered: Recovered, config: NodeConfig) -> RaftNode:
     election_timeout_min_us = int(config.election_timeouts.shortest * 1_000_000)
     return RaftNode(
         recovered, config.log_limits, election_timeout_min_us, learners_max=config.learners_max

@@ -28,7 +28,7 @@ def refuse_copy(
     moving = Moving(recovered, address, time.monotonic())
     links = JoinLinks(context.sockets)
     query = _query(recovered, address)
-    heard: list[ReplicatorMessage] = []
+    received: list[ReplicatorMessage] = []
     while not moving.is_over(time.monotonic()):
         if moving.take_question(time.monotonic()):
             links.send(moving.former_address, query)
@@ -36,13 +36,13 @@ def refuse_copy(
         if context.lifeline in readable and Stop() in context.lifeline.orders():
             raise Stopped
         for encoded in inbox.drain_single():
-            heard.extend(decode_for_replicator(encoded))
+            received.extend(decode_for_replicator(encoded))
         for frame in links.receive():
             moving.hear(frame)
     links.close()
     if moving.is_copy:
         raise ActorFailure("DirectoryCopied", moving.failure, lasting=True)
-    return heard
+    return received
 
 
 def _query(recovered: Recovered, address: str) -> bytes:

@@ -24,8 +24,8 @@ from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, en
 JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet
 FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # a receiver of more than the limit must hang up
 LINKS_MAX = 128  # each takes a few descriptors
-STRANGERS_MAX = 16  # nodes that are no members and are answered
-STRANGER_SECONDS = 5.0  # how long each of those keeps its place
+REPLY_LINKS_MAX = 16  # nodes that are no members and are answered
+REPLY_LINK_SECONDS = 5.0  # how long each of those keeps its place
 
 log = logging.getLogger("skiff.peer_links")
 
@@ -90,9 +90,9 @@ class PeerLinks:
         self._address = str(config.address)
         self._linked = Membership()
         self._links = Links(sockets, LINKS_MAX)
-        self._heard: set[NodeId] = set()  # members that have spoken since they became ones
-        self._strangers = Links(sockets, STRANGERS_MAX)
-        self._met_at: dict[NodeId, float] = {}
+        self._contacted: set[NodeId] = set()  # members that have spoken since they became ones
+        self._reply_links = Links(sockets, REPLY_LINKS_MAX)
+        self._reply_link_opened_at: dict[NodeId, float] = {}
         self._malformed = OncePerSender()
         self.connections = Connections(self._router)
         self._connections_max = connections_max
@@ -110,37 +110,39 @@ class PeerLinks:
         self._linked = membership
         members = {member.id: member.address for member in membership.members}
         members.pop(self._node, None)
-        self._heard &= members.keys()
+        self._contacted &= members.keys()
         chosen = sorted(members, key=self._rank)[:LINKS_MAX]
         self._links.keep_only(chosen)
         for node in chosen:
             self._links.open(node, members[node])
 
-    def hear(self, node: NodeId, address: str) -> None:
+    def note_contact(self, node: NodeId, address: str) -> None:
         """Note that a member, or a node for which one has vouched, is heard at this address."""
         if self._links.reaches(node, address):
-            self._heard.add(node)
+            self._contacted.add(node)
             return
         if self._links.is_full and node not in self._links:
             self._links.close(max(self._links, key=self._rank))
         self._links.open(node, address)
-        self._heard.add(node)
+        self._contacted.add(node)
 
-    def meet(self, node: NodeId, address: str) -> None:
+    def open_reply_link(self, node: NodeId, address: str) -> None:
         """Reach a node that is no member for an answer, unless too many have come lately."""
         now = time.monotonic()
-        if self._strangers.is_full and node not in self._strangers:
-            oldest = min(self._met_at, key=lambda each: self._met_at[each])
-            if now < self._met_at[oldest] + STRANGER_SECONDS:
+        if self._reply_links.is_full and node not in self._reply_links:
+            oldest = min(
+                self._reply_link_opened_at, key=lambda each: self._reply_link_opened_at[each]
+            )
+            if now < self._reply_link_opened_at[oldest] + REPLY_LINK_SECONDS:
                 return
-            del self._met_at[oldest]
-            self._strangers.close(oldest)
-        self._met_at[node] = now
-        self._strangers.open(node, address)
+            del self._reply_link_opened_at[oldest]
+            self._reply_links.close(oldest)
+        self._reply_link_opened_at[node] = now
+        self._reply_links.open(node, address)
 
     def _rank(self, node: NodeId) -> tuple[bool, bool]:
         """Return how little a link to a node is needed."""
-        return not self._linked.is_voter(node), node not in self._heard
+        return not self._linked.is_voter(node), node not in self._contacted
 
     def send(self, cluster: bytes, peers: dict[NodeId, list[PeerMessage]]) -> None:
         """Send every peer its messages, in one frame if it does not become too large.
@@ -150,7 +152,7 @@ class PeerLinks:
         """
         encoded: dict[tuple[int, ...], list[bytes]] = {}
         for peer, messages in peers.items():
-            link = self._links.get(peer) or self._strangers.get(peer)
+            link = self._links.get(peer) or self._reply_links.get(peer)
             if link is None:
                 continue
             same = tuple(map(id, messages))

@@ -224,11 +224,11 @@ class Supervisor:
             if self._stopping:
                 return None
             for descriptor in readable:
-                failure = self._hear(lifelines[descriptor])
+                failure = self._take_reports(lifelines[descriptor])
                 if failure is not None:
                     return failure
 
-    def _hear(self, child: _Child) -> Failing | None:
+    def _take_reports(self, child: _Child) -> Failing | None:
         """Take in what an actor reports; return its failure."""
         try:
             reports = child.lifeline.reports()

@@ -127,7 +127,7 @@ class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=
     force: bool = False  # even if the voters that answer would be no majority
 
 
-class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
+class RemovalNotice(msgspec.Struct, frozen=True, array_like=True, tag=13):
     """This node is no member any more since the committed membership at this index.
 
     It does not take the word of one other member for that, if it knows more of them.
@@ -223,7 +223,7 @@ PeerMessage = (
     | ReadIndex
     | ReadRefused
     | ForwardMembershipChange
-    | Removed
+    | RemovalNotice
     | JoinRequest
     | JoinReply
     | Invitation

@@ -160,12 +160,12 @@ class StoredNode:
     @property
     def rows(self) -> Rows:
         """The rows of the tables that count."""
-        return self.rows_of(self.writer._places.current)
+        return self.rows_of(self.writer._table_sets.active)
 
     @property
     def spare_rows(self) -> Rows:
         """The rows of the tables that do not count."""
-        return self.rows_of(self.writer._places.spare)
+        return self.rows_of(self.writer._table_sets.spare)
 
     def rows_of(self, tables: StateTables) -> Rows:
         """Return all rows of some tables, those that are still to be written among them."""
