@@ -245,7 +245,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check_address("bind", f"[{self.bind.strip('[]')}]")
         _check(
             bool(self.advertise) or self.bind not in ANY_HOST,
-            f"bind {self.bind} reaches nobody: name the host in advertise as others see it",
+            f"bind {self.bind} is no address to connect to: give the host in advertise",
         )
         if self.advertise:
             _check_address("advertise", self.advertise)

@@ -56,8 +56,8 @@ _NOT_KNOWN = Failed(
 
 def unsupported(version: int) -> Failed:
     """Return the refusal of a request in another version of the protocol."""
-    spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
-    return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {version}")
+    supported = f"this node supports version {CLIENT_PROTOCOL_VERSION} of the client protocol"
+    return Failed(FailureCode.UNSUPPORTED, f"{supported}, not {version}")
 
 
 def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -> Welcome:
