@@ -1,1 +1,1 @@
-"""The processes of one node: each receives, asks the protocol what to do, and sends."""
+"""Actors: the processes of one node, thin shells around the cores in ``protocol``."""

@@ -1,4 +1,4 @@
-"""The loop that all actors run, and how it begins and ends."""
+"""Actor: the event loop of every actor, its start and its stop."""
 
 import gc
 import os
@@ -29,7 +29,7 @@ HeardT = TypeVar("HeardT")
 
 
 class Stopped(Exception):
-    """The node is to stop, though this actor has not begun to serve."""
+    """The node is to stop before this actor is ready."""
 
 
 class ActorContext(msgspec.Struct):
@@ -43,30 +43,30 @@ class ActorContext(msgspec.Struct):
     memory: MemoryWatch
 
     def ready(self, node: bytes) -> None:
-        """Tell the supervisor that this actor serves."""
+        """Report to the supervisor that this actor is ready."""
         self.lifeline.report(Ready(node.hex()))
 
     def trace(self, node: bytes) -> Trace:
-        """Return the trace of this actor, which notes nothing unless the settings ask for it."""
+        """Return this actor's trace, which does nothing unless the settings enable it."""
         actor = self.log_fields.actor
         file = Path(self.config.dir) / "trace" / f"{actor}.ndjson"
         return Trace(actor, node.hex(), file if self.config.trace else None)
 
 
 class Actor(Protocol):
-    """One process's part: called when something has arrived or is due."""
+    """The part of an actor that differs: called by the loop when input or a deadline is due."""
 
     def timeout(self) -> float:
-        """Return how many seconds from now something will be due."""
+        """Return the seconds until the next deadline."""
 
     def turn(self, readable: Readable) -> None:
-        """Handle what has arrived on these sockets, and what is due."""
+        """Process input on these sockets, and passed deadlines."""
 
     def stop(self) -> float:
-        """Prepare to end; return how many seconds more the loop may run for that."""
+        """Prepare to stop; return how many more seconds the loop should run."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
 def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
@@ -87,7 +87,7 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         MemoryWatch(name),
     )
     try:
-        os.chdir(start.names)  # so that the sockets' names are short, as ipc demands
+        os.chdir(start.names)  # keeps the sockets' names within the limit of ipc paths
         _run(build, context)
     except Stopped:
         sys.exit(0)
@@ -97,13 +97,13 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         lifeline.report(Failing(failure.error, str(failure), failure.lasting))
         sys.exit(1)
     except Exception:
-        if lifeline.is_cut():  # then the others have removed the sockets that this one needed
+        if lifeline.is_cut():  # the others have then removed this one's sockets
             _end_alone(start)
         raise
 
 
 def _end_alone(start: Start) -> NoReturn:
-    """End because the program has ended: only its actors are left to remove the sockets."""
+    """End after the program has ended: its actors must remove the sockets."""
     shutil.rmtree(start.names, ignore_errors=True)
     os._exit(1)
 
@@ -126,11 +126,11 @@ def wait_for(
 ) -> tuple[MessageT, list[HeardT]]:
     """Wait for the first message of a kind, before the actor's loop begins.
 
-    Other actors may be faster: what else has arrived is returned, too, in its order.
+    Messages of other kinds that arrived before are returned, too, in order.
 
     Raises:
-        Stopped: the node is to stop before that.
-        LifelineCut: the supervisor is gone.
+        Stopped: the node was stopped meanwhile.
+        LifelineCut: the supervisor has ended.
     """
     heard: list[HeardT] = []
     while True:
@@ -149,7 +149,7 @@ def _run(build: Callable[[ActorContext], Actor], context: ActorContext) -> None:
     sockets.watch_descriptor(lifeline)
     actor = build(context)
     gc.collect()
-    gc.freeze()  # what was imported need not be looked through again and again
+    gc.freeze()  # exempts imported modules from later collections
     memory = context.memory
     while True:
         readable = sockets.wait(min(actor.timeout(), memory.look_at - time.monotonic()))
@@ -164,7 +164,7 @@ def _run(build: Callable[[ActorContext], Actor], context: ActorContext) -> None:
 
 
 def _linger(actor: Actor, sockets: Sockets) -> None:
-    """Let an actor that is to stop finish what it has begun."""
+    """Run a stopping actor for as long as it asks."""
     remaining = actor.stop()
     while remaining > 0:
         actor.turn(sockets.wait(min(remaining, actor.timeout())))

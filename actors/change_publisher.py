@@ -1,4 +1,4 @@
-"""Change publisher: the XPUB socket of one node, its subscribers, and what it cannot send yet."""
+"""Change publisher: the XPUB socket of one node, its subscribers, and its unsent messages."""
 
 import logging
 from collections import deque
@@ -10,15 +10,15 @@ from protocol.gateway.congestion import Congestion, Load
 from protocol.gateway.publisher import Message, Publisher
 from protocol.gateway.subscriptions import Subscriptions, is_subscription
 
-TRACKED_BYTES = 8 << 10  # of a message, from which on it counts until all subscribers have it
-OUTSTANDING_BYTES_MAX = 64 << 20  # of those messages; then others are held back
-LOOK_SECONDS = 0.02  # how often it is looked which subscribers hold up the others
+TRACKED_BYTES = 8 << 10  # larger messages count until they were sent to all subscribers
+OUTSTANDING_BYTES_MAX = 64 << 20  # of tracked messages, beyond which further ones are queued
+LOOK_SECONDS = 0.02  # between checks for slow subscribers
 
 log = logging.getLogger("skiff.change_publisher")
 
 
 class ChangePublisher:
-    """Sends what the core publishes, and closes the connections that keep it from that."""
+    """Sends the core's messages, and disconnects subscribers that delay the others."""
 
     def __init__(self, port: Port, connections: Connections, connections_max: int) -> None:
         self._port = port
@@ -34,12 +34,12 @@ class ChangePublisher:
 
     @property
     def has_watchers(self) -> bool:
-        """Whether some subscriber wants to hear of changes."""
+        """Whether any subscriber watches changes."""
         return self._subscriptions.has_watchers
 
     def take_nonces(self, now: float) -> list[bytes]:
-        """Take in subscriptions; return the nonces of those that want to be told."""
-        # First, as the system gives the descriptor of a lost connection to the next one.
+        """Process subscriptions; return the nonces of those that ask for a confirmation."""
+        # First, because a new connection may reuse the descriptor of a lost one.
         self._follow_connections(now)
         nonces: list[bytes] = []
         for frame, connection in self._port.drain_from():
@@ -48,17 +48,17 @@ class ChangePublisher:
             if nonce is not None:
                 nonces.append(nonce)
             if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
-                self._close(connection, "it subscribes to more than a subscriber may", now)
+                self._close(connection, "too many subscriptions", now)
         return nonces
 
     def _is_lost(self, connection: int, now: float) -> bool:
-        """Whether a connection is gone: the news of its beginning come before its frames."""
+        """Whether a connection is lost; its acceptance is reported before its frames."""
         if connection not in self._connections:
             self._follow_connections(now)
         return connection not in self._connections
 
     def turn(self, readable: Readable, now: float) -> None:
-        """Send what can be sent, and see to it that the rest can be sent soon."""
+        """Send queued messages, and disconnect subscribers that delay them."""
         if self._connections.is_readable(readable):
             self._follow_connections(now)
         self.core.mark(now, has_subscribers=bool(self._subscriptions))
@@ -69,8 +69,8 @@ class ChangePublisher:
         self._flush()
         if self.core.is_clear:
             self._congestion.end()
-        elif self.core.must_let_go(now):
-            self._let_go()
+        elif self.core.must_release(now):
+            self._release_held()
         elif self._look_at <= now:
             self._look_at = now + LOOK_SECONDS
             self._relieve(now)
@@ -79,7 +79,7 @@ class ChangePublisher:
         for descriptor in self._connections.take_in(now):
             self._subscriptions.forget(descriptor)
         closed = self._connections.trim(self._connections_max, now)
-        self._log_closing(len(closed), "there are too many", now)
+        self._log_closing(len(closed), "too many", now)
 
     def _flush(self) -> None:
         while (message := self.core.front) is not None:
@@ -98,17 +98,17 @@ class ChangePublisher:
         return True
 
     def _is_saturated(self) -> bool:
-        """Whether subscribers have too much before them, by bytes and not by messages."""
+        """Whether too many bytes of tracked messages are unsent."""
         while self._outstanding and self._outstanding[0][0].done:
             self._outstanding_bytes -= self._outstanding.popleft()[1]
         return self._outstanding_bytes > OUTSTANDING_BYTES_MAX
 
     def _relieve(self, now: float) -> None:
-        """Close the connections that hold up the others."""
+        """Close the connections that delay all others."""
         full = self._connections.full()
         loads = {each: Load(self._connections.acknowledged(each)) for each in full}
         for connection in self._congestion.look(loads, self.core.held_seconds(now), now):
-            self._close(connection, "it does not read, and others wait for it", now)
+            self._close(connection, "a subscriber does not read and delays the others", now)
 
     def _log_closing(self, count: int, reason: str, now: float) -> None:
         if count and self._closings.is_due(now):
@@ -118,10 +118,10 @@ class ChangePublisher:
         self._log_closing(1, reason, now)
         self._connections.close(connection)
 
-    def _let_go(self) -> None:
-        """Send to the subscribers that can take it; all of them see that there was a loss."""
+    def _release_held(self) -> None:
+        """Send the queue to the subscribers that can take it; all others see a gap."""
         self._port.set_lossy(lossy=True)
-        for message in self.core.let_go():
+        for message in self.core.release():
             if not self._is_saturated():
                 self._send(message)
         self._port.set_lossy(lossy=False)

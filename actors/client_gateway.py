@@ -1,4 +1,4 @@
-"""The door of the node: takes clients' requests, answers them, and publishes changes."""
+"""Client gateway: receives clients' requests, sends the replies, and publishes changes."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ from protocol.messages.gateway import (
 from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
-TURN_OPERATIONS_MAX = 1000  # after which a turn takes in no further request
+TURN_OPERATIONS_MAX = 1000  # after which a turn receives no further requests
 TURN_REPLY_BYTES_MAX = 4 << 20  # after which further replies wait for the next turn
 CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
 
@@ -33,7 +33,7 @@ log = logging.getLogger("skiff.client_gateway")
 
 
 class ClientGateway:
-    """Serves clients over TCP and ipc; the core decides what becomes of their requests."""
+    """Serves clients over TCP and ipc: the sockets around the gateway core."""
 
     def __init__(self, context: ActorContext) -> None:
         self._context = context
@@ -57,12 +57,12 @@ class ClientGateway:
         self._removed = False
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
-        for message in others:  # the replicator may have told who leads
-            self._hear(message, time.monotonic())
+        for message in others:  # the replicator may already have reported the leader
+            self._step(message, time.monotonic())
         context.ready(opened.node)
 
     def timeout(self) -> float:
-        """Return when a deadline must be looked at or something be published."""
+        """Return the seconds until a deadline or a publication is due."""
         if self._unsent:
             return 0.0
         now = time.monotonic()
@@ -70,9 +70,9 @@ class ClientGateway:
         return min(due, self._replies.next_deadline()) - now
 
     def turn(self, readable: Readable) -> None:
-        """Take in what has arrived, and send what follows from it."""
+        """Process the messages that have arrived, and send the results."""
         now = time.monotonic()
-        self._replies.look(now)  # first: what a client has read makes room for what it asks now
+        self._replies.look(now)  # first, as replies that were read make room for new ones
         if self._clients.is_readable(readable):
             self._trim(now)
         if self._inbox in readable:
@@ -80,7 +80,7 @@ class ClientGateway:
                 messages = decode_for_gateway(encoded)
                 self._trace.note("receives", messages)
                 for message in messages:
-                    self._hear(message, now)
+                    self._step(message, now)
         if self._router in readable:
             self._receive_some(now)
         if self._publisher_port in readable:
@@ -89,11 +89,11 @@ class ClientGateway:
         self._send(now)
 
     def stop(self) -> float:
-        """Nothing is left to do: clients ask another node."""
+        """Stop at once: clients retry at another node."""
         return 0.0
 
     def close(self) -> None:
-        """Write down the trace."""
+        """Write the trace."""
         self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
@@ -106,36 +106,36 @@ class ClientGateway:
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
-    def _hear(self, message: GatewayMessage, now: float) -> None:
+    def _step(self, message: GatewayMessage, now: float) -> None:
         match message:
             case Changes(events=events):
                 self._publisher.core.publish(events, now)
             case ChangesLost(revision=revision):
                 self._publisher.core.lose(revision, now)
-                self._core.hear(message, now)
+                self._core.step(message, now)
             case Following():
                 self._publisher.core.establish(message, now)
             case Leadership():
-                self._hear_leadership(message, now)
-                self._core.hear(message, now)
+                self._step_leadership(message, now)
+                self._core.step(message, now)
             case _:
-                self._core.hear(message, now)
+                self._core.step(message, now)
 
-    def _hear_leadership(self, message: Leadership, now: float) -> None:
+    def _step_leadership(self, message: Leadership, now: float) -> None:
         self._context.log_fields.learn_term(message.term)
         if message.removed and not self._removed:
-            self._publisher.core.lose(0, now)  # no change will reach this node any more
+            self._publisher.core.lose(0, now)  # a removed node receives no further changes
         self._removed = message.removed
 
     def _trim(self, now: float) -> None:
-        """Follow which clients are connected, and close the longest idle beyond the limit."""
+        """Process new and lost connections, and close the longest idle ones beyond the limit."""
         self._clients.take_in(now)
         closed = self._clients.trim(self._context.limits.clients, now)
         if closed and self._crowded.is_due(now):
-            log.warning("closed %d idle connections of clients: there are too many", len(closed))
+            log.warning("closed %d idle client connections: too many", len(closed))
 
     def _receive_some(self, now: float) -> None:
-        """Take in requests, but not so many that others wait long for what this turn sends."""
+        """Receive requests, up to a limit that keeps this turn short."""
         operations = 0
         for frames in self._router.drain():
             operations += self._receive(frames, now)
@@ -143,9 +143,9 @@ class ClientGateway:
                 break
 
     def _receive(self, frames: Frames, now: float) -> int:
-        """Take one client's message: the connection, an empty delimiter from REQ, the body.
+        """Process one message: the connection, an empty delimiter from REQ, the body.
 
-        Returns how many operations it asks for.
+        Returns the number of its operations.
         """
         *client, body = frames
         try:
@@ -162,9 +162,9 @@ class ClientGateway:
         return len(request.operations)
 
     def _subscribe(self, now: float) -> None:
-        """Take in subscriptions; storage says from when on it sends changes, in their order.
+        """Process subscriptions; storage confirms each in the order of its changes.
 
-        A node that was removed confirms none: its subscribers ask another one.
+        A removed node confirms none, so that its subscribers go to another one.
         """
         nonces = self._publisher.take_nonces(now)
         if self._removed:
@@ -188,7 +188,7 @@ class ClientGateway:
             size += self._reply(self._unsent.popleft(), now)
 
     def _reply(self, call: Call, now: float) -> int:
-        """Send the reply to a call; return how many bytes it has."""
+        """Send the reply to a call; return its size in bytes."""
         reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
         self._replies.send(call.client, reply, now)
         return len(reply)

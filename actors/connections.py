@@ -1,8 +1,8 @@
-"""Connections: what a listening socket has accepted, by descriptor, as the system sees it.
+"""Connections: the accepted connections of a listening socket, by descriptor.
 
-ZeroMQ owns the descriptors, and closes them in a thread of its own. To close a connection, this
-process therefore takes a copy of the descriptor, makes sure that it still is the same connection,
-and shuts that down. The copy has a place reserved, for when all descriptors are taken.
+ZeroMQ owns the descriptors and closes them in a thread of its own. To close a connection safely,
+its descriptor is duplicated, checked to be still the same connection, and shut down. The
+duplicate's descriptor is reserved, so that this works even if all descriptors are in use.
 """
 
 import contextlib
@@ -16,24 +16,24 @@ from collections.abc import Container
 import msgspec
 
 from actors.sockets import ACCEPTED, Port, Readable
-from protocol.connection_limits import Standing, to_close
+from protocol.connection_limits import ConnectionActivity, to_close
 
 TCP_INFO: int | None = 11 if sys.platform == "linux" else None
 TCP_INFO_BYTES = 136
 LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
-EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: the event, and here its descriptor
+EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor
 
 
 class _Connection(msgspec.Struct, frozen=True):
-    """An accepted connection: the number that the system has given its socket, and its age."""
+    """An accepted connection: the inode of its socket, and when it was accepted."""
 
     inode: int
     accepted_at: float
 
 
 class Connections:
-    """All connections that one port has accepted and not lost."""
+    """The open connections of one port. Times are seconds of a steady clock."""
 
     def __init__(self, port: Port) -> None:
         assert port.monitor is not None, "it does not listen"
@@ -49,28 +49,28 @@ class Connections:
         return descriptor in self._accepted
 
     def is_readable(self, readable: Readable) -> bool:
-        """Whether some have been accepted or lost."""
+        """Whether connections have been accepted or lost."""
         return self._monitor in readable
 
     def take_in(self, now: float) -> list[int]:
-        """Take in what has been accepted and lost; return the descriptors of what was lost.
+        """Process accepted and lost connections; return the descriptors of the lost ones.
 
-        Each is lost before it is accepted anew. Frames may come before the news of their
-        connection, so that nothing of an accepted one may be forgotten.
+        A descriptor is reported lost before it is accepted again. Frames may arrive before their
+        connection is reported, so that an acceptance must not discard state of that descriptor.
         """
         lost: list[int] = []
         for frames in self._monitor.drain():
             event, descriptor = EVENT.unpack(frames[0][: EVENT.size])
             self._accepted.pop(descriptor, None)
             if event == ACCEPTED:
-                with contextlib.suppress(OSError):  # it is closed already
+                with contextlib.suppress(OSError):  # already closed
                     self._accepted[descriptor] = _Connection(os.fstat(descriptor).st_ino, now)
             else:
                 lost.append(descriptor)
         return lost
 
     def full(self) -> list[int]:
-        """Return the connections for which the system takes no more bytes."""
+        """Return the connections for which the kernel accepts no more bytes."""
         poll = select.poll()
         for descriptor in self._accepted:
             poll.register(descriptor, select.POLLOUT)
@@ -78,26 +78,26 @@ class Connections:
         return [descriptor for descriptor in self._accepted if descriptor not in others]
 
     def acknowledged(self, descriptor: int) -> int | None:
-        """Return how many bytes the peer has acknowledged, if the system tells."""
+        """Return how many bytes the peer has acknowledged; None if that is unknown."""
         return _ask(descriptor, BYTES_ACKNOWLEDGED)
 
     def received(self) -> dict[int, int]:
-        """Return how many bytes have come over each connection, where the system tells."""
+        """Return the bytes received over each connection, if the system reports them."""
         counts = {each: _ask(each, BYTES_RECEIVED) for each in self._accepted}
         return {each: count for each, count in counts.items() if count is not None}
 
     def trim(self, limit: int, now: float, protected: Container[int] = ()) -> list[int]:
-        """Close the connections that are too many, the longest idle first; return them."""
+        """Close the connections beyond a limit, the longest idle first; return them."""
         if len(self._accepted) <= limit:
             return []
-        standings = [self._standing(each, now, each in protected) for each in self._accepted]
-        closing = to_close(standings, limit)
+        activities = [self._activity(each, now, each in protected) for each in self._accepted]
+        closing = to_close(activities, limit)
         for descriptor in closing:
             self.close(descriptor)
         return closing
 
     def close(self, descriptor: int) -> None:
-        """Shut a connection down, so that ZeroMQ lets go of it and of all that waits for it."""
+        """Shut a connection down, so that ZeroMQ drops it and its queue."""
         connection = self._accepted.pop(descriptor, None)
         if connection is None:
             return
@@ -107,11 +107,13 @@ class Connections:
                 _shut_down(self._copy)
         os.dup2(self._nothing, self._copy)
 
-    def _standing(self, descriptor: int, now: float, protected: bool) -> Standing:
+    def _activity(self, descriptor: int, now: float, protected: bool) -> ConnectionActivity:
         milliseconds = _ask(descriptor, LAST_DATA_RECEIVED)
         age = now - self._accepted[descriptor].accepted_at
         idle = age if milliseconds is None else min(age, milliseconds / 1000)
-        return Standing(descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected)
+        return ConnectionActivity(
+            descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected
+        )
 
 
 def _shut_down(descriptor: int) -> None:
@@ -123,7 +125,7 @@ def _shut_down(descriptor: int) -> None:
 
 
 def _ask(descriptor: int, field: struct.Struct) -> int | None:
-    """Return one field of what the system knows of a connection; None where it does not tell."""
+    """Return one field of a connection's TCP_INFO; None if the system does not report it."""
     if TCP_INFO is None:
         return None
     with contextlib.suppress(OSError):

@@ -1,11 +1,11 @@
-"""The directory of one node: whose it is, that only one node uses it, where its database lies.
+"""Data directory: its format, its lock, and the database within it.
 
     skiff.json      format, generation and whether the generation was ever complete
-    ballast         room on the disk that is let go when that is full
-    lock            held as long as a storage writer lives
+    ballast         disk space in reserve, released when the disk is full
+    lock            held while a storage writer runs
     generation-1/   the RocksDB directory
 
-A directory that is damaged or not skiff's is refused; nothing in it is ever wiped.
+A directory that is damaged or not skiff's is refused; its contents are never deleted.
 """
 
 import fcntl
@@ -23,11 +23,11 @@ FORMAT = 1
 MARKER = "skiff.json"
 LOCK = "lock"
 OWN_NAMES = {MARKER, LOCK, BALLAST, "trace", MARKER + ".new"}
-LOCK_SECONDS = 2.5  # how long a former node's processes may take to go away
+LOCK_SECONDS = 2.5  # for the processes of an earlier start to end
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """What ``skiff.json`` says."""
+    """The contents of ``skiff.json``."""
 
     format: int
     generation: int
@@ -36,7 +36,7 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 def is_begun(path: str) -> bool:
-    """Whether a node ever began in a directory, as far as this process can see."""
+    """Whether a directory has a marker; False if that cannot be read."""
     try:
         return (Path(path) / MARKER).exists()
     except OSError:
@@ -63,26 +63,26 @@ class DataDirectory:
 
     @property
     def database(self) -> Path:
-        """Where the RocksDB directory lies."""
+        """The path of the RocksDB directory."""
         return self._path / "generation-1"
 
     def begin_generation(self, *, restoring: bool = False) -> None:
-        """Prepare to create the database, dropping one whose creation was interrupted.
+        """Prepare to create the database; delete one whose creation was interrupted.
 
-        A node promises nothing before its generation is complete, so that nothing is lost.
-        While one is restored, it is noted that no node may begin with less.
+        A node acknowledges nothing before its generation is complete, so that nothing is lost.
+        ``restoring`` is recorded, so that no node starts empty after an interrupted restore.
         """
         assert self.is_new
         self._write_marker(Marker(FORMAT, 1, complete=False, restoring=restoring))
         rmtree(self.database, ignore_errors=True)
 
     def complete_generation(self) -> None:
-        """Note that the database is whole: from now on it is never created anew."""
+        """Record that the database is complete, so that it is never created again."""
         self._write_marker(Marker(FORMAT, 1, complete=True))
         self.is_new = False
 
     def close(self) -> None:
-        """Let another node use the directory."""
+        """Release the lock."""
         os.close(self._lock)
 
     def _read_marker(self) -> Marker | None:
@@ -91,7 +91,7 @@ class DataDirectory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # Nothing is known of the data then: the system may be short of what it needs to look.
+            # The data may be fine: the system may lack descriptors or memory.
             reason = f"cannot read {self._path / MARKER}: {error.strerror}"
             raise ActorFailure("StorageError", reason) from error
         except msgspec.MsgspecError as error:
@@ -127,9 +127,9 @@ def _create(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuse a directory that is not skiff's, before anything is put into it.
+    """Refuse a directory that is not skiff's, before anything is written to it.
 
-    Another node may begin here just now: it writes its marker before anything else.
+    The marker is checked last: another node that starts here writes it first.
     """
     try:
         strangers = sorted({entry.name for entry in path.iterdir()} - OWN_NAMES)
@@ -181,7 +181,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Make durable which names stand in a directory."""
+    """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,13 @@
-"""The RocksDB layout: which column family keeps what, and how it gets there.
+"""Database: the RocksDB directory, its column families and its atomic writes.
 
     raft_meta   identity, hard state, memberships, where log and state begin
     raft_log    index, eight bytes big-endian -> entry
-    values      key -> value and its history; how far it is applied, so that both agree
+    values      key -> value and its history; also the applied index, so that both agree
     prefixes    parent path -> number of keys in it
-    sessions    session, eight bytes big-endian -> results that a retry may ask for
+    sessions    session, eight bytes big-endian -> results kept to answer retries
 
-The last three exist twice, as ``values.0`` and ``values.1``: a snapshot is put together in the
-ones that do not count. No other module imports rocksdict.
+The last three exist twice, as ``values.0`` and ``values.1``: one set is active, the other one
+stages a snapshot. No other module imports rocksdict.
 """
 
 import errno
@@ -26,10 +26,10 @@ from protocol.table import Row
 
 FAMILIES = table_names()
 WRITE_BUFFER_BYTES = 32 << 20
-WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes what keeps old write-ahead logs alive
+WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes tables to free old write-ahead logs
 KEPT_INFO_LOGS = 3
 SYNCS_KEY = b"syncs"
-SYNCS_FILE = "SYNCS"  # beside RocksDB's own files, which it leaves alone
+SYNCS_FILE = "SYNCS"  # among RocksDB's files, which ignores it
 
 FULL_DISK_SIGNS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Status(NoSpace)")
 
@@ -37,7 +37,7 @@ _ReturnT = TypeVar("_ReturnT")
 
 
 class RocksDatabase:
-    """Tables in one RocksDB directory; what is put between two writes is one batch."""
+    """Tables in one RocksDB directory; all changes between two writes are one batch."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
         families = {name: _options(create=create) for name in FAMILIES}
@@ -72,10 +72,10 @@ class RocksDatabase:
         return self._tables[family]
 
     def write(self, *, sync: bool) -> None:
-        """Write all that was put and deleted since the last call, in one step.
+        """Write all changes since the last call as one atomic batch.
 
         Raises:
-            ActorFailure: nothing may be assumed about the write; the directory must be reopened.
+            ActorFailure: the write's outcome is unknown; the directory must be reopened.
         """
         if sync:
             self._syncs += 1
@@ -85,13 +85,13 @@ class RocksDatabase:
         if sync:
             os.pwrite(self._syncs_file, self._syncs.to_bytes(8, "big"), 0)
         for pending in self._pending:
-            pending.clear()  # it can be read from the database now
+            pending.clear()  # readable from the database now
 
     def close(self) -> None:
-        """Close the directory; what was written without sync is on its way to the disk.
+        """Close the database; unsynced writes are left to the operating system.
 
         Raises:
-            ActorFailure: RocksDB has met damage meanwhile; all is closed nevertheless.
+            ActorFailure: RocksDB reported damage; everything is closed nevertheless.
         """
         with ExitStack() as closing:
             closing.callback(self._guard, self._db.close)
@@ -100,11 +100,11 @@ class RocksDatabase:
                 closing.callback(self._guard, table.close)
 
     def _refuse_lost_syncs(self) -> None:
-        """Compare how many synced writes there are with how many there were.
+        """Compare the number of synced writes found with the number that were made.
 
-        RocksDB takes a record whose length was damaged for a write that a crash interrupted, and
-        opens without it and all that follow. The file is not synced: it may know of fewer writes
-        than are on disk, never of more.
+        RocksDB takes a record with a damaged length for one that a crash interrupted, and opens
+        without it and all later ones. The file itself is not synced: its count may be too low,
+        never too high.
         """
         known = int.from_bytes(os.pread(self._syncs_file, 8, 0), "big")
         if known > self._syncs:
@@ -112,7 +112,7 @@ class RocksDatabase:
             raise storage_failure(self._path, ValueError(f"Corruption: {lost} writes are missing"))
 
     def _guard(self, operation: Callable[[], _ReturnT]) -> _ReturnT:
-        """Turn whatever RocksDB reports into a failure of this actor."""
+        """Convert any RocksDB error into an ``ActorFailure``."""
         try:
             return operation()
         except Exception as error:
@@ -120,7 +120,7 @@ class RocksDatabase:
 
 
 class RocksTable:
-    """A column family that already shows what was put into it and is not written yet."""
+    """A column family; ``get`` also sees changes that are not yet written."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class RocksTable:
         self._family = family
         self._handle = handle
         self._batch = batch
-        self.pending: dict[bytes, bytes | None] = {}  # put or deleted, and not written yet
+        self.pending: dict[bytes, bytes | None] = {}  # changes that are not yet written
         self._read: Callable[[bytes], Any] = family.get
 
     def get(self, key: bytes) -> bytes | None:
@@ -152,34 +152,34 @@ class RocksTable:
         self._batch().put(key, value, self._handle)
 
     def delete(self, key: bytes) -> None:
-        """Forget a key."""
+        """Delete a key."""
         self.pending[key] = None
         self._batch().delete(key, self._handle)
 
     def delete_range(self, first: bytes, end: bytes) -> None:
-        """Forget all keys from the first up to, but not including, the end."""
+        """Delete all keys from ``first`` up to, but not including, ``end``."""
         for key in [key for key in self.pending if first <= key < end]:
             self.pending[key] = None
         self._batch().delete_range(first, end, self._handle)
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what is written, from a key on; what is only pending is not seen."""
+        """Yield the written rows from a key on, in key order."""
         return self.view().scan(first)
 
     def keys(self, first: bytes) -> Iterator[bytes]:
-        """Yield the keys that are written, from one on."""
+        """Yield the written keys from one on, in order."""
         return _walk(self._family.iter(), first, self._path)
 
     def rows_estimate(self) -> int:
-        """Return how many rows RocksDB believes there are."""
+        """Return RocksDB's estimate of the number of rows."""
         return self._family.property_int_value("rocksdb.estimate-num-keys") or 0
 
     def view(self) -> "RocksView":
-        """Return the column family as it is written now."""
+        """Return an immutable view of the rows written so far."""
         return RocksView(self._family.iter(), self._path)
 
     def close(self) -> None:
-        """Let go of the column family, and with it of the directory's lock."""
+        """Release the column family, which holds the directory's lock."""
         del self._handle, self._read
         self._family.close()
 
@@ -187,8 +187,8 @@ class RocksTable:
 class RocksView:
     """A column family as it was at one moment.
 
-    An iterator of RocksDB sees what was there when it was made. rocksdict's ``Snapshot`` does
-    not: what is read through it is the newest.
+    A RocksDB iterator sees the rows that existed when it was created. rocksdict's ``Snapshot``
+    cannot be used: it returns the newest rows.
     """
 
     def __init__(self, iterator: rocksdict.RdictIter, path: Path) -> None:
@@ -196,19 +196,18 @@ class RocksView:
         self._path = path
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what was there, from a key on, in the order of the keys; one scan at a time."""
+        """Yield the rows of the view from a key on, in key order; one scan at a time."""
         for key in _walk(self._iterator, first, self._path):
             yield key, self._iterator.value()
 
 
 def _walk(iterator: rocksdict.RdictIter, first: bytes, path: Path) -> Iterator[bytes]:
-    """Yield the keys from one on; the iterator stands at each.
+    """Yield the keys from one on, with the iterator positioned at each.
 
-    What rocksdict offers as ``items`` and ``keys`` ends at a row that cannot be read as if it
-    were the last one.
+    rocksdict's own ``items`` and ``keys`` end silently at a row that cannot be read.
 
     Raises:
-        ActorFailure: some row cannot be read.
+        ActorFailure: a row cannot be read.
     """
     iterator.seek(first)
     while iterator.valid():
@@ -228,7 +227,7 @@ def _check_manifest(path: Path) -> None:
 
 
 def storage_failure(path: Path, error: Exception) -> ActorFailure:
-    """Return the failure that a RocksDB error is to the node."""
+    """Return the failure of the node for a RocksDB error."""
     text = str(error)
     if text.startswith("Corruption"):
         return damaged_data(path.parent, text)
@@ -240,11 +239,11 @@ def storage_failure(path: Path, error: Exception) -> ActorFailure:
 def _options(*, create: bool) -> rocksdict.Options:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(create)
-    # Where a table is missing later, the manifest has lost its end: an empty one would hide that.
+    # If a table is missing later, the manifest was truncated: an empty table would hide that.
     options.create_missing_column_families(create)
-    # The default mode opens a log with a flipped bit in it as if it had ended there.
+    # The default mode opens a log with a flipped bit as if it ended there.
     options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
-    # All tables or none: what the manifest knows of is then all that was written up to a moment.
+    # All tables are flushed together, so that the manifest describes one moment.
     options.set_atomic_flush(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_total_wal_size(WAL_BYTES_MAX)

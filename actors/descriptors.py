@@ -1,15 +1,15 @@
-"""Descriptors: how many of them the system lets a process have."""
+"""Descriptors: the limit of open files of a process."""
 
 import contextlib
 import resource
 import sys
 
 DESCRIPTORS_MAX = 65_536  # more than any actor uses; some systems have no limit
-OPEN_MAX = 10_240  # where macOS has no limit, it still accepts no more than this
+OPEN_MAX = 10_240  # macOS accepts no higher limit, even if it reports none
 
 
 def raise_limit() -> int:
-    """Let this process have as many descriptors as it may; return how many that are."""
+    """Raise this process's limit of descriptors as far as allowed; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = OPEN_MAX if sys.platform == "darwin" else DESCRIPTORS_MAX
     wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)

@@ -1,7 +1,7 @@
-"""Disk space: how much a data directory has left, and the ballast that is let go when it is full.
+"""Disk space: the free space of a data directory, and a ballast that is released when it is full.
 
-The ballast is a file that holds room on the disk for nothing. Without it, a disk that others have
-filled would leave none for votes, for removals and for RocksDB's own files.
+The ballast is a file that reserves space. Without it, a disk that other programs have filled would
+have none for votes, removals and RocksDB's own files.
 """
 
 import errno
@@ -15,7 +15,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class DiskSpace:
-    """The space of one data directory. ``reserve`` is in bytes; 0 leaves all of this out."""
+    """The space of one data directory; ``reserve`` is in bytes, 0 for no ballast."""
 
     def __init__(self, directory: str, reserve: int) -> None:
         self._directory = Path(directory)
@@ -23,16 +23,16 @@ class DiskSpace:
         self._size = reserve // CRITICAL_SHARE
         self._is_held = self._ballast_bytes() >= self._size > 0
         if self._ballast.exists() and not self._is_held:
-            self._release()  # of another size, or interrupted
+            self._release()  # of another size, or incomplete
 
     def free_bytes(self) -> int:
-        """Return how many bytes are left for this node besides its ballast."""
+        """Return the bytes that are free for this node, without its ballast."""
         system = os.statvfs(self._directory)
         free = system.f_bavail * system.f_frsize
         return free if self._is_held else free - self._size
 
     def keep_ballast(self, shortage: Shortage) -> None:
-        """Hold the ballast where there is space, and let it go where the disk is full."""
+        """Hold the ballast while there is space; release it if the disk is full."""
         if shortage is Shortage.CRITICAL and self._is_held:
             self._release()
         elif not shortage.is_of_disk and not self._is_held and self._size:
@@ -43,7 +43,7 @@ class DiskSpace:
             _allocate(self._ballast, self._size)
             self._is_held = True
         except OSError:
-            self._release()  # the disk has been filled just now
+            self._release()  # the disk is full after all
 
     def _release(self) -> None:
         self._ballast.unlink(missing_ok=True)
@@ -57,7 +57,7 @@ class DiskSpace:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an error says that a disk, or its owner's quota of it, has no room."""
+    """Whether an error means that a disk, or a disk quota, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

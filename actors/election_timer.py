@@ -1,4 +1,4 @@
-"""The clock of a node: tells the log replicator which deadline has passed."""
+"""Election timer: notifies the log replicator of passed deadlines."""
 
 import random
 import time
@@ -10,7 +10,7 @@ from protocol.wire import decode_for_timer, encode
 
 
 class ElectionTimer:
-    """Runs an election clock on real time and real chance."""
+    """Runs an election clock on real time, with random jitter."""
 
     def __init__(self, context: ActorContext) -> None:
         sockets = context.sockets
@@ -22,13 +22,13 @@ class ElectionTimer:
         context.ready(b"")
 
     def timeout(self) -> float:
-        """Return when the next deadline is."""
+        """Return the seconds until the next deadline."""
         return self._clock.next_deadline() - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
-        """Take in what the replicator says, then tell it what is due."""
+        """Process the replicator's clock states, then send it the deadlines that have passed."""
         frames = list(self._inbox.drain_single())
-        # Only now: no deadline may be counted from before the contact that puts it off.
+        # Read after the messages: a deadline must not count from before a contact that resets it.
         now = time.monotonic()
         for frame in frames:
             for state in decode_for_timer(frame):
@@ -38,11 +38,11 @@ class ElectionTimer:
             self._replicator.send(encode(due))
 
     def stop(self) -> float:
-        """Nothing is left to do."""
+        """Stop at once."""
         return 0.0
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""ActorFailure: the end of an actor, and so of its node, with a sentence for its operator."""
+"""ActorFailure: the fatal error of an actor, with a message for the operator."""
 
 
 class ActorFailure(Exception):
-    """What happened and what to do about it.
+    """A fatal error: what happened, and what to do about it.
 
-    ``error`` names the class in ``skiff.errors`` that the embedding program is to see. A
-    ``lasting`` failure would happen again after a restart, so that the node gives up at once.
+    ``error`` is the name of the class in ``skiff.errors`` that the embedding program receives. A
+    ``lasting`` failure would recur after a restart, so that the node gives up at once.
     """
 
     def __init__(self, error: str, message: str, *, lasting: bool = False) -> None:
@@ -15,7 +15,7 @@ class ActorFailure(Exception):
 
 
 def damaged_data(place: object, what: object) -> ActorFailure:
-    """Return the failure of a node whose data is damaged, which only a new directory mends."""
+    """Return the failure of a node with damaged data, which needs a new directory."""
     return ActorFailure(
         "StorageError",
         f"the data in {place} is damaged: {what}; it was left as it is. Start this node with a "

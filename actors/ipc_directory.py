@@ -1,7 +1,7 @@
-"""IpcDirectory: a directory of ipc sockets, locked by its node and removed once the lock is free.
+"""IpcDirectory: the directory of a node's ipc sockets, locked while the node runs.
 
-The node's own program removes it, or else its actors do. Where all of them were killed at once, the
-next node that starts finds the lock free.
+The node's program removes it, or else its actors do. If all of them were killed, the next node that
+starts finds the lock free and removes the directory.
 """
 
 import contextlib
@@ -11,24 +11,24 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PREFIX = "skiff."  # reserved: any directory of this name may be removed
-SOCKET_PATH_BYTES_MAX = 103  # on macOS; four more on Linux
+PREFIX = "skiff."  # reserved: an unlocked directory with this prefix is removed
+SOCKET_PATH_BYTES_MAX = 103  # the limit of macOS; that of Linux is 107
 
 
 class IpcDirectory:
-    """The directory of one node, the same for all actors that follow each other."""
+    """The ipc directory of one node, which restarted actors use again."""
 
     def __init__(self) -> None:
         self.path = ""
         self._lock: int | None = None
 
     def keep(self) -> None:
-        """Make the directory, or make it anew: systems clear away what is old.
+        """Create the directory, or recreate it: systems may clean up old temporary files.
 
-        Another node that starts may remove it before it is locked.
+        Another starting node may remove it before it is locked.
 
         Raises:
-            OSError: the system does not let it be made.
+            OSError: it cannot be created.
         """
         if not self.path:
             _clear_abandoned()
@@ -40,9 +40,9 @@ class IpcDirectory:
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def socket(self, name: str) -> str | None:
-        """Return the path of a socket for other programs, None where it is too long for one.
+        """Return the path of a socket for other programs; None if it is too long for one.
 
-        The actors themselves work in the directory, so that their names are short.
+        The actors use short relative names: the directory is their working directory.
         """
         path = f"{self.path}/{name}"
         return path if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX else None
@@ -53,7 +53,7 @@ class IpcDirectory:
         self.release()
 
     def release(self) -> None:
-        """Release the lock; in a forked process, the one that forked still holds it."""
+        """Release the lock; after a fork, the parent still holds it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -65,7 +65,7 @@ class IpcDirectory:
             self.path = tempfile.mkdtemp(prefix=PREFIX)
 
     def _is_held(self) -> bool:
-        """Whether the directory is there, and is the one that was locked."""
+        """Whether the directory exists, and is the one that was locked."""
         if self._lock is None:
             return False
         try:
@@ -75,7 +75,7 @@ class IpcDirectory:
 
 
 def _clear_abandoned() -> None:
-    """Remove what this user's programs left behind that are gone; their actors are then ending."""
+    """Remove abandoned directories of this user's programs."""
     with contextlib.suppress(OSError):
         for names in list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
             with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def _clear_abandoned() -> None:
 
 
 def _clear_if_abandoned(names: Path) -> None:
-    """Remove a directory unless its lock is held, which is an OSError like any other obstacle."""
+    """Remove a directory; raises OSError if its lock is held."""
     if names.lstat().st_uid != os.getuid():
         return
     lock = _open(names)

@@ -1,7 +1,7 @@
-"""The socket pair between the supervisor and one actor: orders down, readiness up, life both ways.
+"""Lifeline: the socket pair between the supervisor and one actor.
 
-When either end closes, however its process ended, the other one knows at once. Messages are
-lines of JSON.
+It carries orders to the actor and reports from it, as lines of JSON. When a process ends, however
+that happens, the other end sees the socket close at once.
 """
 
 import select
@@ -23,17 +23,17 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
-    """End in good order."""
+    """Stop gracefully."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The actor serves; the node's id as hexadecimal digits."""
+    """The actor is ready; the node's id as hexadecimal digits."""
 
     node: str
 
 
 class Failing(msgspec.Struct, frozen=True, tag=True):
-    """The actor ends because of this."""
+    """The actor ends because of this failure."""
 
     error: str
     message: str
@@ -49,7 +49,7 @@ _decode_report = msgspec.json.Decoder(Report).decode
 
 
 class LifelineCut(Exception):
-    """The other end is gone."""
+    """The other end is closed."""
 
 
 class _End:
@@ -64,7 +64,7 @@ class _End:
         return self._connection.fileno()
 
     def close(self) -> None:
-        """Close this end: the other one hears it as the end of this process."""
+        """Close this end, which the other end sees as the end of this process."""
         self._connection.close()
 
     def _send(self, message: Order | Report) -> None:
@@ -88,7 +88,7 @@ class SupervisorEnd(_End):
     """The supervisor's end."""
 
     def order(self, order: Order) -> None:
-        """Tell the actor something.
+        """Send an order.
 
         Raises:
             LifelineCut: the actor is gone.
@@ -96,7 +96,7 @@ class SupervisorEnd(_End):
         self._send(order)
 
     def reports(self) -> list[Report]:
-        """Return what the actor says; blocks until it says something.
+        """Return the actor's reports; blocks until data arrives.
 
         Raises:
             LifelineCut: the actor is gone.
@@ -111,7 +111,7 @@ class ActorEnd(_End):
         super().__init__(socket.socket(fileno=0))
 
     def report(self, report: Report) -> None:
-        """Tell the supervisor something, if it still lives."""
+        """Send a report, if the supervisor still runs."""
         try:
             self._send(report)
         except LifelineCut:
@@ -120,11 +120,11 @@ class ActorEnd(_End):
     def is_cut(self) -> bool:
         """Whether the supervisor is gone."""
         poll = select.poll()
-        poll.register(self.fileno(), 0)  # a hang-up is told without being asked for
+        poll.register(self.fileno(), 0)  # POLLHUP is always reported
         return bool(poll.poll(0))
 
     def orders(self) -> list[Order]:
-        """Return what the supervisor orders; blocks until some of it has arrived.
+        """Return the supervisor's orders; blocks until data arrives.
 
         Raises:
             LifelineCut: the supervisor is gone.
@@ -133,6 +133,6 @@ class ActorEnd(_End):
 
 
 def open_lifeline() -> tuple[SupervisorEnd, socket.socket]:
-    """Return the supervisor's end and what the actor is to inherit as standard input."""
+    """Return the supervisor's end, and the socket that the actor inherits as standard input."""
     ours, theirs = socket.socketpair()
     return SupervisorEnd(ours), theirs

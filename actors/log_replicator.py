@@ -1,4 +1,4 @@
-"""The log replicator: runs the Raft core and the peer sockets of a node."""
+"""Log replicator: runs the Raft core and the peer sockets of a node."""
 
 import logging
 import time
@@ -38,16 +38,16 @@ from protocol.raft.outbox import Outbox
 from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
 
-COMMIT_NOTICE_SECONDS = 0.01  # how long the commit index waits for entries to travel with
-CONTACT_SECONDS = 0.03  # the timer need not hear of every single contact with a leader
-STEP_ASIDE_SECONDS = 0.4  # how long a leader that is to stop waits for its successor
-UNKNOWN_NAMED_MAX = 100  # senders, beyond which a flood of them is not told one by one
+COMMIT_NOTICE_SECONDS = 0.01  # for which a new commit index waits to be sent with entries
+CONTACT_SECONDS = 0.03  # between reports of contact with the leader to the timer
+STEP_ASIDE_SECONDS = 0.4  # for which a stopping leader waits for its successor
+UNKNOWN_NAMED_MAX = 100  # senders logged one by one; a flood is not
 
 log = logging.getLogger("skiff.log_replicator")
 
 
 class LogReplicator:
-    """Runs the Raft core; the only actor that talks to other nodes."""
+    """Runs the Raft core; the only actor that exchanges messages with other nodes."""
 
     def __init__(self, context: ActorContext) -> None:
         self._context = context
@@ -57,19 +57,19 @@ class LogReplicator:
         self._gateway = self._sockets.outbox("gateway")
         self._timer = self._sockets.outbox("timer")
         self._address = str(context.config.address)
-        self._guests = JoinLinks(self._sockets)
+        self._invitation_links = JoinLinks(self._sockets)
         config = context.config
-        self._hosts = JoinLinks(self._sockets)  # links to nodes that are asked for a membership
+        self._admission_links = JoinLinks(self._sockets)  # to nodes that are asked for membership
         self._prober = Prober()
         recovered, others = self._wait_for_storage()
-        self._core = _core_of(recovered, config)
+        self._core = _raft_node(recovered, config)
         self._admission = Admission(
             self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
         context.memory.watch(self._links.connections)
         self._strange = OncePerSender()
-        self._unknown: set[bytes] = set()  # senders of which the log has told
+        self._unknown: set[bytes] = set()  # senders already logged
         self._vouching = Vouching(JoinLinks(self._sockets), config.join_cluster, self._address)
         self._clock: ClockState | None = None
         self._clock_told = 0.0
@@ -84,13 +84,13 @@ class LogReplicator:
         context.ready(recovered.node)
 
     def _wait_for_storage(self) -> tuple[Recovered, list[ReplicatorMessage]]:
-        """Return what the directory held, and what the other actors have sent meanwhile."""
+        """Return the recovered state, and the messages that arrived meanwhile."""
         inbox, context = self._inbox, self._context
         recovered, others = wait_for(context, inbox, decode_for_replicator, Recovered)
         return recovered, others + refuse_copy(context, inbox, recovered)
 
     def _begin(self, messages: Iterable[ReplicatorMessage]) -> None:
-        """Take the first turn: the gateway may have had clients already."""
+        """Run the first turn, with the messages that arrived before it."""
         self._core.tell_time(steady_microseconds())
         for message in messages:
             self._step(message)
@@ -98,7 +98,7 @@ class LogReplicator:
         self._finish_turn()
 
     def timeout(self) -> float:
-        """Return when to send a commit notice, tell the timer or ask to join."""
+        """Return the seconds until a commit notice, a clock report or a join request is due."""
         due = self._commit_notice_at
         if self._clock is not None:
             due = min(due, self._clock_told + CONTACT_SECONDS)
@@ -108,35 +108,36 @@ class LogReplicator:
         return due - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
-        """Take in all that has arrived, peers first, and send what follows from it.
+        """Process all messages that have arrived, peers' first, and send the results.
 
-        What a leader has sent is seen before a deadline that passed while this process waited.
+        A leader's message therefore counts before an election deadline that passed at the same
+        time.
         """
         self._core.tell_time(steady_microseconds())
         if self._links.is_readable(readable):
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
         if self._inbox in readable:
-            self._hear_actors()
+            self._receive_from_actors()
         if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
             self._core.step(CommitNoticeDue())
-        self._see_to_strangers()
+        self._serve_non_members()
         self._finish_turn()
 
     def stop(self) -> float:
-        """Hand leadership over before the end, where there is somebody to take it."""
+        """Hand leadership over before stopping, if there is another voter."""
         now = time.monotonic()
         if not self._stop_at:
             self._stop_at = now + STEP_ASIDE_SECONDS if self._core.leads else now
-        # Again each time: a quorum check may have come before the successor held the whole log.
+        # Repeated: a quorum check may have ended the transfer before the successor caught up.
         self._core.step(StepAside())
         self._finish_turn()
         alone = len(self._core.membership.voters) == 1
-        # Its vote may be the one that the successor needs, so that it stays until that one leads.
+        # The successor may need this node's vote, so that it stays until another node leads.
         return 0.0 if alone or self._core.follows else self._stop_at - now
 
     def close(self) -> None:
-        """Write down the trace."""
+        """Write the trace."""
         self._trace.write()
 
     def _listen(self, recovered: Recovered) -> PeerLinks:
@@ -146,7 +147,7 @@ class LogReplicator:
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
-    def _hear_actors(self) -> None:
+    def _receive_from_actors(self) -> None:
         for encoded in self._inbox.drain_single():
             messages = decode_for_replicator(encoded)
             self._trace.note("receives", messages)
@@ -173,51 +174,52 @@ class LogReplicator:
         except UnknownSender as unknown:
             self._warn_of_unknown(frame)
             if unknown.is_answered:
-                self._links.meet(frame.sender, frame.address)
+                self._links.open_reply_link(frame.sender, frame.address)
         except StrangeFrame as error:
             self._admission.hear_foreign(frame, time.monotonic())
-            # A node that is not a member yet hears those that already count it as one.
+            # A node that has not joined yet may receive messages from members that list it.
             is_odd = bool(self._core.cluster)
             if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
                 log.warning("dropped a frame of node %s: %s", frame.sender.hex()[:8], error)
         else:
-            self._links.hear(frame.sender, frame.address)
+            self._links.note_contact(frame.sender, frame.address)
 
     def _warn_of_unknown(self, frame: PeerFrame) -> None:
         if not self._core.membership.members:
-            return  # it has yet to learn who belongs to its cluster
+            return  # it does not know the members of its cluster yet
         if len(self._unknown) == UNKNOWN_NAMED_MAX or frame.sender in self._unknown:
             return
         self._unknown.add(frame.sender)
         if len(self._unknown) == UNKNOWN_NAMED_MAX:
             log.warning(
-                "dropped frames of %s unknown nodes; others are not named", len(self._unknown)
+                "dropped frames of %s unknown nodes; further ones are not logged",
+                len(self._unknown),
             )
         else:
             log.warning(
-                "dropped a frame of node %s at %s: no member that this node knows has vouched for "
-                "it; if all of those have been replaced, start this node with --join and the "
-                "address of a present member",
+                "dropped a frame of node %s at %s: no known member has vouched for it; if all "
+                "known members have been replaced, start this node with --join and the address "
+                "of a current member",
                 frame.sender.hex()[:8],
                 frame.address,
             )
 
     def _tell_memberships(self, connection: bytes, frame: PeerFrame) -> None:
-        """Answer a node of this cluster, be it a member or not, that asks who its members are."""
+        """Answer a node of this cluster, member or not, that asks for the memberships."""
         if self._core.cluster and frame.cluster == self._core.cluster:
             self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
 
-    def _see_to_strangers(self) -> None:
-        """Ask and hear nodes that are no peers yet; a member usually has nothing to do here."""
+    def _serve_non_members(self) -> None:
+        """Exchange messages with nodes that are not peers; most members have nothing to do here."""
         if self._core.wants_vouchers or self._vouching.is_open:
             self._vouch()
-        if self._hosts.links:
-            self._hear_hosts()
+        if self._admission_links.links:
+            self._receive_admission_replies()
         if not self._admission.is_idle:
             self._admit()
 
     def _vouch(self) -> None:
-        """Ask about nodes of this cluster that are not known here, and take in the answers."""
+        """Ask members about unknown nodes of this cluster, and process the answers."""
         for frame, told in self._vouching.answers():
             if frame.cluster == self._core.cluster:
                 self._core.hear_memberships(frame.sender, told)
@@ -231,15 +233,15 @@ class LogReplicator:
         match message:
             case InviteMember(address=address):
                 frame = self._links.frame(self._core.cluster, Invitation(self._address))
-                self._guests.send(address, frame)
+                self._invitation_links.send(address, frame)
             case _:
                 self._core.step(message)
 
-    # --- becoming a member
+    # --- admission
 
-    def _hear_hosts(self) -> None:
-        """Take in the answers to what this node has asked for its admission."""
-        for frame in self._hosts.receive():
+    def _receive_admission_replies(self) -> None:
+        """Process the replies to this node's join requests and cluster queries."""
+        for frame in self._admission_links.receive():
             for message in frame.messages:
                 self._admission.hear(frame, message, time.monotonic())
 
@@ -249,18 +251,18 @@ class LogReplicator:
         outbox = self._admission.turn(time.monotonic())
         self._log(outbox)
         for address, question in outbox.questions:
-            self._hosts.send(address, self._links.frame(self._core.cluster, question))
+            self._admission_links.send(address, self._links.frame(self._core.cluster, question))
             self._prober.probe(address)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))
         if not self._admission.is_asking:
-            self._hosts.close()
+            self._admission_links.close()
 
     def _log(self, outbox: AdmissionOutbox) -> None:
-        """Log what the operator should know.
+        """Log the notes for the operator.
 
         Raises:
-            ActorFailure: this node must not go on.
+            ActorFailure: the node must end.
         """
         for note in outbox.notes:
             log.log(logging.getLevelNamesMapping()[note.level.name], "%s", note.text)
@@ -298,7 +300,7 @@ class LogReplicator:
             if isinstance(message, Leadership):
                 self._context.log_fields.learn_term(message.term)
                 self._admission.wake()
-                self._silence.hear(message, time.monotonic())
+                self._silence.observe(message, time.monotonic())
                 self._log_silence(time.monotonic())
                 self._note_stall(message)
                 leader = "nobody" if message.leader is None else message.leader.hex()[:8]
@@ -309,7 +311,7 @@ class LogReplicator:
             log.warning("%s", warning)
 
     def _note_stall(self, message: Leadership) -> None:
-        """Tell people when storage stops answering and when it goes on; nobody else can see it."""
+        """Log when storage stops answering and when it answers again."""
         if message.stalled and not self._stalled:
             log.error("the storage of this node does not answer: is its disk at fault?")
         elif self._stalled and not message.stalled:
@@ -317,7 +319,7 @@ class LogReplicator:
         self._stalled = message.stalled
 
     def _tell_timer(self, clock: ClockState | None, now: float) -> None:
-        """Pass on the newest state of affairs, but not every single contact with a leader."""
+        """Send the newest clock state, but not at each contact with the leader."""
         self._clock = clock or self._clock
         if self._clock is not None and now - self._clock_told >= CONTACT_SECONDS:
             self._timer.send(encode([self._clock]))
@@ -330,7 +332,7 @@ class LogReplicator:
             self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
 
 
-def _core_of(recovered: Recovered, config: NodeConfig) -> RaftNode:
+def _raft_node(recovered: Recovered, config: NodeConfig) -> RaftNode:
     election_timeout_min_us = int(config.election_timeouts.shortest * 1_000_000)
     return RaftNode(
         recovered, config.log_limits, election_timeout_min_us, learners_max=config.learners_max

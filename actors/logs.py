@@ -1,4 +1,4 @@
-"""Log lines of an actor: each tells its node, its actor and its term, for people and for grep."""
+"""Logging of an actor: lines with node, actor and term, as text or JSON."""
 
 import logging
 import sys
@@ -10,16 +10,16 @@ FORMAT = "%(asctime)s %(levelname)s node=%(node)s actor=%(actor)s term=%(term)s 
 
 
 class LogFields(logging.Filter):
-    """Adds to every record where it comes from."""
+    """Adds node, actor and term to every record."""
 
     def __init__(self, actor: str) -> None:
         super().__init__()
         self.actor = actor
         self.node = "-"
-        self.term: int | str = "-"  # as long as it is not known
+        self.term: int | str = "-"  # while unknown
 
     def learn_term(self, term: int) -> None:
-        """Name this term from now on, unless the node has not taken part in any."""
+        """Set the term; 0 means that the node has not taken part in any."""
         self.term = term or "-"
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -29,7 +29,7 @@ class LogFields(logging.Filter):
 
 
 class _Line(msgspec.Struct):
-    """One log record as JSON; what is not known is null."""
+    """One log record as JSON; unknown fields are null."""
 
     time: datetime
     level: str
@@ -40,10 +40,10 @@ class _Line(msgspec.Struct):
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes a JSON object of each record, on one line."""
+    """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record that has passed ``LogFields``."""
+        """Return the line of a record that ``LogFields`` has filled in."""
         message = record.getMessage()
         if record.exc_info:
             message = f"{message}\n{self.formatException(record.exc_info)}"
@@ -55,7 +55,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(actor: str, level: str, log_format: str) -> LogFields:
-    """Send log lines to standard error as text or JSON; return what fills in their fields."""
+    """Log to standard error as text or JSON; return the filter that sets the fields."""
     log_fields = LogFields(actor)
     handler = logging.StreamHandler(sys.stderr)
     as_json = log_format == "json"
@@ -66,7 +66,7 @@ def configure(actor: str, level: str, log_format: str) -> LogFields:
 
 
 class OncePerSender:
-    """Remembers of whom something was logged already, so that a flood makes one line."""
+    """Remembers logged senders, so that a flood from one makes one line."""
 
     SENDERS_MAX = 1000
 
@@ -74,7 +74,7 @@ class OncePerSender:
         self._senders: set[bytes] = set()
 
     def is_new(self, sender: bytes) -> bool:
-        """Whether this sender was not seen before."""
+        """Whether this sender was not logged before."""
         if sender in self._senders:
             return False
         if len(self._senders) >= self.SENDERS_MAX:
@@ -84,7 +84,7 @@ class OncePerSender:
 
 
 class OnceAWhile:
-    """Lets one log line of a kind through in ten seconds, so that a flood makes few of them."""
+    """Lets one log line of a kind through in ten seconds, so that a flood makes few lines."""
 
     SECONDS = 10.0
 
@@ -92,7 +92,7 @@ class OnceAWhile:
         self._next_at = float("-inf")
 
     def is_due(self, now: float) -> bool:
-        """Whether a line may be logged now; the next one has to wait then."""
+        """Whether a line may be logged now; if so, the next one has to wait."""
         if now < self._next_at:
             return False
         self._next_at = now + self.SECONDS

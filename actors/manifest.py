@@ -1,42 +1,42 @@
-"""RocksDB's manifest, the list of the files that count: the checks that RocksDB leaves out.
+"""Manifest: checks of RocksDB's list of live files that RocksDB itself does not make.
 
-RocksDB takes a manifest that lost its end for one that a crash interrupted. It ignores the files
-of which the end told, and the write-ahead logs with the same rows are gone: what was acknowledged
-is missing. And over a record of a type that only recycled logs have, which takes one flipped bit,
-it goes in circles.
+RocksDB takes a truncated manifest for one that a crash interrupted. It ignores the files that the
+lost end listed, and their write-ahead logs are already deleted: acknowledged writes are missing.
+And at a record of a type that only recycled logs have, which one flipped bit can cause, it loops
+forever.
 
-So it is written down how long a manifest was when the database had been opened, and what came
-later is compared with the oldest log: a flush is one group of changes for all tables, while at its
-opening RocksDB writes one change for each, with nothing that holds them together.
+Therefore the manifest's length is recorded when the database has been opened, and later changes are
+compared with the oldest log. A flush is one group of changes for all tables; when it opens, RocksDB
+writes one ungrouped change for each table.
 """
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-END_FILE = "MANIFEST_END"  # beside RocksDB's own files, which it leaves alone
+END_FILE = "MANIFEST_END"  # among RocksDB's files, which ignores it
 BLOCK_BYTES = 32768
 HEADER_BYTES = 7  # checksum, four bytes; length, two; type, one
 RECYCLED_TYPES = range(5, 9)  # whole, first, middle and last part of a record
-FIRST_PARTS = (1, 2)  # a record that is whole, or the beginning of one in several parts
+FIRST_PARTS = (1, 2)  # a whole record, or the first part of one
 LAST_PARTS = (1, 4)
-COMPARATOR, LAST_SEQUENCE = 1, 4  # tags at the beginning of a change of versions
-NUMBERS = (2, 9, 3, 10, LAST_SEQUENCE)  # which logs and files there are, and the last write
-IN_GROUP = b"\xac\x02"  # the last tag, before how many changes of the same group are to follow
-MORE = 0x80  # set in all bytes of a number but its last
+COMPARATOR, LAST_SEQUENCE = 1, 4  # tags at the start of a version edit
+NUMBERS = (2, 9, 3, 10, LAST_SEQUENCE)  # log numbers, file numbers, the last sequence
+IN_GROUP = b"\xac\x02"  # last tag; the number of remaining edits in the group follows
+MORE = 0x80  # set in all bytes of a number except the last
 
 
 class LostEnd(Exception):
-    """The manifest does not know of all that it knew, or that was written before the oldest log."""
+    """The manifest lacks records that it had, or writes from before the oldest log."""
 
 
 def check(database: Path) -> None:
-    """Compare the manifest that counts with what it was and with the write-ahead logs.
+    """Compare the current manifest with its recorded length and with the write-ahead logs.
 
-    What cannot be read at all is left to RocksDB, which says better what is wrong.
+    Unreadable files are left to RocksDB, which reports the fault more precisely.
 
     Raises:
-        LostEnd: RocksDB would open the database and miss something, or would never open it.
+        LostEnd: RocksDB would open the database without some writes, or loop forever.
     """
     try:
         manifest = _current(database)
@@ -55,7 +55,7 @@ def check(database: Path) -> None:
 
 
 def note_end(database: Path) -> None:
-    """Write down, durably, how long the manifest is now."""
+    """Record the manifest's current length, durably."""
     manifest = _current(database)
     ends = [end for end, _ in _records(manifest.read_bytes())]
     with (database / END_FILE).open("w", encoding="ascii") as file:
@@ -69,16 +69,16 @@ def _current(database: Path) -> Path:
 
 
 def _known_end(database: Path, manifest: str) -> int:
-    """Return how long a manifest was once, 0 where that is not known."""
+    """Return a manifest's recorded length; 0 if it is unknown."""
     try:
         name, end = (database / END_FILE).read_text(encoding="ascii").split()
     except (FileNotFoundError, ValueError):
-        return 0  # the opening that was to write it down was interrupted
+        return 0  # a crash came before it was recorded
     return int(end) if name == manifest else 0
 
 
 def _first_sequence(log: Path) -> int | None:
-    """Return the number of a log's first write, None where it does not begin with one."""
+    """Return the sequence number of a log's first write; None if it has none."""
     with log.open("rb") as file:
         start = file.read(HEADER_BYTES + 8)
     if len(start) < HEADER_BYTES + 8 or start[HEADER_BYTES - 1] not in FIRST_PARTS:
@@ -87,15 +87,15 @@ def _first_sequence(log: Path) -> int | None:
 
 
 def _records(log: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the records that are whole, put together from their parts, and where each ends.
+    """Yield the complete records, assembled from their parts, and the end of each.
 
     Raises:
-        LostEnd: one is of a type over which RocksDB goes in circles.
+        LostEnd: a record has a type at which RocksDB loops forever.
     """
     position, parts = 0, b""
     while position + HEADER_BYTES <= len(log):
         left = BLOCK_BYTES - position % BLOCK_BYTES
-        if left < HEADER_BYTES:  # no header goes across the end of a block
+        if left < HEADER_BYTES:  # a header does not cross the end of a block
             position += left
             continue
         start = position + HEADER_BYTES
@@ -112,9 +112,9 @@ def _records(log: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _last_sequence(change: bytes) -> int:
-    """Return up to which write a change of versions knows of all, 0 where it does not say.
+    """Return the last sequence number that a version edit covers; 0 if it has none.
 
-    A group of changes, one for each table, counts only with its last one.
+    A group of edits, one for each table, counts only with the last one.
     """
     if change[-3:-1] == IN_GROUP and change[-1]:
         return 0
@@ -134,7 +134,7 @@ def _last_sequence(change: bytes) -> int:
 
 
 def _varint(encoded: bytes, position: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, lowest first, and where it ends."""
+    """Return a number of seven bits a byte, lowest first, and its end."""
     number = shift = 0
     while position < len(encoded):
         byte = encoded[position]

@@ -1,8 +1,8 @@
-"""Memory watch: keeps strangers from using up the memory of an actor that the network reaches.
+"""Memory watch: limits the memory that remote senders can make an actor use.
 
-ZeroMQ holds all frames of a message until its last one has come, however many there are. So when
-an actor's memory is large and grows, the connections that bring most are closed. If it grows on
-all the same, the actor ends before the system kills some process of its own choice.
+ZeroMQ holds all frames of a message until the last one has arrived, without a limit on their
+number. When an actor's memory is large and grows, the connections with the most traffic are
+therefore closed. If it still grows, the actor ends before the system kills a process of its choice.
 """
 
 import logging
@@ -15,8 +15,8 @@ from actors.failure import ActorFailure
 from protocol.connection_limits import floods
 
 RESIDENT_BYTES_MAX = {"client_gateway": 1 << 30, "log_replicator": 2 << 30}
-ALARM_SHARE = 0.35  # of that, from which on the connections are looked at
-GROWTH_BYTES = 8 << 20  # between two looks: less is no flood
+ALARM_SHARE = 0.35  # of the limit, above which connections are checked
+GROWTH_BYTES = 8 << 20  # between checks; less is no flood
 LOOK_SECONDS, ALARM_LOOK_SECONDS = 0.25, 0.05
 
 PAGE_BYTES = resource.getpagesize()
@@ -29,25 +29,25 @@ log = logging.getLogger("skiff.memory")
 
 
 class MemoryWatch:
-    """Looks at the memory of this process now and then."""
+    """Checks the memory of this process periodically."""
 
     def __init__(self, actor: str) -> None:
         self._actor = actor
         self._bytes_max = RESIDENT_BYTES_MAX.get(actor, 0)
         self.look_at = 0.0 if self._bytes_max else NEVER  # seconds of ``time.monotonic``
         self._ports: list[Connections] = []
-        self._received: list[dict[int, int]] = []  # by port, since memory became large
+        self._received: list[dict[int, int]] = []  # by port, at the last check
         self._resident = 0
 
     def watch(self, connections: Connections) -> None:
-        """Close some of these connections when memory becomes large."""
+        """Include a port's connections in those to close."""
         self._ports.append(connections)
 
     def look(self, now: float) -> None:
-        """Look at the memory, which is due at ``look_at``.
+        """Check the memory; the next check is due at ``look_at``.
 
         Raises:
-            ActorFailure: there is too much of it.
+            ActorFailure: the process exceeds its limit.
         """
         before, self._resident = self._resident, resident_bytes()
         if self._resident > self._bytes_max:
@@ -70,13 +70,13 @@ class MemoryWatch:
                 self._ports, self._received, received, strict=True
             ):
                 for connection in floods(before, after):
-                    log.warning("closed a connection that brings too much, as memory grows")
+                    log.warning("closed a connection with much traffic, because memory grows")
                     connections.close(connection)
         self._received = received
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process has; on some systems, the most it ever had."""
+    """Return this process's resident memory in bytes; on some systems, its maximum so far."""
     if STATM.exists():
         return int(STATM.read_text().split()[1]) * PAGE_BYTES
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RUSAGE_UNIT

@@ -1,4 +1,4 @@
-"""A moved node's look at its former address, before it opens its port and takes part."""
+"""Moved nodes: a check of the former address, before the node opens its ports."""
 
 import time
 
@@ -16,19 +16,19 @@ from protocol.wire import decode_for_replicator, encode
 def refuse_copy(
     context: ActorContext, inbox: Port, recovered: Recovered
 ) -> list[ReplicatorMessage]:
-    """Wait until nothing has answered at the former address, if the node has one.
+    """Refuse to start if this directory's node still answers at its former address.
 
-    Returns what the other actors have sent meanwhile.
+    Returns the messages that other actors sent meanwhile.
 
     Raises:
-        ActorFailure: ``DirectoryCopied``, as the directory's node runs there.
-        Stopped: the node is to stop before that.
+        ActorFailure: ``DirectoryCopied``, because the node runs at the former address.
+        Stopped: the node was stopped meanwhile.
     """
     address = str(context.config.address)
     moving = Moving(recovered, address, time.monotonic())
     links = JoinLinks(context.sockets)
     query = _query(recovered, address)
-    heard: list[ReplicatorMessage] = []
+    received: list[ReplicatorMessage] = []
     while not moving.is_over(time.monotonic()):
         if moving.take_question(time.monotonic()):
             links.send(moving.former_address, query)
@@ -36,13 +36,13 @@ def refuse_copy(
         if context.lifeline in readable and Stop() in context.lifeline.orders():
             raise Stopped
         for encoded in inbox.drain_single():
-            heard.extend(decode_for_replicator(encoded))
+            received.extend(decode_for_replicator(encoded))
         for frame in links.receive():
             moving.hear(frame)
     links.close()
     if moving.is_copy:
         raise ActorFailure("DirectoryCopied", moving.failure, lasting=True)
-    return heard
+    return received
 
 
 def _query(recovered: Recovered, address: str) -> bytes:

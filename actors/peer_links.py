@@ -1,8 +1,7 @@
-"""The connections to the other nodes: one ROUTER that hears them all, one DEALER to each.
+"""Peer links: one ROUTER that receives from all nodes, one DEALER to each.
 
-Messages travel one way on a link; the answer comes over the other node's own link. A DEALER
-has no identity of its own making, because a ROUTER ignores for ever a second connection under
-an identity that it still believes to be there.
+A link carries messages one way; replies come over the other node's link. A DEALER sets no identity,
+because a ROUTER ignores a second connection under an identity that it still takes for connected.
 """
 
 import logging
@@ -21,17 +20,17 @@ from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.messages.replicator import Recovered
 from protocol.wire import PEER_FRAME_BYTES_MAX, Malformed, decode_peer_frame, encode
 
-JOIN_LINKS_MAX = 64  # links to addresses whose nodes are not known yet
-FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # a receiver of more than the limit must hang up
-LINKS_MAX = 128  # each takes a few descriptors
-STRANGERS_MAX = 16  # nodes that are no members and are answered
-STRANGER_SECONDS = 5.0  # how long each of those keeps its place
+JOIN_LINKS_MAX = 64  # to addresses whose node is unknown
+FRAME_BYTES = PEER_FRAME_BYTES_MAX // 4  # a receiver disconnects beyond the limit
+LINKS_MAX = 128  # each link takes a few descriptors
+REPLY_LINKS_MAX = 16  # to non-members that are answered
+REPLY_LINK_SECONDS = 5.0  # for which such a link is kept
 
 log = logging.getLogger("skiff.peer_links")
 
 
 class Links:
-    """A bounded number of links to nodes, each at one address."""
+    """A bounded number of links to nodes, one address each."""
 
     def __init__(self, sockets: Sockets, links_max: int) -> None:
         self._sockets = sockets
@@ -46,39 +45,39 @@ class Links:
 
     @property
     def is_full(self) -> bool:
-        """Whether one must be closed before another node is linked to."""
+        """Whether the limit is reached."""
         return len(self._links) >= self._max
 
     def get(self, node: NodeId) -> Port | None:
-        """Return the link to a node."""
+        """Return the link to a node, None if there is none."""
         known = self._links.get(node)
         return None if known is None else known[1]
 
     def reaches(self, node: NodeId, address: str) -> bool:
-        """Whether a node is linked to at this address, as far as that is possible."""
+        """Whether there is a link to a node, at this address."""
         known = self._links.get(node)
         return known is not None and known[0] == address
 
     def open(self, node: NodeId, address: str) -> None:
-        """Reach a node at this address from now on."""
+        """Link to a node at this address, instead of any other."""
         if not self.reaches(node, address):
             self.close(node)
             self._links[node] = (address, _dial(self._sockets, address))
 
     def close(self, node: NodeId) -> None:
-        """Reach a node no more."""
+        """Close the link to a node."""
         _, link = self._links.pop(node, ("", None))
         if link is not None:
             link.close()
 
     def keep_only(self, nodes: Sequence[NodeId]) -> None:
-        """Reach no other nodes than these any more."""
+        """Close the links to all other nodes."""
         for node in self._links.keys() - set(nodes):
             self.close(node)
 
 
 class PeerLinks:
-    """Links to members by id, and the port at which any node is heard."""
+    """Links to members by id, and the ROUTER that receives from any node."""
 
     def __init__(
         self, sockets: Sockets, config: NodeConfig, recovered: Recovered, connections_max: int
@@ -90,67 +89,68 @@ class PeerLinks:
         self._address = str(config.address)
         self._linked = Membership()
         self._links = Links(sockets, LINKS_MAX)
-        self._heard: set[NodeId] = set()  # members that have spoken since they became ones
-        self._strangers = Links(sockets, STRANGERS_MAX)
-        self._met_at: dict[NodeId, float] = {}
+        self._contacted: set[NodeId] = set()  # members that have sent a frame
+        self._reply_links = Links(sockets, REPLY_LINKS_MAX)
+        self._reply_link_opened_at: dict[NodeId, float] = {}
         self._malformed = OncePerSender()
         self.connections = Connections(self._router)
         self._connections_max = connections_max
-        self._members: dict[bytes, int] = {}  # connections of members, and their descriptors
+        self._members: dict[bytes, int] = {}  # descriptors by member connection
         self._crowded = OnceAWhile()
 
     def follow(self, membership: Membership) -> None:
-        """Link to the members of a new membership, and close all other links.
+        """Link to the members, and close all other links.
 
-        Where there are too many for the descriptors of a process, voters come first, then those
-        that have been heard.
+        If they exceed the limit, voters come first, then members that have sent a frame.
         """
         if membership is self._linked:
             return
         self._linked = membership
         members = {member.id: member.address for member in membership.members}
         members.pop(self._node, None)
-        self._heard &= members.keys()
+        self._contacted &= members.keys()
         chosen = sorted(members, key=self._rank)[:LINKS_MAX]
         self._links.keep_only(chosen)
         for node in chosen:
             self._links.open(node, members[node])
 
-    def hear(self, node: NodeId, address: str) -> None:
-        """Note that a member, or a node for which one has vouched, is heard at this address."""
+    def note_contact(self, node: NodeId, address: str) -> None:
+        """Record that a member, or a node that one has vouched for, sends from this address."""
         if self._links.reaches(node, address):
-            self._heard.add(node)
+            self._contacted.add(node)
             return
         if self._links.is_full and node not in self._links:
             self._links.close(max(self._links, key=self._rank))
         self._links.open(node, address)
-        self._heard.add(node)
+        self._contacted.add(node)
 
-    def meet(self, node: NodeId, address: str) -> None:
-        """Reach a node that is no member for an answer, unless too many have come lately."""
+    def open_reply_link(self, node: NodeId, address: str) -> None:
+        """Link to a non-member that is to be answered, unless there are too many recent ones."""
         now = time.monotonic()
-        if self._strangers.is_full and node not in self._strangers:
-            oldest = min(self._met_at, key=lambda each: self._met_at[each])
-            if now < self._met_at[oldest] + STRANGER_SECONDS:
+        if self._reply_links.is_full and node not in self._reply_links:
+            oldest = min(
+                self._reply_link_opened_at, key=lambda each: self._reply_link_opened_at[each]
+            )
+            if now < self._reply_link_opened_at[oldest] + REPLY_LINK_SECONDS:
                 return
-            del self._met_at[oldest]
-            self._strangers.close(oldest)
-        self._met_at[node] = now
-        self._strangers.open(node, address)
+            del self._reply_link_opened_at[oldest]
+            self._reply_links.close(oldest)
+        self._reply_link_opened_at[node] = now
+        self._reply_links.open(node, address)
 
     def _rank(self, node: NodeId) -> tuple[bool, bool]:
-        """Return how little a link to a node is needed."""
-        return not self._linked.is_voter(node), node not in self._heard
+        """Return a sort key: links with lower keys are more important."""
+        return not self._linked.is_voter(node), node not in self._contacted
 
     def send(self, cluster: bytes, peers: dict[NodeId, list[PeerMessage]]) -> None:
-        """Send every peer its messages, in one frame if it does not become too large.
+        """Send each peer its messages, in one frame unless it becomes too large.
 
-        What cannot go out now is dropped. Peers that are sent the very same messages share the
-        work of encoding them.
+        Messages that cannot be sent now are dropped. The same messages for several peers are
+        encoded once.
         """
         encoded: dict[tuple[int, ...], list[bytes]] = {}
         for peer, messages in peers.items():
-            link = self._links.get(peer) or self._strangers.get(peer)
+            link = self._links.get(peer) or self._reply_links.get(peer)
             if link is None:
                 continue
             same = tuple(map(id, messages))
@@ -161,7 +161,7 @@ class PeerLinks:
                 link.send(frame)
 
     def _frames(self, cluster: bytes, messages: Sequence[PeerMessage]) -> list[bytes]:
-        """Return the messages in as few frames as stay small; no message is larger than that."""
+        """Return the messages in as few frames as the size limit allows."""
         frame = self.frame(cluster, *messages)
         if len(frame) <= FRAME_BYTES or len(messages) == 1:
             return [frame]
@@ -182,7 +182,7 @@ class PeerLinks:
         )
 
     def receive(self) -> Iterator[tuple[bytes, PeerFrame]]:
-        """Yield what has arrived, with the connection over which a stranger can be answered."""
+        """Yield the frames that have arrived, with the connection of each, for replies."""
         for frames, descriptor in self._router.drain_with(self._members):
             frame = self._decode(frames)
             if frame is not None:
@@ -191,17 +191,17 @@ class PeerLinks:
                 yield frames[0], frame
 
     def answer(self, connection: bytes, cluster: bytes, message: PeerMessage) -> None:
-        """Answer a node that is no member over the connection on which it asked."""
+        """Answer a non-member over the connection on which it asked."""
         self._router.send(connection, self.frame(cluster, message))
 
     def is_readable(self, readable: Readable) -> bool:
-        """Whether a peer's frames have arrived; on the way, follow who is connected."""
+        """Whether frames have arrived; also processes new and lost connections."""
         if self.connections.is_readable(readable):
             self._follow_connections(time.monotonic())
         return self._router in readable
 
     def _follow_connections(self, now: float) -> None:
-        """Close connections beyond the limit, those of members last."""
+        """Process new and lost connections; close those beyond the limit, members' last."""
         lost = self.connections.take_in(now)
         for connection, descriptor in list(self._members.items()):
             if descriptor in lost:
@@ -209,7 +209,7 @@ class PeerLinks:
         members = set(self._members.values())
         closed = self.connections.trim(self._connections_max, now, members)
         if closed and self._crowded.is_due(now):
-            log.warning("closed %d connections to the port of peers: too many", len(closed))
+            log.warning("closed %d connections to the peer port: too many", len(closed))
 
     def _decode(self, frames: Frames) -> PeerFrame | None:
         try:
@@ -223,7 +223,7 @@ class PeerLinks:
 
 
 class JoinLinks(msgspec.Struct):
-    """Short-lived links to addresses whose node is not known yet, to ask for membership."""
+    """Short-lived links to addresses whose node is not known yet."""
 
     sockets: Sockets
     links: dict[str, Port] = msgspec.field(default_factory=dict)
@@ -242,7 +242,7 @@ class JoinLinks(msgspec.Struct):
         link.send(frame)
 
     def receive(self) -> Iterator[PeerFrame]:
-        """Yield the answers that have arrived."""
+        """Yield the replies that have arrived."""
         for link in list(self.links.values()):
             for frames in link.drain():
                 try:
@@ -258,10 +258,10 @@ class JoinLinks(msgspec.Struct):
 
 
 def _decode(body: bytes) -> PeerFrame:
-    """Return a peer's frame, also of a node that is no member and asks to become one.
+    """Decode a frame of a peer or of a node that asks to join.
 
     Raises:
-        Malformed: it is none, or of another version of the protocol.
+        Malformed: it is not a peer frame, or of another protocol version.
     """
     frame = decode_peer_frame(body)
     if frame.version != PEER_PROTOCOL_VERSION:
@@ -270,7 +270,7 @@ def _decode(body: bytes) -> PeerFrame:
 
 
 def _dial(sockets: Sockets, address: str) -> Port | None:
-    """Return a link to a node's address, or None if it is no address that can be dialled."""
+    """Return a link to an address, or None if that cannot be connected to."""
     try:
         return sockets.peer_dealer(parse_address(address).peer_endpoint)
     except (InvalidAddressText, ConnectFailed) as error:

@@ -1,8 +1,7 @@
-"""The prober: tells why an address cannot be asked, which ZeroMQ keeps to itself.
+"""Prober: finds out why an address cannot be reached, which ZeroMQ does not report.
 
-A socket of ZeroMQ connects again and again in silence, be it that nothing listens, that the name
-is unknown or that a firewall drops the packets. A plain connection, opened and closed by a thread,
-tells these apart.
+A ZeroMQ socket reconnects silently, whether nothing listens, the name is unknown or a firewall
+drops the packets. A plain TCP connection, opened and closed by a thread, distinguishes these.
 """
 
 import socket
@@ -13,19 +12,19 @@ from threading import Thread
 
 from protocol.address import PEER_PORT_OFFSET, InvalidAddressText, parse_address
 
-PROBED_MAX = 32  # addresses that are probed or were a moment ago
-PROBE_SECONDS = 2.0  # between two connections to the same address, and how long one may take
+PROBED_MAX = 32  # addresses probed now or recently
+PROBE_SECONDS = 2.0  # between connections to one address, and the timeout of each
 
 
 class Prober:
-    """The connections of one node, none of which delays it."""
+    """Probes addresses in threads, without delaying the node."""
 
     def __init__(self) -> None:
-        self._due: dict[str, float] = {}  # when an address may be probed again
+        self._due: dict[str, float] = {}  # when each address may be probed again
         self._found: SimpleQueue[tuple[str, str]] = SimpleQueue()
 
     def probe(self, address: str) -> None:
-        """Begin to find out whether an address takes connections, unless that was done lately."""
+        """Start to probe an address, unless that was done recently."""
         now = time.monotonic()
         if now < self._due.get(address, 0.0):
             return
@@ -33,12 +32,12 @@ class Prober:
             self._due = {each: due for each, due in self._due.items() if due > now}
         if len(self._due) >= PROBED_MAX:
             return
-        self._due[address] = float("inf")  # a name may take long to be resolved
-        # A daemon: a node that is to end does not wait for a name server.
+        self._due[address] = float("inf")  # pending: resolving a name may take long
+        # A daemon thread, so that a stopping node does not wait for a name server.
         Thread(target=self._try, args=(address,), name="prober", daemon=True).start()
 
     def results(self) -> Iterator[tuple[str, str]]:
-        """Yield the addresses probed since the last call, each with its trouble or ''."""
+        """Yield the addresses probed since the last call, each with its fault or ''."""
         while True:
             try:
                 address, trouble = self._found.get_nowait()
@@ -56,9 +55,9 @@ class Prober:
 
 
 def trouble_of(address: str) -> str:
-    """Return in words why the peer port of a node's address takes no connection.
+    """Return why the peer port of an address cannot be connected to, in words.
 
-    It is empty where one was taken, and where nothing has answered in time.
+    It is empty if a connection was accepted, and if the attempt timed out.
     """
     try:
         parsed = parse_address(address)

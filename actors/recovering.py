@@ -1,4 +1,4 @@
-"""Recovering the data of a cluster that has lost its majority, while no node runs on it."""
+"""Recovery: starts a new cluster from the best directory of one that lost its majority."""
 
 import secrets
 import uuid
@@ -19,7 +19,7 @@ LIMITS = NodeConfig().log_limits
 
 
 class Open(NamedTuple):
-    """A directory that this process has locked, and what it holds."""
+    """A locked directory and its contents."""
 
     path: str
     database: RocksDatabase
@@ -27,7 +27,7 @@ class Open(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What directories hold, in their order; which one holds most; and its new cluster, if any."""
+    """The contents of the directories, the best of them, and its new cluster, if any."""
 
     holdings: dict[str, Holding]
     best: str
@@ -35,13 +35,13 @@ class Found(NamedTuple):
 
 
 def recover_best(paths: Sequence[str], *, dry_run: bool) -> Found:
-    """Look at directories of one cluster; make the best that of the first node of a new one.
+    """Compare directories of one cluster; make the best one the first node of a new cluster.
 
-    Nothing is changed with ``dry_run``, nor where the best one's node needs nobody else.
+    Nothing changes with ``dry_run``, or if the best directory's node is the only voter.
 
     Raises:
-        ActorFailure: one of them is in use, damaged, of no node, or of another cluster; none was
-            changed.
+        ActorFailure: a directory is in use, damaged, not a node's, or of another cluster; none was
+        changed.
     """
     with ExitStack() as closing:
         opened = [_open(path, closing) for path in _distinct(paths)]

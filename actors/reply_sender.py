@@ -1,4 +1,4 @@
-"""Reply sender: hands replies to ZeroMQ, and notices which of them clients have not read yet."""
+"""Reply sender: sends replies to clients, and tracks those that are still unread."""
 
 from collections import deque
 
@@ -6,21 +6,21 @@ from actors.sockets import Port, Tracker
 from protocol.deadlines import NEVER
 from protocol.gateway.reply_budget import ReplyBudget
 
-LOOK_SECONDS = 0.02  # how often it is looked whether ZeroMQ has let go of replies
+LOOK_SECONDS = 0.02  # between checks of the replies that ZeroMQ still holds
 
 
 class ReplySender:
-    """The sending half of the socket on which clients ask."""
+    """The sending half of the clients' socket. Times are seconds of a steady clock."""
 
     def __init__(self, port: Port, budget: ReplyBudget) -> None:
         self._port = port
         self._budget = budget
-        # By connection, in the order in which ZeroMQ lets go of them.
+        # By connection, in the order in which ZeroMQ releases them.
         self._tracked: dict[bytes, deque[tuple[Tracker, int]]] = {}
         self._look_at = NEVER
 
     def send(self, client: tuple[bytes, ...], body: bytes, now: float) -> None:
-        """Send a reply, unless its client lets too many wait: it will find them missing."""
+        """Send a reply; drop it if its client has too many unread ones."""
         connection = client[0]
         size = self._budget.begin_reply(connection, len(body), now)
         if size == 0:
@@ -34,11 +34,11 @@ class ReplySender:
                 self._look_at = min(self._look_at, now + LOOK_SECONDS)
 
     def next_deadline(self) -> float:
-        """Return when ``look`` should be called though nothing has happened."""
+        """Return when the next ``look`` is due."""
         return self._look_at
 
     def look(self, now: float) -> None:
-        """Count no more what ZeroMQ has handed to the system, or dropped with its connection."""
+        """Release the replies that ZeroMQ has handed to the operating system or dropped."""
         if not self._tracked:
             self._look_at = NEVER
             return

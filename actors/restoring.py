@@ -1,4 +1,4 @@
-"""Making a data directory out of a backup, while no node uses it."""
+"""Restoring: creates a data directory from a backup."""
 
 import secrets
 import uuid
@@ -12,18 +12,18 @@ from protocol.config import NodeConfig
 from protocol.snapshot import SnapshotChunk
 from protocol.storage.restoring import Restoring
 
-SESSIONS_SKIPPED = 1 << 40  # more than any cluster opens after its backup; chance parts restores
+SESSIONS_SKIPPED = 1 << 40  # more than a cluster opens after a backup; restores add random ones
 
 
 def restore(path: str, chunks: Iterable[SnapshotChunk]) -> tuple[uuid.UUID, uuid.UUID]:
-    """Put a snapshot into a new directory, as the only member of a new cluster.
+    """Create the directory of the only member of a new cluster from a snapshot.
 
-    Return the ids of the node and of the cluster. The node corrects its address in the membership
-    when it is started.
+    Returns the ids of the node and of the cluster. The node corrects its address in the membership
+    when it starts.
 
     Raises:
-        ActorFailure: the directory is in use or not empty, or cannot be written to.
-        DamagedSnapshot: the chunks are not whole; the directory can be used for another try.
+        ActorFailure: the directory is in use, not empty or not writable.
+        DamagedSnapshot: the chunks are damaged or incomplete; the directory can be used again.
     """
     directory = DataDirectory(path)
     try:

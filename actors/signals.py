@@ -1,9 +1,9 @@
-"""Ending signals: those that the actors leave to their supervisor, from the first instruction on.
+"""Termination signals: left to the supervisor by the actors, from their first instruction on.
 
-Ctrl-C reaches the whole foreground group, also while an actor's interpreter still imports. The
-supervisor's thread blocks these signals, and an actor inherits that through ``exec``; what arrived
-until it ignores them is dropped. A session or process group of its own would do as well for Ctrl-C,
-but job control and a kill of the whole group would no longer reach all processes of a node.
+Ctrl-C reaches the whole foreground process group, even while an actor's interpreter still imports.
+The supervisor's thread therefore blocks these signals, which an actor inherits through ``exec``;
+signals that arrive before the actor ignores them are dropped. A process group of its own would also
+keep Ctrl-C away, but then job control and a kill of the group would miss the actors.
 """
 
 import signal
@@ -12,12 +12,12 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_to_supervisor() -> None:
-    """Block the ending signals in the calling thread and in the processes that it starts."""
+    """Block the termination signals in the calling thread and in the processes it starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def ignore() -> None:
-    """Ignore the ending signals, those included that have arrived while they were blocked."""
+    """Ignore the termination signals, including those that arrived while blocked."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

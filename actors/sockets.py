@@ -1,4 +1,4 @@
-"""The wiring of a node: every socket, who binds and who connects, with all its limits.
+"""Sockets: the wiring of a node, each socket with its type, direction and limits.
 
     client        --REQ/DEALER->  ROUTER  client gateway    tcp port, ipc
     subscriber    --SUB------->   XPUB    client gateway    tcp port + 1
@@ -19,74 +19,74 @@ import zmq
 from protocol.deadlines import NEVER
 from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 
-DRAIN_MAX = 512  # messages taken in one turn from one socket, so that no other one starves
+DRAIN_MAX = 512  # messages from one socket in a turn, so that no other one starves
 BACKLOG = 1024
-SOCKETS_MAX = 4096  # of ZeroMQ in one process; by itself it would allow 1023
-HANDSHAKE_MS = 3000  # a connection that says nothing is closed after this
-CLIENT_HWM = 10_000  # messages waiting for one client or subscriber; what they weigh is bounded too
-SUBSCRIBER_BUFFER_BYTES = 16 << 10  # for what a subscriber sends; it sends little
-CLIENT_STUCK_MS = 10_000  # a client that takes no byte of what was sent for so long is gone
-# A peer that is cut off must not find old messages waiting when it is back: see the options
-# of a peer link. Its high-water mark only bounds what waits for the operating system.
+SOCKETS_MAX = 4096  # ZeroMQ sockets in one process; its default is 1023
+HANDSHAKE_MS = 3000  # for the handshake of a new connection
+CLIENT_HWM = 10_000  # messages queued for one client or subscriber, besides limits on bytes
+SUBSCRIBER_BUFFER_BYTES = 16 << 10  # receive buffer: a subscriber sends little
+CLIENT_STUCK_MS = 10_000  # without an acknowledged byte, after which a client is disconnected
+# A peer that reconnects must not receive old messages: see the options of a peer link. The
+# high-water mark only bounds what is queued for the operating system.
 PEER_HWM = 256
 PEER_HEARTBEAT_MS = 300
 PEER_TIMEOUT_MS = 1000
-ACTOR_RECONNECT_MS = 5  # the actors of a node start side by side, in any order
+ACTOR_RECONNECT_MS = 5  # the actors of a node start concurrently, in any order
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 250
 
-# As plain numbers: the enumerations cost more than the calls that they are passed to.
+# As plain integers: the enumerations cost more than the calls they are passed to.
 NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 ACCEPTED, DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
 
 
-STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # no interface's name, no address of one
+STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # neither an interface nor its address
 
 Frames = list[bytes]
 
 
 class BindFailed(OSError):
-    """An address that cannot be listened on."""
+    """An endpoint that cannot be bound."""
 
 
 class ConnectFailed(OSError):
-    """An address that can never be connected to."""
+    """An endpoint that can never be connected to."""
 
 
 class Pollable(Protocol):
-    """What a poller can wait for besides ZeroMQ sockets."""
+    """A file descriptor that a poller can wait for."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
 
 
 class Tracker(Protocol):
-    """What ZeroMQ makes of a message that was not copied."""
+    """ZeroMQ's tracker of a message that was sent without copying."""
 
     @property
     def done(self) -> bool:
-        """Whether it was handed to the operating system, or dropped with its connection."""
+        """Whether the message was handed to the operating system or dropped."""
 
 
 class Port:
-    """One ZeroMQ socket that is never waited for.
+    """One ZeroMQ socket, used without blocking.
 
-    The descriptor that ZeroMQ has for a socket tells of news only once: whoever waits for it
-    must have read everything before, and must look again after having sent.
+    A socket's ``ZMQ_FD`` is edge-triggered: before polling it, the socket must have been drained,
+    and its events must be checked again after each send.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self.socket = socket
-        self.monitor: Port | None = None  # tells of the connections that a bound one accepts
+        self.monitor: Port | None = None  # reports accepted and lost connections of a bound socket
         self._ask = cast(Callable[[int], int], socket.getsockopt)
-        # Past what pyzmq looks for in each call on behalf of other kinds of sockets.
+        # Bypasses pyzmq's Python wrapper of ``send``, which is slow.
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
         self.descriptor = self._ask(zmq.FD)
-        self.may_hold_unread = True  # if not, nothing can be read before the descriptor says so
+        self.may_hold_unread = True  # if False, the descriptor signals the next message
 
     def drain(self) -> Iterator[Frames]:
-        """Yield the messages that have arrived, as many as one turn should take."""
+        """Yield the messages that have arrived, up to the limit of one turn."""
         receive, ask = self.socket.recv, self._ask
         self.may_hold_unread = True
         for _ in range(DRAIN_MAX):
@@ -105,7 +105,7 @@ class Port:
     def drain_from(self) -> Iterator[tuple[bytes, int]]:
         """Yield frames that have arrived, with the descriptor of their connection.
 
-        It is -1 where the connection is gone.
+        The descriptor is -1 if the connection is closed.
         """
         receive = self.socket.recv
         self.may_hold_unread = True
@@ -118,10 +118,9 @@ class Port:
             yield frame.bytes, _descriptor_of(frame)
 
     def drain_with(self, known: Container[bytes]) -> Iterator[tuple[Frames, int]]:
-        """Yield messages of a ROUTER that have arrived, as ``drain`` does.
+        """Yield the messages of a ROUTER, as ``drain`` does, with connections' descriptors.
 
-        Those from connections that are not known come with the connection's descriptor, all
-        others with -1.
+        The descriptor is -1 for connections in ``known``, and for closed ones.
         """
         receive, ask = self.socket.recv, self._ask
         self.may_hold_unread = True
@@ -144,7 +143,7 @@ class Port:
                 return
 
     def drain_single(self) -> list[bytes]:
-        """Return the messages that have arrived, each of one frame, as many as a turn takes."""
+        """Return the single-frame messages that have arrived, up to the limit of one turn."""
         receive, ask = self.socket.recv, self._ask
         try:
             arrived = [receive(NOBLOCK)]
@@ -160,7 +159,7 @@ class Port:
         return arrived
 
     def send(self, *frames: bytes) -> bool:
-        """Send a message; return False where it would have to wait or has nowhere to go."""
+        """Send a message; return False if the queue is full or there is no connection."""
         self.may_hold_unread = True
         try:
             for frame in frames[:-1]:
@@ -175,7 +174,7 @@ class Port:
         return True
 
     def send_tracked(self, *frames: bytes) -> Tracker | None:
-        """Send a message whose last frame is not copied; return None where it cannot be sent."""
+        """Send a message without copying its last frame; return None if it cannot be sent."""
         self.may_hold_unread = True
         try:
             for frame in frames[:-1]:
@@ -189,16 +188,16 @@ class Port:
             raise
 
     def holds_unread(self) -> bool:
-        """Whether something can be read without the descriptor telling of it."""
+        """Whether a message can be read although the descriptor may not signal it."""
         self.may_hold_unread = bool(self._ask(EVENTS) & POLLIN)
         return self.may_hold_unread
 
     def set_lossy(self, *, lossy: bool) -> None:
-        """Let a publisher drop what a subscriber cannot take, instead of refusing to send it."""
+        """Set whether a publisher drops messages for full subscribers, or refuses to send."""
         self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
 
     def close(self) -> None:
-        """Close the socket; what was not sent yet is dropped."""
+        """Close the socket; unsent messages are dropped."""
         self.socket.close()
 
 
@@ -206,7 +205,7 @@ Readable = list[Port | Pollable]
 
 
 class Sockets:
-    """All sockets of one actor, and the waiting for them."""
+    """All sockets of one actor, and their poller."""
 
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -216,7 +215,7 @@ class Sockets:
         self._ports: list[Port] = []
 
     def wait(self, timeout: float) -> Readable:
-        """Wait at most so many seconds; return what can be read."""
+        """Wait for at most ``timeout`` seconds; return what is readable."""
         readable: Readable = []
         for port in self._ports:
             if port.may_hold_unread and port.holds_unread():
@@ -228,19 +227,19 @@ class Sockets:
         return readable
 
     def watch(self, port: Port) -> None:
-        """Wait for this port from now on."""
+        """Include a port in ``wait``."""
         self._ports.append(port)
         self._watch(port.descriptor, port)
 
     def forget(self, port: Port) -> None:
-        """Wait for this port no more, and close it."""
+        """Remove a port from ``wait``, and close it."""
         self._ports.remove(port)
         self._poll.unregister(port.descriptor)
         del self._watched[port.descriptor]
         port.close()
 
     def watch_descriptor(self, pollable: Pollable) -> None:
-        """Wait for a file descriptor from now on."""
+        """Include a file descriptor in ``wait``."""
         self._watch(pollable.fileno(), pollable)
 
     def _watch(self, descriptor: int, what: Port | Pollable) -> None:
@@ -248,10 +247,10 @@ class Sockets:
         self._poll.register(descriptor, select.POLLIN)
 
     def close(self) -> None:
-        """Close everything without waiting for anybody."""
+        """Close all sockets without sending what is queued."""
         self._context.destroy(linger=0)
 
-    # --- between the actors of a node: bounded by what the gateway admits, never dropped
+    # --- between the actors of a node: never dropped; the gateway's limits bound the queues
 
     def inbox(self, name: str) -> Port:
         """Bind the inbox of this actor."""
@@ -261,7 +260,7 @@ class Sockets:
         return port
 
     def outbox(self, name: str) -> Port:
-        """Connect to the inbox of another actor, which may not be there yet."""
+        """Connect to the inbox of another actor, which may not exist yet."""
         port = self._port(zmq.PUSH, sndhwm=0)
         port.socket.setsockopt(zmq.RECONNECT_IVL, ACTOR_RECONNECT_MS)
         port.socket.connect(f"ipc://{name}")
@@ -270,24 +269,24 @@ class Sockets:
     # --- open to the network
 
     def client_router(self, endpoints: list[str]) -> Port:
-        """Bind the socket on which clients ask."""
-        # The thread that notices the end of tracked messages wants descriptors of its own.
+        """Bind the socket for clients' requests."""
+        # Starts pyzmq's tracking thread now: it needs descriptors of its own.
         zmq.Frame(b"tracked", track=True, copy=False, copy_threshold=0)
         port = self._port(zmq.ROUTER, sndhwm=CLIENT_HWM, rcvhwm=CLIENT_HWM)
-        port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is not waited for
+        port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # report a closed connection
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
-        port.socket.copy_threshold = 0  # whatever is sent tracked is not copied
+        port.socket.copy_threshold = 0  # tracked messages are not copied
         self._open(port, REQUEST_BYTES_MAX, endpoints)
         self.watch(port)
         return port
 
     def publisher(self, endpoint: str) -> Port:
-        """Bind the socket on which changes are published; subscriptions can be read from it."""
-        # It reads few subscriptions ahead, so that one with too many is closed in time.
+        """Bind the socket that publishes changes and receives subscriptions."""
+        # A short receive queue, so that a connection with too many subscriptions is closed in time.
         port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1)
         port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
-        port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # every connection's topics are counted
-        port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # learn of a subscriber that is too slow
+        port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report each connection's subscriptions
+        port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
         port.socket.copy_threshold = 0
         port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
@@ -297,7 +296,7 @@ class Sockets:
         return port
 
     def peer_router(self, endpoint: str) -> Port:
-        """Bind the socket on which peers are heard."""
+        """Bind the socket that receives from peers."""
         port = self._port(zmq.ROUTER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
         self._set_peer_options(port)
         self._open(port, PEER_FRAME_BYTES_MAX, [endpoint])
@@ -305,10 +304,10 @@ class Sockets:
         return port
 
     def peer_dealer(self, endpoint: str) -> Port:
-        """Connect to a peer; what cannot be sent now is never sent."""
+        """Connect to a peer; messages that cannot be sent at once are dropped."""
         port = self._port(zmq.DEALER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
         self._set_peer_options(port)
-        # Without a connection there is no queue, and a lost connection takes its queue along.
+        # No queue exists before the connection, and a lost connection drops its queue.
         port.socket.setsockopt(zmq.IMMEDIATE, 1)
         port.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         port.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
@@ -329,13 +328,13 @@ class Sockets:
         return Port(socket)
 
     def _set_peer_options(self, port: Port) -> None:
-        """Give up a connection, and all it holds, within about a second of silence."""
+        """Drop a silent connection, and its queue, within about a second."""
         port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_TIMEOUT_MS)
         port.socket.setsockopt(zmq.TCP_MAXRT, PEER_TIMEOUT_MS)
 
     def _monitor(self, port: Port) -> None:
-        """Learn of the connections that a port accepts, from the first one on."""
+        """Monitor the connections that a port accepts, from the first one on."""
         endpoint = f"inproc://connections-{port.descriptor}"
         port.socket.monitor(endpoint, ACCEPTED | DISCONNECTED)
         port.monitor = self._port(zmq.PAIR)
@@ -366,10 +365,10 @@ def _descriptor_of(frame: zmq.Frame) -> int:
 
 
 def check_free(endpoints: Iterable[str]) -> None:
-    """Listen at these endpoints for a moment; no trace of that is left when this returns.
+    """Check that endpoints can be bound; they are free again when this returns.
 
     Raises:
-        BindFailed: one of them cannot be listened on.
+        BindFailed: one of them cannot be bound.
     """
     sockets = Sockets()
     try:

@@ -1,4 +1,4 @@
-"""The owner of the data directory: makes durable, applies what is committed, answers reads."""
+"""Storage writer: the process that owns the data directory, around the storage core."""
 
 import logging
 import os
@@ -22,20 +22,20 @@ from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
 from protocol.wire import decode_for_storage, encode
 
-LOOK_SECONDS = 1.0  # between two looks at the disk's space while nothing is written
+LOOK_SECONDS = 1.0  # between measurements of the disk's space while nothing is written
 SHORTAGES = {
-    Shortage.NONE: "there is room for inserts again",
+    Shortage.NONE: "there is space for inserts again",
     Shortage.QUOTA: "the state has reached its quota: inserts are refused until some is removed",
     Shortage.LOW: "the disk has less space left than its reserve: this node takes no inserts",
-    Shortage.CRITICAL: "the disk is as good as full: this node takes no inserts",
+    Shortage.CRITICAL: "the disk is almost full: this node takes no inserts",
 }
-FAIL_POINT = "SKIFF_FAIL_POINT"  # the step at which a test lets this process be killed
+FAIL_POINT = "SKIFF_FAIL_POINT"  # the step at which a test has this process killed
 
 log = logging.getLogger("skiff.storage_writer")
 
 
 class StorageActor:
-    """Feeds the storage core, and sends what each of its steps gives before the next one."""
+    """Runs the storage core, and sends the messages of each step before the next one."""
 
     def __init__(self, context: ActorContext) -> None:
         sockets = context.sockets
@@ -61,11 +61,11 @@ class StorageActor:
         context.ready(self._core.node)
 
     def timeout(self) -> float:
-        """Return at once while committed entries are left to apply; else when to look at space."""
+        """Return 0 while the core has work, else the seconds until the next space measurement."""
         return 0.0 if self._core.has_work else self._look_at - time.monotonic()
 
     def turn(self, readable: Readable) -> None:
-        """Take in what has arrived, then act on it step by step."""
+        """Process the messages that have arrived, step by step."""
         for frame in self._inbox.drain_single():
             for message in decode_for_storage(frame):
                 if isinstance(message, Commit):
@@ -78,25 +78,25 @@ class StorageActor:
             self._send(outbox)
 
     def stop(self) -> float:
-        """Write what is only applied: what was promised is on disk."""
+        """Write applied changes; everything acknowledged is already on disk."""
         self._core.write_tables()
         return 0.0
 
     def close(self) -> None:
-        """Close the database and let another node have the directory."""
+        """Close the database and release the directory."""
         self._trace.write()
         self._database.close()
         self._directory.close()
 
     def _open(self, config: NodeConfig) -> RocksDatabase:
-        """Open the database, with the ballast's room where there is no other."""
+        """Open the database; release the ballast first if the disk is full."""
         watch = SpaceWatch(config.space_limits)
         watch.look(self._space.free_bytes(), 0)
         self._space.keep_ballast(watch.room.shortage)
         return _open(self._directory, config)
 
     def _look_at_space(self) -> None:
-        """Measure, and let the core judge: each second, and before each write."""
+        """Measure the free space for the core, each second and before each write."""
         self._look_at = time.monotonic() + LOOK_SECONDS
         before, self._shortage = (
             self._shortage,
@@ -107,7 +107,7 @@ class StorageActor:
             log.warning("%s", SHORTAGES[self._shortage])
 
     def _announce(self, directory: str) -> None:
-        """Tell the other actors what the directory held."""
+        """Send the recovered state to the other actors."""
         try:
             recovered = self._core.recover()
         except DamagedLog as error:
@@ -135,9 +135,10 @@ class StorageActor:
 
 
 def _check_ports(config: NodeConfig) -> None:
-    """Begin no new directory for a node that could not be reached.
+    """Check that the ports are free before a new directory is created.
 
-    The ports of one that has begun may still be those of its former life, whose end its lock tells.
+    With an existing directory, an earlier incarnation may still hold the ports; its lock is checked
+    instead.
     """
     if is_begun(config.dir):
         return
@@ -148,7 +149,7 @@ def _check_ports(config: NodeConfig) -> None:
 
 
 def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:
-    """Open the database; a new one gets its identity, and a cluster when it has a membership."""
+    """Open the database; a new one is given a node id."""
     if not directory.is_new:
         return RocksDatabase(directory.database, create=False)
     _refuse_half_restored(directory, config)
@@ -161,7 +162,7 @@ def _open(directory: DataDirectory, config: NodeConfig) -> RocksDatabase:
 
 
 def _refuse_half_restored(directory: DataDirectory, config: NodeConfig) -> None:
-    """Begin no empty cluster where somebody wanted the state of an old one."""
+    """Refuse to start empty in a directory whose restore was interrupted."""
     if directory.was_restoring:
         raise ActorFailure(
             "StorageError",

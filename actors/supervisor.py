@@ -1,8 +1,8 @@
-"""Starts the four actors of a node, restarts them together when one dies, and stops them.
+"""Supervisor: starts a node's four actors, restarts all when one fails, and stops them.
 
-Runs as a thread of the embedding program. Everything it shares with its callers is a value that
-only it writes. A node is over when nothing of it is left: neither processes nor the directory of
-its ipc sockets. Its failure is told then, and no program ends normally before.
+It runs as a thread of the embedding program, and only that thread writes the state it shares with
+callers. A node is over once its processes and its ipc directory are gone; only then is its failure
+reported, and a program that exits normally waits for that.
 """
 
 import atexit
@@ -38,19 +38,19 @@ from protocol.config import NodeConfig
 
 log = logging.getLogger("skiff.supervisor")
 
-# In the order in which they are stopped: first who hands leadership over, last who writes.
+# In stopping order: the replicator first, to hand leadership over; the storage writer last.
 ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
-STOP_SECONDS = 3.0  # for one actor to end in good order, before it is killed
-RESTARTS_MAX = 5  # within the window, after which the node gives up
+STOP_SECONDS = 3.0  # for one actor to stop gracefully, before it is killed
+RESTARTS_MAX = 5  # within the window; beyond that, the node gives up
 RESTART_WINDOW_SECONDS = 60.0
 EXPOSED = (
     "bound to %s: nothing is authenticated or encrypted yet, so that everyone who reaches the "
     "ports may read and change everything; bind to trusted networks only"
 )
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
-FULL_DISK = "StorageFull"  # the error that lasts as long as the disk is full
-FULL_DISK_SECONDS_MAX = 5.0  # between two starts then
-EXIT_SECONDS = len(ACTORS) * STOP_SECONDS + 1  # that a program's normal end waits for its nodes
+FULL_DISK = "StorageFull"  # the error that a full disk causes
+FULL_DISK_SECONDS_MAX = 5.0  # between two starts with a full disk
+EXIT_SECONDS = len(ACTORS) * STOP_SECONDS + 1  # for which a normal exit waits for the nodes
 
 
 class _Child(msgspec.Struct):
@@ -68,10 +68,10 @@ class Supervisor:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._ipc = IpcDirectory()
-        self._children: dict[str, _Child] = {}  # by name; those that died, until others follow
+        self._children: dict[str, _Child] = {}  # by name; dead ones stay until they are replaced
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
-        self._full_starts = 0  # that a full disk has ended, one soon after another
-        self._full_at = float("-inf")  # when the last one ended, by a steady clock
+        self._full_starts = 0  # consecutive starts that a full disk ended
+        self._full_at = float("-inf")  # when the last of them ended, by a steady clock
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._wake, self._woken = os.pipe()[::-1]
@@ -83,49 +83,49 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
         self.node = b""  # the node's id, once its directory is open
         self.serving = False  # whether all actors are ready
-        self.is_over = False  # whether nothing of the node is left, and nothing follows
-        self.is_inherited = False  # whether the process that this one was forked from runs it
+        self.is_over = False  # whether the node has ended, without a restart
+        self.is_inherited = False  # whether it runs in the parent of this forked process
         self.failure: Failing | None = None  # why the node gave up, once it is over
 
     def start(self) -> None:
-        """Start the actors; returns at once."""
+        """Start the actors without waiting for them."""
         _supervisors.add(self)
         self._thread.start()
 
     @property
     def client_address(self) -> str:
-        """Where clients on this machine may ask: over ipc, unless its path is too long."""
+        """The address for clients on this machine: ipc, unless its path is too long."""
         path = self._ipc.socket("client")
         return str(self._config.address) if path is None else f"ipc://{path}"
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process id of each actor; empty when nothing of the node is left."""
+        """The process id of each actor; empty once the node is over."""
         with self._lock:
             return {name: child.process.pid for name, child in self._children.items()}
 
     def wait_until_serving(self, timeout: float | None) -> bool:
-        """Wait until all actors are ready, or the node is over; return whether it serves."""
+        """Wait at most ``timeout`` seconds for the node to serve; return whether it does."""
         with self._changed:
             self._changed.wait_for(lambda: self.serving or self.is_over, timeout)
             return self.serving
 
     def wait_until_identified(self, timeout: float | None) -> bool:
-        """Wait until the node's id is known, or the node is over; return whether it is known."""
+        """Wait at most ``timeout`` seconds for the node's id; return whether it is known."""
         with self._changed:
             self._changed.wait_for(lambda: self.node or self.is_over, timeout)
             return bool(self.node)
 
     def wait_until_over(self, timeout: float | None) -> None:
-        """Wait until the node has given up or was stopped, and nothing of it is left."""
+        """Wait at most ``timeout`` seconds until the node is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.is_over, timeout)
 
     def stop(self, timeout: float | None = None) -> None:
-        """End all actors; returns when nothing of the node is left.
+        """Stop all actors; returns once the node is over.
 
-        Each has ``STOP_SECONDS`` to end in good order before it is killed, and all of them
-        together ``timeout`` seconds. In a forked process, which has no actors, nothing happens.
+        Each actor has ``STOP_SECONDS`` to stop gracefully before it is killed, and all of them
+        together ``timeout`` seconds. In a forked process, which has no actors, this does nothing.
         """
         if self.is_inherited:
             return
@@ -135,12 +135,12 @@ class Supervisor:
         self.join()
 
     def begin_stop(self) -> None:
-        """Let the thread end all actors in good order; returns at once."""
+        """Ask the thread to stop all actors gracefully, without waiting for it."""
         self._stopping = True
         os.write(self._wake, b"!")
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until nothing of a node is left that has given up or is to stop."""
+        """Wait at most ``timeout`` seconds until a stopping node is over."""
         self._thread.join(timeout)
 
     # --- the thread
@@ -159,7 +159,7 @@ class Supervisor:
                 self._changed.notify_all()
 
     def _run_actors(self) -> Failing | None:
-        """Run all actors until one fails or the node is to stop; return why it has to give up."""
+        """Run all actors until one fails or the node stops; return the failure if it is final."""
         failure = self._start_actors() or self._watch()
         self._end_actors(in_order=self._stopping)
         if failure is not None and failure.error == FULL_DISK:
@@ -171,7 +171,7 @@ class Supervisor:
         return None
 
     def _await_space(self, failure: Failing) -> None:
-        """Wait a little, longer each time: a full disk is no reason to give up."""
+        """Wait before the next start, longer each time: a full disk may become free again."""
         self._starts.pop()
         if time.monotonic() - self._full_at > RESTART_WINDOW_SECONDS:
             self._full_starts = 0
@@ -182,7 +182,7 @@ class Supervisor:
         _readable([self._woken], delay)
 
     def _may_start(self) -> bool:
-        """Wait a little longer before each restart, unless the node is to stop."""
+        """Wait before a restart, longer each time; return whether the node is not to stop."""
         now = time.monotonic()
         recent = sum(now - start < RESTART_WINDOW_SECONDS for start in self._starts)
         if recent:
@@ -191,7 +191,7 @@ class Supervisor:
         return not self._stopping
 
     def _start_actors(self) -> Failing | None:
-        """Start all actors; return why the system does not let this node do that."""
+        """Start all actors; return the failure if the system does not allow it."""
         try:
             with _forking:
                 self._ipc.keep()
@@ -217,19 +217,19 @@ class Supervisor:
             lifeline.order(Start(self._config, self._ipc.path))
 
     def _watch(self) -> Failing | None:
-        """Return the failure of an actor, or None when the node is to stop."""
+        """Wait for the failure of an actor and return it; None if the node is to stop."""
         lifelines = {child.lifeline.fileno(): child for child in self._children.values()}
         while True:
             readable = _readable([*lifelines, self._woken])
             if self._stopping:
                 return None
             for descriptor in readable:
-                failure = self._hear(lifelines[descriptor])
+                failure = self._take_reports(lifelines[descriptor])
                 if failure is not None:
                     return failure
 
-    def _hear(self, child: _Child) -> Failing | None:
-        """Take in what an actor reports; return its failure."""
+    def _take_reports(self, child: _Child) -> Failing | None:
+        """Process an actor's reports; return its failure, if it has one."""
         try:
             reports = child.lifeline.reports()
         except LifelineCut:
@@ -261,7 +261,7 @@ class Supervisor:
             log.warning(sentence, detail)
 
     def _is_to_log(self, level: int) -> bool:
-        """Whether the node's settings want it: the embedding program may have none of its own."""
+        """Whether the node's settings enable a level; the program's may differ."""
         return level >= logging.getLevelNamesMapping()[self._config.log_level.upper()]
 
     def _restarts_too_often(self) -> bool:
@@ -269,7 +269,7 @@ class Supervisor:
         return all_seen and time.monotonic() - self._starts[0] < RESTART_WINDOW_SECONDS
 
     def _end_actors(self, *, in_order: bool) -> None:
-        """End all actors that run; returns when their processes are gone."""
+        """End all running actors; returns once their processes are gone."""
         with self._changed:
             self.serving = False
         for child in self._children.values():
@@ -282,7 +282,7 @@ class Supervisor:
             child.lifeline.close()
 
     def leave_to_parent(self) -> None:
-        """Release actors and ipc directory in a forked process: its parent still uses them."""
+        """Release actors and ipc directory in a forked process, whose parent still owns them."""
         self.is_inherited = True
         for child in self._children.values():
             child.lifeline.close()
@@ -290,7 +290,7 @@ class Supervisor:
 
 
 def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:
-    """Wait until some can be read; unlike ``select``, however many the program has open."""
+    """Wait until some are readable; unlike ``select``, with any descriptor number."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -312,9 +312,9 @@ def _not_started(error: OSError) -> str:
 
 
 def _spawn(name: str, config: NodeConfig, lifeline: int) -> subprocess.Popen[bytes]:
-    """Start an actor with this interpreter, whatever lies in the working directory.
+    """Start an actor with this interpreter, ignoring the working directory's modules.
 
-    Its arguments are for the people who read ``ps``: which node this is, and where its data are.
+    Its arguments show in ``ps`` which node it belongs to, and where its data is.
     """
     place = ["--node", str(config.address), "--dir", config.dir]
     command = [sys.executable, "-P", "-m", f"actors.{name}", *place]
@@ -322,7 +322,7 @@ def _spawn(name: str, config: NodeConfig, lifeline: int) -> subprocess.Popen[byt
 
 
 def _environment() -> dict[str, str]:
-    """Let the actors import the packages that this process has imported."""
+    """Return an environment in which the actors import the same packages as this process."""
     root = str(Path(actors.__file__).resolve().parent.parent)
     if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         return dict(os.environ)
@@ -331,22 +331,22 @@ def _environment() -> dict[str, str]:
 
 
 _supervisors: "weakref.WeakSet[Supervisor]" = weakref.WeakSet()
-_forking = threading.Lock()  # a fork amid the start of an actor would copy what nobody closes
+_forking = threading.Lock()  # a fork while an actor starts would copy its lifeline
 
 
 def _after_fork() -> None:
-    """Keep lifelines from outliving this process in a child that was forked from it."""
+    """Close the copies of lifelines in a forked child, which would keep the actors alive."""
     _forking.release()
     for supervisor in _supervisors:
         supervisor.leave_to_parent()
-    _supervisors.clear()  # its end is not that of their nodes
+    _supervisors.clear()  # the child's exit must not stop its parent's nodes
 
 
 def _end_all() -> None:
-    """Shut down what a program that ends has not, side by side."""
+    """Stop all nodes that the exiting program has not stopped, concurrently."""
     deadline = time.monotonic() + EXIT_SECONDS
     supervisors = list(_supervisors)
-    with contextlib.suppress(KeyboardInterrupt):  # the actors hear the end of this process, too
+    with contextlib.suppress(KeyboardInterrupt):  # the actors also notice the end of this process
         for supervisor in supervisors:
             supervisor.begin_stop()
         for supervisor in supervisors:

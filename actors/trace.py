@@ -1,4 +1,4 @@
-"""Trace: the time at which each log entry passes a stage; for measurements, free otherwise."""
+"""Trace: the times at which log entries pass each stage, for measurements."""
 
 import time
 from collections import defaultdict
@@ -12,18 +12,18 @@ from protocol.messages.peer import AppendEntries, AppendEntriesReply
 from protocol.messages.replicator import Persisted, Propose
 from protocol.messages.storage import Append, Commit
 
-KEPT_MAX = 64  # stages in memory, before they are written down
+KEPT_MAX = 64  # stages in memory before they are written
 
 
 class Trace:
-    """Notes the messages of one actor that carry an entry or news of one.
+    """Records one actor's messages about log entries.
 
     Each line of the file is one stage: ``t`` in nanoseconds of the clock that all processes of
     a machine share, ``at`` its name, ``batch`` the entry's index, ``node`` the node.
     """
 
     def __init__(self, actor: str, node: str, file: Path | None) -> None:
-        """Trace into a file, or nothing."""
+        """Trace into a file; without one, do nothing."""
         self._actor = actor
         self._node = node
         self._file = file
@@ -34,7 +34,7 @@ class Trace:
             file.write_bytes(b"")
 
     def note(self, verb: str, messages: Iterable[object]) -> None:
-        """Note that this actor sends, receives or else handles these messages now."""
+        """Record that this actor sends, receives or otherwise handles these messages."""
         if self._file is None:
             return
         now = time.monotonic_ns()
@@ -49,7 +49,7 @@ class Trace:
                 self._keep(now, stage, index)
 
     def write(self) -> None:
-        """Write down what is kept."""
+        """Write the stages in memory to the file."""
         if self._file is None:
             return
         with self._file.open("ab") as file:

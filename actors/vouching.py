@@ -1,4 +1,4 @@
-"""Vouching: asking members who belongs to the cluster, when a node that is not known speaks."""
+"""Vouching: asks members for the memberships when an unknown node sends messages."""
 
 import time
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from protocol.membership import Membership
 from protocol.messages.peer import MembershipTold, PeerFrame
 
 ASK_SECONDS = 0.2
-IDLE_SECONDS = 2.0  # after the last question: by then all have answered that will
+IDLE_SECONDS = 2.0  # after the last query, when no more answers are expected
 ASKED_MAX = 8  # addresses in one round; voters first
 
 
 class Vouching:
-    """Asks the members that a node knows, and the addresses that its operator has named."""
+    """Queries the known members, and the addresses given by ``--join``."""
 
     def __init__(self, links: JoinLinks, named: tuple[str, ...], own_address: str) -> None:
         self._links = links
         self._named = named
         self._own_address = own_address
-        self.ask_at = 0.0  # when it is time to ask again
+        self.ask_at = 0.0  # when the next query is due
 
     def ask(self, frame: bytes, membership: Membership) -> None:
-        """Ask all, at most once in a while."""
+        """Send a query to all, at most once in ``ASK_SECONDS``."""
         now = time.monotonic()
         if now < self.ask_at:
             return
@@ -34,7 +34,7 @@ class Vouching:
             self._links.send(address, frame)
 
     def answers(self) -> Iterator[tuple[PeerFrame, MembershipTold]]:
-        """Yield what those who were asked have answered."""
+        """Yield the answers that have arrived."""
         for frame in self._links.receive():
             for message in frame.messages:
                 if isinstance(message, MembershipTold):
@@ -42,10 +42,10 @@ class Vouching:
 
     @property
     def is_open(self) -> bool:
-        """Whether answers may still come."""
+        """Whether answers may still arrive."""
         return bool(self._links.links)
 
     def close_if_answered(self) -> None:
-        """Close the links when nothing has been asked for a while."""
+        """Close the links once no more answers are expected."""
         if self._links.links and time.monotonic() > self.ask_at + IDLE_SECONDS:
             self._links.close()

@@ -1,1 +1,1 @@
-"""Messages between skiff's processes, and the rules by which they decide."""
+"""Protocol: the messages between skiff's processes, and the pure cores that process them."""

@@ -1,4 +1,4 @@
-"""Address of a node: one host and port, from which its three TCP ports follow."""
+"""Address of a node: a host and a port, from which its three TCP ports are derived."""
 
 import msgspec
 
@@ -8,11 +8,11 @@ DEFAULT_PORT = 9400
 PUBLISH_PORT_OFFSET = 1
 PEER_PORT_OFFSET = 2
 PORT_MAX = 65535 - PEER_PORT_OFFSET
-PORT_DIGITS_MAX = 5  # int() fails in its own way on thousands of them
+PORT_DIGITS_MAX = 5  # int() raises another error for thousands of digits
 
 
 class InvalidAddressText(ValueError):
-    """Text that names no host and port."""
+    """Text that is not an address."""
 
 
 class Address(msgspec.Struct, frozen=True, order=True):
@@ -31,27 +31,27 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
     @property
     def endpoints(self) -> tuple[str, str, str]:
-        """Where the node listens, all in all."""
+        """All three TCP endpoints of the node."""
         return self.client_endpoint, self.publish_endpoint, self.peer_endpoint
 
     @property
     def client_endpoint(self) -> str:
-        """Where the gateway answers clients."""
+        """The client gateway's endpoint for requests."""
         return f"tcp://{self}"
 
     @property
     def publish_endpoint(self) -> str:
-        """Where the gateway publishes changes."""
+        """The client gateway's endpoint for subscriptions."""
         return f"tcp://{self._bracketed}:{self.port + PUBLISH_PORT_OFFSET}"
 
     @property
     def peer_endpoint(self) -> str:
-        """Where the log replicator hears its peers."""
+        """The log replicator's endpoint for peers."""
         return f"tcp://{self._bracketed}:{self.port + PEER_PORT_OFFSET}"
 
 
 def parse_address(text: object, default_port: int = DEFAULT_PORT) -> Address:
-    """Read ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
+    """Parse ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 
     Raises:
         InvalidAddressText: with a sentence that says what is wrong.

@@ -1,4 +1,4 @@
-"""Commands of the state machine, as log entries carry them, and their results."""
+"""Commands of the state machine, as log entries carry them, and their results and events."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from protocol.ranges import Incarnation, Number
 
 
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """Begin a client's session, whose number makes its later writes recognisable."""
+    """Open a client session, in which repeated writes are recognized."""
 
 
 class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -15,21 +15,21 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 
     key: str  # 1 to 4096 bytes of UTF-8
     value: bytes  # opaque to the cluster; clients of this project use MessagePack
-    if_revision: Number | None = None  # revision that the key must have, 0: be absent; None: any
+    if_revision: Number | None = None  # required revision of the key; 0: absent; None: any
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Remove a key."""
 
     key: str  # 1 to 4096 bytes of UTF-8
-    if_revision: Number | None = None  # revision that the key must have; None: any
+    if_revision: Number | None = None  # required revision of the key; None: any
 
 
 Command = OpenSession | Insert | Remove
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """A command with the session and sequence that make a retry of it harmless."""
+    """A command with the session and sequence that make retries harmless."""
 
     session: Number  # number from ``SessionOpened``; 0 to open one
     sequence: Number  # number of this write within its session, from 1
@@ -40,8 +40,8 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """Writes that one gateway proposed together: the payload of one log entry.
 
-    Origin, incarnation and number tell the proposing node, when it applies the entry, which of
-    its waiting requests the results answer.
+    When the proposing node applies the entry, origin, incarnation and number identify the pending
+    request that the results answer.
     """
 
     origin: NodeId  # id of the proposing node
@@ -51,7 +51,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BatchOrigin(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The beginning of a ``Batch``, decoded without the rest."""
+    """The first field of a ``Batch``, decoded without the rest."""
 
     origin: NodeId  # id of the proposing node
 
@@ -76,13 +76,13 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class RevisionMismatch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """The key's revision was not the required one; nothing was changed."""
+    """The key does not have the required revision; nothing was changed."""
 
     current: int  # the key's revision; 0 where it is absent
 
 
 class SessionExpired(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """The session is not known any more, or never was; the command was not applied now."""
+    """The session is unknown or expired; this attempt was not applied."""
 
 
 Result = SessionOpened | Inserted | Removed | RevisionMismatch | SessionExpired

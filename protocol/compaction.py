@@ -1,4 +1,4 @@
-"""Log compaction as arithmetic: the log's size on disk, and the entries that may be dropped."""
+"""Log compaction: arithmetic on the log's size, and on the entries that may be dropped."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -6,50 +6,51 @@ from itertools import accumulate
 
 import msgspec
 
-HELD_LOG_FACTOR = 16  # times what the limits keep: so long it may become for any follower
+HELD_LOG_FACTOR = 16  # times the limits: the longest log that is retained for a snapshot reader
 
 
 class LogLimits(msgspec.Struct, frozen=True):
-    """How much of the log is kept for followers that are behind, once it is twice as long."""
+    """How much of the log compaction keeps for followers that are behind."""
 
     entries: int
     bytes: int
 
 
 class Amount(msgspec.Struct, frozen=True):
-    """So many entries of the log, or rows of a snapshot, and what they weigh."""
+    """A number of log entries or snapshot rows, and their size in bytes."""
 
     count: int = 0
     bytes: int = 0
 
 
 class LogSize:
-    """What the log weighs, from the first entry kept to the last."""
+    """The sizes of the entries in the log."""
 
     def __init__(self, limits: LogLimits, start_index: int, sizes: Iterable[int] = ()) -> None:
         self._limits = limits
-        self._start = start_index  # the entry before the first one kept
-        self._dropped = 0  # what weighed all up to there
-        self._weights = deque(accumulate(sizes))  # of all up to each entry, dropped ones included
+        self._start = start_index  # index before the first entry kept
+        self._dropped = 0  # size of all entries up to there
+        self._weights = deque(accumulate(sizes))  # cumulative sizes, dropped entries included
 
     def exceeds(self, factor: int) -> bool:
-        """Whether the log is more than so many times as long as is kept."""
+        """Whether the log is longer than ``factor`` times the limits."""
         limits, size = self._limits, self._weight() - self._dropped
         return len(self._weights) > factor * limits.entries or size > factor * limits.bytes
 
     def between(self, after: int, last: int) -> Amount:
-        """Return how much of the log lies after an entry, up to another."""
+        """Return the amount of log after index ``after``, up to ``last``."""
         first, end = self._place(after), self._place(last)
         if first >= end:
             return Amount()
         return Amount(end - first, self._weight_at(end) - self._weight_at(first))
 
     def is_too_much(self, held: Amount, read: Amount) -> bool:
-        """Whether more of the log is held for a reader than it has earned by what it has read.
+        """Whether more of the log is retained for a snapshot reader than its progress justifies.
 
-        Whoever reads a snapshot at least as fast as entries are written gets through, and never is
-        more held than the state weighs and some slack. Bytes earn any number of entries, so that
-        small ones do not end the reading of a few large rows.
+        A reader that is at least as fast as the writes finishes its snapshot, and the log retained
+        for it never exceeds the size of the state plus some slack. The count alone decides nothing
+        while fewer bytes are retained than were read, so that many small entries do not end the
+        reading of a few large rows.
         """
         slack = HELD_LOG_FACTOR * self._limits.entries, HELD_LOG_FACTOR * self._limits.bytes
         if held.count > slack[0] + read.count and held.bytes > read.bytes:
@@ -57,25 +58,25 @@ class LogSize:
         return held.bytes > slack[1] + read.bytes
 
     def append(self, size: int) -> None:
-        """Count one more entry."""
+        """Add an entry of ``size`` bytes."""
         self._weights.append(self._weight() + size)
 
     def truncate_from(self, index: int) -> None:
-        """Forget the entries from an index on: others take their place."""
+        """Remove the entries from an index on."""
         while self._start + len(self._weights) >= index and self._weights:
             self._weights.pop()
 
     def compact_to(self, index: int) -> None:
-        """Forget the entries up to an index."""
+        """Remove the entries up to an index."""
         while self._start < index and self._weights:
             self._dropped = self._weights.popleft()
             self._start += 1
         self._start = index
 
     def cut(self, limit: int) -> int | None:
-        """Return up to where the log should be dropped, never beyond a limit; None to wait.
+        """Return the index up to which to compact, at most ``limit``; None if it is too early.
 
-        Waiting until twice the kept length makes one deletion of many.
+        Compaction waits for twice the kept length, so that many entries are deleted at once.
         """
         if not self.exceeds(2):
             return None

@@ -1,4 +1,4 @@
-"""NodeConfig: all settings of one node in one table, validated once and given to every actor."""
+"""NodeConfig: the settings of one node, validated once and passed to every actor."""
 
 from ipaddress import ip_address
 from typing import Annotated, Final
@@ -11,24 +11,24 @@ from protocol.election_clock import ElectionTimeouts
 from protocol.settings import Setting, read_table
 from protocol.space import SpaceLimits
 
-VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit one peer frame
+VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit into one peer frame
 LOG_ENTRIES_KEPT = 10_000
 LOG_BYTES_KEPT = 64 << 20
 FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
 LEARNERS_MAX = 5
-LEARNERS_CEILING = 50  # a leader sends the whole log to each of them
+LEARNERS_CEILING = 50  # the leader sends the whole state to each learner
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 ANY_HOST = ("0.0.0.0", "::", "*")
 
 
 class InvalidSetting(ValueError):
-    """A setting that no node can run with."""
+    """An invalid setting."""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table of settings: one field for each; ``validate`` says whether a node can run so."""
+    """The table of settings, one field each; ``validate`` checks them."""
 
     dir: Annotated[
         str, Setting(unit="PATH", help="Keep the node's data here; created where it is missing.")
@@ -97,7 +97,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             least=0,
             most=FOUNDING_MS_MAX,
         ),
-    ] = 1000  # members dial a lost node about four times a second, and speak 13 times
+    ] = 1000  # members reconnect to a lost node about four times a second, and send 13 heartbeats
     heartbeat_ms: Annotated[
         int,
         Setting(
@@ -182,19 +182,19 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def bind_address(self) -> Address:
-        """Where the node listens."""
+        """The address at which the node listens."""
         return Address(self.bind.strip("[]"), self.port)
 
     @property
     def address(self) -> Address:
-        """Where clients and peers reach the node."""
+        """The address at which clients and peers reach the node."""
         if self.advertise:
             return parse_address(self.advertise, default_port=self.port)
         return self.bind_address
 
     @property
     def expected_addresses(self) -> tuple[str, ...]:
-        """The addresses of all nodes that form the cluster together, as they name themselves."""
+        """The addresses of all nodes that form the new cluster, in their canonical form."""
         if not self.expect:
             return ()
         return tuple(sorted({str(parse_address(address)) for address in self.join_cluster}))
@@ -210,7 +210,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def election_timeouts(self) -> ElectionTimeouts:
-        """The timer's intervals, in seconds."""
+        """Heartbeat interval and election timeouts, in seconds."""
         return ElectionTimeouts(
             self.heartbeat_ms / 1000,
             self.election_timeout_min_ms / 1000,
@@ -219,19 +219,19 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def log_limits(self) -> LogLimits:
-        """How much of the log is kept when it is compacted."""
+        """The part of the log that compaction keeps."""
         return LogLimits(self.log_entries_kept, self.log_bytes_kept)
 
     @property
     def space_limits(self) -> SpaceLimits:
-        """How much room is kept free, and how large the state may become."""
+        """The disk reserve and the quota for the state."""
         return SpaceLimits(self.disk_reserve_bytes, self.state_bytes_max)
 
     def validate(self) -> None:
-        """Check every setting by itself, then those that depend on each other.
+        """Check each setting by itself, then the settings that depend on each other.
 
         Raises:
-            InvalidSetting: names the setting, what is wrong with it and what would be right.
+            InvalidSetting: with the name of the setting, its fault and the accepted values.
         """
         _check(bool(self.dir), "dir must be named: the directory that keeps this node's data")
         for setting in SETTINGS:
@@ -245,7 +245,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check_address("bind", f"[{self.bind.strip('[]')}]")
         _check(
             bool(self.advertise) or self.bind not in ANY_HOST,
-            f"bind {self.bind} reaches nobody: name the host in advertise as others see it",
+            f"bind {self.bind} is no address to connect to: give the host in advertise",
         )
         if self.advertise:
             _check_address("advertise", self.advertise)

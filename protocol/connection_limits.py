@@ -1,7 +1,7 @@
-"""Connection limits: how many connections an actor lets in, and which it closes beyond that.
+"""Connection limits: how many connections a port accepts, and which to close beyond that.
 
-Each takes a descriptor and about 20 KiB. At the limit of descriptors nothing could be accepted any
-more, neither a client nor a peer, so that some are always kept free.
+A connection takes a descriptor and about 20 KiB. A process without free descriptors can accept
+neither clients nor peers, so that some are always kept free.
 """
 
 from collections.abc import Iterable
@@ -13,24 +13,24 @@ SUBSCRIBERS_MAX = 1024
 PEERS_MAX = 512
 RESERVED = 96  # descriptors for files, for the sockets of a node, and for links to peers
 CONNECTIONS_MIN = 8
-GREETING_BYTES = 64  # by which ZeroMQ begins
-GREETING_SECONDS = 1.0  # in which a client has sent that; one that has not goes before others
-FLOOD_BYTES = 256 << 10  # brought between two looks at memory: less is no flood
-SLACK = 32  # beyond the limit, a part of it is closed at once: looking at all takes a while
+GREETING_BYTES = 64  # of ZeroMQ's handshake
+GREETING_SECONDS = 1.0  # for the handshake; connections that are later are closed first
+FLOOD_BYTES = 256 << 10  # received between two memory checks; less is no flood
+SLACK = 32  # 1/32 of the limit is closed at once, because ranking all connections is slow
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What is known of a connection when some must be closed."""
+class ConnectionActivity(msgspec.Struct, frozen=True):
+    """A connection's age and traffic, by which connections to close are chosen."""
 
     connection: int
     age_seconds: float
     idle_seconds: float
-    received: int | None  # bytes; None where the system does not tell
+    received: int | None  # bytes; None if the system does not report it
     protected: bool = False
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
-        """Return the sorting key by which the first are closed first."""
+        """The sort key: the lowest rank is closed first."""
         is_late = (
             self.received is not None
             and self.received < GREETING_BYTES
@@ -40,7 +40,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How many connections may be open, by the port at which they were accepted."""
+    """The maximum number of connections at each port."""
 
     clients: int
     subscribers: int
@@ -48,7 +48,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def limits_of(descriptors: int) -> Limits:
-    """Return the limits for processes that may have so many descriptors."""
+    """Return the limits for a process with this many descriptors."""
     free = max(descriptors - RESERVED, 4 * CONNECTIONS_MIN)
     return Limits(
         min(CLIENTS_MAX, free * 2 // 3), min(SUBSCRIBERS_MAX, free // 4), min(PEERS_MAX, free)
@@ -56,13 +56,13 @@ def limits_of(descriptors: int) -> Limits:
 
 
 def floods(before: dict[int, int], after: dict[int, int]) -> list[int]:
-    """Return the connections that have brought most, given the bytes received from each."""
+    """Return the connections with the most traffic, given the bytes received over each."""
     brought = {each: count - before.get(each, 0) for each, count in after.items()}
     most = max(brought.values(), default=0)
     return [each for each, count in brought.items() if count >= max(FLOOD_BYTES, most // 4)]
 
 
-def to_close(standings: Iterable[Standing], limit: int) -> list[int]:
-    """Return which connections to close where there are more than the limit."""
-    ranked = sorted(standings, key=lambda each: each.rank)
+def to_close(activities: Iterable[ConnectionActivity], limit: int) -> list[int]:
+    """Return the connections to close if there are more than the limit."""
+    ranked = sorted(activities, key=lambda each: each.rank)
     return [each.connection for each in ranked[: len(ranked) - limit + limit // SLACK]]

@@ -1,3 +1,3 @@
-"""Deadlines in seconds of a steady clock."""
+"""Deadline that never passes, in seconds of a steady clock."""
 
 NEVER = float("inf")

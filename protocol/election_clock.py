@@ -1,7 +1,7 @@
-"""Deadlines as arithmetic: given the time and what was heard, what is due.
+"""Election clock: heartbeat, election and check deadlines as pure arithmetic.
 
-Times are seconds of any steady clock. ``chance`` is a number from 0 to 1 that spreads the
-election deadlines of the nodes, so that they seldom campaign together (Raft §5.2).
+Times are seconds of a steady clock. ``chance`` is a random number from 0 to 1: the random election
+timeout makes split votes rare (Raft §5.2).
 """
 
 import msgspec
@@ -20,7 +20,7 @@ Due = ElectionDue | LeaderQuiet | HeartbeatDue | QuorumCheckDue | StorageCheckDu
 
 
 class ElectionTimeouts(msgspec.Struct, frozen=True):
-    """How often a leader is heard, and how long its silence is borne, in seconds."""
+    """Heartbeat interval and the bounds of the election timeout, in seconds."""
 
     heartbeat: float
     shortest: float
@@ -28,9 +28,9 @@ class ElectionTimeouts(msgspec.Struct, frozen=True):
 
 
 class ElectionClock:
-    """The deadlines of one node: of a leader its beats, of any other the leader's silence.
+    """The deadlines of one node: heartbeats and quorum checks if it leads, else elections.
 
-    Whether its own storage answers, any node asks.
+    Every node also checks that its storage answers.
     """
 
     def __init__(self, timeouts: ElectionTimeouts, now: float, chance: float) -> None:
@@ -38,23 +38,23 @@ class ElectionClock:
         self._state = ClockState(leading=False, votes=False, contact_count=0)
         self._heartbeat = self._quorum_check = self._quiet = self._election = NEVER
         self._storage_check = now + timeouts.longest
-        self._hear_leader(now, chance)
+        self._restart_timeouts(now, chance)
 
     def update(self, state: ClockState, now: float, chance: float) -> None:
-        """Take in what the log replicator says of its role and its contact with a leader."""
+        """Process the log replicator's report of its role and of contact with a leader."""
         before, self._state = self._state, state
         if state.leading and not before.leading:
             self._begin_leading(now)
         elif not state.leading and (before.leading or state.contact_count != before.contact_count):
-            self._hear_leader(now, chance)
+            self._restart_timeouts(now, chance)
 
     def next_deadline(self) -> float:
-        """Return when something will be due."""
+        """Return the earliest deadline."""
         leading = min(self._heartbeat, self._quorum_check)
         return min(leading, self._quiet, self._election, self._storage_check)
 
     def take_due(self, now: float, chance: float) -> list[Due]:
-        """Return what is due by now, and set the deadlines after it."""
+        """Return the deadlines that have passed, and set the next ones."""
         due: list[Due] = []
         if self._heartbeat <= now:
             self._heartbeat = now + self._timeouts.heartbeat
@@ -79,7 +79,7 @@ class ElectionClock:
         self._quorum_check = now + self._timeouts.longest
         self._quiet = self._election = NEVER
 
-    def _hear_leader(self, now: float, chance: float) -> None:
+    def _restart_timeouts(self, now: float, chance: float) -> None:
         self._heartbeat = self._quorum_check = NEVER
         self._quiet = now + self._timeouts.shortest
         self._election = now + self._spread(chance)

@@ -1,4 +1,4 @@
-"""One place in the log: index, term and what is to be applied there."""
+"""Log entries, and the kinds of payload that they carry."""
 
 from collections.abc import Iterable
 from enum import IntEnum
@@ -12,7 +12,7 @@ from protocol.ranges import IdOrNone, Incarnation, Index, Number, Term
 class EntryKind(IntEnum):
     """The encoding of an entry's payload."""
 
-    NO_OP = 0  # a leader's first entry: commits what came before it (Raft §8)
+    NO_OP = 0  # a leader's first entry: it commits the entries before it (Raft §8)
     BATCH = 1  # commands.Batch
     MEMBERSHIP = 2  # MembershipChange
 
@@ -27,12 +27,12 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def payload_bytes(entries: Iterable[Entry]) -> int:
-    """Return the size of what some entries carry."""
+    """Return the total size of the payloads, in bytes."""
     return sum(len(entry.payload) for entry in entries)
 
 
 class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
-    """A new membership, and the request that it answers, if any."""
+    """A new membership, and the request that asked for it, if any."""
 
     membership: Membership  # in force from this entry on
     origin: IdOrNone = b""  # id of the node whose gateway asked for it; empty for none

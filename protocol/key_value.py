@@ -1,4 +1,4 @@
-"""The replicated table: what inserting and removing a key does to it."""
+"""Key-value table: inserts and removals with revisions and conditions."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from protocol.table import Table
 
 
 class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A key's value and its history: where it was created and last written, and how often."""
+    """A key's value, and the revisions and number of its writes."""
 
     create_revision: int
     revision: int
@@ -24,10 +24,10 @@ decode_stored_value, decode_count = _decode_value, _decode_count
 
 
 class KeyValue:
-    """Keys with their values, and how many keys each parent path holds.
+    """Keys with their values, and the number of keys under each parent path.
 
-    The revision counts the commands that changed something since the cluster began; it is the
-    same on every node because every node applies the same entries.
+    The revision counts the commands that changed a key since the cluster was founded. It is the
+    same on every node, because every node applies the same entries.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class KeyValue:
         self.state_bytes = state_bytes  # of all keys and values
 
     def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
-        """Write the value unless the key's revision is not the required one."""
+        """Write the value if the key has the required revision."""
         key = command.key.encode()
         before = self._read(key)
         current = before.revision if before else 0
@@ -57,7 +57,7 @@ class KeyValue:
         return Inserted(self.revision)
 
     def remove(self, command: Remove, events: list[Event]) -> Removed | RevisionMismatch:
-        """Remove the key, if it is there and its revision is the required one."""
+        """Remove the key, if it exists and has the required revision."""
         key = command.key.encode()
         before = self._read(key)
         current = before.revision if before else 0
@@ -82,7 +82,7 @@ class KeyValue:
         return StoredValue(before.create_revision, self.revision, before.version + 1, value)
 
     def _count(self, key: str, change: int) -> None:
-        """Keep the number of keys under the key's parent, so that listing prefixes is cheap."""
+        """Update the number of keys under the key's parent, which makes listing prefixes cheap."""
         parent = parent_of(key).encode()
         if not parent:
             return

@@ -1,15 +1,15 @@
-"""Keys: their form, their place in the hierarchy, and the keys that a prefix covers."""
+"""Keys: their encoding, their limits, prefixes and parent paths."""
 
 KEY_BYTES_MAX = 4096
 SEPARATOR = "/"
 
 
 class InvalidKey(ValueError):
-    """A key that no node will store."""
+    """Text that is not a valid key."""
 
 
 def encode_key(key: object) -> bytes:
-    """Return a key's bytes in the order in which RocksDB and Python both sort it.
+    """Return a key's bytes, which RocksDB and Python sort in the same order.
 
     Raises:
         InvalidKey: the key is not a str, empty, longer than ``KEY_BYTES_MAX`` bytes of UTF-8,
@@ -33,15 +33,15 @@ def encode_key(key: object) -> bytes:
 
 
 def is_key(key: str) -> bool:
-    """Whether text is a key, whatever the reason if it is not."""
+    """Whether text is short enough and free of NUL, so that every table can hold it as a key."""
     return bool(key) and "\0" not in key and len(key) <= KEY_BYTES_MAX
 
 
 def encode_prefix(prefix: object) -> bytes:
-    """Return the bytes with which every key under a prefix begins; ``""`` and ``"/"`` mean all.
+    """Return the bytes that every key under a prefix begins with; ``""`` and ``"/"`` mean all.
 
     Raises:
-        InvalidKey: the prefix could not begin any key.
+        InvalidKey: no valid key can begin with the prefix.
     """
     if prefix in ("", SEPARATOR):
         return b""

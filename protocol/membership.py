@@ -1,4 +1,4 @@
-"""Membership: the nodes of the cluster, and the size of a majority."""
+"""Membership: the members of the cluster, its voters and majorities."""
 
 from functools import cached_property
 
@@ -36,12 +36,12 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
 
     @cached_property
     def voters(self) -> frozenset[NodeId]:
-        """Ids of the members whose votes and disks count."""
+        """Ids of the voters, of which a majority elects and commits."""
         return frozenset(member.id for member in self.members if member.voter)
 
     @property
     def is_sound(self) -> bool:
-        """Whether somebody votes, and no id stands for two members."""
+        """Whether there is a voter, and no id is used twice."""
         return bool(self.voters) and len(self._by_id) == len(self.members)
 
     @property
@@ -50,22 +50,22 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
         return tuple(member for member in self.members if not member.voter)
 
     def is_voter(self, node: NodeId) -> bool:
-        """Whether this node's vote counts."""
+        """Whether this node is a voter."""
         member = self.get(node)
         return member is not None and member.voter
 
     def with_member(self, member: Member) -> "Membership":
-        """Return the membership with this member added, or changed where its id is present."""
+        """Return the membership with this member added, or replaced if its id is present."""
         others = [other for other in self.members if other.id != member.id]
         return Membership(tuple(sorted([*others, member], key=lambda each: each.id)))
 
     def without(self, node: NodeId) -> "Membership":
-        """Return the membership with this node left out."""
+        """Return the membership without this node."""
         return Membership(tuple(member for member in self.members if member.id != node))
 
 
 class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
-    """A membership and the entry that brought it."""
+    """A membership and the index of its log entry."""
 
     index: Index  # of the entry
     membership: Membership  # in force from the entry on
@@ -74,17 +74,17 @@ class MembershipAt(msgspec.Struct, frozen=True, array_like=True):
 def after_snapshot(
     known: tuple[MembershipAt, ...], installed: MembershipAt, kept_after: int | None
 ) -> tuple[MembershipAt, ...]:
-    """Return the memberships that count after a snapshot, and after entries kept behind it."""
+    """Return the memberships that remain after a snapshot and the entries kept after it."""
     if kept_after is None:
         return (installed,)
     return (installed, *[each for each in known if each.index > kept_after])
 
 
 def is_majority(nodes: int, voters: int) -> bool:
-    """Whether so many nodes are more than half of so many voters."""
+    """Whether ``nodes`` of ``voters`` are a majority."""
     return nodes * 2 > voters
 
 
 def majority_index(match_indexes: list[int]) -> int:
-    """Return the highest index that more than half of the voters hold (Raft §5.3)."""
+    """Return the highest index that a majority of the voters holds (Raft §5.3)."""
     return sorted(match_indexes, reverse=True)[len(match_indexes) // 2]

@@ -1,6 +1,6 @@
-"""Ranges: which numbers and ids a message may carry, checked where it is decoded.
+"""Ranges: the valid numbers and ids in messages, checked when they are decoded.
 
-Nothing that passes can overflow eight bytes later, on disk or in an index one further on.
+Arithmetic on valid numbers does not overflow the eight bytes that they have on disk.
 """
 
 from typing import Annotated
@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 NUMBER_MAX = (1 << 63) - 1
-COUNTER_MAX = 1 << 62  # leaves room for all that may be added to it
+COUNTER_MAX = 1 << 62  # leaves room for additions
 INCARNATION_MAX = (1 << 31) - 1  # the upper half of a request's number
 CHECKSUM_MAX = (1 << 32) - 1
 ID_BYTES = 16  # of a UUID

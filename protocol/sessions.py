@@ -1,11 +1,11 @@
-"""Exactly once: the results that a retry is answered with (Raft dissertation §6.3).
+"""Sessions: the results of clients' writes, kept to answer retries (Raft dissertation §6.3).
 
-Everything here is part of the replicated state, so that a retry is recognised on any node and
-after any change of leader. Nothing here reads a clock: which session gives way to a new one
-follows from the order of the log alone.
+Sessions are part of the replicated state, so that a retry is recognized on any node and after any
+change of leader. They do not depend on a clock: the order of the log alone decides which session is
+evicted.
 
-A session is stored as one row with its newest results, and one more row for each earlier block of
-results that is not acknowledged: a write costs the same however many its client waits for.
+A session is stored as one row with its newest results, and one row for each earlier block of
+unacknowledged results. The cost of a write is therefore independent of the number of results kept.
 """
 
 from collections import OrderedDict
@@ -16,17 +16,17 @@ import msgspec
 from protocol.commands import Result, Write
 from protocol.encoding import encode
 
-SESSIONS_MAX = 10_000  # the least recently used gives way
-UNACKNOWLEDGED_MAX = 4096  # the widest window of results that one session may keep
-BLOCK_RESULTS = 16  # consecutive sequences whose results are stored in one row
+SESSIONS_MAX = 10_000  # beyond it, the least recently used one is evicted
+UNACKNOWLEDGED_MAX = 4096  # the largest number of results that one session may keep
+BLOCK_RESULTS = 16  # results of consecutive sequences in one row
 NUMBER_BYTES = 8  # of a session or a block, big-endian, in the key of a row
 
 
 class SessionRow(msgspec.Struct, frozen=True, array_like=True):
     """The row of a session, under its number."""
 
-    last_used: int  # by the count of all uses
-    acknowledged: int  # the lowest sequence whose result may still be asked for
+    last_used: int  # value of the counter of all session uses
+    acknowledged: int  # lowest sequence whose result the client may still ask for
     results: dict[int, Result]  # of the newest block, by sequence
 
 
@@ -39,9 +39,9 @@ class Session:
         self.last_used = last_used
         self.acknowledged = 0
         self.results: dict[int, Result] = {}  # by sequence
-        self.newest = 0  # block with results, which the session's own row holds
-        self.saved: set[int] = set()  # earlier blocks that have rows
-        self.unsaved: set[int] = set()  # earlier blocks whose rows are not what they should be
+        self.newest = 0  # newest block, stored in the session's own row
+        self.saved: set[int] = set()  # earlier blocks that are stored
+        self.unsaved: set[int] = set()  # earlier blocks whose rows are outdated
 
     def block(self, number: int) -> dict[int, Result]:
         """Return the results of a block."""
@@ -52,7 +52,7 @@ class Session:
         return {each: results[each] for each in range(first, end) if each in results}
 
     def load(self, results: dict[int, Result]) -> None:
-        """Take results from a row, but for those that were acknowledged since."""
+        """Add results from a row, except those acknowledged since."""
         for sequence, result in results.items():
             if sequence >= self.acknowledged:
                 self.results[sequence] = result
@@ -63,10 +63,10 @@ _decode_block = msgspec.msgpack.Decoder(dict[int, Result]).decode
 
 
 def decode_session(key: bytes, value: bytes) -> SessionRow | dict[int, Result]:
-    """Return what a row of the table of sessions holds.
+    """Return the content of a row of the sessions table.
 
     Raises:
-        ValueError: it could be no row of it; ``msgspec.MsgspecError`` is one.
+        ValueError: the row is invalid; ``msgspec.MsgspecError`` is a subclass.
     """
     if len(key) not in (NUMBER_BYTES, 2 * NUMBER_BYTES):
         raise ValueError("neither a session nor a block of results")
@@ -87,7 +87,7 @@ class Sessions:
         self._evicted: list[tuple[int, Session]] = []
 
     def open(self, number: int, use: int) -> None:
-        """Begin a session; the least recently used one ends where there are too many."""
+        """Open a session; evict the least recently used one if there are too many."""
         self._sessions[number] = Session(use)
         self._changed.add(number)
         if len(self._sessions) > self._max:
@@ -96,7 +96,7 @@ class Sessions:
             self._evicted.append((evicted, session))
 
     def find(self, number: int, use: int) -> Session | None:
-        """Return the session, now the most recently used one, or None if it is not known."""
+        """Return a session and mark it as most recently used; None if it is unknown."""
         session = self._sessions.get(number)
         if session is not None:
             session.last_used = use
@@ -105,7 +105,7 @@ class Sessions:
         return session
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield what is to be stored since the last call: key and row, None where it is deleted."""
+        """Yield the rows changed since the last call, as key and value; None deletes the row."""
         changed, self._changed = self._changed, set()
         evicted, self._evicted = self._evicted, []
         for number, session in evicted:
@@ -120,7 +120,7 @@ class Sessions:
 
 
 def _changed_blocks(number: int, session: Session) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield the rows of earlier blocks that differ from what is stored."""
+    """Yield the outdated rows of earlier blocks."""
     for block in session.unsaved:
         results = session.block(block)
         if results:
@@ -157,12 +157,12 @@ def _key(session: int, block: int | None = None) -> bytes:
 
 
 def is_duplicate(session: Session, write: Write) -> bool:
-    """Whether this write was applied before, answered to the client or not."""
+    """Whether this write was already applied."""
     return write.sequence in session.results or write.sequence < session.acknowledged
 
 
 def remember(session: Session, write: Write, result: Result) -> None:
-    """Keep a result until the client says that it has it, and drop those it has by now."""
+    """Keep a result until the client acknowledges it, and drop those acknowledged now."""
     session.results[write.sequence] = result
     block = write.sequence // BLOCK_RESULTS
     if block > session.newest:
@@ -175,7 +175,7 @@ def remember(session: Session, write: Write, result: Result) -> None:
 
 
 def _acknowledge(session: Session, acknowledged: int) -> None:
-    """Drop the results before a sequence, at a cost that follows from how many those are."""
+    """Drop the results before a sequence, at a cost proportional to their number."""
     before, session.acknowledged = session.acknowledged, acknowledged
     results, saved = session.results, session.saved
     for sequence in _fewer(range(before, acknowledged), results):
@@ -188,5 +188,5 @@ def _acknowledge(session: Session, acknowledged: int) -> None:
 
 
 def _fewer(numbers: range, known: Collection[int]) -> Iterable[int]:
-    """Return the numbers or, where those are more, what is known: a jump may be of any length."""
+    """Return the shorter of both: a client may skip any number of sequences."""
     return numbers if len(numbers) <= len(known) else list(known)

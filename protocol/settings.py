@@ -1,4 +1,4 @@
-"""Settings: entries of the table that feeds constructor, builder, options, environment and file."""
+"""Settings: the table from which constructor, builder, options, environment and file are made."""
 
 from typing import Any, get_args
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting, annotated to a field, which adds its own name, type and default value.
+    """One setting, annotated to a field that provides its name, type and default value.
 
     A help sentence names other settings in backticks.
     """
@@ -16,7 +16,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     least: int | None = None
     most: int | None = None
     choices: tuple[str, ...] = ()
-    key: str = ""  # the name in the file, and so of option and environment; empty: as in Python
+    key: str = ""  # name in the file, the option and the environment; empty: as in Python
     hidden: bool = False  # for tests of skiff itself: not documented
     name: str = ""
     type: Any = str
@@ -24,22 +24,22 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def option(self) -> str:
-        """The option on the command line."""
+        """The command-line option."""
         return f"--{self.key.replace('_', '-')}"
 
     @property
     def environment(self) -> str:
-        """The variable in the environment."""
+        """The environment variable."""
         return f"SKIFF_{self.key.upper()}"
 
     @property
     def is_list(self) -> bool:
-        """Whether there may be several values."""
+        """Whether the setting takes several values."""
         return isinstance(self.default, tuple)
 
     @property
     def range(self) -> str:
-        """The accepted values, in words; empty where the type says all, or another setting."""
+        """The accepted values in words; empty if only the type or another setting limits them."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.least is None:
@@ -49,7 +49,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return f"from {self.least} to {self.most}"
 
     def refuses(self, value: Any) -> str:
-        """Return the sentence that refuses a value, empty if it is within the range."""
+        """Return the error message for a value; empty if it is accepted."""
         if self.choices:
             fits = value in self.choices
         else:

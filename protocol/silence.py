@@ -1,22 +1,22 @@
-"""Silence: a time without a leader that people should hear of, once at its start and at its end."""
+"""Silence: log lines about a missing leader, one when it is overdue and one at its return."""
 
 from protocol.deadlines import NEVER
 from protocol.messages.gateway import Leadership
 
-QUIET_SECONDS = 2.0  # of an election, about which nothing is said
+QUIET_SECONDS = 2.0  # without a leader, as in any election, before a warning is due
 
 
 class Silence:
-    """What one node has told of its leader. Times are seconds of any steady clock."""
+    """The leaderless periods of one node. Times are seconds of a steady clock."""
 
     def __init__(self) -> None:
-        self.deadline = NEVER  # when ``take_notes`` should be called though nothing has happened
+        self.deadline = NEVER  # when ``take_notes`` is due if no event occurs before
         self._since = NEVER
         self._is_told = False
         self._notes: list[str] = []
 
-    def hear(self, leadership: Leadership, now: float) -> None:
-        """Take in who leads; a node that belongs to no cluster misses nobody."""
+    def observe(self, leadership: Leadership, now: float) -> None:
+        """Record who leads; a node without a cluster needs no leader."""
         if leadership.leader is None and leadership.cluster and not leadership.removed:
             self._since = min(self._since, now)
             self.deadline = NEVER if self._is_told else self._since + QUIET_SECONDS

@@ -1,61 +1,61 @@
-"""Space: whether a node's disk, and its quota of state, leave room for more.
+"""Space: shortages of a node's disk and of its quota for the state.
 
-The storage writer's shell measures, ``SpaceWatch`` judges, and the log replicators act: a leader
-refuses what would let the state grow, or hands over to a voter whose disk has room.
+The storage writer measures the free space, ``SpaceWatch`` evaluates it, and the log replicators act
+on it: a leader refuses proposals that grow the state, or hands over to a voter with space.
 """
 
 from enum import IntEnum
 
 import msgspec
 
-CRITICAL_SHARE = 4  # of the reserve, this part is left when it becomes critical
-EASE = 1.25  # so many times the limit must be free before a shortage is over
+CRITICAL_SHARE = 4  # a shortage is critical below a quarter of the reserve
+EASE = 1.25  # hysteresis: times the limit that must be free to end a shortage
 
 
 class Shortage(IntEnum):
-    """The kind of room that a node lacks; the higher, the more urgent."""
+    """The kind of space that a node lacks; higher values are more urgent."""
 
     NONE = 0
     QUOTA = 1  # the state has reached its quota
-    LOW = 2  # the disk has less left than its reserve
-    CRITICAL = 3  # the disk has less left than a quarter of it
+    LOW = 2  # the disk has less free space than its reserve
+    CRITICAL = 3  # the disk has less free space than a quarter of its reserve
 
     @property
     def is_of_disk(self) -> bool:
-        """Whether the disk has no room for a growing state."""
+        """Whether the disk, not the quota, lacks space."""
         return self >= Shortage.LOW
 
 
 class SpaceLimits(msgspec.Struct, frozen=True):
-    """The limits that a node's settings state, in bytes; 0 is no limit."""
+    """The limits in a node's settings, in bytes; 0 means no limit."""
 
-    disk_reserve: int = 0  # free bytes of the disk below which the node has a shortage
-    state_max: int = 0  # bytes of all keys and values at which it has one
+    disk_reserve: int = 0  # minimum free bytes on the disk
+    state_max: int = 0  # quota for all keys and values
 
 
 class Room(msgspec.Struct, frozen=True, array_like=True):
-    """The room of one node, as measured last."""
+    """The last measured space of one node."""
 
-    free_bytes: int = 0  # that the disk has left for this node, its ballast not counted
+    free_bytes: int = 0  # on the disk, its ballast not counted
     state_bytes: int = 0  # of all keys and values, the same on every node
     shortage: Shortage = Shortage.NONE  # the most urgent one
 
 
 class SpaceChanged(msgspec.Struct, frozen=True, array_like=True, tag=51):
-    """The node's storage has another shortage than before."""
+    """The node's shortage has changed."""
 
-    shortage: Shortage  # the new one; ``NONE`` where there is room again
+    shortage: Shortage  # the new one; ``NONE`` if there is space again
 
 
 class SpaceWatch:
-    """The judgement of one node's room; a shortage lasts until there is clearly more."""
+    """Evaluates one node's space, with hysteresis."""
 
     def __init__(self, limits: SpaceLimits) -> None:
         self._limits = limits
         self.room = Room()
 
     def look(self, free_bytes: int, state_bytes: int) -> SpaceChanged | None:
-        """Judge what was measured; return what the replicator is to hear, if that has changed."""
+        """Evaluate a measurement, in bytes; return a message if the shortage has changed."""
         before = self.room.shortage
         shortage = shortage_of(self._limits, free_bytes, state_bytes, before)
         self.room = Room(free_bytes, state_bytes, shortage)
@@ -65,7 +65,7 @@ class SpaceWatch:
 def shortage_of(
     limits: SpaceLimits, free_bytes: int, state_bytes: int, before: Shortage
 ) -> Shortage:
-    """Return what a node lacks, given what it lacked before."""
+    """Return a node's shortage, given its previous one."""
     critical = limits.disk_reserve / CRITICAL_SHARE
     if free_bytes < critical * (EASE if before is Shortage.CRITICAL else 1):
         return Shortage.CRITICAL

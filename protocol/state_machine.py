@@ -1,4 +1,4 @@
-"""State machine: entries in, results and events out, the same on every node."""
+"""State machine: applies log entries; its results and events are the same on every node."""
 
 from collections.abc import Iterable
 from typing import assert_never
@@ -26,10 +26,10 @@ from protocol.sessions import Sessions, is_duplicate, remember
 from protocol.table import Table
 from protocol.wire import Decoder, Malformed
 
-APPLIED_KEY = b"\0applied"  # beside the values, where no user's key can be
+APPLIED_KEY = b"\0applied"  # in the values table, below all user keys
 MEMBERSHIP_KEY = b"\0membership"
-FIRST_USER_KEY = b"\1"  # what sorts before it is skiff's own
-SESSION_MAX = (1 << 63) - 1  # the last number that a session may have
+FIRST_USER_KEY = b"\1"  # lower keys are skiff's own
+SESSION_MAX = (1 << 63) - 1  # the highest session number
 
 _decode_batch: Decoder[Batch] = Decoder(Batch)
 _decode_origin: Decoder[BatchOrigin] = Decoder(BatchOrigin)
@@ -37,25 +37,24 @@ _decode_change: Decoder[MembershipChange] = Decoder(MembershipChange)
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """How far the state machine is: the last entry applied, and its counters."""
+    """The state machine's progress: the last entry applied, and its counters."""
 
     index: int = 0
     term: int = 0
     revision: int = 0
     sessions_opened: int = 0
     session_uses: int = 0
-    state_bytes: int | None = None  # of all keys and values; None where it was not counted yet
+    state_bytes: int | None = None  # of all keys and values; None in directories of older versions
 
 
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
 _decode_membership_at = msgspec.msgpack.Decoder(MembershipAt).decode
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What one entry gave: the answers for the node that proposed it, and what changed.
+class EntryOutcome(msgspec.Struct, frozen=True):
+    """The effect of one entry: results for the node that proposed it, and change events.
 
-    An entry that cannot be read has no effect on any node but to be counted as applied; ``fault``
-    says why.
+    An entry that cannot be decoded is skipped on every node; ``fault`` is the reason.
     """
 
     origin: bytes = b""
@@ -67,10 +66,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class StateMachine:
-    """Applies committed entries, each once and in order.
+    """Applies committed entries in order, each once.
 
-    The caller makes all that one call of ``apply`` and ``store_progress`` put into the tables
-    durable as one atomic batch; a crash then leaves whole entries only.
+    The caller writes the changes of ``apply`` calls and of the ``store_progress`` after them as one
+    atomic batch, so that a crash leaves only whole entries.
     """
 
     def __init__(
@@ -94,27 +93,27 @@ class StateMachine:
 
     @property
     def revision(self) -> int:
-        """How many commands have changed something since the cluster began."""
+        """The number of changes to the state since the cluster was founded."""
         return self._key_value.revision
 
     @property
     def state_bytes(self) -> int:
-        """How many bytes all keys and values have."""
+        """The size of all keys and values, in bytes."""
         return self._key_value.state_bytes
 
     def count_bytes(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Count the bytes of all rows of users' keys, in a state from before they were counted."""
+        """Compute ``state_bytes`` from the user keys, for a directory of an older version."""
         stored = ((key, decode_stored_value(row).value) for key, row in rows)
         self._key_value.state_bytes = sum(len(key) + len(value) for key, value in stored)
 
     @property
     def membership(self) -> MembershipAt:
-        """The last membership that was applied."""
+        """The last applied membership."""
         stored = self._values.get(MEMBERSHIP_KEY)
         return MembershipAt(0, Membership()) if stored is None else _decode_membership_at(stored)
 
-    def apply(self, entry: Entry) -> Outcome:
-        """Apply the entry after the last one applied."""
+    def apply(self, entry: Entry) -> EntryOutcome:
+        """Apply the entry that follows the last applied one."""
         assert entry.index == self.applied_index + 1, "entries are applied in order, once"
         outcome = self._outcome(entry)
         self.applied_index = entry.index
@@ -122,17 +121,17 @@ class StateMachine:
         return outcome
 
     def skip_sessions(self, count: int) -> None:
-        """Leave out so many session numbers; the caller stores that.
+        """Skip ``count`` session numbers; ``store_progress`` stores that.
 
         Raises:
-            OverflowError: there are not so many left.
+            OverflowError: too few numbers are left.
         """
         if self._sessions_opened + count > SESSION_MAX:
             raise OverflowError("too few session numbers are left")
         self._sessions_opened += count
 
     def store_progress(self) -> None:
-        """Put into the tables how far the state machine is and which sessions changed."""
+        """Put the state machine's progress and the changed sessions into the tables."""
         for key, record in self._sessions.take_changes():
             if record is None:
                 self._session_table.delete(key)
@@ -151,12 +150,12 @@ class StateMachine:
             self.state_bytes,
         )
 
-    def _outcome(self, entry: Entry) -> Outcome:
-        """Return what an entry gives; nothing is changed before all of it has been read."""
+    def _outcome(self, entry: Entry) -> EntryOutcome:
+        """Apply an entry; an entry that cannot be decoded changes nothing."""
         try:
             match entry.kind:
                 case EntryKind.NO_OP:
-                    return Outcome()
+                    return EntryOutcome()
                 case EntryKind.BATCH:
                     return self._apply_batch(decode_batch(entry.payload))
                 case EntryKind.MEMBERSHIP:
@@ -165,16 +164,16 @@ class StateMachine:
                 case unknown:
                     assert_never(unknown)
         except Malformed as error:
-            return Outcome(fault=str(error))
+            return EntryOutcome(fault=str(error))
 
-    def _apply_change(self, index: int, change: MembershipChange) -> Outcome:
+    def _apply_change(self, index: int, change: MembershipChange) -> EntryOutcome:
         self._values.put(MEMBERSHIP_KEY, encode(MembershipAt(index, change.membership)))
-        return Outcome(change.origin, change.incarnation, change.number)
+        return EntryOutcome(change.origin, change.incarnation, change.number)
 
-    def _apply_batch(self, batch: Batch) -> Outcome:
+    def _apply_batch(self, batch: Batch) -> EntryOutcome:
         events: list[Event] = []
         results = tuple([self._apply_once(write, events) for write in batch.writes])
-        return Outcome(batch.origin, batch.incarnation, batch.number, results, tuple(events))
+        return EntryOutcome(batch.origin, batch.incarnation, batch.number, results, tuple(events))
 
     def _apply_once(self, write: Write, events: list[Event]) -> Result:
         self._session_uses += 1
@@ -186,7 +185,7 @@ class StateMachine:
         if session is None:
             return SessionExpired()
         if is_duplicate(session, write):
-            # Below the window nobody waits for the answer any more; it is only not done again.
+            # Below the window, the client no longer waits for a result.
             return session.results.get(write.sequence, SessionExpired())
         result = self._execute(write.command, events)
         remember(session, write, result)
@@ -203,10 +202,10 @@ class StateMachine:
 
 
 def decode_batch(payload: bytes) -> Batch:
-    """Return the batch of an entry or of a proposal.
+    """Decode the batch of an entry or of a proposal.
 
     Raises:
-        Malformed: it is none, or would write a key that no table can hold.
+        Malformed: it is not a batch, or has a key that no table can hold.
     """
     batch = _decode_batch(payload)
     for write in batch.writes:
@@ -217,10 +216,10 @@ def decode_batch(payload: bytes) -> Batch:
 
 
 def decode_membership_change(payload: bytes) -> MembershipChange:
-    """Return the change of members of an entry.
+    """Decode the membership change of an entry.
 
     Raises:
-        Malformed: it is none, or its members could not be those of a cluster.
+        Malformed: it is not a membership change, or its membership is invalid.
     """
     change = _decode_change(payload)
     if not change.membership.is_sound:
@@ -229,7 +228,7 @@ def decode_membership_change(payload: bytes) -> MembershipChange:
 
 
 def is_proposed_by(entry: Entry, node: NodeId) -> bool:
-    """Whether clients of this node wait for what the entry gives."""
+    """Whether this node proposed the entry, so that its clients wait for the results."""
     if entry.kind is not EntryKind.BATCH:
         return False
     try:

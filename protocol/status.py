@@ -1,4 +1,4 @@
-"""Status of a node in its cluster, by its own account."""
+"""Status of a node: its role and its log, as reported by the node itself."""
 
 from enum import IntEnum
 
@@ -8,7 +8,7 @@ from protocol.membership import Membership, NodeId
 
 
 class RoleName(IntEnum):
-    """What a node does in its current term."""
+    """A node's role in its current term."""
 
     FOLLOWER = 0
     CANDIDATE = 1
@@ -16,14 +16,14 @@ class RoleName(IntEnum):
 
 
 class ReplicationStatus(msgspec.Struct, frozen=True, array_like=True):
-    """What the Raft core knows about its node."""
+    """The replicator's part of a node's status."""
 
     term: int  # the current one
     role: RoleName  # in this term
-    leader: NodeId | None  # id; None where none is known
+    leader: NodeId | None  # id; None if unknown
     last_index: int  # of the last entry of the log
     commit_index: int  # of the last entry known to be committed
     membership: Membership  # last committed one that the node knows
-    removed: bool  # whether the node knows that it is no member any more
-    # Milliseconds since it heard its leader or, as leader, a majority; None where it never has.
+    removed: bool  # whether the node knows that it was removed
+    # Milliseconds since contact with the leader or, if it leads, a majority; None before any.
     silence_ms: int | None = None

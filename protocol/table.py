@@ -1,4 +1,4 @@
-"""The sorted bytes-to-bytes mappings that a node's state lives in, and what holds them together."""
+"""Tables: interfaces of the sorted bytes-to-bytes tables that hold a node's state."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -7,53 +7,53 @@ Row = tuple[bytes, bytes]
 
 
 class Table(Protocol):
-    """What the state machine needs of a table: a column family on disk, or a dict."""
+    """The part of a table that the state machine uses."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value, seeing what was put and is not written yet."""
+        """Return the value, including changes that are not yet written."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value."""
 
     def delete(self, key: bytes) -> None:
-        """Forget the key, if it is there."""
+        """Delete the key, if it exists."""
 
 
 class SortedTable(Table, Protocol):
-    """A table that can be walked through; walks see what is written, not what is pending."""
+    """A table that can be scanned; scans see only written rows."""
 
     def delete_range(self, first: bytes, end: bytes) -> None:
-        """Forget all keys from the first up to, but not including, the end."""
+        """Delete all keys from ``first`` up to, but not including, ``end``."""
 
     def scan(self, first: bytes) -> Iterable[Row]:
-        """Yield what is written, from a key on, in the order of the keys."""
+        """Yield the written rows from a key on, in key order."""
 
     def keys(self, first: bytes) -> Iterable[bytes]:
-        """Yield the keys that are written, from one on, in their order."""
+        """Yield the written keys from one on, in order."""
 
     def rows_estimate(self) -> int:
-        """Return about how many rows are written."""
+        """Return the approximate number of written rows."""
 
     def view(self) -> "TableView":
-        """Return the table as it is written now, whatever is written later."""
+        """Return an immutable view of the rows written so far."""
 
 
 class TableView(Protocol):
     """A table as it was at one moment."""
 
     def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield what was there, from a key on, in the order of the keys."""
+        """Yield the rows of the view from a key on, in key order."""
 
 
 class Database(Protocol):
-    """Tables that are written together: what is put between two writes is one batch."""
+    """Tables that are written together: all changes between two writes are one batch."""
 
     def table(self, name: str) -> SortedTable:
-        """Return a table by its name."""
+        """Return the table with this name."""
 
     def write(self, *, sync: bool) -> None:
-        """Write all that was put and deleted since the last call, in one step.
+        """Write all changes since the last call as one atomic batch.
 
-        A crash may take back what was written without ``sync``, the latest first; it never
-        leaves a part of a batch, nor a batch without those before it.
+        A crash may undo batches that no ``sync`` followed, the latest first. It never leaves a part
+        of a batch, nor a batch without its predecessors.
         """

@@ -1,4 +1,4 @@
-"""Messages to bytes and back; every malformed input becomes one exception."""
+"""Wire encoding: messages as MessagePack; every malformed input raises one exception."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -21,9 +21,9 @@ from protocol.messages.replicator import ReplicatorMessage
 from protocol.messages.storage import StorageMessage
 from protocol.messages.timer import TimerMessage
 
-REQUEST_BYTES_MAX = 8 << 20  # one frame from a client
-PEER_FRAME_BYTES_MAX = 32 << 20  # one frame from a peer
-# A key and what ZeroMQ puts before it; its tree of topics recurses once for each byte of a topic.
+REQUEST_BYTES_MAX = 8 << 20  # in one frame from a client
+PEER_FRAME_BYTES_MAX = 32 << 20  # in one frame from a peer
+# A key and ZeroMQ's prefix. Its topic trie recurses once for each byte of a topic.
 SUBSCRIPTION_BYTES_MAX = (4 << 10) + 64
 
 MessageT = TypeVar("MessageT")
@@ -32,11 +32,11 @@ encode = encoding.encode
 
 
 class Malformed(ValueError):
-    """Bytes that are no message of the expected kind."""
+    """Bytes that are not a message of the expected kind."""
 
 
 class Decoder(Generic[MessageT]):
-    """Reads frames that hold one kind of message."""
+    """Decodes frames of one kind of message."""
 
     def __init__(self, kind: Any) -> None:
         self._decode: Callable[[bytes], MessageT] = msgspec.msgpack.Decoder(kind).decode
@@ -45,11 +45,11 @@ class Decoder(Generic[MessageT]):
         """Return the message in a frame.
 
         Raises:
-            Malformed: the frame holds no such message.
+            Malformed: the frame is not such a message.
         """
         try:
             return self._decode(frame)
-        # Deep nesting and bad UTF-8 surface as other errors than msgspec's own.
+        # Deep nesting and bad UTF-8 raise errors that are not msgspec's own.
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
             raise Malformed(str(error)) from None
 

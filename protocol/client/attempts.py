@@ -1,8 +1,8 @@
-"""Attempts: the pace of retries, and what the attempts so far have shown of the nodes."""
+"""Attempts: deadlines, pauses and errors of the attempts of one call."""
 
-ATTEMPT_SECONDS = 1.0  # at least so long a node that is connected may take to answer
-ATTEMPTS = 3  # into which a deadline is divided where there is time for that
-SPACE_SECONDS = 0.5  # within which a leader without space has moved to a node that has some
+ATTEMPT_SECONDS = 1.0  # minimum time for a connected node to answer
+ATTEMPTS = 3  # number of attempts that a long timeout is divided into
+SPACE_SECONDS = 0.5  # within which leadership moves away from a node without space
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
 PAUSE_SECONDS_MAX = 0.2
 
@@ -14,14 +14,14 @@ class Attempts:
 
     def __init__(self, deadline: float, attempt_seconds: float = ATTEMPT_SECONDS) -> None:
         self.deadline = deadline
-        self.reached = False  # whether any node was
-        self.obstacle = ""  # why the last node could not be asked, or was not believed
+        self.reached = False  # whether any node was reached
+        self.obstacle = ""  # why the last node could not be reached, or was rejected
         self._attempt_seconds = attempt_seconds
         self._pause = PAUSE_SECONDS
         self._full_since: float | None = None
 
     def awaits_space(self, now: float) -> bool:
-        """Whether a refusal for lack of space may be over soon: the leader may be moving."""
+        """Whether to retry after a lack of space: leadership may be moving to a node with room."""
         self._full_since = now if self._full_since is None else self._full_since
         return now - self._full_since < SPACE_SECONDS
 
@@ -30,12 +30,12 @@ class Attempts:
         return self.deadline - now <= PAUSE_SECONDS + (self._pause if pauses else 0.0)
 
     def next_deadline(self, now: float) -> float:
-        """Return until when the present attempt may take."""
+        """Return the deadline of the current attempt."""
         share = max(self._attempt_seconds, (self.deadline - now) / ATTEMPTS)
         return min(self.deadline, now + share)
 
     def next_pause(self, now: float) -> float:
-        """Return how many seconds to wait before the next attempt: each time twice as many."""
+        """Return the seconds to wait before the next attempt, doubled each time."""
         pause = self._pause
         self._pause = min(2 * pause, PAUSE_SECONDS_MAX)
         return min(pause, max(0.0, self.deadline - now))

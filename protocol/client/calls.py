@@ -1,7 +1,6 @@
 """Calls: the operations of one client, each tried until its deadline.
 
-Each generator yields the steps of ``steps``, is sent their results, and returns how the call
-ended.
+Each generator yields steps (``steps.Step``), is sent their results, and returns an ``Ending``.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +25,8 @@ class Ending(msgspec.Struct, frozen=True):
 
     outcome: Outcome | None  # None at the deadline
     attempts: Attempts
-    maybe_done: bool = False  # whether some attempt at a write got no certain answer
-    write: Write | None = None  # that was sent, if any was
+    maybe_done: bool = False  # whether a write may have been applied without an answer
+    write: Write | None = None  # as sent, if the operation was a write
 
 
 class Calls:
@@ -49,7 +48,7 @@ class Calls:
     def call(
         self, link: Link, operation: Operation, deadline: float, *, writes: bool = False
     ) -> Steps[Ending]:
-        """Do an operation that may be done twice; ``writes`` if that changes anything."""
+        """Perform an idempotent operation; ``writes``: whether it changes anything."""
         (ending,) = yield from self._call_all(link, [Asked(operation, writes)], deadline)
         return ending
 
@@ -61,9 +60,9 @@ class Calls:
     def pipeline(
         self, link: Link, operations: Sequence[Pipelined], deadline: float
     ) -> Steps[list[Ending]]:
-        """Do operations one after the other in as few requests as possible, writes exactly once.
+        """Perform operations in order, in as few requests as possible, each write exactly once.
 
-        What fails does not keep the others from being done.
+        A failed operation does not prevent later ones.
         """
         endings: list[Ending] = []
         for run in runs(operations):
@@ -73,19 +72,19 @@ class Calls:
             else:
                 commands = [each for each in run if not isinstance(each, Get)]
                 endings += yield from self._write_all(link, commands, deadline)
-            if self._clock() >= deadline:  # or the client was closed
+            if self._clock() >= deadline:  # as also when the client is closed
                 unasked = Ending(None, endings[-1].attempts)
                 return endings + [unasked] * (len(operations) - len(endings))
         return endings
 
-    # --- what may be done twice
+    # --- idempotent operations
 
     def _call_all(self, link: Link, asked: list[Asked], deadline: float) -> Steps[list[Ending]]:
         attempts = self._attempts(deadline)
         yield from self._exchange(link, attempts).run(asked)
         return [Ending(_final(each), attempts, each.writes and each.maybe_done) for each in asked]
 
-    # --- what is applied once
+    # --- writes, applied exactly once
 
     def _write_all(
         self, link: Link, commands: Sequence[Command], deadline: float
@@ -102,7 +101,7 @@ class Calls:
             return endings
         if self.session is session:
             self.session = None
-        # What may be done is not repeated: no other session would recognise it.
+        # A write that may have been applied is not repeated: a new session cannot recognize it.
         left = [place for place, each in enumerate(endings) if _certainly_not_done(each)]
         again = yield from self._write_all(link, [commands[each] for each in left], deadline)
         for place, ending in zip(left, again, strict=True):
@@ -131,10 +130,10 @@ class Calls:
     # --- the session
 
     def _await_session(self, link: Link, count: int, deadline: float) -> Steps[Ending | None]:
-        """Wait for a session with room for so many writes; return how that ended if in vain.
+        """Wait for a session with room for ``count`` writes; return the ending if there is none.
 
-        One call opens the session on behalf of all: if each of thousands opened one, those of
-        other clients would have to go.
+        One call opens the session for all: thousands of sessions would evict those of other
+        clients.
         """
         attempts = self._attempts(deadline)
         while (now := self._clock()) < deadline:
@@ -155,7 +154,7 @@ class Calls:
     def _open_session(self, link: Link, deadline: float) -> Steps[Ending]:
         attempts = self._opening = self._attempts(deadline)
         self._opening_since = self._clock()
-        asked = Asked(Write(0, 0, 0, OpenSession()))  # what nobody uses changes nothing
+        asked = Asked(Write(0, 0, 0, OpenSession()))  # a duplicate leaves an unused session
         try:
             yield from self._exchange(link, attempts).run([asked])
         finally:
@@ -180,7 +179,7 @@ def _certainly_not_done(ending: Ending) -> bool:
 
 
 def _final(asked: Asked) -> Outcome | None:
-    """Return the outcome; that a node is not known shows that an earlier attempt removed it."""
+    """Return the outcome; ``UNKNOWN_NODE`` on a retry means that an earlier attempt removed it."""
     outcome = asked.outcome
     if (
         asked.maybe_done

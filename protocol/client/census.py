@@ -1,7 +1,7 @@
-"""Census: which cluster the addresses that a client was given belong to.
+"""Census: determines the cluster that the addresses given to a client belong to.
 
-A node whose directory was lost may have founded an empty cluster at a member's address. The
-members of the real cluster tell: they list that address under another node id.
+A node that lost its directory may have founded an empty cluster at a member's address. The members
+of the real cluster reveal it: they list that address under another node id.
 """
 
 from collections import Counter
@@ -12,31 +12,31 @@ import msgspec
 from protocol.membership import Membership, NodeId
 from protocol.messages.client import Outcome, Welcome
 
-# A client waits so long for addresses that neither answer nor belong to the cluster that counts:
-MAJORITY_SECONDS = 0.3  # where most of the addresses name that cluster
-MINORITY_SECONDS = 2.0  # where they do not: the silent ones may be the real cluster
+# Waits for addresses that do not answer and are not listed by the leading candidate cluster:
+MAJORITY_SECONDS = 0.3  # if a majority of the addresses name that cluster
+MINORITY_SECONDS = 2.0  # otherwise: the silent addresses may be the real cluster
 
 
 class DividedCensus(Exception):
-    """The addresses name several clusters, and none of these counts more than the others."""
+    """The addresses name several clusters, equally often."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the node at one address says of itself."""
+    """The greeting of the node at one address."""
 
     address: str  # host:port, as the client was given it
     node: NodeId
-    cluster: bytes  # the cluster's id; a node of no cluster is noted as an absence instead
-    membership: Membership  # the members that this node knows
+    cluster: bytes  # id; a node without a cluster counts as absent instead
+    membership: Membership  # as that node knows it
 
     @property
     def addresses(self) -> set[str]:
-        """Where the node is reached, by its client's word and by its own."""
+        """The node's addresses, as given to the client and as listed by the node."""
         members = self.membership.members
         return {self.address, *(each.address for each in members if each.id == self.node)}
 
     def disowns(self, other: "Answer") -> bool:
-        """Whether an address of a node of another cluster belongs to a member of this one."""
+        """Whether this node's cluster lists the other node's address under another node id."""
         return other.cluster != self.cluster and any(
             each.address in other.addresses and each.id != other.node
             for each in self.membership.members
@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Census:
-    """Takes in answers and decides which cluster counts. Addresses are ``host:port``."""
+    """Collects answers and decides on the cluster. Addresses are ``host:port``."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         self._given = frozenset(addresses)
@@ -52,12 +52,12 @@ class Census:
         self._absent: set[str] = set()
 
     def note_answer(self, answer: Answer) -> None:
-        """Take in what the node at an address says; its latest answer counts."""
+        """Record the answer from an address; the latest one counts."""
         self._absent.discard(answer.address)
         self._answers[answer.address] = answer
 
     def note_outcome(self, address: str, outcome: Outcome | None) -> None:
-        """Take in the outcome of a greeting; None if there was none."""
+        """Record the outcome of a greeting; None if there was no reply."""
         if isinstance(outcome, Welcome) and outcome.cluster:
             answer = Answer(address, outcome.node, outcome.cluster, outcome.membership)
             self.note_answer(answer)
@@ -65,17 +65,17 @@ class Census:
             self.note_absence(address)
 
     def note_absence(self, address: str) -> None:
-        """Take in that no node of any cluster answers at an address."""
+        """Record that no member of any cluster answers at an address."""
         self._answers.pop(address, None)
         self._absent.add(address)
 
     def decide(self, waited: float) -> bytes:
-        """Return the cluster that counts, or none while answers may be missing that change it.
+        """Return the cluster's id, empty while missing answers may change the result.
 
-        ``waited`` is the time since the addresses were asked first, in seconds.
+        ``waited``: seconds since the addresses were first asked.
 
         Raises:
-            DividedCensus: all answers are there, or were waited for, and contradict each other.
+            DividedCensus: all answers have arrived or timed out, and they are a tie.
         """
         votes = Counter(answer.cluster for answer in self._believed())
         if not votes:
@@ -91,16 +91,16 @@ class Census:
         return cluster
 
     def _believed(self) -> list[Answer]:
-        """Return the answers of nodes whose address belongs to no member of another cluster.
+        """Return the answers of nodes that no other cluster disowns; all answers if none remains.
 
-        Where all disown each other, all count.
+        A disowned node stands at an address that belongs to a member of another cluster.
         """
         answers = list(self._answers.values())
         owned = [each for each in answers if not any(other.disowns(each) for other in answers)]
         return owned or answers
 
     def _silent_beside(self, cluster: bytes) -> set[str]:
-        """Return the addresses that are silent and, as far as known, of no member of a cluster."""
+        """Return the addresses that are silent and that the cluster's members do not list."""
         answers = self._answers.values()
         listed = {
             member.address

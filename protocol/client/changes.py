@@ -1,7 +1,7 @@
-"""Change stream: the changes that one node publishes, without a silent gap.
+"""Change stream: the changes that one node publishes; a gap ends the stream.
 
-A subscription counts from the node's confirmation on. Each published frame carries the node's
-count of losses; when that moves, changes were dropped and the stream has ended.
+A subscription is established by the node's confirmation. Each published frame carries the node's
+loss counter; when it changes, the node dropped changes and the stream ends.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, Mark, Published
 from protocol.wire import decode_established, decode_mark, decode_published
 
-SILENCE_SECONDS = 5.0  # a node that published not even a mark for so long is gone
-ESTABLISH_SECONDS = 1.0  # for one node to confirm, before another one is asked
+SILENCE_SECONDS = 5.0  # without even a mark, after which the node counts as lost
+ESTABLISH_SECONDS = 1.0  # for a node to confirm, before another one is tried
 
 
 class StreamBroken(Exception):
@@ -21,9 +21,9 @@ class ChangeStream:
     """One subscription at one node. Times are seconds of a steady clock."""
 
     def __init__(self, prefix: bytes, nonce: bytes, now: float) -> None:
-        """Begin; ``nonce`` is what the node names in its confirmation."""
+        """Watch the keys under ``prefix``; the node's confirmation repeats ``nonce``."""
         self.is_established = False
-        self.revision = 0  # of the last change, or from which on changes are delivered
+        self.revision = 0  # of the last change; at first, the one confirmed
         self.silent_at = now + SILENCE_SECONDS
         self._confirmation = ESTABLISHED_TOPIC + nonce
         self._events = EVENT_TOPIC + prefix
@@ -31,30 +31,30 @@ class ChangeStream:
 
     @property
     def topics(self) -> tuple[bytes, bytes, bytes]:
-        """What to subscribe to; the confirmation last."""
+        """The topics to subscribe to, the confirmation last."""
         return self._events, MARK_TOPIC, self._confirmation
 
     def take(self, frames: Sequence[bytes], now: float) -> Published | Mark | None:
-        """Take a published message; return the change or the mark in it, if it counts.
+        """Process a published message; return its change or mark, None if it has no news.
 
         Raises:
-            StreamBroken: changes may have been missed.
+            StreamBroken: changes may have been missed, or the message is malformed.
         """
         self.silent_at = now + SILENCE_SECONDS
         try:
             topic, body = frames
             return self._take(topic, body)
         except ValueError as error:  # Malformed, or another number of frames
-            raise StreamBroken(f"the node published what is no change ({error})") from None
+            raise StreamBroken(f"the node published a malformed message ({error})") from None
 
     def check_silence(self, now: float) -> None:
-        """Look at the clock.
+        """Check how long the node has been silent.
 
         Raises:
             StreamBroken: the node has published nothing for too long.
         """
         if now >= self.silent_at:
-            raise StreamBroken("nothing was heard from the node for too long")
+            raise StreamBroken("the node has published nothing for too long")
 
     def _take(self, topic: bytes, body: bytes) -> Published | Mark | None:
         if topic == self._confirmation:
@@ -73,10 +73,10 @@ class ChangeStream:
         published = decode_published(body)
         self._check_losses(published.losses)
         if published.revision <= self.revision:
-            return None  # from before the subscription was established
+            return None  # older than the confirmation
         self.revision = published.revision
         return published
 
     def _check_losses(self, losses: int) -> None:
         if losses != self._losses:
-            raise StreamBroken("the node could not send all changes")
+            raise StreamBroken("the node dropped changes")

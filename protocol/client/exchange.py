@@ -1,7 +1,7 @@
-"""Exchange: operations that are asked together, of one node after another, until the deadline.
+"""Exchange: sends operations to one node after another until each has an outcome.
 
-Retrying is harmless: a write is recognised by its session and sequence wherever it arrives, and
-everything else may be done twice.
+Retries are harmless: every node recognizes a write by its session and sequence, and all other
+operations are idempotent.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ from protocol.client.steps import (
 )
 from protocol.messages.client import Failed, FailureCode, Hello, Operation, Outcome, Welcome
 
-OTHERS_SECONDS = 0.2  # between two looks at what another call of this client was to find out
+OTHERS_SECONDS = 0.2  # between checks for the result of another call
 
 ABANDONING = {
     FailureCode.NOT_MEMBER,
     FailureCode.STALLED,
-    FailureCode.NOT_APPLIED,  # it could not do it in its share of the time
+    FailureCode.NOT_APPLIED,  # no result within this attempt's deadline
     FailureCode.UNKNOWN,
 }
 PAUSING = {
@@ -41,22 +41,22 @@ PAUSING = {
 RETRIED = ABANDONING | PAUSING | {FailureCode.NO_STANDBY}
 
 
-class StrangeCluster(Exception):
-    """The node that answered is not known to belong to the client's cluster: disregard it."""
+class ForeignCluster(Exception):
+    """The node does not belong to the client's cluster, or that is undecided."""
 
 
 class Asked(msgspec.Struct):
     """One operation of an exchange."""
 
     operation: Operation
-    writes: bool = False  # whether it changes what belongs to the caller
-    outcome: Outcome | None = None  # None while there is none, and at the deadline
+    writes: bool = False  # whether an unknown outcome matters to the caller
+    outcome: Outcome | None = None  # None while there is none, or at the deadline
     refusal: Failed | None = None  # the last one that was retried
-    maybe_done: bool = False  # whether some attempt got no certain answer
+    maybe_done: bool = False  # whether an unanswered attempt may have taken effect
 
 
 class Exchange:
-    """One exchange over the link of a thread or an event loop."""
+    """One exchange over a link."""
 
     __slots__ = ("_attempts", "_clock", "_link", "_route")
 
@@ -69,10 +69,10 @@ class Exchange:
         self._clock = clock
 
     def run(self, asked: Sequence[Asked]) -> Steps[None]:
-        """Give each operation its outcome, as far as there is one by the deadline.
+        """Obtain the outcome of each operation, if possible by the deadline.
 
-        Writes take effect in the order in which they stand: a node does those of one request in one
-        entry of the log, and refuses none before one that it does.
+        Writes take effect in their order: a node puts the writes of one request into one log entry,
+        and after refusing a write refuses all later ones.
         """
         link, attempts, pending = self._link, self._attempts, asked
         while pending:
@@ -89,20 +89,20 @@ class Exchange:
                 outcomes = yield from self._ask_and_greet(ask, pending)
             else:
                 result = yield ask
-                outcomes = yield from self._heard(result, ask, pending)
+                outcomes = yield from self._take_result(result, ask, pending)
             if outcomes and self._judge(endpoint, pending, outcomes):
                 yield self._pause()
             pending = [each for each in pending if each.outcome is None]
 
-    # --- asking
+    # --- requests
 
     def _ask_and_greet(self, ask: Ask, pending: Sequence[Asked]) -> Steps[tuple[Outcome, ...]]:
-        """Ask a node, and whom this speaks to; return no answers where it is to be disregarded."""
+        """Send a request with a greeting; return no outcomes if the node is of another cluster."""
         self._link.begin_greeting(self._clock())
         try:
             return (yield from self._greet(ask, pending))
-        except StrangeCluster as strange:
-            self._attempts.obstacle = str(strange)
+        except ForeignCluster as foreign:
+            self._attempts.obstacle = str(foreign)
             self._link.abandon(ask.endpoint, self._clock())
             yield self._pause()
             return ()
@@ -110,14 +110,14 @@ class Exchange:
             self._link.end_greeting()
 
     def _greet(self, ask: Ask, pending: Sequence[Asked]) -> Steps[tuple[Outcome, ...]]:
-        # Nothing is written at a node that may turn out to belong to another cluster: it may know
-        # a session of the same number.
+        # No write is sent to a node that may belong to another cluster: it may have a session of
+        # the same number.
         writes = any(each.writes for each in pending)
         alone = writes and self._route.has_choice and not self._link.is_greeted
         operations = (Hello(),) if alone else (Hello(), *ask.operations)
         began = self._clock()
         result = yield Ask(ask.endpoint, operations, ask.deadline)
-        outcomes = yield from self._heard(result, ask, [] if alone else pending)
+        outcomes = yield from self._take_result(result, ask, [] if alone else pending)
         if not outcomes:
             return ()
         welcome, *others = outcomes
@@ -125,16 +125,16 @@ class Exchange:
             return (welcome,) * len(pending)
         yield from self._learn(ask.endpoint, welcome, ask.deadline)
         if alone and not welcome.cluster:
-            raise StrangeCluster(f"{ask.endpoint} belongs to no cluster yet")
+            raise ForeignCluster(f"{ask.endpoint} belongs to no cluster yet")
         self._attempts.reached = True
-        if welcome.cluster:  # a node of none may come to belong to any
+        if welcome.cluster:  # a node without one may still join any
             self._link.welcome(ask.endpoint, began)
         return tuple(others)
 
-    def _heard(
+    def _take_result(
         self, result: Result, ask: Ask, pending: Sequence[Asked]
     ) -> Steps[tuple[Outcome, ...]]:
-        """Return the outcomes of a request; none if there is no reply."""
+        """Return the outcomes of a request; empty if there is no reply."""
         if isinstance(result, Answered):
             return result.outcomes
         assert isinstance(result, Lost)
@@ -149,29 +149,29 @@ class Exchange:
         return ()
 
     def _learn(self, endpoint: str, welcome: Welcome, deadline: float) -> Steps[None]:
-        """Take in what a node says of itself, if it belongs to the client's cluster.
+        """Learn members and leader from a greeting, if the node belongs to the client's cluster.
 
         Raises:
-            StrangeCluster: it does not, or that is undecided.
+            ForeignCluster: the node belongs to another cluster, or that is undecided.
         """
         if welcome.cluster and self._route.needs_census:
             counted = yield TakeCensus(endpoint, welcome, deadline)
             assert isinstance(counted, Counted)
             if not counted.cluster:
-                raise StrangeCluster(counted.obstacle)
+                raise ForeignCluster(counted.obstacle)
             self._route.settle(counted.cluster)
         if not self._route.learn(welcome):
-            raise StrangeCluster(
-                f"{endpoint} belongs to another cluster, {welcome.cluster.hex()}, "
-                f"than the one this client has spoken to, {self._route.cluster.hex()}"
+            raise ForeignCluster(
+                f"{endpoint} belongs to cluster {welcome.cluster.hex()}, "
+                f"this client to cluster {self._route.cluster.hex()}"
             )
 
-    # --- judging
+    # --- outcomes
 
     def _judge(
         self, endpoint: str, pending: Sequence[Asked], outcomes: tuple[Outcome, ...]
     ) -> bool:
-        """Take outcomes that are final; return whether to pause before another attempt."""
+        """Record the final outcomes; return whether to pause before another attempt."""
         self._attempts.reached = True
         has_failed = False
         for each, outcome in zip(pending, outcomes, strict=True):
@@ -180,7 +180,7 @@ class Exchange:
         return has_failed and self._judge_failures(endpoint, pending)
 
     def _judge_failures(self, endpoint: str, pending: Sequence[Asked]) -> bool:
-        """Leave refusals that another attempt may mend; and the node, where that is wiser."""
+        """Clear failures that are to be retried, and abandon the node if another may do better."""
         for each in pending:
             if isinstance(each.outcome, Failed) and self._may_pass(each.outcome.code):
                 each.refusal, each.outcome = each.outcome, None
@@ -192,7 +192,7 @@ class Exchange:
         return bool(codes & PAUSING)
 
     def _may_pass(self, code: FailureCode) -> bool:
-        """Whether a refusal may be over at another node or a little later."""
+        """Whether a failure may be gone at another node, or a little later."""
         now = self._clock()
         if code not in RETRIED or self._attempts.is_last(now, pauses=code in PAUSING):
             return False
@@ -203,7 +203,7 @@ class Exchange:
 
 
 def _ask_again_alone(pending: Sequence[Asked]) -> None:
-    """Ask once more for what did not fit beside the other answers of a reply."""
+    """Retry operations whose outcome did not fit into a reply with others."""
     if any(not _is_too_large(each) for each in pending):
         for each in filter(_is_too_large, pending):
             each.outcome = None

@@ -1,8 +1,8 @@
-"""Pipeline: operations in order, cut into runs that each travel in one frame.
+"""Pipeline: an ordered list of operations, divided into runs that fit one request.
 
-A run holds writes only, or reads only, because a node does the operations of one frame side by
-side; and no more writes than go into one entry of the log, so that they are applied in order even
-where a frame is sent twice.
+A run has only writes or only reads, because a node processes the operations of one request
+concurrently. Its writes fit into one log entry, so that they are applied in order even if the
+request is repeated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ Pipelined: TypeAlias = WriteCommand | Get
 
 
 def runs(operations: Sequence[Pipelined]) -> Iterator[list[Pipelined]]:
-    """Yield the operations in runs of one kind, none beyond what one entry or one reply holds."""
+    """Yield the operations in runs of one kind, each small enough for one entry or reply."""
     run: list[Pipelined] = []
     size = 0
     for operation in operations:

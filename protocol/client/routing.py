@@ -1,7 +1,7 @@
-"""Route: which node a client speaks to, the leader where it is known, else any that answers.
+"""Route: the choice of a node, which is the leader if known, else any that answers.
 
-Only nodes of one cluster: a node whose directory was lost may have founded another one at the
-same address.
+Only nodes of one cluster are used: a node that lost its directory may have founded another cluster
+at the same address.
 """
 
 import itertools
@@ -10,41 +10,40 @@ from protocol.address import parse_address
 from protocol.messages.client import Welcome
 
 TCP_SCHEME = "tcp://"
-AVOID_SECONDS = 1.0  # how long an endpoint that did not answer is left alone
+AVOID_SECONDS = 1.0  # for which an endpoint that did not answer is avoided
 
 
 class Route:
-    """The endpoints that a client knows. Times are seconds of any steady clock."""
+    """The endpoints that a client knows. Times are seconds of a steady clock."""
 
     def __init__(self, endpoints: list[str], *, follow_leader: bool, cluster: bytes = b"") -> None:
-        self.cluster = cluster  # empty until a node has named one and, of several, a census too
+        self.cluster = cluster  # empty until a greeting, or a census of several addresses, names it
         self.given = list(dict.fromkeys(endpoints))
         self._follow_leader = follow_leader
         self._members: list[str] = []
         self._leader = ""
         self._avoided: dict[str, float] = {}
-        self._asked: dict[str, int] = {}  # in which turn each endpoint was chosen last
+        self._asked: dict[str, int] = {}  # turn in which each endpoint was last chosen
         self._turns = itertools.count(1)
 
     @property
     def has_choice(self) -> bool:
-        """Whether the client was given several addresses, and so may know better than one node."""
+        """Whether the client was given several addresses, and so can compare their answers."""
         return len(self.given) > 1
 
     @property
     def needs_census(self) -> bool:
-        """Whether the first node that names a cluster is not believed by its own word alone."""
+        """Whether the cluster must be determined by a census, not by the first greeting."""
         return self.has_choice and not self.cluster
 
     def settle(self, cluster: bytes) -> None:
-        """Speak to nodes of this cluster only, from now on."""
+        """Use only nodes of this cluster from now on."""
         self.cluster = self.cluster or cluster
 
     def choose(self, now: float) -> str:
-        """Return the endpoint to speak to: the leader's, or else one that is not avoided.
+        """Return the leader's endpoint, or else one that is not avoided.
 
-        Of these it is the one whose last turn is longest ago, so that none is passed over for
-        ever, whichever are avoided when.
+        Of several, it is the least recently chosen one, so that each has its turn.
         """
         endpoint = self._leader
         if not endpoint or self._is_avoided(endpoint, now):
@@ -54,20 +53,20 @@ class Route:
         return endpoint
 
     def should_move(self, endpoint: str, now: float) -> bool:
-        """Whether another node than the one connected to leads."""
+        """Whether a reachable node other than the connected one leads."""
         leader = self._leader
         return bool(leader) and leader != endpoint and not self._is_avoided(leader, now)
 
     def note_failure(self, endpoint: str, now: float) -> None:
-        """Leave an endpoint alone for a while; it is not believed to lead any more."""
+        """Avoid an endpoint for a while, and no longer take it for the leader's."""
         self._avoided[endpoint] = now + AVOID_SECONDS
         if self._leader == endpoint:
             self._leader = ""
 
     def learn(self, welcome: Welcome) -> bool:
-        """Take in who the members are and who leads; return False for a node of another cluster.
+        """Learn members and leader from a greeting; return False for a node of another cluster.
 
-        Without a census, the first cluster that a node names is the one that counts.
+        Without a census, the first cluster that a node names becomes the client's.
         """
         if not self.needs_census:
             self.cluster = self.cluster or welcome.cluster
@@ -83,12 +82,12 @@ class Route:
 
     @property
     def described(self) -> str:
-        """All known endpoints as people write them: ``host:port, host:port``."""
+        """All known endpoints as text: ``host:port, host:port``."""
         return ", ".join(map(address_of, self.all))
 
     @property
     def all(self) -> list[str]:
-        """Every endpoint that is known."""
+        """All known endpoints, the given ones first."""
         return list(dict.fromkeys([*self.given, *self._members]))
 
 

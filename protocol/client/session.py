@@ -1,7 +1,7 @@
-"""Session: the numbers by which a cluster recognises a client's writes, however often they arrive.
+"""Session: sequence numbers by which a cluster recognizes a client's repeated writes.
 
-After Raft §8 and the dissertation §6.3: each write carries its session, its sequence, and the
-lowest sequence that the client still waits for.
+See Raft §8 and dissertation §6.3. Each write carries its session, its sequence, and the lowest
+sequence whose result the client still waits for.
 """
 
 from protocol.sessions import UNACKNOWLEDGED_MAX
@@ -13,21 +13,21 @@ class Session:
     def __init__(self, number: int) -> None:
         self.number = number
         self._next = 1
-        self._lowest = 1  # that is not answered
+        self._lowest = 1  # unanswered
         self._answered: set[int] = set()  # above the lowest
 
     def has_room(self, count: int) -> bool:
-        """Whether so many more writes may wait for an answer beside those that do."""
+        """Whether ``count`` more writes may be unanswered at the same time."""
         return self._next + count - self._lowest <= UNACKNOWLEDGED_MAX
 
     def begin_writes(self, count: int) -> tuple[range, int]:
-        """Return the sequences of new writes, and the lowest one that is not answered yet."""
+        """Return the sequences of ``count`` new writes, and the lowest unanswered one."""
         sequences = range(self._next, self._next + count)
         self._next += count
         return sequences, self._lowest
 
     def end_writes(self, sequences: range) -> None:
-        """Note that the results of these writes will not be asked for again."""
+        """Record that the results of these writes are no longer needed."""
         self._answered.update(sequences)
         while self._lowest in self._answered:
             self._answered.remove(self._lowest)

@@ -1,7 +1,7 @@
-"""Steps: the I/O that a call asks its driver for, and the results that it is sent back.
+"""Steps: the I/O that a call requests from its driver, and the results it is sent back.
 
 A call is a generator of steps. The blocking client, the asyncio client and the simulator drive the
-same generators. All times are seconds.
+same generators. All times are seconds of a steady clock.
 """
 
 from collections.abc import Generator
@@ -11,7 +11,7 @@ import msgspec
 
 from protocol.messages.client import Operation, Outcome, Welcome
 
-GRACE_SECONDS = 0.2  # for the node's own reply at the deadline, which knows more than silence
+GRACE_SECONDS = 0.2  # past the deadline, for the node's own timeout reply
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -19,14 +19,14 @@ class Ask(msgspec.Struct, frozen=True):
 
     endpoint: str  # as ZeroMQ writes it: tcp://host:port
     operations: tuple[Operation, ...]
-    deadline: float  # for the node; its reply may take GRACE_SECONDS longer
+    deadline: float  # of the node; its reply may take GRACE_SECONDS longer
 
 
 class TakeCensus(msgspec.Struct, frozen=True):
-    """Ask all given addresses which cluster they belong to; the result is ``Counted``."""
+    """Ask all given addresses for their cluster; the result is ``Counted``."""
 
-    greeted: str  # endpoint of the node that has answered already
-    welcome: Welcome  # its answer
+    greeted: str  # endpoint of the node that was greeted
+    welcome: Welcome  # that node's reply
     deadline: float
 
 
@@ -37,7 +37,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class AwaitOthers(msgspec.Struct, frozen=True):
-    """Wait until another call of this client gets a result, so many seconds at most."""
+    """Wait until another call of this client gets a result, or the time is over."""
 
     seconds: float
 
@@ -49,17 +49,17 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """No reply: the connection was lost, or none came in time."""
+    """No reply: the connection was lost, or the request timed out."""
 
-    sent: bool  # whether the node may have acted
-    obstacle: str = ""  # why no connection could be opened at all, where it is known
+    sent: bool  # whether the node may have processed the request
+    obstacle: str = ""  # why no connection could be opened, if known
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """The end of a census."""
+    """The result of a census."""
 
-    cluster: bytes  # empty where the addresses do not tell
-    obstacle: str = ""  # why they do not
+    cluster: bytes  # id; empty if undecided
+    obstacle: str = ""  # why it is undecided
 
 
 Step: TypeAlias = Ask | TakeCensus | Pause | AwaitOthers

@@ -1,1 +1,1 @@
-"""The client gateway's rules: what becomes of requests, and how changes are published."""
+"""Client gateway core: batches requests, retries them, answers clients and publishes changes."""

@@ -1,4 +1,4 @@
-"""Admin requests: standby nodes to invite and leadership to move, re-sent until that is done."""
+"""Admin requests: invitations and leadership transfers, re-sent until they have taken effect."""
 
 from protocol.gateway.invitations import Invitations
 from protocol.gateway.pending import Answer, Slot
@@ -7,43 +7,43 @@ from protocol.messages.client import AddNode, Failed, FailureCode, TransferLeade
 from protocol.messages.gateway import Leadership
 from protocol.messages.replicator import InviteMember, TransferTo
 
-ADMIN_REQUESTS_MAX = 32  # that wait at one gateway: each costs messages and links between nodes
-TOO_MANY = Failed(FailureCode.OVERLOADED, "too many changes of members or of the leader wait")
+ADMIN_REQUESTS_MAX = 32  # pending at one gateway: each costs messages and links between nodes
+TOO_MANY = Failed(FailureCode.OVERLOADED, "too many admin requests are pending")
 
 
 class AdminRequests:
-    """All admin requests that wait at one gateway until what they ask for has come about."""
+    """The pending admin requests of one gateway."""
 
     def __init__(self) -> None:
         self._invitations = Invitations()
         self._transfers = Transfers()
-        self.removals = 0  # which the gateway keeps among what it has sent to the log replicator
+        self.removals = 0  # pending; the gateway itself keeps the requests
 
     def __bool__(self) -> bool:
         return bool(self._invitations or self._transfers)
 
     @property
     def are_too_many(self) -> bool:
-        """Whether no further request is to wait."""
-        waiting = len(self._invitations) + len(self._transfers) + self.removals
-        return waiting >= ADMIN_REQUESTS_MAX
+        """Whether the limit is reached, so that further requests are refused."""
+        pending = len(self._invitations) + len(self._transfers) + self.removals
+        return pending >= ADMIN_REQUESTS_MAX
 
     def add(self, slot: Slot, operation: AddNode | TransferLeadership) -> None:
-        """Let a request wait."""
+        """Add a request."""
         if isinstance(operation, AddNode):
             self._invitations.add(slot, operation)
         else:
             self._transfers.add(slot, operation)
 
     def take_all(self) -> list[Slot]:
-        """Drop all requests; return their slots."""
+        """Drop all requests and return their slots."""
         return [*self._invitations.take_all(), *self._transfers.take_all()]
 
     def take_answers(self, leadership: Leadership | None, now: float) -> list[tuple[Slot, Answer]]:
-        """Return the answers of those that are done, never will be, or are late."""
+        """End the requests that are done, impossible or expired; return their answers."""
         invitations = self._invitations.take_answers(leadership, now)
         return invitations + self._transfers.take_answers(leadership, now)
 
     def take_due(self, now: float) -> list[InviteMember | TransferTo]:
-        """Return what is to be sent to the log replicator now."""
+        """Return the messages that are due to the log replicator."""
         return [*self._invitations.take_due(now), *self._transfers.take_due(now)]

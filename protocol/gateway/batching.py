@@ -1,8 +1,8 @@
-"""Batching: the moment at which waiting operations are sent on, and the size of a batch.
+"""Batching: when queued operations are sent as a batch, and how large a batch may be.
 
-A batch costs a cluster about the same whether it carries one operation or a hundred. So the next
-one waits for the one before, and a moment for those clients that it has just answered: most of
-them come back at once with their next operation. A client that is alone never waits.
+A batch costs the cluster about the same whether it carries one operation or a hundred. The next
+batch therefore waits for the previous one, and then briefly for the clients just answered: most of
+them send their next operation at once. A single client never waits.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation,
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_OPERATIONS_MAX = 1000
-GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # what most answers do not reach
-RETURN_SHARE = 0.5  # of the time that a batch took: so long its clients may take to come back,
+GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # assumed sizes; most outcomes are smaller
+RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
-PIPELINE_SECONDS = 0.005  # a batch that takes longer, as over long distances, holds none up
+PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
 
 
 OperationT = TypeVar("OperationT")
 
 
 class BatchQueue(Generic[OperationT]):
-    """The operations of one kind that one gateway has not sent on yet."""
+    """Queued operations of one kind at one gateway."""
 
     def __init__(self, size_of: Callable[[OperationT], int], in_flight_max: float = NEVER) -> None:
-        """Measure operations by ``size_of``, in bytes; send on so many batches side by side."""
+        """Allow ``in_flight_max`` concurrent batches; ``size_of`` returns an operation's bytes."""
         self._size_of = size_of
         self._in_flight_max = in_flight_max
         self._waiting: list[tuple[Slot, OperationT]] = []
@@ -48,9 +48,10 @@ class BatchQueue(Generic[OperationT]):
     def take_batch(
         self, now: float, refuses: Callable[[Slot], bool] | None = None
     ) -> list[tuple[Slot, OperationT]]:
-        """Return what is to be sent on now as one batch, if anything is.
+        """Return the batch that is due now; empty if none is.
 
-        What ``refuses`` answers is left out. If that is much, the rest comes next time.
+        ``refuses`` may answer a slot itself and return True; that operation is then left out. It
+        counts towards the batch limit, so a call may return few operations while more are queued.
         """
         if not self._waiting or now < self._due(now):
             return []
@@ -60,31 +61,31 @@ class BatchQueue(Generic[OperationT]):
         return taken
 
     def batch_began(self, now: float) -> None:
-        """Note that a batch is sent on."""
+        """Record that a batch was sent."""
         self._in_flight += 1
         self._sent_at = now
 
     def batch_ended(self, slots: list[Slot], now: float) -> None:
-        """Note that a batch was answered, or given up."""
+        """Record that a batch was answered or abandoned."""
         self._in_flight -= 1
         self._returning = {slot.call.client[0] for slot in slots}
         share = RETURN_SHARE * (now - self._sent_at)
         self._return_until = now + min(max(share, RETURN_SECONDS_MIN), RETURN_SECONDS_MAX)
 
     def take_late(self, now: float) -> list[Slot]:
-        """Return those whose deadline passed before they were sent on."""
+        """Remove and return the slots whose deadline passed before they were sent."""
         late = [slot for slot, _ in self._waiting if slot.call.deadline <= now]
         if late:
             self._waiting = [each for each in self._waiting if each[0].call.deadline > now]
         return late
 
     def take_all(self) -> list[Slot]:
-        """Return all that wait: they will not be sent on."""
+        """Remove and return all queued slots."""
         taken, self._waiting = self._waiting, []
         return [slot for slot, _ in taken]
 
     def next_deadline(self, now: float) -> float:
-        """Return when ``take_batch`` would return something though nothing has happened."""
+        """Return when the next batch is due if no event occurs before."""
         return self._due(now) if self._waiting else NEVER
 
     def _due(self, now: float) -> float:
@@ -95,9 +96,9 @@ class BatchQueue(Generic[OperationT]):
         return self._return_until if self._returning else now
 
     def _take(self, refuses: Callable[[Slot], bool] | None) -> list[tuple[Slot, OperationT]]:
-        """Take as many of the waiting operations as fit into one batch: at least one.
+        """Take as many queued operations as fit into one batch, but at least one.
 
-        A request that fits into a batch is not divided, so that its writes are applied in order.
+        A request that fits into one batch is not split, so that its writes are applied in order.
         """
         taken: list[tuple[Slot, OperationT]] = []
         looked_at = size = 0
@@ -113,27 +114,27 @@ class BatchQueue(Generic[OperationT]):
         return taken[: len(taken) - left_over]
 
     def _divided(self, end: int) -> int:
-        """Return how many operations before this place are of a request that goes on after it."""
+        """Return how many operations before ``end`` belong to a request that continues after it."""
         if end == len(self._waiting):
             return 0
         call, begin = self._waiting[end][0].call, end
         while begin and self._waiting[begin - 1][0].call is call:
             begin -= 1
-        return end - begin if begin else 0  # it does not fit into a batch of its own either
+        return end - begin if begin else 0  # a request larger than a batch has to be split
 
 
 def command_size(command: Command) -> int:
-    """Return what a command weighs, in bytes: its value, beside which the rest is little."""
+    """Return a command's size in bytes: that of its value, as the rest is negligible."""
     return len(command.value) if isinstance(command, Insert) else 0
 
 
 def write_size(write: Write) -> int:
-    """Return what a write weighs, in bytes."""
+    """Return a write's size in bytes."""
     return command_size(write.command)
 
 
 def read_size(operation: ReadOperation) -> int:
-    """Return about what a read's answer weighs: a batch of them is answered in one turn."""
+    """Return the assumed size of a read's outcome, in bytes: one turn serves a whole batch."""
     match operation:
         case Get():
             return GET_BYTES

@@ -1,24 +1,25 @@
-"""Congestion: which subscribers hold up the others, so that their connections are closed.
+"""Congestion: detects the subscribers that delay all others, so that they are disconnected.
 
-It is looked at while the publisher holds something back. A connection is *full* while the system
-takes no more bytes for it. A full one whose peer acknowledges nothing is *stuck*: it is closed
-first. If that was not enough, those go that were full all the time: they read too slowly.
+It is checked while the publisher has messages queued. A connection is *full* while the kernel
+accepts no more bytes for it. A full connection whose peer acknowledges nothing is *stuck* and is
+closed first. If messages stay queued, connections that were full all along are closed: their
+subscribers read too slowly.
 """
 
 import msgspec
 
 STUCK_SECONDS = 0.1
-SLOW_SECONDS = 0.2  # that something was held back, and a connection full
+SLOW_SECONDS = 0.2  # of queued messages, before full connections are closed as too slow
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How a full connection stands at one moment."""
+    """A full connection's progress at one moment."""
 
-    acknowledged: int | None  # bytes since it began; None where the system does not tell
+    acknowledged: int | None  # bytes since it began; None where the system does not report it
 
 
 class _Suspect(msgspec.Struct):
-    """A connection that has been full each time since the first of these."""
+    """A connection that has been full at every check since ``full_since``."""
 
     full_since: float
     stuck_since: float
@@ -26,18 +27,18 @@ class _Suspect(msgspec.Struct):
 
 
 class Congestion:
-    """The connections that have been full since the publisher began to hold back."""
+    """The connections that have been full since the publisher began to queue messages."""
 
     def __init__(self) -> None:
         self._suspects: dict[int, _Suspect] = {}
 
     def end(self) -> None:
-        """Suspect no connection any more: nothing is held back."""
+        """Clear all suspects: no message is queued."""
         if self._suspects:
             self._suspects.clear()
 
     def look(self, loads: dict[int, Load], held_seconds: float, now: float) -> list[int]:
-        """Return the connections to close, given how all that are full stand."""
+        """Return the connections to close, given the load of every full connection."""
         suspects = {
             connection: self._suspect(connection, load, now) for connection, load in loads.items()
         }

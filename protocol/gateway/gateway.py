@@ -1,12 +1,10 @@
-"""The gateway core: clients' requests are gathered, sent on, sent again, answered once.
+"""Gateway core: batches clients' operations, re-sends them and answers each request once.
 
-The gateway alone remembers which client waits for what. Times are seconds of any steady clock.
+Only the gateway knows which client a result belongs to. Times are seconds of a steady clock.
 """
 
 from collections.abc import Callable
 from typing import Any, assert_never
-
-import msgspec
 
 from protocol.commands import SessionExpired, Write
 from protocol.config import NodeConfig
@@ -14,7 +12,16 @@ from protocol.deadlines import NEVER
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
-from protocol.gateway.pending import Answer, Call, Calls, Errand, ErrandMessage, Errands, Slot
+from protocol.gateway.pending import (
+    Answer,
+    Call,
+    Calls,
+    PendingRequest,
+    PendingRequests,
+    RawOutcomes,
+    ReplicatorRequest,
+    Slot,
+)
 from protocol.gateway.proposals import proposal, split
 from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
 from protocol.gateway.replies import (
@@ -65,15 +72,15 @@ from protocol.messages.gateway import (
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 from protocol.refusal import Refusal
 
-SWEEP_SECONDS = 0.01  # how exactly deadlines and retries are kept while something waits
+SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
-LOST_SECONDS = 1.0  # without a word: a message between two nodes was lost
+LOST_SECONDS = 1.0  # without a reply, after which a message between nodes counts as lost
 TIMEOUT_MS_MAX = 3_600_000
 INCARNATION_SHIFT = 32
 
 
 class Gateway:
-    """All requests that the clients of one node wait for."""
+    """The unanswered requests of one node's clients."""
 
     def __init__(self, opened: Opened, config: NodeConfig) -> None:
         self._opened = opened
@@ -83,8 +90,8 @@ class Gateway:
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
         self._reads = ReadQueues()
         self._queues = (self._writes, self._reads)
-        # No number is used again in another life of the node: late answers must find nobody.
-        self._errands = Errands(opened.incarnation << INCARNATION_SHIFT)
+        # The incarnation makes numbers unique across restarts: late results must not match.
+        self._pending = PendingRequests(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
         self.reply_budget = ReplyBudget()
         self._sweep_at = NEVER
@@ -97,11 +104,11 @@ class Gateway:
             ReadFailed: self._on_read_failed,
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
-            ChangesLost: lambda _, now: self._send_all_again(now),  # their results were not sent
+            ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
         }
 
     def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
-        """Take a client's request of so many bytes."""
+        """Accept a request of ``size`` bytes from the client that these frames route to."""
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count)
@@ -116,37 +123,36 @@ class Gateway:
             else:
                 self._begin(slot, operation, now)
 
-    def hear(self, message: GatewayMessage, now: float) -> None:
-        """Take a message of the node's other actors."""
+    def step(self, message: GatewayMessage, now: float) -> None:
+        """Process a message from another actor of this node."""
         handler = self._handlers.get(type(message))
-        if handler is not None:  # what has none is for the publisher
+        if handler is not None:  # others concern only the publisher
             handler(message, now)
 
     def flush(self, now: float) -> GatewayOutbox:
-        """End the turn: send on what was gathered, and return all that is to be sent."""
+        """End the turn: form batches of the new operations, and return all messages to send."""
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
         if self._reads:
             self._send_reads(now)
-        if self._sweep_at == NEVER and (
-            self._errands or self._writes or self._reads or self._admin
-        ):
+        is_busy = self._pending or self._writes or self._reads or self._admin
+        if is_busy and self._sweep_at == NEVER:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
         return outbox
 
     def next_deadline(self, now: float) -> float:
-        """Return when ``flush`` should be called though nothing has arrived."""
+        """Return when ``flush`` is due if nothing arrives before."""
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
 
-    # --- taking requests
+    # --- requests
 
     def _why_not(self, request: Request, connection: bytes) -> Failed | None:
         if request.version != CLIENT_PROTOCOL_VERSION:
             return unsupported(request.version)
         if self._calls.are_too_many:
-            return Failed(FailureCode.OVERLOADED, "too many requests wait at this node")
+            return Failed(FailureCode.OVERLOADED, "too many requests are pending at this node")
         budget = self.reply_budget
         return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
 
@@ -162,15 +168,15 @@ class Gateway:
             case _ if self._leadership is not None and self._leadership.stalled:
                 self._answer(slot, STALLED)
             case Status():
-                question = AskStatus(self._errands.next_number())
-                self._send_errand(question, [slot], slot.call.deadline)
+                question = AskStatus(self._pending.next_number())
+                self._send_request(question, [slot], slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _:
                 self._gather(slot, operation, now)
 
     def _gather(self, slot: Slot, operation: Operation, now: float) -> None:
-        """Keep an operation for the end of the turn, when it is sent on together with others."""
+        """Queue an operation, to be batched at the end of the turn."""
         match operation:
             case Write():
                 self._writes.add(slot, operation)
@@ -180,8 +186,8 @@ class Gateway:
                 self._answer(slot, TOO_MANY)
             case RemoveNode(node=node, force=force):
                 self._admin.removals += 1
-                message = RemoveMember(self._errands.next_number(), node, force)
-                self._send_errand(message, [slot], now + LOST_SECONDS)
+                message = RemoveMember(self._pending.next_number(), node, force)
+                self._send_request(message, [slot], now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
             case Hello() | Status():
@@ -190,16 +196,16 @@ class Gateway:
                 assert_never(unknown)
 
     def _refuse_read(self, slot: Slot) -> bool:
-        """Answer a read that would be made in vain; return whether it would."""
+        """Answer a read whose outcome would exceed the reply budget; return whether it does."""
         refusal = self.reply_budget.refusal_of_read(slot.call)
         if refusal is not None:
             self._answer(slot, refusal)
         return refusal is not None
 
-    # --- sending on
+    # --- messages to the log replicator
 
-    def _send_errand(self, message: ErrandMessage, slots: list[Slot], retry_at: float) -> None:
-        self._errands.add(message, slots, retry_at)
+    def _send_request(self, message: ReplicatorRequest, slots: list[Slot], retry_at: float) -> None:
+        self._pending.add(message, slots, retry_at)
         self._outbox.replicator.append(message)
 
     def _send_writes(self, now: float) -> None:
@@ -207,38 +213,38 @@ class Gateway:
             self._propose(taken, now)
 
     def _propose(self, taken: list[tuple[Slot, Write]], now: float) -> None:
-        message = proposal(self._opened, self._errands.next_number(), taken)
-        self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
+        message = proposal(self._opened, self._pending.next_number(), taken)
+        self._send_request(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
     def _send_reads(self, now: float) -> None:
         refuses = None if self.reply_budget.is_untouched else self._refuse_read
         for leased, taken in self._reads.take_batches(now, refuses):
-            message = read_message(self._errands.next_number(), taken, leased=leased)
-            self._send_errand(message, [slot for slot, _ in taken], now + LOST_SECONDS)
+            message = read_message(self._pending.next_number(), taken, leased=leased)
+            self._send_request(message, [slot for slot, _ in taken], now + LOST_SECONDS)
 
-    def _end_errand(self, number: int, now: float) -> Errand | None:
-        """Forget an errand; after a batch, the next one may go out."""
-        errand = self._errands.pop(number)
-        match errand:
-            case Errand(message=Propose(), slots=slots):
+    def _end_request(self, number: int, now: float) -> PendingRequest | None:
+        """Remove a pending request; the end of a batch may release the next one."""
+        pending = self._pending.pop(number)
+        match pending:
+            case PendingRequest(message=Propose(), slots=slots):
                 self._writes.batch_ended(slots, now)
-            case Errand(message=RemoveMember()):
+            case PendingRequest(message=RemoveMember()):
                 self._admin.removals -= 1
-            case Errand(message=Read(lease=leased), slots=slots):
+            case PendingRequest(message=Read(lease=leased), slots=slots):
                 self._reads.batch_ended(leased, slots, now)
-        return errand
+        return pending
 
-    def _send_again(self, errand: Errand, now: float) -> None:
-        errand.retry_at = now + LOST_SECONDS
-        self._outbox.replicator.append(self._errands.begin_attempt(errand))
+    def _send_again(self, pending: PendingRequest, now: float) -> None:
+        pending.retry_at = now + LOST_SECONDS
+        self._outbox.replicator.append(self._pending.begin_attempt(pending))
 
     def _send_all_again(self, now: float) -> None:
-        """Ask for everything once more; what was done already is recognised."""
-        for errand in self._errands.all():
-            if not isinstance(errand.message, AskStatus):
-                self._send_again(errand, now)
+        """Re-send all pending requests; duplicates are harmless."""
+        for pending in self._pending.all():
+            if not isinstance(pending.message, AskStatus):
+                self._send_again(pending, now)
 
-    # --- hearing back
+    # --- results
 
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
@@ -251,36 +257,36 @@ class Gateway:
         elif message.leader is not None and (
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
-            self._send_all_again(now)  # what an earlier leader was told may be lost
+            self._send_all_again(now)  # the earlier leader may have lost them
 
     def _confirm_own_removal(self, now: float) -> None:
-        """Answer whoever wanted this node removed: it learns of that from peers, not from a log."""
-        for errand in self._errands.all():
-            message = errand.message
+        """Answer removals of this node: it learns of its removal from peers, not from its log."""
+        for pending in self._pending.all():
+            message = pending.message
             if isinstance(message, RemoveMember) and message.node == self._opened.node:
-                self._answer_all(errand, Done(), now)
+                self._answer_all(pending, Done(), now)
 
     def _on_refused(self, message: Refused, now: float) -> None:
-        errand = self._errands.get(message.number)
-        if errand is None:
+        pending = self._pending.get(message.number)
+        if pending is None:
             return
-        errand.refused += 1
+        pending.refused += 1
         match message.refusal:
-            case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if errand.certainly_not_done:
-                self._answer_all(errand, refused(message), now)
-            case Refusal.STORAGE_FULL if errand.certainly_not_done:
-                self._refuse_growth(errand, now)
+            case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if pending.certainly_not_done:
+                self._answer_all(pending, refused(message), now)
+            case Refusal.STORAGE_FULL if pending.certainly_not_done:
+                self._refuse_growth(pending, now)
             case Refusal.UNKNOWN_MEMBER:
-                self._answer_all(errand, Done(), now)  # an earlier attempt has removed it
+                self._answer_all(pending, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
-                self._answer_all(errand, refused(message), now)
+                self._answer_all(pending, refused(message), now)
             case _:
-                errand.retry_at = now + RETRY_SECONDS
+                pending.retry_at = now + RETRY_SECONDS
 
-    def _refuse_growth(self, errand: Errand, now: float) -> None:
-        """Refuse what a batch would add, and propose the rest by itself."""
-        self._end_errand(errand.number, now)
-        full, others = split(errand)
+    def _refuse_growth(self, pending: PendingRequest, now: float) -> None:
+        """Refuse the inserts of a batch, and propose the remaining writes again."""
+        self._end_request(pending.number, now)
+        full, others = split(pending)
         for slot in full:
             self._answer(slot, STORAGE_FULL)
         if others:
@@ -288,69 +294,69 @@ class Gateway:
             self._propose(others, now)
 
     def _on_read_failed(self, message: ReadFailed, now: float) -> None:
-        errand = self._errands.get(message.number)
-        if errand is not None:
-            errand.refused += 1
-            errand.retry_at = now + RETRY_SECONDS
-            self._errands.drop_outcomes(errand)
+        pending = self._pending.get(message.number)
+        if pending is not None:
+            pending.refused += 1
+            pending.retry_at = now + RETRY_SECONDS
+            self._pending.drop_outcomes(pending)
 
     def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
-        errand = self._end_errand(message.number, now)
-        if errand is None:
-            return  # answered before: it was proposed twice
-        if isinstance(errand.message, RemoveMember):
-            self._answer(errand.slots[0], Done())
-        for slot, result in zip(errand.slots, message.results, strict=False):
-            is_doubtful = errand.maybe_done_before and isinstance(result, SessionExpired)
+        pending = self._end_request(message.number, now)
+        if pending is None:
+            return  # a duplicate proposal, already answered
+        if isinstance(pending.message, RemoveMember):
+            self._answer(pending.slots[0], Done())
+        for slot, result in zip(pending.slots, message.results, strict=False):
+            is_doubtful = pending.maybe_done_before and isinstance(result, SessionExpired)
             self._answer(slot, EXPIRED_MEANWHILE if is_doubtful else result)
 
     def _on_reads_done(self, message: ReadsDone, now: float) -> None:
-        errand = self._errands.get(message.number)
-        if errand is None:
+        pending = self._pending.get(message.number)
+        if pending is None:
             return
-        if message.confirmed or errand.confirmed:
-            self._answer_reads(errand, message.outcomes, now)
-        elif not self._errands.keep_outcomes(errand, message.outcomes):
-            errand.retry_at = now + RETRY_SECONDS
+        if message.confirmed or pending.confirmed:
+            self._answer_reads(pending, message.outcomes, now)
+        elif not self._pending.keep_outcomes(pending, message.outcomes):
+            pending.retry_at = now + RETRY_SECONDS
 
     def _on_reads_confirmed(self, message: ReadsConfirmed, now: float) -> None:
         for number in message.numbers:
-            errand = self._errands.get(number)
-            if errand is not None:
-                errand.confirmed = True
-                if errand.outcomes is not None:
-                    self._answer_reads(errand, errand.outcomes, now)
+            pending = self._pending.get(number)
+            if pending is not None:
+                pending.confirmed = True
+                if pending.outcomes is not None:
+                    self._answer_reads(pending, pending.outcomes, now)
 
-    def _answer_reads(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...], now: float) -> None:
-        """Answer what storage has read, and ask again for the rest."""
-        self._end_errand(errand.number, now)
-        for slot, outcome in zip(errand.slots, outcomes, strict=False):
+    def _answer_reads(self, pending: PendingRequest, outcomes: RawOutcomes, now: float) -> None:
+        """Answer the operations that storage has read, and queue the rest again."""
+        self._end_request(pending.number, now)
+        for slot, outcome in zip(pending.slots, outcomes, strict=False):
             if not slot.is_answered:
                 refusal = self.reply_budget.admit(slot.call, len(outcome))
                 self._answer(slot, outcome if refusal is None else refusal)
-        for slot, operation in unread_part(errand, len(outcomes)):
+        for slot, operation in unread_part(pending, len(outcomes)):
             self._reads.add(slot, operation)
 
     def _on_status_report(self, message: StatusReport, _: float) -> None:
-        errand = self._errands.pop(message.number)
-        if errand is not None:
+        pending = self._pending.pop(message.number)
+        if pending is not None:
             answer = node_status(self._opened, self._config, self._leadership, message)
-            self._answer(errand.slots[0], answer)
+            self._answer(pending.slots[0], answer)
 
     # --- deadlines
 
     def _sweep(self, now: float) -> None:
-        """Fail what is past its deadline, and send again what was refused or lost."""
+        """Fail expired operations, and re-send requests that were refused or lost."""
         self._sweep_at = NEVER
-        for errand in self._errands.all():
-            expired = [slot for slot in errand.slots if slot.call.deadline <= now]
-            is_over = len(expired) == len(errand.slots)
+        for pending in self._pending.all():
+            expired = [slot for slot in pending.slots if slot.call.deadline <= now]
+            is_over = len(expired) == len(pending.slots)
             for slot in expired:
-                self._answer(slot, timed_out(errand, is_over=is_over))
+                self._answer(slot, timed_out(pending, is_over=is_over))
             if is_over:
-                self._end_errand(errand.number, now)
-            elif errand.retry_at <= now:
-                self._send_again(errand, now)
+                self._end_request(pending.number, now)
+            elif pending.retry_at <= now:
+                self._send_again(pending, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
         for slot in self._reads.take_late(now):
@@ -359,7 +365,7 @@ class Gateway:
             self._answer(slot, outcome)
         self._outbox.replicator.extend(self._admin.take_due(now))
 
-    # --- answering
+    # --- replies
 
     def _answer(self, slot: Slot, outcome: Answer) -> None:
         if slot.call.answer(slot.position, outcome):
@@ -370,25 +376,25 @@ class Gateway:
         self.reply_budget.end_call(call)
         self._outbox.replies.append(call)
 
-    def _answer_all(self, errand: Errand, outcome: Answer, now: float) -> None:
-        """End an errand with the same answer for all who wait for it."""
-        self._end_errand(errand.number, now)
-        for slot in errand.slots:
+    def _answer_all(self, pending: PendingRequest, outcome: Answer, now: float) -> None:
+        """Remove a pending request and answer all its slots alike."""
+        self._end_request(pending.number, now)
+        for slot in pending.slots:
             self._answer(slot, outcome)
 
     def _fail_all(self, outcome: Failed, now: float) -> None:
-        """Answer what this node certainly has not begun and never will."""
-        for errand in self._errands.all():
-            if errand.certainly_not_done:
-                self._answer_all(errand, outcome, now)
+        """Fail every operation that certainly has not taken effect."""
+        for pending in self._pending.all():
+            if pending.certainly_not_done:
+                self._answer_all(pending, outcome, now)
         for queue in self._queues:
             for slot in queue.take_all():
                 self._answer(slot, outcome)
 
     def _fail_begun(self, now: float) -> None:
-        """Answer what waits for storage: a read changes nothing, all else may yet be done."""
-        for errand in self._errands.all():
-            changes = isinstance(errand.message, Propose | RemoveMember)
-            self._answer_all(errand, STALLED_MEANWHILE if changes else STALLED, now)
+        """Fail the rest: reads have changed nothing, but other requests may yet take effect."""
+        for pending in self._pending.all():
+            changes = isinstance(pending.message, Propose | RemoveMember)
+            self._answer_all(pending, STALLED_MEANWHILE if changes else STALLED, now)
         for slot in self._admin.take_all():
             self._answer(slot, STALLED_MEANWHILE)

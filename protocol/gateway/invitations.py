@@ -1,4 +1,4 @@
-"""Invitations: standby nodes that are brought into the cluster, until they vote."""
+"""Invitations: standby nodes asked to join the cluster, repeatedly until they are voters."""
 
 from protocol.address import parse_address
 from protocol.gateway.pending import Answer, Slot
@@ -7,13 +7,13 @@ from protocol.messages.client import AddNode, Done, Failed, FailureCode
 from protocol.messages.gateway import Leadership
 from protocol.messages.replicator import InviteMember
 
-INVITE_SECONDS = 0.3  # between two invitations: a standby node may not be up yet
+INVITE_SECONDS = 0.3  # between invitations: the standby node may not be up yet
 
-_LATE = Failed(FailureCode.UNKNOWN, "the invited node has not become a voter in time; it still may")
+_LATE = Failed(FailureCode.UNKNOWN, "the invited node is not a voter yet; it may still become one")
 
 
 class Invitations:
-    """Addresses that are invited again and again until their nodes vote."""
+    """Pending ``AddNode`` requests."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Slot, AddNode]] = []
@@ -23,17 +23,17 @@ class Invitations:
         return len(self._waiting)
 
     def add(self, slot: Slot, operation: AddNode) -> None:
-        """Wait for the node at an address, written as members have it: with its port."""
+        """Add a request; its address is normalized to host:port, as members have it."""
         address = str(parse_address(operation.address))
         self._waiting.append((slot, AddNode(address)))
 
     def take_all(self) -> list[Slot]:
-        """Wait for nobody any more; return who waited."""
+        """Drop all requests and return their slots."""
         waiting, self._waiting = self._waiting, []
         return [slot for slot, _ in waiting]
 
     def take_answers(self, leadership: Leadership | None, now: float) -> list[tuple[Slot, Answer]]:
-        """Return the answers for those whose node votes by now, or whose time is over."""
+        """End the requests whose node is a voter or whose deadline passed; return their answers."""
         answers: list[tuple[Slot, Answer]] = []
         waiting: list[tuple[Slot, AddNode]] = []
         for slot, operation in self._waiting:
@@ -47,7 +47,7 @@ class Invitations:
         return answers
 
     def take_due(self, now: float) -> list[InviteMember]:
-        """Return the invitations to send now."""
+        """Return the invitations that are due."""
         if not self._waiting or now < self._invite_at:
             return []
         self._invite_at = now + INVITE_SECONDS
@@ -56,7 +56,7 @@ class Invitations:
 
 
 def _too_late(address: str, leadership: Leadership | None) -> Failed:
-    """Tell a node that is slow from one that is not there: that one would be a learner at once."""
+    """Distinguish a slow node from a missing one: a node that asks becomes a learner at once."""
     if leadership is None or leadership.leader is None or leadership.membership.at(address):
         return _LATE
     found_none = f"no node at {address} has asked to become a member in time"

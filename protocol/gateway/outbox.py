@@ -1,4 +1,4 @@
-"""Gateway outbox: what one turn of a gateway wants sent."""
+"""Gateway outbox: the replies and messages that one turn sends."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from protocol.messages.replicator import ReplicatorMessage
 
 
 class GatewayOutbox(msgspec.Struct):
-    """What one turn wants sent."""
+    """Replies to clients and messages to the log replicator, in order."""
 
     replies: list[Call] = msgspec.field(default_factory=list)
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Pending requests: which client waits for which outcome, and what was sent to obtain it."""
+"""Pending requests: clients' calls, and the messages to the log replicator that serve them."""
 
 import msgspec
 from msgspec.structs import replace
@@ -7,28 +7,29 @@ from protocol.messages.client import Outcome
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 
 CALLS_MAX = 20_000
-CALL_OPERATIONS_MAX = 100_000  # in all of them
+CALL_OPERATIONS_MAX = 100_000  # in all calls
 CALL_BYTES_MAX = 128 << 20
-UNCONFIRMED_BYTES_MAX = 32 << 20  # of what was read ahead, at one gateway
+UNCONFIRMED_BYTES_MAX = 32 << 20  # outcomes read before their round was confirmed
 
 Answer = Outcome | msgspec.Raw
-ErrandMessage = Propose | Read | RemoveMember | AskStatus
+RawOutcomes = tuple[msgspec.Raw, ...]  # encoded by storage, sent without decoding
+ReplicatorRequest = Propose | Read | RemoveMember | AskStatus
 
 
 class Call(msgspec.Struct):
-    """A request frame: it is answered when each of its operations has an outcome."""
+    """A client's request frame, answered once each of its operations has an outcome."""
 
-    client: tuple[bytes, ...]  # the frames that lead a reply back
+    client: tuple[bytes, ...]  # connection id and delimiter, the frames that route the reply
     id: int
     deadline: float
-    size: int  # bytes of the request, which it holds until it is answered
+    size: int  # bytes of the request frame
     outcomes: list[Answer | None]
     missing: int
-    outcome_bytes: int = 0  # of what was read for it
-    overflows: bool = False  # something did not fit, so that nothing more is read for it
+    outcome_bytes: int = 0  # read for it so far
+    overflows: bool = False  # an outcome did not fit the reply: no more is read for it
 
     def answer(self, position: int, outcome: Answer) -> bool:
-        """Note an outcome; return whether it was the last one missing."""
+        """Record an outcome; return whether it was the last one missing."""
         if self.outcomes[position] is not None:
             return False
         self.outcomes[position] = outcome
@@ -37,7 +38,7 @@ class Call(msgspec.Struct):
 
 
 class Calls(msgspec.Struct):
-    """How much one gateway has taken in and not answered yet."""
+    """Totals of the unanswered calls at one gateway."""
 
     count: int = 0
     operations: int = 0
@@ -45,7 +46,7 @@ class Calls(msgspec.Struct):
 
     @property
     def are_too_many(self) -> bool:
-        """Whether no further request is to be taken in."""
+        """Whether a limit is exceeded, so that further requests are refused."""
         return (
             self.count > CALLS_MAX
             or self.operations > CALL_OPERATIONS_MAX
@@ -53,121 +54,121 @@ class Calls(msgspec.Struct):
         )
 
     def begin(self, call: Call) -> None:
-        """Count a call until it ends."""
+        """Add a call to the totals."""
         self.count += 1
         self.operations += len(call.outcomes)
         self.bytes += call.size
 
     def end(self, call: Call) -> None:
-        """Count a call no more."""
+        """Remove a call from the totals."""
         self.count -= 1
         self.operations -= len(call.outcomes)
         self.bytes -= call.size
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """The place in a call that waits for one operation's outcome."""
+    """One operation's position within a call."""
 
     call: Call
     position: int
 
     @property
     def is_answered(self) -> bool:
-        """Whether the operation has its outcome, as it has when its deadline has passed."""
+        """Whether the operation has an outcome; an expired one has a failure."""
         return self.call.outcomes[self.position] is not None
 
 
-class Errand(msgspec.Struct):
-    """What was sent to the log replicator under one number, and who waits for it.
+class PendingRequest(msgspec.Struct):
+    """A message to the log replicator, and the slots that its result answers.
 
-    It is sent again until it is done or nobody waits any more: what is done twice is recognised.
+    It is re-sent until it has a result or all slots have expired; duplicates are harmless.
     """
 
     number: int
-    message: ErrandMessage
+    message: ReplicatorRequest
     slots: list[Slot]
     retry_at: float
     sent: int = 1
     refused: int = 0
-    outcomes: tuple[msgspec.Raw, ...] | None = None  # of the present attempt to read
-    confirmed: bool = False  # and whether clients may be told them
+    outcomes: RawOutcomes | None = None  # of the current read attempt
+    confirmed: bool = False  # whether clients may receive these outcomes
 
     @property
     def certainly_not_done(self) -> bool:
-        """Whether every attempt so far was refused by a node that knew that it changed nothing."""
+        """Whether every attempt so far was refused, so that none can have taken effect."""
         return self.sent == self.refused
 
     @property
     def maybe_done_before(self) -> bool:
-        """Whether any attempt but the last may have been done."""
+        """Whether an attempt before the last one may have taken effect."""
         return self.sent - self.refused > 1
 
     def renew(self, read: Read, number: int) -> None:
-        """Begin another attempt to read, for which nothing counts that the former one brought."""
+        """Start a new read attempt; results of the previous one no longer count."""
         self.number = number
         self.message = replace(read, number=number)
         self.confirmed = False
 
 
-class Errands:
-    """The errands of one gateway, by number."""
+class PendingRequests:
+    """The pending requests of one gateway, by number."""
 
     def __init__(self, number: int) -> None:
-        """Number errands from the one after ``number`` on."""
+        """Number requests from ``number`` + 1 on."""
         self._number = number
-        self._errands: dict[int, Errand] = {}
+        self._pending: dict[int, PendingRequest] = {}
         self._unconfirmed_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._errands)
+        return bool(self._pending)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._errands
+        return number in self._pending
 
     def next_number(self) -> int:
-        """Return a number that was not used before."""
+        """Return an unused number."""
         self._number += 1
         return self._number
 
-    def add(self, message: ErrandMessage, slots: list[Slot], retry_at: float) -> None:
-        """Note what is sent for these slots."""
-        self._errands[message.number] = Errand(message.number, message, slots, retry_at)
+    def add(self, message: ReplicatorRequest, slots: list[Slot], retry_at: float) -> None:
+        """Record a message that is sent for these slots."""
+        self._pending[message.number] = PendingRequest(message.number, message, slots, retry_at)
 
-    def get(self, number: int) -> Errand | None:
-        """Return the errand of a number, if it is still under way."""
-        return self._errands.get(number)
+    def get(self, number: int) -> PendingRequest | None:
+        """Return the request with this number, if it is still pending."""
+        return self._pending.get(number)
 
-    def pop(self, number: int) -> Errand | None:
-        """End the errand of a number, if it is still under way."""
-        errand = self._errands.pop(number, None)
-        if errand is not None:
-            self.drop_outcomes(errand)
-        return errand
+    def pop(self, number: int) -> PendingRequest | None:
+        """Remove and return the request with this number, if it is still pending."""
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            self.drop_outcomes(pending)
+        return pending
 
-    def all(self) -> list[Errand]:
-        """Return all errands under way, oldest first; they may be ended meanwhile."""
-        return list(self._errands.values())
+    def all(self) -> list[PendingRequest]:
+        """Return a copy of all requests, oldest first."""
+        return list(self._pending.values())
 
-    def begin_attempt(self, errand: Errand) -> ErrandMessage:
-        """Return the message to send once more; each attempt to read has a number of its own."""
-        if isinstance(errand.message, Read):
-            self.pop(errand.number)
-            errand.renew(errand.message, self.next_number())
-            self._errands[errand.number] = errand
-        errand.sent += 1
-        return errand.message
+    def begin_attempt(self, pending: PendingRequest) -> ReplicatorRequest:
+        """Return the message to re-send; each read attempt has a number of its own."""
+        if isinstance(pending.message, Read):
+            self.pop(pending.number)
+            pending.renew(pending.message, self.next_number())
+            self._pending[pending.number] = pending
+        pending.sent += 1
+        return pending.message
 
-    def keep_outcomes(self, errand: Errand, outcomes: tuple[msgspec.Raw, ...]) -> bool:
-        """Keep what was read until it is confirmed; return False where too much is kept."""
+    def keep_outcomes(self, pending: PendingRequest, outcomes: RawOutcomes) -> bool:
+        """Keep outcomes until their read is confirmed; return False if too many are kept."""
         size = sum(map(len, outcomes))
         if self._unconfirmed_bytes + size > UNCONFIRMED_BYTES_MAX:
             return False
         self._unconfirmed_bytes += size
-        errand.outcomes = outcomes
+        pending.outcomes = outcomes
         return True
 
-    def drop_outcomes(self, errand: Errand) -> None:
-        """Forget what was read for an errand."""
-        if errand.outcomes is not None:
-            self._unconfirmed_bytes -= sum(map(len, errand.outcomes))
-            errand.outcomes = None
+    def drop_outcomes(self, pending: PendingRequest) -> None:
+        """Drop the outcomes kept for a request."""
+        if pending.outcomes is not None:
+            self._unconfirmed_bytes -= sum(map(len, pending.outcomes))
+            pending.outcomes = None

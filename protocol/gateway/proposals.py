@@ -1,7 +1,7 @@
-"""Proposals: batches of writes for the log, and what becomes of one for which there is no room."""
+"""Proposals: batches of writes for the log, and how one is split when space runs out."""
 
 from protocol.commands import Batch, Insert, Write
-from protocol.gateway.pending import Call, Errand, Slot
+from protocol.gateway.pending import Call, PendingRequest, Slot
 from protocol.messages.gateway import Opened
 from protocol.messages.replicator import Propose
 from protocol.state_machine import decode_batch
@@ -9,24 +9,24 @@ from protocol.wire import encode
 
 
 def proposal(opened: Opened, number: int, taken: list[tuple[Slot, Write]]) -> Propose:
-    """Return the proposal of these writes of a node's clients, under a number of its own."""
+    """Return a proposal of clients' writes under the given number."""
     writes = tuple([write for _, write in taken])
     batch = Batch(opened.node, opened.incarnation, number, writes)
     return Propose(number, encode(batch), any(map(_grows, writes)))
 
 
-def split(errand: Errand) -> tuple[list[Slot], list[tuple[Slot, Write]]]:
-    """Return the slots of a proposal that are refused for lack of room, and its other writes.
+def split(pending: PendingRequest) -> tuple[list[Slot], list[tuple[Slot, Write]]]:
+    """Split a proposal into the slots refused for lack of space and the remaining writes.
 
-    Of a request, the first insert and all writes after it are refused: done before that insert,
-    they would be done in another order. Writes that no client waits for are left out.
+    Of each request, the first insert and all later writes are refused: applying a later write
+    without that insert would reorder them. Writes whose slot is already answered are dropped.
     """
-    assert isinstance(errand.message, Propose)
+    assert isinstance(pending.message, Propose)
     refused: list[Slot] = []
     others: list[tuple[Slot, Write]] = []
     refused_call: Call | None = None
-    writes = decode_batch(errand.message.payload).writes
-    for slot, write in zip(errand.slots, writes, strict=True):
+    writes = decode_batch(pending.message.payload).writes
+    for slot, write in zip(pending.slots, writes, strict=True):
         if slot.call is refused_call or _grows(write):
             refused_call = slot.call
             refused.append(slot)

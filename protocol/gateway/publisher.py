@@ -1,8 +1,8 @@
-"""Publisher core: each change goes to every subscriber of its prefix, or a loss is made known.
+"""Publisher core: each change reaches every subscriber of its prefix, or a loss is signalled.
 
-A subscriber that does not read fills its pipe, and changes then wait here until its connection is
-closed. If that does not help in time, they are sent to the subscribers that can take them, and the
-loss counter in everything published from then on tells the others.
+A subscriber that does not read fills its pipe, and messages then queue here until its connection is
+closed. If that takes too long, the queue is released: it is sent to the subscribers that can take
+it. The loss counter, which every later message carries, tells the others.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ RETRY_SECONDS = 0.005
 
 
 class Message(NamedTuple):
-    """What is to be published, and since when it waits."""
+    """A queued message; ``since`` is when it was queued, in seconds."""
 
     topic: bytes
     body: bytes
@@ -37,7 +37,7 @@ class Message(NamedTuple):
 
 
 class Publisher:
-    """What one node publishes, in its order."""
+    """The message queue of one node's publisher. Times are seconds of a steady clock."""
 
     def __init__(self) -> None:
         self._queue: deque[Message] = deque()
@@ -47,7 +47,7 @@ class Publisher:
         self._mark_at = NEVER
 
     def establish(self, following: Following, now: float) -> None:
-        """Tell a subscriber from which revision on it hears everything."""
+        """Confirm a subscription: the subscriber receives every change after this revision."""
         self._revision = max(self._revision, following.revision)
         self._mark_at = min(self._mark_at, now + MARK_SECONDS)
         body = encode(Established(self._losses, following.revision))
@@ -63,26 +63,26 @@ class Publisher:
         self._revision = events[-1].revision
 
     def lose(self, revision: int, now: float) -> None:
-        """Let all subscribers see that changes up to a revision will not come."""
+        """Signal to all subscribers that changes up to a revision are not published."""
         self._losses += 1
         self._revision = max(self._revision, revision)
         self._mark_at = now
 
     def mark(self, now: float, *, has_subscribers: bool) -> None:
-        """Say how far everything is published, if that is due."""
+        """Queue a mark, if one is due: the revision up to which all is published."""
         if self._mark_at <= now:
             self._mark_at = now + MARK_SECONDS if has_subscribers else NEVER
             self._add(MARK_TOPIC, encode(Mark(self._losses, self._revision)), now)
 
     def next_deadline(self, now: float) -> float:
-        """Return when to publish though nothing has happened."""
+        """Return when to publish if no event occurs before."""
         return min(self._mark_at, now + RETRY_SECONDS if self._queue else NEVER)
 
     # --- sending, in order
 
     @property
     def is_clear(self) -> bool:
-        """Whether no message waits to be sent."""
+        """Whether the queue is empty."""
         return not self._queue
 
     @property
@@ -91,23 +91,23 @@ class Publisher:
         return self._queue[0] if self._queue else None
 
     def sent(self) -> None:
-        """Note that the message in front was sent."""
+        """Remove the message in front, which was sent."""
         self._queued_bytes -= len(self._queue.popleft().body)
 
     def held_seconds(self, now: float) -> float:
-        """Return for how long the message in front has waited."""
+        """Return for how many seconds the message in front has been queued."""
         return now - self._queue[0].since if self._queue else 0.0
 
-    def must_let_go(self, now: float) -> bool:
-        """Whether what waits is to be sent to the subscribers that can take it."""
+    def must_release(self, now: float) -> bool:
+        """Whether the queue is too old or too large to wait for slow subscribers."""
         return (
             self.held_seconds(now) > HELD_BACK_SECONDS
             or len(self._queue) > HELD_BACK_MAX
             or self._queued_bytes > HELD_BACK_BYTES_MAX
         )
 
-    def let_go(self) -> list[Message]:
-        """Return all that waits; from now on every subscriber sees that there was a loss."""
+    def release(self) -> list[Message]:
+        """Empty the queue and return it; the loss counter tells every subscriber of a gap."""
         self._losses += 1
         taken, self._queue = list(self._queue), deque()
         self._queued_bytes = 0

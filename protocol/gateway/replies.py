@@ -1,9 +1,9 @@
-"""Replies in the gateway's own words: who it is, how it stands, and why something failed."""
+"""Replies that the gateway composes itself: greeting, status and failures."""
 
 from msgspec.structs import replace
 
 from protocol.config import NodeConfig
-from protocol.gateway.pending import Errand
+from protocol.gateway.pending import PendingRequest
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
@@ -15,7 +15,7 @@ from protocol.messages.gateway import Leadership, Opened, Refused, StatusReport
 from protocol.messages.replicator import Read
 from protocol.refusal import Refusal
 
-NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader took it before the deadline")
+NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader accepted it before the deadline")
 NOT_MEMBER = Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
 STALLED = Failed(FailureCode.STALLED, "the storage of this node does not answer")
 STALLED_MEANWHILE = Failed(
@@ -27,11 +27,11 @@ STORAGE_FULL = Failed(
     "no room: the disks of a majority are full, or the state has reached its quota",
 )
 REFUSALS = {
-    Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too much waits to be committed"),
+    Refusal.OVERLOADED: Failed(FailureCode.OVERLOADED, "too many proposals are uncommitted"),
     Refusal.UNKNOWN_MEMBER: Failed(FailureCode.UNKNOWN_NODE, "no member has this id"),
     Refusal.STORAGE_FULL: STORAGE_FULL,
     Refusal.LAST_VOTER: Failed(
-        FailureCode.INVALID, "the last voter cannot be removed: nobody could write any more"
+        FailureCode.INVALID, "the last voter cannot be removed: no quorum would be left"
     ),
     Refusal.QUORUM_AT_RISK: Failed(
         FailureCode.QUORUM_AT_RISK,
@@ -56,12 +56,12 @@ _NOT_KNOWN = Failed(
 
 def unsupported(version: int) -> Failed:
     """Return the refusal of a request in another version of the protocol."""
-    spoken = f"this node speaks version {CLIENT_PROTOCOL_VERSION} of the client protocol"
-    return Failed(FailureCode.UNSUPPORTED, f"{spoken}, not {version}")
+    supported = f"this node supports version {CLIENT_PROTOCOL_VERSION} of the client protocol"
+    return Failed(FailureCode.UNSUPPORTED, f"{supported}, not {version}")
 
 
 def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -> Welcome:
-    """Return whom a client speaks to, and who leads."""
+    """Return the node's identity, the leader and the members."""
     endpoint = config.address.publish_endpoint
     if leadership is None:
         return Welcome(opened.cluster, opened.node, endpoint)
@@ -78,7 +78,7 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
 def node_status(
     opened: Opened, config: NodeConfig, leadership: Leadership | None, report: StatusReport
 ) -> NodeStatus:
-    """Return how the node stands."""
+    """Return the node's status: the replicator's part, storage's part and its identity."""
     status = report.status
     return NodeStatus(
         opened.cluster if leadership is None else leadership.cluster,
@@ -99,18 +99,18 @@ def node_status(
 
 
 def refused(message: Refused) -> Failed:
-    """Return what a leader's refusal means for a client, with what more it has said."""
+    """Return the failure that a leader's refusal means for a client, with its detail."""
     failed = REFUSALS[message.refusal]
     return (
         replace(failed, message=f"{failed.message}: {message.detail}") if message.detail else failed
     )
 
 
-def timed_out(errand: Errand, *, is_over: bool) -> Failed:
-    """Return what is certain for a client whose time is over.
+def timed_out(pending: PendingRequest, *, is_over: bool) -> Failed:
+    """Return the failure of an operation whose deadline has passed.
 
-    A batch that is not over, because others still wait for it, is sent again as a whole.
+    A request that is not over is re-sent whole for its other slots, and may yet take effect.
     """
-    if isinstance(errand.message, Read):
+    if isinstance(pending.message, Read):
         return NOT_CONFIRMED
-    return NOT_PROPOSED if is_over and errand.certainly_not_done else _NOT_KNOWN
+    return NOT_PROPOSED if is_over and pending.certainly_not_done else _NOT_KNOWN

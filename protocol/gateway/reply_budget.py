@@ -1,58 +1,58 @@
-"""Reply budget: the bytes that wait at one gateway until its clients have read them.
+"""Reply budget: the bytes that a gateway holds until its clients have read them.
 
-They are outcomes that belong to replies which are not complete yet, and replies that ZeroMQ has
-not handed to the operating system. Small replies are counted together, once they make up
-``COUNTED_BYTES`` on a connection, so that they cost nothing more to send.
+These are the outcomes of incomplete replies, and the replies that ZeroMQ has not yet handed to the
+operating system. Small replies are counted together, once they add up to ``COUNTED_BYTES`` on a
+connection, which keeps sending them cheap.
 """
 
 from protocol.gateway.pending import Call
 from protocol.messages.client import Failed, FailureCode
 
-REPLY_BYTES_MAX = 16 << 20  # of what was read for one reply; clients take frames of 32 MiB
-CONNECTION_BYTES_MAX = 16 << 20  # that wait for one connection
-TOTAL_BYTES_MAX = 128 << 20  # that wait for all of them; beyond, each has ``COUNTED_BYTES`` more
-UNREAD_SECONDS_MAX = 1.0  # after which what refuses a client is not sent to it either
+REPLY_BYTES_MAX = 16 << 20  # of outcomes in one reply; clients accept frames of 32 MiB
+CONNECTION_BYTES_MAX = 16 << 20  # held for one connection
+TOTAL_BYTES_MAX = 128 << 20  # held for all; beyond it, each connection still gets ``COUNTED_BYTES``
+UNREAD_SECONDS_MAX = 1.0  # after which even refusals are no longer sent to a client
 COUNTED_BYTES = 64 << 10
-SMALL_BYTES = 8 << 10  # of a reply that is not counted by itself
-SLIGHT_BYTES = 1 << 10  # of a call's outcomes that are not counted at all
-CONNECTIONS_NOTED_MAX = 4096  # with small replies that are not counted yet
+SMALL_BYTES = 8 << 10  # smaller replies are not counted one by one
+SLIGHT_BYTES = 1 << 10  # smaller outcomes of a call are not counted at all
+CONNECTIONS_NOTED_MAX = 4096  # with uncounted small replies
 
 TOO_LARGE = Failed(
     FailureCode.TOO_LARGE,
     f"the reply would be larger than {REPLY_BYTES_MAX >> 20} MiB: ask for fewer keys at once",
 )
-NOT_READ = Failed(FailureCode.OVERLOADED, "too many replies wait to be read")
+NOT_READ = Failed(FailureCode.OVERLOADED, "too many replies are unread")
 
 
 class ReplyBudget:
-    """What waits for each connection, and in all."""
+    """Bytes held for each connection and in total. Times are seconds of a steady clock."""
 
     def __init__(self) -> None:
         self._total = 0
-        self._waiting: dict[bytes, int] = {}  # by connection, only those for which something does
-        self._read_at: dict[bytes, float] = {}  # when it last proved to read what waits for it
-        self._full: set[bytes] = set()  # connections that were refused what was read for them
-        self._uncounted: dict[bytes, int] = {}  # small replies sent since the last counted one
+        self._waiting: dict[bytes, int] = {}  # bytes by connection, without zeros
+        self._read_at: dict[bytes, float] = {}  # when the client last proved to read
+        self._full: set[bytes] = set()  # connections whose outcomes were refused
+        self._uncounted: dict[bytes, int] = {}  # bytes of small replies since the last counted one
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing waits that is counted, so that there is room for everything."""
+        """Whether no counted bytes are held, so that nothing needs to be refused."""
         return not self._waiting
 
     def has_room(self, connection: bytes, size: int = 0) -> bool:
-        """Return whether so many bytes more may wait for a connection."""
+        """Return whether ``size`` more bytes may be held for a connection."""
         limit = CONNECTION_BYTES_MAX if self._total + size <= TOTAL_BYTES_MAX else COUNTED_BYTES
         return self._waiting.get(connection, 0) + size <= limit
 
     def refusal_of_read(self, call: Call) -> Failed | None:
-        """Return why nothing more is to be read for a call, if so: it would be read in vain."""
+        """Return the failure if further outcomes of a call would be refused, else None."""
         if call.overflows:
             return TOO_LARGE
         connection = call.client[0]
         return None if connection not in self._full and self.has_room(connection) else NOT_READ
 
     def admit(self, call: Call, size: int) -> Failed | None:
-        """Let an outcome of so many bytes wait in its call, or return what to answer instead."""
+        """Hold an outcome of ``size`` bytes, or return the failure to answer instead."""
         before, after = call.outcome_bytes, call.outcome_bytes + size
         if after > SLIGHT_BYTES:
             if after > REPLY_BYTES_MAX:
@@ -65,15 +65,15 @@ class ReplyBudget:
         return None
 
     def end_call(self, call: Call) -> None:
-        """Count a call's outcomes no more: it is to be encoded and sent."""
+        """Release the bytes of a call's outcomes: its reply is about to be encoded and sent."""
         if call.outcome_bytes > SLIGHT_BYTES:
             self.release(call.client[0], call.outcome_bytes)
 
     def begin_reply(self, connection: bytes, size: int, now: float) -> int | None:
-        """Return for how many bytes to call ``end_reply`` when ZeroMQ has let go of this reply.
+        """Hold a reply; return the bytes to pass to ``end_reply`` once ZeroMQ has released it.
 
-        That is 0 for a reply whose end need not be noticed, and None for one that must not be
-        sent, because the client reads none.
+        Returns 0 if ``end_reply`` need not be called, and None if the reply must not be sent
+        because the client does not read.
         """
         if self._waiting and not self._reads(connection, now):
             return None
@@ -88,7 +88,7 @@ class ReplyBudget:
         return size
 
     def end_reply(self, connection: bytes, size: int, now: float) -> None:
-        """Count a reply no more: it was handed to the operating system, or is gone."""
+        """Release a reply that was handed to the operating system or dropped."""
         self.release(connection, size)
         if connection in self._waiting:
             self._read_at[connection] = now
@@ -96,7 +96,7 @@ class ReplyBudget:
             self._read_at.pop(connection, None)
 
     def release(self, connection: bytes, size: int) -> None:
-        """Count bytes no more that waited for a connection."""
+        """Release bytes that were held for a connection."""
         self._total -= size
         self._full.discard(connection)
         left = self._waiting[connection] - size
@@ -106,7 +106,7 @@ class ReplyBudget:
             del self._waiting[connection]
 
     def _reads(self, connection: bytes, now: float) -> bool:
-        """Whether a client seems to read, or at least little waits for it."""
+        """Whether a client appears to read its replies, or little is held for it."""
         if self.has_room(connection):
             return True
         is_slow = now - self._read_at.get(connection, now) > UNREAD_SECONDS_MAX
@@ -126,5 +126,5 @@ class ReplyBudget:
 
     def _note_uncounted(self, connection: bytes, size: int) -> None:
         if len(self._uncounted) >= CONNECTIONS_NOTED_MAX:
-            self._uncounted.clear()  # most of those connections are gone
+            self._uncounted.clear()  # most of those connections are closed
         self._uncounted[connection] = size

@@ -1,6 +1,6 @@
-"""Subscriptions: the topics that each subscriber's connection has, within bounds.
+"""Subscriptions: the topics of each subscriber's connection, within limits.
 
-ZeroMQ keeps a tree of all topics that takes about 40 bytes for each byte of a topic.
+ZeroMQ keeps all topics in a trie that takes about 40 bytes of memory for each byte of a topic.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
 TOTAL_TOPIC_BYTES_MAX = 4 << 20
-TOPIC_OVERHEAD_BYTES = 16  # what the shortest topic counts for, besides its own bytes
+TOPIC_OVERHEAD_BYTES = 16  # added to the length of each topic
 
-GONE = -1  # in place of a connection that is no more
+GONE = -1  # in place of a connection that is closed
 UNSUBSCRIBE, SUBSCRIBE = b"\0", b"\1"
 
 
 class _Topics(msgspec.Struct):
-    """The topics of one connection, each of which ZeroMQ counts once however often it comes."""
+    """The topics of one connection; ZeroMQ counts a repeated subscription once."""
 
     topics: set[bytes] = msgspec.field(default_factory=set)
     bytes: int = 0
@@ -30,24 +30,24 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._topics: Counter[bytes] = Counter()
-        self._watched = 0  # topics of changes among them
+        self._watched = 0  # of these, topics of changes
         self._bytes = 0
         self._connections: dict[int, _Topics] = {}
-        self._lost: dict[int, Counter[bytes]] = {}  # by lost connection, until taken back
+        self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
 
     @property
     def has_watchers(self) -> bool:
-        """Whether some subscriber wants to hear of changes."""
+        """Whether any subscriber watches changes."""
         return self._watched > 0
 
     def __bool__(self) -> bool:
         return bool(self._topics)
 
     def take(self, frame: bytes, connection: int, *, is_lost: bool = False) -> bytes | None:
-        """Take in a frame of a connection; return the nonce if its subscription is to be told.
+        """Process a frame; return the nonce if it asks for a confirmation.
 
-        ``is_lost`` says that the connection was lost before the frame was read. What ZeroMQ takes
-        back for it afterwards comes from connection ``GONE``.
+        ``is_lost``: the connection was lost before the frame was read. ZeroMQ later unsubscribes
+        its topics under connection ``GONE``.
         """
         topic = frame[1:]
         if frame[:1] == UNSUBSCRIBE:
@@ -63,7 +63,7 @@ class Subscriptions:
         return None
 
     def is_excessive(self, connection: int) -> bool:
-        """Whether a connection has subscribed to so much that it must be closed."""
+        """Whether a connection exceeds a limit and must be closed."""
         topics = self._connections.get(connection)
         if topics is None:
             return False
@@ -74,7 +74,7 @@ class Subscriptions:
         )
 
     def forget(self, connection: int) -> None:
-        """Note that a connection is lost; ZeroMQ takes its topics back one by one."""
+        """Record that a connection is lost; ZeroMQ unsubscribes its topics one by one."""
         held = self._connections.pop(connection, None)
         if held is not None and held.topics:
             self._lost.setdefault(connection, Counter()).update(held.topics)
@@ -87,14 +87,14 @@ class Subscriptions:
             self._count(topic)
 
     def _add_late(self, topic: bytes, connection: int) -> None:
-        """Note a topic that is read when its connection is lost already."""
+        """Record a subscription that is read after its connection was lost."""
         lost = self._lost.setdefault(connection, Counter())
         if topic not in lost:
             lost[topic] = 1
             self._count(topic)
 
     def _remove(self, topic: bytes, connection: int) -> None:
-        """Take back a topic that the connection has: no other one loses its own by that."""
+        """Remove a topic that the connection holds; other connections keep theirs."""
         held = self._connections.get(connection)
         if held is not None and topic in held.topics:
             held.topics.remove(topic)
@@ -130,7 +130,7 @@ class Subscriptions:
 
 
 def is_subscription(frame: bytes) -> bool:
-    """Whether a frame is what a subscriber may send: a topic that begins or ends."""
+    """Whether a frame is a subscription or its cancellation."""
     return frame[:1] in (UNSUBSCRIBE, SUBSCRIBE)
 
 

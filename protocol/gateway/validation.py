@@ -1,6 +1,6 @@
-"""Validation: what a gateway accepts from a client, and a leader from another node's gateway.
+"""Validation: the operations a gateway accepts, and the batches a leader accepts from gateways.
 
-Everything else is refused before it goes anywhere.
+Invalid input is refused before it reaches the log.
 """
 
 from typing import assert_never
@@ -28,15 +28,15 @@ from protocol.sessions import UNACKNOWLEDGED_MAX
 from protocol.state_machine import decode_batch
 from protocol.wire import Malformed, encode
 
-PROPOSAL_BYTES_MAX = 16 << 20  # more than the values and keys of any batch that a gateway makes
+PROPOSAL_BYTES_MAX = 16 << 20  # above the size of any batch that a gateway makes
 
 
 class InvalidOperation(ValueError):
-    """An operation that would never succeed as it stands."""
+    """An operation that can never succeed as it stands."""
 
 
 def validate(operation: Operation, value_bytes_max: int) -> None:
-    """Check an operation.
+    """Check an operation; ``value_bytes_max`` limits the values of inserts.
 
     Raises:
         InvalidOperation: with a sentence that says what is wrong.
@@ -48,10 +48,10 @@ def validate(operation: Operation, value_bytes_max: int) -> None:
 
 
 def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
-    """Return the batch that another node's gateway proposes, encoded as it is to be appended.
+    """Return another gateway's batch, checked and encoded as it is to be appended.
 
-    Its own gateway has refused what is not valid; but once appended, whatever it sends is part
-    of every log.
+    A correct gateway sends only valid batches. A broken one must not get garbage into the log, from
+    which every node would have to apply it.
 
     Raises:
         InvalidOperation: with a sentence that says what is wrong.
@@ -65,7 +65,7 @@ def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
             _validate_write(write, VALUE_BYTES_CEILING)
     except (Malformed, InvalidKey) as error:
         raise InvalidOperation(str(error)) from None
-    return encode(batch)  # without what may follow it: nobody has looked at that
+    return encode(batch)  # drops trailing elements, which were not checked
 
 
 def _validate(operation: Operation, value_bytes_max: int) -> None:

@@ -1,5 +1,5 @@
 """Messages between processes, one module for each inbox.
 
-A frame between actors of one node is a list of messages, handled in order. None is lost: the
-actors live and die together.
+A frame between actors of one node is a list of messages, processed in order. None is lost: the
+actors of a node start and end together.
 """

@@ -1,8 +1,8 @@
 """Messages between a client and a gateway, over TCP or ipc.
 
-A request frame carries operations and is answered by one reply frame with as many outcomes in
-the same order. A read sees what was acknowledged before it was sent; operations of one frame
-run side by side.
+A request frame carries operations and is answered by one reply frame with their outcomes in the
+same order. A read sees every write that was acknowledged before the request was sent. The
+operations of one frame run concurrently.
 """
 
 from enum import IntEnum
@@ -56,7 +56,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
 class RemoveNode(msgspec.Struct, frozen=True, array_like=True, tag=16):
     """Remove a member from the cluster."""
 
-    node: bytes  # id of 16 bytes, checked by ``validation``: the rest of the frame stays valid
+    node: bytes  # id of 16 bytes; ``validation`` checks it: a wrong one fails this operation only
     force: bool = False  # even if the voters that answer would be no majority
 
 
@@ -67,12 +67,12 @@ class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=17):
 
 
 class ReadSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
-    """Read the chunk at a position of the snapshot that a backup has; at none, the first one.
+    """Read the chunk at a position of a backup's snapshot; without a position, the first one.
 
-    The snapshot is begun by the first question of its backup. Asked again, that begins no other.
+    The first request of a backup takes its snapshot. Repeating that request takes no other.
     """
 
-    backup: bytes  # id of 16 random bytes: several backups may be taken at a time
+    backup: bytes  # id of 16 random bytes, as backups may run concurrently
     position: SnapshotPosition | None  # start of the chunk; None to begin the snapshot
 
 
@@ -92,7 +92,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     version: int  # ``CLIENT_PROTOCOL_VERSION``
     id: int  # chosen by the client, repeated by the reply
     timeout_ms: int  # milliseconds from arrival; an hour at most
-    # All run side by side.
+    # Run concurrently.
     operations: Annotated[tuple[Operation, ...], msgspec.Meta(max_length=OPERATIONS_MAX)]
 
 
@@ -103,7 +103,7 @@ class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_pure(self) -> bool:
-        """Whether reading leaves nothing behind on which later reads rest."""
+        """Whether reading has no effect on later reads, as taking a snapshot has."""
         return not any(type(each) is ReadSnapshot for each in self.operations)
 
 
@@ -143,7 +143,7 @@ class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
-    """The status of one node, by its own account."""
+    """The status of one node, as reported by itself."""
 
     cluster: bytes  # id of 16 bytes; empty before the node has joined one
     node: NodeId  # its id
@@ -156,9 +156,9 @@ class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     applied_index: int  # of the last entry applied to its tables
     revision: int  # of its tables
     membership: Membership  # last committed one that it knows
-    removed: bool  # whether it knows that it is no member any more
+    removed: bool  # whether it knows that it was removed
     room: Room = Room()  # of its disk and its quota
-    # Milliseconds since it heard its leader or, as leader, a majority; None where it never has.
+    # Milliseconds since contact with the leader or, if it leads, a majority; None before any.
     silence_ms: int | None = None
 
 
@@ -167,20 +167,20 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):
 
 
 class FailureCode(IntEnum):
-    """Why an operation failed, and so what the client may conclude."""
+    """Why an operation failed, and what the client may conclude."""
 
-    INVALID = 1  # never will succeed as it stands; nothing was written
-    NOT_APPLIED = 2  # the deadline passed and it certainly was not applied
-    UNKNOWN = 3  # the deadline passed and it may have been applied, or may yet be
+    INVALID = 1  # can never succeed as it stands; nothing was changed
+    NOT_APPLIED = 2  # the deadline passed; it was not and will not be applied
+    UNKNOWN = 3  # the deadline passed; it may have been applied, or may yet be
     OVERLOADED = 4  # refused to protect the node; nothing was written
     NOT_MEMBER = 5  # this node was removed: ask another
     UNKNOWN_NODE = 6  # no such node is a member
-    UNSUPPORTED = 7  # the node speaks another version of this protocol
-    NO_STANDBY = 8  # the deadline passed and no node at the address has become a member
-    STALLED = 9  # this node's storage does not answer: nothing was written; ask another
-    TOO_LARGE = 10  # what was read does not fit into the reply: ask for less in one request
-    STORAGE_FULL = 11  # no room for it, on too many disks or in the quota; nothing was written
-    QUORUM_AT_RISK = 12  # after the change no majority might answer: nothing was changed
+    UNSUPPORTED = 7  # the node uses another version of this protocol
+    NO_STANDBY = 8  # the deadline passed; no node at the address has become a member
+    STALLED = 9  # this node's storage does not answer; nothing was changed; ask another
+    TOO_LARGE = 10  # the outcome does not fit into the reply: ask for less in one request
+    STORAGE_FULL = 11  # no space, on the disks of a majority or in the quota; nothing was written
+    QUORUM_AT_RISK = 12  # the answering voters would be no majority after it; nothing was changed
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
@@ -193,7 +193,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
 class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, tag=27):
     """A chunk of the snapshot that a backup reads."""
 
-    chunk: SnapshotChunk | None  # None where the node has dropped that snapshot: begin anew
+    chunk: SnapshotChunk | None  # None if the node has dropped that snapshot: start again
     rows_estimate: int  # approximate number of rows in the whole snapshot
 
 
@@ -215,7 +215,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     outcomes: tuple[Outcome, ...]  # one for each operation, in their order
 
 
-# --- published by the gateway, heard by subscribers
+# --- published by the gateway to subscribers
 
 EVENT_TOPIC = b"\x01"  # followed by the key, so that the publisher filters by prefix
 ESTABLISHED_TOPIC = b"\x02"  # followed by the subscriber's nonce
@@ -223,7 +223,7 @@ MARK_TOPIC = b"\x03"
 
 
 class Published(msgspec.Struct, frozen=True, array_like=True):
-    """One change; another ``losses`` than before means that some were missed."""
+    """One change; a changed ``losses`` means that some were missed."""
 
     losses: int  # number of times that this publisher dropped changes
     revision: int  # of the store after this change

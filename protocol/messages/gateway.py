@@ -26,12 +26,12 @@ class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
     leader: NodeId | None  # id; None where none is known
     leader_address: str  # host:port of its gateway; empty where none is known
     membership: Membership  # last committed one that it knows
-    removed: bool  # whether it knows that it is no member any more
-    stalled: bool  # its storage does not answer, so that it can do nothing for clients
+    removed: bool  # whether it knows that it was removed
+    stalled: bool  # whether its storage does not answer, so that it cannot serve clients
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):
-    """A proposal or membership change was certainly not begun by this attempt."""
+    """A proposal or membership change was not begun by this attempt."""
 
     number: int  # of the proposal or request
     refusal: Refusal  # reason
@@ -56,12 +56,12 @@ class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
     """The encoded outcomes of a ``ReadBatch``, for clients once it is confirmed."""
 
     number: int  # of the read
-    outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if these weigh little
+    outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if they are small
     confirmed: bool  # else ``ReadsConfirmed`` or ``ReadFailed`` follows
 
 
 class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):
-    """This node led after these reads had come: clients may be told what storage has read."""
+    """This node led after these reads arrived: clients may receive their outcomes."""
 
     numbers: tuple[int, ...]  # of the reads
 
@@ -69,7 +69,7 @@ class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):
 class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
     """The status of this node."""
 
-    number: int  # of the question at the gateway
+    number: int  # of the request at the gateway
     status: ReplicationStatus  # the replicator's part
     applied_index: int  # of the last entry applied to the tables
     revision: int  # of the tables
@@ -77,7 +77,7 @@ class StatusReport(msgspec.Struct, frozen=True, array_like=True, tag=46):
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag=47):
-    """Changes that this node applied."""
+    """Changes that this node has applied."""
 
     events: tuple[Event, ...]  # in order of revision
 
@@ -90,7 +90,7 @@ class Following(msgspec.Struct, frozen=True, array_like=True, tag=48):
 
 
 class ChangesLost(msgspec.Struct, frozen=True, array_like=True, tag=49):
-    """A snapshot took the place of entries: what they changed is not published."""
+    """A snapshot replaced entries: their changes are not published."""
 
     revision: int  # of the tables in the snapshot
 

@@ -1,8 +1,8 @@
 """Messages between the log replicators of two nodes, over TCP.
 
-Each message may arrive late, out of order or not at all: Raft sends again what matters. Raft's own
-messages may also come twice. Proposals and their refusals do not: a link repeats none, and a
-gateway concludes from the number of refusals what was certainly not begun.
+A message may be late, reordered or lost: Raft re-sends what matters. Raft's own messages may also
+be duplicated. Proposals and their refusals are not: links do not repeat them, and a gateway counts
+the refusals to decide whether an attempt may have succeeded.
 """
 
 import msgspec
@@ -20,7 +20,7 @@ PEER_PROTOCOL_VERSION = 1
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A candidate asks for a vote in its term (Raft §5.2).
 
-    A pre-vote only asks whether the vote would be given, for the term after the candidate's own
+    A pre-vote only asks whether the vote would be granted, for the term after the candidate's own
     (dissertation §9.6).
     """
 
@@ -34,7 +34,7 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class RequestVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """A vote, or its refusal."""
 
-    term: Term  # the voter's; of a granted pre-vote, the one asked for
+    term: Term  # the voter's; of a granted pre-vote, that of the request
     granted: bool  # whether the candidate has the vote
     pre: bool = False  # whether it answers a pre-vote
 
@@ -50,7 +50,7 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """The end of what the follower's disk holds, or a hint where the two logs may agree."""
+    """The last durable match with the leader's log, or a hint where the logs may agree."""
 
     term: Term  # the follower's
     accepted: bool  # whether the logs agree at the ``prev_index`` that was sent
@@ -60,19 +60,19 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """A sign of life of the leader, whose reply confirms that it still leads."""
+    """A heartbeat of the leader; its reply confirms that it still leads."""
 
     term: Term  # the leader's
     round: Number  # number that the reply repeats; reads wait for a whole round
     commit_index: Index  # never beyond what this follower is known to hold
-    stamp: Microseconds = 0  # microseconds of the leader's clock, not later than the sending
+    stamp: Microseconds = 0  # microseconds of the leader's clock, read before sending
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Confirmation that the sender followed this leader in this term and round.
 
-    From the receipt of the heartbeat on, the follower votes for no other candidate until its
-    election timeout has passed, unless the leader itself asks for an election.
+    From the receipt of the heartbeat on, the follower grants no vote to another candidate until its
+    minimum election timeout has passed, unless the leader itself asked for the election.
     """
 
     term: Term  # the follower's
@@ -91,7 +91,7 @@ class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """The batch or change of members was certainly not appended by this attempt."""
+    """The batch or membership change was not appended by this attempt."""
 
     number: Number  # that of the proposal or change
     refusal: Refusal  # reason
@@ -99,14 +99,14 @@ class ProposalRefused(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Ask the leader up to which index a read of the sender's must wait (dissertation §6.4)."""
+    """Ask the leader for the index that a read at the sender must wait for (dissertation §6.4)."""
 
     number: Number  # of the read at the sender's gateway
     lease: bool = False  # whether the leader's lease is enough
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """The commit index at a moment when the sender was certainly the leader."""
+    """The commit index at a moment at which the sender was confirmed as leader."""
 
     number: Number  # that of the read
     index: Index  # of the last entry that the read must see
@@ -119,38 +119,38 @@ class ReadRefused(msgspec.Struct, frozen=True, array_like=True, tag=11):
 
 
 class ForwardMembershipChange(msgspec.Struct, frozen=True, array_like=True, tag=12):
-    """A change of members that the sender's gateway asked for."""
+    """A membership change that the sender's gateway asked for."""
 
     number: Number  # of the request at the sender's gateway
-    incarnation: Incarnation  # the sender's, so that the answer finds the same start of it
+    incarnation: Incarnation  # the sender's, so that only the same incarnation takes the result
     remove: NodeId  # id of the member to remove
     force: bool = False  # even if the voters that answer would be no majority
 
 
-class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """This node is no member any more since the committed membership at this index.
+class RemovalNotice(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """The receiver was removed by the committed membership at this index.
 
-    It does not take the word of one other member for that, if it knows more of them.
+    If it knows several members, it requires such a notice from more than one.
     """
 
     index: Index  # of the entry with the committed membership that lacks the node
-    node: IdOrNone = b""  # id of the removed node: its address may be that of another one by now
+    node: IdOrNone = b""  # id of the removed node; another node may use its address by now
 
 
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """A node asks for membership; repeated until it finds itself a member."""
+    """A node asks for membership, repeatedly until it is a member."""
 
     address: AddressText  # host:port at which it will be reached
     rejoin: bool = False  # take the place of the member that lost its directory at this address
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
-    """Whether the sender, as leader, has begun to add the node, or whom to ask instead."""
+    """Whether the leader has begun to add the node, or which node leads."""
 
     accepted: bool  # whether the leader has begun to add the node
     membership: Membership  # in force at the sender; may be empty
     leader_address: AddressText = ""  # host:port of the leader; empty where none is known
-    refusal: str = ""  # for people; empty where the node may try again
+    refusal: str = ""  # for people; empty if the node may try again
     index: Index = 0  # of the entry that brought the membership
     term: Term = 0  # the sender's
 
@@ -168,27 +168,27 @@ class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=17):
 
 
 class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=18):
-    """A chunk of the leader's state, for a follower whose next entry is gone (Raft §7)."""
+    """A chunk of the leader's snapshot, for a follower whose next entry is compacted (Raft §7)."""
 
     term: Term  # the leader's
     chunk: SnapshotChunk  # the next one that the follower lacks
 
 
 class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """How far the follower has taken the snapshot in; the next chunk begins there."""
+    """How much of the snapshot the follower has staged; the next chunk begins there."""
 
     term: Term  # the follower's
     position: SnapshotPosition  # end of what is durable at the follower
 
 
 class ForwardTransfer(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """The sender's gateway wants this voter to lead, or another one if none is named."""
+    """The sender's gateway asks for a transfer of leadership to this voter, or to any."""
 
     node: IdOrNone  # id of the voter; empty for any
 
 
 class MembershipQuery(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """Ask a member which memberships may count: the sender hears nodes that it does not know."""
+    """Ask a member for its memberships: the sender receives messages from unknown nodes."""
 
 
 class MembershipTold(msgspec.Struct, frozen=True, array_like=True, tag=26):
@@ -223,7 +223,7 @@ PeerMessage = (
     | ReadIndex
     | ReadRefused
     | ForwardMembershipChange
-    | Removed
+    | RemovalNotice
     | JoinRequest
     | JoinReply
     | Invitation
@@ -239,14 +239,14 @@ PeerMessage = (
 
 
 class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
-    """All that one turn of the sender has for one peer.
+    """The messages of one turn of the sender to one peer.
 
-    It carries the sender's address, which a follower whose log is behind may not know.
+    It carries the sender's address, which a follower may not have in its log yet.
     """
 
     version: int  # ``PEER_PROTOCOL_VERSION``
     cluster: IdOrNone  # id of the cluster; empty before the sender has joined one
     sender: NodeId  # id of the sending node
     incarnation: Incarnation  # number of starts of the sender
-    address: AddressText  # host:port at which the sender hears answers
+    address: AddressText  # host:port at which the sender receives replies
     messages: tuple[PeerMessage, ...]  # in the order in which they are handled

@@ -11,7 +11,7 @@ from protocol.space import SpaceChanged
 
 
 class Recovered(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """Content of the data directory when the node started."""
+    """The contents of the data directory at the start of the node."""
 
     node: NodeId  # its id
     cluster: bytes  # id of 16 bytes; empty before the node has joined one
@@ -43,27 +43,27 @@ class LogSlice(msgspec.Struct, frozen=True, array_like=True, tag=22):
 
 
 class ElectionDue(msgspec.Struct, frozen=True, array_like=True, tag=23):
-    """The randomised deadline passed since this contact with a leader."""
+    """The random election timeout passed since this contact with a leader."""
 
     contact_count: int  # count of contacts when the deadline was set
 
 
 class LeaderQuiet(msgspec.Struct, frozen=True, array_like=True, tag=24):
-    """The shortest election timeout passed since this contact with a leader."""
+    """The minimum election timeout passed since this contact with a leader."""
 
     contact_count: int  # count of contacts when the deadline was set
 
 
 class HeartbeatDue(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """It is time to send heartbeats."""
+    """The heartbeat interval has passed."""
 
 
 class QuorumCheckDue(msgspec.Struct, frozen=True, array_like=True, tag=26):
-    """A longest election timeout passed since the last check of who answers the leader."""
+    """The maximum election timeout passed since the last quorum check."""
 
 
 class StorageCheckDue(msgspec.Struct, frozen=True, array_like=True, tag=39):
-    """A longest election timeout passed since storage was last asked for a sign of life."""
+    """The maximum election timeout passed since the last check that storage answers."""
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=27):
@@ -100,15 +100,15 @@ class InviteMember(msgspec.Struct, frozen=True, array_like=True, tag=30):
 class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=31):
     """Ask for the status of this node."""
 
-    number: int  # of the question at the gateway
+    number: int  # of the request at the gateway
 
 
 class CommitNoticeDue(msgspec.Struct, frozen=True, array_like=True, tag=32):
-    """No entries came along in time to carry the commit index to the followers."""
+    """No entries were sent in time to carry the commit index to the followers."""
 
 
 class StepAside(msgspec.Struct, frozen=True, array_like=True, tag=33):
-    """The node is about to stop: hand leadership over, if it leads."""
+    """The node is stopping: hand leadership over, if it leads."""
 
 
 class TransferTo(msgspec.Struct, frozen=True, array_like=True, tag=38):
@@ -125,20 +125,20 @@ class LogCompacted(msgspec.Struct, frozen=True, array_like=True, tag=34):
 
 
 class SnapshotRead(msgspec.Struct, frozen=True, array_like=True, tag=35):
-    """The chunk that ``FetchSnapshot`` asked for; None where that snapshot is not kept here."""
+    """The chunk that ``FetchSnapshot`` asked for."""
 
     reader: bytes  # id of the follower
-    chunk: SnapshotChunk | None  # None where that snapshot is not kept here
+    chunk: SnapshotChunk | None  # None if that snapshot is not kept
 
 
 class ChunkStaged(msgspec.Struct, frozen=True, array_like=True, tag=36):
-    """How far the leader's snapshot has been taken in; the next chunk begins there."""
+    """How much of the leader's snapshot is staged; the next chunk begins there."""
 
     position: SnapshotPosition  # end of what is durable
 
 
 class SnapshotInstalled(msgspec.Struct, frozen=True, array_like=True, tag=37):
-    """A snapshot is this node's state, durably; its last membership comes with it."""
+    """A snapshot was durably installed as this node's state."""
 
     index: int  # of the last entry that it contains
     term: int  # of that entry

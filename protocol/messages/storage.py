@@ -10,15 +10,15 @@ from protocol.status import ReplicationStatus
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Make durable, in one step, what changed since the write before.
+    """Make the changes since the previous write durable, in one step.
 
-    Where nothing changed, it only asks for a sign of life.
+    An empty one only checks that storage answers.
     """
 
     number: int  # counts the writes of this incarnation, from 1
     hard_state: HardState | None  # None where it has not changed
     entries: tuple[Entry, ...]  # replace all entries from the index of the first one on
-    memberships: tuple[MembershipAt, ...] | None  # all that may still count; None: unchanged
+    memberships: tuple[MembershipAt, ...] | None  # committed and later ones; None: unchanged
 
     @property
     def changes_something(self) -> bool:
@@ -38,20 +38,20 @@ class ReadAt(msgspec.Struct, frozen=True, array_like=True, tag=3):
     number: int  # of the read at the gateway
     index: int  # of the last entry that the reads must see
     payload: bytes  # encoded ``ReadBatch``
-    confirmed: bool  # else ``ReadsConfirmed`` will tell the gateway so, or ``ReadFailed``
+    confirmed: bool  # else the gateway gets ``ReadsConfirmed`` or ``ReadFailed`` later
 
 
 class FetchLog(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Read entries that have left the replicator's window, for a follower far behind."""
+    """Read entries that the replicator no longer has in memory, for a follower far behind."""
 
     peer: NodeId  # id of the follower
     from_index: int  # of the first entry to read
     bytes_max: int  # payload bytes to read, but one entry at least
-    match_index: int  # the follower holds all up to here: no log before that is kept for it
+    match_index: int  # the follower's; no log before it is retained for this follower
 
 
 class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """This node belongs to a cluster from now on; written before whatever follows."""
+    """This node belongs to a cluster from now on; written before all later changes."""
 
     cluster: bytes  # id of 16 bytes
 
@@ -59,12 +59,12 @@ class AdoptCluster(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class ReportStatus(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Add what the state machine knows to a status and send it on to the gateway."""
 
-    number: int  # of the question at the gateway
+    number: int  # of the request at the gateway
     status: ReplicationStatus  # the replicator's part
 
 
 class FollowChanges(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """Send every change from now on, and say at which revision that began."""
+    """Send every change from now on, and confirm the revision before the first one."""
 
     nonce: bytes  # repeated by ``Following``
 
@@ -74,20 +74,20 @@ class IgnoreChanges(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Read a chunk of a snapshot: it is kept, and the log after it, until its reader ends it."""
+    """Read a chunk of a snapshot, which is kept, with the log after it, until ``EndSnapshot``."""
 
     reader: NodeId  # id of the follower that it is for
     position: SnapshotPosition | None  # start of the chunk; None to begin a new snapshot
 
 
 class EndSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """This reader needs its snapshot no more."""
+    """This reader no longer needs its snapshot."""
 
     reader: bytes  # id of the follower
 
 
 class StageChunk(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """Keep a chunk of the leader's snapshot; with the last one, make it the node's state."""
+    """Stage a chunk of the leader's snapshot; after the last one, install it."""
 
     chunk: SnapshotChunk  # the next one of the snapshot
 

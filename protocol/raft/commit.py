@@ -1,7 +1,7 @@
 """Commit index: how the leader advances it, and how followers learn of it (Raft §5.3, §5.4.2)."""
 
 from protocol.membership import MembershipAt, NodeId, majority_index
-from protocol.messages.peer import Removed
+from protocol.messages.peer import RemovalNotice
 from protocol.messages.replicator import CommitNoticeDue, Persisted
 from protocol.raft import heartbeats
 from protocol.raft.replication import track_followers
@@ -60,7 +60,7 @@ def _membership_committed(state: RaftState, leader: Leader, committed: Membershi
     """Notify removed members, and step down if this node is one of them (dissertation §4.2.2)."""
     for node in leader.progress:
         if committed.membership.get(node) is None:
-            state.send(node, Removed(committed.index, node))
+            state.send(node, RemovalNotice(committed.index, node))
     if committed.membership.get(state.id) is None:
         for node in leader.progress:
             send_commit(state, leader, node)

@@ -33,7 +33,7 @@ from protocol.messages.peer import (
     ProposalRefused,
     ReadIndex,
     ReadRefused,
-    Removed,
+    RemovalNotice,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
@@ -140,7 +140,9 @@ PEER_RULES = (
     _peers(RequestVote, election.on_request_vote, election.on_request_vote),
     PeerRule(RequestVoteReply, NOT_CANDIDATE, election.on_request_vote_reply, NOT_CANDIDATE),
     _peers(TimeoutNow, election.on_timeout_now, RIVAL),
-    _peers(Removed, removal.on_removed, Ignored("a leader learns of its removal from its log")),
+    _peers(
+        RemovalNotice, removal.on_removed, Ignored("a leader learns of its removal from its log")
+    ),
     # replication
     _peers(AppendEntries, replication.on_append_entries, RIVAL),
     _peers(AppendEntriesReply, NOT_LEADER, replication.on_append_entries_reply),

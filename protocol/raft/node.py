@@ -18,7 +18,7 @@ from protocol.messages.peer import (
     MembershipTold,
     PeerFrame,
     PeerMessage,
-    Removed,
+    RemovalNotice,
     RequestVote,
     RequestVoteReply,
 )
@@ -193,7 +193,7 @@ class RaftNode:
         for each in told.memberships:
             self._senders.vouch(each, told.term)
         if self._senders.believes(sender) and self._is_left_out_of(told.memberships):
-            self._handle(sender, Removed(told.memberships[0].index))
+            self._handle(sender, RemovalNotice(told.memberships[0].index))
 
     def _is_left_out_of(self, memberships: tuple[MembershipAt, ...]) -> bool:
         if not self._state.memberships.ever_had(self._state.id):

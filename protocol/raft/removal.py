@@ -1,11 +1,11 @@
 """Removal notices: how a removed node learns of its removal, and when it believes it.
 
 A removed node receives no entries any more, so that its own log may lack the removal. Members
-answer its vote requests by ``Removed`` (dissertation §4.2.3 only ignores them).
+answer its vote requests by ``RemovalNotice`` (dissertation §4.2.3 only ignores them).
 """
 
 from protocol.membership import NodeId
-from protocol.messages.peer import Removed
+from protocol.messages.peer import RemovalNotice
 from protocol.raft.roles import Candidate, Follower
 from protocol.raft.state import RaftState
 
@@ -21,11 +21,13 @@ def notify_if_removed(state: RaftState, candidate: NodeId) -> bool:
     committed = state.memberships.committed
     was_removed = bool(committed.membership.members) and not committed.membership.get(candidate)
     if was_removed:
-        state.send(candidate, Removed(committed.index, candidate))
+        state.send(candidate, RemovalNotice(committed.index, candidate))
     return was_removed
 
 
-def on_removed(state: RaftState, _: Follower | Candidate, sender: NodeId, message: Removed) -> None:
+def on_removed(
+    state: RaftState, _: Follower | Candidate, sender: NodeId, message: RemovalNotice
+) -> None:
     """Stop campaigning, unless a newer membership lists this node.
 
     Where its own log lacks that membership, the node believes two members, or one if no leader

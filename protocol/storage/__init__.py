@@ -1,11 +1,11 @@
-"""Storage as a pure core: what is written when, on any database that keeps its order.
+"""Storage core: the log, the state machine's tables and snapshots, on any ordered database.
 
-- A turn takes messages in and is then gone through step by step (``writer``).
-- Identity, hard state and log (``log_store``); which of two places holds the state machine's
-  tables (``state_tables``); answers to reads (``reader``).
-- Snapshots are read while writing goes on (``snapshot_source``), and taken in chunk by chunk
-  (``snapshot_staging``). Backups read theirs by themselves (``backups``).
+- ``writer`` takes messages in and runs a turn step by step.
+- ``log_store`` keeps identity, hard state and log; ``state_tables`` keeps the state machine's
+  tables in two sets, one active, one staging a snapshot; ``reader`` serves reads.
+- ``snapshot_source`` reads snapshots for followers while writing goes on, ``backups`` for
+  backups; ``snapshot_staging`` stages the chunks of the leader's snapshot.
 
-No disk is touched here but through ``protocol.table.Database``: RocksDB in a node, memory that
-forgets at a crash in the simulator.
+The disk is accessed only through ``protocol.table.Database``: RocksDB in a node; in the simulator,
+memory that loses unsynced writes in a crash.
 """

@@ -1,12 +1,12 @@
-"""The snapshots that backups read: each has its own, and the log is not held for any of them."""
+"""Backups: the snapshots that backups read, one each; the log is not retained for them."""
 
 from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.snapshot import SnapshotId
 from protocol.storage.snapshot_source import SnapshotSource
 from protocol.storage.state_tables import StateTables
 
-BACKUPS_MAX = 4  # at once; each keeps old rows on disk
-PATIENCE_ENTRIES = 20_000  # a backup that reads nothing while so many come is ended
+BACKUPS_MAX = 4  # concurrent; each snapshot keeps old rows on disk
+IDLE_ENTRIES_MAX = 20_000  # entries applied without a read, after which a backup is ended
 
 
 class Backups:
@@ -14,10 +14,10 @@ class Backups:
 
     def __init__(self) -> None:
         self._source = SnapshotSource()
-        self._read_at: dict[bytes, int] = {}  # what was applied at each one's latest read, in order
+        self._read_at: dict[bytes, int] = {}  # applied index at each one's last read, in order
 
     def read(self, question: ReadSnapshot, here: SnapshotId, tables: StateTables) -> SnapshotPart:
-        """Return a chunk; a backup that has begun is not begun again by the same first question."""
+        """Return a chunk; repeating its first request does not restart a backup."""
         backup = question.backup
         if question.position is None and backup not in self._read_at:
             self._begin(backup, here, tables)
@@ -27,13 +27,13 @@ class Backups:
         return SnapshotPart(chunk, tables.rows_estimate())
 
     def end_idle(self, applied_index: int) -> None:
-        """End those that have read nothing for long, or are whole: no message says that."""
+        """End idle backups, complete ones included: no message reports their end."""
         for backup, index in list(self._read_at.items()):
-            if applied_index > index + PATIENCE_ENTRIES:
+            if applied_index > index + IDLE_ENTRIES_MAX:
                 self._end(backup)
 
     def _begin(self, backup: bytes, here: SnapshotId, tables: StateTables) -> None:
-        """Give a backup the present state, in place of the one that has been idle for longest."""
+        """Take a snapshot for a backup; at the limit, end the backup that was idle for longest."""
         if len(self._read_at) == BACKUPS_MAX:
             self._end(next(iter(self._read_at)))
         self._read_at[backup] = here.index

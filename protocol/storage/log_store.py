@@ -1,4 +1,4 @@
-"""Log store: identity, hard state and log of a node, in its database."""
+"""Log store: a node's identity, hard state, memberships and log, in its database."""
 
 import msgspec
 
@@ -11,16 +11,16 @@ from protocol.messages.storage import Append
 from protocol.table import Database
 from protocol.wire import encode
 
-RECOVERED_ENTRIES = 1000  # of the log's end, besides all that is not applied yet
+RECOVERED_ENTRIES = 1000  # at the end of the log, besides all unapplied entries
 EVERYTHING = 1 << 62
 
 
 class DamagedLog(Exception):
-    """The log on disk cannot be what this node wrote there."""
+    """The log on disk is not what this node can have written."""
 
 
 class LogStart(msgspec.Struct, frozen=True, array_like=True):
-    """The last entry that was dropped: what the log begins after."""
+    """The last compacted entry, which the log begins after."""
 
     index: int = 0
     term: int = 0
@@ -34,7 +34,7 @@ _decode_int = msgspec.msgpack.Decoder(int).decode
 
 
 class LogStore:
-    """The log and the hard state; the caller decides when what is put becomes durable."""
+    """The log and the hard state; the caller decides when changes become durable."""
 
     def __init__(self, database: Database, limits: LogLimits) -> None:
         self._meta = database.table("raft_meta")
@@ -51,19 +51,19 @@ class LogStore:
         self.last_term = self.term_at(self.last_index) or 0
 
     def begin(self, node: NodeId) -> None:
-        """Give this node its identity."""
+        """Set this node's id, when its directory is created."""
         self._meta.put(b"node", node)
 
     def begin_incarnation(self) -> None:
-        """Count this life of the node, so that messages of a former one can be told apart."""
+        """Increment the incarnation, which marks messages of earlier ones as outdated."""
         self._meta.put(b"incarnation", encode(self.incarnation + 1))
 
     def adopt_cluster(self, cluster: bytes) -> None:
-        """Belong to a cluster."""
+        """Set the cluster that this node belongs to."""
         self._meta.put(b"cluster", cluster)
 
     def append(self, write: Append) -> None:
-        """Put hard state and memberships, and entries in place of all from the first on."""
+        """Store hard state and memberships; replace all entries from the first one's index on."""
         if write.hard_state is not None:
             self._meta.put(b"hard_state", encode(write.hard_state))
         if write.memberships is not None:
@@ -82,17 +82,17 @@ class LogStore:
         self.last_index, self.last_term = last.index, last.term
 
     def compact(self, limit: int) -> None:
-        """Drop old entries where the log is too long, none after a limit."""
+        """Drop old entries if the log is too long, none after ``limit``."""
         cut = self._size.cut(limit)
         if cut is not None:
             self._start_after(LogStart(cut, self.term_at(cut) or 0))
 
     def is_held_too_long(self, after: int, limit: int, read: Amount) -> bool:
-        """Whether the log after an entry is too much for a reader; what follows a limit is not."""
+        """Whether the log between two indexes is too much to retain for a reader's progress."""
         return self._size.is_too_much(self._size.between(after, limit), read)
 
     def begin_after_snapshot(self, index: int, term: int, membership: MembershipAt) -> None:
-        """Let the log begin after a snapshot, keeping what follows it (Raft figure 13, 6-7)."""
+        """Begin the log after a snapshot, keeping entries that follow it (Raft figure 13, 6-7)."""
         keeps = self.start.index <= index and self.term_at(index) == term
         stored = after_snapshot(self.memberships, membership, index if keeps else None)
         self._meta.put(b"memberships", encode(stored))
@@ -110,12 +110,12 @@ class LogStore:
 
     @property
     def node(self) -> NodeId:
-        """This node's id, given once for the life of the directory."""
+        """This node's id, which its directory never changes."""
         return self._meta.get(b"node") or b""
 
     @property
     def cluster(self) -> bytes:
-        """The cluster this node belongs to; empty before it joined one."""
+        """The id of this node's cluster; empty before it has joined one."""
         return self._meta.get(b"cluster") or b""
 
     @property
@@ -132,7 +132,7 @@ class LogStore:
 
     @property
     def hard_state(self) -> HardState:
-        """The term and the vote in it."""
+        """The last written hard state."""
         stored = self._meta.get(b"hard_state")
         return HardState() if stored is None else _decode_hard_state(stored)
 
@@ -142,14 +142,14 @@ class LogStore:
         return None if stored is None else _decode_entry(stored)
 
     def term_at(self, index: int) -> int | None:
-        """Return the term of the entry at an index, None where the log does not hold it."""
+        """Return the term of the entry at an index; None if the log does not hold it."""
         if index == self.start.index:
             return self.start.term
         entry = self.entry_at(index)
         return None if entry is None else entry.term
 
     def slice(self, first: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Return entries from the first on: at least one if there is one, then up to a size."""
+        """Return entries from index ``first`` on, up to ``bytes_max`` bytes, but at least one."""
         entries: list[Entry] = []
         size = 0
         for _, stored in self._log.scan(_key(first)):
@@ -160,17 +160,17 @@ class LogStore:
         return tuple(entries)
 
     def slice_for(self, peer: NodeId, first: int, bytes_max: int) -> LogSlice | LogCompacted:
-        """Return entries for a follower, with the term of the one before them."""
+        """Return entries for a follower, or that they are compacted."""
         before = self.term_at(first - 1)
         if first <= self.start.index or before is None:
             return LogCompacted(peer, first)
         return LogSlice(peer, first - 1, before, self.slice(first, bytes_max))
 
     def recover(self, applied_index: int) -> Recovered:
-        """Return what the replicator starts with: all that is not applied, and some before it.
+        """Return the replicator's initial state: all unapplied entries, and some before them.
 
         Raises:
-            DamagedLog: the log has a gap, or does not reach what was applied.
+            DamagedLog: the log has a gap or does not reach the applied index.
         """
         if not self._is_gapless or not self.start.index <= applied_index <= self.last_index:
             raise DamagedLog(

@@ -1,4 +1,4 @@
-"""Storage outbox: what one step of a storage writer's turn wants sent, and said to operators."""
+"""Storage outbox: the messages and log lines of one step of the storage writer's turn."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from protocol.messages.replicator import ReplicatorMessage
 
 
 class StorageOutbox(msgspec.Struct):
-    """What one step of a turn wants sent."""
+    """Messages to the other actors, in order, and log lines."""
 
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
-    warnings: list[str] = msgspec.field(default_factory=list)  # sentences for the operator
-    errors: list[str] = msgspec.field(default_factory=list)  # graver ones
+    warnings: list[str] = msgspec.field(default_factory=list)  # log lines for the operator
+    errors: list[str] = msgspec.field(default_factory=list)  # likewise, at level error

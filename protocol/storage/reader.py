@@ -1,4 +1,4 @@
-"""Answering reads from the tables: what a client asked for, as encoded outcomes."""
+"""Reader: serves reads from the tables, as encoded outcomes."""
 
 from collections.abc import Callable
 from typing import assert_never
@@ -23,13 +23,13 @@ from protocol.state_machine import FIRST_USER_KEY
 from protocol.table import SortedTable
 from protocol.wire import decode_read_batch, encode
 
-PAGE_NAMES_MAX = 10_000  # and no more bytes than this, so that appends never wait for a list
+PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_BYTES_MAX = 1 << 20
-WALK_BYTES = 256 << 10  # what a walk through tables counts for at least: it takes its time
+SCAN_BYTES_MIN = 256 << 10  # minimum cost of a scan, which takes long even if it finds little
 
 
 class Reader:
-    """Serves batches of reads at the present revision."""
+    """Serves batches of reads at the current revision."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Reader:
         write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
     ) -> None:
-        """Read these tables, but call ``write_tables`` before walking through them."""
+        """Call ``write_tables`` before each scan of the tables, which sees only written rows."""
         self._values = values
         self._prefixes = prefixes
         self._write_tables = write_tables
@@ -47,9 +47,9 @@ class Reader:
     def serve(
         self, payload: bytes, revision: int, bytes_max: int
     ) -> tuple[tuple[msgspec.Raw, ...], int]:
-        """Return the encoded outcomes of an encoded ``ReadBatch``, and what they weigh in bytes.
+        """Return the encoded outcomes of an encoded ``ReadBatch``, and their cost in bytes.
 
-        The first one is always read, the others only until ``bytes_max`` is reached.
+        The first operation is always read, further ones until the cost reaches ``bytes_max``.
         """
         outcomes: list[msgspec.Raw] = []
         weight = 0
@@ -58,7 +58,7 @@ class Reader:
                 break
             encoded = encode(self._serve(operation, revision))
             outcomes.append(msgspec.Raw(encoded))
-            weight += len(encoded) if type(operation) is Get else max(len(encoded), WALK_BYTES)
+            weight += len(encoded) if type(operation) is Get else max(len(encoded), SCAN_BYTES_MIN)
         return tuple(outcomes), weight
 
     def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:

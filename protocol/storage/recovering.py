@@ -1,6 +1,7 @@
-"""Recovering: what a directory holds, and how it becomes the first node of another cluster.
+"""Recovery: turns a node's directory into the first member of a new cluster.
 
-For a cluster that has lost its majority for good. What one of its nodes has is taken for committed.
+It is for a cluster that has permanently lost its majority. The whole log of the chosen node is
+taken as committed.
 """
 
 import msgspec
@@ -11,47 +12,47 @@ from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.storage import Append
 from protocol.state_machine import MEMBERSHIP_KEY
 from protocol.storage.log_store import DamagedLog, LogStore
-from protocol.storage.state_tables import Places
+from protocol.storage.state_tables import TableSets
 from protocol.table import Database
 from protocol.wire import encode
 
-UNKNOWN_ADDRESS = "127.0.0.1:9400"  # the node corrects it when it is started
+UNKNOWN_ADDRESS = "127.0.0.1:9400"  # the node corrects it at its next start
 
 
 class NoMember(Exception):
-    """The directory is of a node that never was a member of any cluster."""
+    """The directory's node was never a member of a cluster."""
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """What the directory of a node holds."""
+    """The contents of a node's directory."""
 
     node: NodeId
     cluster: bytes
     last_term: int
     last_index: int
     applied_index: int
-    revision: int  # of what is applied
+    revision: int  # of the tables
     membership: Membership  # the latest in the log, committed or not
 
     @property
     def rank(self) -> tuple[int, int]:
-        """How much of the cluster's log it holds, as elections compare it (Raft §5.4.1)."""
+        """The position of its last entry, as elections compare logs (Raft §5.4.1)."""
         return self.last_term, self.last_index
 
     @property
     def is_alone(self) -> bool:
-        """Whether the node needs nobody else to go on."""
+        """Whether the node is the only voter, and so has a majority by itself."""
         return self.membership.voters == {self.node}
 
 
 def survey(database: Database, limits: LogLimits) -> Holding:
-    """Return what a database holds.
+    """Return the contents of a database.
 
     Raises:
-        NoMember: its node never was a member of a cluster.
-        DamagedLog: it cannot be what a node wrote there.
+        NoMember: its node was never a member of a cluster.
+        DamagedLog: the log is not what a node can have written.
     """
-    store, machine = LogStore(database, limits), Places(database).current.machine()
+    store, machine = LogStore(database, limits), TableSets(database).active.machine()
     store.recover(machine.applied_index)
     if not store.cluster or not store.memberships:
         raise NoMember
@@ -69,16 +70,17 @@ def survey(database: Database, limits: LogLimits) -> Holding:
 def recover(
     database: Database, limits: LogLimits, cluster: bytes, *, sessions_skipped: int
 ) -> None:
-    """Make a database that of the only member of a new cluster, by one synced write.
+    """Turn a database into that of the only member of a new cluster, in one synced write.
 
-    All of its log is applied, so that whoever joins begins with the state. Numbers of sessions
-    that the old cluster may have given elsewhere are left out, as when a backup is restored.
+    The whole log is applied first, so that new members receive a snapshot of all of it.
+    ``sessions_skipped`` session numbers are left out, because the old cluster may have opened them
+    elsewhere.
 
     Raises:
-        DamagedLog: so many numbers are not left.
+        DamagedLog: the log is damaged, or too few session numbers are left.
     """
     holding = survey(database, limits)
-    store, tables = LogStore(database, limits), Places(database).current
+    store, tables = LogStore(database, limits), TableSets(database).active
     machine = tables.machine()
     for index in range(machine.applied_index + 1, store.last_index + 1):
         entry = store.entry_at(index)

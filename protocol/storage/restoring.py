@@ -1,4 +1,4 @@
-"""Beginning a new cluster with the state that a snapshot brings."""
+"""Restoring: creates the first member of a new cluster from a snapshot."""
 
 from protocol.address import Address
 from protocol.compaction import LogLimits
@@ -9,13 +9,13 @@ from protocol.snapshot import SnapshotChunk
 from protocol.state_machine import MEMBERSHIP_KEY, StateMachine
 from protocol.storage.log_store import LogStore
 from protocol.storage.snapshot_staging import SnapshotStaging
-from protocol.storage.state_tables import Places
+from protocol.storage.state_tables import TableSets
 from protocol.table import Database
 from protocol.wire import encode
 
 
 class DamagedSnapshot(Exception):
-    """The chunks are not those of one whole snapshot."""
+    """The chunks do not form one complete snapshot."""
 
 
 class Restoring:
@@ -23,15 +23,15 @@ class Restoring:
 
     def __init__(self, database: Database, limits: LogLimits) -> None:
         self._database = database
-        self._places = Places(database)
-        self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
+        self._table_sets = TableSets(database)
+        self._staging = SnapshotStaging(database.table("raft_meta"), self._table_sets)
         self._store = LogStore(database, limits)
 
     def take(self, chunk: SnapshotChunk) -> None:
-        """Take in the next chunk.
+        """Stage the next chunk.
 
         Raises:
-            DamagedSnapshot: it is not the next one, or not whole.
+            DamagedSnapshot: the chunk is out of order or damaged.
         """
         if not self._staging.take(chunk):
             raise DamagedSnapshot("a chunk is missing or damaged")
@@ -40,15 +40,16 @@ class Restoring:
     def finish(
         self, node: NodeId, cluster: bytes, address: Address, *, sessions_skipped: int
     ) -> None:
-        """Let the state count, under a new identity: messages of the old cluster are foreign.
+        """Activate the state under a new node id and cluster id.
 
-        So are its sessions: their numbers are left out, as many as it may have given since.
+        ``sessions_skipped`` session numbers are left out, because the old cluster may have opened
+        them after the backup.
 
         Raises:
-            DamagedSnapshot: so many numbers are not left.
+            DamagedSnapshot: too few session numbers are left.
         """
         machine = self._skip_sessions(sessions_skipped)
-        self._places.switch()
+        self._table_sets.switch()
         self._staging.end()
         index, term = machine.applied_index, machine.applied_term
         alone = Membership((Member(node, str(address), voter=True),))
@@ -56,11 +57,11 @@ class Restoring:
         self._store.adopt_cluster(cluster)
         self._store.begin_after_snapshot(index, term, MembershipAt(index, alone))
         self._store.append(Append(0, HardState(term), (), None))
-        self._places.current.values.put(MEMBERSHIP_KEY, encode(MembershipAt(index, alone)))
+        self._table_sets.active.values.put(MEMBERSHIP_KEY, encode(MembershipAt(index, alone)))
         self._database.write(sync=True)
 
     def _skip_sessions(self, count: int) -> StateMachine:
-        machine = self._places.spare.machine()
+        machine = self._table_sets.spare.machine()
         try:
             machine.skip_sessions(count)
         except OverflowError as error:

@@ -1,4 +1,4 @@
-"""Reading snapshots while writing goes on: for followers far behind, and for backups."""
+"""Snapshot source: reads snapshots in chunks, while writing goes on."""
 
 from collections.abc import Callable
 
@@ -16,36 +16,36 @@ from protocol.snapshot import (
 from protocol.storage.state_tables import StateView
 
 
-class Reading(msgspec.Struct):
-    """The snapshot that somebody reads, and how far."""
+class SnapshotReading(msgspec.Struct):
+    """One reader's snapshot and its progress."""
 
     id: SnapshotId
     view: StateView
-    log_after: int  # the entry after which the reader goes on by the log
-    end_row: bytes = b""  # the last one read; what is read again counts once
+    log_after: int  # index after which the reader continues with log entries
+    end_row: bytes = b""  # the last row read; rows that are read again count once
     read: Amount = Amount()
 
     def note(self, chunk: SnapshotChunk, rows: int) -> None:
-        """Count what a chunk brings beyond all that was read before."""
+        """Count the part of a chunk that was not read before."""
         if chunk.end.row > self.end_row:
             self.end_row = chunk.end.row
             self.read = Amount(self.read.count + rows, self.read.bytes + len(chunk.rows))
 
     def end_in_words(self, reader: bytes, held: int) -> str:
-        """Return why the reading was given up, with so many entries held after it."""
+        """Return the log line for a reading that was ended while ``held`` entries were retained."""
         return (
-            f"the snapshot of index {self.id.index} for node {reader.hex()[:8]} was given up, and "
-            "a newer one follows: the node takes it in more slowly than entries are written; "
-            f"{self.read.count} rows ({self.read.bytes} bytes) had been read for it, and {held} "
-            "entries were held that it still lacked"
+            f"the snapshot of index {self.id.index} for node {reader.hex()[:8]} was ended, and a "
+            "newer one follows: the node receives it more slowly than entries are written; "
+            f"{self.read.count} rows ({self.read.bytes} bytes) had been read, and {held} entries "
+            "were retained for it"
         )
 
 
 class SnapshotSource:
-    """The snapshots that are being read; each lives until its last reader ends it."""
+    """The snapshots that are being read; each is kept until its last reader ends."""
 
     def __init__(self) -> None:
-        self._readings: dict[bytes, Reading] = {}
+        self._readings: dict[bytes, SnapshotReading] = {}
 
     @property
     def is_read(self) -> bool:
@@ -53,26 +53,28 @@ class SnapshotSource:
         return bool(self._readings)
 
     def oldest_index(self, otherwise: int) -> int:
-        """After which entry the log must be kept, so that the readers can go on from there."""
+        """Return the index after which the log must be retained; ``otherwise`` without readers."""
         return min((each.log_after for each in self._readings.values()), default=otherwise)
 
     def begin(self, reader: bytes, id_: SnapshotId, view: StateView) -> None:
-        """Give a reader the present state, or the same snapshot that another one reads."""
+        """Start a reader on this view, or on that of another reader of the same snapshot."""
         shared = (each.view for each in self._readings.values() if each.id == id_)
-        self._readings[reader] = Reading(id_, next(shared, view), id_.index)
+        self._readings[reader] = SnapshotReading(id_, next(shared, view), id_.index)
 
     def end(self, reader: bytes) -> None:
-        """Forget a reader, and the snapshot that nobody reads any more."""
+        """Remove a reader, and its snapshot if no other reader shares it."""
         self._readings.pop(reader, None)
 
     def needs_log_after(self, reader: bytes, index: int) -> None:
-        """Note that a reader holds all up to an entry, and so is past its snapshot."""
+        """Record that a reader holds all entries up to an index, and so has passed its snapshot."""
         reading = self._readings.get(reader)
         if reading is not None:
             reading.log_after = max(reading.log_after, index)
 
-    def let_go(self, is_too_slow: Callable[[Reading], bool]) -> list[tuple[bytes, Reading]]:
-        """End those who are too slow, but nobody whose log another reader needs as well."""
+    def release_slow(
+        self, is_too_slow: Callable[[SnapshotReading], bool]
+    ) -> list[tuple[bytes, SnapshotReading]]:
+        """End readers that are too slow, but none whose log another reader needs as well."""
         slow = [reader for reader, each in self._readings.items() if is_too_slow(each)]
         others = self._readings.keys() - slow
         held = min((self._readings[each].log_after for each in others), default=None)
@@ -80,7 +82,7 @@ class SnapshotSource:
         return [(each, self._readings.pop(each)) for each in gone]
 
     def read(self, reader: bytes, position: SnapshotPosition | None) -> SnapshotChunk | None:
-        """Return the chunk at a position, or the first one; None where that is not kept."""
+        """Return the chunk at a position, or the first; None if the snapshot is not kept."""
         reading = self._readings.get(reader)
         if reading is None:
             return None
@@ -88,7 +90,7 @@ class SnapshotSource:
         return _read(reading, start) if start.snapshot == reading.id else None
 
 
-def _read(reading: Reading, start: SnapshotPosition) -> SnapshotChunk:
+def _read(reading: SnapshotReading, start: SnapshotPosition) -> SnapshotChunk:
     rows: list[tuple[bytes, bytes]] = []
     size = 0
     last = True

@@ -1,10 +1,10 @@
-"""Taking in a leader's snapshot chunk by chunk, so that a crash or a lost message costs one."""
+"""Snapshot staging: takes a snapshot chunk by chunk; a crash costs at most one chunk."""
 
 import msgspec
 
 from protocol.encoding import encode
 from protocol.snapshot import Rows, SnapshotChunk, SnapshotId, SnapshotPosition
-from protocol.storage.state_tables import Places, is_row
+from protocol.storage.state_tables import TableSets, is_row
 from protocol.table import Table
 from protocol.wire import Decoder, Malformed
 
@@ -15,16 +15,16 @@ _decode_rows: Decoder[Rows] = Decoder(Rows)
 
 
 class SnapshotStaging:
-    """The snapshot that grows in the spare tables; how far it is stands beside it on disk."""
+    """A snapshot that is staged in the spare table set; its position is stored with it."""
 
-    def __init__(self, meta: Table, places: Places) -> None:
+    def __init__(self, meta: Table, table_sets: TableSets) -> None:
         self._meta = meta
-        self._places = places
+        self._table_sets = table_sets
         stored = meta.get(_STAGED_KEY)
         self._position = None if stored is None else _decode_position(stored)
 
     def take(self, chunk: SnapshotChunk) -> bool:
-        """Put the rows of a chunk into the spare tables, if it is the next one, whole and sound."""
+        """Stage a chunk's rows; return False if the chunk is out of order or damaged."""
         start = SnapshotPosition(chunk.start.snapshot)
         if self._position is None or self._position.snapshot != start.snapshot:
             self._begin(start)
@@ -34,31 +34,31 @@ class SnapshotStaging:
         if rows is None:
             return False
         for row, value in rows:
-            self._places.spare[row[0]].put(row[1:], value)
+            self._table_sets.spare[row[0]].put(row[1:], value)
         self._note(chunk.end)
         return True
 
     @property
     def position(self) -> SnapshotPosition:
-        """Where the next chunk has to begin."""
+        """The position at which the next chunk begins."""
         assert self._position is not None, "a chunk was taken before"
         return self._position
 
     def flaw(self, snapshot: SnapshotId) -> str:
-        """Return in a sentence why the staged tables cannot become the state; empty if they can."""
+        """Return why the staged tables cannot be installed, as a sentence; empty if they can."""
         try:
-            self._places.spare.machine_at(snapshot)
+            self._table_sets.spare.machine_at(snapshot)
         except Malformed as error:
             return f"the leader's snapshot of index {snapshot.index} was not installed: {error}"
         return ""
 
     def end(self) -> None:
-        """Forget that anything was staged; the rows are in their place or not needed."""
+        """End staging: the rows are installed or no longer needed."""
         self._meta.delete(_STAGED_KEY)
         self._position = None
 
     def _begin(self, start: SnapshotPosition) -> None:
-        self._places.spare.clear()
+        self._table_sets.spare.clear()
         self._note(start)
 
     def _note(self, position: SnapshotPosition) -> None:
@@ -67,7 +67,7 @@ class SnapshotStaging:
 
 
 def _readable_rows(chunk: SnapshotChunk) -> Rows | None:
-    """Return the rows of a chunk, or None where they could be of no table."""
+    """Return the rows of a chunk, or None if no table can hold them."""
     try:
         rows = _decode_rows(chunk.rows)
     except Malformed:

@@ -1,7 +1,7 @@
 """The tables of the state machine: two sets, one active, one staging a snapshot.
 
-A snapshot is put together in the place that does not count; then one write switches them. What
-a crash interrupts is either not there yet or whole.
+A snapshot is staged in the spare set; one write then makes that set active. A crash leaves either
+the old state or the new one.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,33 +16,33 @@ from protocol.state_machine import FIRST_USER_KEY, StateMachine
 from protocol.table import Database, SortedTable, TableView
 from protocol.wire import Malformed
 
-PLACES = 2
+TABLE_SETS = 2
 AFTER_ALL_KEYS = b"\xff" * 16  # no key of any table sorts after it
 
-_PLACE_KEY = b"state_place"
-_OWN_ROWS = b"\0"  # of the state machine itself; they stand among the values
+_ACTIVE_KEY = b"state_place"
+_OWN_ROWS = b"\0"  # of the state machine itself, stored among the values
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class StateTables(NamedTuple):
-    """The tables of the state machine in one place."""
+    """The state machine's tables in one set."""
 
     values: SortedTable
     prefixes: SortedTable
     sessions: SortedTable
 
     def machine(self) -> StateMachine:
-        """Return the state machine that lives here."""
+        """Return the state machine on these tables."""
         machine = StateMachine(*self, self.sessions.scan(b""))
         if not machine.counts_bytes:
             machine.count_bytes(self.values.scan(FIRST_USER_KEY))
         return machine
 
     def machine_at(self, snapshot: SnapshotId) -> StateMachine:
-        """Return the state machine that a snapshot brought here.
+        """Return the state machine of a staged snapshot.
 
         Raises:
-            Malformed: these are not the tables of that snapshot.
+            Malformed: the tables are not those of this snapshot.
         """
         try:
             machine = self.machine()
@@ -57,16 +57,16 @@ class StateTables(NamedTuple):
         return machine
 
     def clear(self) -> None:
-        """Forget every row."""
+        """Delete every row."""
         for table in self:
             table.delete_range(b"", AFTER_ALL_KEYS)
 
     def rows_estimate(self) -> int:
-        """Return about how many rows there are."""
+        """Return the approximate number of rows."""
         return sum(table.rows_estimate() for table in self)
 
     def view(self) -> "StateView":
-        """Return all rows as they are written now."""
+        """Return an immutable view of all written rows."""
         return StateView(self.values.view(), self.prefixes.view(), self.sessions.view())
 
 
@@ -78,59 +78,59 @@ class StateView(NamedTuple):
     sessions: TableView
 
     def rows_after(self, row: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield rows of all tables, each key with its table's number before it."""
+        """Yield the rows after one of all tables; a row's key begins with its table's number."""
         first_table, first_key = (row[0], row[1:] + b"\0") if row else (0, b"")
         for number in range(first_table, len(self)):
-            place = bytes([number])
+            prefix = bytes([number])
             for key, value in self[number].scan(first_key if number == first_table else b""):
-                yield place + key, value
+                yield prefix + key, value
 
 
-class Places:
-    """Which place of a database counts."""
+class TableSets:
+    """The two table sets of a database, one of them active."""
 
     def __init__(self, database: Database) -> None:
         self._meta = database.table("raft_meta")
-        self._tables = [state_tables(database, place) for place in range(PLACES)]
+        self._tables = [state_tables(database, number) for number in range(TABLE_SETS)]
 
     @property
-    def current(self) -> StateTables:
-        """The tables that hold the state."""
-        return self._tables[self._place]
+    def active(self) -> StateTables:
+        """The set that holds the state."""
+        return self._tables[self._active_number]
 
     @property
     def spare(self) -> StateTables:
-        """The tables in which a snapshot is put together."""
-        return self._tables[1 - self._place]
+        """The set in which a snapshot is staged."""
+        return self._tables[1 - self._active_number]
 
     @property
-    def _place(self) -> int:
-        return int.from_bytes(self._meta.get(_PLACE_KEY) or b"\0", "big")
+    def _active_number(self) -> int:
+        return int.from_bytes(self._meta.get(_ACTIVE_KEY) or b"\0", "big")
 
     def switch(self) -> None:
-        """Let the other place count from this turn's write on."""
-        self._meta.put(_PLACE_KEY, bytes([1 - self._place]))
+        """Activate the other set with the next write."""
+        self._meta.put(_ACTIVE_KEY, bytes([1 - self._active_number]))
 
 
-def state_tables(database: Database, place: int) -> StateTables:
-    """Return the tables of a place."""
-    return StateTables(*(database.table(f"{name}.{place}") for name in StateTables._fields))
+def state_tables(database: Database, number: int) -> StateTables:
+    """Return the table set of this number."""
+    return StateTables(*(database.table(f"{name}.{number}") for name in StateTables._fields))
 
 
 def table_names() -> tuple[str, ...]:
-    """Return the names of all tables that a database must have."""
-    places = [f"{name}.{place}" for place in range(PLACES) for name in StateTables._fields]
-    return ("raft_meta", "raft_log", *places)
+    """Return the names of all tables in a database."""
+    sets = [f"{name}.{number}" for number in range(TABLE_SETS) for name in StateTables._fields]
+    return ("raft_meta", "raft_log", *sets)
 
 
-def is_row(place: bytes, value: bytes) -> bool:
-    """Whether this could be a row of a state machine, named by its table's number and its key."""
-    if len(place) <= 1 or place[0] >= len(_DECODERS):
+def is_row(row: bytes, value: bytes) -> bool:
+    """Whether some table can hold this value under a row key, of table number and key."""
+    if len(row) <= 1 or row[0] >= len(_DECODERS):
         return False
-    if place[0] == 0 and place[1:].startswith(_OWN_ROWS):
-        return True  # read when all rows are there
+    if row[0] == 0 and row[1:].startswith(_OWN_ROWS):
+        return True  # checked once all rows are staged
     try:
-        _DECODERS[place[0]](place[1:], value)
+        _DECODERS[row[0]](row[1:], value)
     except _UNREADABLE:
         return False
     return True

@@ -1,10 +1,10 @@
 """Storage writer: makes entries durable, applies what is committed, answers reads.
 
-One turn takes in everything that has arrived. Its writes go to disk as one synced batch. What is
-committed and already durable is applied before that, where a client of this node waits for it or
-reads, so that it does not also wait for the disk: whatever becomes of the tables, the log brings
-the same result again. Else it is applied after that, so that the leader hears sooner that its
-entries are durable.
+One turn takes in all messages that have arrived, and writes all appends as one synced batch.
+Committed entries that are already durable are applied before the sync if a client or subscriber of
+this node is waiting, so that it does not wait for the disk: should the tables be lost, replaying
+the log gives the same result. Otherwise they are applied after the sync, so that the leader learns
+sooner that its entries are durable.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,31 +40,31 @@ from protocol.messages.storage import (
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId
 from protocol.space import Shortage, SpaceLimits, SpaceWatch
-from protocol.state_machine import Outcome, is_proposed_by
+from protocol.state_machine import EntryOutcome, is_proposed_by
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.reader import Reader
-from protocol.storage.snapshot_source import Reading, SnapshotSource
+from protocol.storage.snapshot_source import SnapshotReading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
-from protocol.storage.state_tables import Places
+from protocol.storage.state_tables import TableSets
 from protocol.table import Database
 
-APPLY_ENTRIES_MAX = 256  # in one turn, so that appends never wait long for a backlog
-READ_BYTES_MAX = 1 << 20  # read at once for clients, likewise; a single read may weigh more
-UNWRITTEN_ENTRIES_MAX = 16  # applied, and not in the tables on disk
+APPLY_ENTRIES_MAX = 256  # in one turn, so that a backlog delays appends only briefly
+READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
+UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
 
 
-Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # what is done in order, after writes
+Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # processed in order, after writes
 
 
 def _no_step(_: str) -> None:
-    """Do nothing at the steps of an installation; a test dies there."""
+    """Ignore the steps of an installation; a test crashes the process at one."""
 
 
 class StorageWriter:
-    """Writes what the replicator hands over, and says when it is durable."""
+    """Persists the replicator's writes, applies committed entries and serves reads."""
 
     def __init__(
         self,
@@ -76,19 +76,19 @@ class StorageWriter:
         self._database = database
         self._passing = passing
         self._space = SpaceWatch(space or SpaceLimits())
-        self._places = Places(database)
+        self._table_sets = TableSets(database)
         self._store = LogStore(database, limits)
         self._store.begin_incarnation()
         database.write(sync=True)
         self._load_state()
-        self._staging = SnapshotStaging(database.table("raft_meta"), self._places)
+        self._staging = SnapshotStaging(database.table("raft_meta"), self._table_sets)
         self._source = SnapshotSource()
         self._backups = Backups()
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._machine.applied_index
         self._applied_durably = self._commit_index
         self._note_written()
-        self._unapplied: dict[int, Entry] = {}  # as appended, to be applied without a read
+        self._unapplied: dict[int, Entry] = {}  # as appended, kept to be applied
         self._appends: list[Append] = []
         self._fetches: list[Fetch] = []
         self._reads: list[ReadAt] = []
@@ -97,7 +97,7 @@ class StorageWriter:
 
     @property
     def has_work(self) -> bool:
-        """Whether committed entries are left to apply, or reads to answer that are due."""
+        """Whether committed entries remain to be applied, or due reads to be answered."""
         applied = self._machine.applied_index
         if applied < self._applicable_index():
             return True
@@ -105,19 +105,19 @@ class StorageWriter:
 
     @property
     def appends(self) -> list[Append]:
-        """What the present turn is to make durable."""
+        """The writes that the next turn makes durable."""
         return self._appends
 
     @property
     def revision(self) -> int:
-        """How many commands have changed something since the cluster began."""
+        """The number of changes to the state since the cluster was founded."""
         return self._machine.revision
 
     def recover(self) -> StorageOutbox:
-        """Tell the other actors what the directory held.
+        """Return the messages that tell the other actors the directory's contents.
 
         Raises:
-            DamagedLog: it cannot be what this node wrote there.
+            DamagedLog: the log is not what this node can have written.
         """
         self._outbox.replicator.append(self._store.recover(self._machine.applied_index))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
@@ -125,7 +125,7 @@ class StorageWriter:
         return self._take_outbox()
 
     def take(self, message: StorageMessage) -> None:
-        """Take in a message; the turn that follows acts on it."""
+        """Queue a message for the next turn."""
         match message:
             case Append():
                 self._appends.append(message)
@@ -138,12 +138,12 @@ class StorageWriter:
             case AdoptCluster(cluster=cluster):
                 self._store.adopt_cluster(cluster)
             case _:
-                self._tell(message)
+                self._answer_gateway(message)
 
     def turn(self) -> Iterator[StorageOutbox]:
-        """Answer who waits, write, apply what that allowed; yield what is to be sent at once."""
+        """Apply if awaited, write, fetch, apply the rest; yield the messages of each step."""
         writes = bool(self._appends)
-        if not writes or self._somebody_waits():
+        if not writes or self._is_result_awaited():
             self._apply()
             self._answer_reads()
             yield self._take_outbox()
@@ -160,8 +160,8 @@ class StorageWriter:
             self._compact()
         yield self._take_outbox()
 
-    def _tell(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
-        """Answer a question about what is stored by now."""
+    def _answer_gateway(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
+        """Answer a message that asks about the state as stored now."""
         match message:
             case ReportStatus(number=number, status=status):
                 applied_index, revision = self._machine.applied_index, self._machine.revision
@@ -177,7 +177,7 @@ class StorageWriter:
                 assert_never(unknown)
 
     def look_at_space(self, free_bytes: int) -> Shortage:
-        """Judge how many bytes the disk has left; the coming turn tells the replicator of it."""
+        """Evaluate the free bytes of the disk; the next turn reports a change of shortage."""
         changed = self._space.look(free_bytes, self._machine.state_bytes)
         if changed is not None:
             self._outbox.replicator.append(changed)
@@ -186,7 +186,7 @@ class StorageWriter:
     # --- writing
 
     def _write(self) -> None:
-        """Make everything appended in this turn durable with one sync, if anything was."""
+        """Make all appends of this turn durable with one sync, unless all are empty."""
         appends, self._appends = self._appends, []
         for append in appends:
             self._store.append(append)
@@ -203,10 +203,10 @@ class StorageWriter:
         self._note_written()
 
     def write_tables(self) -> None:
-        """Write what was applied, for whoever walks through tables or because it becomes much.
+        """Write applied changes before a scan, or when too many are buffered.
 
-        Else it goes to disk with the entries that come next. There is no hurry, and no sync: the
-        log can always be applied again.
+        Otherwise they are written with the next entries. No sync is needed: the log can be
+        replayed.
         """
         if self._applied_in_tables < self._machine.applied_index:
             self._database.write(sync=False)
@@ -218,8 +218,8 @@ class StorageWriter:
 
     # --- applying
 
-    def _somebody_waits(self) -> bool:
-        """Whether a client or a subscriber of this node is to hear of what can be applied now."""
+    def _is_result_awaited(self) -> bool:
+        """Whether a client or subscriber of this node waits for the entries that can be applied."""
         if self._reads or self._followed:
             return True
         for index in range(self._machine.applied_index + 1, self._apply_until() + 1):
@@ -229,9 +229,9 @@ class StorageWriter:
         return False
 
     def _applicable_index(self) -> int:
-        """Return up to where the log on disk is the committed one.
+        """Return the last index at which the log on disk is known to be committed.
 
-        Entries that are still to be written may replace some that another leader had left here.
+        Queued appends may replace entries on disk that an earlier leader had sent.
         """
         if not self._appends:
             return min(self._commit_index, self._store.last_index)
@@ -242,7 +242,7 @@ class StorageWriter:
         return min(self._applicable_index(), self._machine.applied_index + APPLY_ENTRIES_MAX)
 
     def _apply(self) -> None:
-        """Apply what is committed; whoever proposed it here or follows changes is told."""
+        """Apply committed entries; report the results of this node's proposals, and changes."""
         last = self._apply_until()
         if self._machine.applied_index >= last:
             return
@@ -265,21 +265,21 @@ class StorageWriter:
         self._unwritten_bytes += len(entry.payload)
         return entry
 
-    def _report(self, entry: Entry, outcome: Outcome, events: list[Event]) -> None:
+    def _report(self, entry: Entry, outcome: EntryOutcome, events: list[Event]) -> None:
         events.extend(outcome.events)
         if outcome.fault:
             self._outbox.errors.append(
-                f"entry {entry.index} of term {entry.term} cannot be read as {entry.kind.name} and "
-                f"was applied without effect, here as on every node: {outcome.fault}"
+                f"entry {entry.index} of term {entry.term} cannot be decoded as {entry.kind.name}; "
+                f"it was skipped, here as on every node: {outcome.fault}"
             )
         if outcome.origin == self.node and outcome.incarnation == self._incarnation:
             index = self._machine.applied_index
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))
 
     def _answer_reads(self) -> None:
-        """Answer the reads that are due, as many as may be read at once.
+        """Answer due reads, up to the limit of one turn.
 
-        The gateway asks again for what a batch was not answered, so that appends come between.
+        The gateway asks again for the rest of a batch, so that appends are not delayed.
         """
         waiting: list[ReadAt] = []
         left = READ_BYTES_MAX
@@ -292,26 +292,26 @@ class StorageWriter:
             self._outbox.gateway.append(ReadsDone(read.number, outcomes, read.confirmed))
         self._reads = waiting
 
-    # --- the log's length, and snapshots
+    # --- compaction and snapshots
 
     def _compact(self) -> None:
-        """Drop what is durably applied and long ago, but nothing that a snapshot needs after it.
+        """Drop old entries that are durably applied, and that no snapshot reader needs.
 
-        A follower that reads too slowly begins anew with a newer snapshot.
+        A follower that reads too slowly restarts with a newer snapshot.
         """
         limit = self._applied_durably
         if self._source.is_read:
-            for reader, reading in self._source.let_go(self._is_too_slow):
+            for reader, reading in self._source.release_slow(self._is_too_slow):
                 held = self._applied_durably - reading.log_after
                 self._outbox.warnings.append(reading.end_in_words(reader, held))
             limit = min(limit, self._source.oldest_index(limit))
         self._store.compact(limit)
 
-    def _is_too_slow(self, reading: Reading) -> bool:
-        """Whether the log grows away from a reader.
+    def _is_too_slow(self, reading: SnapshotReading) -> bool:
+        """Whether too much log would be retained for a reader.
 
-        What is not applied does not count: the follower may be the one that must hold it, and
-        nothing newer would come.
+        Unapplied entries do not count: this follower may be needed to commit them, and a newer
+        snapshot would not include them.
         """
         return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
 
@@ -320,7 +320,7 @@ class StorageWriter:
         return fetches
 
     def _fetch(self, message: Fetch) -> None:
-        """Read or take in what belongs to a follower far behind."""
+        """Read for a follower that is far behind, or stage a chunk as such a follower."""
         match message:
             case FetchLog():
                 self._read_log(message)
@@ -341,12 +341,12 @@ class StorageWriter:
     def _read_snapshot(self, message: FetchSnapshot) -> None:
         if message.position is None:
             self.write_tables()
-            self._source.begin(message.reader, self._here(), self._places.current.view())
+            self._source.begin(message.reader, self._here(), self._table_sets.active.view())
         chunk = self._source.read(message.reader, message.position)
         self._outbox.replicator.append(SnapshotRead(message.reader, chunk))
 
     def _read_for_backup(self, question: ReadSnapshot) -> SnapshotPart:
-        return self._backups.read(question, self._here(), self._places.current)
+        return self._backups.read(question, self._here(), self._table_sets.active)
 
     def _here(self) -> SnapshotId:
         return SnapshotId(self._machine.applied_index, self._machine.applied_term)
@@ -361,7 +361,7 @@ class StorageWriter:
         self._outbox.replicator.append(ChunkStaged(position))
 
     def _install(self, snapshot: SnapshotId) -> bool:
-        """Let the snapshot take the place of state and log, in one write, unless it is older."""
+        """Replace state and log by the snapshot, in one write, unless it is older."""
         self._sync()
         self._passing("whole")
         self._staging.end()
@@ -370,8 +370,8 @@ class StorageWriter:
         if flaw := self._staging.flaw(snapshot):
             self._outbox.errors.append(flaw)
             return False
-        self._places.current.clear()
-        self._places.switch()
+        self._table_sets.active.clear()
+        self._table_sets.switch()
         self._load_state()
         membership = self._machine.membership
         self._store.begin_after_snapshot(snapshot.index, snapshot.term, membership)
@@ -385,7 +385,7 @@ class StorageWriter:
         return True
 
     def _load_state(self) -> None:
-        tables = self._places.current
+        tables = self._table_sets.active
         self._machine = tables.machine()
         self._reader = Reader(
             tables.values, tables.prefixes, self.write_tables, self._read_for_backup

@@ -8,7 +8,7 @@ from protocol.client.session import Session
 from protocol.gateway import proposals
 from protocol.gateway.batching import BatchQueue
 from protocol.gateway.gateway import Gateway
-from protocol.gateway.pending import Errand
+from protocol.gateway.pending import PendingRequest
 from protocol.gateway.publisher import Publisher
 from protocol.key_value import KeyValue
 from protocol.sessions import Sessions
@@ -54,8 +54,8 @@ BUGS = (
         "old-raft-rs #115",
         Edit(
             Gateway._on_batch_applied,
-            "zip(errand.slots, message.results, strict=False)",
-            "zip(errand.slots, message.results[::-1], strict=False)",
+            "zip(pending.slots, message.results, strict=False)",
+            "zip(pending.slots, message.results[::-1], strict=False)",
         ),
     ),
     Bug(
@@ -67,7 +67,7 @@ BUGS = (
     Bug(
         "a write is called undone because its last attempt was refused",
         "Raft §8; skiff-rs",
-        Edit(Errand.certainly_not_done, "self.sent == self.refused", "self.refused > 0"),
+        Edit(PendingRequest.certainly_not_done, "self.sent == self.refused", "self.refused > 0"),
     ),
     Bug(
         "a condition is looked at only where the key exists",
@@ -100,7 +100,7 @@ BUGS = (
     Bug(
         "what a full pipe loses is not counted",
         "etcd #17529",
-        Edit(Publisher.let_go, "self._losses += 1", "pass"),
+        Edit(Publisher.release, "self._losses += 1", "pass"),
     ),
     Bug(
         "a mark is ahead of what was published",
@@ -124,7 +124,7 @@ BUGS = (
         "a retry of a write takes a new sequence",
         "Raft §8",
         Edit(
-            Exchange._heard,
+            Exchange._take_result,
             "each.maybe_done |= result.sent",
             "each.maybe_done |= result.sent\n"
             "            if each.writes and result.sent:\n"
@@ -135,7 +135,7 @@ BUGS = (
     Bug(
         "a client takes a lost write for one that was not done",
         "exactly-once of retries",
-        Edit(Exchange._heard, "each.maybe_done |= result.sent", "pass"),
+        Edit(Exchange._take_result, "each.maybe_done |= result.sent", "pass"),
     ),
     Bug(
         "a client forgets an outcome that a node did not know",

@@ -26,7 +26,7 @@ BUGS = (
     Bug(
         "a gateway answers what was read ahead before it is confirmed",
         "dissertation §6.4",
-        Edit(Gateway._on_reads_done, "message.confirmed or errand.confirmed", "True"),
+        Edit(Gateway._on_reads_done, "message.confirmed or pending.confirmed", "True"),
     ),
     Bug(
         "a leader that gives up calls confirmed what was read ahead",
@@ -71,8 +71,8 @@ BUGS = (
         "dissertation §6.4",
         Edit(
             read_queues.unread_part,
-            "zip(errand.slots[count:], operations[count:]",
-            "zip(errand.slots[count:], operations[: len(operations) - count]",
+            "zip(pending.slots[count:], operations[count:]",
+            "zip(pending.slots[count:], operations[: len(operations) - count]",
         ),
     ),
     Bug(

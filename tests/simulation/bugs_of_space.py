@@ -24,7 +24,7 @@ BUGS = (
         "the promise of StorageFull",
         Edit(
             Gateway._on_refused,
-            "case Refusal.STORAGE_FULL if errand.certainly_not_done:",
+            "case Refusal.STORAGE_FULL if pending.certainly_not_done:",
             "case Refusal.STORAGE_FULL:",
         ),
     ),

@@ -125,16 +125,16 @@ class Door(Actor):
                 self._publisher.publish(events, now)
             case ChangesLost(revision=revision):
                 self._publisher.lose(revision, now)
-                self._the_core.hear(message, now)
+                self._the_core.step(message, now)
             case Following():
                 self._publisher.establish(message, now)
             case ReadsDone(number=number):
-                awaited = number in self._the_core._errands
-                self._the_core.hear(message, now)
-                if awaited and number not in self._the_core._errands:
+                awaited = number in self._the_core._pending
+                self._the_core.step(message, now)
+                if awaited and number not in self._the_core._pending:
                     self._judge.gateway_answers_read(self.life.node.id, number)
             case _:
-                self._the_core.hear(message, now)
+                self._the_core.step(message, now)
 
     def _publish(self, now: float) -> None:
         """Send the core's publications; wait for a full pipe within a limit."""
@@ -143,9 +143,9 @@ class Door(Actor):
             if not self.pipes.send(message.topic, message.body):
                 break
             self._publisher.sent()
-        if self._publisher.must_let_go(now):
+        if self._publisher.must_release(now):
             self.pipes.set_lossy(lossy=True)
-            for message in self._publisher.let_go():
+            for message in self._publisher.release():
                 self.pipes.send(message.topic, message.body)
             self.pipes.set_lossy(lossy=False)
 
@@ -173,11 +173,11 @@ class Door(Actor):
 
     def _check_whole(self, proposal: Propose) -> None:
         """Check that a request's writes are in one proposal, if one can hold them."""
-        errand = self._the_core._errands.get(proposal.number)
-        if errand is None:
+        pending = self._the_core._pending.get(proposal.number)
+        if pending is None:
             return
-        proposed = {(slot.call.client[0], slot.position) for slot in errand.slots}
-        for call in {id(slot.call): slot.call for slot in errand.slots}.values():
+        proposed = {(slot.call.client[0], slot.position) for slot in pending.slots}
+        for call in {id(slot.call): slot.call for slot in pending.slots}.values():
             client = call.client[0]
             writes = self._writes.get(client, [])  # none if all are answered
             left = [each for each in writes if call.outcomes[each] is None]

@@ -17,7 +17,7 @@ from protocol.messages.peer import (
     HeartbeatReply,
     Invitation,
     JoinRequest,
-    Removed,
+    RemovalNotice,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
@@ -85,7 +85,7 @@ class Hostile:
                 AppendEntries(core.term, last, last_term, (entry,), last + 1),
                 Heartbeat(core.term, 1, last),
                 Heartbeat(term, 1, last),
-                Removed(last + self._number(1, FAR)),
+                RemovalNotice(last + self._number(1, FAR)),
                 TimeoutNow(core.term),
                 JoinRequest(address, rejoin=True),
                 Invitation("stranger:9400"),
@@ -110,7 +110,7 @@ class Hostile:
             RequestVote(far, last + FAR, far, transfer=True),
             RequestVoteReply(far, granted=False),
             Heartbeat(far, 1, last),
-            Removed(last + self._number(1, FAR)),
+            RemovalNotice(last + self._number(1, FAR)),
         )
         return self._chance.choice(absurd + alone)
 

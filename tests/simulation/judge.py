@@ -196,7 +196,7 @@ class Judge:
 
     def _compare_state(self, core: StorageWriter, applied: int) -> None:
         expect(applied <= self.log.last_index, "applied what is not committed")
-        tables = core._places.current
+        tables = core._table_sets.active
         fingerprint = tuple([table.fingerprint for table in tables])  # type: ignore[attr-defined]
         known = self._fingerprints.setdefault(applied, fingerprint)
         expect(known == fingerprint, f"two nodes differ after applying entry {applied}")
@@ -243,7 +243,7 @@ class Judge:
         core = node.life.storage.core
         core.write_tables()
         held: dict[str, Row] = {}
-        for key, stored in core._places.current.values.scan(FIRST_USER_KEY):
+        for key, stored in core._table_sets.active.values.scan(FIRST_USER_KEY):
             value = decode_stored_value(stored)
             held[key.decode()] = (
                 value.create_revision,

@@ -160,12 +160,12 @@ class StoredNode:
     @property
     def rows(self) -> Rows:
         """The rows of the active tables."""
-        return self.rows_of(self.writer._places.current)
+        return self.rows_of(self.writer._table_sets.active)
 
     @property
     def spare_rows(self) -> Rows:
         """The rows of the spare tables."""
-        return self.rows_of(self.writer._places.spare)
+        return self.rows_of(self.writer._table_sets.spare)
 
     def rows_of(self, tables: StateTables) -> Rows:
         """Return all rows of a table set, pending ones included."""

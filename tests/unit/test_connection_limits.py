@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.connection_limits import RESERVED, Standing, limits_of, to_close
+from protocol.connection_limits import RESERVED, ConnectionActivity, limits_of, to_close
 
 
 @pytest.mark.parametrize("descriptors", [256, 1024, 4096, 65_536])
@@ -14,30 +14,35 @@ def test_clients_and_subscribers_leave_descriptors_free(descriptors: int) -> Non
 
 
 def test_the_longest_idle_goes_first() -> None:
-    standings = [Standing(number, 20.0, float(number), 1000) for number in range(11)]
-    assert to_close(standings, 10) == [10]
-    assert to_close(standings, 8) == [10, 9, 8]
+    activities = [ConnectionActivity(number, 20.0, float(number), 1000) for number in range(11)]
+    assert to_close(activities, 10) == [10]
+    assert to_close(activities, 8) == [10, 9, 8]
 
 
 def test_more_go_at_once_where_there_are_many() -> None:
-    standings = [Standing(number, 5.0, 1.0, 1000) for number in range(1001)]
-    assert len(to_close(standings, 1000)) == 1 + 1000 // 32
+    activities = [ConnectionActivity(number, 5.0, 1.0, 1000) for number in range(1001)]
+    assert len(to_close(activities, 1000)) == 1 + 1000 // 32
 
 
 def test_what_has_not_even_greeted_goes_before_what_is_idle() -> None:
-    idle, silent = Standing(1, 100.0, 100.0, 5000), Standing(2, 2.0, 2.0, 10)
+    idle, silent = ConnectionActivity(1, 100.0, 100.0, 5000), ConnectionActivity(2, 2.0, 2.0, 10)
     assert to_close([idle, silent], 1) == [2]
 
 
 def test_what_is_about_to_greet_stays() -> None:
-    idle, new = Standing(1, 100.0, 100.0, 5000), Standing(2, 0.1, 0.1, 0)
+    idle, new = ConnectionActivity(1, 100.0, 100.0, 5000), ConnectionActivity(2, 0.1, 0.1, 0)
     assert to_close([idle, new], 1) == [1]
 
 
 def test_members_go_last() -> None:
-    standings = [Standing(1, 100.0, 100.0, 5000, protected=True), Standing(2, 1.0, 0.0, 5000)]
-    assert to_close(standings, 1) == [2]
+    activities = [
+        ConnectionActivity(1, 100.0, 100.0, 5000, protected=True),
+        ConnectionActivity(2, 1.0, 0.0, 5000),
+    ]
+    assert to_close(activities, 1) == [2]
 
 
 def test_where_the_system_tells_little_the_oldest_goes() -> None:
-    assert to_close([Standing(1, 5.0, 5.0, None), Standing(2, 9.0, 9.0, None)], 1) == [2]
+    assert to_close(
+        [ConnectionActivity(1, 5.0, 5.0, None), ConnectionActivity(2, 9.0, 9.0, None)], 1
+    ) == [2]

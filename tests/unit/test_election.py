@@ -11,7 +11,7 @@ from protocol.messages.peer import (
     Heartbeat,
     HeartbeatReply,
     PeerMessage,
-    Removed,
+    RemovalNotice,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
@@ -505,9 +505,9 @@ def test_who_cannot_vote_does_not_campaign_even_if_it_is_asked_to() -> None:
 
 def test_a_node_told_of_its_removal_does_not_campaign() -> None:
     cluster = led_by(A, B, C)
-    cluster.inject(A, B, Removed(7))
+    cluster.inject(A, B, RemovalNotice(7))
     assert cluster[B].clock.votes, "one member may be wrong"
-    cluster.inject(C, B, Removed(7))
+    cluster.inject(C, B, RemovalNotice(7))
     cluster.time_out(B)
     assert cluster.sent(RequestVote) == []
     assert not cluster[B].clock.votes

@@ -79,9 +79,9 @@ def replicator(
     replicator = LogReplicator(surround("log_replicator", config, sockets))
     yield replicator
     others.close()
-    for links in (replicator._links._links, replicator._links._strangers):
+    for links in (replicator._links._links, replicator._links._reply_links):
         links.keep_only([])
-    replicator._hosts.close()
+    replicator._admission_links.close()
     sockets.close()
 
 
@@ -97,7 +97,7 @@ def hear(replicator: LogReplicator, parts: list[bytes]) -> None:
 def assert_little_is_remembered(replicator: LogReplicator) -> None:
     assert len(replicator._strange._senders) <= OncePerSender.SENDERS_MAX
     assert len(replicator._links._malformed._senders) <= OncePerSender.SENDERS_MAX
-    assert len(replicator._hosts.links) <= JOIN_LINKS_MAX
+    assert len(replicator._admission_links.links) <= JOIN_LINKS_MAX
     assert len(list(replicator._links._links)) < 10
     joining = replicator._admission._joining
     assert len(joining._invitations) <= INVITATIONS_MAX

@@ -101,7 +101,7 @@ class Desk:
         self.flush()
 
     def hear(self, message: object) -> None:
-        self.core.hear(message, self.now)  # type: ignore[arg-type]
+        self.core.step(message, self.now)  # type: ignore[arg-type]
         self.flush()
 
     def wait(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from protocol.messages.peer import (
     JoinRequest,
     PeerFrame,
     ProposalRefused,
-    Removed,
+    RemovalNotice,
     RequestVote,
 )
 from protocol.messages.replicator import Recovered, StepAside
@@ -341,7 +341,7 @@ def test_word_of_a_removal_older_than_the_membership_one_knows_is_ignored() -> N
     cluster = led_by(A, B, C, spare=[D])
     cluster.join(D, through=A)
     cluster.settle()
-    cluster.inject(B, D, Removed(1))
+    cluster.inject(B, D, RemovalNotice(1))
     assert cluster[D].clock.votes
 
 
@@ -455,7 +455,7 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
 def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed() -> None:
     node = RaftNode(Recovered(D, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
     node._senders.vouch(MembershipAt(2, members(A, B, C, D)), 1)
-    node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, B, 1, "b:9400", (Removed(1, D),)))
+    node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, B, 1, "b:9400", (RemovalNotice(1, D),)))
     assert not node.removed
 
 

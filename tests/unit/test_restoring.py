@@ -7,7 +7,7 @@ from protocol.commands import Batch, Insert, OpenSession, SessionExpired, Sessio
 from protocol.entry import Entry, EntryKind
 from protocol.state_machine import SESSION_MAX, StateMachine
 from protocol.storage.restoring import DamagedSnapshot, Restoring
-from protocol.storage.state_tables import Places
+from protocol.storage.state_tables import TableSets
 from protocol.wire import encode
 from tests.unit.stored_node import CLUSTER, PEER, UNLIMITED, MortalDisk, StoredNode, history
 
@@ -23,7 +23,7 @@ def restored(disk: MortalDisk, sessions_skipped: int) -> StateMachine:
     for chunk in source.chunks():
         restoring.take(chunk)
     restoring.finish(PEER, CLUSTER, Address("127.0.0.1"), sessions_skipped=sessions_skipped)
-    return Places(disk).current.machine()
+    return TableSets(disk).active.machine()
 
 
 def test_a_session_number_is_not_given_twice() -> None:
@@ -41,4 +41,4 @@ def test_a_state_without_session_numbers_left_is_refused_and_does_not_count() ->
     with pytest.raises(DamagedSnapshot, match="session numbers"):
         restored(disk, SESSION_MAX)
     disk.write(sync=True)
-    assert Places(disk).current.machine().applied_index == 0
+    assert TableSets(disk).active.machine().applied_index == 0

@@ -11,7 +11,7 @@ from protocol.messages.peer import (
     HeartbeatReply,
     MembershipTold,
     PeerMessage,
-    Removed,
+    RemovalNotice,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
@@ -58,7 +58,7 @@ def hear(cluster: Cluster, node: bytes, sender: bytes, *messages: PeerMessage) -
         Heartbeat(9, 1, 99),
         HeartbeatReply(9, 1),
         TimeoutNow(1),
-        Removed(99),
+        RemovalNotice(99),
         ForwardProposal(1, b"x"),
     ],
     ids=lambda message: type(message).__name__,
@@ -213,7 +213,7 @@ def test_a_node_that_joins_enters_the_term_of_the_cluster(cluster: Cluster) -> N
 
 def test_one_member_does_not_make_a_node_think_itself_removed(cluster: Cluster) -> None:
     for _ in range(3):
-        hear(cluster, B, C, Removed(1 << 60))
+        hear(cluster, B, C, RemovalNotice(1 << 60))
     assert not cluster[B].core.removed
     assert cluster[B].core.wants_vouchers
     cluster.beat(A)
@@ -223,12 +223,12 @@ def test_one_member_does_not_make_a_node_think_itself_removed(cluster: Cluster) 
 
 def test_word_of_anothers_removal_removes_nobody(cluster: Cluster) -> None:
     for member in (A, C):
-        hear(cluster, B, member, Removed(9, D))
+        hear(cluster, B, member, RemovalNotice(9, D))
     assert not cluster[B].core.removed
 
 
 def test_two_members_do(cluster: Cluster) -> None:
-    hear(cluster, B, C, Removed(9))
+    hear(cluster, B, C, RemovalNotice(9))
     cluster[B].core.hear_memberships(A, MembershipTold((MembershipAt(9, voters(A, C)),)))
     cluster.turn(B, lambda _: None)
     assert cluster[B].core.removed
@@ -236,9 +236,9 @@ def test_two_members_do(cluster: Cluster) -> None:
 
 
 def test_one_does_where_no_leader_is_heard_for_long(cluster: Cluster) -> None:
-    hear(cluster, B, C, Removed(9))
+    hear(cluster, B, C, RemovalNotice(9))
     cluster[B].now += REMOVAL_CLAIM_MICROSECONDS
-    hear(cluster, B, C, Removed(9))
+    hear(cluster, B, C, RemovalNotice(9))
     assert cluster[B].core.removed
 
 
@@ -246,13 +246,13 @@ def test_a_learner_does_not_even_where_only_one_other_voter_is() -> None:
     cluster = led_by(A, B, spare=[D])
     cluster.join(D, through=A)
     cluster.settle(A, B)
-    hear(cluster, B, D, Removed(9))
+    hear(cluster, B, D, RemovalNotice(9))
     assert not cluster[B].core.removed
 
 
 def test_one_does_where_it_is_the_only_other_member() -> None:
     cluster = led_by(A, B)
-    hear(cluster, B, A, Removed(9))
+    hear(cluster, B, A, RemovalNotice(9))
     assert cluster[B].core.removed
 
 

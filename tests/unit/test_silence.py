@@ -16,30 +16,30 @@ def leadership(
 
 def test_a_long_silence_is_told_at_its_start_and_at_its_end() -> None:
     silence = Silence()
-    silence.hear(leadership(None), 10.0)
-    silence.hear(leadership(None), 11.0)
+    silence.observe(leadership(None), 10.0)
+    silence.observe(leadership(None), 11.0)
     assert silence.deadline == 10.0 + QUIET_SECONDS
     assert silence.take_notes(11.9) == []
     (lost,) = silence.take_notes(12.0)
     assert lost.startswith("no leader")
     assert silence.take_notes(100.0) == []
-    silence.hear(leadership(LEADER), 110.0)
+    silence.observe(leadership(LEADER), 110.0)
     assert silence.take_notes(110.0) == ["node abababab leads, after 100 s of no leader"]
     assert silence.take_notes(200.0) == []
 
 
 def test_an_election_is_no_silence() -> None:
     silence = Silence()
-    silence.hear(leadership(None), 10.0)
-    silence.hear(leadership(LEADER), 10.9)
+    silence.observe(leadership(None), 10.0)
+    silence.observe(leadership(LEADER), 10.9)
     assert silence.take_notes(100.0) == []
 
 
 def test_a_node_without_a_cluster_or_removed_from_it_misses_no_leader() -> None:
     silence = Silence()
-    silence.hear(leadership(None, b""), 10.0)
+    silence.observe(leadership(None, b""), 10.0)
     assert silence.take_notes(100.0) == []
-    silence.hear(leadership(None), 100.0)
+    silence.observe(leadership(None), 100.0)
     silence.take_notes(110.0)
-    silence.hear(leadership(None, removed=True), 120.0)
+    silence.observe(leadership(None, removed=True), 120.0)
     assert silence.take_notes(130.0) == []

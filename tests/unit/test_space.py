@@ -10,7 +10,7 @@ from protocol.messages.replicator import Propose, TransferTo
 from protocol.refusal import Refusal
 from protocol.space import Room, Shortage, SpaceChanged, SpaceLimits, SpaceWatch
 from protocol.state_machine import APPLIED_KEY
-from protocol.storage.state_tables import Places
+from protocol.storage.state_tables import TableSets
 from protocol.wire import encode
 from tests.simulation.disk import Disk
 from tests.unit.raft_cluster import A, B, C, Cluster, led_by
@@ -180,13 +180,13 @@ def test_the_state_weighs_its_keys_and_values() -> None:
 
 def test_a_state_from_before_it_was_weighed_is_weighed_when_it_is_opened() -> None:
     disk = Disk(lambda _: None)
-    values = Places(disk).current.values
+    values = TableSets(disk).active.values
     values.put(APPLIED_KEY, encode([7, 1, 2, 0, 0]))
     values.put(b"ab", encode(StoredValue(1, 1, 1, b"12345")))
     values.put(b"c", encode(StoredValue(2, 2, 1, b"")))
     disk.write(sync=True)
-    machine = Places(disk).current.machine()
+    machine = TableSets(disk).active.machine()
     assert (machine.applied_index, machine.state_bytes) == (7, 8)
     machine.store_progress()
     disk.write(sync=True)
-    assert Places(disk).current.machine().state_bytes == 8
+    assert TableSets(disk).active.machine().state_bytes == 8

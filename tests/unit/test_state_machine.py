@@ -23,7 +23,7 @@ from protocol.commands import (
 from protocol.entry import Entry, EntryKind, MembershipChange
 from protocol.membership import Member, Membership
 from protocol.sessions import SESSIONS_MAX
-from protocol.state_machine import SESSION_MAX, Outcome, StateMachine
+from protocol.state_machine import SESSION_MAX, EntryOutcome, StateMachine
 from protocol.wire import encode
 from tests.unit.memory_table import MemoryTable
 
@@ -46,12 +46,12 @@ class Replica:
             self.values, self.prefixes, self.sessions, list(self.sessions.items())
         )
 
-    def apply(self, *writes: Write) -> Outcome:
+    def apply(self, *writes: Write) -> EntryOutcome:
         """Apply one entry, and store its changes in the tables."""
         batch = Batch(ORIGIN, 2, 3, writes)
         return self.apply_entry(EntryKind.BATCH, encode(batch))
 
-    def apply_entry(self, kind: EntryKind, payload: bytes = b"") -> Outcome:
+    def apply_entry(self, kind: EntryKind, payload: bytes = b"") -> EntryOutcome:
         entry = Entry(self.machine.applied_index + 1, 1, kind, payload)
         outcome = self.machine.apply(entry)
         self.machine.store_progress()
@@ -182,7 +182,7 @@ def test_an_outcome_tells_whose_request_it_answers(replica: Replica) -> None:
 
 
 def test_an_entry_without_writes_changes_only_how_far_it_is(replica: Replica) -> None:
-    assert replica.apply_entry(EntryKind.NO_OP) == Outcome()
+    assert replica.apply_entry(EntryKind.NO_OP) == EntryOutcome()
     assert replica.machine.applied_index == 2
     assert replica.machine.revision == 0
 
@@ -190,7 +190,7 @@ def test_an_entry_without_writes_changes_only_how_far_it_is(replica: Replica) ->
 def test_a_change_of_members_answers_who_asked_for_it(replica: Replica) -> None:
     change = MembershipChange(Membership((Member(ASKER, "a:1", True),)), ASKER, 4, 5)
     outcome = replica.apply_entry(EntryKind.MEMBERSHIP, encode(change))
-    assert outcome == Outcome(ASKER, 4, 5)
+    assert outcome == EntryOutcome(ASKER, 4, 5)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])

@@ -110,7 +110,7 @@ def test_one_too_many_ends_the_one_that_has_read_nothing_for_longest(node: Store
 def test_each_that_reads_nothing_for_long_is_ended_by_itself(
     node: StoredNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "PATIENCE_ENTRIES", 10)
+    monkeypatch.setattr(backups, "IDLE_ENTRIES_MAX", 10)
     ends = {name: chunk(node, name, None).end for name in (ONE, OTHER)}
     go_on(node, 10)
     assert is_kept(node, ONE, ends[ONE])

@@ -466,7 +466,7 @@ def test_a_log_that_ends_before_what_is_applied_is_damage(node: StoredNode) -> N
 
 def test_a_log_that_begins_after_what_is_applied_is_damage() -> None:
     node = compacted()
-    for table in node.writer._places.current:
+    for table in node.writer._table_sets.active:
         table.delete_range(b"", b"\xff" * 16)
     node.open()
     with pytest.raises(DamagedLog, match=r"begins after 18 .*and 0 are applied"):

@@ -97,7 +97,7 @@ PEER_MESSAGES: list[Any] = [
     peer.ReadIndex(6, 3),
     peer.ReadRefused(6),
     peer.ForwardMembershipChange(7, 1, ID),
-    peer.Removed(4, ID),
+    peer.RemovalNotice(4, ID),
     peer.JoinRequest("node.example"),
     peer.ClusterQuery(),
     peer.ClusterReply(bytes(16), MEMBERSHIP, ("a:1", "b:1")),

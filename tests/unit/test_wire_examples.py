@@ -51,7 +51,7 @@ MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
         decode_request,
         Request(1, 1, 5000, (Hello(), Write(0, 0, 0, OpenSession()))),
     ),
-    "reply: who is here, and session 7": (decode_reply, Reply(1, (WELCOME, SessionOpened(7)))),
+    "reply: the greeting, and session 7": (decode_reply, Reply(1, (WELCOME, SessionOpened(7)))),
     "request: insert jobs/1 if it is absent": (
         decode_request,
         Request(1, 2, 5000, (Write(7, 1, 1, Insert("jobs/1", NEW, 0)),)),
