@@ -303,10 +303,11 @@ class Gateway:
     def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
         pending = self._end_request(message.number, now)
         if pending is None:
-            return  # a duplicate proposal, already answered
+            return
         if isinstance(pending.message, RemoveMember):
             self._answer(pending.slots[0], Done())
-        for slot, result in zip(pending.slots, message.results, strict=False):
+            return
+        for slot, result in zip(pending.slots, message.results, strict=True):
             is_doubtful = pending.maybe_done_before and isinstance(result, SessionExpired)
             self._answer(slot, EXPIRED_MEANWHILE if is_doubtful else result)
 
@@ -330,7 +331,7 @@ class Gateway:
     def _answer_reads(self, pending: PendingRequest, outcomes: RawOutcomes, now: float) -> None:
         """Answer the operations that storage has read, and queue the rest again."""
         self._end_request(pending.number, now)
-        for slot, outcome in zip(pending.slots, outcomes, strict=False):
+        for slot, outcome in zip(pending.slots[: len(outcomes)], outcomes, strict=True):
             if not slot.is_answered:
                 refusal = self.reply_budget.admit(slot.call, len(outcome))
                 self._answer(slot, outcome if refusal is None else refusal)

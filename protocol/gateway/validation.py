@@ -91,19 +91,20 @@ def _validate_write(write: Write, value_bytes_max: int) -> None:
         0 <= write.sequence - write.acknowledged < UNACKNOWLEDGED_MAX,
         f"at most {UNACKNOWLEDGED_MAX} writes of a session may be unacknowledged",
     )
-    command = write.command
-    if isinstance(command, OpenSession):
-        return
-    encode_key(command.key)
-    if isinstance(command, Insert):
-        size = len(command.value)
-        _require(
-            size <= value_bytes_max,
-            f"the value of {command.key!r} has {size} bytes and at most {value_bytes_max} are "
-            "allowed",
-        )
-    else:
-        assert isinstance(command, Remove)
+    match write.command:
+        case OpenSession():
+            pass
+        case Insert(key=key, value=value):
+            encode_key(key)
+            _require(
+                len(value) <= value_bytes_max,
+                f"the value of {key!r} has {len(value)} bytes and at most {value_bytes_max} are "
+                "allowed",
+            )
+        case Remove(key=key):
+            encode_key(key)
+        case unknown:
+            assert_never(unknown)
 
 
 def _validate_list(operation: ListKeys | ListPrefixes) -> None:

@@ -54,8 +54,8 @@ BUGS = (
         "old-raft-rs #115",
         Edit(
             Gateway._on_batch_applied,
-            "zip(pending.slots, message.results, strict=False)",
-            "zip(pending.slots, message.results[::-1], strict=False)",
+            "zip(pending.slots, message.results, strict=True)",
+            "zip(pending.slots, message.results[::-1], strict=True)",
         ),
     ),
     Bug(
