@@ -44,12 +44,9 @@ class Session:
         self.unsaved: set[int] = set()  # earlier blocks whose rows are outdated
 
     def block(self, number: int) -> dict[int, Result]:
-        """Return the results of a block."""
-        first, end = number * BLOCK_RESULTS, (number + 1) * BLOCK_RESULTS
-        results = self.results
-        if len(results) < BLOCK_RESULTS:
-            return {each: result for each, result in results.items() if first <= each < end}
-        return {each: results[each] for each in range(first, end) if each in results}
+        """Return the results of a block in the order of their sequences, whatever was first."""
+        sequences = range(number * BLOCK_RESULTS, (number + 1) * BLOCK_RESULTS)
+        return {each: self.results[each] for each in sequences if each in self.results}
 
     def load(self, results: dict[int, Result]) -> None:
         """Add results from a row, except those acknowledged since."""

@@ -117,11 +117,10 @@ class Gateway:
         if not count:
             self._finish(call)
         for position, operation in enumerate(request.operations):
-            slot = Slot(call, position)
-            if refusal is not None:
-                self._answer(slot, refusal)
+            if refusal is None:
+                self._begin(Slot(call, position), operation, now)
             else:
-                self._begin(slot, operation, now)
+                self._answer(Slot(call, position), refusal)
 
     def step(self, message: GatewayMessage, now: float) -> None:
         """Process a message from another actor of this node."""

@@ -6,10 +6,10 @@ import msgspec
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, NodeId
+from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, address_of
 from tests.scenarios.notation import Mistake, made_up_entry, node_id, read_log, read_number
 from tests.scenarios.stage import Stage
 from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, address_of
 
 PARTS = ("voters", "learners", "spare", "term", "window")
 

@@ -1,8 +1,8 @@
 """Portrait: one line about a node of a scenario, with its state and its disk's."""
 
 from protocol.raft.roles import Candidate, Follower, Leader
+from tests.harness.raft_cluster import Machine
 from tests.scenarios.notation import node_name, write_log, write_members
-from tests.unit.raft_cluster import Machine
 
 
 def write_role(machine: Machine) -> str:

@@ -18,11 +18,11 @@ from protocol.raft import (
     replication,
 )
 from protocol.storage import snapshot_source
+from tests.harness.raft_cluster import Machine
 from tests.scenarios.notation import KINDS, Mistake, node_id, node_name, read_number
 from tests.scenarios.stage import Stage
 from tests.scenarios.storage import batch_of
 from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import Machine
 
 LIMITS: dict[str, ModuleType] = {
     "APPEND_BYTES_MAX": replication,

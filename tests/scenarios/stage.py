@@ -12,12 +12,7 @@ from protocol.messages.replicator import Read, ReplicatorMessage
 from protocol.messages.storage import Append, Commit, ReadAt, StageChunk, StorageMessage
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.raft.outbox import Outbox
-from tests.scenarios.notation import Mistake, node_name, write_message, write_write
-from tests.scenarios.portrait import write_machine, write_membership, write_role
-from tests.scenarios.storage import NO_READS, StoredDisk
-from tests.scenarios.storage_notation import write_answer, write_request
-from tests.scenarios.trace import Trace
-from tests.unit.raft_cluster import (
+from tests.harness.raft_cluster import (
     CLUSTER,
     ROUNDS_TO_SETTLE_MAX,
     Cluster,
@@ -25,7 +20,12 @@ from tests.unit.raft_cluster import (
     Packet,
     frame_of,
 )
-from tests.unit.raft_judge import Disks, Judge
+from tests.harness.raft_judge import Disks, Judge
+from tests.scenarios.notation import Mistake, node_name, write_message, write_write
+from tests.scenarios.portrait import write_machine, write_membership, write_role
+from tests.scenarios.storage import NO_READS, StoredDisk
+from tests.scenarios.storage_notation import write_answer, write_request
+from tests.scenarios.trace import Trace
 
 
 class Witness(Judge):

@@ -25,8 +25,8 @@ from protocol.storage.outbox import StorageOutbox
 from protocol.storage.state_tables import state_tables
 from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
+from tests.harness.raft_cluster import Disk
 from tests.simulation.disk import Disk as ForgetfulDisk
-from tests.unit.raft_cluster import Disk
 
 NO_LIMITS = LogLimits(entries=1 << 40, bytes=1 << 40)
 SESSION = 1  # open from the beginning on, for all writes

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, JoinReply
 from protocol.messages.replicator import CommitNoticeDue, ElectionDue, StepAside
+from tests.harness.raft_cluster import CLUSTER, Packet, frame_of
 from tests.scenarios.founding import found
 from tests.scenarios.notation import (
     Fields,
@@ -20,7 +21,6 @@ from tests.scenarios.notation import (
 from tests.scenarios.portrait import write_machine
 from tests.scenarios.scene import Scene
 from tests.scenarios.stage import write_packet
-from tests.unit.raft_cluster import CLUSTER, Packet, frame_of
 
 Words = Sequence[str]
 

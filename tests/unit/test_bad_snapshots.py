@@ -15,7 +15,7 @@ from protocol.snapshot import (
     encode_rows,
 )
 from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY
-from tests.unit.stored_node import PEER, StoredNode, history
+from tests.harness.stored_node import PEER, StoredNode, history
 
 LAST = 12
 VALUES, PREFIXES, SESSIONS = b"\0", b"\1", b"\2"

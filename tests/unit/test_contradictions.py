@@ -17,7 +17,7 @@ from protocol.messages.peer import (
 )
 from protocol.raft.outbox import Complaint
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
-from tests.unit.raft_cluster import A, B, C, Cluster, frame_of, led_by
+from tests.harness.raft_cluster import A, B, C, Cluster, frame_of, led_by
 
 FAR = 1 << 61
 

@@ -13,7 +13,7 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import Persisted
 from protocol.messages.storage import Append
 from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
-from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, led_by
+from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, led_by
 
 ENTRY = Entry(1, 1, EntryKind.NO_OP)
 ANSWER = HeartbeatReply(1, 0)

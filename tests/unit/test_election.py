@@ -20,7 +20,7 @@ from protocol.messages.replicator import ElectionDue, StepAside
 from protocol.raft import membership_changes
 from protocol.raft.durability import STALLED_CHECKS_MAX
 from protocol.status import RoleName
-from tests.unit.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
+from tests.harness.raft_cluster import A, B, C, Cluster, D, E, led_by, with_logs
 
 
 def founded(*voters: bytes) -> Cluster:

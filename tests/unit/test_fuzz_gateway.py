@@ -20,8 +20,8 @@ from protocol.messages.gateway import Leadership, Opened
 from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
-from tests.unit.fuzzing import FUZZ, frames, messages
-from tests.unit.lone_actor import surround, tell
+from tests.harness.fuzzing import FUZZ, frames, messages
+from tests.harness.lone_actor import surround, tell
 
 CLUSTER, NODE, OTHER = b"c" * 16, b"A" * 16, b"B" * 16
 MEMBERS = Membership((Member(NODE, "127.0.0.1:1", True), Member(OTHER, "127.0.0.1:4", True)))

@@ -27,7 +27,7 @@ from protocol.messages.gateway import Following
 from protocol.wire import SUBSCRIPTION_BYTES_MAX
 from skiff.testing import free_port
 from skiff.testing.waiting import wait_until
-from tests.unit.fuzzing import FUZZ, messages
+from tests.harness.fuzzing import FUZZ, messages
 
 TOPICS = (b"", EVENT_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC, b"x" * (SUBSCRIPTION_BYTES_MAX - 1))
 topics = st.sampled_from(TOPICS) | st.builds(

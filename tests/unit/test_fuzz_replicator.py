@@ -21,8 +21,8 @@ from protocol.raft.joining import ASKED_MAX, INVITATIONS_MAX
 from protocol.raft.node import RaftNode
 from protocol.wire import Malformed, decode_peer_frame, encode
 from skiff.testing import free_port
-from tests.unit.fuzzing import FUZZ, INTEGERS, TEXTS, frames, messages
-from tests.unit.lone_actor import surround, tell
+from tests.harness.fuzzing import FUZZ, INTEGERS, TEXTS, frames, messages
+from tests.harness.lone_actor import surround, tell
 
 CLUSTER, FOREIGN = b"c" * 16, b"f" * 16
 IDS = NODE, PEER, OTHER = b"A" * 16, b"B" * 16, b"C" * 16

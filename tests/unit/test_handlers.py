@@ -8,7 +8,7 @@ from protocol.messages import peer, replicator
 from protocol.messages.replicator import InviteMember, Recovered
 from protocol.raft.handlers import ACTOR_HANDLERS, ACTOR_RULES, PEER_HANDLERS, PEER_RULES, Ignored
 from protocol.raft.roles import Role
-from tests.unit.raft_cluster import A, B, led_by
+from tests.harness.raft_cluster import A, B, led_by
 
 ROLES = get_args(Role)
 STOPS_AT_THE_SHELL = {

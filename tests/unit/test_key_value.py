@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
 from protocol.key_value import KeyValue, StoredValue, decode_stored_value
 from protocol.keys import parent_of
-from tests.unit.memory_table import MemoryTable
+from tests.harness.memory_table import MemoryTable
 
 
 class Store:

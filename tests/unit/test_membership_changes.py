@@ -26,7 +26,7 @@ from protocol.raft import membership_changes, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import (
+from tests.harness.raft_cluster import (
     CLUSTER,
     ELECTION_TIMEOUT_MIN_US,
     A,

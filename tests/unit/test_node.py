@@ -18,7 +18,7 @@ from protocol.messages.storage import Commit, ReportStatus
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.status import RoleName
-from tests.unit.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
+from tests.harness.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 
 
 def frame(

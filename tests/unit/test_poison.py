@@ -14,9 +14,9 @@ from protocol.messages.storage import Commit
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.wire import encode
-from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
-from tests.unit.stored_node import StoredNode, history
-from tests.unit.stored_node import entry as entry_of
+from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
+from tests.harness.stored_node import StoredNode, history
+from tests.harness.stored_node import entry as entry_of
 
 WRITE = Write(1, 1, 1, Insert("key", b"value"))
 GOOD = Batch(B, 1, 7, (WRITE,))

@@ -12,7 +12,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import RemoveMember
 from protocol.refusal import Refusal
-from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, E, led_by
+from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, E, led_by
 
 
 def silence(cluster: Cluster, *nodes: bytes) -> None:

@@ -14,7 +14,7 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import Read
 from protocol.messages.storage import ReadAt
 from protocol.raft import reads
-from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
+from tests.harness.raft_cluster import A, B, C, Cluster, D, E, Machine, led_by
 
 
 def served(machine: Machine) -> list[tuple[int, int]]:

@@ -10,8 +10,8 @@ from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.storage.recovering import Holding, recover, survey
 from protocol.wire import encode
+from tests.harness.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history
 from tests.simulation.disk import DiskFailure
-from tests.unit.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history
 
 NEW_CLUSTER = b"new cluster".ljust(16, b"\0")
 SKIPPED = 1000

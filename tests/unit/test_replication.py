@@ -17,7 +17,7 @@ from protocol.messages.storage import Commit, FetchLog
 from protocol.raft import log, proposals, replication
 from protocol.raft.progress import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MESSAGES_MAX
 from protocol.refusal import Refusal
-from tests.unit.raft_cluster import A, B, C, Cluster, Machine, led_by, with_logs
+from tests.harness.raft_cluster import A, B, C, Cluster, Machine, led_by, with_logs
 
 
 def entries(*terms: int, after: int = 0) -> tuple[Entry, ...]:

@@ -9,7 +9,7 @@ from protocol.state_machine import SESSION_MAX, StateMachine
 from protocol.storage.restoring import DamagedSnapshot, Restoring
 from protocol.storage.state_tables import TableSets
 from protocol.wire import encode
-from tests.unit.stored_node import CLUSTER, PEER, UNLIMITED, MortalDisk, StoredNode, history
+from tests.harness.stored_node import CLUSTER, PEER, UNLIMITED, MortalDisk, StoredNode, history
 
 OPENED_AFTER_THE_BACKUP = 5
 SKIPPED = 1000

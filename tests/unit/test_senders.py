@@ -25,7 +25,7 @@ from protocol.raft.senders import (
     TERM_JUMP_MAX,
     VOUCHED_MAX,
 )
-from tests.unit.raft_cluster import A, B, C, Cluster, D, E, address_of, frame_of, led_by
+from tests.harness.raft_cluster import A, B, C, Cluster, D, E, address_of, frame_of, led_by
 
 STRANGER = b"stranger".ljust(16, b"\0")
 

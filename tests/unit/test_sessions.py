@@ -13,7 +13,7 @@ from protocol.sessions import (
     remember,
 )
 from protocol.wire import encode
-from tests.unit.memory_table import MemoryTable
+from tests.harness.memory_table import MemoryTable
 
 
 def write(sequence: int, acknowledged: int = 0) -> Write:
@@ -141,6 +141,20 @@ def test_a_session_of_an_earlier_version_keeps_all_of_its_results() -> None:
         assert session.results == results
         store(sessions, table)
     assert len(table) == 500 // BLOCK_RESULTS + 1
+
+
+def test_rows_are_the_same_in_whatever_order_results_came() -> None:
+    tables = []
+    for order in ((1, 2, 3, 20), (3, 1, 2, 20)):
+        sessions, table = Sessions(), MemoryTable()
+        sessions.open(1, use=1)
+        session = sessions.find(1, use=2)
+        assert session is not None
+        for sequence in order:
+            remember(session, write(sequence), Inserted(sequence))
+        store(sessions, table)
+        tables.append(list(table.items()))
+    assert tables[0] == tables[1]
 
 
 def test_the_rows_of_a_session_go_with_it() -> None:

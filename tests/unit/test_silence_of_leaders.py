@@ -1,7 +1,7 @@
 """Silence of leaders: the time since the last contact in a node's status."""
 
 from protocol.raft.status import status_of
-from tests.unit.raft_cluster import A, B, C, Cluster, led_by
+from tests.harness.raft_cluster import A, B, C, Cluster, led_by
 
 SECOND = 1_000_000  # microseconds
 

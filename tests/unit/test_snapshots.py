@@ -36,7 +36,7 @@ from protocol.raft.progress import CHUNK_BEATS_MAX, SILENT_CHECKS_MAX, ProgressS
 from protocol.raft.roles import Leader
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.wire import encode
-from tests.unit.raft_cluster import A, B, C, Cluster, D, led_by, with_logs
+from tests.harness.raft_cluster import A, B, C, Cluster, D, led_by, with_logs
 
 HERE = SnapshotId(3, 1)
 START = SnapshotPosition(HERE)

@@ -12,8 +12,8 @@ from protocol.space import Room, Shortage, SpaceChanged, SpaceLimits, SpaceWatch
 from protocol.state_machine import APPLIED_KEY
 from protocol.storage.state_tables import TableSets
 from protocol.wire import encode
+from tests.harness.raft_cluster import A, B, C, Cluster, led_by
 from tests.simulation.disk import Disk
-from tests.unit.raft_cluster import A, B, C, Cluster, led_by
 from tests.unit.test_state_machine import OPEN, Replica
 
 LIMITS = SpaceLimits(disk_reserve=100, state_max=50)

@@ -25,7 +25,7 @@ from protocol.membership import Member, Membership
 from protocol.sessions import SESSIONS_MAX
 from protocol.state_machine import SESSION_MAX, EntryOutcome, StateMachine
 from protocol.wire import encode
-from tests.unit.memory_table import MemoryTable
+from tests.harness.memory_table import MemoryTable
 
 ORIGIN, ASKER = b"o" * 16, b"a" * 16
 OPEN = Write(0, 0, 0, OpenSession())

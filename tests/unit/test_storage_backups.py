@@ -10,7 +10,7 @@ from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from protocol.storage import backups, snapshot_source
 from protocol.storage.backups import BACKUPS_MAX
 from protocol.wire import encode
-from tests.unit.stored_node import Rows, StoredNode, entry, history
+from tests.harness.stored_node import Rows, StoredNode, entry, history
 
 LAST = 12
 ONE, OTHER = b"one", b"other"

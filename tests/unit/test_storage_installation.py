@@ -17,8 +17,8 @@ from protocol.messages.storage import Append, Commit, FetchSnapshot
 from protocol.snapshot import SnapshotChunk
 from protocol.storage import snapshot_source
 from protocol.wire import encode
+from tests.harness.stored_node import NODE, PEER, Rows, StoredNode, entry, history
 from tests.simulation.disk import DiskFailure
-from tests.unit.stored_node import NODE, PEER, Rows, StoredNode, entry, history
 
 OTHER = b"other".ljust(16, b"\0")
 MEMBERS = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "p:1", True)))

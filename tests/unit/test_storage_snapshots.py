@@ -12,7 +12,7 @@ from protocol.messages.replicator import ChunkStaged, SnapshotRead
 from protocol.messages.storage import Commit, EndSnapshot, FetchLog, FetchSnapshot
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
 from protocol.storage import snapshot_source
-from tests.unit.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
+from tests.harness.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
 
 OTHER = b"other".ljust(16, b"\0")
 LAST = 12

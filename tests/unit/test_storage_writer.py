@@ -37,8 +37,8 @@ from protocol.storage.writer import (
     UNWRITTEN_ENTRIES_MAX,
 )
 from protocol.wire import encode
+from tests.harness.stored_node import CLUSTER, NODE, PEER, StoredNode, entry, history
 from tests.simulation.disk import DiskFailure
-from tests.unit.stored_node import CLUSTER, NODE, PEER, StoredNode, entry, history
 
 SHORT = LogLimits(entries=2, bytes=1 << 40)
 READ_JOBS = encode(ReadBatch((Get("jobs/3"),)))

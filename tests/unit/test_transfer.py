@@ -6,7 +6,7 @@ from protocol.messages.gateway import Refused
 from protocol.messages.peer import ForwardTransfer, RequestVote, TimeoutNow
 from protocol.messages.replicator import StepAside, TransferTo
 from protocol.raft import transfer
-from tests.unit.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, led_by
+from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, led_by
 
 
 def takes_writes(cluster: Cluster, leader: bytes) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.messages.peer import JoinRequest
 from protocol.messages.replicator import RemoveMember, StepAside, TransferTo
-from tests.unit.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
+from tests.harness.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
 pytestmark = pytest.mark.simulation
 

@@ -41,7 +41,7 @@ from protocol.messages.replicator import (
 from protocol.messages.storage import Append, Commit, FetchLog, ReadAt, StorageMessage
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
-from tests.unit.raft_judge import Judge
+from tests.harness.raft_judge import Judge
 
 A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
 CLUSTER = b"cluster".ljust(16, b"\0")
