@@ -12,7 +12,7 @@ from protocol.messages.client import (
     Welcome,
 )
 from protocol.messages.gateway import Leadership, Opened, Refused, StatusReport
-from protocol.messages.replicator import Read
+from protocol.messages.replicator import AskStatus, Read
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader accepted it before the deadline")
@@ -44,6 +44,9 @@ REFUSALS = {
 NOT_CONFIRMED = Failed(
     FailureCode.NOT_APPLIED,
     "no leader could confirm the read before the deadline: is a majority up?",
+)
+NOT_REPORTED = Failed(
+    FailureCode.NOT_APPLIED, "this node's actors did not report their state before the deadline"
 )
 EXPIRED_MEANWHILE = Failed(
     FailureCode.UNKNOWN, "the session has expired since an attempt that may have been done"
@@ -111,6 +114,9 @@ def timed_out(pending: PendingRequest, *, is_over: bool) -> Failed:
 
     A request that is not over is re-sent whole for its other slots, and may yet take effect.
     """
-    if isinstance(pending.message, Read):
-        return NOT_CONFIRMED
+    match pending.message:
+        case Read():
+            return NOT_CONFIRMED
+        case AskStatus():
+            return NOT_REPORTED
     return NOT_PROPOSED if is_over and pending.certainly_not_done else _NOT_KNOWN

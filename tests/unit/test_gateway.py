@@ -234,6 +234,12 @@ def test_another_version_is_refused(desk: Desk) -> None:
     assert desk.count(Propose) == 0
 
 
+def test_a_status_that_is_not_reported_in_time_changed_nothing(desk: Desk) -> None:
+    desk.ask(Status())
+    desk.wait(TIMEOUT + 0.1)
+    assert desk.failure().code is FailureCode.NOT_APPLIED
+
+
 def test_a_batch_without_an_answer_ends_in_an_unknown_outcome(desk: Desk) -> None:
     desk.ask(insert())
     desk.wait(TIMEOUT + 0.1)
