@@ -97,7 +97,8 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         lifeline.report(Failing(failure.error, str(failure), failure.lasting))
         sys.exit(1)
     except Exception:
-        if lifeline.is_cut():  # the others have then removed this one's sockets
+        # The actors that noticed the program's end first have removed this one's sockets.
+        if lifeline.is_cut() or not Path(start.names).is_dir():
             _end_alone(start)
         raise
 
