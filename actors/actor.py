@@ -21,8 +21,7 @@ from actors.sockets import Port, Readable, Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
 from protocol.connection_limits import Limits, limits_of
-
-NEVER = float("inf")
+from protocol.deadlines import NEVER
 
 MessageT = TypeVar("MessageT")
 HeardT = TypeVar("HeardT")

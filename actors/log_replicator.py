@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from itertools import chain
 
-from actors.actor import NEVER, ActorContext, run, wait_for
+from actors.actor import ActorContext, run, wait_for
 from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
@@ -16,6 +16,7 @@ from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
 from actors.vouching import Vouching
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import (
     ClusterQuery,

@@ -13,6 +13,7 @@ from pathlib import Path
 from actors.connections import Connections
 from actors.failure import ActorFailure
 from protocol.connection_limits import floods
+from protocol.deadlines import NEVER
 
 RESIDENT_BYTES_MAX = {"client_gateway": 1 << 30, "log_replicator": 2 << 30}
 ALARM_SHARE = 0.35  # of the limit, above which connections are checked
@@ -23,7 +24,6 @@ PAGE_BYTES = resource.getpagesize()
 RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 STATM = Path("/proc/self/statm")
 
-NEVER = float("inf")
 
 log = logging.getLogger("skiff.memory")
 

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from protocol.address import PEER_PORT_OFFSET, InvalidAddressText, parse_address
+from protocol.deadlines import NEVER
 
 PROBED_MAX = 32  # addresses probed now or recently
 PROBE_SECONDS = 2.0  # between connections to one address, and the timeout of each
@@ -32,7 +33,7 @@ class Prober:
             self._due = {each: due for each, due in self._due.items() if due > now}
         if len(self._due) >= PROBED_MAX:
             return
-        self._due[address] = float("inf")  # pending: resolving a name may take long
+        self._due[address] = NEVER  # pending: resolving a name may take long
         # A daemon thread, so that a stopping node does not wait for a name server.
         Thread(target=self._try, args=(address,), name="prober", daemon=True).start()
 

@@ -35,6 +35,7 @@ from actors.lifeline import (
 )
 from actors.signals import leave_to_supervisor
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 
 log = logging.getLogger("skiff.supervisor")
 
@@ -79,7 +80,7 @@ class Supervisor:
             weakref.finalize(self, os.close, end).atexit = False
         self._has_served = False
         self._stopping = False
-        self._stop_deadline = float("inf")  # seconds of a steady clock
+        self._stop_deadline = NEVER  # seconds of a steady clock
         self._thread = threading.Thread(target=self._run, name="skiff-supervisor", daemon=True)
         self.node = b""  # the node's id, once its directory is open
         self.serving = False  # whether all actors are ready

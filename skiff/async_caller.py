@@ -25,6 +25,7 @@ from protocol.client.steps import (
     TakeCensus,
 )
 from protocol.commands import Command
+from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
 from skiff.async_connection import AsyncConnection
 from skiff.endings import outcome_of, outcomes_of
@@ -55,7 +56,7 @@ class AsyncCaller:
         self._places = asyncio.Semaphore(max_in_flight)
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
-        self._census_began = float("inf")
+        self._census_began = NEVER
         self._loop: asyncio.AbstractEventLoop | None = None
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
@@ -129,7 +130,7 @@ class AsyncCaller:
             await self._places.acquire()  # returns without waiting
             return
         try:
-            async with asyncio.timeout_at(None if deadline == float("inf") else deadline):
+            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
                 await self._places.acquire()
         except TimeoutError:
             text = "too many calls were in flight until the deadline; nothing was sent"
@@ -218,12 +219,12 @@ class AsyncCaller:
 
     def _deadline(self, seconds: float | None) -> float:
         self._check_place()
-        return float("inf") if seconds is None else self._clock() + seconds
+        return deadline_of(seconds, self._clock())
 
     def _clock(self) -> float:
         """Return the loop's time in seconds; infinite, and so past every deadline, once closed."""
         if self.is_closed or self._loop is None:
-            return float("inf")
+            return NEVER
         return self._loop.time()
 
     def _check_place(self) -> None:

@@ -15,6 +15,7 @@ import zmq
 
 from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
 from protocol.commands import Insert, Write
+from protocol.deadlines import NEVER
 from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
@@ -159,7 +160,7 @@ class AsyncConnection:
         self, number: int, encoded: bytes, group: list[_Waiting], deadline: float
     ) -> None:
         timer = None
-        if deadline != float("inf"):
+        if deadline != NEVER:
             timer = self._loop.call_at(deadline + GRACE_SECONDS, self._expire, number)
         self._sent[number] = _Frame(group, timer)
         try:

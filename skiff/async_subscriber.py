@@ -7,6 +7,7 @@ from typing import Any, NoReturn, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Published, Welcome
 from skiff.async_caller import AsyncCaller
 from skiff.bound import BoundToProcess
@@ -193,7 +194,7 @@ class AsyncSubscriber(BoundToProcess):
             self._loop.add_reader(descriptor, self._ready.set)
         self._watched = descriptors
         try:
-            async with asyncio.timeout_at(None if deadline == float("inf") else deadline):
+            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
                 await self._ready.wait()
         except TimeoutError:
             pass
@@ -219,7 +220,7 @@ class AsyncSubscriber(BoundToProcess):
         raise StreamClosed(self._failure)
 
     def _deadline(self, timeout: float | None) -> float:
-        return float("inf") if timeout is None else self._now() + timeout
+        return deadline_of(timeout, self._now())
 
     def _now(self) -> float:
         return self._loop.time()

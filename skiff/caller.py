@@ -27,6 +27,7 @@ from protocol.client.steps import (
     TakeCensus,
 )
 from protocol.commands import Command
+from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Operation,
@@ -83,7 +84,9 @@ class Caller:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         self._check_process()
-        steps = self._calls.call(self._link, operation, _deadline(timeout), writes=writes)
+        steps = self._calls.call(
+            self._link, operation, deadline_of(timeout, time.monotonic()), writes=writes
+        )
         return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def write(self, command: Command, timeout: float | None) -> Outcome:
@@ -93,7 +96,7 @@ class Caller:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         self._check_process()
-        steps = self._calls.write(self._link, command, _deadline(timeout))
+        steps = self._calls.write(self._link, command, deadline_of(timeout, time.monotonic()))
         return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def pipeline(
@@ -101,7 +104,7 @@ class Caller:
     ) -> list[Outcome | SkiffError]:
         """Return the outcome or the error of each operation, in order."""
         self._check_process()
-        steps = self._calls.pipeline(self._link, operations, _deadline(timeout))
+        steps = self._calls.pipeline(self._link, operations, deadline_of(timeout, time.monotonic()))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
     def close(self) -> None:
@@ -194,7 +197,7 @@ class Caller:
 
     def _clock(self) -> float:
         """Return the time in seconds; infinite, and so past every deadline, once closed."""
-        return float("inf") if self.transport.closed else time.monotonic()
+        return NEVER if self.transport.closed else time.monotonic()
 
     # --- connections
 
@@ -229,7 +232,3 @@ class Caller:
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             self._begin(self.route.cluster)
-
-
-def _deadline(timeout: float | None) -> float:
-    return float("inf") if timeout is None else time.monotonic() + timeout

@@ -24,13 +24,14 @@ class _Operations:
     def __init__(self) -> None:
         self._methods: list[Method[Any]] = []
         self._asked: list[Pipelined] = []
+        self._has_begun = False
         self._results: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self._asked)
 
     def __repr__(self) -> str:
-        state = "to do" if self._results is None else "done"
+        state = "to do" if not self._has_begun else "begun" if self._results is None else "done"
         return f"<{type(self).__name__} of {len(self)} operations {state}>"
 
     @property
@@ -38,10 +39,10 @@ class _Operations:
         """The result of each operation in order; a ``SkiffError`` for one that failed.
 
         Raises:
-            InvalidRequest: the pipeline has not run yet.
+            InvalidRequest: the pipeline has not run to its end.
         """
         if self._results is None:
-            raise InvalidRequest("the pipeline has not run yet")
+            raise InvalidRequest("the pipeline has not run to its end")
         return self._results
 
     def insert(self, key: str, value: object, *, if_revision: int | None = None) -> Self:
@@ -81,18 +82,20 @@ class _Operations:
 
     def _add(self, method: Method[Any]) -> Self:
         """Add the operation of a method; invalid arguments raise here."""
-        if self._results is not None:
-            raise InvalidRequest("the pipeline has run already; begin another one")
+        self._check_not_begun()
         self._asked.append(methods.only_operation(method))
         self._methods.append(method)
         return self
 
     def _begin(self) -> Sequence[Pipelined]:
         """Return the operations to send; a pipeline runs only once."""
-        if self._results is not None:
-            raise InvalidRequest("the pipeline has run already; begin another one")
-        self._results = []
+        self._check_not_begun()
+        self._has_begun = True
         return self._asked
+
+    def _check_not_begun(self) -> None:
+        if self._has_begun:
+            raise InvalidRequest("the pipeline has run already; begin another one")
 
     def _end(self, outcomes: Outcomes) -> list[Any]:
         pairs = zip(self._methods, outcomes, strict=True)
@@ -137,7 +140,7 @@ class Pipeline(_Operations):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self._results is None:
+        if error is None and not self._has_begun:
             self.run()
             self._raise_failures()
 
@@ -173,7 +176,7 @@ class AsyncPipeline(_Operations):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self._results is None:
+        if error is None and not self._has_begun:
             await self.run()
             self._raise_failures()
 

@@ -7,6 +7,7 @@ import zmq
 
 from protocol.client.census import Census
 from protocol.client.routing import address_of
+from protocol.deadlines import NEVER
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Hello,
@@ -29,7 +30,7 @@ class RollCall:
         self._transport = transport
         self._endpoints = endpoints
         self._census = Census(map(address_of, endpoints))
-        self._began = float("inf")  # monotonic seconds
+        self._began = NEVER  # monotonic seconds
         self._lock = threading.Lock()
 
     def take(self, greeted: str, welcome: Welcome, deadline: float) -> bytes:

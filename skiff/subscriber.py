@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.deadlines import deadline_of
 from protocol.messages.client import Hello, Published, Welcome
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
@@ -83,7 +84,7 @@ class Subscriber(BoundToProcess):
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the given type.
         """
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout, time.monotonic())
         while True:
             published = self._next(deadline)
             if published.value is not None:
@@ -99,7 +100,7 @@ class Subscriber(BoundToProcess):
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
         """
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout, time.monotonic())
         return event_of(self._next(deadline), self._type)
 
     def close(self) -> None:
@@ -169,7 +170,7 @@ class Subscriber(BoundToProcess):
 
     def _establish(self, timeout: float | None) -> None:
         """Subscribe to one node after another until one confirms."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout, time.monotonic())
         while time.monotonic() < deadline:
             welcome = self._caller.call(Hello(), timeout)
             if not isinstance(welcome, Welcome):

@@ -89,6 +89,18 @@ class Calls:
     def _write_all(
         self, link: Link, commands: Sequence[Command], deadline: float
     ) -> Steps[list[Ending]]:
+        endings = yield from self._write_once(link, commands, deadline)
+        # A write that may have been applied is not repeated: a new session cannot recognize it.
+        while left := [place for place, each in enumerate(endings) if _certainly_not_done(each)]:
+            again = yield from self._write_once(link, [commands[each] for each in left], deadline)
+            for place, ending in zip(left, again, strict=True):
+                endings[place] = ending
+        return endings
+
+    def _write_once(
+        self, link: Link, commands: Sequence[Command], deadline: float
+    ) -> Steps[list[Ending]]:
+        """Write in the client's session, or open one; forget it if it has expired."""
         session = self.session
         if session is None or not session.has_room(len(commands)):
             opening = yield from self._await_session(link, len(commands), deadline)
@@ -97,15 +109,9 @@ class Calls:
             session = self.session
             assert session is not None
         endings = yield from self._write_in(session, link, commands, deadline)
-        if not any(isinstance(each.outcome, SessionExpired) for each in endings):
-            return endings
-        if self.session is session:
+        has_expired = any(isinstance(each.outcome, SessionExpired) for each in endings)
+        if has_expired and self.session is session:
             self.session = None
-        # A write that may have been applied is not repeated: a new session cannot recognize it.
-        left = [place for place, each in enumerate(endings) if _certainly_not_done(each)]
-        again = yield from self._write_all(link, [commands[each] for each in left], deadline)
-        for place, ending in zip(left, again, strict=True):
-            endings[place] = ending
         return endings
 
     def _write_in(

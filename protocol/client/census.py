@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from protocol.deadlines import NEVER
 from protocol.membership import Membership, NodeId
 from protocol.messages.client import Outcome, Welcome
 
@@ -83,7 +84,7 @@ class Census:
         cluster, count = votes.most_common(1)[0]
         has_majority = 2 * count > len(self._given)
         if not self._silent_beside(cluster):
-            waited = float("inf")
+            waited = NEVER
         if waited < (MAJORITY_SECONDS if has_majority else MINORITY_SECONDS):
             return b""
         if list(votes.values()).count(count) > 1:

@@ -71,8 +71,8 @@ class Exchange:
     def run(self, asked: Sequence[Asked]) -> Steps[None]:
         """Obtain the outcome of each operation, if possible by the deadline.
 
-        Writes take effect in their order: a node puts the writes of one request into one log entry,
-        and after refusing a write refuses all later ones.
+        Writes take effect in their order: a node puts the writes of one request into one log entry
+        and, after refusing an insert for lack of room, refuses all later ones of the request.
         """
         link, attempts, pending = self._link, self._attempts, asked
         while pending:

@@ -35,6 +35,11 @@ that the leader itself told to campaign is exempt. Check-quorum (dissertation §
 counterpart: a leader that no majority has answered for a maximum election timeout steps down, which
 frees those followers that it can still reach.
 
+A learner does not campaign, but for one case. If an uncommitted membership makes a voter of it, and
+its own log ends later without that membership, it must refuse a candidate that cannot win without
+its vote, while no voter has its entries. It then campaigns itself, which needs no vote of its own
+(dissertation §4.2.2), and hands over to a voter once it has committed an entry.
+
 A leader begins its term with a no-op entry: with it commit the entries of earlier terms (Raft §8).
 
 
@@ -128,7 +133,8 @@ Leadership transfer (``transfer.py``)
 A leader hands over on request, before it stops, and away from a disk that is short of space
 (dissertation §3.10). It refuses proposals, waits until its successor holds the whole log, and sends
 it TimeoutNow; the successor campaigns at once, without a pre-vote. If no other leader has emerged
-by the next quorum check, the old one resumes its work.
+by the next quorum check, the old one resumes its work; at the latest after ten minimum election
+timeouts by its own clock, because the timer that says when to check may be stopped.
 
 
 Joining, founding, recovery (``admission.py``)

@@ -3,9 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,31 +18,14 @@ from skiff import (
     SkiffError,
 )
 from skiff.testing import Cluster, free_port
+from tests.cluster.asyncio_client import SECONDS, client_of, in_flight, run, until
 
 pytestmark = pytest.mark.cluster
 
-SECONDS = 30.0
 
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(3, directory=tmp_path_factory.mktemp("asyncio")) as running:
-        running.leader()
-        yield running
-
-
-def client_of(cluster: Cluster, **options: Any) -> AsyncClient:
-    options = {"timeout": SECONDS} | options
-    return AsyncClient([node.address for node in cluster.nodes], **options)
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 2 * SECONDS))
-
-
-def test_each_operation_does_what_the_blocking_client_does(shared: Cluster) -> None:
+def test_each_operation_does_what_the_blocking_client_does(cluster: Cluster) -> None:
     async def use() -> None:
-        async with client_of(shared) as client:
+        async with client_of(cluster) as client:
             first = await client.insert("each/a", {"n": 1})
             assert await client.get("each/a") == {"n": 1}
             assert await client.get("each/none", default=5) == 5
@@ -61,17 +42,17 @@ def test_each_operation_does_what_the_blocking_client_does(shared: Cluster) -> N
             assert await client.remove("each/a", if_revision=second)
             assert not await client.remove("each/a")
             assert len(await client.members()) == 3
-            assert (await client.status()).leader in {node.id for node in shared.nodes}
+            assert (await client.status()).leader in {node.id for node in cluster.nodes}
 
     run(use())
 
 
 @pytest.mark.parametrize("follow_leader", [True, False], ids=["leader", "follower"])
 def test_thousands_of_calls_at_once_are_each_done_once(
-    shared: Cluster, *, follow_leader: bool
+    cluster: Cluster, *, follow_leader: bool
 ) -> None:
     async def use() -> None:
-        target = shared.followers()[0].address
+        target = cluster.followers()[0].address
         async with AsyncClient(target, timeout=SECONDS, follow_leader=follow_leader) as client:
             keys = [f"many/{follow_leader}/{number}" for number in range(10_000)]
             inserts = [client.insert(key, number) for number, key in enumerate(keys)]
@@ -84,22 +65,22 @@ def test_thousands_of_calls_at_once_are_each_done_once(
     run(use())
 
 
-def test_calls_beyond_the_limit_wait_and_are_done(shared: Cluster) -> None:
+def test_calls_beyond_the_limit_wait_and_are_done(cluster: Cluster) -> None:
     async def use() -> None:
-        async with client_of(shared, max_in_flight=2) as client:
+        async with client_of(cluster, max_in_flight=2) as client:
             await asyncio.gather(*[client.insert(f"limit/{n}", n) for n in range(50)])
             assert len(await client.list_keys("limit/")) == 50
 
     run(use())
     with pytest.raises(InvalidRequest, match="max_in_flight"):
-        client_of(shared, max_in_flight=0)
+        client_of(cluster, max_in_flight=0)
 
 
-def test_what_ten_thousand_calls_hold_in_flight_is_bounded(shared: Cluster) -> None:
+def test_what_ten_thousand_calls_hold_in_flight_is_bounded(cluster: Cluster) -> None:
     """Beyond the limit, only the callers' own coroutines and values take memory."""
 
     async def use() -> None:
-        async with client_of(shared, max_in_flight=100) as client:
+        async with client_of(cluster, max_in_flight=100) as client:
             await client.insert("bounded/first", 0)
             value, most = b"x" * 10_000, 0
 
@@ -120,13 +101,16 @@ def test_what_ten_thousand_calls_hold_in_flight_is_bounded(shared: Cluster) -> N
 
 
 def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
-    shared: Cluster,
+    cluster: Cluster,
 ) -> None:
     async def use() -> None:
-        async with client_of(shared, timeout=1.0) as client, await client.watch("slow/") as changes:
+        async with (
+            client_of(cluster, timeout=1.0) as client,
+            await client.watch("slow/") as changes,
+        ):
             await client.insert("slow/0", 0)
             calls = [asyncio.ensure_future(client.insert(f"slow/{n}", n)) for n in range(1, 300)]
-            await asyncio.sleep(0.01)
+            await until(lambda: in_flight(client))
             time.sleep(3.0)  # noqa: ASYNC251 - longer than the calls' deadline and the heartbeats
             assert len(set(await asyncio.gather(*calls))) == 299
             assert len({(await anext(changes)).key for _ in range(300)}) == 300
@@ -134,20 +118,20 @@ def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
     run(use())
 
 
-def test_a_call_with_a_short_deadline_does_not_wait_for_one_with_a_long(shared: Cluster) -> None:
+def test_a_call_with_a_short_deadline_does_not_wait_for_one_with_a_long(cluster: Cluster) -> None:
     async def use() -> None:
-        async with client_of(shared, max_in_flight=1) as client:
+        async with client_of(cluster, max_in_flight=1) as client:
             await client.insert("short/first", 1)
-            for node in shared.nodes:
-                shared.pause(node)
+            for node in cluster.nodes:
+                cluster.pause(node)
             try:
                 long = asyncio.ensure_future(client.insert("short/long", 1, timeout=None))
-                await asyncio.sleep(0.1)
+                await until(client._caller._places.locked)
                 with pytest.raises(RequestTimeout, match="in flight"):
                     await client.get("short/first", timeout=0.3)
             finally:
-                for node in shared.nodes:
-                    shared.resume(node)
+                for node in cluster.nodes:
+                    cluster.resume(node)
             assert await long
 
     run(use())
@@ -168,9 +152,9 @@ def test_a_client_opens_one_session_for_all_of_its_writes(own_cluster: Cluster) 
     run(use())
 
 
-def test_values_that_fit_no_reply_together_are_read_all_the_same(shared: Cluster) -> None:
+def test_values_that_fit_no_reply_together_are_read_all_the_same(cluster: Cluster) -> None:
     async def use() -> None:
-        async with client_of(shared) as client:
+        async with client_of(cluster) as client:
             keys = [f"big/{number}" for number in range(40)]
             await asyncio.gather(*[client.insert(key, b"x" * 1_000_000) for key in keys])
             values = await asyncio.gather(*[client.get(key, bytes) for key in keys])
@@ -179,9 +163,9 @@ def test_values_that_fit_no_reply_together_are_read_all_the_same(shared: Cluster
     run(use())
 
 
-def test_one_refused_operation_leaves_those_beside_it_alone(shared: Cluster) -> None:
+def test_one_refused_operation_leaves_those_beside_it_alone(cluster: Cluster) -> None:
     async def use() -> None:
-        async with client_of(shared) as client:
+        async with client_of(cluster) as client:
             outcomes = await asyncio.gather(
                 client.insert("beside/a", 1),
                 client.insert("beside/large", "x" * (2 << 20)),
@@ -221,10 +205,10 @@ def test_writes_across_the_death_of_a_leader_are_each_applied_once(own_cluster: 
 
 
 def test_cancelled_calls_leave_the_client_usable_and_are_done_once_at_most(
-    shared: Cluster,
+    cluster: Cluster,
 ) -> None:
     async def use() -> None:
-        async with client_of(shared) as client:
+        async with client_of(cluster) as client:
             await client.insert("cancel/first", 0)
             for storm in range(20):
                 keys = [f"cancel/{storm}/{number}" for number in range(100)]
@@ -253,7 +237,7 @@ def test_without_a_majority_a_write_ends_at_its_deadline_or_with_the_client(
             ended = await asyncio.gather(*writes, return_exceptions=True)
             assert {type(each) for each in ended} <= {OutcomeUnknown, RequestTimeout}
             waiting = asyncio.ensure_future(client.insert("late", 1))
-            await asyncio.sleep(0.3)
+            await until(lambda: in_flight(client))
             await client.aclose()
             with pytest.raises(ClientClosed):
                 await waiting
@@ -274,8 +258,8 @@ def test_where_no_node_is_that_is_said(tmp_path: Path) -> None:
     run(use())
 
 
-def test_a_client_belongs_to_one_loop_and_to_one_process(shared: Cluster) -> None:
-    client = client_of(shared)
+def test_a_client_belongs_to_one_loop_and_to_one_process(cluster: Cluster) -> None:
+    client = client_of(cluster)
 
     async def use() -> None:
         await client.insert("loop", 1)

@@ -5,21 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from skiff import AsyncClient, ClientClosed
+from skiff import ClientClosed
 from skiff.testing import Cluster
+from tests.cluster.asyncio_client import SECONDS, client_of, until_waiting
 
 uvloop = pytest.importorskip("uvloop")
 
 pytestmark = pytest.mark.cluster
-
-SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(3, directory=tmp_path_factory.mktemp("uvloop")) as running:
-        running.leader()
-        yield running
 
 
 @pytest.fixture
@@ -28,15 +20,11 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def client_of(cluster: Cluster) -> AsyncClient:
-    return AsyncClient([node.address for node in cluster.nodes], timeout=SECONDS)
-
-
 def test_many_calls_pipelines_and_a_watch_side_by_side(
-    shared: Cluster, runner: asyncio.Runner
+    cluster: Cluster, runner: asyncio.Runner
 ) -> None:
     async def use() -> None:
-        async with client_of(shared) as client, await client.watch("uv/", type=int) as changes:
+        async with client_of(cluster) as client, await client.watch("uv/", type=int) as changes:
             pipeline = client.pipeline()
             for number in range(1000, 1500):
                 pipeline.insert(f"uv/{number}", number)
@@ -52,9 +40,9 @@ def test_many_calls_pipelines_and_a_watch_side_by_side(
     runner.run(asyncio.wait_for(use(), SECONDS))
 
 
-def test_a_leader_is_followed_after_its_transfer(shared: Cluster, runner: asyncio.Runner) -> None:
+def test_a_leader_is_followed_after_its_transfer(cluster: Cluster, runner: asyncio.Runner) -> None:
     async def use() -> None:
-        async with client_of(shared) as client:
+        async with client_of(cluster) as client:
             for number in range(3):
                 leader = await client.transfer_leadership()
                 await client.insert("uv/leader", number)
@@ -63,9 +51,9 @@ def test_a_leader_is_followed_after_its_transfer(shared: Cluster, runner: asynci
     runner.run(asyncio.wait_for(use(), SECONDS))
 
 
-def test_cancelled_and_closed_calls_end(shared: Cluster, runner: asyncio.Runner) -> None:
+def test_cancelled_and_closed_calls_end(cluster: Cluster, runner: asyncio.Runner) -> None:
     async def use() -> None:
-        client = client_of(shared)
+        client = client_of(cluster)
         await client.insert("uv/end", 0)
         changes = await client.watch("uv/")
         waiting = asyncio.ensure_future(anext(changes))
@@ -76,11 +64,10 @@ def test_cancelled_and_closed_calls_end(shared: Cluster, runner: asyncio.Runner)
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(each, asyncio.CancelledError) for each in results[::2])
         assert all(isinstance(each, int) for each in results[1::2])
-        while not waiting.done() or (await waiting).key != "uv/c/499":
+        while (await waiting).key != "uv/c/499":
             waiting = asyncio.ensure_future(anext(changes))
-            await waiting
         waiting = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0.05)
+        await until_waiting(changes)
         await client.aclose()
         with pytest.raises(ClientClosed):
             await waiting

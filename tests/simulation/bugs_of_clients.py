@@ -155,8 +155,8 @@ BUGS = (
         "a session is used again after it expired",
         "dissertation §6.3",
         Edit(
-            Calls._write_all,
-            "if self.session is session:",
+            Calls._write_once,
+            "if has_expired and self.session is session:",
             "if False:",
         ),
     ),
