@@ -7,7 +7,7 @@
     a member at a new address  announces it                                   (joining.py)
     removed                    ends, unless started with --rejoin or --standby
 
-A node that is removed before its disk holds any log entry counts as new.
+A node that is removed before it knows its addition to be committed counts as new.
 
 The shell passes in frames and time, and sends the messages in the outbox of each turn.
 """
@@ -314,6 +314,8 @@ class Admission:
         """Whether the cluster does not list this node yet, or not its address."""
         if self._core.removed:
             return self._invited and self._may_return
+        if self._core.addition_lost:
+            return self._invited
         # A listed node does not ask: a late request could undo its removal.
         member = self._core.committed_member or self._core.membership.get(self._core.id)
         if member is None:

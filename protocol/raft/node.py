@@ -137,6 +137,11 @@ class RaftNode:
         return self._state.removed
 
     @property
+    def addition_lost(self) -> bool:
+        """Whether members lack the uncommitted membership that lists this node."""
+        return removal.addition_lost(self._state)
+
+    @property
     def is_settled(self) -> bool:
         """Whether this node's membership is committed, with no change pending, under a leader."""
         state = self._state

@@ -31,16 +31,22 @@ def on_removed(
     """Stop campaigning, unless a newer membership lists this node.
 
     Where its own log lacks that membership, the node believes two members, or one if no leader
-    makes contact for a while: otherwise a single broken member could remove it.
+    makes contact for a while: otherwise a single broken member could remove it. A node whose
+    addition is uncommitted may never have been a member: it asks for membership again.
     """
     if state.removed or message.node not in (b"", state.id):
         return
     if message.index <= state.listed_at or not _may_claim(state, sender):
         return  # the sender's membership is older than the one that let this node in
-    if _is_removed(state, sender, message.index):
+    if _is_removed(state, sender, message.index) and not state.addition_pending:
         state.removal_claims.clear()
         state.set_removed()
         state.become_follower()
+
+
+def addition_lost(state: RaftState) -> bool:
+    """Whether members lack the uncommitted membership that lists this node."""
+    return state.addition_pending and bool(state.removal_claims) and _is_borne_out(state)
 
 
 def _may_claim(state: RaftState, sender: NodeId) -> bool:

@@ -115,6 +115,11 @@ class RaftState:
         return self.membership.get(self.id) is not None
 
     @property
+    def addition_pending(self) -> bool:
+        """Whether only an uncommitted membership lists this node."""
+        return self.is_member and self.memberships.committed.membership.get(self.id) is None
+
+    @property
     def _is_left_out(self) -> bool:
         """Whether neither the committed membership nor a later one lists this node."""
         committed = self.memberships.committed.membership
@@ -303,7 +308,7 @@ class RaftState:
         if self.log.matches(index, term):
             self.commit_to(index)
             return
-        was_member = self.memberships.ever_had(self.id)
+        was_member = self.memberships.committed.membership.get(self.id) is not None
         self.log.begin_after(index, term)
         self.commit_index = index
         self.memberships = MembershipHistory((membership,))

@@ -345,6 +345,24 @@ def test_word_of_a_removal_older_than_the_membership_one_knows_is_ignored() -> N
     assert cluster[D].clock.votes
 
 
+def test_a_node_whose_addition_was_never_committed_was_not_removed_and_may_join_again() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    cluster.partition({A, D}, {B, C})
+    cluster.join(D, through=A)
+    cluster.settle()
+    assert cluster[D].core.membership == members(A, B, C, learners=(D,))
+    cluster.elect(B, among=[C])
+    cluster.heal()
+    for member in (B, C):
+        cluster.inject(member, D, RemovalNotice(7))
+    assert cluster[D].core.addition_lost
+    assert not cluster[D].core.removed
+    cluster.join(D, through=B)
+    cluster.settle()
+    assert cluster[D].core.committed_member is not None
+    assert not cluster[D].core.addition_lost
+
+
 def test_a_removed_node_that_joins_anew_takes_part_again() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
