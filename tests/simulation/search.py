@@ -15,7 +15,6 @@ from tests.simulation.history import Kind, Operation
 
 STEPS_MAX = 300_000  # for one key; beyond it is undecided, which counts as a breach
 ENDLESS = 1 << 62
-UNSEEN = b"\0unseen"  # stands for every value that no outcome and no condition names
 
 State = bytes | None  # the value of the key
 
@@ -33,9 +32,7 @@ class Attempt(msgspec.Struct):
 
     operation: Operation
     ended: int
-    value: bytes  # that it writes, or ``UNSEEN``
     bit: int = 0
-    twin: int = 0  # bit of a lost write with the same effect that may come before it
     required: State = None  # the value that its condition requires
     is_required_known: bool = True
     current: State = None  # the value of the revision in a mismatch
@@ -59,7 +56,8 @@ def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> 
         if operation.is_write or operation.outcome is not None:
             by_key.setdefault(operation.key, []).append(operation)
     for key, its in by_key.items():
-        attempts = _attempts(sorted(its, key=_begun))
+        values = _values_by_revision(its)
+        attempts = [_attempt(each, values) for each in sorted(its, key=_begun)]
         if not any(
             _Search(key, attempts, steps_max, sparing=sparing).succeeds()
             for sparing in (True, False)
@@ -82,7 +80,6 @@ class _Search:
         self._lost = [each for each in attempts if each.ended == ENDLESS]
         for position, attempt in enumerate(self._certain + self._lost):
             attempt.bit = 1 << position
-        _pair_twins(self._lost)
         self._must = (1 << len(self._certain)) - 1
         self._seen: set[tuple[int, State]] = set()
 
@@ -145,7 +142,7 @@ class _Search:
             if attempt.operation.begun > first_end:
                 break
             after = _after(attempt, state)
-            if after != state and not done & attempt.bit and attempt.twin & done == attempt.twin:
+            if not done & attempt.bit and after != state:
                 possible.append((attempt, after))
         if not self._sparing:
             return possible
@@ -166,20 +163,6 @@ class _Search:
             and other is not attempt
             and not done & other.bit
         )
-
-
-def _pair_twins(lost: list[Attempt]) -> None:
-    """Let each write without an outcome follow the one before it that has the same effect.
-
-    Either explains what the other would, so that only the earlier needs to be tried first.
-    """
-    last: dict[tuple[object, ...], int] = {}
-    for each in lost:
-        is_free = each.operation.if_revision is None
-        condition = (is_free, each.required, each.is_required_known)
-        effect = (each.operation.kind, each.value, condition)
-        each.twin = last.get(effect, 0)
-        last[effect] = each.bit
 
 
 def _mends(state: State, failing: list[Attempt]) -> bool:
@@ -211,19 +194,9 @@ def _begun(operation: Operation) -> int:
     return operation.begun
 
 
-def _attempts(operations: list[Operation]) -> list[Attempt]:
-    values = _values_by_revision(operations)
-    attempts = [_attempt(each, values) for each in operations]
-    seen = {each.required for each in attempts} | {each.current for each in attempts}
-    seen |= {each.outcome.value for each in operations if isinstance(each.outcome, Found)}
-    for each in attempts:
-        each.value = each.value if each.value in seen else UNSEEN
-    return attempts
-
-
 def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
     ended = ENDLESS if operation.ended is None else operation.ended
-    attempt = Attempt(operation, ended, operation.value)
+    attempt = Attempt(operation, ended)
     if operation.if_revision:
         attempt.required = values.get(operation.if_revision)
         attempt.is_required_known = operation.if_revision in values
@@ -233,7 +206,7 @@ def _attempt(operation: Operation, values: dict[int, bytes]) -> Attempt:
         case Found(mod_revision=revision) | Missing(revision=revision):
             attempt.hint = 2 * revision + 1
         case RevisionMismatch(current=current):
-            attempt.hint = 2 * current + 1
+            attempt.hint = 2 * current + 1 if current else ENDLESS  # absent: at any revision
             attempt.current = values.get(current)
             attempt.is_current_known = current == 0 or current in values
     return attempt
@@ -256,16 +229,16 @@ def _after(attempt: Attempt, state: State) -> Any:
         case Removed(existed=existed):
             return None if existed == (state is not None) and fits is not False else False
         case Inserted():
-            return attempt.value if fits is not False else False
+            return operation.value if fits is not False else False
         case _:
-            return _after_lost(attempt, state, fits=fits)
+            return _after_lost(operation, state, fits=fits)
 
 
-def _after_lost(attempt: Attempt, state: State, *, fits: bool | None) -> State:
+def _after_lost(operation: Operation, state: State, *, fits: bool | None) -> State:
     """Return the value after a write without an outcome; unchanged if its condition is not met."""
     if fits is False:
         return state
-    return attempt.value if attempt.operation.kind is Kind.INSERT else None
+    return operation.value if operation.kind is Kind.INSERT else None
 
 
 def _condition(attempt: Attempt, state: State) -> bool | None:
