@@ -1,6 +1,8 @@
 """skiff: a strongly consistent, replicated key-value store to embed, and its clients."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import actors
 import protocol
@@ -13,9 +15,7 @@ for _package in (actors, protocol):
             "rename or remove that, or install skiff in an environment of its own"
         )
 
-from skiff.async_client import AsyncClient  # noqa: E402 - only after the check above
-from skiff.async_subscriber import AsyncSubscriber  # noqa: E402
-from skiff.backup import Backup  # noqa: E402
+from skiff.backup import Backup  # noqa: E402 - only after the check above
 from skiff.builder import Builder  # noqa: E402
 from skiff.client import Client  # noqa: E402
 from skiff.errors import (  # noqa: E402
@@ -71,7 +71,21 @@ from skiff.records import (  # noqa: E402
 )
 from skiff.subscriber import Subscriber  # noqa: E402
 
+if TYPE_CHECKING:
+    from skiff.async_client import AsyncClient
+    from skiff.async_subscriber import AsyncSubscriber
+
 __version__ = "0.1.0"
+
+# Imported on first use: asyncio would be a quarter of the time that importing skiff takes.
+_ON_FIRST_USE = {"AsyncClient": "skiff.async_client", "AsyncSubscriber": "skiff.async_subscriber"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ON_FIRST_USE[name]), name)
+
 
 __all__ = [
     "AddressTaken",

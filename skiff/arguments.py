@@ -97,6 +97,29 @@ def check_prefix(prefix: str) -> None:
         raise InvalidRequest(f"prefix: {error}") from None
 
 
+def check_start(start_after: str | None) -> None:
+    """Check the name after which a list begins; None begins at the first.
+
+    Raises:
+        InvalidRequest: it is neither None nor a valid key.
+    """
+    try:
+        if start_after is not None:
+            encode_key(start_after)
+    except InvalidKey as error:
+        raise InvalidRequest(f"start_after: {error}") from None
+
+
+def check_force(force: object) -> None:
+    """Check whether ``force`` is a bool.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    if not isinstance(force, bool):
+        raise InvalidRequest(f"force must be True or False, not {force!r}")
+
+
 def check_limit(limit: int | None) -> None:
     """Check the maximum number of names to return; None means no limit.
 

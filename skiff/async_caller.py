@@ -27,9 +27,15 @@ from protocol.client.steps import (
 from protocol.commands import Command
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
-from skiff.async_connection import AsyncConnection
+from skiff.async_connection import AsyncConnection, Waiting
 from skiff.endings import outcome_of, outcomes_of
-from skiff.errors import ClientClosed, ClientConnectFailed, RequestTimeout, SkiffError
+from skiff.errors import (
+    ClientClosed,
+    ClientConnectFailed,
+    RequestTimeout,
+    RPCCallFailed,
+    SkiffError,
+)
 from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
@@ -41,6 +47,23 @@ class Dependent(Protocol):
 
     def close(self) -> None:
         """Close it, even while it is in use."""
+
+
+class _Place:
+    """A place among the calls in flight; a cancelled call keeps it until its request has ended."""
+
+    __slots__ = ("_places", "waiting")
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self.waiting: Waiting | None = None
+
+    def leave(self) -> None:
+        """Give up the place now, or when the pending request ends."""
+        if self.waiting is not None and self.waiting.is_sent:
+            self.waiting.on_end = self._places.release
+        else:
+            self._places.release()
 
 
 class AsyncCaller:
@@ -108,7 +131,16 @@ class AsyncCaller:
         return self.transport.closed
 
     def close(self) -> None:
-        """Close all connections, subscribers and backups; calls end with ``ClientClosed``."""
+        """Close all connections, subscribers and backups; calls end with ``ClientClosed``.
+
+        Raises:
+            SkiffError: the caller runs outside the client's event loop.
+        """
+        if self._pid != os.getpid():
+            self.transport.close()  # the loop watches the parent's sockets, which go on
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            self._check_loop()
         for dependent in list(self.dependents):
             dependent.close()
         for connection in self._nodes.values():
@@ -141,21 +173,22 @@ class AsyncCaller:
     async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
         await self._take_place(deadline)
+        place = _Place(self._places)
         result: Result = None
         try:
             while True:
-                result = await self._perform(steps.send(result))
+                result = await self._perform(steps.send(result), place)
         except StopIteration as stop:
             ending: ReturnT = stop.value
             return ending
         finally:
             steps.close()
-            self._places.release()
+            place.leave()
 
-    async def _perform(self, step: Step) -> Result:
+    async def _perform(self, step: Step, place: _Place) -> Result:
         match step:
             case Ask():
-                return await self._ask(step)
+                return await self._ask(step, place)
             case Pause(seconds=seconds):
                 await asyncio.sleep(seconds)
                 return None
@@ -165,14 +198,17 @@ class AsyncCaller:
             case TakeCensus():
                 return await self._take_census(step)
 
-    async def _ask(self, ask: Ask) -> Answered | Lost:
-        if self.is_closed:
+    async def _ask(self, ask: Ask, place: _Place | None = None) -> Answered | Lost:
+        if self.is_closed or self._was_lost(ask.endpoint):
             return Lost(sent=False)
         try:
             connection = self._connect(ask.endpoint)
         except ClientConnectFailed as failure:  # out of sockets, which may pass
             return Lost(sent=False, obstacle=str(failure))
-        result = await connection.ask(ask)
+        waiting = connection.ask(ask)
+        if place is not None:
+            place.waiting = waiting
+        result = await waiting.future
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
         return result
@@ -185,9 +221,21 @@ class AsyncCaller:
 
     def _connect(self, endpoint: str) -> AsyncConnection:
         connection = self._nodes.get(endpoint)
-        if connection is None or connection.is_lost:
+        if connection is None:
             connection = self._nodes[endpoint] = AsyncConnection(self.transport, endpoint)
         return connection
+
+    def _was_lost(self, endpoint: str) -> bool:
+        """Forget a lost connection; return whether there was one.
+
+        The request is not sent over a new one: another node may be at the address by now, and is
+        greeted first.
+        """
+        connection = self._nodes.get(endpoint)
+        if connection is None or not connection.is_lost:
+            return False
+        del self._nodes[endpoint]
+        return True
 
     # --- the census
 
@@ -211,14 +259,17 @@ class AsyncCaller:
                 task.cancel()
 
     async def _ask_for_census(self, endpoint: str, step: TakeCensus) -> None:
-        result = await self._ask(Ask(endpoint, (Hello(),), step.deadline))
+        try:
+            result: Answered | Lost = await self._ask(Ask(endpoint, (Hello(),), step.deadline))
+        except RPCCallFailed:
+            result = Lost(sent=True)
         outcome = result.outcomes[0] if isinstance(result, Answered) else None
         self._census.note_outcome(address_of(endpoint), outcome)
 
     # --- the loop
 
     def _deadline(self, seconds: float | None) -> float:
-        self._check_place()
+        self.check_place()
         return deadline_of(seconds, self._clock())
 
     def _clock(self) -> float:
@@ -227,7 +278,7 @@ class AsyncCaller:
             return NEVER
         return self._loop.time()
 
-    def _check_place(self) -> None:
+    def check_place(self) -> None:
         """Bind the client to the first event loop that uses it.
 
         Raises:
@@ -238,8 +289,10 @@ class AsyncCaller:
             raise ClientClosed("the client is closed; this call did nothing")
         if self._pid != os.getpid():
             raise SkiffError("an AsyncClient cannot be used after a fork; create a new one")
-        loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+            self._loop = asyncio.get_running_loop()
+        self._check_loop()
+
+    def _check_loop(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
             raise SkiffError("an AsyncClient belongs to one event loop; create one for each loop")

@@ -86,7 +86,11 @@ class AsyncClient(BoundToProcess):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; pending and later calls raise ``ClientClosed``."""
+        """Close all connections; pending and later calls raise ``ClientClosed``.
+
+        Raises:
+            SkiffError: the client belongs to another event loop, which still runs.
+        """
         self._caller.close()
 
     # --- values
@@ -240,6 +244,7 @@ class AsyncClient(BoundToProcess):
         Another thread writes the file and calls ``progress``.
         """
         seconds, route = self._seconds(timeout), self._caller.route
+        self._caller.check_place()
         caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
         self._caller.dependents.add(caller)
         try:

@@ -7,7 +7,7 @@ cheap as a few. Nothing polls: the loop watches the descriptors of the socket an
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -25,7 +25,7 @@ from protocol.messages.client import (
     Reply,
     Request,
 )
-from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
+from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import (
     CONNECT_SECONDS,
     HEARTBEAT_MS,
@@ -33,25 +33,38 @@ from skiff.connection import (
     LONGEST_SECONDS,
     LOST_EVENTS,
 )
-from skiff.errors import InvalidRequest, RPCCallFailed
+from skiff.errors import RPCCallFailed
 from skiff.transport import Channel, Transport
 
+NO_REQUEST = 0  # id of the reply to a frame that a node cannot decode
 DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame
 
 AskResult: TypeAlias = "asyncio.Future[Answered | Lost]"
 
 
-class _Waiting(msgspec.Struct):
+class Waiting(msgspec.Struct):
     """A request and the future of its result."""
 
     ask: Ask
     future: AskResult
+    is_sent: bool = False  # and has no reply yet
+    on_end: Callable[[], None] | None = None  # called when it is no longer sent
+
+    def resolve(self, result: Answered | Lost) -> None:
+        """Set the result, unless the call was cancelled."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error from the call, unless it was cancelled."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class _Frame(msgspec.Struct):
     """Requests sent in one frame, and the timer of their deadline."""
 
-    group: list[_Waiting]
+    group: list[Waiting]
     timer: asyncio.TimerHandle | None
 
 
@@ -76,7 +89,7 @@ class AsyncConnection:
         self._channel.connect(endpoint)
         self._endpoint = endpoint
         self._ids = itertools.count(1)
-        self._unsent: list[_Waiting] = []
+        self._unsent: list[Waiting] = []
         self._sent: dict[int, _Frame] = {}  # by request number
         self._connected = False
         self._flush_planned = False
@@ -87,17 +100,14 @@ class AsyncConnection:
             self._loop.add_reader(descriptor, react)
         self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
-    def ask(self, ask: Ask) -> AskResult:
+    def ask(self, ask: Ask) -> Waiting:
         """Send operations at the end of this turn of the loop; the future always gets a result."""
-        future: AskResult = self._loop.create_future()
-        if self.is_lost:
-            future.set_result(Lost(sent=False))
-            return future
-        self._unsent.append(_Waiting(ask, future))
+        waiting = Waiting(ask, self._loop.create_future())
+        self._unsent.append(waiting)
         if not self._flush_planned:
             self._flush_planned = True
             self._loop.call_soon(self._flush)
-        return future
+        return waiting
 
     def close(self) -> None:
         """Close the socket; pending requests count as lost."""
@@ -108,11 +118,11 @@ class AsyncConnection:
             self._loop.remove_reader(descriptor)
         self._channel.close()
         for waiting in self._unsent:
-            _resolve(waiting, Lost(sent=False))
+            waiting.resolve(Lost(sent=False))
         self._unsent.clear()
         for number in list(self._sent):
             for waiting in self._end(number):
-                _resolve(waiting, Lost(sent=True))
+                waiting.resolve(Lost(sent=True))
 
     # --- sending
 
@@ -121,25 +131,32 @@ class AsyncConnection:
         if self.is_lost or not self._is_writable():
             return  # flushed again when the connection is accepted
         unsent, self._unsent = self._unsent, []
-        by_deadline: dict[int, list[_Waiting]] = {}
+        by_deadline: dict[int, list[Waiting]] = {}
         for waiting in unsent:
             if not waiting.future.done():
                 step = int(min(waiting.ask.deadline, 1e12) * DEADLINE_STEPS)
                 by_deadline.setdefault(step, []).append(waiting)
         for group in by_deadline.values():
             if self._is_full:
-                group.sort(key=_grows)  # a refusal includes later writes
-            self._send(group)
+                self._send_growing_alone(group)
+            else:
+                self._send(group)
         self._drain()
-        # ZeroMQ reconnects by itself, perhaps to another node at the same address. The monitor
-        # reports the loss first, so a request sent before any loss went to the first node.
         self._on_monitor()
 
-    def _send(self, group: list[_Waiting]) -> None:
+    def _send_growing_alone(self, group: list[Waiting]) -> None:
+        """Send each request with an insert in its own frame: a refusal includes later writes."""
+        shrinking = [each for each in group if not _grows(each)]
+        if shrinking:
+            self._send(shrinking)
+        for waiting in filter(_grows, group):
+            self._send([waiting])
+
+    def _send(self, group: list[Waiting]) -> None:
         """Send requests in one frame, or in several if they exceed one log entry."""
         if self.is_lost:
             for waiting in group:
-                _resolve(waiting, Lost(sent=False))
+                waiting.resolve(Lost(sent=False))
             return
         operations = tuple(itertools.chain(*[waiting.ask.operations for waiting in group]))
         deadline = min(waiting.ask.deadline for waiting in group)
@@ -150,31 +167,34 @@ class AsyncConnection:
             half = len(group) // 2
             self._send(group[:half])
             self._send(group[half:])
-        elif len(encoded) > REQUEST_BYTES_MAX:
-            text = f"no node takes {len(encoded)} bytes; nothing was written"
-            _fail(group, InvalidRequest(text))
         else:
             self._send_frame(number, encoded, group, deadline)
 
     def _send_frame(
-        self, number: int, encoded: bytes, group: list[_Waiting], deadline: float
+        self, number: int, encoded: bytes, group: list[Waiting], deadline: float
     ) -> None:
         timer = None
         if deadline != NEVER:
             timer = self._loop.call_at(deadline + GRACE_SECONDS, self._expire, number)
         self._sent[number] = _Frame(group, timer)
+        for waiting in group:
+            waiting.is_sent = True
         try:
             self._socket.send(encoded, zmq.NOBLOCK)
         except zmq.Again:  # the connection is lost
             for waiting in self._end(number):
-                _resolve(waiting, Lost(sent=False))
+                waiting.resolve(Lost(sent=False))
             self.close()
 
-    def _end(self, number: int) -> list[_Waiting]:
+    def _end(self, number: int) -> list[Waiting]:
         """Stop waiting for a frame's reply; return its requests."""
         frame = self._sent.pop(number, _Frame([], None))
         if frame.timer is not None:
             frame.timer.cancel()
+        for waiting in frame.group:
+            waiting.is_sent = False
+            if waiting.on_end is not None:
+                waiting.on_end()
         return frame.group
 
     def _encode(self, number: int, operations: tuple[Operation, ...], deadline: float) -> bytes:
@@ -207,19 +227,28 @@ class AsyncConnection:
             reply = decode_reply(body)
         except Malformed as error:
             text = f"{self._endpoint} gave no valid reply: {error}"
-            for number in list(self._sent):
-                _fail(self._end(number), RPCCallFailed(text))
-            self.close()
+            self._fail_all(text)
+            return
+        if reply.id == NO_REQUEST:
+            self._fail_all(f"{self._endpoint} could not read a request: {reply.outcomes}")
             return
         group = self._end(reply.id)
         if group:  # else the reply came after the deadline
             self._share_out(reply, group)
 
-    def _share_out(self, reply: Reply, group: Sequence[_Waiting]) -> None:
+    def _fail_all(self, text: str) -> None:
+        """Close the connection; pending requests fail, because none knows its reply."""
+        for number in list(self._sent):
+            for waiting in self._end(number):
+                waiting.fail(RPCCallFailed(text))
+        self.close()
+
+    def _share_out(self, reply: Reply, group: Sequence[Waiting]) -> None:
         count = sum(len(waiting.ask.operations) for waiting in group)
         if len(reply.outcomes) != count:
             text = f"{self._endpoint} answered {count} operations with {len(reply.outcomes)}"
-            _fail(group, RPCCallFailed(text))
+            for waiting in group:
+                waiting.fail(RPCCallFailed(text))
             return
         place = 0
         for waiting in group:
@@ -231,7 +260,7 @@ class AsyncConnection:
             if len(group) > 1 and FailureCode.TOO_LARGE in codes:
                 self._send([waiting])  # its outcome did not fit into the shared reply
             else:
-                _resolve(waiting, Answered(outcomes))
+                waiting.resolve(Answered(outcomes))
 
     # --- losses
 
@@ -247,10 +276,10 @@ class AsyncConnection:
     def _expire(self, number: int) -> None:
         """Give up on a frame without a reply shortly after its deadline."""
         for waiting in self._end(number):
-            _resolve(waiting, Lost(sent=True))
+            waiting.resolve(Lost(sent=True))
 
 
-def _grows(waiting: _Waiting) -> bool:
+def _grows(waiting: Waiting) -> bool:
     """Return whether any of the operations is an insert."""
     return any(
         isinstance(each, Write) and isinstance(each.command, Insert)
@@ -260,14 +289,3 @@ def _grows(waiting: _Waiting) -> bool:
 
 def _has_event(socket: "zmq.Socket[bytes]", event: int) -> bool:
     return bool(int(socket.getsockopt(zmq.EVENTS)) & event)
-
-
-def _resolve(waiting: _Waiting, result: Answered | Lost) -> None:
-    if not waiting.future.done():
-        waiting.future.set_result(result)
-
-
-def _fail(group: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in group:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)

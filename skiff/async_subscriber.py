@@ -22,6 +22,8 @@ from skiff.records import Event
 from skiff.subscription import CONNECTION_LOST, Subscription, event_of
 from skiff.values import decode_value
 
+FAIR_TURNS = 64  # changes delivered in a row before other tasks run
+
 
 class AsyncSubscriber(BoundToProcess):
     """Changes of the keys under a prefix; ``Subscriber`` for an event loop, with ``async for``.
@@ -41,6 +43,7 @@ class AsyncSubscriber(BoundToProcess):
         self._watched: tuple[int, ...] = ()  # descriptors
         self._ready = asyncio.Event()
         self._receiving = asyncio.Lock()
+        self._turns = 0
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._failure else ""
@@ -88,12 +91,20 @@ class AsyncSubscriber(BoundToProcess):
         return event_of(await self._next(self._deadline(timeout)), self._type)
 
     async def aclose(self) -> None:
-        """End the subscription, even while another task receives."""
+        """End the subscription, even while another task receives.
+
+        Raises:
+            SkiffError: it belongs to another event loop, which still runs.
+        """
+        if not self._loop.is_closed():
+            self._check_loop()
         self.close()
 
     def close(self) -> None:
         """End the subscription; a receiving task raises ``ClientClosed``."""
         self._closed = True
+        if self._subscription is not None and self._subscription.channel.is_inherited:
+            return  # the loop watches the parent's socket, which goes on
         self._ready.set()
         self._unwatch()
         if self._subscription is not None and not self._receiving.locked():
@@ -109,7 +120,8 @@ class AsyncSubscriber(BoundToProcess):
         """
         deadline = self._deadline(timeout)
         while self._now() < deadline:
-            welcome = await self._caller.call(Hello(), timeout)
+            left = None if deadline == NEVER else deadline - self._now()
+            welcome = await self._caller.call(Hello(), left)
             if not isinstance(welcome, Welcome):
                 raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
             self._subscription = Subscription(
@@ -144,18 +156,32 @@ class AsyncSubscriber(BoundToProcess):
 
     async def _next(self, deadline: float) -> Published:
         subscription = self._open_subscription()
-        if asyncio.get_running_loop() is not self._loop:
-            raise SkiffError("a subscription belongs to the event loop in which it was made")
+        self._check_loop()
         if subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
-        async with self._receiving:
-            try:
-                return await self._next_published(subscription, deadline)
-            except StreamBroken as broken:
-                self._fail(subscription, str(broken))
-            finally:
-                if self._closed:
-                    subscription.channel.close()
+        await self._take_turn(deadline)
+        try:
+            return await self._next_published(subscription, deadline)
+        except StreamBroken as broken:
+            self._fail(subscription, str(broken))
+        finally:
+            self._receiving.release()
+            if self._closed:
+                subscription.channel.close()
+
+    async def _take_turn(self, deadline: float) -> None:
+        """Wait while another task receives; now and then, let other tasks run."""
+        self._turns += 1
+        if self._turns % FAIR_TURNS == 0:
+            await asyncio.sleep(0)  # changes that have arrived are received without waiting
+        if not self._receiving.locked():
+            await self._receiving.acquire()  # returns without waiting
+            return
+        try:
+            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
+                await self._receiving.acquire()
+        except TimeoutError:
+            raise RequestTimeout("no change in time") from None
 
     async def _next_published(self, subscription: Subscription, deadline: float) -> Published:
         stream = subscription.stream
@@ -206,6 +232,10 @@ class AsyncSubscriber(BoundToProcess):
         for descriptor in self._watched:
             self._loop.remove_reader(descriptor)
         self._watched = ()
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise SkiffError("a subscription belongs to the event loop in which it was made")
 
     def _check_open(self) -> None:
         if self._failure:

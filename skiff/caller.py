@@ -34,12 +34,11 @@ from protocol.messages.client import (
     Outcome,
     Request,
 )
-from protocol.wire import REQUEST_BYTES_MAX, Malformed, decode_reply, encode
+from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientConnectFailed,
-    InvalidRequest,
     RPCCallFailed,
     SkiffError,
 )
@@ -70,12 +69,12 @@ class Caller:
 
     def _begin(self, cluster: bytes) -> None:
         """Reset connections and session, which a forked child must not share with its parent."""
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._local = threading.local()
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
         self._calls = Calls(self.route, self._clock)
         self._roll_call = RollCall(self.transport, self.route.given)
+        self._pid = os.getpid()  # last, as other threads of the child check it
 
     def call(self, operation: Operation, timeout: float | None, *, writes: bool = False) -> Outcome:
         """Return the outcome of an operation.
@@ -145,7 +144,8 @@ class Caller:
                 ending: ReturnT = stop.value
                 return ending
             except BaseException:
-                steps.close()
+                with self._lock:
+                    steps.close()
                 self.disconnect()  # a REQ socket that owes a reply cannot send
                 raise
 
@@ -183,10 +183,7 @@ class Caller:
         left = max(0.0, ask.deadline - time.monotonic())
         timeout_ms = int(min(left, LONGEST_SECONDS) * 1000)
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, ask.operations)
-        encoded = encode(request)
-        if len(encoded) > REQUEST_BYTES_MAX:
-            raise InvalidRequest(f"no node takes {len(encoded)} bytes; nothing was written")
-        answer = connection.ask(encoded, ask.deadline + GRACE_SECONDS)
+        answer = connection.ask(encode(request), ask.deadline + GRACE_SECONDS)
         try:
             reply = decode_reply(answer)
         except Malformed as error:

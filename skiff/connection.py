@@ -71,10 +71,6 @@ class Connection:
             self._send(request, NOBLOCK)
         except zmq.Again:
             raise ConnectionLost(sent=False) from None
-        # ZeroMQ reconnects by itself, perhaps to another node at the same address. The monitor
-        # reports the loss first, so a request sent before any loss went to the first node.
-        if self.is_lost():
-            raise ConnectionLost(sent=True)
         while True:
             try:
                 return self._socket.recv()

@@ -30,19 +30,21 @@ from protocol.messages.client import (
     Transferred,
 )
 from protocol.messages.client import NodeStatus as WireStatus
-from skiff.addresses import endpoints_of
+from skiff.addresses import normal
 from skiff.arguments import (
     Reading,
+    check_force,
     check_key,
     check_limit,
     check_prefix,
     check_revision,
+    check_start,
     is_by_lease,
 )
 from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, matching, status_of
 from skiff.records import Entry, NodeStatus
-from skiff.values import decode_value, encode_value
+from skiff.values import check_type, decode_value, encode_value
 
 PAGE_NAMES = 10_000
 
@@ -89,12 +91,14 @@ def insert(key: str, value: object, if_revision: int | None) -> Method[int]:
 
 def get(key: str, type_: Any, default: Any, read: Reading) -> Method[Any]:
     """Return a key's value, or the default."""
+    check_type(type_)
     found = yield from _find(key, read)
     return default if found is None else decode_value(key, found.value, type_)
 
 
 def get_entry(key: str, type_: Any, read: Reading) -> Method[Entry[Any] | None]:
     """Return a key's value with its revisions and version, or None."""
+    check_type(type_)
     found = yield from _find(key, read)
     if found is None:
         return None
@@ -135,6 +139,7 @@ def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]
     """Return the names of all pages, up to the limit."""
     check_prefix(page.prefix)
     check_limit(limit)
+    check_start(page.start_after)
     names: list[str] = []
     while limit is None or len(names) < limit:
         if limit is not None:
@@ -157,12 +162,13 @@ def status() -> Method[NodeStatus]:
 
 def add_member(address: str) -> Method[None]:
     """Add a standby node to the cluster."""
-    endpoints_of([address])
+    normal(address)
     yield Question(AddNode(address), writes=True)
 
 
 def remove_node(node: uuid.UUID | str, *, force: bool) -> Method[uuid.UUID]:
     """Remove a node from the cluster; return its id."""
+    check_force(force)
     id_ = yield from _node_id(node)
     yield Question(RemoveNode(id_.bytes, force), writes=True)
     return id_

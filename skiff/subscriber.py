@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.deadlines import deadline_of
+from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Published, Welcome
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
@@ -118,12 +118,20 @@ class Subscriber(BoundToProcess):
     def _next(self, deadline: float) -> Published:
         if self._channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
-        with self._caller.transport, self._receiving:
+        with self._caller.transport:
+            self._take_turn(deadline)
             try:
                 return self._next_published(deadline)
             finally:
                 if self._closed:
                     self._channel.close()
+                self._receiving.release()
+
+    def _take_turn(self, deadline: float) -> None:
+        """Wait while another thread receives."""
+        left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        if not self._receiving.acquire(timeout=left):
+            raise RequestTimeout("no change in time")
 
     def _next_published(self, deadline: float) -> Published:
         try:
@@ -172,7 +180,8 @@ class Subscriber(BoundToProcess):
         """Subscribe to one node after another until one confirms."""
         deadline = deadline_of(timeout, time.monotonic())
         while time.monotonic() < deadline:
-            welcome = self._caller.call(Hello(), timeout)
+            left = None if deadline == NEVER else deadline - time.monotonic()
+            welcome = self._caller.call(Hello(), left)
             if not isinstance(welcome, Welcome):
                 raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
             self._open(welcome.publish_endpoint)

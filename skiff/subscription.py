@@ -16,9 +16,6 @@ from skiff.values import decode_value
 NONCE_BYTES = 12
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 CONNECTION_LOST = "the connection to the node was lost"
-# With reconnection off, ZeroMQ would discard received messages together with a lost connection,
-# and abort the whole program if it was lost in the middle of a message.
-NEVER_MS = (1 << 31) - 1
 
 
 class Subscription:
@@ -41,7 +38,6 @@ class Subscription:
         self.channel = Channel(transport, zmq.SUB, LOST_EVENTS)
         socket = self.channel.socket
         socket.setsockopt(zmq.RCVHWM, 0)  # received messages wait here until they are read
-        socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)  # a new connection would hide a gap
         for topic in self.stream.topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         self.channel.connect(endpoint)

@@ -16,6 +16,10 @@ from skiff.errors import ClientClosed, ClientConnectFailed, InvalidAddress
 
 SLICE_MS = 40  # between two checks of a waiting call for a closed client or a lost node
 CLOSE_SECONDS = 1.0  # for calls in progress to end; each notices within ``SLICE_MS``
+# ZeroMQ would reconnect by itself, perhaps to another node at the same address. With reconnection
+# off, it would discard received messages together with a lost connection, and abort the whole
+# program if it was lost in the middle of a message.
+NEVER_MS = (1 << 31) - 1
 SOCKETS_MAX = 16_384  # ZeroMQ's default of 1023 is too few for 400 threads at three sockets each
 
 
@@ -32,7 +36,6 @@ class Transport:
 
     def _begin(self) -> None:
         """Reset sockets and locks, which a forked child must not share with its parent."""
-        self._pid = os.getpid()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._uses = 0
         self.lock = threading.RLock()  # reentrant for signal handlers and finalizers
@@ -40,6 +43,7 @@ class Transport:
         self._closing = threading.Event()
         if self.closed:
             self._closing.set()
+        self._pid = os.getpid()  # last, as other threads of the child check it
 
     def __enter__(self) -> Self:
         """Begin to use sockets.
@@ -119,6 +123,7 @@ class Channel:
         except zmq.ZMQError as error:
             raise ClientConnectFailed(f"no socket can be opened: {error.strerror}") from None
         self.socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
 
     def __del__(self) -> None:
         """Close the socket of a thread that has ended."""

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from protocol.config import VALUE_BYTES_CEILING
 from protocol.encoding import encode
-from skiff.errors import DeserializeFailed, SerializeFailed
+from skiff.errors import DeserializeFailed, InvalidRequest, SerializeFailed
 
 
 def encode_value(key: str, value: object) -> bytes:
@@ -14,11 +15,30 @@ def encode_value(key: str, value: object) -> bytes:
 
     Raises:
         SerializeFailed: MessagePack cannot encode the value.
+        InvalidRequest: the value is larger than the settings of any node allow.
     """
     try:
-        return encode(value)
+        stored = encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SerializeFailed(f"cannot store the value of {key!r}: {error}") from error
+    if len(stored) > VALUE_BYTES_CEILING:
+        raise InvalidRequest(
+            f"the value of {key!r} has {len(stored)} bytes and no node takes more than "
+            f"{VALUE_BYTES_CEILING}"
+        )
+    return stored
+
+
+def check_type(type_: Any) -> None:
+    """Check that values can be decoded as a type.
+
+    Raises:
+        InvalidRequest: msgspec does not support the type.
+    """
+    try:
+        _decoder(type_)
+    except (TypeError, ValueError, NameError) as error:
+        raise InvalidRequest(f"no value can be decoded as {type_!r}: {error}") from None
 
 
 def decode_value(key: str, stored: bytes, type_: Any) -> Any:

@@ -62,7 +62,9 @@ class Calls:
     ) -> Steps[list[Ending]]:
         """Perform operations in order, in as few requests as possible, each write exactly once.
 
-        A failed operation does not prevent later ones.
+        A failed operation does not prevent later ones, with two exceptions: an insert that is
+        refused for lack of room has the writes after it in its request refused, too; after writes
+        whose outcome is unknown, nothing more is sent, because they might yet take effect.
         """
         endings: list[Ending] = []
         for run in runs(operations):
@@ -72,7 +74,8 @@ class Calls:
             else:
                 commands = [each for each in run if not isinstance(each, Get)]
                 endings += yield from self._write_all(link, commands, deadline)
-            if self._clock() >= deadline:  # as also when the client is closed
+            # Past the deadline is also the clock of a closed client.
+            if self._clock() >= deadline or any(map(_is_uncertain, endings)):
                 unasked = Ending(None, endings[-1].attempts)
                 return endings + [unasked] * (len(operations) - len(endings))
         return endings
@@ -177,6 +180,14 @@ class Calls:
 
     def _exchange(self, link: Link, attempts: Attempts) -> Exchange:
         return Exchange(self.route, link, attempts, self._clock)
+
+
+def _is_uncertain(ending: Ending) -> bool:
+    """Whether a write may have been applied, or may yet be."""
+    outcome = ending.outcome
+    if isinstance(outcome, Failed):
+        return ending.maybe_done or outcome.code is FailureCode.UNKNOWN
+    return ending.maybe_done and outcome is None
 
 
 def _certainly_not_done(ending: Ending) -> bool:

@@ -113,7 +113,8 @@ class Exchange:
         # No write is sent to a node that may belong to another cluster: it may have a session of
         # the same number.
         writes = any(each.writes for each in pending)
-        alone = writes and self._route.has_choice and not self._link.is_greeted
+        is_comparable = self._route.has_choice or bool(self._route.cluster)
+        alone = writes and is_comparable and not self._link.is_greeted
         operations = (Hello(),) if alone else (Hello(), *ask.operations)
         began = self._clock()
         result = yield Ask(ask.endpoint, operations, ask.deadline)

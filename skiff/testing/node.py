@@ -168,6 +168,10 @@ class Node:
 
     def _has_processes(self) -> bool:
         """Return whether any process of the node is alive; zombies are not."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
         table = subprocess.run(
             ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
         )

@@ -267,8 +267,13 @@ def test_the_client_refuses_what_no_node_would_store(node: Node) -> None:
                 client.insert(key, 1)  # type: ignore[arg-type]
         with pytest.raises(InvalidRequest, match="1048576"):
             client.insert("large", b"x" * (1 << 20))
-        with pytest.raises(InvalidRequest, match="no node takes"):
-            client.insert("larger than any frame", b"x" * (8 << 20))
+        with pytest.raises(InvalidRequest, match="no node takes more than 4194304"):
+            client.insert("larger than any node allows", b"x" * (4 << 20))
+        for name in (5, "", "\ud800"):
+            with pytest.raises(InvalidRequest, match="start_after"):
+                client.list_keys(start_after=name)  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="decoded"):
+            client.get("guard", list[int] | tuple[int])
         with pytest.raises(SerializeFailed, match="'odd'"):
             client.insert("odd", object())
         for revision in (1 << 63, -1, 1.0, "1", True):
