@@ -1,6 +1,7 @@
 """The asyncio client on real nodes: concurrency, losses, cancellation and closing."""
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -225,6 +226,31 @@ def test_cancelled_calls_leave_the_client_usable_and_are_done_once_at_most(
     run(use())
 
 
+def test_cancelled_calls_count_as_in_flight_until_their_requests_end(own_cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(own_cluster, max_in_flight=10) as client:
+            await client.insert("before", 1)
+            followers = own_cluster.followers()
+            for node in followers:
+                own_cluster.pause(node)
+            for _ in range(5):
+                writes = [client.insert(f"k/{n}", n, timeout=None) for n in range(10)]
+                tasks = [asyncio.ensure_future(each) for each in writes]
+                await until(lambda: in_flight(client))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert in_flight(client) <= 10
+            with pytest.raises(RequestTimeout, match="too many calls"):
+                await client.insert("late", 1, timeout=0.2)
+            for node in followers:
+                own_cluster.resume(node)
+            assert await client.insert("after", 1)
+            await until(lambda: client._caller._places._value == 10)
+
+    run(use())
+
+
 def test_without_a_majority_a_write_ends_at_its_deadline_or_with_the_client(
     own_cluster: Cluster,
 ) -> None:
@@ -264,25 +290,32 @@ def test_a_client_belongs_to_one_loop_and_to_one_process(cluster: Cluster) -> No
     async def use() -> None:
         await client.insert("loop", 1)
         assert _status_of_child_that_uses(client) == 0
+        assert await client.get("loop", timeout=1.0) == 1
+        with pytest.raises(SkiffError, match="one event loop"):
+            await asyncio.to_thread(asyncio.run, client.aclose())
         assert await client.get("loop") == 1
 
     async def use_again() -> None:
         with pytest.raises(SkiffError, match="one event loop"):
             await client.get("loop")
         await client.aclose()
+        with pytest.raises(ClientClosed):
+            await client.backup("never written")
 
     run(use())
     run(use_again())
 
 
 def _status_of_child_that_uses(client: AsyncClient) -> int:
-    """Use a client in a forked process; return 0 if it refuses."""
+    """Use and close a client in a forked process; return 0 if it refuses the use."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
     try:
         client.get("loop").send(None)
     except SkiffError as error:
+        with contextlib.suppress(StopIteration):
+            client.aclose().send(None)
         os._exit(int("fork" not in str(error)))
     finally:
         os._exit(1)

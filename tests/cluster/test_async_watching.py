@@ -29,7 +29,11 @@ def test_every_change_arrives_in_order(cluster: Cluster) -> None:
             revisions = await asyncio.gather(*[client.insert(f"order/{n}", n) for n in range(1000)])
             await client.insert("other/1", 1)
             await client.remove("order/7")
+            others = Mock()
+            beside = asyncio.ensure_future(_run_beside(others))
             seen = [await anext(changes) for _ in range(1001)]
+            beside.cancel()
+            assert others.call_count >= 10, "a backlog of changes starves other tasks"
             assert [each.revision for each in seen] == [*sorted(revisions), changes.revision]
             assert {each.value for each in seen[:-1]} == set(range(1000))
             assert (seen[-1].kind, seen[-1].key) == (EventKind.REMOVE, "order/7")
@@ -39,6 +43,12 @@ def test_every_change_arrives_in_order(cluster: Cluster) -> None:
             assert await changes.recv(timeout=SECONDS) == ("order/last", 5)
 
     run(use())
+
+
+async def _run_beside(turn: Mock) -> None:
+    while True:
+        turn()
+        await asyncio.sleep(0)
 
 
 def test_tasks_watch_side_by_side_and_one_that_is_cancelled_loses_nothing(cluster: Cluster) -> None:
@@ -55,6 +65,8 @@ def test_tasks_watch_side_by_side_and_one_that_is_cancelled_loses_nothing(cluste
             assert {each.key for each in events} == {"side/1"}
             both = [asyncio.ensure_future(anext(first)) for _ in range(2)]
             await until_waiting(first)
+            with pytest.raises(RequestTimeout):
+                await first.next_event(timeout=0.2)
             await client.insert("side/2", 2)
             await client.insert("side/3", 3)
             assert {each.key for each in await asyncio.gather(*both)} == {"side/2", "side/3"}

@@ -1,5 +1,6 @@
 """Foreign clusters: a foreign node at a member's address misleads no client."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -9,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from skiff import Client, ClientConnectFailed, RequestTimeout
+from skiff import AsyncClient, Client, ClientConnectFailed, RequestTimeout
 from skiff.testing import Cluster, Node
 from tests.cluster import command
+from tests.cluster.asyncio_client import run, until
 
 pytestmark = pytest.mark.cluster
 
@@ -107,6 +109,41 @@ def test_a_client_that_moves_writes_nothing_under_a_foreign_session(haunted: Hau
     with haunted.ghost.client() as foreign, Client(haunted.others, timeout=20) as client:
         assert foreign.list_keys("moved/") == []
         assert len(client.list_keys("moved/")) == 9
+
+
+def test_a_foreign_node_that_takes_a_lost_nodes_address_is_sent_no_write(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async def use(lost: Cluster, foreign: Node) -> None:
+        node = lost.nodes[0]
+        with Client(node.address, timeout=1.0) as blocking:
+            async with AsyncClient(node.address, timeout=1.0) as client:
+                await client.insert("async", 1)
+                blocking.insert("blocking", 1)
+                await asyncio.to_thread(lost.kill, node)
+                await until(lambda: _has_noticed_a_loss(client))
+                forwarder = Forwarder(node.port, foreign.port)
+                with pytest.raises(ClientConnectFailed, match="belongs to cluster"):
+                    await client.insert("async", 2)
+                with pytest.raises(ClientConnectFailed, match="belongs to cluster"):
+                    blocking.insert("blocking", 2)
+                forwarder.close()
+
+    with (
+        Cluster(1, directory=tmp_path_factory.mktemp("lost")) as lost,
+        Cluster(1, directory=tmp_path_factory.mktemp("other")) as other,
+    ):
+        foreign = other.nodes[0]
+        for number in range(9):  # both clusters use the same session numbers
+            with foreign.client() as client:
+                client.insert("own", number)
+        run(use(lost, foreign))
+        with foreign.client() as client:
+            assert client.list_keys() == ["own"]
+
+
+def _has_noticed_a_loss(client: AsyncClient) -> bool:
+    return any(connection.is_lost for connection in client._caller._nodes.values())
 
 
 def test_changes_of_members_never_go_to_a_foreign_cluster(haunted: Haunted) -> None:
