@@ -216,8 +216,8 @@ class Client(BoundToProcess):
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Pipeline:
         """Return a pipeline: it collects operations and sends them in as few requests as possible.
 
-        The operations take effect in the order in which they were added, each write exactly once,
-        and not atomically. ``timeout`` holds for all of them together.
+        Writes take effect in the order in which they were added, each exactly once, and a read
+        sees the writes before it; they are not atomic. ``timeout`` holds for all of them together.
         """
         seconds = self._seconds(timeout)
         return Pipeline(lambda operations: self._caller.pipeline(operations, seconds))

@@ -1,7 +1,8 @@
 """Pipelines: operations sent together, in as few requests as possible.
 
-The operations of a pipeline take effect in the order in which they were added, each write exactly
-once. They are not atomic: other clients' writes may come between, and a failure undoes nothing.
+The writes of a pipeline take effect in the order in which they were added, each exactly once, and a
+read sees the writes before it; reads with no write between them are served concurrently. A pipeline
+is not atomic: other clients' writes may come between, and a failure undoes nothing.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
