@@ -39,6 +39,7 @@ from skiff.errors import (
 from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
+TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
 LOOK_SECONDS = 0.02  # between two checks of a census in progress
 
 
@@ -47,6 +48,22 @@ class Dependent(Protocol):
 
     def close(self) -> None:
         """Close it, even while it is in use."""
+
+
+async def acquire(lock: asyncio.Lock | asyncio.Semaphore, deadline: float, late: str) -> None:
+    """Acquire a lock by a deadline, in seconds of the loop's clock.
+
+    Raises:
+        RequestTimeout: it was held until then; ``late`` is the message.
+    """
+    if not lock.locked():
+        await lock.acquire()  # returns without waiting
+        return
+    try:
+        async with asyncio.timeout_at(None if deadline == NEVER else deadline):
+            await lock.acquire()
+    except TimeoutError:
+        raise RequestTimeout(late) from None
 
 
 class _Place:
@@ -152,27 +169,11 @@ class AsyncCaller:
         """Send the next request to another node, if there is one."""
         self._link.abandon(self._link.endpoint, self._clock())
 
-    async def _take_place(self, deadline: float) -> None:
-        """Wait until the number of calls in flight is below the limit.
-
-        Raises:
-            RequestTimeout: it was not by the deadline.
-        """
-        if not self._places.locked():
-            await self._places.acquire()  # returns without waiting
-            return
-        try:
-            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
-                await self._places.acquire()
-        except TimeoutError:
-            text = "too many calls were in flight until the deadline; nothing was sent"
-            raise RequestTimeout(text) from None
-
     # --- steps
 
     async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
-        await self._take_place(deadline)
+        await acquire(self._places, deadline, TOO_MANY)
         place = _Place(self._places)
         result: Result = None
         try:

@@ -30,6 +30,7 @@ from skiff.methods import Method, Order
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
+from skiff.values import check_type
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
@@ -40,9 +41,10 @@ MAX_IN_FLIGHT = 2048
 class AsyncClient(BoundToProcess):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 
-    Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame and are
-    done in no particular order. At most ``max_in_flight`` calls are in flight; further ones wait.
-    A cancelled call may have been done or may yet be, as after ``OutcomeUnknown``.
+    Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame, where
+    their deadlines and sizes allow, and are done in no particular order. At most ``max_in_flight``
+    calls are in flight; further ones wait. A cancelled call may have been done or may yet be, as
+    after ``OutcomeUnknown``.
     """
 
     def __init__(
@@ -205,6 +207,7 @@ class AsyncClient(BoundToProcess):
     ) -> AsyncSubscriber:
         """Subscribe to the changes of the keys under a prefix; see ``Client.watch``."""
         check_prefix(prefix)
+        check_type(type)
         subscriber = AsyncSubscriber(self._caller, encode_prefix(prefix), type)
         self._caller.dependents.add(subscriber)
         await subscriber.establish(self._seconds(timeout))

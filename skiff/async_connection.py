@@ -257,7 +257,7 @@ class AsyncConnection:
             place = end
             codes = {each.code for each in outcomes if isinstance(each, Failed)}
             self._is_full = self._is_full or FailureCode.STORAGE_FULL in codes
-            if len(group) > 1 and FailureCode.TOO_LARGE in codes:
+            if len(group) > 1 and FailureCode.TOO_LARGE in codes and not waiting.future.done():
                 self._send([waiting])  # its outcome did not fit into the shared reply
             else:
                 waiting.resolve(Answered(outcomes))

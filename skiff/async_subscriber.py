@@ -9,7 +9,7 @@ import zmq
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Published, Welcome
-from skiff.async_caller import AsyncCaller
+from skiff.async_caller import AsyncCaller, acquire
 from skiff.bound import BoundToProcess
 from skiff.errors import (
     ClientClosed,
@@ -174,14 +174,7 @@ class AsyncSubscriber(BoundToProcess):
         self._turns += 1
         if self._turns % FAIR_TURNS == 0:
             await asyncio.sleep(0)  # changes that have arrived are received without waiting
-        if not self._receiving.locked():
-            await self._receiving.acquire()  # returns without waiting
-            return
-        try:
-            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
-                await self._receiving.acquire()
-        except TimeoutError:
-            raise RequestTimeout("no change in time") from None
+        await acquire(self._receiving, deadline, "no change in time")
 
     async def _next_published(self, subscription: Subscription, deadline: float) -> Published:
         stream = subscription.stream

@@ -26,6 +26,7 @@ from skiff.pipeline import Pipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
+from skiff.values import check_type
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
@@ -270,10 +271,11 @@ class Client(BoundToProcess):
         ``type``. ``timeout`` is for the subscription to be confirmed.
 
         Raises:
-            InvalidRequest: the prefix is invalid.
+            InvalidRequest: the prefix is invalid, or msgspec does not support the type.
             RequestTimeout: no node confirmed the subscription before the deadline.
         """
         check_prefix(prefix)
+        check_type(type)
         return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
 
     # --- the cluster

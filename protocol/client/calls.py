@@ -17,6 +17,10 @@ from protocol.client.steps import AwaitOthers, Pause, Steps
 from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 
+NOT_SENT = Failed(
+    FailureCode.NOT_APPLIED,
+    "not sent, as the outcome of an earlier write of the pipeline is unknown",
+)
 OPENING_SECONDS = 1.0  # in which one call opens a session on behalf of all
 
 
@@ -70,13 +74,14 @@ class Calls:
         for run in runs(operations):
             gets = [Asked(each) for each in run if isinstance(each, Get)]
             if gets:
-                endings += yield from self._call_all(link, gets, deadline)
+                ended = yield from self._call_all(link, gets, deadline)
             else:
                 commands = [each for each in run if not isinstance(each, Get)]
-                endings += yield from self._write_all(link, commands, deadline)
-            # Past the deadline is also the clock of a closed client.
-            if self._clock() >= deadline or any(map(_is_uncertain, endings)):
-                unasked = Ending(None, endings[-1].attempts)
+                ended = yield from self._write_all(link, commands, deadline)
+            endings += ended
+            is_over = self._clock() >= deadline  # as also when the client is closed
+            if is_over or any(map(_is_uncertain, ended)):
+                unasked = Ending(None if is_over else NOT_SENT, ended[-1].attempts)
                 return endings + [unasked] * (len(operations) - len(endings))
         return endings
 

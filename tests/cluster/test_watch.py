@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from skiff import (
     DeserializeFailed,
     Event,
     EventKind,
+    InvalidRequest,
     RequestTimeout,
     StreamClosed,
     Subscriber,
@@ -191,6 +193,21 @@ def test_receiving_times_out_and_goes_on(client: Client, prefix: str) -> None:
                 subscriber.next_event(timeout)
         client.insert(prefix + "key", 1)
         assert subscriber.recv(int, timeout=10) == (prefix + "key", 1)
+
+
+def test_waiting_for_another_thread_that_receives_times_out(client: Client, prefix: str) -> None:
+    with client.watch(prefix) as subscriber, ThreadPoolExecutor() as pool:
+        first = pool.submit(subscriber.next_event)
+        wait_until(subscriber._receiving.locked, "another thread receives")
+        with pytest.raises(RequestTimeout):
+            subscriber.next_event(0.05)
+        client.insert(prefix + "key", 1)
+        assert first.result(timeout=10).key == prefix + "key"
+
+
+def test_a_type_that_cannot_be_decoded_is_refused(client: Client, prefix: str) -> None:
+    with pytest.raises(InvalidRequest, match="decoded"):
+        client.watch(prefix, type=list[int] | tuple[int])
 
 
 def test_receiving_writes_passes_over_removals(client: Client, prefix: str) -> None:

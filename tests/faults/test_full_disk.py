@@ -1,11 +1,12 @@
 """Full disks and quotas: inserts are refused meanwhile, and everything else goes on."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from skiff import Client, EventKind, Shortage, StorageFull
+from skiff import AsyncClient, Client, EventKind, Shortage, StorageFull
 from skiff.testing import Cluster, Node, wait_until
 from tests.faults.small_disks import fill, make_room, small_disks
 
@@ -128,6 +129,16 @@ def test_a_node_that_starts_on_a_full_disk_waits_for_space(tmp_path: Path) -> No
         client.insert("after", 2)
 
 
+async def _remove_beside_inserts(cluster: Cluster) -> None:
+    """Check that a removal is not refused with an insert of the same turn of the loop."""
+    async with AsyncClient(cluster.addresses, timeout=10) as client:
+        for _ in range(2):  # the first refusal tells the client that the state is full
+            calls = client.insert("refused", 0), client.remove("absent")
+            refused, removed = await asyncio.gather(*calls, return_exceptions=True)
+            assert isinstance(refused, StorageFull)
+        assert removed is False
+
+
 def test_a_quota_refuses_inserts_until_some_is_removed(tmp_path: Path) -> None:
     options = ("--state-bytes-max", str(4 * len(BIG)))
     with Cluster(3, directory=tmp_path, options=options) as cluster, cluster.client(10) as client:
@@ -137,5 +148,6 @@ def test_a_quota_refuses_inserts_until_some_is_removed(tmp_path: Path) -> None:
         status = client.status()
         assert status.shortage is Shortage.QUOTA
         assert status.state_bytes > 4 * len(BIG)
+        asyncio.run(_remove_beside_inserts(cluster))
         client.remove("big/0")
         wait_until_roomy(client, "after")
