@@ -34,7 +34,12 @@ class DurableState:
         return self.start.term if index == self.start.index else self._terms.get(index)
 
     def settle(self, batch: Batch) -> None:
-        """Note a batch that has become durable."""
+        """Note a batch that has become durable.
+
+        A node whose durable term is older than that of the commit was not counted for it, and may
+        still take a former leader's entries in place of the committed ones.
+        """
+        durable_term = self.hard_state.term
         replaced: list[tuple[int, int]] = []  # index and previous term
         for change in batch:
             if change.table == "raft_log":
@@ -42,7 +47,12 @@ class DurableState:
             elif change.table == "raft_meta":
                 self._take_fact(change)
         for index, term in replaced:
-            forgotten = index > self.start.index and self._log.term_at(index) == term
+            was_committed = self._log.term_at(index) == term
+            forgotten = (
+                was_committed
+                and index > self.start.index
+                and self._log.committed_in[index - 1] <= durable_term
+            )
             kept = self._terms.get(index) == term
             expect(kept or not forgotten, f"the committed entry {index} was dropped from a disk")
 
