@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,16 +38,11 @@ def _mount(path: Path) -> None:
         pytest.skip("mounting is not permitted here")
 
 
-def fill(disk: Path) -> None:
-    """Fill a disk to its last block."""
-    with (disk / FILLER).open("ab", buffering=0) as file:
-        for size in (1 << 20, 4096):
-            try:
-                while True:
-                    file.write(bytes(size))
-                    file.flush()
-            except OSError:
-                continue
+def fill(disk: Path, leave: int = 0) -> None:
+    """Fill a disk until ``leave`` bytes are free, by default to its last block."""
+    with (disk / FILLER).open("ab", buffering=0) as file, suppress(OSError):
+        while (room := shutil.disk_usage(disk).free - leave) > 0:
+            file.write(bytes(min(room, 1 << 20)))
 
 
 def make_room(disk: Path) -> None:
