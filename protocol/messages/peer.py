@@ -138,10 +138,16 @@ class RemovalNotice(msgspec.Struct, frozen=True, array_like=True, tag=13):
 
 
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """A node asks for membership, repeatedly until it is a member."""
+    """A node asks for membership, repeatedly until it is a member.
+
+    The leader grants it only on the basis of its own latest membership, so that a request which
+    the network has delayed cannot undo a removal.
+    """
 
     address: AddressText  # host:port at which it will be reached
     rejoin: bool = False  # take the place of the member that lost its directory at this address
+    index: Index = 0  # of the membership in the leader's last reply
+    term: Term = 0  # of the leader in that reply
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -149,7 +155,7 @@ class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
     accepted: bool  # whether the leader has begun to add the node
     membership: Membership  # in force at the sender; may be empty
-    leader_address: AddressText = ""  # host:port of the leader; empty where none is known
+    leader_address: AddressText = ""  # host:port; empty where none is known
     refusal: str = ""  # for people; empty if the node may try again
     index: Index = 0  # of the entry that brought the membership
     term: Term = 0  # the sender's

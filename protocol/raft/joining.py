@@ -49,10 +49,9 @@ class Joining:
     def hear(self, frame: PeerFrame, reply: JoinReply, now: float) -> bool:
         """Take a reply; return whether it brings a new refusal."""
         if frame.address in self._asked:
-            self._replies[frame.address] = (now, _describe(reply))
-        if reply.leader_address and reply.leader_address != self._own_address:
-            self._leader = reply.leader_address
-            self.ask_at = 0.0
+            self._replies[frame.address] = (now, _describe(frame, reply))
+        if reply.leader_address not in ("", self._own_address):
+            self._hear_leader(frame.address == reply.leader_address, reply)
         is_new = reply.refusal not in ("", self.refusal)
         self.refusal = reply.refusal or self.refusal
         return is_new
@@ -66,6 +65,16 @@ class Joining:
                 states[address] = reply
         return "; ".join(f"{address} {state}" for address, state in states.items())
 
+    def _hear_leader(self, leads: bool, reply: JoinReply) -> None:
+        """Ask the leader at once: another than the sender, or on the basis of its membership."""
+        before = self.request
+        if leads:
+            basis = (reply.index, reply.term)
+            self.request = JoinRequest(self._own_address, before.rejoin, *basis)
+        if not leads or self.request != before:
+            self._leader = reply.leader_address
+            self.ask_at = 0.0
+
     def _next(self, membership: Membership) -> str:
         """Return the next address that may know the leader."""
         address = next(self._round, None)
@@ -77,11 +86,13 @@ class Joining:
         return address
 
 
-def _describe(reply: JoinReply) -> str:
+def _describe(frame: PeerFrame, reply: JoinReply) -> str:
     if reply.accepted:
         return "lets this node in"
     if reply.refusal:
         return "refuses"
+    if frame.address == reply.leader_address:
+        return "leads, and cannot add it yet"
     if reply.leader_address:
         return f"names {reply.leader_address} as leader"
     return "knows no leader"

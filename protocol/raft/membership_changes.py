@@ -152,14 +152,12 @@ def drop_silent_learner(state: RaftState, leader: Leader) -> None:
 
 def join(state: RaftState, joiner: NodeId, request: JoinRequest) -> JoinReply:
     """Answer a node that asks to become a member, first as a learner, or that has moved."""
+    refusal: str | None = ""
     if isinstance(state.role, Leader):
         refusal = _let_in(state, state.role, joiner, request)
-        if refusal is not None:
-            return JoinReply(False, state.membership, refusal=refusal)
-        index = state.memberships.latest.index
-        return JoinReply(True, state.membership, index=index, term=state.term)
-    index = state.memberships.latest.index
-    return JoinReply(False, state.membership, leader_address(state), index=index, term=state.term)
+    latest = (state.memberships.latest.index, state.term)
+    is_let_in = refusal is None
+    return JoinReply(is_let_in, state.membership, leader_address(state), refusal or "", *latest)
 
 
 def _let_in(state: RaftState, leader: Leader, joiner: NodeId, request: JoinRequest) -> str | None:
@@ -175,6 +173,8 @@ def _let_in(state: RaftState, leader: Leader, joiner: NodeId, request: JoinReque
     if known is not None and known.address == request.address:
         return None
     refusal = _why_not_let_in(state, leader, joiner, here)
+    if refusal is None and not _is_up_to_date(state, joiner, request):
+        return ""
     if refusal is None:
         _change(state, leader, _with_joiner(state.membership, joiner, request))
     return refusal
@@ -190,6 +190,15 @@ def _why_not_let_in(
     if _why_not_now(state, leader) is not None:
         return ""
     return None if here is None or here.id == joiner else _why_not_in_place(state, leader, here)
+
+
+def _is_up_to_date(state: RaftState, joiner: NodeId, request: JoinRequest) -> bool:
+    """Whether a request was sent after this leader's last change of the membership.
+
+    An earlier one may be of a node that has joined and been removed since.
+    """
+    latest = (state.memberships.latest.index, state.term)
+    return joiner == state.id or (request.index, request.term) == latest
 
 
 def _why_not_in_place(state: RaftState, leader: Leader, here: Member) -> str | None:

@@ -321,9 +321,13 @@ class Cluster:
         """Let a gateway request a node's removal."""
         self.step(through, RemoveMember(number, node, force))
 
+    def basis(self, node: NodeId) -> tuple[int, int]:
+        """Return the index and term on which a request to a node has to be based."""
+        return self[node].core.membership_index, self[node].core.term
+
     def join(self, node: NodeId, *, through: NodeId, address: str = "") -> JoinReply:
         """Let a node ask another to become a member."""
-        request = JoinRequest(address or address_of(node))
+        request = JoinRequest(address or address_of(node), False, *self.basis(through))
         reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
         if self[node].running is not None:
             self[node].core.vouch(MembershipAt(reply.index, reply.membership), reply.term)

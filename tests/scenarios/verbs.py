@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, JoinReply
 from protocol.messages.replicator import CommitNoticeDue, ElectionDue, StepAside
-from tests.harness.raft_cluster import CLUSTER, Packet, frame_of
+from tests.harness.raft_cluster import CLUSTER, Packet, address_of, frame_of
 from tests.scenarios.founding import found
 from tests.scenarios.notation import (
     Fields,
@@ -250,7 +250,9 @@ def join(scene: Scene, words: Words) -> None:
     told = f"{node_name(joiner)} asks {node_name(through)} to join"
     with scene.trace.cause(told):
         reply = scene.stage.join(joiner, through=through)
-    scene.trace.tell(f"{node_name(through)} answers {node_name(joiner)}: {_write_join(reply)}")
+    names_itself = reply.leader_address == address_of(through)
+    answer = _write_join(reply, "" if names_itself else reply.leader_address)
+    scene.trace.tell(f"{node_name(through)} answers {node_name(joiner)}: {answer}")
 
 
 def remove(scene: Scene, words: Words) -> None:
@@ -355,10 +357,10 @@ def _one_through(scene: Scene, words: Words) -> tuple[bytes, bytes]:
     return node_id(who[0]), scene.running(through[0])  # who may be a stranger
 
 
-def _write_join(reply: JoinReply) -> str:
+def _write_join(reply: JoinReply, leader_address: str) -> str:
     if reply.accepted:
         return f"accepted, members {write_members(reply.membership)}"
-    return f"not now{', ask ' + reply.leader_address if reply.leader_address else ''}"
+    return f"not now{', ask ' + leader_address if leader_address else ''}"
 
 
 VERBS: dict[str, Callable[[Scene, Words], None]] = {

@@ -53,6 +53,11 @@ BUGS = (
         Edit(Moving.hear, "self.is_copy |= ", "self.is_copy &= "),
     ),
     Bug(
+        "a request to join that was sent before the removal is granted",
+        "a membership change is a compare-and-set",
+        Edit(membership_changes._is_up_to_date, "(request.index, request.term) == latest", "True"),
+    ),
+    Bug(
         "a removal is forgotten in a crash",
         "what users expect of a removal",
         Edit(RaftState.set_removed, "self._write_hard_state()", "pass"),

@@ -87,7 +87,7 @@ class Hostile:
                 Heartbeat(term, 1, last),
                 RemovalNotice(last + self._number(1, FAR)),
                 TimeoutNow(core.term),
-                JoinRequest(address, rejoin=True),
+                JoinRequest(address, True, state.memberships.latest.index, core.term),
                 Invitation("stranger:9400"),
                 self._garbage(STRANGER),
             )

@@ -13,6 +13,7 @@ from protocol.membership import MembershipAt, NodeId
 from protocol.messages.peer import (
     ForwardMembershipChange,
     ForwardProposal,
+    JoinRequest,
     PeerFrame,
     ProposalRefused,
 )
@@ -31,6 +32,8 @@ ROOMY = 1 << 40  # free bytes of a disk that is not full
 
 # The gateway counts refusals, and relies on TCP not to duplicate one.
 NEVER_TWICE = frozenset((ForwardProposal, ForwardMembershipChange, ProposalRefused))
+
+LATE_REQUEST_SECONDS = 3.0  # delay of a request to join that arrives a second time, at most
 
 Deliver = Callable[[str, str, PeerFrame], None]
 
@@ -190,6 +193,16 @@ class Node:
         else:
             what = (self._deliver, self.name, address, frame)
         network.send(self.address, address, repeatable, *what)
+        if options.late_requests and type(frame.messages[0]) is JoinRequest:
+            self._send_late(address, what)
+
+    def _send_late(self, address: str, what: tuple[Any, ...]) -> None:
+        """Send a request to join once more, when it may have been granted and undone."""
+        chance, network = self.setting.chance, self.setting.network
+        if chance.random() < self.setting.options.late_requests:
+            self.setting.totals.late_requests += 1
+            delay = LATE_REQUEST_SECONDS * chance.random()
+            self.setting.events.after(delay, network.send, self.address, address, True, *what)
 
     def receive(self, sender: str, frame: PeerFrame) -> None:
         """Deliver a frame to the replicator, if the node runs."""

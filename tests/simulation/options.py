@@ -108,6 +108,7 @@ class Options(msgspec.Struct, frozen=True):
     by_lease: float  # share of reads
     conditional: float  # share of writes
     pipelined: float  # share of a thread's turns that are a pipeline
+    late_requests: float  # share of requests to join that arrive a second time, seconds later
     step_crashes: float  # share of the steps of an installation at which the node dies
 
     @property
@@ -185,6 +186,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
         step_crashes=choose((0.0, 0.0, 0.2)),
+        late_requests=Random(f"late requests {seed}").choice((0.0, 0.5)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
     )
 
@@ -212,8 +214,8 @@ def _draw_rates(chance: Random) -> FaultRates:
         split=choose((0.0, 0.5, 1.0, 3.0)),
         clog=choose((0.0, 0.0, 1.0)),
         transfer=choose((0.0, 0.3, 1.0, 2.0)),
-        membership=choose((0.0, 0.0, 0.5, 2.0)),
-        full_pipe=choose((0.0, 0.0, 0.5)),
+        membership=choose((0.0, 0.5, 2.0, 4.0)),
+        full_pipe=choose((0.0, 0.5, 0.5)),
         burst=choose((0.0, 0.0, 1.0)),
         short_reign=choose((0.0, 0.0, 0.5, 1.0)),
     )

@@ -1,6 +1,7 @@
 """Raft under loss, delay, reordering and crashes, by seed: always safe, and live in the calm."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.messages.peer import JoinRequest
 from protocol.messages.replicator import RemoveMember, StepAside, TransferTo
+from protocol.raft.node import RaftNode
 from tests.harness.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
 pytestmark = pytest.mark.simulation
@@ -165,10 +167,10 @@ class StormOfMembers(Storm):
 
     def join(self) -> None:
         joiner = self.chance.choice(list(self.cluster.machines))
-        request = JoinRequest(address_of(joiner))
         for leader in self.cluster.leaders:
             if self.cluster.are_linked(leader, joiner):
-                self.cluster.turn(leader, lambda core: core.join(joiner, request))
+                request = JoinRequest(address_of(joiner), False, *self.cluster.basis(leader))
+                self.cluster.turn(leader, partial(RaftNode.join, joiner=joiner, request=request))
 
 
 class Calm:

@@ -38,6 +38,7 @@ class Totals(msgspec.Struct):
     memberships: int = 0
     removals_asked: int = 0
     additions_asked: int = 0
+    late_requests: int = 0
     compactions: int = 0
     snapshots: int = 0
     watched: int = 0

@@ -1,7 +1,13 @@
 """Founding and bootstrap: the replies that a new node needs before it founds a cluster."""
 
 from protocol.membership import Member, Membership
-from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterReply, PeerFrame
+from protocol.messages.peer import (
+    PEER_PROTOCOL_VERSION,
+    ClusterReply,
+    JoinReply,
+    JoinRequest,
+    PeerFrame,
+)
 from protocol.raft.bootstrap import ASK_SECONDS, FRESH_SECONDS, Bootstrap
 from protocol.raft.founding import CLAIM_SECONDS, VOID_SECONDS, Founding, Taken
 from protocol.raft.joining import Joining
@@ -165,3 +171,23 @@ def test_a_node_asks_the_addresses_it_was_given_and_the_members_that_it_knows() 
     assert asked == ["x:9400", "", "b:9400", "x:9400"]
     alone = Joining(("x:9400",), "a:9400", rejoin=True)
     assert [alone.take_address(Membership(), now) for now in (0.0, 0.2)] == ["x:9400", "x:9400"]
+
+
+def test_a_request_is_based_on_the_leaders_reply_and_sent_again_at_once() -> None:
+    core = Joining(("x:9400",), "a:9400", rejoin=True)
+    assert core.take_address(Membership(), 0.0) == "x:9400"
+    reply = JoinReply(False, Membership(), "x:9400", "", 4, 3)
+    core.hear(frame(B, "x:9400"), reply, 0.1)
+    assert core.take_address(Membership(), 0.1) == "x:9400"
+    assert core.request == JoinRequest("a:9400", True, 4, 3)
+    core.hear(frame(B, "x:9400"), reply, 0.2)
+    assert core.take_address(Membership(), 0.2) == "", "the leader has taken it, and is not ready"
+
+
+def test_a_request_is_not_based_on_a_followers_reply() -> None:
+    core = Joining(("x:9400",), "a:9400", rejoin=False)
+    assert core.take_address(Membership(), 0.0) == "x:9400"
+    reply = JoinReply(False, Membership(), "y:9400", "", 4, 3)
+    core.hear(frame(B, "x:9400"), reply, 0.1)
+    assert core.take_address(Membership(), 0.1) == "y:9400"
+    assert core.request == JoinRequest("a:9400")

@@ -127,12 +127,26 @@ def test_joining_again_changes_nothing() -> None:
     assert cluster[A].last_index == 2
 
 
+def test_a_request_from_before_the_removal_does_not_undo_it() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    late = JoinRequest(address_of(D), False, *cluster.basis(A))
+    assert cluster.join(D, through=A).accepted
+    cluster.settle()
+    cluster.remove(D, through=A)
+    cluster.settle()
+    reply = cluster.turn(A, lambda core: core.join(D, late))
+    assert (reply.accepted, reply.refusal, reply.leader_address) == (False, "", address_of(A))
+    assert cluster[A].core.membership == members(A, B, C)
+    now = JoinRequest(address_of(D), False, reply.index, reply.term)
+    assert cluster.turn(A, lambda core: core.join(D, now)).accepted
+
+
 def test_no_more_nodes_join_at_once_than_may() -> None:
     cluster = led_by(A, B, C)
     strangers = [b"learner %d" % number for number in range(8)]
     replies = []
     for number, each in enumerate(strangers):
-        request = JoinRequest(f"learner-{number}:9400")
+        request = JoinRequest(f"learner-{number}:9400", False, *cluster.basis(A))
         node = each.ljust(16, b"\0")
         replies.append(cluster.turn(A, partial(RaftNode.join, joiner=node, request=request)))
         cluster.settle()
@@ -144,7 +158,7 @@ def test_no_more_nodes_join_at_once_than_may() -> None:
 
 def test_a_learner_that_never_answers_is_dropped() -> None:
     cluster = led_by(A, B, C)
-    request = JoinRequest("learner:9400")
+    request = JoinRequest("learner:9400", False, *cluster.basis(A))
     cluster.turn(A, lambda core: core.join(D, request))
     cluster.settle()
     checks = 0

@@ -134,7 +134,8 @@ def test_two_removals_side_by_side_do_not_hold_each_other_up() -> None:
 
 def join_in_place(cluster: Cluster, address: str) -> JoinReply:
     cluster[A].core.tell_time(cluster[A].now)
-    return cluster[A].core.join(b"N" * 16, JoinRequest(address, rejoin=True))
+    request = JoinRequest(address, True, *cluster.basis(A))
+    return cluster[A].core.join(b"N" * 16, request)
 
 
 def test_no_node_takes_the_place_of_a_member_that_answers() -> None:

@@ -99,6 +99,7 @@ PEER_MESSAGES: list[Any] = [
     peer.ForwardMembershipChange(7, 1, ID),
     peer.RemovalNotice(4, ID),
     peer.JoinRequest("node.example"),
+    peer.JoinRequest("node.example", True, 4, 3),
     peer.ClusterQuery(),
     peer.ClusterReply(bytes(16), MEMBERSHIP, ("a:1", "b:1")),
     peer.JoinReply(False, MEMBERSHIP, "node.example:9400", "", 4, 3),
