@@ -6,9 +6,10 @@ from collections import deque
 from actors.connections import Connections
 from actors.logs import OnceAWhile
 from actors.sockets import Port, Readable, Tracker
+from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.congestion import Congestion, Load
-from protocol.gateway.publisher import Message, Publisher
-from protocol.gateway.subscriptions import Subscriptions, is_subscription
+from protocol.gateway.publisher import Message
+from protocol.gateway.subscriptions import is_subscription
 
 TRACKED_BYTES = 8 << 10  # larger messages count until they were sent to all subscribers
 OUTSTANDING_BYTES_MAX = 64 << 20  # of tracked messages, beyond which further ones are queued
@@ -25,17 +26,12 @@ class ChangePublisher:
         self._connections = connections
         self._connections_max = connections_max
         self._closings = OnceAWhile()
-        self._subscriptions = Subscriptions()
+        self.feed = ChangeFeed()
+        self._subscriptions, self._core = self.feed.subscriptions, self.feed.publisher
         self._congestion = Congestion()
         self._outstanding: deque[tuple[Tracker, int]] = deque()
         self._outstanding_bytes = 0
         self._look_at = 0.0
-        self.core = Publisher()
-
-    @property
-    def has_watchers(self) -> bool:
-        """Whether any subscriber watches changes."""
-        return self._subscriptions.has_watchers
 
     def take_nonces(self, now: float) -> list[bytes]:
         """Process subscriptions; return the nonces of those that ask for a confirmation."""
@@ -61,15 +57,15 @@ class ChangePublisher:
         """Send queued messages, and disconnect subscribers that delay them."""
         if self._connections.is_readable(readable):
             self._follow_connections(now)
-        self.core.mark(now, has_subscribers=bool(self._subscriptions))
-        if not self.core.is_clear:
+        self._core.mark(now, has_subscribers=bool(self._subscriptions))
+        if not self._core.is_clear:
             self._publish(now)
 
     def _publish(self, now: float) -> None:
-        self._flush()
-        if self.core.is_clear:
+        self._core.flush(self._send)
+        if self._core.is_clear:
             self._congestion.end()
-        elif self.core.must_release(now):
+        elif self._core.must_release(now):
             self._release_held()
         elif self._look_at <= now:
             self._look_at = now + LOOK_SECONDS
@@ -81,13 +77,10 @@ class ChangePublisher:
         closed = self._connections.trim(self._connections_max, now)
         self._log_closing(len(closed), "too many", now)
 
-    def _flush(self) -> None:
-        while (message := self.core.front) is not None:
-            if self._is_saturated() or not self._send(message):
-                return
-            self.core.sent()
-
     def _send(self, message: Message) -> bool:
+        """Send a message; return False where the pipes are full, or too much is unsent."""
+        if self._is_saturated():
+            return False
         if len(message.body) < TRACKED_BYTES:
             return self._port.send(message.topic, message.body)
         tracker = self._port.send_tracked(message.topic, message.body)
@@ -107,7 +100,7 @@ class ChangePublisher:
         """Close the connections that delay all others."""
         full = self._connections.full()
         loads = {each: Load(self._connections.acknowledged(each)) for each in full}
-        for connection in self._congestion.look(loads, self.core.held_seconds(now), now):
+        for connection in self._congestion.look(loads, self._core.held_seconds(now), now):
             self._close(connection, "a subscriber does not read and delays the others", now)
 
     def _log_closing(self, count: int, reason: str, now: float) -> None:
@@ -121,7 +114,6 @@ class ChangePublisher:
     def _release_held(self) -> None:
         """Send the queue to the subscribers that can take it; all others see a gap."""
         self._port.set_lossy(lossy=True)
-        for message in self.core.release():
-            if not self._is_saturated():
-                self._send(message)
+        for message in self._core.release():
+            self._send(message)
         self._port.set_lossy(lossy=False)

@@ -16,13 +16,11 @@ from protocol.gateway.pending import Call
 from protocol.messages.client import Failed, FailureCode, Reply
 from protocol.messages.gateway import (
     Changes,
-    ChangesLost,
     Following,
     GatewayMessage,
     Leadership,
     Opened,
 )
-from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn receives no further requests
@@ -53,8 +51,6 @@ class ClientGateway:
         self._publisher = ChangePublisher(publisher, subscribers, context.limits.subscribers)
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
-        self._followed = False
-        self._removed = False
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
         for message in others:  # the replicator may already have reported the leader
@@ -66,7 +62,7 @@ class ClientGateway:
         if self._unsent:
             return 0.0
         now = time.monotonic()
-        due = min(self._core.next_deadline(now), self._publisher.core.next_deadline(now))
+        due = min(self._core.next_deadline(now), self._publisher.feed.publisher.next_deadline(now))
         return min(due, self._replies.next_deadline()) - now
 
     def turn(self, readable: Readable) -> None:
@@ -107,25 +103,11 @@ class ClientGateway:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
     def _step(self, message: GatewayMessage, now: float) -> None:
-        match message:
-            case Changes(events=events):
-                self._publisher.core.publish(events, now)
-            case ChangesLost(revision=revision):
-                self._publisher.core.lose(revision, now)
-                self._core.step(message, now)
-            case Following():
-                self._publisher.core.establish(message, now)
-            case Leadership():
-                self._step_leadership(message, now)
-                self._core.step(message, now)
-            case _:
-                self._core.step(message, now)
-
-    def _step_leadership(self, message: Leadership, now: float) -> None:
-        self._context.log_fields.learn_term(message.term)
-        if message.removed and not self._removed:
-            self._publisher.core.lose(0, now)  # a removed node receives no further changes
-        self._removed = message.removed
+        self._publisher.feed.step(message, now)
+        if isinstance(message, Leadership):
+            self._context.log_fields.learn_term(message.term)
+        if not isinstance(message, Changes | Following):
+            self._core.step(message, now)
 
     def _trim(self, now: float) -> None:
         """Process new and lost connections, and close the longest idle ones beyond the limit."""
@@ -162,20 +144,10 @@ class ClientGateway:
         return len(request.operations)
 
     def _subscribe(self, now: float) -> None:
-        """Process subscriptions; storage confirms each in the order of its changes.
-
-        A removed node confirms none, so that its subscribers go to another one.
-        """
-        nonces = self._publisher.take_nonces(now)
-        if self._removed:
-            nonces = []
-        wanted = self._publisher.has_watchers
-        orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(nonce) for nonce in nonces]
-        if self._followed and not wanted and not nonces:
-            orders.append(IgnoreChanges())
+        """Process subscriptions; storage confirms each in the order of its changes."""
+        orders = self._publisher.feed.follow(self._publisher.take_nonces(now))
         if orders:
             self._storage.send(encode(orders))
-        self._followed = wanted or bool(nonces)
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)

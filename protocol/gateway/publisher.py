@@ -6,6 +6,7 @@ it. The loss counter, which every later message carries, tells the others.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from protocol.commands import Event
@@ -85,14 +86,10 @@ class Publisher:
         """Whether the queue is empty."""
         return not self._queue
 
-    @property
-    def front(self) -> Message | None:
-        """The message to send next."""
-        return self._queue[0] if self._queue else None
-
-    def sent(self) -> None:
-        """Remove the message in front, which was sent."""
-        self._queued_bytes -= len(self._queue.popleft().body)
+    def flush(self, send: Callable[[Message], bool]) -> None:
+        """Send the queued messages in order, until ``send`` returns that a pipe is full."""
+        while self._queue and send(self._queue[0]):
+            self._queued_bytes -= len(self._queue.popleft().body)
 
     def held_seconds(self, now: float) -> float:
         """Return for how many seconds the message in front has been queued."""

@@ -8,21 +8,19 @@ import msgspec
 from protocol.commands import Write
 from protocol.config import NodeConfig
 from protocol.gateway import batching
+from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
-from protocol.gateway.publisher import Publisher
-from protocol.gateway.subscriptions import Subscriptions
+from protocol.gateway.publisher import Message
 from protocol.messages.client import Reply, Request
 from protocol.messages.gateway import (
     Changes,
-    ChangesLost,
     Following,
     GatewayMessage,
     Opened,
     ReadsDone,
 )
 from protocol.messages.replicator import Propose
-from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import NEVER, Actor
 from tests.simulation.breach import expect
@@ -56,9 +54,7 @@ class Door(Actor):
         self._writes: dict[bytes, list[int]] = {}  # positions in each request
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
-        self._publisher = Publisher()
-        self._subscriptions = Subscriptions()
-        self._followed = False
+        self._feed = ChangeFeed()
 
     @property
     def is_open(self) -> bool:
@@ -94,7 +90,7 @@ class Door(Actor):
         if self._core is None:
             return NEVER
         now = self._events.now
-        return min(self._core.next_deadline(now), self._publisher.next_deadline(now))
+        return min(self._core.next_deadline(now), self._feed.publisher.next_deadline(now))
 
     def cut_off(self) -> None:
         """Close all connections, as the end of the process does."""
@@ -120,14 +116,10 @@ class Door(Actor):
         return False
 
     def _hear(self, message: GatewayMessage, now: float) -> None:
+        self._feed.step(message, now)
         match message:
-            case Changes(events=events):
-                self._publisher.publish(events, now)
-            case ChangesLost(revision=revision):
-                self._publisher.lose(revision, now)
-                self._the_core.step(message, now)
-            case Following():
-                self._publisher.establish(message, now)
+            case Changes() | Following():
+                pass
             case ReadsDone(number=number):
                 awaited = number in self._the_core._pending
                 self._the_core.step(message, now)
@@ -138,27 +130,23 @@ class Door(Actor):
 
     def _publish(self, now: float) -> None:
         """Send the core's publications; wait for a full pipe within a limit."""
-        self._publisher.mark(now, has_subscribers=bool(self._subscriptions))
-        while (message := self._publisher.front) is not None:
-            if not self.pipes.send(message.topic, message.body):
-                break
-            self._publisher.sent()
-        if self._publisher.must_release(now):
+        publisher = self._feed.publisher
+        publisher.mark(now, has_subscribers=bool(self._feed.subscriptions))
+        publisher.flush(self._send_to_pipes)
+        if publisher.must_release(now):
             self.pipes.set_lossy(lossy=True)
-            for message in self._publisher.release():
-                self.pipes.send(message.topic, message.body)
+            for message in publisher.release():
+                self._send_to_pipes(message)
             self.pipes.set_lossy(lossy=False)
 
+    def _send_to_pipes(self, message: Message) -> bool:
+        return self.pipes.send(message.topic, message.body)
+
     def _subscribe(self) -> None:
-        taken = [self._subscriptions.take(*order) for order in self.pipes.drain()]
-        nonces = [nonce for nonce in taken if nonce is not None]
-        wanted = self._subscriptions.has_watchers
-        orders: list[Any] = [FollowChanges(nonce) for nonce in nonces]
-        if self._followed and not wanted and not nonces:
-            orders.append(IgnoreChanges())
+        taken = [self._feed.subscriptions.take(*order) for order in self.pipes.drain()]
+        orders = self._feed.follow([nonce for nonce in taken if nonce is not None])
         if orders:
             self.life.post("gateway storage", self.life.storage, orders)
-        self._followed = wanted or bool(nonces)
 
     def _send(self, now: float) -> None:
         outbox = self._the_core.flush(now)

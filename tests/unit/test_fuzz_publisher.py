@@ -89,8 +89,7 @@ def test_what_waits_to_be_published_is_counted_whatever_its_numbers(
             case Following():
                 subject.establish(message, now)
         subject.mark(now, has_subscribers=True)
-    while subject.front is not None:
-        subject.sent()
+    subject.flush(bool)
     assert subject._queued_bytes == 0
 
 

@@ -1,0 +1,52 @@
+"""Change feed: the changes that a gateway has its storage writer send, for its subscribers.
+
+Storage sends changes while any subscriber watches, and confirms each subscription in their order.
+"""
+
+from protocol.gateway.publisher import Publisher
+from protocol.gateway.subscriptions import Subscriptions
+from protocol.messages.gateway import (
+    Changes,
+    ChangesLost,
+    Following,
+    GatewayMessage,
+    Leadership,
+)
+from protocol.messages.storage import FollowChanges, IgnoreChanges
+
+
+class ChangeFeed:
+    """The subscriptions and the publisher of one node. Times are seconds of a steady clock."""
+
+    def __init__(self) -> None:
+        self.publisher = Publisher()
+        self.subscriptions = Subscriptions()
+        self._followed = False
+        self._removed = False
+
+    def step(self, message: GatewayMessage, now: float) -> None:
+        """Take a message of the node's other actors; those that bring no news of changes, too."""
+        match message:
+            case Changes(events=events):
+                self.publisher.publish(events, now)
+            case ChangesLost(revision=revision):
+                self.publisher.lose(revision, now)
+            case Following():
+                self.publisher.establish(message, now)
+            case Leadership(removed=removed):
+                if removed and not self._removed:
+                    self.publisher.lose(0, now)  # a removed node receives no further changes
+                self._removed = removed
+
+    def follow(self, nonces: list[bytes]) -> list[FollowChanges | IgnoreChanges]:
+        """Return the messages to storage, after the subscriptions with these nonces.
+
+        A removed node confirms none, so that its subscribers go to another one.
+        """
+        confirmed = [] if self._removed else nonces
+        wanted = self.subscriptions.has_watchers
+        orders: list[FollowChanges | IgnoreChanges] = [FollowChanges(each) for each in confirmed]
+        if self._followed and not wanted and not confirmed:
+            orders.append(IgnoreChanges())
+        self._followed = wanted or bool(confirmed)
+        return orders

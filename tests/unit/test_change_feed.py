@@ -1,0 +1,93 @@
+"""The change feed: the messages to storage, and the order and the losses of what it publishes."""
+
+import msgspec
+import pytest
+
+from protocol.commands import Event
+from protocol.gateway.change_feed import ChangeFeed
+from protocol.gateway.publisher import Message
+from protocol.membership import Membership
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, Mark
+from protocol.messages.gateway import Changes, ChangesLost, Following, Leadership
+from protocol.messages.storage import FollowChanges, IgnoreChanges
+from protocol.status import RoleName
+
+MEMBER = Leadership(b"c" * 16, 1, RoleName.FOLLOWER, None, "", Membership(), False, False)
+REMOVED = msgspec.structs.replace(MEMBER, removed=True)
+SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"
+
+
+@pytest.fixture
+def feed() -> ChangeFeed:
+    return ChangeFeed()
+
+
+class Pipe:
+    """Takes a number of messages."""
+
+    def __init__(self, room: int = 100) -> None:
+        self._room = room
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> bool:
+        if len(self.messages) == self._room:
+            return False
+        self.messages.append(message)
+        return True
+
+
+def published(feed: ChangeFeed, now: float) -> list[Message]:
+    """Return the messages that are due, a mark among them."""
+    pipe = Pipe()
+    feed.publisher.mark(now, has_subscribers=True)
+    feed.publisher.flush(pipe.send)
+    return pipe.messages
+
+
+def losses(feed: ChangeFeed, now: float) -> int:
+    (message,) = published(feed, now)
+    return msgspec.msgpack.decode(message.body, type=Mark).losses
+
+
+def test_storage_sends_changes_from_the_first_watcher_to_the_last(feed: ChangeFeed) -> None:
+    assert feed.follow([]) == []
+    feed.subscriptions.take(SUBSCRIBE + EVENT_TOPIC, 7, is_lost=False)
+    assert feed.follow([b"n"]) == [FollowChanges(b"n")]
+    assert feed.follow([]) == []
+    feed.subscriptions.take(UNSUBSCRIBE + EVENT_TOPIC, 7, is_lost=False)
+    assert feed.follow([]) == [IgnoreChanges()]
+    assert feed.follow([]) == []
+
+
+def test_what_storage_sends_is_published_in_its_order(feed: ChangeFeed) -> None:
+    feed.step(Changes((Event(4, "a", b"", 0),)), 0.0)
+    feed.step(Following(b"n", 4), 0.0)
+    topics = [message.topic for message in published(feed, 0.0)]
+    assert topics == [EVENT_TOPIC + b"a", ESTABLISHED_TOPIC + b"n"]
+
+
+def test_a_loss_is_reported_at_once(feed: ChangeFeed) -> None:
+    feed.step(ChangesLost(9), 1.0)
+    assert losses(feed, 1.0) == 1
+
+
+def test_a_removed_node_reports_one_loss_and_confirms_no_subscription(feed: ChangeFeed) -> None:
+    feed.step(MEMBER, 0.0)
+    feed.step(REMOVED, 1.0)
+    assert losses(feed, 1.0) == 1
+    feed.step(REMOVED, 2.0)
+    assert losses(feed, 2.0) == 1
+    feed.subscriptions.take(SUBSCRIBE + EVENT_TOPIC, 7, is_lost=False)
+    assert feed.follow([b"n"]) == []
+    feed.step(MEMBER, 3.0)
+    assert feed.follow([b"n"]) == [FollowChanges(b"n")]
+
+
+def test_flushing_ends_at_a_full_pipe_and_goes_on_there(feed: ChangeFeed) -> None:
+    for revision in (1, 2, 3):
+        feed.step(Changes((Event(revision, f"k{revision}", b"", 0),)), 0.0)
+    feed.publisher.flush(Pipe(room=1).send)
+    assert [message.topic for message in published(feed, 0.0)] == [
+        EVENT_TOPIC + b"k2",
+        EVENT_TOPIC + b"k3",
+    ]
