@@ -16,7 +16,6 @@ from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
 from actors.vouching import Vouching
 from protocol.config import NodeConfig
-from protocol.deadlines import NEVER
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import (
     ClusterQuery,
@@ -32,15 +31,13 @@ from protocol.messages.replicator import (
     ReplicatorMessage,
     StepAside,
 )
-from protocol.messages.timer import ClockState
 from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
+from protocol.raft.pacing import Pacing
 from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
 
-COMMIT_NOTICE_SECONDS = 0.01  # for which a new commit index waits to be sent with entries
-CONTACT_SECONDS = 0.03  # between reports of contact with the leader to the timer
 STEP_ASIDE_SECONDS = 0.4  # for which a stopping leader waits for its successor
 UNKNOWN_NAMED_MAX = 100  # senders logged one by one; a flood is not
 
@@ -72,9 +69,7 @@ class LogReplicator:
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders already logged
         self._vouching = Vouching(JoinLinks(self._sockets), config.join_cluster, self._address)
-        self._clock: ClockState | None = None
-        self._clock_told = 0.0
-        self._commit_notice_at = NEVER
+        self._pacing = Pacing()
         self._stop_at = 0.0
         self._stalled = False
         self._silence = Silence()
@@ -100,10 +95,7 @@ class LogReplicator:
 
     def timeout(self) -> float:
         """Return the seconds until a commit notice, a clock report or a join request is due."""
-        due = self._commit_notice_at
-        if self._clock is not None:
-            due = min(due, self._clock_told + CONTACT_SECONDS)
-        due = min(due, self._admission.deadline, self._silence.deadline)
+        due = min(self._pacing.deadline, self._admission.deadline, self._silence.deadline)
         if self._core.wants_vouchers:
             due = min(due, self._vouching.ask_at)
         return due - time.monotonic()
@@ -120,7 +112,7 @@ class LogReplicator:
                 self._receive(connection, frame)
         if self._inbox in readable:
             self._receive_from_actors()
-        if self._commit_notice_at != NEVER and self._commit_notice_at <= time.monotonic():
+        if self._pacing.owes_commit_notice(time.monotonic()):
             self._core.step(CommitNoticeDue())
         self._serve_non_members()
         self._finish_turn()
@@ -285,8 +277,10 @@ class LogReplicator:
         if outbox.complaints:
             self._log_complaints(outbox)
         now = time.monotonic()
-        self._tell_timer(outbox.clock, now)
-        self._schedule_commit_notice()
+        report = self._pacing.take_report(outbox.clock, now)
+        if report is not None:
+            self._timer.send(encode([report]))
+        self._pacing.schedule_commit_notice(now, owed=self._core.owes_commit_notice)
         self._links.follow(self._core.membership)
         if self._silence.deadline <= now:
             self._log_silence(now)
@@ -318,19 +312,6 @@ class LogReplicator:
         elif self._stalled and not message.stalled:
             log.warning("the storage of this node answers again")
         self._stalled = message.stalled
-
-    def _tell_timer(self, clock: ClockState | None, now: float) -> None:
-        """Send the newest clock state, but not at each contact with the leader."""
-        self._clock = clock or self._clock
-        if self._clock is not None and now - self._clock_told >= CONTACT_SECONDS:
-            self._timer.send(encode([self._clock]))
-            self._clock, self._clock_told = None, now
-
-    def _schedule_commit_notice(self) -> None:
-        if not self._core.owes_commit_notice:
-            self._commit_notice_at = NEVER
-        elif self._commit_notice_at == NEVER:
-            self._commit_notice_at = time.monotonic() + COMMIT_NOTICE_SECONDS
 
 
 def _raft_node(recovered: Recovered, config: NodeConfig) -> RaftNode:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from protocol.deadlines import NEVER
+
 if TYPE_CHECKING:
     from tests.simulation.life import Life
 
-NEVER = float("inf")
 TURN_SHARE = 0.3  # maximum duration of a turn, as a share of an actor's message delay
 
 

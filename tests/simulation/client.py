@@ -15,6 +15,7 @@ from protocol.commands import (
     RevisionMismatch,
     SessionExpired,
 )
+from protocol.deadlines import NEVER
 from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from tests.simulation.call_judge import judge_order
 from tests.simulation.driver import Driver
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 SHORTEST_DEADLINE, LONGEST_DEADLINE = 0.3, 3.0
 REMOVALS = 0.2  # share of writes
-NEVER = float("inf")
 
 
 class Client:

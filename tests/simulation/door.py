@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.commands import Write
 from protocol.config import NodeConfig
+from protocol.deadlines import NEVER
 from protocol.gateway import batching
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.gateway import Gateway
@@ -22,7 +23,7 @@ from protocol.messages.gateway import (
 )
 from protocol.messages.replicator import Propose
 from protocol.wire import decode_outcome, encode
-from tests.simulation.actor import NEVER, Actor
+from tests.simulation.actor import Actor
 from tests.simulation.breach import expect
 from tests.simulation.pipes import Pipes
 

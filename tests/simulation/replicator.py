@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from actors.log_replicator import COMMIT_NOTICE_SECONDS, CONTACT_SECONDS
 from actors.vouching import ASK_SECONDS
+from protocol.deadlines import NEVER
 from protocol.membership import Membership, NodeId
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
@@ -25,11 +25,11 @@ from protocol.messages.replicator import (
     RemoveMember,
     ReplicatorMessage,
 )
-from protocol.messages.timer import ClockState
 from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.pacing import Pacing
 from tests.simulation import spaces
-from tests.simulation.actor import NEVER, Actor
+from tests.simulation.actor import Actor
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
@@ -49,9 +49,7 @@ class Replicator(Actor):
         self._vouching_at = 0.0
         self._links: dict[NodeId, str] = {}
         self._linked = Membership()
-        self._clock: ClockState | None = None
-        self._clock_told = -NEVER
-        self._commit_notice_at = NEVER
+        self._pacing = Pacing()
         self.core: RaftNode | None = None
 
     def hear(self, frame: PeerFrame) -> None:
@@ -71,7 +69,7 @@ class Replicator(Actor):
             self._receive(frame)
         for message in self._take_inbox():
             self._step(message)
-        if self._commit_notice_at <= self._events.now:
+        if self._pacing.owes_commit_notice(self._events.now):
             self._the_core.step(CommitNoticeDue())
         self._ask_for_vouchers()
         if self._admit():
@@ -81,10 +79,7 @@ class Replicator(Actor):
         """Return the time of the next commit notice, timer message or join request."""
         if self.core is None:
             return NEVER
-        due = self._commit_notice_at
-        if self._clock is not None:
-            due = min(due, self._clock_told + CONTACT_SECONDS)
-        due = min(due, self._the_admission.deadline)
+        due = min(self._pacing.deadline, self._the_admission.deadline)
         if self._the_core.wants_vouchers:
             due = min(due, self._vouching_at)
         return due
@@ -223,21 +218,12 @@ class Replicator(Actor):
             self._events.note(self._place, "tells", outbox.gateway)
             life.post("replicator gateway", life.gateway, outbox.gateway)
             self._the_admission.wake()
-        self._tell_timer(outbox.clock)
-        self._schedule_commit_notice()
+        report = self._pacing.take_report(outbox.clock, self._events.now)
+        if report is not None:
+            life.post("replicator timer", life.timer, [report])
+        owed = self._the_core.owes_commit_notice
+        self._pacing.schedule_commit_notice(self._events.now, owed=owed)
         self._follow(self._the_core.membership)
-
-    def _tell_timer(self, clock: ClockState | None) -> None:
-        self._clock = clock or self._clock
-        if self._clock is not None and self._events.now - self._clock_told >= CONTACT_SECONDS:
-            self.life.post("replicator timer", self.life.timer, [self._clock])
-            self._clock, self._clock_told = None, self._events.now
-
-    def _schedule_commit_notice(self) -> None:
-        if not self._the_core.owes_commit_notice:
-            self._commit_notice_at = NEVER
-        elif self._commit_notice_at == NEVER:
-            self._commit_notice_at = self._events.now + COMMIT_NOTICE_SECONDS
 
     def _follow(self, membership: Membership) -> None:
         """Update the addresses of the members."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from protocol.deadlines import NEVER
 from protocol.space import SpaceLimits
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
-from tests.simulation.actor import NEVER, Actor
+from tests.simulation.actor import Actor
 from tests.simulation.disk import DiskFailure
 
 if TYPE_CHECKING:
