@@ -229,7 +229,7 @@ class Gateway:
                 self._writes.batch_ended(slots, now)
             case PendingRequest(message=RemoveMember()):
                 self._admin.removals -= 1
-            case PendingRequest(message=Read(lease=leased), slots=slots):
+            case PendingRequest(message=Read(leader_lease=leased), slots=slots):
                 self._reads.batch_ended(leased, slots, now)
         return pending
 

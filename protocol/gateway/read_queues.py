@@ -25,7 +25,7 @@ class ReadQueues:
 
     def add(self, slot: Slot, operation: ReadOperation) -> None:
         """Queue a read."""
-        leased = not isinstance(operation, ReadSnapshot) and operation.lease
+        leased = not isinstance(operation, ReadSnapshot) and operation.leader_lease
         (self._leased if leased else self._confirmed).add(slot, operation)
 
     def take_batches(

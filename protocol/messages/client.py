@@ -28,7 +28,7 @@ class Get(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
     """Read one key."""
 
     key: str  # 1 to 4096 bytes of UTF-8
-    lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
@@ -37,7 +37,7 @@ class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
     prefix: str  # of the keys; ``""`` and ``"/"`` for all
     limit: int  # names in the reply; above 10,000 like 10,000
     start_after: str | None = None  # last name of the page before; None for the first page
-    lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
@@ -46,7 +46,7 @@ class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=Fals
     prefix: str  # of the paths; ``""`` and ``"/"`` for all
     limit: int  # names in the reply; above 10,000 like 10,000
     start_after: str | None = None  # last name of the page before; None for the first page
-    lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):

@@ -102,7 +102,7 @@ class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """Ask the leader for the index that a read at the sender must wait for (dissertation §6.4)."""
 
     number: Number  # of the read at the sender's gateway
-    lease: bool = False  # whether the leader's lease is enough
+    leader_lease: bool = False  # whether the leader's lease is enough
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):

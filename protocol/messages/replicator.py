@@ -79,7 +79,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
 
     number: int  # of the read at the gateway
     payload: bytes  # encoded ``ReadBatch``
-    lease: bool = False  # whether the leader's lease is enough
+    leader_lease: bool = False  # whether the leader's lease is enough
     ahead: bool = True  # storage may read before this is confirmed
 
 

@@ -29,7 +29,7 @@ WAITING_READS_MAX = 10_000  # batches of reads that one node may have waiting fo
 def on_read(state: RaftState, leader: Leader, message: Read) -> None:
     """Queue reads for the next round."""
     _keep(state, message)
-    read = WaitingRead(state.id, message.number, message.lease, message.ahead)
+    read = WaitingRead(state.id, message.number, message.leader_lease, message.ahead)
     leader.reads.add(read)
 
 
@@ -39,7 +39,7 @@ def on_read_elsewhere(state: RaftState, _: Follower | Candidate, message: Read) 
         state.outbox.gateway.append(ReadFailed(message.number))
     else:
         _keep(state, message)
-        state.send(state.leader, ForwardRead(message.number, message.lease))
+        state.send(state.leader, ForwardRead(message.number, message.leader_lease))
 
 
 def _keep(state: RaftState, message: Read) -> None:
@@ -68,7 +68,7 @@ def on_read_refused(state: RaftState, _: Follower, __: NodeId, message: ReadRefu
 def on_forward_read(state: RaftState, leader: Leader, reader: NodeId, message: ForwardRead) -> None:
     """Queue a follower's reads for the next round."""
     if len(leader.reads.waiting) < WAITING_READS_MAX:
-        leader.reads.add(WaitingRead(reader, message.number, message.lease))
+        leader.reads.add(WaitingRead(reader, message.number, message.leader_lease))
     else:
         state.send(reader, ReadRefused(message.number))
 

@@ -26,7 +26,7 @@ class WaitingRead(msgspec.Struct, frozen=True):
 
     reader: NodeId
     number: int
-    lease: bool = False  # a leader lease is enough
+    leader_lease: bool = False  # a leader lease is enough
     ahead: bool = False  # this node's storage may read before the confirmation
 
 
@@ -46,7 +46,7 @@ class ReadQueue(msgspec.Struct):
 
     def add(self, read: WaitingRead) -> None:
         """Queue a read for the next round, or for the end of the turn if a lease is enough."""
-        (self.leased if read.lease else self.waiting).append(read)
+        (self.leased if read.leader_lease else self.waiting).append(read)
 
     def take_leased(self) -> list[WaitingRead]:
         """Return the reads for which a leader lease is enough."""

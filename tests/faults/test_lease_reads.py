@@ -66,7 +66,7 @@ def number_in(outcome: Outcome) -> int | None:
 
 @pytest.mark.timeout(120)
 def test_a_leader_that_was_frozen_trusts_no_lease_from_before(cluster: Cluster) -> None:
-    question = Get("key", lease=True)
+    question = Get("key", leader_lease=True)
     with cluster.client(timeout=20) as client:
         for attempt in range(ROUNDS):
             old, new = 2 * attempt + 1, 2 * attempt + 2

@@ -313,7 +313,7 @@ class Cluster:
 
     def read_by_lease(self, node: NodeId, number: int) -> None:
         """Let a node's gateway request a lease read."""
-        self.step(node, Read(number, b"", lease=True))
+        self.step(node, Read(number, b"", leader_lease=True))
 
     def remove(
         self, node: NodeId, *, through: NodeId, number: int = 1, force: bool = False

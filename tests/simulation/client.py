@@ -124,7 +124,7 @@ class Thread:
         if operation.kind is Kind.GET:
             lease = self._random() < self.setting.options.by_lease
             self.setting.totals.reads_by_lease += lease
-            get = Get(operation.key, lease=lease)
+            get = Get(operation.key, leader_lease=lease)
             self._drive_read(get, deadline, lambda each: self._end(operation, each))
         else:
             self._write(operation, deadline)

@@ -271,7 +271,7 @@ class Faults:
         for number in range(self._chance.randint(1, BURST_WRITES_MAX)):
             after(number * BURST_WRITE_SECONDS, self._ask, node, Write(0, 0, 0, OpenSession()))
         for number in range(BURST_READS):
-            read = Get("k/0", lease=self._chance.random() < self._setting.options.by_lease)
+            read = Get("k/0", leader_lease=self._chance.random() < self._setting.options.by_lease)
             after(number * BURST_READ_SECONDS, self._ask, node, read)
 
     def _ask(self, node: Node, operation: Write | Get) -> None:

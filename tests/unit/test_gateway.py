@@ -199,21 +199,25 @@ def test_reads_that_come_while_others_are_confirmed_go_on_together(desk: Desk) -
 
 
 def test_reads_by_lease_travel_apart_from_those_that_need_a_majority(desk: Desk) -> None:
-    by_lease = (Get("b", lease=True), ListKeys("c", 1, None, True), ListPrefixes("", 1, None, True))
+    by_lease = (
+        Get("b", leader_lease=True),
+        ListKeys("c", 1, None, True),
+        ListPrefixes("", 1, None, True),
+    )
     desk.ask(Get("a"), *by_lease)
-    sent = {each.lease: each for each in desk.sent if isinstance(each, Read)}
+    sent = {each.leader_lease: each for each in desk.sent if isinstance(each, Read)}
     assert decode_read_batch(sent[False].payload).operations == (Get("a"),)
     assert decode_read_batch(sent[True].payload).operations == by_lease
     assert desk.count(Read) == 2
 
 
 def test_a_read_by_lease_remains_one_when_it_is_asked_for_again(desk: Desk) -> None:
-    desk.ask(Get("a", lease=True))
+    desk.ask(Get("a", leader_lease=True))
     first = desk.last(Read)
     desk.hear(ReadFailed(first.number))
     desk.wait(RETRY_SECONDS + 0.1)
     again = desk.last(Read)
-    assert (again.lease, again.payload) == (True, first.payload)
+    assert (again.leader_lease, again.payload) == (True, first.payload)
     assert again.number != first.number
     outcome = msgspec.Raw(encode(Missing(1)))
     desk.hear(ReadsDone(again.number, (outcome,), confirmed=True))

@@ -93,7 +93,7 @@ def test_the_time_after_the_last_arrival_decides_not_the_one_before_the_turn() -
     bind(cluster, B, C)
     machine = cluster[A]
     machine.core.tell_time(machine.now)
-    machine.core.step(Read(1, b"", lease=True))
+    machine.core.step(Read(1, b"", leader_lease=True))
     machine.now += LEASE
     cluster.turn(A, lambda _: None)
     assert cluster.sent(Heartbeat)
@@ -192,7 +192,7 @@ def test_a_followers_read_by_lease_costs_one_question() -> None:
     cluster.beat(A)
     cluster.settle()
     cluster.read_by_lease(B, 7)
-    assert cluster.sent() == [ForwardRead(7, lease=True)]
+    assert cluster.sent() == [ForwardRead(7, leader_lease=True)]
     cluster.deliver(ForwardRead)
     assert cluster.sent() == [ReadIndex(7, 1)]
     cluster.settle()
@@ -202,8 +202,8 @@ def test_a_followers_read_by_lease_costs_one_question() -> None:
 def test_reads_that_wait_for_the_clock_fail_with_their_leader() -> None:
     cluster = led_by(A, B, C)
     machine = cluster[A]
-    machine.core.step(Read(1, b"", lease=True))
-    machine.core.receive(frame_of(B, ForwardRead(7, lease=True)))
+    machine.core.step(Read(1, b"", leader_lease=True))
+    machine.core.receive(frame_of(B, ForwardRead(7, leader_lease=True)))
     machine.core.receive(frame_of(C, HeartbeatReply(2, 0)))
     cluster.turn(A, lambda _: None)
     assert machine.told(ReadFailed) == [ReadFailed(1)]
