@@ -78,12 +78,12 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         sys.exit(1)
     limits = limits_of(raise_limit())
     context = ActorContext(
-        start.config,
-        Sockets(),
-        lifeline,
-        configure(name, start.config.log_level, start.config.log_format),
-        limits,
-        MemoryWatch(name),
+        config=start.config,
+        sockets=Sockets(),
+        lifeline=lifeline,
+        log_fields=configure(name, start.config.log_level, start.config.log_format),
+        limits=limits,
+        memory=MemoryWatch(name),
     )
     try:
         os.chdir(start.names)  # keeps the sockets' names within the limit of ipc paths

@@ -129,14 +129,14 @@ def recover(
 
 def _survivor(path: str, holding: "Holding") -> Survivor:
     return Survivor(
-        path,
-        uuid.UUID(bytes=holding.node),
-        uuid.UUID(bytes=holding.cluster),
-        holding.last_term,
-        holding.last_index,
-        holding.applied_index,
-        holding.revision,
-        tuple(
+        dir=path,
+        id=uuid.UUID(bytes=holding.node),
+        cluster_id=uuid.UUID(bytes=holding.cluster),
+        last_term=holding.last_term,
+        last_index=holding.last_index,
+        applied_index=holding.applied_index,
+        revision=holding.revision,
+        members=tuple(
             Member(uuid.UUID(bytes=each.id), each.address, each.voter)
             for each in holding.membership.members
         ),

@@ -69,12 +69,12 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
     if leadership is None:
         return Welcome(opened.cluster, opened.node, endpoint)
     return Welcome(
-        leadership.cluster,
-        opened.node,
-        endpoint,
-        leadership.leader,
-        leadership.leader_address,
-        leadership.membership,
+        cluster=leadership.cluster,
+        node=opened.node,
+        publish_endpoint=endpoint,
+        leader=leadership.leader,
+        leader_address=leadership.leader_address,
+        membership=leadership.membership,
     )
 
 
@@ -84,20 +84,20 @@ def node_status(
     """Return the node's status: the replicator's part, storage's part and its identity."""
     status = report.status
     return NodeStatus(
-        opened.cluster if leadership is None else leadership.cluster,
-        opened.node,
-        str(config.address),
-        status.role,
-        status.term,
-        status.leader,
-        status.last_index,
-        status.commit_index,
-        report.applied_index,
-        report.revision,
-        status.membership,
-        status.removed,
-        report.room,
-        status.silence_ms,
+        cluster=opened.cluster if leadership is None else leadership.cluster,
+        node=opened.node,
+        address=str(config.address),
+        role=status.role,
+        term=status.term,
+        leader=status.leader,
+        last_index=status.last_index,
+        commit_index=status.commit_index,
+        applied_index=report.applied_index,
+        revision=report.revision,
+        membership=status.membership,
+        removed=status.removed,
+        room=report.room,
+        silence_ms=status.silence_ms,
     )
 
 

@@ -17,14 +17,14 @@ def on_ask_status(state: RaftState, _: Role, message: AskStatus) -> None:
 def leadership_of(state: RaftState) -> Leadership:
     """Return the cluster, leader and members as the gateway must know them."""
     return Leadership(
-        state.cluster,
-        state.term,
-        _role_name(state.role),
-        state.leader,
-        leader_address(state),
-        state.memberships.committed.membership,
-        state.removed,
-        state.durability.stalled,
+        cluster=state.cluster,
+        term=state.term,
+        role=_role_name(state.role),
+        leader=state.leader,
+        leader_address=leader_address(state),
+        membership=state.memberships.committed.membership,
+        removed=state.removed,
+        stalled=state.durability.stalled,
     )
 
 
@@ -37,14 +37,14 @@ def leader_address(state: RaftState) -> str:
 def status_of(state: RaftState) -> ReplicationStatus:
     """Return the replication status of this node."""
     return ReplicationStatus(
-        state.term,
-        _role_name(state.role),
-        state.leader,
-        state.log.last_index,
-        state.commit_index,
-        state.memberships.committed.membership,
-        state.removed,
-        _silence_ms(state),
+        term=state.term,
+        role=_role_name(state.role),
+        leader=state.leader,
+        last_index=state.log.last_index,
+        commit_index=state.commit_index,
+        membership=state.memberships.committed.membership,
+        removed=state.removed,
+        silence_ms=_silence_ms(state),
     )
 
 

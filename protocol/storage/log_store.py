@@ -177,17 +177,17 @@ class LogStore:
                 f"the log begins after {self.start.index} and ends at {self.last_index}"
                 f"{'' if self._is_gapless else ' with a gap'}, and {applied_index} are applied"
             )
-        first = max(self.start.index, min(applied_index, self.last_index - RECOVERED_ENTRIES))
+        prev = max(self.start.index, min(applied_index, self.last_index - RECOVERED_ENTRIES))
         return Recovered(
-            self.node,
-            self.cluster,
-            self.incarnation,
-            self.hard_state,
-            applied_index,
-            first,
-            self.term_at(first) or 0,
-            self.slice(first + 1, EVERYTHING),
-            self.memberships,
+            node=self.node,
+            cluster=self.cluster,
+            incarnation=self.incarnation,
+            hard_state=self.hard_state,
+            applied_index=applied_index,
+            prev_index=prev,
+            prev_term=self.term_at(prev) or 0,
+            entries=self.slice(prev + 1, EVERYTHING),
+            memberships=self.memberships,
         )
 
 

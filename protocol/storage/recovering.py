@@ -57,13 +57,13 @@ def survey(database: Database, limits: LogLimits) -> Holding:
     if not store.cluster or not store.memberships:
         raise NoMember
     return Holding(
-        store.node,
-        store.cluster,
-        store.last_term,
-        store.last_index,
-        machine.applied_index,
-        machine.revision,
-        store.memberships[-1].membership,
+        node=store.node,
+        cluster=store.cluster,
+        last_term=store.last_term,
+        last_index=store.last_index,
+        applied_index=machine.applied_index,
+        revision=machine.revision,
+        membership=store.memberships[-1].membership,
     )
 
 
