@@ -124,6 +124,8 @@ class Node:
         life, self.life = self.life, None
         life.end()
         self.setting.judge.node_ended(self)
+        core = life.replicator.core
+        self.setting.judge.admitted.crash(self.id, knows_removal=core is not None and core.removed)
         self._come_back_later()
 
     def _come_back_later(self) -> None:

@@ -22,12 +22,12 @@ BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid fau
 LOSSES = 0.15  # share of runs in which directories are lost
 COPIES = 0.15  # share of runs in which directories are copied, and the copies started
 COPIED_DIRECTORIES = 2.0  # per second of such a run
-FULL_DISKS = 0.2  # share of runs in which disks fill and clear
+FULL_DISKS = 0.3  # share of runs in which disks fill and clear
 FULL_DISK_RATES = (0.5, 2.0, 8.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run; tests persisted lease promises most
 HOSTILE = 0.3  # share of runs with a stranger and a broken member
-LATE = 0.1  # share of runs with many snapshots, late and duplicated
+LATE = 0.2  # share of runs with many snapshots, late and duplicated
 PIPELINE_MAX = 6  # operations
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
 
@@ -76,6 +76,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     read_bytes_max: int | None = None
     batch_operations_max: int | None = None
     block_results: int | None = None
+    held_log_factor: int | None = None
     sessions_max: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
@@ -186,7 +187,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         by_lease=choose((0.0, 0.3, 1.0)),
         conditional=choose((0.0, 0.3, 0.7)),
         step_crashes=choose((0.0, 0.0, 0.2)),
-        late_requests=Random(f"late requests {seed}").choice((0.0, 0.5)),
+        late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
     )
 
@@ -232,6 +233,7 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         read_bytes_max=Random(f"read bytes {seed}").choice((None, 1)),
         batch_operations_max=Random(f"batch {seed}").choice((None, 3, PIPELINE_MAX)),
         block_results=Random(f"blocks {seed}").choice((None, 1, 2)),
+        held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )

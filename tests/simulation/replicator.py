@@ -124,6 +124,8 @@ class Replicator(Actor):
             case (JoinRequest() | ClusterQuery() as question,):
                 self._answer(frame, question)
             case (JoinReply() | ClusterReply() | Invitation() as message,):
+                if isinstance(message, Invitation):
+                    self._judge.admitted.welcome(self._the_core.id)
                 self._the_admission.hear(frame, message, self._events.now)
             case (MembershipQuery() | MembershipTold() as message,):
                 self._hear_of_members(frame, message)
@@ -187,6 +189,10 @@ class Replicator(Actor):
             return True
         belonged = bool(self._the_core.cluster)
         outbox = self._the_admission.turn(self._events.now)
+        if self._the_admission.is_asking:
+            self._judge.admitted.ask(self._the_core.id)
+        elif self._the_core.is_settled:
+            self._judge.admitted.settle(self._the_core.id)
         if outbox.failure is not None:
             self._events.note(self._place, "gives up", outbox.failure)
             self.life.node.end_as_removed()
