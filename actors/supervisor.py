@@ -34,6 +34,7 @@ from actors.lifeline import (
     open_lifeline,
 )
 from actors.signals import leave_to_supervisor
+from actors.wakeups import Wakeups
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 
@@ -73,8 +74,7 @@ class Supervisor:
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
         self._full_starts = 0  # consecutive starts that a full disk ended
         self._full_at = float("-inf")  # when the last of them ended, by a steady clock
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = Wakeups()
         self._wake, self._woken = os.pipe()[::-1]
         for end in (self._wake, self._woken):
             weakref.finalize(self, os.close, end).atexit = False
@@ -102,25 +102,21 @@ class Supervisor:
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each actor; empty once the node is over."""
-        with self._lock:
-            return {name: child.process.pid for name, child in self._children.items()}
+        return {name: child.process.pid for name, child in self._children.items()}
 
     def wait_until_serving(self, timeout: float | None) -> bool:
         """Wait at most ``timeout`` seconds for the node to serve; return whether it does."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.serving or self.is_over, timeout)
-            return self.serving
+        self._changed.wait_for(lambda: self.serving or self.is_over, timeout)
+        return self.serving
 
     def wait_until_identified(self, timeout: float | None) -> bool:
         """Wait at most ``timeout`` seconds for the node's id; return whether it is known."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.node or self.is_over, timeout)
-            return bool(self.node)
+        self._changed.wait_for(lambda: self.node or self.is_over, timeout)
+        return bool(self.node)
 
     def wait_until_over(self, timeout: float | None) -> None:
         """Wait at most ``timeout`` seconds until the node is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.is_over, timeout)
+        self._changed.wait_for(lambda: self.is_over, timeout)
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop all actors; returns once the node is over.
@@ -154,10 +150,10 @@ class Supervisor:
                 failure = self._run_actors()
         finally:
             self._ipc.clear()
-            with self._changed:
-                self._children = {}
-                self.failure, self.is_over = failure, True
-                self._changed.notify_all()
+            self._children = {}
+            self.failure = failure
+            self.is_over = True
+            self._changed.notify()
 
     def _run_actors(self) -> Failing | None:
         """Run all actors until one fails or the node stops; return the failure if it is final."""
@@ -212,8 +208,8 @@ class Supervisor:
             raise
         finally:
             theirs.close()
-        with self._lock:
-            self._children[name] = _Child(name, process, lifeline)
+        # A new dictionary, as other threads may be reading this one.
+        self._children = {**self._children, name: _Child(name, process, lifeline)}
         with contextlib.suppress(LifelineCut):
             lifeline.order(Start(self._config, self._ipc.path))
 
@@ -244,14 +240,13 @@ class Supervisor:
         return None
 
     def _note_ready(self, child: _Child, node: bytes) -> None:
-        with self._changed:
-            child.ready = True
-            self.node = node or self.node
-            self.serving = all(each.ready for each in self._children.values())
-            if self.serving and not self._has_served:
-                self._has_served = True
-                self._warn_if_exposed()
-            self._changed.notify_all()
+        child.ready = True
+        self.node = node or self.node
+        self.serving = all(each.ready for each in self._children.values())
+        if self.serving and not self._has_served:
+            self._has_served = True
+            self._warn_if_exposed()
+        self._changed.notify()
 
     def _warn_if_exposed(self) -> None:
         if self._config.is_exposed:
@@ -271,8 +266,7 @@ class Supervisor:
 
     def _end_actors(self, *, in_order: bool) -> None:
         """End all running actors; returns once their processes are gone."""
-        with self._changed:
-            self.serving = False
+        self.serving = False
         for child in self._children.values():
             if in_order:
                 _stop_in_order(child, self._stop_deadline)
