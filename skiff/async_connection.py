@@ -209,9 +209,11 @@ class AsyncConnection:
     # --- receiving
 
     def _on_socket(self) -> None:
-        if not self._connected and self._is_writable():
-            self._flush()
+        # Draining processes the socket's commands, the acceptance among them, and so takes the edge
+        # that tells of it: the state is looked at afterwards.
         self._drain()
+        if not self._connected:
+            self._flush()
 
     def _drain(self) -> None:
         while not self.is_lost:
@@ -270,7 +272,8 @@ class AsyncConnection:
             self.close()
 
     def _expect_connection(self) -> None:
-        if not self.is_lost and not self._is_writable():
+        self._flush()
+        if not self._connected:
             self.close()
 
     def _expire(self, number: int) -> None:

@@ -48,6 +48,15 @@ def test_each_operation_does_what_the_blocking_client_does(cluster: Cluster) -> 
     run(use())
 
 
+def test_the_first_call_of_each_new_client_is_sent_once_it_is_connected(cluster: Cluster) -> None:
+    async def use() -> None:
+        for _ in range(500):  # as the acceptance may come at any moment of a turn of the loop
+            async with AsyncClient(cluster.leader().address, timeout=SECONDS) as client:
+                assert await asyncio.wait_for(client.get("absent"), SECONDS) is None
+
+    run(use())
+
+
 @pytest.mark.parametrize("follow_leader", [True, False], ids=["leader", "follower"])
 def test_thousands_of_calls_at_once_are_each_done_once(
     cluster: Cluster, *, follow_leader: bool
