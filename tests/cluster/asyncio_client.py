@@ -8,6 +8,7 @@ from skiff import AsyncClient, AsyncSubscriber
 from skiff.testing import Cluster
 
 SECONDS = 30.0
+TEST_SECONDS = 50.0  # for a test's coroutine; a callback may swallow the limit of pytest
 
 
 def client_of(cluster: Cluster, **options: Any) -> AsyncClient:
@@ -17,7 +18,7 @@ def client_of(cluster: Cluster, **options: Any) -> AsyncClient:
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine in a loop of its own."""
-    asyncio.run(asyncio.wait_for(coroutine, 2 * SECONDS))
+    asyncio.run(asyncio.wait_for(coroutine, TEST_SECONDS))
 
 
 async def until(condition: Callable[[], object]) -> None:
