@@ -112,7 +112,7 @@ class LogReplicator:
                 self._receive(connection, frame)
         if self._inbox in readable:
             self._receive_from_actors()
-        if self._pacing.owes_commit_notice(time.monotonic()):
+        if self._pacing.is_commit_notice_due(time.monotonic()):
             self._core.step(CommitNoticeDue())
         self._serve_non_members()
         self._finish_turn()

@@ -25,7 +25,7 @@ class ChangeFeed:
         self._removed = False
 
     def step(self, message: GatewayMessage, now: float) -> None:
-        """Take a message of the node's other actors; those that bring no news of changes, too."""
+        """Take any message of the node's other actors; the rest concerns requests alone."""
         match message:
             case Changes(events=events):
                 self.publisher.publish(events, now)

@@ -174,7 +174,7 @@ def _let_in(state: RaftState, leader: Leader, joiner: NodeId, request: JoinReque
         return None
     refusal = _why_not_let_in(state, leader, joiner, here)
     if refusal is None and not _is_up_to_date(state, joiner, request):
-        return ""
+        refusal = ""
     if refusal is None:
         _change(state, leader, _with_joiner(state.membership, joiner, request))
     return refusal

@@ -26,7 +26,7 @@ class Pacing:
             return self._commit_notice_at
         return min(self._commit_notice_at, self._reported_at + CONTACT_SECONDS)
 
-    def owes_commit_notice(self, now: float) -> bool:
+    def is_commit_notice_due(self, now: float) -> bool:
         """Whether followers have waited long enough for a commit index."""
         return self._commit_notice_at <= now
 

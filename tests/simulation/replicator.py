@@ -69,7 +69,7 @@ class Replicator(Actor):
             self._receive(frame)
         for message in self._take_inbox():
             self._step(message)
-        if self._pacing.owes_commit_notice(self._events.now):
+        if self._pacing.is_commit_notice_due(self._events.now):
             self._the_core.step(CommitNoticeDue())
         self._ask_for_vouchers()
         if self._admit():

@@ -30,12 +30,12 @@ def test_a_commit_index_waits_for_entries_from_the_turn_in_which_it_is_first_owe
     pacing.schedule_commit_notice(1.0, owed=True)
     pacing.schedule_commit_notice(1.005, owed=True)
     assert pacing.deadline == 1.0 + COMMIT_NOTICE_SECONDS
-    assert not pacing.owes_commit_notice(1.005)
-    assert pacing.owes_commit_notice(1.0 + COMMIT_NOTICE_SECONDS)
+    assert not pacing.is_commit_notice_due(1.005)
+    assert pacing.is_commit_notice_due(1.0 + COMMIT_NOTICE_SECONDS)
 
 
 def test_no_notice_is_due_once_entries_have_carried_the_commit_index(pacing: Pacing) -> None:
     pacing.schedule_commit_notice(1.0, owed=True)
     pacing.schedule_commit_notice(1.005, owed=False)
-    assert not pacing.owes_commit_notice(2.0)
+    assert not pacing.is_commit_notice_due(2.0)
     assert pacing.deadline == NEVER

@@ -10,6 +10,7 @@ from types import FrameType
 import pytest
 
 from actors.wakeups import Wakeups
+from skiff.testing import wait_until
 
 INTERRUPTIONS = 2000
 
@@ -84,9 +85,8 @@ def test_a_waiter_interrupted_anywhere_keeps_no_other_thread_from_going_on() -> 
     finally:
         sys.setswitchinterval(interval)
     before = notified
-    time.sleep(0.01)  # for further rounds of the notifier
+    wait_until(lambda: notified > before, "the notifier goes on")
     ended.set()
     notifier.join(20.0)
     assert not notifier.is_alive()
-    assert notified > before
     assert wakeups._waiters == set()
