@@ -14,7 +14,6 @@ from actors.moving import refuse_copy
 from actors.peer_links import JoinLinks, PeerLinks
 from actors.prober import Prober
 from actors.sockets import BindFailed, Readable
-from actors.vouching import Vouching
 from protocol.config import NodeConfig
 from protocol.messages.gateway import Leadership
 from protocol.messages.peer import (
@@ -22,6 +21,7 @@ from protocol.messages.peer import (
     Invitation,
     JoinRequest,
     MembershipQuery,
+    MembershipTold,
     PeerFrame,
 )
 from protocol.messages.replicator import (
@@ -35,10 +35,12 @@ from protocol.raft.admission import Admission, AdmissionOutbox
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.outbox import Outbox
 from protocol.raft.pacing import Pacing
+from protocol.raft.vouching import Vouching
 from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
 
 STEP_ASIDE_SECONDS = 0.4  # for which a stopping leader waits for its successor
+VOUCHING_IDLE_SECONDS = 2.0  # after the last query, when no more answers are expected
 UNKNOWN_NAMED_MAX = 100  # senders logged one by one; a flood is not
 
 log = logging.getLogger("skiff.log_replicator")
@@ -68,7 +70,8 @@ class LogReplicator:
         context.memory.watch(self._links.connections)
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders already logged
-        self._vouching = Vouching(JoinLinks(self._sockets), config.join_cluster, self._address)
+        self._vouching = Vouching(config.join_cluster, self._address)
+        self._vouching_links = JoinLinks(self._sockets)
         self._pacing = Pacing()
         self._stop_at = 0.0
         self._stalled = False
@@ -154,7 +157,7 @@ class LogReplicator:
                 if answer is not None:
                     self._links.answer(connection, self._core.cluster, answer)
             case (Invitation() as invitation,):
-                self._admission.hear(frame, invitation, time.monotonic())
+                self._admission.receive(frame, invitation, time.monotonic())
             case (MembershipQuery(),):
                 self._tell_memberships(connection, frame)
             case _:
@@ -169,7 +172,7 @@ class LogReplicator:
             if unknown.is_answered:
                 self._links.open_reply_link(frame.sender, frame.address)
         except StrangeFrame as error:
-            self._admission.hear_foreign(frame, time.monotonic())
+            self._admission.receive_foreign(frame, time.monotonic())
             # A node that has not joined yet may receive messages from members that list it.
             is_odd = bool(self._core.cluster)
             if is_odd and self._strange.is_new(frame.sender + str(error).encode()):
@@ -204,7 +207,7 @@ class LogReplicator:
 
     def _serve_non_members(self) -> None:
         """Exchange messages with nodes that are not peers; most members have nothing to do here."""
-        if self._core.wants_vouchers or self._vouching.is_open:
+        if self._core.wants_vouchers or self._vouching_links.links:
             self._vouch()
         if self._admission_links.links:
             self._receive_admission_replies()
@@ -213,14 +216,17 @@ class LogReplicator:
 
     def _vouch(self) -> None:
         """Ask members about unknown nodes of this cluster, and process the answers."""
-        for frame, told in self._vouching.answers():
-            if frame.cluster == self._core.cluster:
-                self._core.hear_memberships(frame.sender, told)
+        for frame in self._vouching_links.receive():
+            for message in frame.messages:
+                if isinstance(message, MembershipTold) and frame.cluster == self._core.cluster:
+                    self._core.hear_memberships(frame.sender, message)
+        now = time.monotonic()
         if self._core.cluster and self._core.wants_vouchers:
-            question = self._links.frame(self._core.cluster, MembershipQuery())
-            self._vouching.ask(question, self._core.membership)
-        else:
-            self._vouching.close_if_answered()
+            query = self._links.frame(self._core.cluster, MembershipQuery())
+            for address in self._vouching.take_addresses(self._core.membership, now):
+                self._vouching_links.send(address, query)
+        elif now > self._vouching.ask_at + VOUCHING_IDLE_SECONDS:
+            self._vouching_links.close()
 
     def _step(self, message: ReplicatorMessage) -> None:
         match message:
@@ -236,12 +242,12 @@ class LogReplicator:
         """Process the replies to this node's join requests and cluster queries."""
         for frame in self._admission_links.receive():
             for message in frame.messages:
-                self._admission.hear(frame, message, time.monotonic())
+                self._admission.receive(frame, message, time.monotonic())
 
     def _admit(self) -> None:
         for address, trouble in self._prober.results():
             self._admission.learn_trouble(address, trouble)
-        outbox = self._admission.turn(time.monotonic())
+        outbox = self._admission.flush(time.monotonic())
         self._log(outbox)
         for address, question in outbox.questions:
             self._admission_links.send(address, self._links.frame(self._core.cluster, question))

@@ -70,11 +70,11 @@ class StorageActor:
             for message in decode_for_storage(frame):
                 if isinstance(message, Commit):
                     self._trace.note("receives", [message])
-                self._core.take(message)
+                self._core.step(message)
         self._trace.note("writes", self._core.appends)
         if self._core.appends or self._look_at <= time.monotonic():
             self._look_at_space()
-        for outbox in self._core.turn():
+        for outbox in self._core.flush():
             self._send(outbox)
 
     def stop(self) -> float:

@@ -17,7 +17,7 @@ class EntryKind(IntEnum):
     MEMBERSHIP = 2  # MembershipChange
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class LogEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entry of the replicated log; the payload stays encoded until it is applied."""
 
     index: Index  # place in the log, from 1
@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload: bytes = b""  # empty for a no-op
 
 
-def payload_bytes(entries: Iterable[Entry]) -> int:
+def payload_bytes(entries: Iterable[LogEntry]) -> int:
     """Return the total size of the payloads, in bytes."""
     return sum(len(entry.payload) for entry in entries)
 

@@ -18,7 +18,7 @@ from protocol.commands import (
     Write,
 )
 from protocol.encoding import encode
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.key_value import KeyValue, decode_stored_value
 from protocol.keys import is_key
 from protocol.membership import Membership, MembershipAt, NodeId
@@ -112,7 +112,7 @@ class StateMachine:
         stored = self._values.get(MEMBERSHIP_KEY)
         return MembershipAt(0, Membership()) if stored is None else _decode_membership_at(stored)
 
-    def apply(self, entry: Entry) -> EntryOutcome:
+    def apply(self, entry: LogEntry) -> EntryOutcome:
         """Apply the entry that follows the last applied one."""
         assert entry.index == self.applied_index + 1, "entries are applied in order, once"
         outcome = self._outcome(entry)
@@ -150,7 +150,7 @@ class StateMachine:
             self.state_bytes,
         )
 
-    def _outcome(self, entry: Entry) -> EntryOutcome:
+    def _outcome(self, entry: LogEntry) -> EntryOutcome:
         """Apply an entry; an entry that cannot be decoded changes nothing."""
         try:
             match entry.kind:
@@ -227,7 +227,7 @@ def decode_membership_change(payload: bytes) -> MembershipChange:
     return change
 
 
-def is_proposed_by(entry: Entry, node: NodeId) -> bool:
+def is_proposed_by(entry: LogEntry, node: NodeId) -> bool:
     """Whether this node proposed the entry, so that its clients wait for the results."""
     if entry.kind is not EntryKind.BATCH:
         return False

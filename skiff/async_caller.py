@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from protocol.client.calls import Calls
-from protocol.client.census import Census, DividedCensus
+from protocol.client.census import Census
 from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined
 from protocol.client.routing import Route, address_of
@@ -36,7 +36,6 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
 )
-from skiff.roll_call import UNDECIDED
 from skiff.transport import Transport
 
 TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
@@ -96,7 +95,6 @@ class AsyncCaller:
         self._places = asyncio.Semaphore(max_in_flight)
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
-        self._census_began = NEVER
         self._loop: asyncio.AbstractEventLoop | None = None
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
@@ -241,20 +239,15 @@ class AsyncCaller:
     # --- the census
 
     async def _take_census(self, step: TakeCensus) -> Counted:
-        self._census_began = min(self._census_began, self._clock())
-        self._census.note_outcome(address_of(step.greeted), step.welcome)
+        self._census.begin(address_of(step.greeted), step.welcome, self._clock())
         asked: list[asyncio.Task[None]] = []
         try:
-            while True:
-                cluster = self._census.decide(self._clock() - self._census_began)
-                if cluster or self._clock() >= step.deadline:
-                    return Counted(cluster, "" if cluster else UNDECIDED)
+            while (counted := self._census.count(self._clock(), step.deadline)) is None:
                 if not asked:
                     others = [each for each in self.route.given if each != step.greeted]
                     asked = [asyncio.ensure_future(self._ask_for_census(e, step)) for e in others]
                 await asyncio.sleep(LOOK_SECONDS)
-        except DividedCensus as divided:
-            return Counted(b"", str(divided))
+            return counted
         finally:
             for task in asked:
                 task.cancel()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from protocol.client.attempts import PAUSE_SECONDS
 from protocol.client.calls import Calls
-from protocol.client.census import DividedCensus
 from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined
 from protocol.client.routing import Route
@@ -17,7 +16,6 @@ from protocol.client.steps import (
     Answered,
     Ask,
     AwaitOthers,
-    Counted,
     Lost,
     Pause,
     Result,
@@ -42,7 +40,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
 )
-from skiff.roll_call import UNDECIDED, RollCall
+from skiff.roll_call import RollCall
 from skiff.transport import Transport
 
 
@@ -159,12 +157,8 @@ class Caller:
             case AwaitOthers(seconds=seconds):
                 self.transport.pause(min(seconds, PAUSE_SECONDS))
                 return None
-            case TakeCensus(greeted=greeted, welcome=welcome, deadline=deadline):
-                try:
-                    cluster = self._roll_call.take(greeted, welcome, deadline)
-                except DividedCensus as divided:
-                    return Counted(b"", str(divided))
-                return Counted(cluster, "" if cluster else UNDECIDED)
+            case TakeCensus():
+                return self._roll_call.take(step)
 
     def _ask(self, ask: Ask) -> Answered | Lost:
         try:

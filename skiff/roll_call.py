@@ -7,19 +7,18 @@ import zmq
 
 from protocol.client.census import Census
 from protocol.client.routing import address_of
+from protocol.client.steps import Counted, TakeCensus
 from protocol.deadlines import NEVER
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Hello,
     Outcome,
     Request,
-    Welcome,
 )
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import LOST_EVENTS
 from skiff.transport import SLICE_MS, Channel, Transport
 
-UNDECIDED = "too few addresses answered to tell which cluster is meant"
 TIMEOUT_MS = 5000  # sent to the node; the client itself waits less
 
 
@@ -30,38 +29,32 @@ class RollCall:
         self._transport = transport
         self._endpoints = endpoints
         self._census = Census(map(address_of, endpoints))
-        self._began = NEVER  # monotonic seconds
         self._lock = threading.Lock()
 
-    def take(self, greeted: str, welcome: Welcome, deadline: float) -> bytes:
-        """Return the id of the cluster that the addresses name, given one node's greeting.
+    def take(self, step: TakeCensus) -> Counted:
+        """Return the cluster that the addresses name, given one node's greeting.
 
-        Asks no other address if that node's cluster has members at all of them. Returns ``b""`` if
-        the cluster is undecided at the deadline, or when the client is closed.
-
-        Raises:
-            DividedCensus: the addresses belong to several clusters.
+        Asks no other address if that node's cluster has members at all of them. The result is
+        undecided at the step's deadline, and when the client is closed.
         """
         with self._lock:
-            self._began = min(self._began, time.monotonic())
-            self._census.note_outcome(address_of(greeted), welcome)
-            return self._decide() or self._ask(greeted, deadline)
+            self._census.begin(address_of(step.greeted), step.welcome, time.monotonic())
+            return self._count(step.deadline) or self._ask(step)
 
-    def _decide(self) -> bytes:
-        return self._census.decide(time.monotonic() - self._began)
+    def _count(self, deadline: float) -> Counted | None:
+        now = NEVER if self._transport.closed else time.monotonic()
+        return self._census.count(now, deadline)
 
-    def _ask(self, greeted: str, deadline: float) -> bytes:
+    def _ask(self, step: TakeCensus) -> Counted:
         """Ask all addresses except the greeted one concurrently."""
-        cluster = b""
-        channels = {each: self._call(each) for each in self._endpoints if each != greeted}
+        channels = {each: self._call(each) for each in self._endpoints if each != step.greeted}
         try:
-            while not (cluster or self._transport.closed or time.monotonic() >= deadline):
+            while (counted := self._count(step.deadline)) is None:
                 self._hear(channels)
-                cluster = self._decide()
+            return counted
         finally:
             for channel in channels.values():
                 channel.close()
-        return cluster
 
     def _call(self, endpoint: str) -> Channel:
         channel = Channel(self._transport, zmq.REQ, LOST_EVENTS)

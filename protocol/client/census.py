@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from protocol.client.steps import Counted
 from protocol.deadlines import NEVER
 from protocol.membership import Membership, NodeId
 from protocol.messages.client import Outcome, Welcome
@@ -16,6 +17,8 @@ from protocol.messages.client import Outcome, Welcome
 # Waits for addresses that do not answer and are not listed by the leading candidate cluster:
 MAJORITY_SECONDS = 0.3  # if a majority of the addresses name that cluster
 MINORITY_SECONDS = 2.0  # otherwise: the silent addresses may be the real cluster
+
+UNDECIDED = "too few addresses answered to tell which cluster is meant"
 
 
 class DividedCensus(Exception):
@@ -51,6 +54,22 @@ class Census:
         self._given = frozenset(addresses)
         self._answers: dict[str, Answer] = {}
         self._absent: set[str] = set()
+        self._began = NEVER  # when the first node was greeted, in seconds of a steady clock
+
+    def begin(self, greeted: str, welcome: Welcome, now: float) -> None:
+        """Record the greeting by which the client learned that it needs a census."""
+        self._began = min(self._began, now)
+        self.note_outcome(greeted, welcome)
+
+    def count(self, now: float, deadline: float) -> Counted | None:
+        """Return the result; None to go on waiting for the addresses asked."""
+        try:
+            cluster = self.decide(now - self._began)
+        except DividedCensus as divided:
+            return Counted(b"", str(divided))
+        if cluster:
+            return Counted(cluster)
+        return Counted(b"", UNDECIDED) if now >= deadline else None
 
     def note_answer(self, answer: Answer) -> None:
         """Record the answer from an address; the latest one counts."""

@@ -7,7 +7,7 @@ the refusals to decide whether an attempt may have succeeded.
 
 import msgspec
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
 from protocol.refusal import Refusal
@@ -45,7 +45,7 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
     term: Term  # the leader's
     prev_index: Index  # of the entry before the first one sent
     prev_term: Term  # of that entry
-    entries: tuple[Entry, ...]  # consecutive, from ``prev_index`` + 1; may be none
+    entries: tuple[LogEntry, ...]  # consecutive, from ``prev_index`` + 1; may be none
     commit_index: Index  # the leader's
 
 

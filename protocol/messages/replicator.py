@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
 from protocol.ranges import IdOrNone
@@ -20,7 +20,7 @@ class Recovered(msgspec.Struct, frozen=True, array_like=True, tag=20):
     applied_index: int  # of the last entry applied to the tables
     prev_index: int  # of the entry before the first of ``entries``
     prev_term: int  # of that entry
-    entries: tuple[Entry, ...]  # end of the log, as much as the replicator keeps in memory
+    entries: tuple[LogEntry, ...]  # end of the log, as much as the replicator keeps in memory
     memberships: tuple[MembershipAt, ...]  # that may still count, oldest first
 
 
@@ -39,7 +39,7 @@ class LogSlice(msgspec.Struct, frozen=True, array_like=True, tag=22):
     peer: NodeId  # id of the follower
     prev_index: int  # of the entry before the first of ``entries``
     prev_term: int  # of that entry
-    entries: tuple[Entry, ...]  # consecutive
+    entries: tuple[LogEntry, ...]  # consecutive
 
 
 class ElectionDue(msgspec.Struct, frozen=True, array_like=True, tag=23):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
@@ -17,7 +17,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     number: int  # counts the writes of this incarnation, from 1
     hard_state: HardState | None  # None where it has not changed
-    entries: tuple[Entry, ...]  # replace all entries from the index of the first one on
+    entries: tuple[LogEntry, ...]  # replace all entries from the index of the first one on
     memberships: tuple[MembershipAt, ...] | None  # committed and later ones; None: unchanged
 
     @property

@@ -120,7 +120,7 @@ class Admission:
 
     @property
     def deadline(self) -> float:
-        """When to call ``turn`` if no message arrives."""
+        """When to call ``flush`` if no message arrives."""
         if self.is_idle:
             return NEVER
         if self._bootstrap is not None:
@@ -144,7 +144,7 @@ class Admission:
                 return self._answer_join(frame, message)
         return None
 
-    def hear(self, frame: PeerFrame, message: PeerMessage, now: float) -> None:
+    def receive(self, frame: PeerFrame, message: PeerMessage, now: float) -> None:
         """Take an invitation, or the reply to a request of this node."""
         self.is_idle = False
         match message:
@@ -155,7 +155,7 @@ class Admission:
             case ClusterReply():
                 self._hear_cluster(frame, message, now)
 
-    def hear_foreign(self, frame: PeerFrame, now: float) -> None:
+    def receive_foreign(self, frame: PeerFrame, now: float) -> None:
         """Take a frame of another cluster's member, which may claim this node's address."""
         if self._founding is not None and frame.cluster:
             self._founding.hear_claim(frame.address, now)
@@ -249,13 +249,13 @@ class Admission:
 
     # --- a turn
 
-    def turn(self, now: float) -> AdmissionOutbox:
+    def flush(self, now: float) -> AdmissionOutbox:
         """Send the requests and take the decisions that are due; not needed while ``is_idle``."""
         self._note_removal()
         if self._bootstrap is not None:
-            self._turn_bootstrap(self._bootstrap, now)
+            self._flush_bootstrap(self._bootstrap, now)
         if self._founding is not None:
-            self._turn_founding(self._founding, now)
+            self._flush_founding(self._founding, now)
         if self._bootstrap is None and self._wants_to_join():
             self._join(now)
         elif self._core.is_settled:
@@ -266,7 +266,7 @@ class Admission:
         outbox, self._outbox = self._outbox, AdmissionOutbox()
         return outbox
 
-    def _turn_bootstrap(self, bootstrap: Bootstrap, now: float) -> None:
+    def _flush_bootstrap(self, bootstrap: Bootstrap, now: float) -> None:
         membership = bootstrap.membership(now)
         if membership is not None:
             self._found(membership)
@@ -275,7 +275,7 @@ class Admission:
             return
         self._ask(bootstrap.take_questions(now))
 
-    def _turn_founding(self, founding: Founding, now: float) -> None:
+    def _flush_founding(self, founding: Founding, now: float) -> None:
         if self._core.cluster and not self._core.is_alone:
             self._founding = None  # other nodes have joined, so that the cluster stands
             return

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
 from protocol.messages.peer import PeerMessage
@@ -38,7 +38,7 @@ class Durability:
         self._number = 0
         self._in_flight: deque[_Write] = deque()
         self._hard_state: HardState | None = None
-        self._entries: list[Entry] = []
+        self._entries: list[LogEntry] = []
         self._memberships: tuple[MembershipAt, ...] | None = None
         self._promises: list[Promise] = []
         self._hard_state_number = 0
@@ -73,7 +73,7 @@ class Durability:
         """Persist term and vote with this turn's write."""
         self._hard_state = hard_state
 
-    def write_entries(self, entries: Sequence[Entry]) -> None:
+    def write_entries(self, entries: Sequence[LogEntry]) -> None:
         """Persist entries with this turn's write, truncating from the first of them on."""
         first = entries[0].index
         self._entries = [entry for entry in self._entries if entry.index < first]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from protocol.compaction import LogLimits
-from protocol.entry import Entry, payload_bytes
+from protocol.entry import LogEntry, payload_bytes
 
 # Followers that lag only a little are served from here, without the disk.
 WINDOW_ENTRIES_MAX = 100_000
@@ -23,7 +23,7 @@ class Log:
         self,
         prev_index: int,
         prev_term: int,
-        entries: Sequence[Entry],
+        entries: Sequence[LogEntry],
         window: LogLimits | None = None,
     ) -> None:
         self.prev_index = prev_index
@@ -60,9 +60,9 @@ class Log:
         """Whether a candidate's log, by its last entry, is at least as up to date (Raft §5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
-    def slice(self, from_index: int, bytes_max: int) -> tuple[Entry, ...]:
+    def slice(self, from_index: int, bytes_max: int) -> tuple[LogEntry, ...]:
         """Return entries from an index on, up to a size, but at least one if it exists."""
-        taken: list[Entry] = []
+        taken: list[LogEntry] = []
         size = 0
         for position in range(from_index - self.prev_index - 1, len(self._entries)):
             entry = self._entries[position]
@@ -77,14 +77,14 @@ class Log:
         entries = self._entries[first - self.prev_index - 1 : last - self.prev_index]
         return payload_bytes(entries)
 
-    def new_among(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    def new_among(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """Return the entries from the first one that is missing or conflicts here (Raft §5.3)."""
         for position, entry in enumerate(entries):
             if not self.matches(entry.index, entry.term):
                 return entries[position:]
         return ()
 
-    def replace_from(self, entries: Sequence[Entry]) -> None:
+    def replace_from(self, entries: Sequence[LogEntry]) -> None:
         """Append entries, truncating the log from the index of the first of them on."""
         keep = entries[0].index - self.prev_index - 1
         assert 0 <= keep <= len(self._entries), "the log has no gap and keeps committed entries"
@@ -125,5 +125,5 @@ class Log:
             del self._entries[:count]
 
 
-def _cost(entry: Entry) -> int:
+def _cost(entry: LogEntry) -> int:
     return len(entry.payload) + ENTRY_OVERHEAD_BYTES

@@ -1,7 +1,7 @@
 """Membership changes: one node at a time is added, promoted or removed (dissertation §4)."""
 
 from protocol.address import InvalidAddressText, parse_address
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, NodeId
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import (
@@ -35,7 +35,7 @@ def found(state: RaftState, cluster: bytes, membership: Membership) -> None:
     state.outbox.storage.append(AdoptCluster(cluster))
     state.set_term(1)
     payload = encode(MembershipChange(membership))
-    state.append_entries([Entry(1, 1, EntryKind.MEMBERSHIP, payload)])
+    state.append_entries([LogEntry(1, 1, EntryKind.MEMBERSHIP, payload)])
 
 
 # --- one change at a time

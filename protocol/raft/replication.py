@@ -1,6 +1,6 @@
 """Log replication: the leader makes every follower's log equal to its own (Raft §5.3)."""
 
-from protocol.entry import Entry, EntryKind, payload_bytes
+from protocol.entry import EntryKind, LogEntry, payload_bytes
 from protocol.membership import NodeId
 from protocol.messages.peer import AppendEntries, AppendEntriesReply
 from protocol.messages.replicator import LogSlice
@@ -18,7 +18,7 @@ APPEND_BYTES_MAX = 1 << 20  # of one message; a larger entry travels alone
 def append(state: RaftState, leader: Leader, kind: EntryKind, payload: bytes = b"") -> None:
     """Append an entry of the leader's own term."""
     leader.uncommitted_bytes += len(payload)
-    state.append_entries([Entry(state.log.last_index + 1, state.term, kind, payload)])
+    state.append_entries([LogEntry(state.log.last_index + 1, state.term, kind, payload)])
 
 
 def begin_term(state: RaftState, leader: Leader) -> None:

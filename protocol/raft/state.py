@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
@@ -257,7 +257,7 @@ class RaftState:
 
     # --- log and memberships
 
-    def append_entries(self, entries: Sequence[Entry]) -> None:
+    def append_entries(self, entries: Sequence[LogEntry]) -> None:
         """Append entries, truncating the log from the index of the first of them on."""
         first = entries[0].index
         assert first > self.agreed_index, "committed entries never change"
@@ -270,7 +270,7 @@ class RaftState:
         if changed:
             self.membership_changed()
 
-    def _enter_membership(self, entry: Entry) -> bool:
+    def _enter_membership(self, entry: LogEntry) -> bool:
         """Put an entry's membership in force; a malformed one has no effect on any node."""
         try:
             membership = decode_membership_change(entry.payload).membership

@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.compaction import Amount, LogLimits, LogSize
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId, after_snapshot
 from protocol.messages.replicator import LogCompacted, LogSlice, Recovered
@@ -26,7 +26,7 @@ class LogStart(msgspec.Struct, frozen=True, array_like=True):
     term: int = 0
 
 
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(LogEntry).decode
 _decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
 _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 _decode_start = msgspec.msgpack.Decoder(LogStart).decode
@@ -136,7 +136,7 @@ class LogStore:
         stored = self._meta.get(b"hard_state")
         return HardState() if stored is None else _decode_hard_state(stored)
 
-    def entry_at(self, index: int) -> Entry | None:
+    def entry_at(self, index: int) -> LogEntry | None:
         """Return the entry at an index."""
         stored = self._log.get(_key(index))
         return None if stored is None else _decode_entry(stored)
@@ -148,9 +148,9 @@ class LogStore:
         entry = self.entry_at(index)
         return None if entry is None else entry.term
 
-    def slice(self, first: int, bytes_max: int) -> tuple[Entry, ...]:
+    def slice(self, first: int, bytes_max: int) -> tuple[LogEntry, ...]:
         """Return entries from index ``first`` on, up to ``bytes_max`` bytes, but at least one."""
-        entries: list[Entry] = []
+        entries: list[LogEntry] = []
         size = 0
         for _, stored in self._log.scan(_key(first)):
             size += len(stored)

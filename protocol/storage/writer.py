@@ -12,7 +12,7 @@ from typing import assert_never
 
 from protocol.commands import Event
 from protocol.compaction import LogLimits
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.messages.gateway import (
     BatchApplied,
@@ -88,7 +88,7 @@ class StorageWriter:
         self._commit_index = self._machine.applied_index
         self._applied_durably = self._commit_index
         self._note_written()
-        self._unapplied: dict[int, Entry] = {}  # as appended, kept to be applied
+        self._unapplied: dict[int, LogEntry] = {}  # as appended, kept to be applied
         self._appends: list[Append] = []
         self._fetches: list[Fetch] = []
         self._reads: list[ReadAt] = []
@@ -124,7 +124,7 @@ class StorageWriter:
         self._outbox.gateway.append(opened)
         return self._take_outbox()
 
-    def take(self, message: StorageMessage) -> None:
+    def step(self, message: StorageMessage) -> None:
         """Queue a message for the next turn."""
         match message:
             case Append():
@@ -140,7 +140,7 @@ class StorageWriter:
             case _:
                 self._answer_gateway(message)
 
-    def turn(self) -> Iterator[StorageOutbox]:
+    def flush(self) -> Iterator[StorageOutbox]:
         """Apply if awaited, write, fetch, apply the rest; yield the messages of each step."""
         writes = bool(self._appends)
         if not writes or self._is_result_awaited():
@@ -258,14 +258,14 @@ class StorageWriter:
         if events and self._followed:
             self._outbox.gateway.append(Changes(tuple(events)))
 
-    def _next_entry(self) -> Entry:
+    def _next_entry(self) -> LogEntry:
         index = self._machine.applied_index + 1
         entry = self._unapplied.pop(index, None) or self._store.entry_at(index)
         assert entry is not None, f"entry {index} is committed and not in the log"
         self._unwritten_bytes += len(entry.payload)
         return entry
 
-    def _report(self, entry: Entry, outcome: EntryOutcome, events: list[Event]) -> None:
+    def _report(self, entry: LogEntry, outcome: EntryOutcome, events: list[Event]) -> None:
         events.extend(outcome.events)
         if outcome.fault:
             self._outbox.errors.append(

@@ -16,7 +16,7 @@ from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.messages.replicator import Recovered
 from protocol.messages.storage import Append, Commit
 from protocol.storage.writer import StorageWriter
@@ -77,15 +77,15 @@ def _write(writer: StorageWriter, past: Past) -> int:
             return end
         if part:
             end = part[-1].index
-            writer.take(Append(number, None, part, None))
-            writer.take(Commit(end))
-        for _ in writer.turn():
+            writer.step(Append(number, None, part, None))
+            writer.step(Commit(end))
+        for _ in writer.flush():
             pass
     raise AssertionError("the numbers have ended")
 
 
-def _entries(past: Past, after: int, term: int) -> Iterator[Entry]:
+def _entries(past: Past, after: int, term: int) -> Iterator[LogEntry]:
     for number in range(past.entries):
         insert = Insert(past.key(number), encode(past.value(number)))
         batch = Batch(bytes(16), 0, 0, (Write(past.session, number + 1, number + 1, insert),))
-        yield Entry(after + 1 + number, term, EntryKind.BATCH, encode(batch))
+        yield LogEntry(after + 1 + number, term, EntryKind.BATCH, encode(batch))

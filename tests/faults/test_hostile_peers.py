@@ -14,7 +14,7 @@ from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from protocol.address import parse_address
 from protocol.config import LEARNERS_MAX, NodeConfig
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.gateway.admin import ADMIN_REQUESTS_MAX
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.client import AddNode, Failed, FailureCode
@@ -101,7 +101,7 @@ def test_a_proposal_that_is_garbage_is_refused_and_logged(pair: Cluster, broken:
 def test_a_leader_does_not_follow_another_one_of_its_term(pair: Cluster, broken: StandIn) -> None:
     leader = pair.leader()
     term = status_of(leader).term
-    broken.say(AppendEntries(term, 0, 0, (Entry(1, 1, EntryKind.NO_OP),), 0))
+    broken.say(AppendEntries(term, 0, 0, (LogEntry(1, 1, EntryKind.NO_OP),), 0))
     broken.say(Heartbeat(term, 0, 0))
     wait_until(lambda: "claims to lead term" in leader.log(), "it is refused")
 
@@ -292,7 +292,7 @@ def descriptors_of(node: Node) -> int:
 def test_a_committed_entry_is_not_replaced(pair: Cluster, broken: StandIn) -> None:
     leader = pair.leader()
     before = status_of(leader)
-    replacing = Entry(before.commit_index, before.term + 1, EntryKind.NO_OP)
+    replacing = LogEntry(before.commit_index, before.term + 1, EntryKind.NO_OP)
     broken.say(AppendEntries(before.term + 1, replacing.index - 1, before.term, (replacing,), 0))
     wait_until(lambda: "is committed; it was refused" in leader.log(), "it is told")
     with pair.client(timeout=20) as client:
@@ -327,7 +327,7 @@ def append_to(
     database = RocksDatabase(locked.database, create=False)
     try:
         store = LogStore(database, NodeConfig().log_limits)
-        entry = Entry(store.last_index + 1, store.last_term, kind, payload)
+        entry = LogEntry(store.last_index + 1, store.last_term, kind, payload)
         at = None if members is None else (MembershipAt(entry.index, members),)
         store.append(Append(0, None, (entry,), at))
         database.write(sync=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.gateway import GatewayMessage, ReadsConfirmed
@@ -67,7 +67,7 @@ class Disk:
 
     def __init__(self, membership: Membership) -> None:
         self.hard_state = HardState(lease_promise_us=ELECTION_TIMEOUT_MIN_US)
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self.memberships: tuple[MembershipAt, ...] = ()
         if membership.members:
             self.memberships = (MembershipAt(0, membership),)
@@ -91,7 +91,7 @@ class Disk:
     def preload(self, terms: Sequence[int], *, term: int = 0, voted_for: NodeId = b"") -> None:
         """Start with a log of entries of these terms."""
         self.entries = [
-            Entry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
+            LogEntry(index, each, EntryKind.BATCH, b"%d@%d" % (index, each))
             for index, each in enumerate(terms, start=1)
         ]
         self.hard_state = HardState(max(term, *terms, 0), voted_for, ELECTION_TIMEOUT_MIN_US)
@@ -153,7 +153,7 @@ class Disk:
 
     def _slice(self, fetch: FetchLog) -> LogSlice:
         before = fetch.from_index - 1
-        entries: list[Entry] = []
+        entries: list[LogEntry] = []
         size = 0
         for entry in self.entries[before:]:
             size += len(entry.payload)

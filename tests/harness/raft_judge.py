@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
 from protocol.messages.gateway import GatewayMessage, ReadsConfirmed
@@ -34,8 +34,8 @@ class Judge:
         self.committed_index = 0  # the highest that any node has committed
         self._leaders: dict[int, NodeId] = {}
         self._votes: dict[tuple[NodeId, int], NodeId] = {}
-        self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
-        self._committed: dict[int, Entry] = {}
+        self._entries: dict[tuple[int, int], tuple[LogEntry, int]] = {}
+        self._committed: dict[int, LogEntry] = {}
         self._committed_in: dict[int, int] = {}
         self._handed: dict[NodeId, int] = {}
         self._asked_at: dict[tuple[NodeId, int], int] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.commands import Batch, Command, Insert, OpenSession, Write
 from protocol.compaction import LogLimits
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.replicator import Recovered, SnapshotRead
@@ -72,7 +72,7 @@ class StoredNode:
         store.begin(node)
         store.adopt_cluster(CLUSTER)
         membership = Membership((Member(node, "node.example:9400", voter=True),))
-        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(membership)))
+        first = LogEntry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(membership)))
         store.append(Append(0, HardState(1), (first,), (MembershipAt(1, membership),)))
 
     def open(self) -> None:
@@ -98,8 +98,8 @@ class StoredNode:
     def steps(self, *messages: StorageMessage) -> Iterator[StorageOutbox]:
         """Run one turn; the writes of a step are durable before the next."""
         for message in messages:
-            self.writer.take(message)
-        for outbox in self.writer.turn():
+            self.writer.step(message)
+        for outbox in self.writer.flush():
             if self.disk.syncing:
                 self.disk.finish_sync()
             yield outbox
@@ -112,12 +112,12 @@ class StoredNode:
             for message in (*outbox.replicator, *outbox.gateway)
         ]
 
-    def append(self, *entries: Entry, hard_state: HardState | None = None) -> Append:
+    def append(self, *entries: LogEntry, hard_state: HardState | None = None) -> Append:
         """Return the replicator's next append."""
         self._number += 1
         return Append(self._number, hard_state, entries, None)
 
-    def apply(self, *entries: Entry) -> list[Any]:
+    def apply(self, *entries: LogEntry) -> list[Any]:
         """Append entries and apply them, in a turn each."""
         self.turn(self.append(*entries))
         return self.turn(Commit(entries[-1].index))
@@ -143,7 +143,7 @@ class StoredNode:
     # --- state
 
     @property
-    def log(self) -> tuple[Entry, ...]:
+    def log(self) -> tuple[LogEntry, ...]:
         """All written entries."""
         return self.store.slice(0, EVERYTHING)
 
@@ -183,7 +183,7 @@ def chunk_of(answers: list[Any]) -> SnapshotChunk:
 
 def entry(
     index: int, *commands: Command, term: int = 1, number: int = 0, origin: NodeId = NODE
-) -> Entry:
+) -> LogEntry:
     """Return an entry whose commands are of session 1, or open a session."""
     writes = tuple(
         Write(0, 0, 0, command)
@@ -191,10 +191,10 @@ def entry(
         else Write(1, index * 100 + position, 0, command)
         for position, command in enumerate(commands)
     )
-    return Entry(index, term, EntryKind.BATCH, encode(Batch(origin, 1, number, writes)))
+    return LogEntry(index, term, EntryKind.BATCH, encode(Batch(origin, 1, number, writes)))
 
 
-def history(last: int, *, term: int = 1) -> list[Entry]:
+def history(last: int, *, term: int = 1) -> list[LogEntry]:
     """Return entries 2 to the last one: the first opens session 1, the others write keys."""
     keys = (Insert(f"jobs/{index % 5}", b"%d" % index) for index in range(3, last + 1))
     return [

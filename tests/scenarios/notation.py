@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.membership import Membership, NodeId
 from protocol.messages.peer import (
     AppendEntries,
@@ -94,12 +94,12 @@ def read_number(text: str) -> int:
 # --- entries
 
 
-def write_entries(entries: Iterable[Entry]) -> str:
+def write_entries(entries: Iterable[LogEntry]) -> str:
     """Write entries as index and term, with the membership of an entry that has one."""
     return ",".join(_write_runs(entries)) or NOTHING
 
 
-def _write_runs(entries: Iterable[Entry]) -> Iterator[str]:
+def _write_runs(entries: Iterable[LogEntry]) -> Iterator[str]:
     for (term, members), run in groupby(entries, lambda each: (each.term, _members_of(each))):
         indexes = [entry.index for entry in run]
         if members or len(indexes) < 3:
@@ -108,15 +108,15 @@ def _write_runs(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{indexes[0]}..{indexes[-1]}@{term}"
 
 
-def _members_of(entry: Entry) -> str:
+def _members_of(entry: LogEntry) -> str:
     if entry.kind != EntryKind.MEMBERSHIP:
         return ""
     return f"[{write_members(decode_membership_change(entry.payload).membership)}]"
 
 
-def read_entries(text: str) -> tuple[Entry, ...]:
+def read_entries(text: str) -> tuple[LogEntry, ...]:
     """Read entries; the same index and term is the same entry throughout a script."""
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     for word in text.split(",") if text != NOTHING else []:
         places, _, term = word.partition("@")
         first, _, last = places.partition("..")
@@ -125,9 +125,9 @@ def read_entries(text: str) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def made_up_entry(index: int, term: int) -> Entry:
+def made_up_entry(index: int, term: int) -> LogEntry:
     """Return the entry of this index and term, the same in all logs of a script."""
-    return Entry(index, term, EntryKind.BATCH, b"%d@%d" % (index, term))
+    return LogEntry(index, term, EntryKind.BATCH, b"%d@%d" % (index, term))
 
 
 # --- messages to text

@@ -10,7 +10,7 @@ import pytest
 
 from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits, LogSize
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.messages.client import ReadBatch
@@ -78,7 +78,7 @@ class StoredDisk(Disk):
         return self.entries[held].term if 0 <= held < len(self.entries) else 0
 
     def begin_with(
-        self, hard_state: HardState, entries: tuple[Entry, ...], membership: Membership
+        self, hard_state: HardState, entries: tuple[LogEntry, ...], membership: Membership
     ) -> None:
         """Begin with a log, and with a membership that is in no entry."""
         store = LogStore(self._tables, NO_LIMITS)
@@ -111,7 +111,7 @@ class StoredDisk(Disk):
             assert message.index <= self.last_index, "what is applied was written before"
         if isinstance(message, ReadAt):
             self._reads[message.number] = message
-        self._open.take(message)
+        self._open.step(message)
         self._take_turns()
 
     def compact(self) -> bool:
@@ -133,7 +133,7 @@ class StoredDisk(Disk):
 
     def _take_turns(self) -> None:
         while True:
-            for outbox in self._open.turn():
+            for outbox in self._open.flush():
                 if self._tables.syncing:
                     self._flush()
                 self._tell(outbox)

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from itertools import pairwise
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.membership import Membership, NodeId, is_majority
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
@@ -73,5 +73,5 @@ class Belief:
         return any(had and not still for had, still in pairwise(has))
 
 
-def _members(entry: Entry) -> Membership:
+def _members(entry: LogEntry) -> Membership:
     return decode_membership_change(entry.payload).membership

@@ -101,7 +101,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "a pre-vote moves the term of whoever hears it",
+        "a pre-vote moves the term of its receiver",
         "dissertation §9.6",
         Edit(
             node._is_pre_vote,

@@ -15,7 +15,6 @@ from protocol.commands import (
     RevisionMismatch,
     SessionExpired,
 )
-from protocol.deadlines import NEVER
 from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from tests.simulation.call_judge import judge_order
 from tests.simulation.driver import Driver
@@ -44,7 +43,6 @@ class Client:
         self.route = Route(endpoints, follow_leader=setting.chance.random() < 0.7)
         self.calls = Calls(self.route, lambda: setting.events.now, setting.options.attempt_delay)
         self.census = Census(addresses)
-        self.census_began = NEVER
         self.revisions: dict[str, int] = {}  # by key, as last seen
         self.threads: list[Thread] = []
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.client import Request
 from protocol.messages.peer import PeerFrame
@@ -104,7 +104,7 @@ class Cluster:
         members = Membership(
             tuple(sorted((Member(node.id, node.address, voter=True) for node in founders), key=_id))
         )
-        first = Entry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
+        first = LogEntry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
         for node in nodes:
             if node in founders:
                 node.found(CLUSTER, first, MembershipAt(1, members))
@@ -143,7 +143,7 @@ def memberships_on(node: Node) -> tuple[MembershipAt, ...]:
     return _decode_memberships(stored) if stored else ()
 
 
-def membership_of(entry: Entry) -> Membership:
+def membership_of(entry: LogEntry) -> Membership:
     """Return the membership of an entry."""
     return decode_membership_change(entry.payload).membership
 

@@ -2,14 +2,14 @@
 
 import msgspec
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.storage.log_store import LogStart
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch, Change
 
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(LogEntry).decode
 _decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
 _decode_start = msgspec.msgpack.Decoder(LogStart).decode
 

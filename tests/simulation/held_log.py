@@ -1,6 +1,6 @@
 """HeldLog: the whole log of one incarnation of a node, of which its core keeps a window."""
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.messages.replicator import Recovered
 
 
@@ -13,7 +13,7 @@ class HeldLog:
         self._entries = {entry.index: entry for entry in recovered.entries}
         self._last = recovered.prev_index + len(recovered.entries)
 
-    def append(self, entries: tuple[Entry, ...]) -> None:
+    def append(self, entries: tuple[LogEntry, ...]) -> None:
         """Append entries, replacing all from the first of them on."""
         self.cut_after(entries[0].index - 1)
         for entry in entries:
@@ -43,6 +43,6 @@ class HeldLog:
         """Return whether an index is within this log or after it."""
         return index > self._begin
 
-    def entry_at(self, index: int) -> Entry | None:
+    def entry_at(self, index: int) -> LogEntry | None:
         """Return the entry at an index."""
         return self._entries.get(index)

@@ -7,7 +7,7 @@ acknowledging entries that it does not hold, could break any cluster and is not 
 from typing import Any
 
 from protocol.commands import Batch, Insert, Write
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
     AppendEntries,
@@ -77,7 +77,7 @@ class Hostile:
         """Return a message that would affect a node that believed a stranger."""
         state, term = core._state, core.term + self._number(1, FAR)
         last, last_term = state.log.last_index, state.log.last_term
-        entry = Entry(last + 1, core.term, EntryKind.BATCH, encode(Batch(STRANGER, 1, 1, ())))
+        entry = LogEntry(last + 1, core.term, EntryKind.BATCH, encode(Batch(STRANGER, 1, 1, ())))
         return self._chance.choice(
             (
                 RequestVote(term, last + FAR, term, transfer=True),
@@ -127,9 +127,9 @@ class Hostile:
             before, held = log.term_at(index - 1), log.term_at(index)
             if before is not None and held is not None and (before < held or held < core.term):
                 other = held + 1 if held < core.term else held - 1
-                entry = Entry(index, other, EntryKind.NO_OP)
+                entry = LogEntry(index, other, EntryKind.NO_OP)
                 return AppendEntries(core.term, index - 1, before, (entry,), 0)
-        gap = Entry(log.last_index + 5, core.term, EntryKind.NO_OP)
+        gap = LogEntry(log.last_index + 5, core.term, EntryKind.NO_OP)
         return AppendEntries(core.term, log.last_index, log.last_term, (gap,), 0)
 
     def _garbage(self, sender: bytes) -> ForwardProposal:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.key_value import decode_stored_value
 from protocol.membership import Membership
 from protocol.messages.client import Found, Missing, Names
@@ -63,7 +63,7 @@ class Judge:
 
     # --- starts and ends
 
-    def node_founded(self, first: Entry) -> None:
+    def node_founded(self, first: LogEntry) -> None:
         """Note the first entry of a cluster that exists from the start."""
         if not self.log.entries:
             self.log.append(first, first.term)

@@ -1,6 +1,6 @@
 """Leaders: election safety, leader completeness and append-only logs."""
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.membership import Membership, is_majority
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
@@ -24,7 +24,7 @@ class Leaders:
         self._totals = totals
         self._of_term: dict[int, bytes] = {}
         self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the previous turn
-        self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
+        self._entries: dict[tuple[int, int], tuple[LogEntry, int]] = {}
         self.admitted = Admitted()
 
     @property

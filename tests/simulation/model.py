@@ -16,7 +16,7 @@ from protocol.commands import (
     SessionOpened,
     Write,
 )
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.state_machine import decode_batch
 from tests.simulation.breach import expect
 
@@ -41,7 +41,7 @@ class Model:
         """The number of changes."""
         return len(self.events)
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: LogEntry) -> None:
         """Apply an entry."""
         self.results[entry.index] = ()
         if entry.kind == EntryKind.BATCH:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from protocol.compaction import LogLimits
 from protocol.config import NodeConfig
-from protocol.entry import Entry
+from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
 from protocol.messages.peer import (
@@ -90,7 +90,7 @@ class Node:
         self.is_removed = True
         self.stop()
 
-    def found(self, cluster: bytes, first: Entry, members: MembershipAt) -> None:
+    def found(self, cluster: bytes, first: LogEntry, members: MembershipAt) -> None:
         """Initialize a directory as that of a founding member."""
         store = self._begin_directory()
         store.adopt_cluster(cluster)

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from actors.vouching import ASK_SECONDS
 from protocol.deadlines import NEVER
 from protocol.membership import Membership, NodeId
 from protocol.messages.peer import (
@@ -28,6 +27,7 @@ from protocol.messages.replicator import (
 from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.pacing import Pacing
+from protocol.raft.vouching import Vouching
 from tests.simulation import spaces
 from tests.simulation.actor import Actor
 
@@ -46,7 +46,8 @@ class Replicator(Actor):
         self._judge = life.setting.judge
         self._frames: list[PeerFrame] = []
         self._admission: Admission | None = None
-        self._vouching_at = 0.0
+        # Operators have given every address.
+        self._vouching = Vouching(life.setting.addresses, self._address)
         self._links: dict[NodeId, str] = {}
         self._linked = Membership()
         self._pacing = Pacing()
@@ -81,7 +82,7 @@ class Replicator(Actor):
             return NEVER
         due = min(self._pacing.deadline, self._the_admission.deadline)
         if self._the_core.wants_vouchers:
-            due = min(due, self._vouching_at)
+            due = min(due, self._vouching.ask_at)
         return due
 
     @property
@@ -126,7 +127,7 @@ class Replicator(Actor):
             case (JoinReply() | ClusterReply() | Invitation() as message,):
                 if isinstance(message, Invitation):
                     self._judge.admitted.welcome(self._the_core.id)
-                self._the_admission.hear(frame, message, self._events.now)
+                self._the_admission.receive(frame, message, self._events.now)
             case (MembershipQuery() | MembershipTold() as message,):
                 self._hear_of_members(frame, message)
             case _ if not self._is_too_late(frame):
@@ -158,7 +159,7 @@ class Replicator(Actor):
             self._the_core.receive(frame)
             spaces.judge(self._the_core, before)
         except StrangeFrame as strange:
-            self._the_admission.hear_foreign(frame, self._events.now)
+            self._the_admission.receive_foreign(frame, self._events.now)
             if not (isinstance(strange, UnknownSender) and strange.is_answered):
                 return
         if frame.sender != self._the_core.id:
@@ -176,19 +177,18 @@ class Replicator(Actor):
     # --- becoming a member
 
     def _ask_for_vouchers(self) -> None:
-        """Ask all nodes about unknown senders; operators have given every address."""
-        if self._the_core.wants_vouchers and self._events.now >= self._vouching_at:
-            self._vouching_at = self._events.now + ASK_SECONDS
-            for address in self.life.setting.addresses:
-                if address != self._address:
-                    self._send(address, MembershipQuery())
+        """Ask members about unknown senders."""
+        if self._the_core.wants_vouchers:
+            membership, now = self._the_core.membership, self._events.now
+            for address in self._vouching.take_addresses(membership, now):
+                self._send(address, MembershipQuery())
 
     def _admit(self) -> bool:
         """Run a turn of the node's admission; return False if it ended the node."""
         if self._the_admission.is_idle:
             return True
         belonged = bool(self._the_core.cluster)
-        outbox = self._the_admission.turn(self._events.now)
+        outbox = self._the_admission.flush(self._events.now)
         if self._the_admission.is_asking:
             self._judge.admitted.ask(self._the_core.id)
         elif self._the_core.is_settled:

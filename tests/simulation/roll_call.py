@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.client.census import DividedCensus
 from protocol.client.routing import address_of
 from protocol.client.steps import Counted, TakeCensus
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Outcome, Reply, Request
@@ -27,8 +26,8 @@ class RollCall:
 
     def begin(self) -> None:
         """Note the greeted node; greet all others unless that decides."""
-        self._client.census_began = min(self._client.census_began, self._events.now)
-        self._note(self._step.greeted, self._step.welcome)
+        greeted = address_of(self._step.greeted)
+        self._client.census.begin(greeted, self._step.welcome, self._events.now)
         if not self._is_decided():
             for endpoint in self._client.route.given:
                 if endpoint != self._step.greeted:
@@ -48,23 +47,15 @@ class RollCall:
             lost()
 
     def _look(self) -> None:
-        if self._is_decided():
-            return
-        if self._events.now >= self._step.deadline:
-            self._done(Counted(b"", "undecided"))
-        else:
+        if not self._is_decided():
             self._events.after(LOOK_SECONDS, self._look)
 
     def _is_decided(self) -> bool:
-        try:
-            elapsed = self._events.now - self._client.census_began
-            cluster = self._client.census.decide(elapsed)
-        except DividedCensus as divided:
-            self._done(Counted(b"", str(divided)))
-            return True
-        if cluster:
-            self._done(Counted(cluster))
-        return bool(cluster)
+        counted = self._client.census.count(self._events.now, self._step.deadline)
+        if counted is None:
+            return False
+        self._done(counted)
+        return True
 
     def _note(self, endpoint: str, outcome: Outcome | None) -> None:
         self._client.census.note_outcome(address_of(endpoint), outcome)

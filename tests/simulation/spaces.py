@@ -1,7 +1,7 @@
 """Spaces: leaders append inserts only while there is room."""
 
 from protocol.commands import Insert
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.membership import NodeId, is_majority
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
@@ -54,7 +54,7 @@ def judge(core: RaftNode, before: Knowledge | None) -> None:
     expect(any(has_room), "an insert was appended without a majority's room")
 
 
-def _grows(entry: Entry) -> bool:
+def _grows(entry: LogEntry) -> bool:
     if entry.kind is not EntryKind.BATCH:
         return False
     return any(isinstance(write.command, Insert) for write in decode_batch(entry.payload).writes)

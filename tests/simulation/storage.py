@@ -60,8 +60,8 @@ class Storage(Actor):
             self._looks = False
             self.core.look_at_space(self.life.node.disk_free)
             for message in self._take_inbox():
-                self.core.take(message)
-            self._steps = self.core.turn()
+                self.core.step(message)
+            self._steps = self.core.flush()
         self._go_on()
 
     def deadline(self) -> float:

@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from protocol.client.census import (
     MAJORITY_SECONDS,
     MINORITY_SECONDS,
+    UNDECIDED,
     Answer,
     Census,
     DividedCensus,
 )
+from protocol.client.steps import Counted
 from protocol.membership import Member, Membership
+from protocol.messages.client import Welcome
 
 REAL, GHOST = b"real", b"ghost"
 A, B, C = "a:1", "b:1", "c:1"
@@ -39,6 +42,11 @@ def census(*answers: Answer, given: tuple[str, ...] = (A, B, C)) -> Census:
     for each in answers:
         taken.note_answer(each)
     return taken
+
+
+def greeting(at: str) -> Welcome:
+    """Return the greeting of a node that knows only itself."""
+    return Welcome(REAL, REAL + at.encode(), "", membership=membership(at))
 
 
 def test_a_node_whose_cluster_has_members_at_all_addresses_decides_at_once() -> None:
@@ -115,6 +123,30 @@ def test_the_last_answer_of_an_address_counts() -> None:
     assert taken.decide(FOREVER) == b""
     taken.note_answer(answer(A, A))
     assert taken.decide(0.0) == REAL
+
+
+def test_a_census_goes_on_until_the_cluster_is_decided_or_the_deadline_has_passed() -> None:
+    taken = Census((A, B, C))
+    taken.begin(A, greeting(A), 5.0)
+    assert taken.count(5.0, 9.0) is None
+    assert taken.count(5.0, 5.0) == Counted(b"", UNDECIDED)
+    taken.note_answer(answer(B, A, B, C))
+    assert taken.count(5.0, 9.0) == Counted(REAL)
+
+
+def test_the_waits_for_silent_addresses_begin_with_the_first_greeting() -> None:
+    taken = Census((A, B, C))
+    taken.begin(A, greeting(A), 5.0)
+    taken.begin(A, greeting(A), 6.0)
+    assert taken.count(5.0 + MINORITY_SECONDS, 9.0) == Counted(REAL)
+
+
+def test_a_contradiction_ends_a_census_with_the_addresses_by_cluster() -> None:
+    divided = census(ghost(A), answer(B, B), given=(A, B))
+    counted = divided.count(0.0, 9.0)
+    assert counted is not None
+    assert counted.cluster == b""
+    assert f"a:1 to {GHOST.hex()}, b:1 to {REAL.hex()}" in counted.obstacle
 
 
 @given(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.messages.peer import (
     AppendEntries,
     AppendEntriesReply,
@@ -22,8 +22,8 @@ from tests.harness.raft_cluster import A, B, C, Cluster, frame_of, led_by
 FAR = 1 << 61
 
 
-def entries(*places: tuple[int, int]) -> tuple[Entry, ...]:
-    return tuple(Entry(index, term, EntryKind.BATCH, b"other") for index, term in places)
+def entries(*places: tuple[int, int]) -> tuple[LogEntry, ...]:
+    return tuple(LogEntry(index, term, EntryKind.BATCH, b"other") for index, term in places)
 
 
 def chunk(start: SnapshotId, end: SnapshotId) -> SnapshotChunk:

@@ -1,6 +1,6 @@
 """Durability: no message is sent before the state it depends on is durable."""
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.messages.peer import (
     AppendEntries,
@@ -15,7 +15,7 @@ from protocol.messages.storage import Append
 from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, led_by
 
-ENTRY = Entry(1, 1, EntryKind.NO_OP)
+ENTRY = LogEntry(1, 1, EntryKind.NO_OP)
 ANSWER = HeartbeatReply(1, 0)
 
 
@@ -152,7 +152,7 @@ def test_a_late_word_of_a_write_says_nothing_of_the_entries_that_took_its_place(
     cluster.write(C)
     (late,) = cluster[C].disk.untold
     cluster[C].disk.untold.clear()
-    cluster.inject(B, C, AppendEntries(2, 1, 1, (Entry(2, 2, EntryKind.NO_OP),), 1))
+    cluster.inject(B, C, AppendEntries(2, 1, 1, (LogEntry(2, 2, EntryKind.NO_OP),), 1))
     cluster.step(C, late)
     assert cluster.sent(AppendEntriesReply, to=B) == []
     cluster.sync(C)
@@ -266,8 +266,8 @@ def test_a_backlog_that_moves_does_not_hang() -> None:
 
 def test_entries_replaced_within_a_turn_are_not_written() -> None:
     durability = Durability()
-    durability.write_entries([ENTRY, Entry(2, 1, EntryKind.NO_OP)])
-    durability.write_entries([Entry(2, 2, EntryKind.NO_OP)])
+    durability.write_entries([ENTRY, LogEntry(2, 1, EntryKind.NO_OP)])
+    durability.write_entries([LogEntry(2, 2, EntryKind.NO_OP)])
     write = durability.take_write(2, 2)
     assert write is not None
-    assert write.entries == (ENTRY, Entry(2, 2, EntryKind.NO_OP))
+    assert write.entries == (ENTRY, LogEntry(2, 2, EntryKind.NO_OP))

@@ -170,8 +170,8 @@ def test_no_answer_to_a_question_of_admission_raises(replicator: LogReplicator) 
         except Malformed:
             return
         for message in frame.messages:
-            replicator._admission.hear(frame, message, 0.0)
-            replicator._admission.turn(0.0)
+            replicator._admission.receive(frame, message, 0.0)
+            replicator._admission.flush(0.0)
         assert not belonged[0] or (core.cluster, core.removed) == belonged
 
     fuzz()

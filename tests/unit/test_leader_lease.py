@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import ReadFailed
@@ -307,7 +307,7 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
         for nodes in ((A, B), (B,))
     )
     disk = cluster[B].disk
-    disk.entries = [Entry(1, 1, EntryKind.NO_OP)]
+    disk.entries = [LogEntry(1, 1, EntryKind.NO_OP)]
     disk.hard_state = HardState(1, A, ELECTION_TIMEOUT_MIN_US)
     disk.memberships = (MembershipAt(0, founders), MembershipAt(1, alone))
     cluster.start(B, patient=True)

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.raft import log
 from protocol.raft.log import ENTRY_OVERHEAD_BYTES, Log
 
 
-def entries(*terms: int, after: int = 0, payload: bytes = b"") -> list[Entry]:
+def entries(*terms: int, after: int = 0, payload: bytes = b"") -> list[LogEntry]:
     return [
-        Entry(index, term, EntryKind.BATCH, payload)
+        LogEntry(index, term, EntryKind.BATCH, payload)
         for index, term in enumerate(terms, start=after + 1)
     ]
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from protocol.config import LEARNERS_MAX
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import Leadership, Refused
@@ -289,9 +289,9 @@ def test_a_change_whose_entry_is_replaced_is_rolled_back() -> None:
 def test_a_rolled_back_removal_does_not_leave_the_node_removed() -> None:
     cluster = led_by(A, B, C)
     change = encode(MembershipChange(members(A, B)))
-    cluster.inject(A, C, AppendEntries(1, 1, 1, (Entry(2, 1, EntryKind.MEMBERSHIP, change),), 1))
+    cluster.inject(A, C, AppendEntries(1, 1, 1, (LogEntry(2, 1, EntryKind.MEMBERSHIP, change),), 1))
     assert cluster[C].core.membership == members(A, B)
-    cluster.inject(B, C, AppendEntries(2, 1, 1, (Entry(2, 2, EntryKind.NO_OP),), 2))
+    cluster.inject(B, C, AppendEntries(2, 1, 1, (LogEntry(2, 2, EntryKind.NO_OP),), 2))
     cluster.sync(C)
     assert cluster[C].core.membership == members(A, B, C)
     assert cluster[C].clock.votes
@@ -300,8 +300,8 @@ def test_a_rolled_back_removal_does_not_leave_the_node_removed() -> None:
 def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None:
     # A learns in one message that its membership is committed, and that it is to be removed.
     cluster = led_by(B, C, spare=[A])
-    joined = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
-    removed = Entry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))
+    joined = LogEntry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
+    removed = LogEntry(3, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(B, C))))
     first = cluster[B].disk.entries[0]
     cluster[A].core.vouch(MembershipAt(2, members(A, B, C)), 0)
     cluster.inject(B, A, AppendEntries(1, 0, 0, (first, joined, removed), 2))
@@ -496,7 +496,7 @@ def test_a_node_that_is_let_in_again_reads_of_its_removal_and_stays() -> None:
     node.vouch(MembershipAt(3, members(A, B, C, D)), 1)
     history = [members(A, B, C, D), members(A, B, C), members(A, B, C, D)]
     entries = tuple(
-        Entry(index, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(each)))
+        LogEntry(index, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(each)))
         for index, each in enumerate(history, start=1)
     )
     for upto in (2, 3):

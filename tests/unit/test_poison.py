@@ -6,7 +6,7 @@ import pytest
 
 from protocol.commands import Batch, Insert, OpenSession, Remove, Write
 from protocol.config import VALUE_BYTES_CEILING
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.gateway.validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
 from protocol.membership import Member, Membership
 from protocol.messages.peer import ForwardProposal, ProposalRefused
@@ -101,17 +101,19 @@ def test_a_leader_takes_a_forwarded_batch() -> None:
 
 VOTER = Member(A, "a:1", True)
 UNREADABLE = (
-    Entry(5, 1, EntryKind.BATCH, b"garbage"),
-    Entry(5, 1, EntryKind.BATCH, batch(WRITE, Write(1, 2, 1, Insert("\0applied", b"")))),
-    Entry(5, 1, EntryKind.BATCH, batch(Write((1 << 64) - 1, 1, 1, Insert("key", b"")))),
-    Entry(5, 1, EntryKind.MEMBERSHIP, b""),
-    Entry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership()))),
-    Entry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership((VOTER, VOTER))))),
+    LogEntry(5, 1, EntryKind.BATCH, b"garbage"),
+    LogEntry(5, 1, EntryKind.BATCH, batch(WRITE, Write(1, 2, 1, Insert("\0applied", b"")))),
+    LogEntry(5, 1, EntryKind.BATCH, batch(Write((1 << 64) - 1, 1, 1, Insert("key", b"")))),
+    LogEntry(5, 1, EntryKind.MEMBERSHIP, b""),
+    LogEntry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership()))),
+    LogEntry(5, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(Membership((VOTER, VOTER))))),
 )
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE, ids=lambda entry: repr(entry)[:60])
-def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(unreadable: Entry) -> None:
+def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(
+    unreadable: LogEntry,
+) -> None:
     node = StoredNode()
     node.apply(*history(4))
     before = dict(node.rows[0])
@@ -129,11 +131,11 @@ def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(unreada
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE[3:], ids=lambda entry: repr(entry)[:60])
-def test_members_that_cannot_be_read_change_none(unreadable: Entry) -> None:
+def test_members_that_cannot_be_read_change_none(unreadable: LogEntry) -> None:
     def preload(cluster: Cluster) -> None:
         for machine in cluster.machines.values():
             machine.disk.preload([1, 1])
-            machine.disk.entries.append(Entry(3, 1, unreadable.kind, unreadable.payload))
+            machine.disk.entries.append(LogEntry(3, 1, unreadable.kind, unreadable.payload))
 
     cluster = _started(preload)
     cluster.elect(A)
@@ -152,7 +154,7 @@ def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
     cluster = led_by(A, B, C)
     leader = cluster[A].core
     before = leader.membership
-    garbage = Entry(2, 1, EntryKind.MEMBERSHIP, b"garbage")
+    garbage = LogEntry(2, 1, EntryKind.MEMBERSHIP, b"garbage")
     leader._state.append_entries([garbage])
     cluster.turn(A, lambda _: None)
     cluster.settle()

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.commands import Batch, Insert, OpenSession, SessionOpened, Write
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.storage import Append
@@ -23,7 +23,7 @@ def node() -> StoredNode:
     """Return one node of two, with two entries not known to be committed."""
     node = StoredNode()
     both = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "peer:9400", True)))
-    change = Entry(11, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(both)))
+    change = LogEntry(11, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(both)))
     members = (MembershipAt(11, both),)
     node.apply(*history(10))
     node.turn(Append(90, HardState(3), (change,), members))
@@ -70,7 +70,7 @@ def test_session_numbers_that_others_may_have_given_are_left_out(node: StoredNod
     begin_again(node)
     node.open()
     batch = encode(Batch(NODE, 1, 0, (Write(0, 0, 0, OpenSession()),)))
-    outcome = node.writer._machine.apply(Entry(LAST + 1, 4, EntryKind.BATCH, batch))
+    outcome = node.writer._machine.apply(LogEntry(LAST + 1, 4, EntryKind.BATCH, batch))
     assert outcome.results == (SessionOpened(2 + SKIPPED + 1),)
 
 

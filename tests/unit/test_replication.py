@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.entry import Entry, EntryKind, payload_bytes
+from protocol.entry import EntryKind, LogEntry, payload_bytes
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import (
     AppendEntries,
@@ -20,9 +20,9 @@ from protocol.refusal import Refusal
 from tests.harness.raft_cluster import A, B, C, Cluster, Machine, led_by, with_logs
 
 
-def entries(*terms: int, after: int = 0) -> tuple[Entry, ...]:
+def entries(*terms: int, after: int = 0) -> tuple[LogEntry, ...]:
     return tuple(
-        Entry(index, term, EntryKind.NO_OP) for index, term in enumerate(terms, start=after + 1)
+        LogEntry(index, term, EntryKind.NO_OP) for index, term in enumerate(terms, start=after + 1)
     )
 
 
@@ -206,7 +206,7 @@ def test_a_late_refusal_does_not_undo_an_agreement() -> None:
     cluster.inject(B, A, AppendEntriesReply(1, accepted=False, index=3))
     cluster.propose(A, b"z")
     assert cluster.sent(AppendEntries, to=B) == [
-        AppendEntries(1, 3, 1, (Entry(4, 1, EntryKind.BATCH, b"z"),), 3)
+        AppendEntries(1, 3, 1, (LogEntry(4, 1, EntryKind.BATCH, b"z"),), 3)
     ]
 
 

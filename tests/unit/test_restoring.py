@@ -4,7 +4,7 @@ import pytest
 
 from protocol.address import Address
 from protocol.commands import Batch, Insert, OpenSession, SessionExpired, SessionOpened, Write
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.state_machine import SESSION_MAX, StateMachine
 from protocol.storage.restoring import DamagedSnapshot, Restoring
 from protocol.storage.state_tables import TableSets
@@ -30,7 +30,7 @@ def test_a_session_number_is_not_given_twice() -> None:
     machine = restored(MortalDisk(), SKIPPED)
     late = Write(1 + OPENED_AFTER_THE_BACKUP, 1, 0, Insert("a", b"x"))
     batch = encode(Batch(PEER, 1, 0, (*[Write(0, 0, 0, OpenSession())] * 2, late)))
-    entry = Entry(machine.applied_index + 1, 1, EntryKind.BATCH, batch)
+    entry = LogEntry(machine.applied_index + 1, 1, EntryKind.BATCH, batch)
     first, second, refused = machine.apply(entry).results
     assert (first, second) == (SessionOpened(SKIPPED + 2), SessionOpened(SKIPPED + 3))
     assert refused == SessionExpired(), "it is a session of the old cluster"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.messages.peer import (
     AppendEntries,
@@ -381,7 +381,7 @@ def test_heartbeats_are_answered_and_commit_nothing_as_long_as_the_disk_has_a_ch
 def test_no_members_are_stored_between_a_chunk_and_its_answer() -> None:
     cluster = with_logs({A: [1, 1, 1], B: [1], C: [1]})
     members = cluster[B].core.membership.without(C)
-    change = Entry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
+    change = LogEntry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
     cluster.inject(A, B, AppendEntries(1, 1, 1, (change,), 0))
     cluster.sync(B)
     hand_over(cluster)

@@ -20,7 +20,7 @@ from protocol.commands import (
     SessionOpened,
     Write,
 )
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership
 from protocol.sessions import SESSIONS_MAX
 from protocol.state_machine import SESSION_MAX, EntryOutcome, StateMachine
@@ -52,7 +52,7 @@ class Replica:
         return self.apply_entry(EntryKind.BATCH, encode(batch))
 
     def apply_entry(self, kind: EntryKind, payload: bytes = b"") -> EntryOutcome:
-        entry = Entry(self.machine.applied_index + 1, 1, kind, payload)
+        entry = LogEntry(self.machine.applied_index + 1, 1, kind, payload)
         outcome = self.machine.apply(entry)
         self.machine.store_progress()
         return outcome
@@ -196,7 +196,7 @@ def test_a_change_of_members_answers_who_asked_for_it(replica: Replica) -> None:
 @pytest.mark.parametrize("index", [0, 1, 3])
 def test_entries_are_applied_in_order_and_once(replica: Replica, index: int) -> None:
     with pytest.raises(AssertionError):
-        replica.machine.apply(Entry(index, 1, EntryKind.NO_OP))
+        replica.machine.apply(LogEntry(index, 1, EntryKind.NO_OP))
 
 
 def test_a_restart_knows_how_far_it_was(replica: Replica) -> None:
@@ -288,7 +288,7 @@ def test_it_does_not_matter_how_often_progress_is_stored(log: list[list[Write]])
         often.apply(*batch)
         payload = encode(Batch(ORIGIN, 2, 3, tuple(batch)))
         index = once.machine.applied_index + 1
-        once.machine.apply(Entry(index, 1, EntryKind.BATCH, payload))
+        once.machine.apply(LogEntry(index, 1, EntryKind.BATCH, payload))
     often.machine.store_progress()
     once.machine.store_progress()
     assert often.tables == once.tables

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.commands import Batch, Command, Insert, Inserted, OpenSession, Remove
-from protocol.entry import Entry, EntryKind, MembershipChange
+from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import BatchApplied, ChangesLost
@@ -39,8 +39,8 @@ def leader() -> StoredNode:
     return leader
 
 
-def members_at(index: int) -> Entry:
-    return Entry(index, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(MEMBERS)))
+def members_at(index: int) -> LogEntry:
+    return LogEntry(index, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(MEMBERS)))
 
 
 # --- installing
@@ -126,7 +126,7 @@ def test_a_retry_after_an_installation_gets_its_first_result() -> None:
     leader.apply(entry(2, OpenSession()), write)
     follower.stage(*leader.chunks())
     writes = msgspec.msgpack.decode(write.payload, type=Batch).writes
-    retry = Entry(4, 1, EntryKind.BATCH, encode(Batch(PEER, 1, 8, writes)))
+    retry = LogEntry(4, 1, EntryKind.BATCH, encode(Batch(PEER, 1, 8, writes)))
     answers = follower.apply(retry)
     assert answers == [BatchApplied(8, 4, (Inserted(1),))]
     assert follower.writer.revision == 1
@@ -160,7 +160,7 @@ class Whole(NamedTuple):
     """The parts of a node's state that must be consistent."""
 
     rows: Rows
-    log: tuple[Entry, ...]
+    log: tuple[LogEntry, ...]
     start: tuple[int, int]
     memberships: tuple[MembershipAt, ...]
 
@@ -262,7 +262,7 @@ def test_entries_alone_and_a_snapshot_with_entries_lead_to_equal_tables(
     assert follower.writer.revision == leader.writer.revision
 
 
-def prepare(follower: StoredNode, entries: list[Entry], applied: int) -> None:
+def prepare(follower: StoredNode, entries: list[LogEntry], applied: int) -> None:
     if entries:
         follower.turn(follower.append(*entries))
     if applied:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import commands, status
-from protocol.entry import Entry, EntryKind
+from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages import client, gateway, peer, replicator, storage, timer
@@ -42,7 +42,7 @@ CHUNK = SnapshotChunk(
     SnapshotPosition(SNAPSHOT), b"rows", SnapshotPosition(SNAPSHOT, b"\0key", 7), last=False
 )
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
-ENTRIES = (Entry(4, 2, EntryKind.BATCH, b"payload"), Entry(5, 2, EntryKind.NO_OP))
+ENTRIES = (LogEntry(4, 2, EntryKind.BATCH, b"payload"), LogEntry(5, 2, EntryKind.NO_OP))
 STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
 
 WRITES = [
