@@ -127,9 +127,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="COUNT",
-            help="Keep this many log entries when the log is cut, at twice as many; a follower "
-            "that lacks older ones is sent a snapshot, and meanwhile the log may grow to 16 times "
-            "as many plus the entries that the follower has read.",
+            help="Compact the log to this many entries whenever it has twice as many. A follower "
+            "that needs older ones is sent a snapshot; while it reads one, the log may grow to 16 "
+            "times as many, plus as many entries as the follower has read rows.",
             least=1,
         ),
     ] = LOG_ENTRIES_KEPT

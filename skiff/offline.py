@@ -48,8 +48,8 @@ class Survivor(msgspec.Struct, frozen=True):
 class Recovery(msgspec.Struct, frozen=True):
     """The surviving directories of a cluster, and the one chosen for the new cluster.
 
-    ``chosen`` has the longest log. ``cluster_id`` is that of the new cluster, None if nothing was
-    changed. ``missing`` are the voters whose directories were not given.
+    ``chosen`` has the most up-to-date log. ``cluster_id`` is that of the new cluster, None if
+    nothing was changed. ``missing`` are the voters whose directories were not given.
     """
 
     survivors: tuple[Survivor, ...]
@@ -102,10 +102,10 @@ def restore(
 def recover(
     directories: str | PathLike[str] | Sequence[str | PathLike[str]], *, dry_run: bool = False
 ) -> Recovery:
-    """Turn the directory with the longest log into the first node of a new cluster.
+    """Turn the directory with the most up-to-date log into the first node of a new cluster.
 
     For a cluster that has permanently lost its majority. Pass the directories of all surviving
-    nodes, on this machine or copied to it. All entries of the longest log count as committed from
+    nodes, on this machine or copied to it. All entries of the chosen log count as committed from
     then on; writes that only lost nodes held are lost. Then start a node with the chosen directory,
     and let other nodes join it with new directories. With ``dry_run``, nothing is changed.
 

@@ -28,8 +28,9 @@ def recover(
 ) -> None:
     """Recover a cluster that has permanently lost its majority.
 
-    The directory with the most up-to-date log becomes that of the first node of a new cluster. Then run
-    'skiff node start --dir PATH' with it, and let other nodes join it with new directories.
+    The directory with the most up-to-date log becomes that of the first node of a new cluster.
+    Then run 'skiff node start --dir PATH' with it, and let other nodes join it with new
+    directories.
     """
     recovery = skiff.recover(directories, dry_run=dry_run)
     if as_json:

@@ -131,6 +131,24 @@ def test_a_search_that_takes_too_long_is_a_breach() -> None:
         check_by_search([*writes, read("x", 200, 201, 99)], steps_max=1000)
 
 
+def test_a_history_too_long_for_the_sparing_search_is_explained_by_the_full_one() -> None:
+    lost = removed(3, None)
+    absent_only_after_it = wrote_if("never", 5, 11, 99, RevisionMismatch(0))
+    writes = [wrote(f"{number}", 20 + number, 60 + number, 10 + number) for number in range(5)]
+    history = [
+        wrote("first", 1, 2, 1),
+        lost,
+        absent_only_after_it,
+        wrote("seen", 10, 13, 3),
+        read("seen", 12, 40, 3),
+        *writes,
+        removed(26, 70, Removed(existed=True, revision=20)),
+        wrote("after", 27, 71, 21),
+        wrote("last", 28, 72, 22),
+    ]
+    check_by_search(history, steps_max=100)
+
+
 def test_keys_are_searched_by_themselves() -> None:
     other = Operation("c", Kind.GET, "other", 5, b"", None, 6, Missing(1))
     check_by_search([wrote("a", 1, 2, 1), other])
