@@ -26,6 +26,7 @@ from protocol.messages.client import (
     Request,
 )
 from protocol.wire import Malformed, decode_reply, encode
+from skiff.channel import Channel
 from skiff.connection import (
     CONNECT_SECONDS,
     HEARTBEAT_MS,
@@ -34,7 +35,7 @@ from skiff.connection import (
     LOST_EVENTS,
 )
 from skiff.errors import RPCCallFailed
-from skiff.transport import Channel, Transport
+from skiff.transport import Transport
 
 NO_REQUEST = 0  # id of the reply to a frame that a node cannot decode
 DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame

@@ -6,7 +6,8 @@ from typing import cast
 
 import zmq
 
-from skiff.transport import SLICE_MS, Channel, Transport
+from skiff.channel import Channel
+from skiff.transport import SLICE_MS, Transport
 
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 CONNECT_SECONDS = 0.5  # a running node accepts sooner; else another node is tried

@@ -16,8 +16,9 @@ from protocol.messages.client import (
     Request,
 )
 from protocol.wire import Malformed, decode_reply, encode
+from skiff.channel import Channel
 from skiff.connection import LOST_EVENTS
-from skiff.transport import SLICE_MS, Channel, Transport
+from skiff.transport import SLICE_MS, Transport
 
 TIMEOUT_MS = 5000  # sent to the node; the client itself waits less
 

@@ -9,8 +9,9 @@ import zmq
 
 from protocol.client.changes import ChangeStream
 from protocol.messages.client import Published
+from skiff.channel import Channel
 from skiff.records import Event, EventKind
-from skiff.transport import Channel, Transport
+from skiff.transport import Transport
 from skiff.values import decode_value
 
 NONCE_BYTES = 12

@@ -1,6 +1,7 @@
 """Closing: clients, subscribers and nodes end in order, even while other threads use them."""
 
 import copy
+import gc
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import zmq
 
 from skiff import Client, ClientClosed, InvalidRequest, RequestTimeout, Skiff
+from skiff.open_sockets import OpenSockets
 from skiff.testing import Cluster, Node, free_port
 from tests.cluster.command import environment
 
@@ -153,6 +156,51 @@ def test_a_backup_that_runs_ends_when_its_client_is_closed(node: Node, tmp_path:
     with pytest.raises(ClientClosed):
         client.backup(tmp_path / "file", progress=lambda *_: client.close())
     assert list(tmp_path.iterdir()) == []
+
+
+DROPPED = """
+import asyncio, gc, sys
+from skiff import AsyncClient, Client
+
+address = sys.argv[1]
+
+class Watcher:
+    def __init__(self):
+        self.client = Client(address)
+        self.changes = self.client.watch("")
+        self.react = self.take
+
+    def take(self):
+        pass
+
+async def watch():
+    client = AsyncClient(address)
+    await client.insert("a", 1)
+    await client.watch("")
+
+for _ in range(10):
+    Watcher()
+    asyncio.run(watch())
+    gc.collect()
+print("collected", flush=True)
+"""
+
+
+def test_clients_that_are_dropped_without_close_are_collected(node: Node, tmp_path: Path) -> None:
+    check_quiet(run_script(DROPPED, node.address, directory=tmp_path), "collected\n")
+
+
+def test_a_dropped_client_closes_its_sockets(node: Node) -> None:
+    def is_collected(reference: "weakref.ref[OpenSockets]") -> bool:
+        gc.collect()
+        return reference() is None
+
+    client = Client(node.address)
+    client.watch("")
+    sockets = weakref.ref(client._caller.transport.sockets)
+    assert not is_collected(sockets)
+    del client
+    assert is_collected(sockets)
 
 
 def test_a_client_that_is_closed_does_nothing_more(node: Node) -> None:
