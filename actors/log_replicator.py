@@ -304,7 +304,7 @@ class LogReplicator:
                 self._silence.observe(message, time.monotonic())
                 self._log_silence(time.monotonic())
                 self._note_stall(message)
-                leader = "nobody" if message.leader is None else message.leader.hex()[:8]
+                leader = "unknown" if message.leader is None else message.leader.hex()[:8]
                 log.info("%s, leader is %s", message.role.name.lower(), leader)
 
     def _log_silence(self, now: float) -> None:

@@ -37,8 +37,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         str,
         Setting(
             unit="HOST",
-            help="Listen at this address; one that other machines reach is warned of at each "
-            "start.",
+            help="Listen on this address. At each start, a node warns of one that other machines "
+            "can reach.",
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -81,8 +81,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         bool,
         Setting(
             unit="",
-            help="Come back after a removal, or in place of the member that lost its directory "
-            "at this address; needs `join_cluster`.",
+            help="Rejoin after a removal, or replace the member at this address whose directory "
+            "was lost; needs `join_cluster`.",
         ),
     ] = False
     standby: Annotated[
@@ -141,7 +141,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="BYTES",
-            help="Refuse inserts while the disk has less free space than this. 0: do not look.",
+            help="Refuse inserts while the disk has less free space than this. 0: no check.",
             least=0,
         ),
     ] = 64 << 20
@@ -158,7 +158,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="COUNT",
-            help="Let no more nodes than this join at the same time, while this node leads.",
+            help="Maximum number of learners, which join at the same time, while this node leads.",
             least=1,
             most=LEARNERS_CEILING,
         ),

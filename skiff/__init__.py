@@ -35,6 +35,7 @@ from skiff.errors import (  # noqa: E402
     MissingClusterConfig,
     NodeRemoved,
     NoNodeReached,
+    NotSent,
     OutcomeUnknown,
     Overloaded,
     PeerConnectFailed,
@@ -87,6 +88,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_ON_FIRST_USE[name]), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})
+
+
 __all__ = [
     "AddressTaken",
     "AsyncClient",
@@ -116,6 +121,7 @@ __all__ = [
     "NoNodeReached",
     "NodeRemoved",
     "NodeStatus",
+    "NotSent",
     "OutcomeUnknown",
     "Overloaded",
     "PeerConnectFailed",

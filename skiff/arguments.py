@@ -1,14 +1,14 @@
 """Arguments of client methods: their types, and checks that run before any request is sent."""
 
 from enum import Enum
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeGuard, get_args
 
 from protocol.keys import InvalidKey, encode_key, encode_prefix
 from skiff.errors import InvalidRequest
 
 REVISION_MAX = (1 << 63) - 1
 
-Reading = Literal["linearizable", "lease"]
+Reading = Literal["linearizable", "leader-lease"]
 READINGS = get_args(Reading)
 
 
@@ -29,12 +29,12 @@ def is_by_lease(read: Reading) -> bool:
     """Return whether a read uses the leader's lease.
 
     Raises:
-        InvalidRequest: ``read`` is neither "linearizable" nor "lease".
+        InvalidRequest: ``read`` is neither "linearizable" nor "leader-lease".
     """
     if read not in READINGS:
         known = " or ".join(map(repr, READINGS))
         raise InvalidRequest(f"read must be {known}, not {read!r}")
-    return read == "lease"
+    return read == "leader-lease"
 
 
 def check_key(key: str) -> None:
@@ -71,8 +71,24 @@ def check_timeout(timeout: object) -> None:
     """
     if timeout is None:
         return
-    if not isinstance(timeout, int | float) or not timeout > 0:  # written so that NaN fails, too
+    if not _is_number(timeout) or not timeout > 0:  # written so that NaN fails, too
         raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout!r}")
+
+
+def check_wait(seconds: object) -> None:
+    """Check how long to wait at most, in seconds; 0 does not wait, None has no limit.
+
+    Raises:
+        InvalidRequest: it is neither a number from 0 on nor None.
+    """
+    if seconds is None:
+        return
+    if not _is_number(seconds) or not seconds >= 0:  # written so that NaN fails, too
+        raise InvalidRequest(f"a timeout must be a number of seconds from 0 on, not {seconds!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_in_flight(limit: object) -> None:

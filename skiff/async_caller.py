@@ -27,7 +27,7 @@ from protocol.client.steps import (
 from protocol.commands import Command
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
-from skiff.async_connection import AsyncConnection, Waiting
+from skiff.async_connection import AsyncConnection, PendingAsk
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientClosed,
@@ -72,7 +72,7 @@ class _Place:
 
     def __init__(self, places: asyncio.Semaphore) -> None:
         self._places = places
-        self.waiting: Waiting | None = None
+        self.waiting: PendingAsk | None = None
 
     def leave(self) -> None:
         """Give up the place now, or when the pending request ends."""

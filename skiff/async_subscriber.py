@@ -9,6 +9,7 @@ import zmq
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Published, Welcome
+from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller, acquire
 from skiff.bound import BoundToProcess
 from skiff.errors import (
@@ -20,7 +21,7 @@ from skiff.errors import (
 )
 from skiff.records import Event
 from skiff.subscription import CONNECTION_LOST, Subscription, event_of
-from skiff.values import decode_value
+from skiff.values import check_type, decode_value
 
 FAIR_TURNS = 64  # changes delivered in a row before other tasks run
 
@@ -79,15 +80,18 @@ class AsyncSubscriber(BoundToProcess):
 
     async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
         """Return the key and value of the next insert; see ``Subscriber.recv``."""
+        wanted = self._type if type is None else type
+        check_type(wanted)
+        check_wait(timeout)
         deadline = self._deadline(timeout)
         while True:
             published = await self._next(deadline)
             if published.value is not None:
-                wanted = self._type if type is None else type
                 return published.key, decode_value(published.key, published.value, wanted)
 
     async def next_event(self, timeout: float | None = None) -> Event[Any]:
         """Return the next change; see ``Subscriber.next_event``."""
+        check_wait(timeout)
         return event_of(await self._next(self._deadline(timeout)), self._type)
 
     async def aclose(self) -> None:

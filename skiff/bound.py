@@ -1,4 +1,4 @@
-"""BoundToProcess: base of objects with sockets or processes, which cannot be pickled or copied."""
+"""BoundToProcess: base of objects that use sockets or processes: no pickling, no copying."""
 
 from typing import NoReturn
 
@@ -12,8 +12,7 @@ class BoundToProcess:
         Raises:
             TypeError: always.
         """
-        name = type(self).__name__
         raise TypeError(
-            f"a {name} holds sockets or processes of this process and can be neither pickled nor "
-            "copied; pass the address and create another one from it"
+            f"{type(self).__name__} objects can be neither pickled nor copied, as they use sockets "
+            "or processes of this process; pass the address and create another one"
         )

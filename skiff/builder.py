@@ -27,6 +27,10 @@ class Builder:
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
+        return f"Builder({settings})"
+
     @_sets("dir")
     def set_dir(self, path: str | Path) -> Self:
         return self._set(dir=path)
@@ -68,24 +72,24 @@ class Builder:
         return self._set(heartbeat_ms=milliseconds)
 
     @_sets("election_timeout_min_ms", "election_timeout_max_ms")
-    def election_timeout_ms(self, shortest: int, longest: int) -> Self:
-        return self._set(election_timeout_min_ms=shortest, election_timeout_max_ms=longest)
+    def election_timeout_ms(self, shortest_ms: int, longest_ms: int) -> Self:
+        return self._set(election_timeout_min_ms=shortest_ms, election_timeout_max_ms=longest_ms)
 
     @_sets("value_bytes_max")
-    def value_bytes_max(self, size: int) -> Self:
-        return self._set(value_bytes_max=size)
+    def value_bytes_max(self, size_bytes: int) -> Self:
+        return self._set(value_bytes_max=size_bytes)
 
     @_sets("log_entries_kept", "log_bytes_kept")
-    def log_kept(self, entries: int, size: int) -> Self:
-        return self._set(log_entries_kept=entries, log_bytes_kept=size)
+    def log_kept(self, entries: int, size_bytes: int) -> Self:
+        return self._set(log_entries_kept=entries, log_bytes_kept=size_bytes)
 
     @_sets("disk_reserve_bytes")
-    def disk_reserve_bytes(self, size: int) -> Self:
-        return self._set(disk_reserve_bytes=size)
+    def disk_reserve_bytes(self, size_bytes: int) -> Self:
+        return self._set(disk_reserve_bytes=size_bytes)
 
     @_sets("state_bytes_max")
-    def state_bytes_max(self, size: int) -> Self:
-        return self._set(state_bytes_max=size)
+    def state_bytes_max(self, size_bytes: int) -> Self:
+        return self._set(state_bytes_max=size_bytes)
 
     @_sets("learners_max")
     def learners_max(self, count: int) -> Self:

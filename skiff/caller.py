@@ -23,6 +23,7 @@ from protocol.client.steps import (
     Step,
     Steps,
     TakeCensus,
+    timeout_ms,
 )
 from protocol.commands import Command
 from protocol.deadlines import NEVER, deadline_of
@@ -33,7 +34,7 @@ from protocol.messages.client import (
     Request,
 )
 from protocol.wire import Malformed, decode_reply, encode
-from skiff.connection import LONGEST_SECONDS, Connection, ConnectionLost
+from skiff.connection import Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientConnectFailed,
@@ -174,9 +175,8 @@ class Caller:
     def _request(self, connection: Connection, ask: Ask) -> tuple[Outcome, ...]:
         """Send operations in one request; return one outcome for each."""
         connection.open(ask.deadline)  # first, as the node counts the timeout from receipt
-        left = max(0.0, ask.deadline - time.monotonic())
-        timeout_ms = int(min(left, LONGEST_SECONDS) * 1000)
-        request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout_ms, ask.operations)
+        timeout = timeout_ms(ask.deadline, time.monotonic())
+        request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout, ask.operations)
         answer = connection.ask(encode(request), ask.deadline + GRACE_SECONDS)
         try:
             reply = decode_reply(answer)

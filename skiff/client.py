@@ -45,8 +45,8 @@ class Client(BoundToProcess):
     Within it the client retries, on other nodes too, and a write is still applied at most once.
 
     Every operation is linearizable: it sees all writes acknowledged before it began. A read with
-    ``read="lease"`` saves the quorum round trip, and is linearizable only while clock drift stays
-    within the bounds that the README states.
+    ``read="leader-lease"`` saves the quorum round trip, and is linearizable only while clock drift
+    stays within the bounds that the README states.
 
     Besides the errors listed with it, every method may raise:
 
@@ -161,7 +161,7 @@ class Client(BoundToProcess):
     ) -> Any:
         """Return a key's value as ``type``, or ``default`` if the key is absent.
 
-        ``read`` is "linearizable", or "lease" for a read by the leader's lease.
+        ``read`` is "linearizable", or "leader-lease" for a read by the leader's lease.
 
         Raises:
             InvalidRequest: the key or ``read`` is invalid.

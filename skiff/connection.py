@@ -11,7 +11,6 @@ from skiff.transport import SLICE_MS, Transport
 
 LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 CONNECT_SECONDS = 0.5  # a running node accepts sooner; else another node is tried
-LONGEST_SECONDS = 3600.0  # nodes hold no request longer; the client sends it again
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 2000
 

@@ -10,6 +10,7 @@ from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
     NoNodeReached,
+    NotSent,
     OutcomeUnknown,
     RequestTimeout,
     SkiffError,
@@ -25,7 +26,7 @@ def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
     """
     outcome = ending.outcome
     if outcome is None:
-        raise _closed(ending) if closed else _timed_out(ending, route)
+        raise _why_none(ending, route, closed=closed)
     if isinstance(outcome, Failed):
         raise_failure(outcome, maybe_done=ending.maybe_done)
     if isinstance(outcome, SessionExpired):
@@ -46,8 +47,17 @@ def outcomes_of(
     return outcomes
 
 
+def _why_none(ending: Ending, route: Route, *, closed: bool) -> SkiffError:
+    if closed:
+        return _closed(ending)
+    return NotSent(f"not sent: {ending.not_sent}") if ending.not_sent else _timed_out(ending, route)
+
+
 def _closed(ending: Ending) -> SkiffError:
-    known = "the write may have been done" if ending.maybe_done else "this call wrote nothing"
+    if ending.not_sent:
+        known = "this operation was not sent"
+    else:
+        known = "the write may have been done" if ending.maybe_done else "this call wrote nothing"
     return ClientClosed(f"the client was closed; {known}")
 
 

@@ -99,6 +99,10 @@ class PipelineFailed(SkiffError):
         self.results = results
 
 
+class NotSent(SkiffError):
+    """An operation of a pipeline was not sent, because of the ones before it; it did nothing."""
+
+
 class Overloaded(SkiffError):
     """The node refused the request because it has too many; nothing was written."""
 

@@ -86,7 +86,7 @@ def insert(key: str, value: object, if_revision: int | None) -> Method[int]:
     check_key(key)
     check_revision(if_revision)
     outcome = yield Order(Insert(key, encode_value(key, value), if_revision))
-    return expect(matching(key, outcome), Inserted).revision
+    return expect(matching(key, if_revision, outcome), Inserted).revision
 
 
 def get(key: str, type_: Any, default: Any, read: Reading) -> Method[Any]:
@@ -111,7 +111,7 @@ def remove(key: str, if_revision: int | None) -> Method[bool]:
     check_key(key)
     check_revision(if_revision)
     outcome = yield Order(Remove(key, if_revision))
-    return expect(matching(key, outcome), Removed).existed
+    return expect(matching(key, if_revision, outcome), Removed).existed
 
 
 def _find(key: str, read: Reading) -> Method[Found | None]:

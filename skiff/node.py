@@ -13,7 +13,9 @@ import msgspec
 from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
 from protocol.config import DEFAULTS, InvalidSetting, NodeConfig
+from protocol.deadlines import deadline_of
 from skiff import errors
+from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
 from skiff.client import Client
 from skiff.errors import (
@@ -21,7 +23,6 @@ from skiff.errors import (
     ClusterInitFailed,
     ClusterJoinFailed,
     InvalidConfig,
-    InvalidRequest,
     LeaderElectionTimeout,
     RequestTimeout,
     SkiffError,
@@ -144,10 +145,9 @@ class Skiff(BoundToProcess):
         means none. Then they are killed, which loses no acknowledged write.
 
         Raises:
-            InvalidRequest: ``timeout`` is negative.
+            InvalidRequest: ``timeout`` is no number from 0 on.
         """
-        if timeout is not None and not timeout >= 0:  # written so that NaN fails, too
-            raise InvalidRequest(f"a timeout must not be negative: {timeout}")
+        check_wait(timeout)
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -163,7 +163,9 @@ class Skiff(BoundToProcess):
         Raises:
             ClusterInitFailed: the node is not started.
             SkiffError: the node has failed; the class names the reason.
+            InvalidRequest: ``timeout`` is no number from 0 on.
         """
+        check_wait(timeout)
         supervisor = self._running
         supervisor.wait_until_over(timeout)
         _raise_failure(supervisor)
@@ -207,16 +209,18 @@ class Skiff(BoundToProcess):
         """
         return self.election_state().leader is not None
 
-    def wait_for_leader(self, timeout: float = 5.0) -> None:
-        """Wait until this node knows a leader, at most ``timeout`` seconds.
+    def wait_for_leader(self, timeout: float | None = 5.0) -> None:
+        """Wait until this node knows a leader, at most ``timeout`` seconds, None for no limit.
 
         Raises:
             LeaderElectionTimeout: the node knew no leader in time.
             ClusterJoinFailed: no node that it should join has admitted it in time.
             ClusterInitFailed: the node is not started, or was not ready in time.
             SkiffError: the node has failed; the class names the reason.
+            InvalidRequest: ``timeout`` is no number from 0 on.
         """
-        deadline = time.monotonic() + timeout
+        check_wait(timeout)
+        deadline = deadline_of(timeout, time.monotonic())
         self._running.wait_until_serving(timeout)
         while time.monotonic() < deadline:
             _raise_failure(self._running)
@@ -296,6 +300,14 @@ def _validated(given: dict[str, object]) -> NodeConfig:
     try:
         config = msgspec.convert(given, NodeConfig)
         config.validate()
-    except (msgspec.ValidationError, InvalidSetting) as error:
+    except InvalidSetting as error:
         raise InvalidConfig(str(error)) from None
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(_in_words(error)) from None
     return config
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """Return ``port: expected int, got str`` for msgspec's text, which ends with ``$.port``."""
+    text, _, setting = str(error).replace("`", "").rpartition(" - at $.")
+    return f"{setting}: {text[:1].lower()}{text[1:]}"

@@ -48,7 +48,7 @@ def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     raise ERRORS[failed.code](failed.message)
 
 
-def matching(key: str, result: OutcomeT) -> OutcomeT:
+def matching(key: str, required: int | None, result: OutcomeT) -> OutcomeT:
     """Return a result other than a revision mismatch.
 
     Raises:
@@ -56,7 +56,10 @@ def matching(key: str, result: OutcomeT) -> OutcomeT:
     """
     if isinstance(result, Mismatch):
         state = f"has revision {result.current}" if result.current else "is absent"
-        raise RevisionMismatch(f"{key!r} {state}; nothing was written", result.current)
+        wanted = f"revision {required}" if required else "absence"
+        raise RevisionMismatch(
+            f"{key!r} {state}, and {wanted} was required; nothing was written", result.current
+        )
     return result
 
 

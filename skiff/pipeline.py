@@ -13,13 +13,14 @@ from protocol.client.pipeline import Pipelined
 from protocol.messages.client import Outcome
 from skiff import methods
 from skiff.arguments import Reading
+from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest, PipelineFailed, SkiffError
 from skiff.methods import Method
 
 Outcomes: TypeAlias = list[Outcome | SkiffError]
 
 
-class _Operations:
+class _Operations(BoundToProcess):
     """The operations of a pipeline and, after it has run, their results."""
 
     def __init__(self) -> None:
@@ -104,19 +105,22 @@ class _Operations:
         return self._results
 
     def _raise_failures(self) -> None:
-        failures = [each for each in self.results if isinstance(each, SkiffError)]
+        numbered = enumerate(self.results, start=1)
+        failures = [(number, each) for number, each in numbered if isinstance(each, SkiffError)]
         if failures:
+            number, first = failures[0]
             raise PipelineFailed(
-                f"{len(failures)} of {len(self)} operations failed; the first: {failures[0]}",
+                f"{len(failures)} of {len(self)} operations failed; operation {number}: {first}",
                 self.results,
-            )
+            ) from first
 
 
 class Pipeline(_Operations):
     """Pipeline of a ``Client``.
 
-    Leaving a ``with`` block runs the pipeline, and raises ``PipelineFailed`` if any operation
-    failed; ``run`` returns errors among the results instead. A block that raises runs nothing.
+    Leaving a ``with`` block runs the pipeline, unless the block has done so, and raises
+    ``PipelineFailed`` if any operation failed; ``run`` returns errors among the results instead. A
+    block that raises runs nothing.
     """
 
     def __init__(self, perform: Callable[[Sequence[Pipelined]], Outcomes]) -> None:

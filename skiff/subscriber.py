@@ -10,13 +10,14 @@ import zmq
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Published, Welcome
+from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed
 from skiff.records import Event
 from skiff.subscription import CONNECTION_LOST, Subscription, event_of
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
-from skiff.values import decode_value
+from skiff.values import check_type, decode_value
 
 
 class Subscriber(BoundToProcess):
@@ -83,12 +84,14 @@ class Subscriber(BoundToProcess):
             StreamClosed: changes may have been missed.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the given type.
+            InvalidRequest: the type or the timeout is invalid; no change is lost.
         """
-        deadline = deadline_of(timeout, time.monotonic())
+        wanted = self._type if type is None else type
+        check_type(wanted)
+        deadline = _deadline(timeout)
         while True:
             published = self._next(deadline)
             if published.value is not None:
-                wanted = self._type if type is None else type
                 return published.key, decode_value(published.key, published.value, wanted)
 
     def next_event(self, timeout: float | None = None) -> Event[Any]:
@@ -99,9 +102,9 @@ class Subscriber(BoundToProcess):
             StreamClosed: changes may have been missed.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
+            InvalidRequest: the timeout is invalid; no change is lost.
         """
-        deadline = deadline_of(timeout, time.monotonic())
-        return event_of(self._next(deadline), self._type)
+        return event_of(self._next(_deadline(timeout)), self._type)
 
     def close(self) -> None:
         """End the subscription, even while another thread receives."""
@@ -213,3 +216,8 @@ class Subscriber(BoundToProcess):
     @property
     def _stream(self) -> ChangeStream:
         return self._subscription.stream
+
+
+def _deadline(timeout: float | None) -> float:
+    check_wait(timeout)
+    return deadline_of(timeout, time.monotonic())

@@ -50,8 +50,8 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
     try:
         return _decoder(type_).decode(stored)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        name = getattr(type_, "__name__", str(type_))
-        raise DeserializeFailed(f"the value of {key!r} is no {name}: {error}") from error
+        name = type_.__name__ if isinstance(type_, type) else str(type_)
+        raise DeserializeFailed(f"the value of {key!r} is not of type {name}: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)

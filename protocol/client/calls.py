@@ -17,10 +17,8 @@ from protocol.client.steps import AwaitOthers, Pause, Steps
 from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 
-NOT_SENT = Failed(
-    FailureCode.NOT_APPLIED,
-    "not sent, as the outcome of an earlier write of the pipeline is unknown",
-)
+AFTER_UNKNOWN = "the outcome of an earlier write of the pipeline is unknown"
+AFTER_DEADLINE = "the deadline passed while earlier operations of the pipeline were performed"
 OPENING_SECONDS = 1.0  # in which one call opens a session on behalf of all
 
 
@@ -31,6 +29,7 @@ class Ending(msgspec.Struct, frozen=True):
     attempts: Attempts
     maybe_done: bool = False  # whether a write may have been applied without an answer
     write: Write | None = None  # as sent, if the operation was a write
+    not_sent: str = ""  # why an operation of a pipeline was not sent; empty if it was
 
 
 class Calls:
@@ -81,8 +80,9 @@ class Calls:
             endings += ended
             is_over = self._clock() >= deadline  # as also when the client is closed
             if is_over or any(map(_is_uncertain, ended)):
-                unasked = Ending(None if is_over else NOT_SENT, ended[-1].attempts)
-                return endings + [unasked] * (len(operations) - len(endings))
+                why = AFTER_DEADLINE if is_over else AFTER_UNKNOWN
+                unsent = Ending(None, ended[-1].attempts, not_sent=why)
+                return endings + [unsent] * (len(operations) - len(endings))
         return endings
 
     # --- idempotent operations

@@ -12,6 +12,7 @@ import msgspec
 from protocol.messages.client import Operation, Outcome, Welcome
 
 GRACE_SECONDS = 0.2  # past the deadline, for the node's own timeout reply
+LONGEST_SECONDS = 3600.0  # nodes hold no request longer; the client sends it again
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -66,3 +67,8 @@ Step: TypeAlias = Ask | TakeCensus | Pause | AwaitOthers
 Result: TypeAlias = Answered | Lost | Counted | None
 ReturnT = TypeVar("ReturnT")
 Steps: TypeAlias = Generator[Step, Result, ReturnT]
+
+
+def timeout_ms(deadline: float, now: float) -> int:
+    """Return the timeout that a request states, in milliseconds."""
+    return int(max(0.0, min(deadline - now, LONGEST_SECONDS)) * 1000)

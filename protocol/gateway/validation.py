@@ -56,11 +56,17 @@ def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
     Raises:
         InvalidOperation: with a sentence that says what is wrong.
     """
-    _require(len(payload) <= PROPOSAL_BYTES_MAX, f"{len(payload)} bytes are no batch of a gateway")
+    _require(
+        len(payload) <= PROPOSAL_BYTES_MAX,
+        f"the batch has {len(payload)} bytes; the limit is {PROPOSAL_BYTES_MAX}",
+    )
     try:
         batch = decode_batch(payload)
         _require(batch.origin == proposer, "the batch is of another node")
-        _require(len(batch.writes) <= BATCH_OPERATIONS_MAX, f"{len(batch.writes)} writes in one")
+        _require(
+            len(batch.writes) <= BATCH_OPERATIONS_MAX,
+            f"the batch has {len(batch.writes)} writes; the limit is {BATCH_OPERATIONS_MAX}",
+        )
         for write in batch.writes:
             _validate_write(write, VALUE_BYTES_CEILING)
     except (Malformed, InvalidKey) as error:

@@ -40,7 +40,7 @@ its own log ends later without that membership, it must refuse a candidate that 
 its vote, while no voter has its entries. It then campaigns itself, which needs no vote of its own
 (dissertation §4.2.2), and hands over to a voter once it has committed an entry.
 
-A leader begins its term with a no-op entry: with it commit the entries of earlier terms (Raft §8).
+A new leader appends a no-op entry; once it commits, so do all entries of earlier terms (Raft §8).
 
 
 Replication (``replication.py``, ``progress.py``, ``heartbeats.py``)
@@ -116,7 +116,7 @@ Membership (``membership_changes.py``, ``membership_history.py``, ``quorum_guard
 Members change one at a time (dissertation §4.1), so that the majorities before and after a change
 overlap. A membership is in force from the moment its entry is appended, and rolled back if that
 entry is truncated. Another change may begin only after the previous one, and an entry of the
-leader's own term, are committed; the dissertation lacks the latter condition, and was unsafe.
+leader's own term, are committed; the dissertation omits the latter condition, and is unsafe there.
 
 A new node joins as a learner: it receives the log and does not vote. The leader promotes it once it
 has caught up (dissertation §4.2.1), and drops a learner that has never answered. A removal is
@@ -174,7 +174,7 @@ Assumed, and not defended against:
   that lost its data must return under a new id, never as an empty member under its former one.
 - Network. Messages may be lost, delayed, repeated and reordered, but not altered, and nothing is
   authenticated: any host that reaches the peer port can act as a member.
-- Faults are crashes, not treason. Messages that no correct node sends are refused
+- Only crash faults are tolerated. Messages that no correct node sends are refused
   (``contradictions.py``), and one broken member cannot raise terms without limit, remove others or
   have unknown nodes believed (``senders.py``). A malicious member can still do harm.
 - A copied data directory duplicates a node. It is detected only if the original answers at its

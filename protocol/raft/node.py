@@ -367,7 +367,7 @@ class RaftNode:
     def _tell_role(self) -> None:
         """Notify the timer and the gateway of a change of role, term, members or condition."""
         state = self._state
-        # Every change puts another object in one of these places.
+        # Compared by identity: every change replaces one of these objects.
         committed = state.memberships.committed
         condition = (state.removed, state.durability.stalled)
         standing = (state.cluster, state.role, state.term, committed, *condition)

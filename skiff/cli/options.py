@@ -43,7 +43,7 @@ Timeout = Annotated[
 Read = Annotated[
     Reading,
     typer.Option(
-        "--read", help="lease: no quorum round trip, correct while clock drift is bounded."
+        "--read", help="leader-lease: no quorum round trip, correct while clock drift is bounded."
     ),
 ]
 

@@ -34,4 +34,4 @@ async def until_waiting(*subscribers: AsyncSubscriber) -> None:
 
 def in_flight(client: AsyncClient) -> int:
     """Return the number of requests that were sent and not answered."""
-    return sum(len(connection._sent) for connection in client._caller._nodes.values())
+    return sum(len(connection._requests._sent) for connection in client._caller._nodes.values())

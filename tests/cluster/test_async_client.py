@@ -30,7 +30,7 @@ def test_each_operation_does_what_the_blocking_client_does(cluster: Cluster) -> 
             first = await client.insert("each/a", {"n": 1})
             assert await client.get("each/a") == {"n": 1}
             assert await client.get("each/none", default=5) == 5
-            entry = await client.get_entry("each/a", dict[str, int], read="lease")
+            entry = await client.get_entry("each/a", dict[str, int], read="leader-lease")
             assert entry is not None
             assert (entry.value, entry.revision, entry.version) == ({"n": 1}, first, 1)
             second = await client.insert("each/a", 2, if_revision=first)
@@ -98,8 +98,9 @@ def test_what_ten_thousand_calls_hold_in_flight_is_bounded(cluster: Cluster) -> 
                 nonlocal most
                 while True:
                     for connection in client._caller._nodes.values():
-                        sent = [len(frame.group) for frame in connection._sent.values()]
-                        most = max(most, len(connection._unsent) + sum(sent))
+                        requests = connection._requests
+                        sent = sum(map(len, requests._sent.values()))
+                        most = max(most, len(requests._unsent) + sent)
                     await asyncio.sleep(0)
 
             looking = asyncio.ensure_future(look())

@@ -41,15 +41,15 @@ def test_a_lease_lasts_for_a_while_without_a_majority_and_then_ends(tmp_path: Pa
         leader, followers = cluster.leader(), cluster.followers()
         with leader.client() as client:
             client.insert("key", 1)
-        assert is_served(leader, "lease", 1)
+        assert is_served(leader, "leader-lease", 1)
         for node in followers:
             cluster.pause(node)
-        assert is_served(leader, "lease", 1)
+        assert is_served(leader, "leader-lease", 1)
         assert not is_served(leader, "linearizable", 0.5)
-        wait_until(lambda: not is_served(leader, "lease", 0.3), "the lease has ended")
+        wait_until(lambda: not is_served(leader, "leader-lease", 0.3), "the lease has ended")
         for node in followers:
             cluster.resume(node)
-        wait_until(lambda: is_served(followers[0], "lease", 5), "a majority is there again")
+        wait_until(lambda: is_served(followers[0], "leader-lease", 5), "a majority is there again")
 
 
 def leads_again(cluster: Cluster, frozen: Node) -> bool:
@@ -97,14 +97,14 @@ def test_any_node_returns_by_lease_what_was_acknowledged_through_another(cluster
         for number in range(200):
             clients[number % 3].insert("dir/key", number)
             for client in clients:
-                entry = client.get_entry("dir/key", int, read="lease")
+                entry = client.get_entry("dir/key", int, read="leader-lease")
                 assert entry is not None
-                assert entry.value == client.get("dir/key", int, read="lease") == number
+                assert entry.value == client.get("dir/key", int, read="leader-lease") == number
         for client in clients:
-            assert client.list_keys("dir/", read="lease") == ["dir/key"]
-            assert client.list_keys("dir/", limit=1, read="lease") == ["dir/key"]
-            assert "dir" in client.get_prefixes(read="lease")
-            with pytest.raises(InvalidRequest, match="'linearizable' or 'lease'"):
+            assert client.list_keys("dir/", read="leader-lease") == ["dir/key"]
+            assert client.list_keys("dir/", limit=1, read="leader-lease") == ["dir/key"]
+            assert "dir" in client.get_prefixes(read="leader-lease")
+            with pytest.raises(InvalidRequest, match="'linearizable' or 'leader-lease'"):
                 client.get("dir/key", read="stale")  # type: ignore[call-overload]
     finally:
         for client in clients:
@@ -119,5 +119,5 @@ def test_the_command_line_reads_by_lease(cluster: Cluster) -> None:
         ("list", "cli/", "cli/key\n"),
         ("prefixes", "cli", "cli\n"),
     ):
-        assert run(*words, "--read", "lease", settings=place).stdout.decode() == expected
+        assert run(*words, "--read", "leader-lease", settings=place).stdout.decode() == expected
     assert run("get", "cli/key", "--read", "stale", settings=place).returncode == 2

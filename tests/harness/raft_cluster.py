@@ -312,7 +312,7 @@ class Cluster:
         self.step(node, Read(number, b""))
 
     def read_by_lease(self, node: NodeId, number: int) -> None:
-        """Let a node's gateway request a lease read."""
+        """Let a node's gateway request a leader-lease read."""
         self.step(node, Read(number, b"", leader_lease=True))
 
     def remove(

@@ -50,7 +50,7 @@ def bind(cluster: Cluster, *nodes: bytes, leader: bytes = A) -> None:
 
 
 def is_served_at_once(cluster: Cluster, node: bytes = A) -> bool:
-    """Request a lease read; return whether it is served without a round."""
+    """Request a leader-lease read; return whether it is served without a round."""
     number = next(NUMBERS)
     cluster.read_by_lease(node, number)
     asked = [each for each in cluster[node].disk.unwritten if isinstance(each, ReadAt)]

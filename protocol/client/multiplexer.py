@@ -1,0 +1,193 @@
+"""Multiplexer: concurrent requests that share the frames of one connection.
+
+Requests that are added before frames are taken leave together, which makes many small operations
+nearly as cheap as a few. A reply is shared out by position. Times are seconds of a steady clock.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from protocol.client.steps import Answered, Ask, Lost, timeout_ms
+from protocol.commands import Insert, Inserted, Write
+from protocol.encoding import encode
+from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
+from protocol.messages.client import (
+    CLIENT_PROTOCOL_VERSION,
+    Failed,
+    FailureCode,
+    Outcome,
+    Reply,
+    Request,
+)
+
+NO_REQUEST = 0  # id of the reply to a frame that a node cannot decode
+DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame
+
+
+class Waiting:
+    """A request that waits for its result; a driver says how the result is handed over."""
+
+    __slots__ = ("ask", "is_sent", "on_end")
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.is_sent = False  # and has no reply yet
+        self.on_end: Callable[[], None] | None = None  # called when it is no longer sent
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended, as by cancellation."""
+        raise NotImplementedError
+
+    def resolve(self, result: Answered | Lost) -> None:
+        """Hand over the result, unless the call has ended."""
+        raise NotImplementedError
+
+    def fail(self, reason: str) -> None:
+        """Fail the call because the node broke the protocol, unless the call has ended."""
+        raise NotImplementedError
+
+
+class Frame(msgspec.Struct):
+    """Requests that leave together."""
+
+    request: Request  # of all their operations
+    encoded: bytes
+    deadline: float  # the earliest one of the requests
+
+
+class Multiplexer:
+    """The requests of one connection, from their calls to their results."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._unsent: list[Waiting] = []
+        self._unsent_alone: list[Waiting] = []  # each in a frame of its own
+        self._sent: dict[int, list[Waiting]] = {}  # by request number
+        self._is_full = False  # whether the node has refused an insert for lack of space
+
+    def add(self, waiting: Waiting) -> None:
+        """Queue a request for the next frame."""
+        self._unsent.append(waiting)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether requests are queued."""
+        return bool(self._unsent or self._unsent_alone)
+
+    # --- sending
+
+    def take_frames(self, now: float) -> list[Frame]:
+        """Return the queued requests in frames, which count as sent from now on."""
+        frames: list[Frame] = []
+        for group in self._take_groups():
+            self._divide(group, now, frames)
+        return frames
+
+    def _take_groups(self) -> Iterable[list[Waiting]]:
+        """Return the queued requests, except cancelled ones, in groups that may share a frame."""
+        unsent, self._unsent = self._unsent, []
+        alone, self._unsent_alone = self._unsent_alone, []
+        by_deadline: dict[int, list[Waiting]] = {}
+        for waiting in unsent:
+            if not waiting.is_over:
+                if self._is_full and _grows(waiting):  # a refusal includes later writes of a frame
+                    alone.append(waiting)
+                    continue
+                step = int(min(waiting.ask.deadline, 1e12) * DEADLINE_STEPS)
+                by_deadline.setdefault(step, []).append(waiting)
+        return [*by_deadline.values(), *([each] for each in alone if not each.is_over)]
+
+    def _divide(self, group: list[Waiting], now: float, frames: list[Frame]) -> None:
+        """Append a group as one frame, or as several if it exceeds one log entry."""
+        operations = tuple(itertools.chain(*[waiting.ask.operations for waiting in group]))
+        deadline = min([waiting.ask.deadline for waiting in group])
+        number, timeout = next(self._numbers), timeout_ms(deadline, now)
+        request = Request(CLIENT_PROTOCOL_VERSION, number, timeout, operations)
+        encoded = encode(request)
+        is_large = len(encoded) > BATCH_BYTES_MAX or len(operations) > BATCH_OPERATIONS_MAX
+        if is_large and len(group) > 1:
+            half = len(group) // 2
+            self._divide(group[:half], now, frames)
+            self._divide(group[half:], now, frames)
+            return
+        self._sent[number] = group
+        for waiting in group:
+            waiting.is_sent = True
+        frames.append(Frame(request, encoded, deadline))
+
+    # --- results
+
+    def take_reply(self, reply: Reply) -> None:
+        """Share out a reply; one that comes after the deadline is dropped."""
+        group = self._end(reply.id)
+        count = sum([len(waiting.ask.operations) for waiting in group])
+        if len(reply.outcomes) == count:
+            self._share_out(reply.outcomes, group)
+            return
+        for waiting in group:
+            waiting.fail(f"answered {count} operations with {len(reply.outcomes)}")
+
+    def _share_out(self, outcomes: tuple[Outcome, ...], group: list[Waiting]) -> None:
+        failures = {each.code for each in outcomes if isinstance(each, Failed)}
+        if FailureCode.STORAGE_FULL in failures:
+            self._is_full = True
+        elif self._is_full and any(isinstance(each, Inserted) for each in outcomes):
+            self._is_full = False
+        begin = 0
+        for waiting in group:
+            end = begin + len(waiting.ask.operations)
+            own = outcomes[begin:end]
+            begin = end
+            if len(group) > 1 and FailureCode.TOO_LARGE in failures and any(map(_is_large, own)):
+                self._unsent_alone.append(waiting)  # it did not fit into the shared reply
+            else:
+                waiting.resolve(Answered(own))
+
+    def expire(self, number: int) -> None:
+        """Give up on a frame without a reply, shortly after its deadline."""
+        for waiting in self._end(number):
+            waiting.resolve(Lost(sent=True))
+
+    def refuse(self, number: int) -> None:
+        """Take back a frame that could not be sent."""
+        for waiting in self._end(number):
+            waiting.resolve(Lost(sent=False))
+
+    def lose(self) -> None:
+        """End all requests: the connection is lost."""
+        for number in list(self._sent):
+            self.expire(number)
+        unsent = self._unsent + self._unsent_alone
+        self._unsent, self._unsent_alone = [], []
+        for waiting in unsent:
+            waiting.resolve(Lost(sent=False))
+
+    def fail(self, reason: str) -> None:
+        """Fail all sent requests: the node broke the protocol, and none knows its reply."""
+        for number in list(self._sent):
+            for waiting in self._end(number):
+                waiting.fail(reason)
+
+    def _end(self, number: int) -> list[Waiting]:
+        """Stop waiting for a frame's reply; return its requests, none if that was done before."""
+        group = self._sent.pop(number, [])
+        for waiting in group:
+            waiting.is_sent = False
+            if waiting.on_end is not None:
+                waiting.on_end()
+        return group
+
+
+def _grows(waiting: Waiting) -> bool:
+    """Whether any of the operations is an insert."""
+    return any(
+        isinstance(each, Write) and isinstance(each.command, Insert)
+        for each in waiting.ask.operations
+    )
+
+
+def _is_large(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.code is FailureCode.TOO_LARGE
