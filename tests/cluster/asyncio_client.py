@@ -33,5 +33,5 @@ async def until_waiting(*subscribers: AsyncSubscriber) -> None:
 
 
 def in_flight(client: AsyncClient) -> int:
-    """Return the number of requests that were sent and not answered."""
+    """Return the number of requests that were sent and have no reply yet."""
     return sum(len(connection._requests._sent) for connection in client._caller._nodes.values())

@@ -61,7 +61,7 @@ class StandIn:
             self._heard.recv_multipart()
 
     def ask(self, question: PeerMessage, kind: type[MessageT]) -> MessageT:
-        """Send a message repeatedly until a message of one kind answers it."""
+        """Send a message repeatedly until a reply of one kind arrives."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             self.say(question)

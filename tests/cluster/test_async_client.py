@@ -24,7 +24,7 @@ from tests.cluster.asyncio_client import SECONDS, client_of, in_flight, run, unt
 pytestmark = pytest.mark.cluster
 
 
-def test_each_operation_does_what_the_blocking_client_does(cluster: Cluster) -> None:
+def test_operations_behave_like_those_of_the_blocking_client(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             first = await client.insert("each/a", {"n": 1})
@@ -58,7 +58,7 @@ def test_the_first_call_of_each_new_client_is_sent_once_it_is_connected(cluster:
 
 
 @pytest.mark.parametrize("follow_leader", [True, False], ids=["leader", "follower"])
-def test_thousands_of_calls_at_once_are_each_done_once(
+def test_thousands_of_concurrent_calls_are_each_applied_once(
     cluster: Cluster, *, follow_leader: bool
 ) -> None:
     async def use() -> None:
@@ -75,7 +75,7 @@ def test_thousands_of_calls_at_once_are_each_done_once(
     run(use())
 
 
-def test_calls_beyond_the_limit_wait_and_are_done(cluster: Cluster) -> None:
+def test_calls_beyond_the_in_flight_limit_wait_and_complete(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster, max_in_flight=2) as client:
             await asyncio.gather(*[client.insert(f"limit/{n}", n) for n in range(50)])
@@ -86,7 +86,7 @@ def test_calls_beyond_the_limit_wait_and_are_done(cluster: Cluster) -> None:
         client_of(cluster, max_in_flight=0)
 
 
-def test_what_ten_thousand_calls_hold_in_flight_is_bounded(cluster: Cluster) -> None:
+def test_thousands_of_calls_keep_within_the_in_flight_limit(cluster: Cluster) -> None:
     """Beyond the limit, only the callers' own coroutines and values take memory."""
 
     async def use() -> None:
@@ -111,9 +111,7 @@ def test_what_ten_thousand_calls_hold_in_flight_is_bounded(cluster: Cluster) -> 
     run(use())
 
 
-def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
-    cluster: Cluster,
-) -> None:
+def test_a_blocked_event_loop_receives_its_replies_when_it_resumes(cluster: Cluster) -> None:
     async def insert(client: AsyncClient, calls: list[asyncio.Future[int]]) -> None:
         inserts = [client.insert(f"slow/{len(calls) + n}", n) for n in range(300)]
         calls += map(asyncio.ensure_future, inserts)
@@ -127,7 +125,7 @@ def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
             await client.insert("slow/first", 0)
             calls: list[asyncio.Future[int]] = []
             await insert(client, calls)
-            while not in_flight(client):  # all were answered within one turn of a busy loop
+            while not in_flight(client):  # all had their replies within one turn of a busy loop
                 await insert(client, calls)
             time.sleep(3.0)  # noqa: ASYNC251 - longer than the calls' deadline and the heartbeats
             assert len(set(await asyncio.gather(*calls))) == len(calls)
@@ -137,7 +135,7 @@ def test_a_loop_that_is_blocked_for_long_finds_its_answers_when_it_goes_on(
     run(use())
 
 
-def test_a_call_with_a_short_deadline_does_not_wait_for_one_with_a_long(cluster: Cluster) -> None:
+def test_a_queued_call_times_out_at_its_own_deadline(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster, max_in_flight=1) as client:
             await client.insert("short/first", 1)
@@ -171,7 +169,7 @@ def test_a_client_opens_one_session_for_all_of_its_writes(own_cluster: Cluster) 
     run(use())
 
 
-def test_values_that_fit_no_reply_together_are_read_all_the_same(cluster: Cluster) -> None:
+def test_concurrent_reads_larger_than_one_reply_all_succeed(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             keys = [f"big/{number}" for number in range(40)]
@@ -182,7 +180,7 @@ def test_values_that_fit_no_reply_together_are_read_all_the_same(cluster: Cluste
     run(use())
 
 
-def test_one_refused_operation_leaves_those_beside_it_alone(cluster: Cluster) -> None:
+def test_refused_operations_do_not_affect_concurrent_ones(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             outcomes = await asyncio.gather(
@@ -200,7 +198,7 @@ def test_one_refused_operation_leaves_those_beside_it_alone(cluster: Cluster) ->
     run(use())
 
 
-def test_writes_across_the_death_of_a_leader_are_each_applied_once(own_cluster: Cluster) -> None:
+def test_writes_across_a_leader_crash_are_each_applied_once(own_cluster: Cluster) -> None:
     inserts = 60
 
     async def write(client: AsyncClient, key: str) -> None:
@@ -223,9 +221,7 @@ def test_writes_across_the_death_of_a_leader_are_each_applied_once(own_cluster: 
     run(use())
 
 
-def test_cancelled_calls_leave_the_client_usable_and_are_done_once_at_most(
-    cluster: Cluster,
-) -> None:
+def test_cancelled_calls_leave_the_client_usable_and_apply_at_most_once(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             await client.insert("cancel/first", 0)
@@ -269,9 +265,7 @@ def test_cancelled_calls_count_as_in_flight_until_their_requests_end(own_cluster
     run(use())
 
 
-def test_without_a_majority_a_write_ends_at_its_deadline_or_with_the_client(
-    own_cluster: Cluster,
-) -> None:
+def test_without_a_majority_a_write_ends_at_its_deadline_or_on_close(own_cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(own_cluster) as client:
             await client.insert("before", 1)
@@ -291,7 +285,7 @@ def test_without_a_majority_a_write_ends_at_its_deadline_or_with_the_client(
     run(use())
 
 
-def test_where_no_node_is_that_is_said(tmp_path: Path) -> None:
+def test_calls_without_a_reachable_node_raise_no_node_reached(tmp_path: Path) -> None:
     async def use() -> None:
         async with AsyncClient(f"127.0.0.1:{free_port()}", timeout=0.5) as client:
             ended = await asyncio.gather(
@@ -302,7 +296,7 @@ def test_where_no_node_is_that_is_said(tmp_path: Path) -> None:
     run(use())
 
 
-def test_a_client_belongs_to_one_loop_and_to_one_process(cluster: Cluster) -> None:
+def test_a_client_belongs_to_one_event_loop_and_one_process(cluster: Cluster) -> None:
     client = client_of(cluster)
 
     async def use() -> None:

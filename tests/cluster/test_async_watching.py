@@ -51,7 +51,7 @@ async def _run_beside(turn: Mock) -> None:
         await asyncio.sleep(0)
 
 
-def test_tasks_watch_side_by_side_and_one_that_is_cancelled_loses_nothing(cluster: Cluster) -> None:
+def test_tasks_watch_concurrently_and_a_cancelled_receive_loses_no_change(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             first, second = await client.watch("side/"), await client.watch("side/")
@@ -90,7 +90,7 @@ def test_unreceived_changes_do_not_spin_the_loop(
     run(use())
 
 
-def test_closing_ends_a_watch_that_waits(cluster: Cluster) -> None:
+def test_closing_a_subscriber_or_its_client_ends_a_pending_receive(cluster: Cluster) -> None:
     async def use() -> None:
         client = client_of(cluster)
         changes, other = await client.watch("end/"), await client.watch("end/")
@@ -109,7 +109,7 @@ def test_closing_ends_a_watch_that_waits(cluster: Cluster) -> None:
     run(use())
 
 
-def test_a_watch_belongs_to_one_loop(cluster: Cluster) -> None:
+def test_a_watch_belongs_to_one_event_loop(cluster: Cluster) -> None:
     with asyncio.Runner() as first:
         client = client_of(cluster)
         changes = first.run(client.watch("loop/"))
@@ -137,7 +137,7 @@ def test_a_watch_ends_with_its_node(own_cluster: Cluster) -> None:
     run(use())
 
 
-def test_a_prefix_that_is_none_is_refused(cluster: Cluster) -> None:
+def test_an_invalid_prefix_is_refused(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             with pytest.raises(InvalidRequest):
@@ -146,7 +146,7 @@ def test_a_prefix_that_is_none_is_refused(cluster: Cluster) -> None:
     run(use())
 
 
-def test_a_backup_is_written_while_the_loop_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_backup_does_not_block_the_event_loop(cluster: Cluster, tmp_path: Path) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             await asyncio.gather(*[client.insert(f"kept/{n}", b"x" * 5000) for n in range(500)])
@@ -166,7 +166,7 @@ def test_a_backup_is_written_while_the_loop_goes_on(cluster: Cluster, tmp_path: 
     run(use())
 
 
-def test_closing_ends_a_backup(cluster: Cluster, tmp_path: Path) -> None:
+def test_closing_the_client_ends_a_backup(cluster: Cluster, tmp_path: Path) -> None:
     async def use() -> None:
         client = client_of(cluster)
         await client.insert("kept/0", 0)

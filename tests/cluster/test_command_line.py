@@ -57,19 +57,19 @@ def parsed(ended: "subprocess.CompletedProcess[bytes]") -> Any:
 # --- values
 
 
-def test_what_is_inserted_is_printed_exactly(run: Run, key: str) -> None:
+def test_an_inserted_value_is_printed_exactly(run: Run, key: str) -> None:
     inserted = run("insert", key, "grüße\n ")
     assert int(inserted.stdout) > 0
     assert run("get", key).stdout == "grüße\n ".encode()
 
 
-def test_a_value_comes_from_standard_input_whatever_its_bytes_are(run: Run, key: str) -> None:
+def test_any_bytes_can_be_inserted_from_standard_input(run: Run, key: str) -> None:
     for given in (b"text\n", b"\xff\x00\xfe", b""):
         assert run("insert", key, "-", given=given).returncode == 0
         assert run("get", key).stdout == given
 
 
-def test_options_say_whether_a_value_is_text_or_bytes(run: Run, key: str) -> None:
+def test_options_select_text_or_bytes_for_a_value(run: Run, key: str) -> None:
     base64 = {"value": "YWJj", "encoding": "base64"}
     for options, shown in (([], {"value": "abc"}), (["--text"], {"value": "abc"})):
         run("insert", key, "-", *options, given=b"abc")
@@ -84,7 +84,7 @@ def test_options_say_whether_a_value_is_text_or_bytes(run: Run, key: str) -> Non
 
 
 @pytest.mark.parametrize("option", ["--text", "--bytes", "--json-value"])
-def test_standard_input_is_read_up_to_the_limit_of_a_value(
+def test_standard_input_is_read_only_up_to_the_value_size_limit(
     option: str, cluster: Cluster, key: str
 ) -> None:
     endless = command.command("insert", key, "-", option, "--url", cluster.addresses[0])
@@ -108,13 +108,13 @@ def test_a_parsed_value_keeps_its_type(run: Run, key: str) -> None:
     expect_failure(run("insert", key, str(10**30), "--json-value"), 2, key)
 
 
-def test_settings_of_a_command_that_can_never_do_are_usage_errors(run: Run, key: str) -> None:
+def test_impossible_option_values_are_usage_errors(run: Run, key: str) -> None:
     expect_failure(run("insert", key, "x", "--if-revision", str(10**30)), 2, "if_revision")
     expect_failure(run("get", key, "--timeout", "0"), 2, "positive")
     expect_failure(run("get", key, "--timeout", "nan"), 2, "positive")
 
 
-def test_a_closed_standard_input_is_named(run: Run, key: str, cluster: Cluster) -> None:
+def test_a_closed_standard_input_is_a_usage_error(run: Run, key: str, cluster: Cluster) -> None:
     insert = [*command.command("insert", key, "-"), "--url", cluster.addresses[0]]
     shell = ["sh", "-c", 'exec "$@" <&-', "sh", *insert]
     ended = subprocess.run(shell, capture_output=True, env=command.environment(), check=False)
@@ -123,7 +123,7 @@ def test_a_closed_standard_input_is_named(run: Run, key: str, cluster: Cluster) 
 
 
 @pytest.mark.parametrize("verb", [["get", "x"], ["insert", "x", "y"], ["status"]])
-def test_an_interrupt_ends_a_command_that_reaches_nobody(verb: list[str]) -> None:
+def test_an_interrupt_ends_a_command_that_waits_for_a_silent_node(verb: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         place = f"127.0.0.1:{deaf.getsockname()[1]}"
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_a_command_that_reaches_nobody(verb: list[str]) -> Non
     assert waiting.returncode == 130
 
 
-def test_json_tells_an_entry_whole(run: Run, key: str) -> None:
+def test_json_output_has_every_field_of_an_entry(run: Run, key: str) -> None:
     created = parsed(run("insert", key, "one", "--json"))
     changed = parsed(run("insert", key, "two", "--json"))
     assert parsed(run("get", key, "--json")) == {
@@ -159,14 +159,14 @@ def test_a_removed_key_is_gone(run: Run, key: str) -> None:
     assert run("get", key).returncode == 3
 
 
-def test_another_revision_is_a_conflict(run: Run, key: str) -> None:
+def test_a_revision_mismatch_is_a_conflict(run: Run, key: str) -> None:
     revision = run("insert", key, "x", "--if-revision", "0").stdout.decode().strip()
     expect_failure(run("insert", key, "y", "--if-revision", "0"), 4, revision)
     expect_failure(run("remove", key, "--if-revision", "1000000"), 4, revision)
     assert run("insert", key, "z", "--if-revision", revision).returncode == 0
 
 
-def test_names_are_listed_line_by_line(run: Run, key: str) -> None:
+def test_keys_and_prefixes_are_listed_one_per_line(run: Run, key: str) -> None:
     for name in ("b", "a", "c"):
         run("insert", f"{key}/{name}", "x")
     assert run("list", key).stdout.decode().split() == [f"{key}/{name}" for name in "abc"]
@@ -176,7 +176,7 @@ def test_names_are_listed_line_by_line(run: Run, key: str) -> None:
     assert run("list", f"{key}/none").stdout == b""
 
 
-def test_an_option_beats_the_environment(run: Run, key: str, cluster: Cluster) -> None:
+def test_an_option_overrides_the_environment(run: Run, key: str, cluster: Cluster) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     addresses = ",".join(cluster.addresses)
     assert run("insert", key, "x", "--url", addresses, SKIFF_URL=nowhere).returncode == 0
@@ -196,11 +196,11 @@ def test_an_option_beats_the_environment(run: Run, key: str, cluster: Cluster) -
         ["list", "--limit", "-1"],
     ],
 )
-def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
+def test_a_usage_error_is_one_line(run: Run, arguments: list[str]) -> None:
     expect_failure(run(*arguments), 2)
 
 
-def test_a_reader_that_goes_away_is_no_error(run: Run, cluster: Cluster, key: str) -> None:
+def test_a_closed_output_pipe_ends_a_command_quietly(run: Run, cluster: Cluster, key: str) -> None:
     run("insert", key, "-", given=b"x" * 1_000_000)
     place = ("--url", ",".join(cluster.addresses))
     assert unread("get", key, *place) == (141, b"")
@@ -208,7 +208,7 @@ def test_a_reader_that_goes_away_is_no_error(run: Run, cluster: Cluster, key: st
         assert unread(*helped) == (141, b""), helped
 
 
-def test_a_failure_that_nobody_reads_has_its_exit_code() -> None:
+def test_a_failure_with_closed_standard_error_keeps_its_exit_code() -> None:
     assert unread("nonsense", closed="stderr") == (2, b"")
 
 
@@ -230,9 +230,7 @@ def unread(*arguments: str, closed: str = "stdout") -> tuple[int, bytes]:
 # --- changes
 
 
-def test_watching_prints_changes_until_it_has_printed_enough(
-    run: Run, cluster: Cluster, key: str
-) -> None:
+def test_watch_prints_changes_up_to_its_count(run: Run, cluster: Cluster, key: str) -> None:
     place = ["--url", ",".join(cluster.addresses)]
     with command.start(["watch", key, "--count", "2", *place]) as watching:
         assert watching.stderr is not None
@@ -249,7 +247,7 @@ def test_watching_prints_changes_until_it_has_printed_enough(
     assert watching.returncode == 0
 
 
-def test_watching_prints_json_at_once_and_ends_with_an_interrupt(
+def test_watch_prints_json_immediately_and_ends_on_an_interrupt(
     run: Run, cluster: Cluster, key: str
 ) -> None:
     with command.start(["watch", key, "--json", "--url", cluster.addresses[0]]) as watching:
@@ -269,7 +267,7 @@ def test_watching_prints_json_at_once_and_ends_with_an_interrupt(
     assert watching.returncode == 130
 
 
-def test_watching_goes_on_after_a_value_that_json_cannot_carry(cluster: Cluster, key: str) -> None:
+def test_watch_continues_after_a_value_json_cannot_represent(cluster: Cluster, key: str) -> None:
     wanted = ["watch", key, "--count", "2", "--url", cluster.addresses[0]]
     with command.start(wanted) as watching, cluster.client() as client:
         assert watching.stderr is not None
@@ -283,13 +281,13 @@ def test_watching_goes_on_after_a_value_that_json_cannot_carry(cluster: Cluster,
 
 
 @pytest.mark.parametrize("verb", [[], ["get"], ["member"], ["member", "list"], ["node", "start"]])
-def test_help_has_a_short_name(verb: list[str]) -> None:
+def test_help_has_a_short_option(verb: list[str]) -> None:
     short, long = (command.run(*verb, option) for option in ("-h", "--help"))
     assert short.returncode == long.returncode == 0
     assert short.stdout == long.stdout != b""
 
 
-def test_a_backup_goes_through_a_pipe(run: Run, key: str, tmp_path: Path) -> None:
+def test_a_backup_can_be_written_to_standard_output(run: Run, key: str, tmp_path: Path) -> None:
     run("insert", key, "kept")
     piped = run("backup", "-")
     assert piped.returncode == 0, piped
@@ -322,7 +320,7 @@ def test_members_are_listed(run: Run, cluster: Cluster) -> None:
     assert all(node.address in run("member", "list").stdout.decode() for node in cluster.nodes)
 
 
-def test_a_whole_cluster_is_healthy(run: Run, cluster: Cluster) -> None:
+def test_a_complete_cluster_is_healthy(run: Run, cluster: Cluster) -> None:
     leads = cluster.leader().address
     assert run("health").stdout.decode() == f"ok: 3 of 3 voters answer\nok: {leads} leads\n"
     report = parsed(run("health", "--json"))
@@ -330,9 +328,7 @@ def test_a_whole_cluster_is_healthy(run: Run, cluster: Cluster) -> None:
     assert {each["check"] for each in report["findings"]} == {"majority", "leader"}
 
 
-def test_members_are_named_by_the_beginning_of_an_id_or_by_an_address(
-    run: Run, cluster: Cluster
-) -> None:
+def test_a_member_can_be_named_by_an_id_prefix_or_an_address(run: Run, cluster: Cluster) -> None:
     for by_address in (True, False):
         successor = cluster.followers()[0]
         name = successor.address if by_address else successor.id.hex[:8]
@@ -343,7 +339,7 @@ def test_members_are_named_by_the_beginning_of_an_id_or_by_an_address(
         client.remove_node("fffe" * 3)
 
 
-def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
+def test_status_and_health_show_unreachable_members(own_cluster: Cluster) -> None:
     url = ",".join(own_cluster.addresses)
     first, second = own_cluster.followers()
     own_cluster.kill(first)
@@ -361,7 +357,7 @@ def test_status_shows_who_is_unreachable(own_cluster: Cluster) -> None:
     expect_failure(command.run("get", "key", "--url", url, "--timeout", "1"), 6, "status")
 
 
-def test_an_address_where_no_node_stands_by_is_not_added(tmp_path: Path) -> None:
+def test_an_address_without_a_standby_node_cannot_be_added(tmp_path: Path) -> None:
     # A long election timeout, so that a leader with a slow disk keeps its role.
     patient = ("--election-timeout-min-ms", "2000", "--election-timeout-max-ms", "3000")
     with Cluster(1, directory=tmp_path, options=patient) as single:
@@ -397,7 +393,7 @@ def test_a_standby_node_is_added_and_removed(single: Cluster, tmp_path: Path) ->
         standby.kill()
 
 
-# --- people
+# --- terminals
 
 
 def on_terminal(arguments: list[str], settings: dict[str, str]) -> bytes:
@@ -416,14 +412,14 @@ def on_terminal(arguments: list[str], settings: dict[str, str]) -> bytes:
         os.close(ours)
 
 
-def test_only_terminals_get_colours_and_only_without_no_color(run: Run, cluster: Cluster) -> None:
+def test_output_is_coloured_only_on_a_terminal_without_no_color(run: Run, cluster: Cluster) -> None:
     place = {"SKIFF_URL": cluster.addresses[0]}
     assert b"\x1b[" in on_terminal(["status"], place)
     assert b"\x1b[" not in on_terminal(["status"], {**place, "NO_COLOR": "1"})
     assert b"\x1b[" not in run("status").stdout
 
 
-def test_a_terminal_gets_a_line_end_after_a_value(run: Run, cluster: Cluster, key: str) -> None:
+def test_a_value_gets_a_newline_only_on_a_terminal(run: Run, cluster: Cluster, key: str) -> None:
     run("insert", key, "x")
     assert on_terminal(["get", key], {"SKIFF_URL": cluster.addresses[0]}) == b"x\r\n"
     assert run("get", key).stdout == b"x"
@@ -432,7 +428,7 @@ def test_a_terminal_gets_a_line_end_after_a_value(run: Run, cluster: Cluster, ke
 # --- the demo
 
 
-def test_the_demo_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_loses_no_write_and_leaves_no_files(tmp_path: Path) -> None:
     ended = command.run("demo", "--json", settings={"TMPDIR": str(tmp_path)})
     events = {event["event"]: event for event in map(json.loads, ended.stdout.splitlines())}
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -443,7 +439,7 @@ def test_the_demo_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_demo_leaves_no_files_or_processes(tmp_path: Path) -> None:
     with command.start(["demo", "--json"], {"TMPDIR": str(tmp_path)}) as demo:
         assert demo.stdout is not None
         while json.loads(demo.stdout.readline())["event"] != "writing":

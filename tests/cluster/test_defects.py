@@ -1,4 +1,4 @@
-"""Defects: each known defect of skiff-rs is tested for, on real processes."""
+"""Defects: regression tests for the known defects of skiff-rs, on real processes."""
 
 import contextlib
 import json
@@ -82,7 +82,7 @@ def knows_no_leader(node: Node) -> bool:
 # --- what is acknowledged is on disk, the leader's own part included
 
 
-def test_what_a_single_node_acknowledged_outlives_its_death_right_after(single: Cluster) -> None:
+def test_writes_acknowledged_by_a_single_node_survive_an_immediate_crash(single: Cluster) -> None:
     node = single.nodes[0]
     for life in range(3):
         with node.client() as client:
@@ -94,7 +94,7 @@ def test_what_a_single_node_acknowledged_outlives_its_death_right_after(single: 
         assert [client.get(f"life/{life}", int) for life in range(3)] == [0, 1, 2]
 
 
-def test_what_a_cluster_acknowledged_outlives_the_death_of_all_nodes_right_after(
+def test_writes_acknowledged_by_a_cluster_survive_an_immediate_crash_of_all_nodes(
     own_cluster: Cluster,
 ) -> None:
     for life in range(2):
@@ -108,7 +108,7 @@ def test_what_a_cluster_acknowledged_outlives_the_death_of_all_nodes_right_after
             assert (entry.value, entry.revision, entry.version) == (life, revision, 1)
 
 
-def test_the_leaders_own_disk_holds_what_it_counted_itself_for(slow_cluster: Cluster) -> None:
+def test_a_leader_counts_itself_only_for_entries_on_its_own_disk(slow_cluster: Cluster) -> None:
     leader = slow_cluster.leader()
     behind, other = slow_cluster.followers()
     slow_cluster.kill(behind)
@@ -128,7 +128,7 @@ def test_the_leaders_own_disk_holds_what_it_counted_itself_for(slow_cluster: Clu
 # --- votes
 
 
-def test_terms_votes_and_logs_decide_elections_across_a_death(slow_cluster: Cluster) -> None:
+def test_terms_votes_and_logs_decide_elections_across_a_restart(slow_cluster: Cluster) -> None:
     voter, *dead = slow_cluster.nodes
     with voter.client() as client:
         status = client.status()
@@ -150,7 +150,7 @@ def test_terms_votes_and_logs_decide_elections_across_a_death(slow_cluster: Clus
             assert client.status().term >= asked.term, "the term was forgotten"
         assert not granted(second, asked.term, asked.last_index, asked.last_term)
 
-        # A log of a newer last term is newer, whatever the lengths.
+        # A log of a newer last term is newer, regardless of the lengths.
         term = asked.term + 1
         assert not granted(second, term, asked.last_index + 1000, asked.last_term - 1)
         assert not granted(second, term, asked.last_index - 1, asked.last_term)
@@ -203,7 +203,7 @@ def ghost(own_cluster: Cluster) -> Node:
     return leader
 
 
-def test_what_was_not_committed_is_applied_nowhere(own_cluster: Cluster, ghost: Node) -> None:
+def test_an_uncommitted_entry_is_applied_on_no_node(own_cluster: Cluster, ghost: Node) -> None:
     with own_cluster.client(timeout=20) as client:
         present = client.get_entry("present", int)
         assert present is not None
@@ -215,7 +215,7 @@ def test_what_was_not_committed_is_applied_nowhere(own_cluster: Cluster, ghost: 
             assert client.list_keys() == ["after", "last", "present"]
 
 
-def test_a_node_without_a_majority_serves_no_read_and_takes_no_write(own_cluster: Cluster) -> None:
+def test_a_node_without_a_majority_serves_no_reads_or_writes(own_cluster: Cluster) -> None:
     leader, others = own_cluster.leader(), own_cluster.followers()
     with leader.client(timeout=0.5) as client:
         client.insert("key", "before", timeout=5)
@@ -247,7 +247,7 @@ def test_a_node_without_a_majority_serves_no_read_and_takes_no_write(own_cluster
 # --- replication waits for no tick and for no slow follower
 
 
-def test_an_insert_takes_a_small_part_of_a_heartbeat(slow_cluster: Cluster) -> None:
+def test_an_insert_takes_a_fraction_of_the_heartbeat_interval(slow_cluster: Cluster) -> None:
     assert median_insert_seconds(slow_cluster) < HEARTBEAT_SECONDS / 10
 
 
@@ -297,7 +297,7 @@ def test_every_node_publishes_removals(cluster: Cluster, client: Client, prefix:
         assert removed.revision == revision + 1
 
 
-def test_watching_a_parent_never_matches_its_namesakes(client: Client, prefix: str) -> None:
+def test_watching_a_prefix_never_matches_similarly_named_keys(client: Client, prefix: str) -> None:
     with client.watch(prefix + "parent/") as subscriber:
         for name in ("parents/a", "parent", "parent_a", "paren/t", "parent/in"):
             client.insert(prefix + name, name)
@@ -307,7 +307,7 @@ def test_watching_a_parent_never_matches_its_namesakes(client: Client, prefix: s
         assert subscriber.recv(int, timeout=10) == (prefix + "parent/last", 1)
 
 
-def test_a_watcher_that_stops_reading_stalls_nobody_and_learns_of_it(
+def test_a_watcher_that_stops_reading_delays_no_one_and_learns_of_its_loss(
     single: Cluster, tmp_path: Path
 ) -> None:
     node = single.nodes[0]
@@ -374,9 +374,7 @@ def keys_in(printed: Path) -> list[str]:
 # --- clients of a node that is gone
 
 
-def test_a_client_leaves_a_dead_connection_and_goes_on_elsewhere(
-    cluster: Cluster, prefix: str
-) -> None:
+def test_a_client_fails_over_from_an_unresponsive_node(cluster: Cluster, prefix: str) -> None:
     followers = cluster.followers()
     addresses = [node.address for node in followers]
     with Client(addresses, timeout=15, follow_leader=False) as client:
@@ -395,7 +393,7 @@ def test_a_client_leaves_a_dead_connection_and_goes_on_elsewhere(
     cluster.wait_until_whole()
 
 
-def test_a_client_leaves_a_killed_node_and_goes_on_elsewhere(own_cluster: Cluster) -> None:
+def test_a_client_fails_over_from_a_killed_node(own_cluster: Cluster) -> None:
     with own_cluster.client(timeout=15) as client:
         client.insert("key", 1)
         own_cluster.kill(next(n for n in own_cluster.nodes if n.id == client.status().id))
@@ -405,7 +403,7 @@ def test_a_client_leaves_a_killed_node_and_goes_on_elsewhere(own_cluster: Cluste
         assert (entry.value, entry.version) == (2, 2)
 
 
-def test_an_outcome_is_unknown_where_the_leader_had_begun_to_write(
+def test_the_outcome_is_unknown_once_the_leader_has_appended_the_write(
     cluster: Cluster, prefix: str
 ) -> None:
     leader, followers = cluster.leader(), cluster.followers()
@@ -430,7 +428,7 @@ def test_an_outcome_is_unknown_where_the_leader_had_begun_to_write(
     cluster.wait_until_whole()
 
 
-def test_a_timeout_says_that_nothing_was_written_where_nobody_took_it(
+def test_a_write_that_no_leader_accepted_times_out_without_effect(
     cluster: Cluster, prefix: str
 ) -> None:
     asked, *others = cluster.nodes
@@ -454,7 +452,7 @@ def test_a_timeout_says_that_nothing_was_written_where_nobody_took_it(
 
 
 @pytest.mark.timeout(120)
-def test_a_follower_far_behind_catches_up_by_more_than_one_message(own_cluster: Cluster) -> None:
+def test_a_follower_far_behind_catches_up_in_several_messages(own_cluster: Cluster) -> None:
     value = os.urandom(20_000)
     count = 3000
     assert count * len(value) > PEER_FRAME_BYTES_MAX, "one message could carry it all"

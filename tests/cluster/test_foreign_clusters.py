@@ -82,7 +82,7 @@ def haunted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Haunted]:
         forwarder.close()
 
 
-def test_fresh_clients_read_and_write_where_the_cluster_is(haunted: Haunted) -> None:
+def test_new_clients_avoid_a_foreign_node_at_a_members_address(haunted: Haunted) -> None:
     addresses = [haunted.taken, *haunted.others]
     for number in range(READERS):
         with Client(addresses, timeout=20, follow_leader=number % 2 == 0) as client:
@@ -97,7 +97,7 @@ def test_fresh_clients_read_and_write_where_the_cluster_is(haunted: Haunted) -> 
     assert status.revision == 0, "nothing was written at the foreign node"
 
 
-def test_a_client_that_moves_writes_nothing_under_a_foreign_session(haunted: Haunted) -> None:
+def test_a_client_that_switches_nodes_writes_nothing_to_a_foreign_cluster(haunted: Haunted) -> None:
     for number in range(20):  # both clusters use the same session numbers
         with haunted.ghost.client() as foreign:
             foreign.insert(f"own/{number}", number)
@@ -111,7 +111,7 @@ def test_a_client_that_moves_writes_nothing_under_a_foreign_session(haunted: Hau
         assert len(client.list_keys("moved/")) == 9
 
 
-def test_a_foreign_node_that_takes_a_lost_nodes_address_is_sent_no_write(
+def test_a_foreign_node_at_a_lost_nodes_address_receives_no_write(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     async def use(lost: Cluster, foreign: Node) -> None:
@@ -146,20 +146,20 @@ def _has_noticed_a_loss(client: AsyncClient) -> bool:
     return any(connection.is_lost for connection in client._caller._nodes.values())
 
 
-def test_changes_of_members_never_go_to_a_foreign_cluster(haunted: Haunted) -> None:
+def test_a_leadership_transfer_never_goes_to_a_foreign_cluster(haunted: Haunted) -> None:
     with Client([haunted.taken, *haunted.others], timeout=20) as client:
         led = client.transfer_leadership()
         assert led in {node.id for node in haunted.cluster.nodes}
 
 
-def test_a_client_that_knows_the_foreign_address_alone_has_nothing_to_compare(
-    haunted: Haunted,
-) -> None:
+def test_a_client_that_knows_only_the_foreign_address_reads_from_it(haunted: Haunted) -> None:
     with Client([haunted.taken]) as client:
         assert client.get("key") is None
 
 
-def test_two_clusters_of_equal_weight_are_a_contradiction(haunted: Haunted, tmp_path: Path) -> None:
+def test_addresses_split_evenly_between_two_clusters_are_a_contradiction(
+    haunted: Haunted, tmp_path: Path
+) -> None:
     with (
         Cluster(1, directory=tmp_path) as third,
         Client([haunted.ghost.address, third.nodes[0].address], timeout=1) as client,
@@ -168,7 +168,7 @@ def test_two_clusters_of_equal_weight_are_a_contradiction(haunted: Haunted, tmp_
         client.insert("key", "nowhere")
 
 
-def test_a_foreign_node_is_not_believed_while_the_members_are_silent(haunted: Haunted) -> None:
+def test_a_foreign_node_is_not_trusted_while_the_members_are_silent(haunted: Haunted) -> None:
     for node in haunted.cluster.nodes[1:]:
         haunted.cluster.pause(node)
     try:
@@ -183,7 +183,7 @@ def test_a_foreign_node_is_not_believed_while_the_members_are_silent(haunted: Ha
         haunted.cluster.leader()
 
 
-def test_commands_show_the_foreign_cluster(haunted: Haunted) -> None:
+def test_commands_report_a_foreign_cluster(haunted: Haunted) -> None:
     url = ",".join([haunted.taken, *haunted.others])
     ghost = haunted.ghost.status()
     assert ghost is not None
@@ -206,7 +206,7 @@ def test_commands_show_the_foreign_cluster(haunted: Haunted) -> None:
     assert str(ghost.cluster_id) in foreign["message"]
 
 
-def test_a_given_address_of_another_cluster_is_shown(haunted: Haunted) -> None:
+def test_status_shows_a_given_address_of_another_cluster(haunted: Haunted) -> None:
     url = ",".join([*haunted.others, haunted.ghost.address])
     shown = command.run("status", "--json", "--url", url)
     assert shown.returncode == 5

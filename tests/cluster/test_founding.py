@@ -60,7 +60,7 @@ def wipe(node: Node) -> None:
 # --- alone
 
 
-def test_a_founder_that_lost_its_directory_serves_nobody_and_says_what_to_do(
+def test_a_founder_that_lost_its_directory_exits_and_logs_how_to_rejoin(
     own_cluster: Cluster,
 ) -> None:
     lost, *others = own_cluster.nodes
@@ -84,7 +84,9 @@ def test_a_founder_that_lost_its_directory_serves_nobody_and_says_what_to_do(
         assert client.get("key") == "value"
 
 
-def test_an_embedded_founder_that_lost_its_directory_raises(own_cluster: Cluster) -> None:
+def test_an_embedded_founder_that_lost_its_directory_raises_address_taken(
+    own_cluster: Cluster,
+) -> None:
     lost = own_cluster.nodes[0]
     wipe(lost)
     with (
@@ -94,9 +96,7 @@ def test_an_embedded_founder_that_lost_its_directory_raises(own_cluster: Cluster
         node.wait_for_leader(timeout=20)
 
 
-def test_a_founder_that_could_not_be_reached_ends_when_members_are_back(
-    own_cluster: Cluster,
-) -> None:
+def test_a_founder_that_reached_no_member_exits_when_members_return(own_cluster: Cluster) -> None:
     lost, *others = own_cluster.nodes
     wipe(lost)
     lost.replace_options("--founding-ms", "100")
@@ -113,7 +113,7 @@ def test_a_founder_that_could_not_be_reached_ends_when_members_are_back(
         assert client.get("ghost") is None
 
 
-def test_a_founder_whom_nobody_claims_founds_once(tmp_path: Path) -> None:
+def test_a_founder_that_no_member_claims_founds_a_cluster_of_one(tmp_path: Path) -> None:
     with Skiff(tmp_path / "node", port=Node(tmp_path / "unused", []).port) as node:
         node.wait_for_leader(timeout=20)
         assert list(node.cluster()) == [node.id]
@@ -123,7 +123,9 @@ def test_a_founder_whom_nobody_claims_founds_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed: int) -> None:
+def test_nodes_started_with_the_same_command_form_one_cluster_in_any_order(
+    trio: list[Node], seed: int
+) -> None:
     chance = random.Random(seed)
     order = chance.sample(trio, 3)
     for node in order[:2]:
@@ -147,7 +149,7 @@ def test_the_same_command_forms_one_cluster_in_any_order(trio: list[Node], seed:
         assert client.get("key") == "value"
 
 
-def test_nothing_is_founded_while_one_of_the_expected_nodes_is_frozen(trio: list[Node]) -> None:
+def test_no_cluster_is_founded_while_an_expected_node_is_frozen(trio: list[Node]) -> None:
     founder, other, frozen = sorted(trio, key=lambda node: node.address)
     frozen.launch()
     wait_until(lambda: frozen.status() is not None, "it runs")
@@ -163,7 +165,7 @@ def test_nothing_is_founded_while_one_of_the_expected_nodes_is_frozen(trio: list
     wait_until_one_cluster(trio)
 
 
-def test_an_expected_node_that_lost_its_directory_never_founds(trio: list[Node]) -> None:
+def test_an_expected_node_that_lost_its_directory_founds_no_cluster(trio: list[Node]) -> None:
     for node in trio:
         node.launch()
     for node in trio:
@@ -186,7 +188,9 @@ def test_an_expected_node_that_lost_its_directory_never_founds(trio: list[Node])
     assert cluster_of(founder) is None
 
 
-def test_nodes_of_different_lists_form_nothing_and_say_so(trio: list[Node]) -> None:
+def test_nodes_with_different_lists_form_no_cluster_and_log_the_difference(
+    trio: list[Node],
+) -> None:
     odd = trio[2]
     odd.replace_options("--join", f"{trio[0].address},{odd.address}", "--expect", "2")
     for node in trio:
@@ -197,7 +201,7 @@ def test_nodes_of_different_lists_form_nothing_and_say_so(trio: list[Node]) -> N
     assert [cluster_of(node) for node in trio] == [None, None, None]
 
 
-def test_a_copied_directory_ends_while_its_original_runs(
+def test_a_node_on_a_copied_directory_exits_while_the_original_runs(
     own_cluster: Cluster, tmp_path: Path
 ) -> None:
     original = own_cluster.leader()
@@ -219,10 +223,8 @@ def test_a_copied_directory_ends_while_its_original_runs(
 # --- notes of a waiting node
 
 
-def test_a_joining_node_tells_what_is_wrong_with_an_address(
-    tmp_path: Path, single: Cluster
-) -> None:
-    """Notes tell refused, unknown and silent addresses apart, the first two without delay."""
+def test_a_joining_node_logs_why_each_address_fails(tmp_path: Path, single: Cluster) -> None:
+    """The log distinguishes refused, unknown and silent addresses, the first two without delay."""
     (silent,) = single.nodes
     refuses = f"127.0.0.1:{free_port()}"
     unknown = "no-such-host.invalid:9400"

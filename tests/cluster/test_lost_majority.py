@@ -13,7 +13,7 @@ from tests.cluster.command import run
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
-def test_a_removal_that_would_freeze_the_cluster_is_refused(own_cluster: Cluster) -> None:
+def test_a_removal_that_would_lose_the_quorum_is_refused(own_cluster: Cluster) -> None:
     dead, alive = own_cluster.followers()
     leader = own_cluster.leader()
     own_cluster.kill(dead)
@@ -50,7 +50,7 @@ def test_several_members_are_removed_by_one_command(own_cluster: Cluster) -> Non
             client.remove_node(gone[0])
 
 
-def test_one_of_three_nodes_is_recovered_and_goes_on(own_cluster: Cluster) -> None:
+def test_one_surviving_node_of_three_is_recovered_with_its_data(own_cluster: Cluster) -> None:
     with own_cluster.client(timeout=20) as client:
         for number in range(20):
             client.insert(f"key/{number}", number)
@@ -101,7 +101,7 @@ def recover(survivor: Node) -> str:
     return str(json.loads(done.stdout)["cluster_id"])
 
 
-def test_the_longest_of_several_logs_is_chosen_and_the_others_stay_as_they_are(
+def test_recovery_chooses_the_longest_log_and_leaves_the_others_unchanged(
     own_cluster: Cluster,
 ) -> None:
     first, second, third = own_cluster.nodes
@@ -122,7 +122,7 @@ def test_the_longest_of_several_logs_is_chosen_and_the_others_stay_as_they_are(
     assert skiff.recover([second.directory, third.directory], dry_run=True).chosen.id == third.id
 
 
-def test_what_is_no_directory_of_a_member_is_refused(single: Cluster) -> None:
+def test_recovery_refuses_a_directory_that_holds_no_member(single: Cluster) -> None:
     (node,) = single.nodes
     node.terminate()
     empty = single.directory / "empty"

@@ -75,7 +75,7 @@ def says_that_it_is_removed(node: Node) -> bool:
 # --- joining
 
 
-def test_any_member_lets_a_node_join(own_cluster: Cluster, new_node: NewNode) -> None:
+def test_a_node_can_join_through_any_member(own_cluster: Cluster, new_node: NewNode) -> None:
     nodes = list(own_cluster.nodes)
     with own_cluster.client(timeout=20) as client:
         client.insert("key", "value")
@@ -95,7 +95,7 @@ def test_any_member_lets_a_node_join(own_cluster: Cluster, new_node: NewNode) ->
             assert client.get("key", str) == "value"
 
 
-def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
+def test_a_standby_node_waits_and_is_added_through_a_follower(
     own_cluster: Cluster, new_node: NewNode
 ) -> None:
     standby = new_node("--standby")
@@ -113,7 +113,7 @@ def test_a_standby_node_waits_and_is_brought_in_through_a_follower(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has many loopback addresses")
-def test_a_standby_node_is_brought_in_by_its_host_alone(
+def test_a_standby_node_is_added_by_its_host_without_a_port(
     own_cluster: Cluster, new_node: NewNode
 ) -> None:
     host = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
@@ -125,7 +125,7 @@ def test_a_standby_node_is_brought_in_by_its_host_alone(
         assert f"{host}:{DEFAULT_PORT}" in {m.address for m in client.members() if m.voter}
 
 
-def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: NewNode) -> None:
+def test_a_node_that_reaches_no_member_joins_when_the_cluster_comes_up(new_node: NewNode) -> None:
     founder = new_node()
     early = new_node("--join", f"127.0.0.1:{free_port()}", "--join", founder.address)
     early.launch()
@@ -142,7 +142,7 @@ def test_a_node_that_reaches_nobody_joins_when_the_cluster_comes_up(new_node: Ne
     wait_until_agreed([founder, early])
 
 
-def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
+def test_a_join_at_a_members_address_is_refused_until_that_member_is_removed(
     own_cluster: Cluster, new_node: NewNode
 ) -> None:
     lost, *remaining = own_cluster.followers()
@@ -162,7 +162,9 @@ def test_an_address_that_is_taken_is_refused_until_its_owner_is_removed(
     wait_until_agreed([*remaining, successor])
 
 
-def test_a_former_member_joins_no_other_cluster(own_cluster: Cluster, new_node: NewNode) -> None:
+def test_a_removed_member_cannot_join_another_cluster(
+    own_cluster: Cluster, new_node: NewNode
+) -> None:
     stranger = new_node()
     stranger.start()
     removed = own_cluster.followers()[0]
@@ -181,7 +183,7 @@ def test_a_former_member_joins_no_other_cluster(own_cluster: Cluster, new_node: 
     assert [member.id for member in members_as_seen_by(stranger)] == [stranger.id]
 
 
-def test_a_founder_that_is_to_join_is_told_that_it_is_too_late(new_node: NewNode) -> None:
+def test_a_founder_restarted_with_join_stays_in_its_own_cluster(new_node: NewNode) -> None:
     founder = new_node()
     founder.start()
     founder.terminate()
@@ -192,14 +194,14 @@ def test_a_founder_that_is_to_join_is_told_that_it_is_too_late(new_node: NewNode
     assert [member.id for member in members_as_seen_by(again)] == [founder.id]
 
 
-def test_a_node_that_nobody_lets_in_says_whom_it_asked(tmp_path: Path) -> None:
+def test_a_node_that_cannot_join_names_the_addresses_it_tried(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     node = Skiff(tmp_path / "node", port=free_port(), join_cluster=[nobody])
     with node, pytest.raises(ClusterJoinFailed, match=nobody):
         node.wait_for_leader(timeout=1)
 
 
-def test_an_address_without_a_standby_node_is_named(own_cluster: Cluster) -> None:
+def test_adding_an_address_without_a_standby_node_names_that_address(own_cluster: Cluster) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     followers = [node.address for node in own_cluster.followers()]
     with Client(followers, timeout=2) as client, pytest.raises(PeerConnectFailed, match=nobody):
@@ -207,7 +209,7 @@ def test_an_address_without_a_standby_node_is_named(own_cluster: Cluster) -> Non
     assert len(members_as_seen_by(own_cluster.leader())) == 3
 
 
-def test_a_node_that_is_slow_to_accept_a_client_still_replies_in_time(
+def test_a_node_slow_to_accept_a_connection_still_replies_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node counts a request's timeout from its receipt, not from the call's start."""
@@ -228,7 +230,7 @@ def test_a_node_that_is_slow_to_accept_a_client_still_replies_in_time(
 # --- moving
 
 
-def test_a_node_that_moved_is_known_at_its_new_address(own_cluster: Cluster) -> None:
+def test_a_moved_node_is_known_at_its_new_address(own_cluster: Cluster) -> None:
     with own_cluster.client(timeout=20) as client:
         client.insert("key", "value")
     for moving in (own_cluster.followers()[0], own_cluster.leader()):
@@ -242,7 +244,7 @@ def test_a_node_that_moved_is_known_at_its_new_address(own_cluster: Cluster) -> 
         assert serves(moving, "key") == "value"
 
 
-def test_a_node_that_moved_alone_knows_its_new_address(single: Cluster) -> None:
+def test_a_moved_single_node_knows_its_new_address(single: Cluster) -> None:
     node = single.nodes[0]
     node.terminate()
     node.port = free_port()
@@ -250,7 +252,7 @@ def test_a_node_that_moved_alone_knows_its_new_address(single: Cluster) -> None:
     wait_until_agreed([node])
 
 
-def test_all_nodes_may_move_one_after_another(own_cluster: Cluster) -> None:
+def test_all_nodes_can_move_one_after_another(own_cluster: Cluster) -> None:
     for node in own_cluster.nodes:
         node.signal(signal.SIGKILL)
         node.kill()
@@ -265,7 +267,7 @@ def test_all_nodes_may_move_one_after_another(own_cluster: Cluster) -> None:
 # --- leaving and coming back
 
 
-def test_a_removed_node_stays_removed_until_it_is_to_rejoin(own_cluster: Cluster) -> None:
+def test_a_removed_node_stays_removed_until_it_is_started_with_rejoin(own_cluster: Cluster) -> None:
     removed, *others = own_cluster.followers()
     others.append(own_cluster.leader())
     with others[0].client(timeout=20) as client:
@@ -291,7 +293,7 @@ def test_a_removed_node_stays_removed_until_it_is_to_rejoin(own_cluster: Cluster
     assert (serves(removed, "before"), serves(removed, "while/away")) == (1, 2)
 
 
-def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Cluster) -> None:
+def test_a_node_removed_while_down_learns_of_its_removal(own_cluster: Cluster) -> None:
     removed, *others = own_cluster.followers()
     others.append(own_cluster.leader())
     own_cluster.kill(removed)
@@ -308,7 +310,7 @@ def test_a_node_that_was_removed_while_it_was_down_learns_of_it(own_cluster: Clu
     assert serves(removed, "key") == "value"
 
 
-def test_a_removed_node_that_stands_by_comes_back_by_an_invitation(own_cluster: Cluster) -> None:
+def test_a_removed_node_on_standby_returns_by_invitation(own_cluster: Cluster) -> None:
     removed, *others = own_cluster.followers()
     others.append(own_cluster.leader())
     with others[0].client(timeout=20) as client:
@@ -330,7 +332,7 @@ def test_a_follower_confirms_its_own_removal(own_cluster: Cluster) -> None:
     wait_until_agreed(others)
 
 
-def test_a_watch_ends_with_the_membership_of_its_node(own_cluster: Cluster) -> None:
+def test_a_watch_ends_when_its_node_is_removed(own_cluster: Cluster) -> None:
     watched, *others = own_cluster.followers()
     addresses = [watched.address, *[node.address for node in others]]
     with watched.client() as near, Client(addresses, follow_leader=False) as client:
@@ -360,7 +362,7 @@ def test_the_last_voter_cannot_be_removed(single: Cluster) -> None:
     wait_until_agreed([first])
 
 
-def test_members_come_and_go_and_all_nodes_agree(single: Cluster) -> None:
+def test_all_nodes_agree_through_additions_and_removals(single: Cluster) -> None:
     present = list(single.nodes)
     with present[0].client(timeout=20) as client:
         for number in range(3):

@@ -1,4 +1,4 @@
-"""``skiff node start``: starting, refusals and ending."""
+"""``skiff node start``: startup, refusals and shutdown."""
 
 import json
 import os
@@ -69,10 +69,10 @@ def is_alive(pid: int) -> bool:
     return table.stdout.strip()[:1] not in ("", "Z")
 
 
-# --- beginning
+# --- startup
 
 
-def test_one_line_tells_people_where_the_node_is(tmp_path: Path) -> None:
+def test_a_started_node_prints_its_addresses_in_one_line(tmp_path: Path) -> None:
     port = free_port()
     with running("--dir", str(tmp_path / "node"), "--port", str(port)) as node:
         assert node.stdout is not None
@@ -83,7 +83,7 @@ def test_one_line_tells_people_where_the_node_is(tmp_path: Path) -> None:
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
 
 
-def test_a_node_that_waits_to_be_invited_says_so_until_it_was(tmp_path: Path) -> None:
+def test_a_standby_node_reports_standby_until_it_has_been_added(tmp_path: Path) -> None:
     port = free_port()
     place = ("--dir", str(tmp_path / "node"), "--port", str(port), "--standby")
     with Cluster(1, directory=tmp_path) as cluster, cluster.client(timeout=20) as client:
@@ -94,7 +94,7 @@ def test_a_node_that_waits_to_be_invited_says_so_until_it_was(tmp_path: Path) ->
                 client.add_member(f"127.0.0.1:{port}")
 
 
-def test_a_node_that_nobody_lets_in_ends_in_good_order_all_the_same(tmp_path: Path) -> None:
+def test_a_node_that_cannot_join_still_shuts_down_cleanly(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
     with running(*place, "--join", nobody) as node:
@@ -109,7 +109,7 @@ def test_a_node_that_nobody_lets_in_ends_in_good_order_all_the_same(tmp_path: Pa
     assert all(b"not a member yet" in line for line in warnings.splitlines())
 
 
-def test_one_line_of_json_tells_programs(tmp_path: Path) -> None:
+def test_a_started_node_prints_one_line_of_json(tmp_path: Path) -> None:
     port = free_port()
     with running("--dir", str(tmp_path / "node"), "--port", str(port), "--json") as node:
         line = ready(node)
@@ -124,7 +124,7 @@ def test_one_line_of_json_tells_programs(tmp_path: Path) -> None:
         }
 
 
-def test_nodes_join_by_commas_and_by_repetition(tmp_path: Path) -> None:
+def test_join_addresses_are_comma_separated_or_repeated(tmp_path: Path) -> None:
     ports = [free_port() for _ in range(3)]
     addresses = [f"127.0.0.1:{port}" for port in ports]
     places = [("--dir", str(tmp_path / str(port)), "--port", str(port)) for port in ports]
@@ -147,7 +147,7 @@ def test_nodes_join_by_commas_and_by_repetition(tmp_path: Path) -> None:
 # --- settings
 
 
-def test_an_option_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+def test_an_option_overrides_the_environment_which_overrides_the_file(tmp_path: Path) -> None:
     filed, environment, option = free_port(), free_port(), free_port()
     file = tmp_path / "node.toml"
     file.write_text(f'dir = "{tmp_path / "node"}"\nport = {filed}\n')
@@ -161,7 +161,7 @@ def test_an_option_beats_the_environment_which_beats_the_file(tmp_path: Path) ->
         assert ready(node)["address"].endswith(f":{option}")
 
 
-def test_the_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
+def test_the_environment_can_name_the_configuration_file(tmp_path: Path) -> None:
     port = free_port()
     file = tmp_path / "node.toml"
     file.write_text(f"port = {port}\n")
@@ -170,7 +170,7 @@ def test_the_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
         assert ready(node)["address"] == f"127.0.0.1:{port}"
 
 
-def test_a_file_with_a_mistake_is_refused_by_its_key(tmp_path: Path) -> None:
+def test_an_invalid_configuration_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text("prot = 9400\n")
     assert "prot" in refused("--config", str(file), code=2)
@@ -181,7 +181,7 @@ def test_a_file_with_a_mistake_is_refused_by_its_key(tmp_path: Path) -> None:
     assert "missing.toml" in refused("--config", str(tmp_path / "missing.toml"), code=2)
 
 
-def test_settings_that_no_node_can_run_with_are_refused(tmp_path: Path) -> None:
+def test_invalid_settings_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     place = ("--dir", str(tmp_path / "node"))
     assert "dir" in refused(code=2)
     assert "port" in refused(*place, "--port", "99999", code=2)
@@ -202,7 +202,7 @@ def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
         assert node.poll() is None
 
 
-def test_an_occupied_port_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_occupied_port(tmp_path: Path) -> None:
     port = free_port()
     with running("--dir", str(tmp_path / "first"), "--port", str(port), "--json") as node:
         ready(node)
@@ -211,7 +211,7 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
-def test_each_of_the_three_ports_is_needed_before_anything_is_written(tmp_path: Path) -> None:
+def test_all_three_ports_are_checked_before_anything_is_written(tmp_path: Path) -> None:
     port = free_port()
     place = ("--dir", str(tmp_path / "node"), "--port", str(port))
     for taken in range(port, port + PEER_PORT_OFFSET + 1):
@@ -220,7 +220,7 @@ def test_each_of_the_three_ports_is_needed_before_anything_is_written(tmp_path: 
         assert not (tmp_path / "node").exists()
 
 
-def test_a_node_that_has_begun_keeps_its_directory_where_its_port_is_taken(tmp_path: Path) -> None:
+def test_an_occupied_port_leaves_an_existing_directory_intact(tmp_path: Path) -> None:
     port = free_port()
     place = ("--dir", str(tmp_path / "node"), "--port", str(port), "--json")
     with running(*place) as node:
@@ -232,9 +232,7 @@ def test_a_node_that_has_begun_keeps_its_directory_where_its_port_is_taken(tmp_p
 
 
 @pytest.mark.parametrize("host", ["nosuch", "192.0.2.1"])
-def test_a_host_that_is_not_this_machine_is_named_with_its_option(
-    tmp_path: Path, host: str
-) -> None:
+def test_the_error_names_a_bind_host_of_another_machine(tmp_path: Path, host: str) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
     text = refused(*place, "--bind", host, code=1)
     assert f"//{host}:" in text
@@ -243,19 +241,19 @@ def test_a_host_that_is_not_this_machine_is_named_with_its_option(
     assert not (tmp_path / "node").exists()
 
 
-def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_foreign_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     assert "letter.txt" in refused("--dir", str(tmp_path), "--port", str(free_port()), code=1)
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     place = str(tmp_path / "file" / "node")
     assert place in refused("--dir", place, "--port", str(free_port()), code=1)
 
 
-def test_a_damaged_directory_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_damaged_directory_is_refused_and_unchanged(tmp_path: Path) -> None:
     place, port = tmp_path / "node", str(free_port())
     with running("--dir", str(place), "--port", port, "--json") as node:
         ready(node)
@@ -265,7 +263,7 @@ def test_a_damaged_directory_is_left_as_it_is(tmp_path: Path) -> None:
     assert current.read_text() == "nonsense"
 
 
-def test_a_system_without_room_for_processes_is_told_of(tmp_path: Path) -> None:
+def test_a_failure_to_start_processes_is_reported(tmp_path: Path) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
     ended = subprocess.run(
         ["sh", "-c", 'ulimit -n 11; exec "$@"', "sh", *command.command("node", "start", *place)],
@@ -277,11 +275,11 @@ def test_a_system_without_room_for_processes_is_told_of(tmp_path: Path) -> None:
     assert "cannot start the node's processes: Too many open files" in complaint(ended, 1)
 
 
-# --- ending
+# --- shutdown
 
 
 @pytest.fixture(autouse=True)
-def hangups_heard() -> Iterator[None]:
+def hangups_enabled() -> Iterator[None]:
     """Restore SIGHUP for nodes, which nohup ignores for the tests."""
     handler = signal.signal(signal.SIGHUP, lambda *_: None)
     yield
@@ -289,7 +287,7 @@ def hangups_heard() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_a_node_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_shuts_a_node_down_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json")
     with running(*place) as node:
         first = ready(node)
@@ -305,7 +303,7 @@ def test_a_signal_ends_a_node_in_good_order(tmp_path: Path, number: signal.Signa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(
+def test_a_signal_to_the_process_group_shuts_a_node_down_cleanly(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
@@ -322,7 +320,7 @@ def test_a_signal_to_all_processes_of_a_terminal_ends_a_node_in_good_order(
     assert node.returncode == 0
 
 
-def test_a_terminal_that_is_closed_ends_its_node_in_good_order(tmp_path: Path) -> None:
+def test_closing_its_terminal_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
     place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
     ours, theirs = os.openpty()
     opened = ["sh", "-c", 'exec "$@" <"$0" 2>"$0"', os.ttyname(theirs)]
@@ -340,7 +338,7 @@ def test_a_terminal_that_is_closed_ends_its_node_in_good_order(tmp_path: Path) -
     assert not any(map(is_alive, actors))
 
 
-def test_a_signal_while_starting_ends_a_node_in_good_order(tmp_path: Path) -> None:
+def test_a_signal_during_startup_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path / "node"), "--port", str(free_port())) as node:
         wait_until(lambda: children_of(node.pid), "the first process was started")
         node.terminate()

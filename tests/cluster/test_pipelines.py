@@ -1,4 +1,4 @@
-"""Pipelines on real nodes: order, errors in their places, limits, and a leader killed meanwhile."""
+"""Pipelines on real nodes: order, errors of single operations, limits, and leader crashes."""
 
 import asyncio
 import threading
@@ -35,7 +35,7 @@ def client(cluster: Cluster) -> Iterator[Client]:
         yield connected
 
 
-def test_results_stand_in_the_places_of_their_operations(client: Client) -> None:
+def test_results_are_in_the_order_of_their_operations(client: Client) -> None:
     pipeline = client.pipeline()
     pipeline.insert("place/a", 1).insert("place/b", [2]).get("place/a").get_entry("place/b")
     pipeline.remove("place/a").remove("place/a").get("place/a", default="none")
@@ -49,7 +49,7 @@ def test_results_stand_in_the_places_of_their_operations(client: Client) -> None
     assert client.list_keys("place/") == ["place/b"]
 
 
-def test_an_operation_that_fails_leaves_its_error_and_the_others_are_done(client: Client) -> None:
+def test_a_failed_operation_returns_its_error_without_affecting_the_others(client: Client) -> None:
     client.insert("fail/a", "text")
     pipeline = client.pipeline()
     pipeline.insert("fail/a", 1, if_revision=1).insert("fail/b", 2).get("fail/a", int)
@@ -60,7 +60,7 @@ def test_an_operation_that_fails_leaves_its_error_and_the_others_are_done(client
     assert client.get("fail/a") == "text"
 
 
-def test_a_block_runs_its_pipeline_and_raises_what_failed(client: Client) -> None:
+def test_a_with_block_runs_its_pipeline_and_raises_on_failure(client: Client) -> None:
     with client.pipeline() as pipeline:
         pipeline.insert("block/a", 1).get("block/a")
     assert pipeline.results[1] == 1
@@ -74,7 +74,7 @@ def test_a_block_runs_its_pipeline_and_raises_what_failed(client: Client) -> Non
     assert client.get("block/c") is None
 
 
-def test_what_no_node_would_take_is_refused_when_it_is_added(client: Client) -> None:
+def test_an_invalid_operation_is_refused_when_it_is_added(client: Client) -> None:
     pipeline = client.pipeline()
     with pytest.raises(InvalidRequest):
         pipeline.insert("", 1)
@@ -91,7 +91,7 @@ def test_what_no_node_would_take_is_refused_when_it_is_added(client: Client) -> 
         pipeline.run()
 
 
-def test_one_hundred_writes_become_one_entry_of_the_log(client: Client) -> None:
+def test_one_hundred_writes_become_one_log_entry(client: Client) -> None:
     client.insert("entry/first", 0)
     before = client.status().last_index
     with client.pipeline() as pipeline:
@@ -102,7 +102,7 @@ def test_one_hundred_writes_become_one_entry_of_the_log(client: Client) -> None:
     assert pipeline.results == list(range(first, first + 100))
 
 
-def test_more_than_one_request_holds_are_done_in_order(client: Client) -> None:
+def test_operations_beyond_one_request_are_applied_in_order(client: Client) -> None:
     with client.pipeline() as pipeline:
         for number in range(2500):
             pipeline.insert("order/last", number)
@@ -148,7 +148,7 @@ def count(cluster: Cluster, name: str, stop: threading.Event) -> int:
     return rounds
 
 
-def test_every_write_is_done_once_while_leaders_are_killed(own_cluster: Cluster) -> None:
+def test_every_write_is_applied_once_while_leaders_are_killed(own_cluster: Cluster) -> None:
     stop = threading.Event()
     with ThreadPoolExecutor() as threads:
         counting = {name: threads.submit(count, own_cluster, name, stop) for name in "abc"}
@@ -170,7 +170,7 @@ def test_every_write_is_done_once_while_leaders_are_killed(own_cluster: Cluster)
             assert len(client.list_keys(f"log/{name}/")) == 20 * rounds
 
 
-def test_without_a_majority_each_place_tells_what_is_known(own_cluster: Cluster) -> None:
+def test_without_a_majority_each_operation_returns_its_own_error(own_cluster: Cluster) -> None:
     leader = own_cluster.leader()
     with Client([leader.address], timeout=SECONDS, follow_leader=False) as client:
         client.insert("lost", 0)
@@ -193,7 +193,7 @@ def test_a_pipeline_of_a_closed_client_raises(cluster: Cluster) -> None:
         _ = pipeline.results
 
 
-def test_pipelines_of_the_asyncio_client(cluster: Cluster) -> None:
+def test_the_asyncio_client_runs_concurrent_pipelines(cluster: Cluster) -> None:
     async def fill(client: AsyncClient, number: int) -> list[Any]:
         async with client.pipeline() as pipeline:
             for each in range(1500):

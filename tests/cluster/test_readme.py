@@ -1,4 +1,4 @@
-"""README: its examples run, and print what it says."""
+"""README: its examples run and print the documented output."""
 
 import re
 import shlex
@@ -84,7 +84,7 @@ def shell() -> Callable[[str], str]:
     return lambda block: with_ports(block.replace(".venv/bin/skiff", skiff), ports)
 
 
-def test_every_script_is_run_here() -> None:
+def test_the_readme_has_only_the_scripts_tested_here() -> None:
     assert len(blocks("python")) == 4, "a new script in the README needs a test"
 
 
@@ -96,7 +96,7 @@ def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
         assert printed == f"started {count} times; members: 127.0.0.1:{port}\n"
 
 
-def test_the_client_script_prints_what_stands_below_it(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_client_script_prints_the_documented_output(cluster: Cluster, tmp_path: Path) -> None:
     source, _, _ = blocks("python", section("The client"))
     (expected,) = blocks("text", section("The client"))
     ports = [node.port for node in cluster.nodes]
@@ -117,7 +117,9 @@ def test_the_asyncio_script_counts_its_tasks(cluster: Cluster, tmp_path: Path) -
     assert re.fullmatch(r"1000 tasks\nfirst insert tasks/\d+\n", printed)
 
 
-def test_the_terminals_show_a_cluster(shell: Callable[[str], str], tmp_path: Path) -> None:
+def test_the_commands_for_three_terminals_run_a_cluster(
+    shell: Callable[[str], str], tmp_path: Path
+) -> None:
     *starts, session, afterwards = map(shell, blocks("sh", section("In three terminals")))
     assert len(starts) == NODES
     with ExitStack() as stack:

@@ -28,7 +28,9 @@ def kill_an_actor(node: Skiff) -> None:
     wait_until(lambda: pid not in node.pids.values(), "the dead actor is noticed")
 
 
-def test_deaths_far_apart_never_end_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infrequent_actor_deaths_never_end_a_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "RESTART_WINDOW_SECONDS", 0.1)
     with Skiff(tmp_path / "node", port=free_port()) as node:
         for _ in range(RESTARTS):
@@ -36,7 +38,7 @@ def test_deaths_far_apart_never_end_a_node(tmp_path: Path, monkeypatch: pytest.M
         node.wait_until_serving()
 
 
-def test_deaths_one_after_another_end_a_node(tmp_path: Path) -> None:
+def test_frequent_actor_deaths_end_a_node(tmp_path: Path) -> None:
     with Skiff(tmp_path / "node", port=free_port()) as node:
         with pytest.raises(SkiffError, match="died"):  # noqa: PT012 - any of them may raise
             for _ in range(RESTARTS):

@@ -1,4 +1,4 @@
-"""Testing kit: a test cluster leaves nothing behind, however its program ends."""
+"""Testing kit: test clusters get distinct ports and leave no process behind."""
 
 import random
 import signal
@@ -35,7 +35,7 @@ sys.stdin.read()
 """
 
 
-def test_programs_that_run_side_by_side_are_given_different_ports() -> None:
+def test_concurrent_programs_get_different_ports() -> None:
     first = random.randrange(LAST_PORT, 32_700)  # outside the range of other tests
     command = [sys.executable, "-c", PORTS_OF_FEW, str(first), str(first + 20 * PORTS)]
     with ExitStack() as running:
@@ -52,7 +52,7 @@ def test_programs_that_run_side_by_side_are_given_different_ports() -> None:
     assert len(ports) == len(set(ports)) == 15
 
 
-def test_nodes_end_with_the_program_that_tests_them(tmp_path: Path) -> None:
+def test_nodes_end_when_their_test_program_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
         assert program.stdout is not None

@@ -20,7 +20,7 @@ def successors(tmp_path: Path, own_cluster: Cluster) -> Iterator[list[Node]]:
         node.kill()
 
 
-def test_it_asks_the_members_that_it_knows_then_those_that_its_operator_names(
+def test_a_member_whose_known_peers_are_down_finds_the_leader_through_join(
     own_cluster: Cluster, successors: list[Node]
 ) -> None:
     first, second, behind = own_cluster.nodes
@@ -44,7 +44,9 @@ def test_it_asks_the_members_that_it_knows_then_those_that_its_operator_names(
         assert client.get("key", str) == "written with its vote"
 
 
-def test_a_member_that_is_up_is_asked(own_cluster: Cluster, successors: list[Node]) -> None:
+def test_a_stale_member_finds_an_unknown_leader_through_a_known_member(
+    own_cluster: Cluster, successors: list[Node]
+) -> None:
     behind = own_cluster.nodes[2]
     own_cluster.kill(behind)
     for node in successors:

@@ -20,7 +20,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def test_many_calls_pipelines_and_a_watch_side_by_side(
+def test_calls_a_pipeline_and_a_watch_run_concurrently(
     cluster: Cluster, runner: asyncio.Runner
 ) -> None:
     async def use() -> None:
@@ -40,7 +40,9 @@ def test_many_calls_pipelines_and_a_watch_side_by_side(
     runner.run(asyncio.wait_for(use(), SECONDS))
 
 
-def test_a_leader_is_followed_after_its_transfer(cluster: Cluster, runner: asyncio.Runner) -> None:
+def test_the_client_follows_the_leader_after_a_transfer(
+    cluster: Cluster, runner: asyncio.Runner
+) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:
             for number in range(3):
@@ -51,7 +53,7 @@ def test_a_leader_is_followed_after_its_transfer(cluster: Cluster, runner: async
     runner.run(asyncio.wait_for(use(), SECONDS))
 
 
-def test_cancelled_and_closed_calls_end(cluster: Cluster, runner: asyncio.Runner) -> None:
+def test_cancelled_calls_and_a_closed_watch_end(cluster: Cluster, runner: asyncio.Runner) -> None:
     async def use() -> None:
         client = client_of(cluster)
         await client.insert("uv/end", 0)

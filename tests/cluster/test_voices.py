@@ -1,4 +1,4 @@
-"""Voices: a node's process titles and logs tell what it is and what it waits for."""
+"""Voices: a node's process titles and logs identify it and report a lost majority."""
 
 import subprocess
 import time
@@ -14,7 +14,7 @@ from skiff.testing.waiting import wait_until
 pytestmark = pytest.mark.cluster
 
 
-def test_ps_shows_the_node_and_every_log_line_is_an_object_in_json(tmp_path: Path) -> None:
+def test_ps_identifies_the_node_and_every_log_line_is_a_json_object(tmp_path: Path) -> None:
     options = ("--log-format", "json", "--bind", "0.0.0.0", "--advertise", "127.0.0.1")
     with Cluster(1, directory=tmp_path, log_level="info", options=options) as cluster:
         (node,) = cluster.nodes
@@ -37,7 +37,7 @@ def test_ps_shows_the_node_and_every_log_line_is_an_object_in_json(tmp_path: Pat
     )
 
 
-def test_a_lost_majority_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
+def test_a_lost_majority_is_logged_once_until_it_returns(tmp_path: Path) -> None:
     with Cluster(2, directory=tmp_path) as cluster:
         cluster.leader()
         here, other = cluster.nodes

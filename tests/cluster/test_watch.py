@@ -76,7 +76,7 @@ def in_threads(works: list[Callable[[], None]]) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_every_change_of_many_writers_is_delivered_once_and_in_order_by_every_node(
+def test_every_node_delivers_every_change_once_and_in_order(
     cluster: Cluster, watchers: list[Client], prefix: str
 ) -> None:
     written: dict[int, tuple[str, int]] = {}
@@ -116,7 +116,7 @@ def test_a_watch_is_established_when_it_returns(
         assert received == (prefix + "key", number)
 
 
-def test_watchers_of_overlapping_prefixes_each_get_their_own(
+def test_watchers_of_overlapping_prefixes_each_receive_their_own_changes(
     cluster: Cluster, client: Client, prefix: str
 ) -> None:
     with (
@@ -153,7 +153,7 @@ def test_a_watch_works_after_all_watchers_have_left(client: Client, prefix: str)
         client.insert("unseen/" + prefix, number)
 
 
-def test_a_write_that_changed_nothing_is_no_change(client: Client, prefix: str) -> None:
+def test_a_write_without_effect_publishes_no_change(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber:
         client.remove(prefix + "absent")
         revision = client.insert(prefix + "key", 1)
@@ -164,7 +164,7 @@ def test_a_write_that_changed_nothing_is_no_change(client: Client, prefix: str) 
 # --- values and timeouts
 
 
-def test_values_arrive_as_the_wanted_type(client: Client, prefix: str) -> None:
+def test_values_are_decoded_as_the_requested_type(client: Client, prefix: str) -> None:
     alice = Person("Alice", 30)
     with (
         client.watch(prefix, type=Person) as typed,
@@ -184,7 +184,7 @@ def test_values_arrive_as_the_wanted_type(client: Client, prefix: str) -> None:
         assert wrong.recv(int, timeout=10) == (prefix + "number", 7)
 
 
-def test_receiving_times_out_and_goes_on(client: Client, prefix: str) -> None:
+def test_receiving_continues_after_a_timeout(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber:
         for timeout in (0, 0.05):
             with pytest.raises(RequestTimeout):
@@ -195,7 +195,7 @@ def test_receiving_times_out_and_goes_on(client: Client, prefix: str) -> None:
         assert subscriber.recv(int, timeout=10) == (prefix + "key", 1)
 
 
-def test_waiting_for_another_thread_that_receives_times_out(client: Client, prefix: str) -> None:
+def test_receiving_times_out_while_another_thread_receives(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber, ThreadPoolExecutor() as pool:
         first = pool.submit(subscriber.next_event)
         wait_until(subscriber._receiving.locked, "another thread receives")
@@ -210,7 +210,7 @@ def test_a_type_that_cannot_be_decoded_is_refused(client: Client, prefix: str) -
         client.watch(prefix, type=list[int] | tuple[int])
 
 
-def test_receiving_writes_passes_over_removals(client: Client, prefix: str) -> None:
+def test_recv_skips_removals(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber:
         client.insert(prefix + "a", 1)
         client.remove(prefix + "a")
@@ -222,7 +222,7 @@ def test_receiving_writes_passes_over_removals(client: Client, prefix: str) -> N
 # --- ends
 
 
-def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> None:
+def test_a_closed_subscriber_raises_client_closed(client: Client, prefix: str) -> None:
     subscriber = client.watch(prefix)
     subscriber.close()
     subscriber.close()
@@ -230,7 +230,7 @@ def test_a_subscriber_that_was_closed_says_so(client: Client, prefix: str) -> No
         next(subscriber)
 
 
-def test_a_subscriber_of_a_client_that_was_closed_says_so(cluster: Cluster) -> None:
+def test_a_subscriber_of_a_closed_client_raises_client_closed(cluster: Cluster) -> None:
     client = cluster.client()
     subscriber = client.watch()
     client.close()
@@ -240,7 +240,7 @@ def test_a_subscriber_of_a_client_that_was_closed_says_so(cluster: Cluster) -> N
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
-def test_the_death_of_the_watched_node_closes_the_stream_after_what_had_arrived(
+def test_the_death_of_the_watched_node_closes_the_stream_without_a_gap(
     tmp_path: Path, role: str
 ) -> None:
     with Cluster(3, directory=tmp_path) as cluster, cluster.client(timeout=20) as client:
@@ -269,7 +269,7 @@ def has_applied(node: Node, revision: int) -> bool:
     return status is not None and status.revision >= revision
 
 
-def test_the_stream_of_a_node_that_falls_silent_is_closed(own_cluster: Cluster) -> None:
+def test_the_stream_of_a_silent_node_is_closed(own_cluster: Cluster) -> None:
     watched = own_cluster.followers()[0]
     with watched.client() as watcher, watcher.watch() as subscriber:
         own_cluster.pause(watched)

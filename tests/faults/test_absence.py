@@ -1,4 +1,4 @@
-"""A short run of ``scripts/catch-up``, whose report is right."""
+"""A short run of ``scripts/catch-up``, and its report."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.faults.absence import Absence, measure, report
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
-def test_a_follower_that_missed_a_long_past_catches_up_while_writes_go_on(tmp_path: Path) -> None:
+def test_a_follower_far_behind_catches_up_while_writes_continue(tmp_path: Path) -> None:
     told: list[str] = []
     absence = Absence(entries=3000, keys=700, limits=LogLimits(50, 500_000))
     figures = measure(tmp_path, absence, told.append)

@@ -16,7 +16,7 @@ ACTORS = ("election_timer", "log_replicator", "storage_writer", "client_gateway"
 
 
 @pytest.mark.timeout(180)
-def test_every_actor_of_every_role_may_die_under_load(tmp_path: Path) -> None:
+def test_the_death_of_any_actor_under_load_loses_no_acknowledged_write(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path) as cluster:
         with Load(cluster, writers=3) as load:
             load.wait_for(50)
@@ -46,7 +46,7 @@ def is_renewed(node: Node, before: dict[str, int]) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_a_node_whose_actors_keep_dying_gives_up_with_an_error(tmp_path: Path) -> None:
+def test_a_node_whose_actors_keep_dying_exits_with_an_error(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         node = cluster.nodes[0]
 
@@ -62,7 +62,7 @@ def test_a_node_whose_actors_keep_dying_gives_up_with_an_error(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
-def test_a_death_is_told_of_in_one_line(tmp_path: Path, level: str) -> None:
+def test_an_actor_death_is_logged_in_one_line(tmp_path: Path, level: str) -> None:
     with Cluster(1, directory=tmp_path, log_level=level) as cluster:
         node = cluster.nodes[0]
         kill_actor(node, "election_timer")

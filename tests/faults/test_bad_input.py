@@ -121,7 +121,7 @@ def request(*operations: object, version: int = CLIENT_PROTOCOL_VERSION) -> byte
         encode([1, 1, 2000, "no operations"]),
     ],
 )
-def test_a_malformed_request_is_answered_with_an_error(
+def test_a_malformed_request_gets_an_error_reply(
     connect: Callable[[int, str], Socket], address: Address, body: bytes
 ) -> None:
     failed = refusal(ask(connect, address, body))
@@ -129,7 +129,7 @@ def test_a_malformed_request_is_answered_with_an_error(
     assert "malformed" in failed.message
 
 
-def test_a_client_of_another_version_is_told_so(
+def test_a_client_of_another_protocol_version_is_refused(
     connect: Callable[[int, str], Socket], address: Address
 ) -> None:
     failed = refusal(ask(connect, address, request(Get("key"), version=77)))
@@ -163,7 +163,7 @@ def test_an_operation_outside_the_limits_is_refused_by_the_node(
     assert refusal(ask(connect, address, request(operation))).code is FailureCode.INVALID
 
 
-def test_one_bad_operation_does_not_spoil_its_neighbours(
+def test_an_invalid_operation_does_not_fail_the_others_of_its_request(
     connect: Callable[[int, str], Socket], address: Address
 ) -> None:
     bad, good = ask(connect, address, request(Get(""), Get("guard"))).outcomes
@@ -172,7 +172,7 @@ def test_one_bad_operation_does_not_spoil_its_neighbours(
 
 
 @pytest.mark.parametrize("frames", [[b"a", b"b", b"c"], [b"", b"", b""], [b"x"] * 50])
-def test_a_request_of_too_many_frames_is_refused(
+def test_a_request_with_too_many_frames_is_refused(
     connect: Callable[[int, str], Socket], address: Address, frames: list[bytes]
 ) -> None:
     asking = connect(zmq.DEALER, address.client_endpoint)
@@ -206,7 +206,7 @@ def test_an_oversized_frame_closes_the_connection(
 
 
 @pytest.mark.parametrize("endpoint", ["client_endpoint", "peer_endpoint", "publish_endpoint"])
-def test_bytes_that_are_no_zeromq_are_harmless(address: Address, endpoint: str) -> None:
+def test_bytes_that_are_not_zeromq_are_harmless(address: Address, endpoint: str) -> None:
     port = int(getattr(address, endpoint).rpartition(":")[2])
     chance = random.Random(port)
     for _ in range(20):
@@ -260,7 +260,7 @@ def test_a_node_of_another_version_does_not_become_a_member(
     assert [member.id for member in status.members] == [node.id]
 
 
-def test_the_client_refuses_what_no_node_would_store(node: Node) -> None:
+def test_the_client_refuses_invalid_arguments(node: Node) -> None:
     with node.client() as client:
         for key in ("", "a\0b", "k" * 4097, "\ud800", 7):
             with pytest.raises(InvalidRequest):
@@ -296,7 +296,7 @@ def test_a_value_of_the_largest_size_is_stored(tmp_path: Path) -> None:
         assert client.get("large", bytes) == value
 
 
-def test_the_stored_form_is_plain_messagepack(node: Node) -> None:
+def test_values_are_stored_as_plain_messagepack(node: Node) -> None:
     """Other languages can read the values that Python has written."""
     with node.client() as client:
         stored = client.get("guard", msgspec.Raw)

@@ -63,7 +63,7 @@ def leadership(cluster: Cluster) -> list[object]:
 
 
 @pytest.mark.parametrize("at_leader", [True, False], ids=["leader", "follower"])
-def test_many_big_reads_in_one_request_hold_up_no_writer(cluster: Cluster, at_leader: bool) -> None:
+def test_many_large_reads_in_one_request_delay_no_writer(cluster: Cluster, at_leader: bool) -> None:
     before = leadership(cluster)
     node = cluster.leader() if at_leader else cluster.followers()[0]
     with Load(cluster, writers=2) as load, RawClient(node) as client:
@@ -82,7 +82,7 @@ def test_many_big_reads_in_one_request_hold_up_no_writer(cluster: Cluster, at_le
     assert leadership(cluster) == before
 
 
-def test_a_request_of_very_many_operations_is_refused(cluster: Cluster) -> None:
+def test_a_request_with_too_many_operations_is_refused(cluster: Cluster) -> None:
     with RawClient(cluster.leader()) as client:
         client.send(*[Get("k")] * (OPERATIONS_MAX + 1))
         (failed,) = client.outcomes(0)
@@ -90,7 +90,7 @@ def test_a_request_of_very_many_operations_is_refused(cluster: Cluster) -> None:
         assert (failed.code, str(OPERATIONS_MAX) in failed.message) == (FailureCode.INVALID, True)
 
 
-def test_clients_that_read_no_reply_take_bounded_memory_and_no_service(cluster: Cluster) -> None:
+def test_clients_that_read_no_reply_use_bounded_memory_and_delay_no_other(cluster: Cluster) -> None:
     before = leadership(cluster)
     leader = cluster.leader()
     request = encode(Request(CLIENT_PROTOCOL_VERSION, 1, 30_000, (Get("big"),) * GETS))

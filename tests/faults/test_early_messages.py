@@ -31,7 +31,9 @@ def names() -> Iterator[Path]:
         yield Path(place)
 
 
-def test_the_gateway_keeps_who_leads_where_the_replicator_was_faster(names: Path) -> None:
+def test_the_gateway_keeps_a_leadership_message_that_arrives_before_it_is_ready(
+    names: Path,
+) -> None:
     config = NodeConfig(dir=str(names / "data"), port=free_port())
     address = str(config.address)
     membership = Membership((Member(NODE, address, True),))

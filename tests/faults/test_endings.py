@@ -100,7 +100,7 @@ def run(script: Path, tmp_path: Path, temporary: Path) -> "subprocess.CompletedP
     ],
     ids=["end of the program", "exit", "no pids", "failure", "shutdown"],
 )
-def test_nothing_outlives_the_end_of_a_node(tmp_path: Path, temporary: Path, ending: str) -> None:
+def test_no_process_or_file_outlives_its_node(tmp_path: Path, temporary: Path, ending: str) -> None:
     script = write_script(tmp_path, SLOW_TO_CLEAR, ending)
     ended = run(script, tmp_path, temporary)
     assert list(temporary.iterdir()) == []
@@ -108,7 +108,9 @@ def test_nothing_outlives_the_end_of_a_node(tmp_path: Path, temporary: Path, end
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
 
 
-def test_the_end_of_a_forked_copy_is_not_that_of_the_node(tmp_path: Path, temporary: Path) -> None:
+def test_the_exit_of_a_forked_child_leaves_the_node_running(
+    tmp_path: Path, temporary: Path
+) -> None:
     script = write_script(
         tmp_path,
         "import os",
@@ -120,7 +122,7 @@ def test_the_end_of_a_forked_copy_is_not_that_of_the_node(tmp_path: Path, tempor
     assert ended.stdout.splitlines()[1:] == ["0 False 2"], ended.stderr
 
 
-def test_a_copy_that_is_forked_amid_a_start_keeps_no_actor_alive(
+def test_a_child_forked_during_startup_keeps_no_actor_alive(
     tmp_path: Path, temporary: Path
 ) -> None:
     script = write_script(tmp_path, "import time", "time.sleep(60)")
@@ -142,7 +144,7 @@ def test_a_copy_that_is_forked_amid_a_start_keeps_no_actor_alive(
     assert len(pids) == len(ACTORS)
 
 
-def test_who_waits_for_a_node_learns_of_its_shutdown(tmp_path: Path, temporary: Path) -> None:
+def test_waiting_for_a_node_returns_when_it_shuts_down(tmp_path: Path, temporary: Path) -> None:
     script = write_script(
         tmp_path,
         "import threading",
@@ -160,7 +162,7 @@ def test_who_waits_for_a_node_learns_of_its_shutdown(tmp_path: Path, temporary: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda each: each.name)
-def test_a_program_that_ends_while_its_node_starts_leaves_no_traceback(
+def test_a_program_that_ends_during_node_startup_leaves_no_traceback(
     tmp_path: Path, temporary: Path, number: signal.Signals
 ) -> None:
     script = tmp_path / "script.py"
@@ -187,7 +189,7 @@ def test_a_program_that_ends_while_its_node_starts_leaves_no_traceback(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
-def test_an_actor_that_is_killed_while_it_starts_leaves_no_traceback(
+def test_an_actor_killed_during_startup_leaves_no_traceback(
     tmp_path: Path, temporary: Path, number: signal.Signals
 ) -> None:
     script = tmp_path / "script.py"

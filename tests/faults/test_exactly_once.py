@@ -58,9 +58,7 @@ def first_write(node: Node, key: str) -> tuple[Write, Outcome]:
 # --- the same write again
 
 
-def test_a_repeated_write_gets_the_first_result_at_every_node(
-    cluster: Cluster, prefix: str
-) -> None:
+def test_a_retried_write_gets_the_first_result_on_every_node(cluster: Cluster, prefix: str) -> None:
     write, outcome = first_write(cluster.nodes[0], prefix + "key")
     for node in [*cluster.nodes, *cluster.nodes]:
         assert ask(node, write) == (outcome,)
@@ -74,7 +72,9 @@ def test_a_repeated_write_gets_the_first_result_at_every_node(
     assert (entry.value, entry.version) == ("second", 2)
 
 
-def test_a_repeated_removal_still_says_that_there_was_a_key(cluster: Cluster, prefix: str) -> None:
+def test_a_retried_removal_still_reports_that_the_key_existed(
+    cluster: Cluster, prefix: str
+) -> None:
     with RawClient(cluster.nodes[0]) as client:
         session = client.open_session()
         client.ask(insert(session, 1, prefix + "key", 1))
@@ -86,9 +86,7 @@ def test_a_repeated_removal_still_says_that_there_was_a_key(cluster: Cluster, pr
         assert ask(node, removal) == (outcome,)
 
 
-def test_a_repeated_write_is_recognised_after_a_change_of_leader(
-    cluster: Cluster, prefix: str
-) -> None:
+def test_a_retried_write_is_recognised_after_a_leader_change(cluster: Cluster, prefix: str) -> None:
     leader = cluster.leader()
     write, outcome = first_write(leader, prefix + "key")
     cluster.kill(leader)
@@ -100,7 +98,9 @@ def test_a_repeated_write_is_recognised_after_a_change_of_leader(
     assert version(leader, prefix + "key") == 1
 
 
-def test_a_repeated_write_is_recognised_after_all_nodes_died(cluster: Cluster, prefix: str) -> None:
+def test_a_retried_write_is_recognised_after_all_nodes_crashed(
+    cluster: Cluster, prefix: str
+) -> None:
     write, outcome = first_write(cluster.nodes[0], prefix + "key")
     for node in cluster.nodes:
         node.signal(signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_a_repeated_write_is_recognised_after_all_nodes_died(cluster: Cluster, p
         assert version(node, prefix + "key") == 1
 
 
-def test_a_write_repeated_while_the_leader_dies_is_applied_once(
+def test_a_write_retried_while_the_leader_crashes_is_applied_once(
     cluster: Cluster, prefix: str
 ) -> None:
     leader = cluster.leader()
@@ -137,7 +137,7 @@ def test_a_write_repeated_while_the_leader_dies_is_applied_once(
 # --- duplicates in one frame
 
 
-def test_a_write_that_one_frame_holds_often_is_applied_once(cluster: Cluster, prefix: str) -> None:
+def test_a_write_repeated_within_one_frame_is_applied_once(cluster: Cluster, prefix: str) -> None:
     with RawClient(cluster.nodes[0]) as client:
         write = insert(client.open_session(), 1, prefix + "key", 1)
         outcomes = client.ask(*[write] * 10)
@@ -146,7 +146,7 @@ def test_a_write_that_one_frame_holds_often_is_applied_once(cluster: Cluster, pr
     assert version(cluster.nodes[0], prefix + "key") == 1
 
 
-def test_a_write_that_many_connections_send_at_once_is_applied_once(
+def test_a_write_sent_on_many_connections_at_once_is_applied_once(
     cluster: Cluster, prefix: str
 ) -> None:
     clients = [RawClient(node) for node in cluster.nodes * 3]
@@ -240,7 +240,7 @@ class Crew:
 
 
 @pytest.mark.timeout(120)
-def test_an_absent_key_is_won_by_one_client_while_leaders_die(tmp_path: Path) -> None:
+def test_an_absent_key_is_created_by_one_client_only_while_leaders_crash(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path) as cluster:
         contests = [Contestant(cluster, name) for name in range(4)]
         with Crew([each.contend for each in contests]) as crew:
@@ -285,9 +285,7 @@ class Contestant:
 
 
 @pytest.mark.timeout(120)
-def test_a_counter_made_of_conditional_writes_counts_exactly_while_leaders_die(
-    tmp_path: Path,
-) -> None:
+def test_a_counter_of_conditional_writes_stays_exact_while_leaders_crash(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path) as cluster:
         counters = [Counter(cluster) for _ in range(3)]
         with Crew([each.increment for each in counters]) as crew:

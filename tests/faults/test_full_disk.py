@@ -1,4 +1,4 @@
-"""Full disks and quotas: inserts are refused meanwhile, and everything else goes on."""
+"""Full disks and quotas: inserts are refused, and everything else keeps working."""
 
 import asyncio
 from functools import partial
@@ -71,7 +71,7 @@ def wait_until_roomy(client: Client, key: str) -> None:
     wait_until(is_done, "inserts are done again")
 
 
-def test_a_majority_of_full_disks_refuses_inserts_only_and_recovers(tmp_path: Path) -> None:
+def test_a_majority_of_full_disks_refuses_only_inserts_and_recovers(tmp_path: Path) -> None:
     with (
         small_disks(tmp_path, "node-1", "node-2") as disks,
         Cluster(3, directory=tmp_path, options=RESERVE) as cluster,
@@ -100,7 +100,7 @@ def test_a_majority_of_full_disks_refuses_inserts_only_and_recovers(tmp_path: Pa
         assert next(removals) == "removed"
 
 
-def test_leadership_leaves_a_full_disk_and_inserts_go_on(tmp_path: Path) -> None:
+def test_a_leader_with_a_full_disk_hands_over_and_inserts_continue(tmp_path: Path) -> None:
     with (
         small_disks(tmp_path, "node-1") as (disk,),
         Cluster(3, directory=tmp_path, options=RESERVE) as cluster,
@@ -141,14 +141,14 @@ def test_a_node_that_starts_on_a_full_disk_waits_for_space(tmp_path: Path) -> No
 async def _remove_beside_inserts(cluster: Cluster) -> None:
     """Check that a removal is not refused with an insert of the same turn of the loop."""
     async with AsyncClient(cluster.addresses, timeout=10) as client:
-        for _ in range(2):  # the first refusal tells the client that the state is full
+        for _ in range(2):  # from the first refusal on, the client knows that the state is full
             calls = client.insert("refused", 0), client.remove("absent")
             refused, removed = await asyncio.gather(*calls, return_exceptions=True)
             assert isinstance(refused, StorageFull)
         assert removed is False
 
 
-def test_a_quota_refuses_inserts_until_some_is_removed(tmp_path: Path) -> None:
+def test_an_exhausted_quota_refuses_inserts_until_data_is_removed(tmp_path: Path) -> None:
     options = ("--state-bytes-max", str(4 * len(BIG)))
     with Cluster(3, directory=tmp_path, options=options) as cluster, cluster.client(10) as client:
         for number in range(4):

@@ -90,7 +90,7 @@ def status_of(node: Node) -> NodeStatus:
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_proposal_that_is_garbage_is_refused_and_logged(pair: Cluster, broken: StandIn) -> None:
+def test_a_malformed_proposal_is_refused_and_logged(pair: Cluster, broken: StandIn) -> None:
     for payload in (b"", b"garbage", b"\x94\xc4\x10"):
         refused = broken.ask(ForwardProposal(7, payload), ProposalRefused)
         assert refused.refusal is Refusal.INVALID
@@ -98,7 +98,7 @@ def test_a_proposal_that_is_garbage_is_refused_and_logged(pair: Cluster, broken:
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_leader_does_not_follow_another_one_of_its_term(pair: Cluster, broken: StandIn) -> None:
+def test_a_leader_ignores_another_leader_of_its_own_term(pair: Cluster, broken: StandIn) -> None:
     leader = pair.leader()
     term = status_of(leader).term
     broken.say(AppendEntries(term, 0, 0, (LogEntry(1, 1, EntryKind.NO_OP),), 0))
@@ -140,7 +140,7 @@ def send_all(nodes: list[Node], frames: list[bytes]) -> None:
 
 
 def ask_to_join(node: Node, addresses: list[str], *, rejoin: bool = False) -> list[JoinReply]:
-    """Ask a leader for membership under one new id after another, as its replies demand."""
+    """Request membership under one new id after another, each request based on the last reply."""
     replies: list[JoinReply] = []
     index = term = 0
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
@@ -167,7 +167,9 @@ def ask_to_join(node: Node, addresses: list[str], *, rejoin: bool = False) -> li
         *[(name, far) for name in ("leader", "follower") for far in ((1 << 31) - 1, FAR)],
     ],
 )
-def test_absurd_numbers_move_nothing(pair: Cluster, sender: str, incarnation: int) -> None:
+def test_absurd_terms_and_indexes_change_neither_term_nor_leader(
+    pair: Cluster, sender: str, incarnation: int
+) -> None:
     leader = pair.leader()
     before = status_of(leader)
     assert before.cluster_id is not None
@@ -190,7 +192,7 @@ def test_absurd_numbers_move_nothing(pair: Cluster, sender: str, incarnation: in
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_thousands_of_invented_senders_cost_no_descriptors(pair: Cluster) -> None:
+def test_thousands_of_forged_senders_use_few_descriptors(pair: Cluster) -> None:
     cluster = status_of(pair.leader()).cluster_id
     assert cluster is not None
     nodes = alive(pair)
@@ -206,7 +208,7 @@ def test_thousands_of_invented_senders_cost_no_descriptors(pair: Cluster) -> Non
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_flood_of_joins_brings_in_a_few_learners_that_can_be_removed(pair: Cluster) -> None:
+def test_a_flood_of_joins_adds_only_a_few_removable_learners(pair: Cluster) -> None:
     leader = pair.leader()
     flood = [f"127.0.0.1:{port}" for port in range(20_000, 21_000)]
 
@@ -224,7 +226,7 @@ def test_a_flood_of_joins_brings_in_a_few_learners_that_can_be_removed(pair: Clu
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_stranger_takes_no_place_of_a_member_that_answers(pair: Cluster) -> None:
+def test_a_stranger_cannot_replace_a_responsive_member(pair: Cluster) -> None:
     leader = pair.leader()
     before = status_of(leader).members
     addresses = [node.address for node in alive(pair) for _ in range(20)]
@@ -236,7 +238,7 @@ def test_a_stranger_takes_no_place_of_a_member_that_answers(pair: Cluster) -> No
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_flood_of_foreign_invitations_costs_a_member_one_line(pair: Cluster) -> None:
+def test_a_flood_of_foreign_invitations_is_logged_at_most_twice(pair: Cluster) -> None:
     leader = pair.leader()
     frames = [
         encode([1, b"f" * 16, os.urandom(16), 1, "127.0.0.1:9", [[16, f"127.0.0.1:{port}"]]])
@@ -247,7 +249,7 @@ def test_a_flood_of_foreign_invitations_costs_a_member_one_line(pair: Cluster) -
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_flood_of_invitations_is_refused_beyond_a_few(pair: Cluster) -> None:
+def test_concurrent_invitations_beyond_the_limit_are_refused(pair: Cluster) -> None:
     leader = pair.leader()
     before = descriptors_of(leader)
     with RawClient(leader) as client:
@@ -263,7 +265,7 @@ def learners_of(client: Client) -> list[uuid.UUID]:
     return [member.id for member in client.members() if not member.voter]
 
 
-def test_a_membership_that_is_too_large_is_lived_with_and_trimmed(tmp_path: Path) -> None:
+def test_an_oversized_membership_is_tolerated_and_can_be_reduced(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
         with node.client() as client:
@@ -288,7 +290,7 @@ def test_a_membership_that_is_too_large_is_lived_with_and_trimmed(tmp_path: Path
 
 
 def descriptors_of(node: Node) -> int:
-    """Return the replicator's open descriptors, if the system tells."""
+    """Return the replicator's open descriptors, or 0 where the system does not list them."""
     place = Path(f"/proc/{node.actor_pids['log_replicator']}/fd")
     return len(list(place.iterdir())) if place.exists() else 0
 
@@ -305,9 +307,7 @@ def test_a_committed_entry_is_not_replaced(pair: Cluster, broken: StandIn) -> No
 
 
 @pytest.mark.parametrize("kind", [EntryKind.BATCH, EntryKind.MEMBERSHIP])
-def test_a_log_with_an_entry_that_cannot_be_read_is_lived_with(
-    tmp_path: Path, kind: EntryKind
-) -> None:
+def test_a_log_with_an_undecodable_entry_is_tolerated(tmp_path: Path, kind: EntryKind) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
         with node.client() as client:

@@ -1,4 +1,4 @@
-"""Hung storage: when a leader's storage writer is stopped, another node leads and clients go on."""
+"""Hung storage: a leader whose storage writer is stopped is replaced, and clients continue."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def hung_storage(node: Node) -> Iterator[float]:
         os.kill(writer, signal.SIGCONT)
 
 
-def test_a_leader_whose_storage_hangs_gives_way_to_writes(tmp_path: Path) -> None:
+def test_a_leader_with_hung_storage_is_replaced_under_writes(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path, options=TIMEOUTS) as cluster:
         hung = cluster.leader()
         addresses = [hung.address, *[node.address for node in cluster.nodes if node is not hung]]
@@ -45,7 +45,7 @@ def test_a_leader_whose_storage_hangs_gives_way_to_writes(tmp_path: Path) -> Non
             assert client.get("after") == 2
 
 
-def test_a_leader_whose_storage_hangs_gives_way_while_nobody_writes(tmp_path: Path) -> None:
+def test_an_idle_leader_with_hung_storage_is_replaced(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path, options=TIMEOUTS) as cluster:
         hung, other = cluster.leader(), cluster.followers()[0]
 
@@ -58,7 +58,7 @@ def test_a_leader_whose_storage_hangs_gives_way_while_nobody_writes(tmp_path: Pa
             assert time.monotonic() - since < BOUND_SECONDS
 
 
-def test_a_node_whose_storage_hangs_says_so_and_goes_on_afterwards(tmp_path: Path) -> None:
+def test_a_node_with_hung_storage_reports_it_and_recovers(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path, options=TIMEOUTS) as cluster:
         with cluster.client(timeout=BOUND_SECONDS) as client:
             client.insert("before", 1)

@@ -36,7 +36,7 @@ def is_served(node: Node, read: Reading, timeout: float) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_a_lease_lasts_for_a_while_without_a_majority_and_then_ends(tmp_path: Path) -> None:
+def test_a_lease_serves_reads_briefly_without_a_majority_and_expires(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path, options=PATIENT) as cluster:
         leader, followers = cluster.leader(), cluster.followers()
         with leader.client() as client:
@@ -65,7 +65,7 @@ def number_in(outcome: Outcome) -> int | None:
 
 
 @pytest.mark.timeout(120)
-def test_a_leader_that_was_frozen_trusts_no_lease_from_before(cluster: Cluster) -> None:
+def test_a_resumed_leader_serves_no_read_on_an_expired_lease(cluster: Cluster) -> None:
     question = Get("key", leader_lease=True)
     with cluster.client(timeout=20) as client:
         for attempt in range(ROUNDS):
@@ -91,7 +91,7 @@ def test_a_leader_that_was_frozen_trusts_no_lease_from_before(cluster: Cluster) 
             cluster.wait_until_whole()
 
 
-def test_any_node_returns_by_lease_what_was_acknowledged_through_another(cluster: Cluster) -> None:
+def test_lease_reads_on_every_node_return_all_acknowledged_writes(cluster: Cluster) -> None:
     clients = [node.client(timeout=20) for node in cluster.nodes]
     try:
         for number in range(200):
@@ -111,7 +111,7 @@ def test_any_node_returns_by_lease_what_was_acknowledged_through_another(cluster
             client.close()
 
 
-def test_the_command_line_reads_by_lease(cluster: Cluster) -> None:
+def test_the_command_line_supports_lease_reads(cluster: Cluster) -> None:
     place = {"SKIFF_URL": ",".join(cluster.addresses)}
     run("insert", "cli/key", "value", settings=place)
     for *words, expected in (

@@ -70,7 +70,7 @@ def test_a_repl_runs_a_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("forks", [False, True])
-def test_killing_the_embedding_program_leaves_no_orphan(tmp_path: Path, forks: bool) -> None:
+def test_killing_the_embedding_program_leaves_no_orphans(tmp_path: Path, forks: bool) -> None:
     ending = "import os; os.fork() or time.sleep(30)" if forks else ""
     script = write_script(tmp_path, ending, "time.sleep(600)")
     with subprocess.Popen(command(script, tmp_path), stdout=subprocess.PIPE) as program:
@@ -102,7 +102,7 @@ def kill_actor(node: Skiff, actor: str) -> None:
     node.wait_for_leader(timeout=15)
 
 
-def test_a_node_works_where_the_temporary_directory_has_a_long_name(
+def test_a_node_works_with_a_long_temporary_directory_path(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = temporary / ("long" * 25)
@@ -116,7 +116,9 @@ def test_a_node_works_where_the_temporary_directory_has_a_long_name(
     assert list(place.iterdir()) == []
 
 
-def test_a_client_of_an_embedded_node_outlives_its_actors(tmp_path: Path, temporary: Path) -> None:
+def test_a_client_of_an_embedded_node_survives_the_death_of_each_actor(
+    tmp_path: Path, temporary: Path
+) -> None:
     with Skiff(dir=tmp_path / "node", port=free_port()) as node:
         node.wait_for_leader(timeout=15)
         with node.client() as client:
@@ -132,7 +134,7 @@ def test_a_client_of_an_embedded_node_outlives_its_actors(tmp_path: Path, tempor
     ("level", "told"),
     [("warning", ["client_gateway died, starting all actors again"]), ("error", [])],
 )
-def test_a_program_is_told_of_deaths_where_its_node_is_to_log_them(
+def test_an_actor_death_is_logged_to_the_program_as_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, level: str, told: list[str]
 ) -> None:
     with Skiff(dir=tmp_path / "node", port=free_port(), log_level=level) as node:
@@ -141,7 +143,7 @@ def test_a_program_is_told_of_deaths_where_its_node_is_to_log_them(
     assert caplog.messages == told
 
 
-def test_names_that_were_cleared_away_are_made_anew(tmp_path: Path, temporary: Path) -> None:
+def test_a_deleted_socket_directory_is_recreated(tmp_path: Path, temporary: Path) -> None:
     with Skiff(dir=tmp_path / "node", port=free_port()) as node, node.client() as client:
         (names,) = temporary.iterdir()
         shutil.rmtree(names)
@@ -149,7 +151,7 @@ def test_names_that_were_cleared_away_are_made_anew(tmp_path: Path, temporary: P
         assert client.insert("greeting", "hello") == 1
 
 
-def test_actors_that_cannot_be_started_are_a_failure(
+def test_a_failure_to_start_the_actors_is_raised(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
@@ -163,7 +165,7 @@ def test_actors_that_cannot_be_started_are_a_failure(
     assert list(temporary.iterdir()) == []
 
 
-def test_actors_that_cannot_be_started_again_are_a_failure(tmp_path: Path, temporary: Path) -> None:
+def test_a_failure_to_restart_the_actors_is_raised(tmp_path: Path, temporary: Path) -> None:
     script = write_script(
         tmp_path,
         "import os, resource, signal",
@@ -185,7 +187,7 @@ def test_actors_that_cannot_be_started_again_are_a_failure(tmp_path: Path, tempo
     assert list(temporary.iterdir()) == []
 
 
-def test_a_killed_program_leaves_no_names(tmp_path: Path, temporary: Path) -> None:
+def test_a_killed_program_leaves_no_socket_directory(tmp_path: Path, temporary: Path) -> None:
     script = write_script(
         tmp_path,
         "import os, signal",
@@ -202,9 +204,7 @@ def test_a_killed_program_leaves_no_names(tmp_path: Path, temporary: Path) -> No
     wait_until(lambda: not list(temporary.iterdir()), "the names are gone", timeout=2)
 
 
-def test_names_of_a_program_killed_with_all_its_actors_go_when_another_starts(
-    tmp_path: Path,
-) -> None:
+def test_a_stale_socket_directory_is_removed_at_the_next_start(tmp_path: Path) -> None:
     with Cluster(2, directory=tmp_path) as cluster:
         before = set(tmp_path.glob(f"{PREFIX}*"))
         assert len(before) == 2
@@ -218,7 +218,9 @@ def test_names_of_a_program_killed_with_all_its_actors_go_when_another_starts(
         assert (kept / "client").is_socket(), "the other node has its names still"
 
 
-def test_a_forked_process_holds_no_names(tmp_path: Path, temporary: Path) -> None:
+def test_a_forked_process_holds_no_lock_on_the_socket_directory(
+    tmp_path: Path, temporary: Path
+) -> None:
     script = write_script(
         tmp_path,
         "import fcntl, os, pathlib, socket",
@@ -243,7 +245,7 @@ def test_a_forked_process_holds_no_names(tmp_path: Path, temporary: Path) -> Non
     assert ended.stdout.splitlines()[1:] == ["held", "free"]
 
 
-def test_a_directory_is_reusable_at_once_after_a_kill(tmp_path: Path) -> None:
+def test_a_directory_is_reusable_immediately_after_a_kill(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
         with node.client() as client:
@@ -269,7 +271,7 @@ def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
             assert client.insert("still", "served") == 1
 
 
-def test_an_occupied_port_is_named(tmp_path: Path) -> None:
+def test_an_occupied_port_raises_rpc_bind_failed(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         second = Skiff(dir=tmp_path / "second", port=cluster.nodes[0].port)
         second.start()
@@ -307,7 +309,7 @@ def written_directory(tmp_path: Path) -> Path:
         return node.directory
 
 
-def test_a_foreign_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_directory_is_refused_and_unchanged(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine")
@@ -315,7 +317,7 @@ def test_a_foreign_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in foreign.iterdir()] == ["thesis.txt"], "not even a lock"
 
 
-def test_a_directory_without_its_database_is_refused_not_begun_anew(tmp_path: Path) -> None:
+def test_a_directory_without_its_database_is_refused_not_reinitialised(tmp_path: Path) -> None:
     directory = written_directory(tmp_path)
     (directory / "generation-1").rename(tmp_path / "elsewhere")
     message = refused(directory)
@@ -352,7 +354,7 @@ DataDirectory(sys.argv[1])
 """
 
 
-def test_a_shortage_of_the_system_is_not_taken_for_damage(tmp_path: Path) -> None:
+def test_a_lack_of_descriptors_is_not_mistaken_for_damage(tmp_path: Path) -> None:
     DataDirectory(str(tmp_path)).close()
     (tmp_path / "skiff.json").write_text('{"format":1,"generation":1,"complete":false}')
     opens = [sys.executable, "-P", "-c", OPENS_WITHOUT_DESCRIPTORS, str(tmp_path)]
@@ -367,14 +369,14 @@ def test_a_shortage_of_the_system_is_not_taken_for_damage(tmp_path: Path) -> Non
     DataDirectory(str(tmp_path)).close()
 
 
-def test_a_directory_that_was_refused_is_not_held(tmp_path: Path) -> None:
+def test_a_refused_directory_is_left_unlocked(tmp_path: Path) -> None:
     (tmp_path / "skiff.json").write_text("{")
     for _ in range(2):
         with pytest.raises(ActorFailure, match="cannot be read"):
             DataDirectory(str(tmp_path))
 
 
-def test_a_directory_that_is_in_use_is_let_go_when_its_owner_closes_it(tmp_path: Path) -> None:
+def test_a_directory_is_unlocked_when_its_owner_closes_it(tmp_path: Path) -> None:
     owner = DataDirectory(str(tmp_path))
     with pytest.raises(ActorFailure, match="in use"):
         DataDirectory(str(tmp_path))
@@ -382,7 +384,7 @@ def test_a_directory_that_is_in_use_is_let_go_when_its_owner_closes_it(tmp_path:
     DataDirectory(str(tmp_path)).close()
 
 
-def test_no_node_begins_where_a_restore_was_interrupted(tmp_path: Path) -> None:
+def test_a_directory_with_an_interrupted_restore_is_refused_until_restored(tmp_path: Path) -> None:
     directory = tmp_path / "node"
     owner = DataDirectory(str(directory))
     owner.begin_generation(restoring=True)
@@ -401,7 +403,7 @@ def test_no_node_begins_where_a_restore_was_interrupted(tmp_path: Path) -> None:
             assert client.get("kept", int) == 1
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     node = Skiff(dir=tmp_path / "file" / "node", port=free_port())
     node.start()

@@ -44,7 +44,7 @@ def number_in(outcome: Outcome) -> int | None:
 
 
 @pytest.mark.timeout(120)
-def test_a_leader_that_was_frozen_never_returns_what_has_been_replaced(cluster: Cluster) -> None:
+def test_a_resumed_leader_never_returns_an_overwritten_value(cluster: Cluster) -> None:
     with cluster.client(timeout=20) as client:
         for attempt in range(ROUNDS):
             old, new = 2 * attempt + 1, 2 * attempt + 2
@@ -104,7 +104,7 @@ class Readers:
 
 
 @pytest.mark.timeout(120)
-def test_reads_through_every_node_never_go_back_while_leaders_freeze_and_die(
+def test_reads_on_every_node_never_go_backwards_while_leaders_freeze_and_crash(
     tmp_path: Path,
 ) -> None:
     with (
@@ -149,7 +149,7 @@ def test_the_first_read_after_an_election_sees_the_last_write_before_it(tmp_path
             cluster.restart(leader)
 
 
-def test_a_follower_returns_what_was_acknowledged_through_the_leader(cluster: Cluster) -> None:
+def test_a_follower_returns_every_write_acknowledged_by_the_leader(cluster: Cluster) -> None:
     leader, followers = cluster.leader(), cluster.followers()
     clients = [node.client(timeout=20) for node in followers]
     try:
@@ -167,7 +167,7 @@ def test_a_follower_returns_what_was_acknowledged_through_the_leader(cluster: Cl
             client.close()
 
 
-def test_a_read_that_a_lagging_follower_serves_waits_for_what_it_lacks(cluster: Cluster) -> None:
+def test_a_read_on_a_lagging_follower_waits_until_it_has_caught_up(cluster: Cluster) -> None:
     follower = cluster.followers()[0]
     with cluster.leader().client(timeout=20) as writer, RawClient(follower) as pinned:
         writer.insert("key", 1)

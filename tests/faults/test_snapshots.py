@@ -1,4 +1,4 @@
-"""Snapshots and log compaction under load, with nodes killed meanwhile."""
+"""Snapshots and log compaction under load and node crashes."""
 
 import itertools
 import os
@@ -87,7 +87,7 @@ def leave_behind(cluster: Cluster, load: Load) -> Node:
     return behind
 
 
-def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) -> None:
+def test_a_follower_catches_up_by_a_snapshot_while_writes_continue(tmp_path: Path) -> None:
     with Cluster(3, directory=tmp_path, options=LOG_KEPT) as cluster:
         with Load(cluster, writers=2) as load:
             behind = leave_behind(cluster, load)
@@ -103,7 +103,7 @@ def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) 
         load.check(behind)
 
 
-def test_a_node_that_joins_late_is_brought_up_by_a_snapshot(tmp_path: Path) -> None:
+def test_a_late_joiner_catches_up_by_a_snapshot(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path, options=LOG_KEPT) as cluster:
         with Load(cluster, writers=2) as load:
             load.wait_for(CUT_AFTER * load.writers)
@@ -114,9 +114,7 @@ def test_a_node_that_joins_late_is_brought_up_by_a_snapshot(tmp_path: Path) -> N
         load.check(joined)
 
 
-def test_a_snapshot_that_takes_longer_than_the_log_would_be_held_gets_through(
-    tmp_path: Path,
-) -> None:
+def test_a_slow_snapshot_transfer_completes_beyond_the_usual_log_retention(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path, options=("--log-entries-kept", "1", *INFO)) as cluster:
         write_large_values(cluster.nodes[0])
         with Load(cluster, writers=2) as load:
@@ -137,7 +135,7 @@ def test_a_snapshot_that_takes_longer_than_the_log_would_be_held_gets_through(
         load.check(joined)
 
 
-def test_a_follower_whose_disk_hangs_for_long_is_given_up_with_a_word_and_begins_anew(
+def test_a_snapshot_transfer_to_a_hung_follower_is_ended_logged_and_restarted(
     tmp_path: Path,
 ) -> None:
     with Cluster(1, directory=tmp_path, options=("--log-entries-kept", "1", *INFO)) as cluster:
@@ -154,7 +152,7 @@ def test_a_follower_whose_disk_hangs_for_long_is_given_up_with_a_word_and_begins
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_node_killed_while_it_installs_a_snapshot_is_whole_afterwards(
+def test_a_node_killed_during_a_snapshot_installation_recovers_intact(
     tmp_path: Path, step: str
 ) -> None:
     with Cluster(3, directory=tmp_path, options=LOG_KEPT) as cluster:

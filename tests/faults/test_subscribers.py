@@ -67,7 +67,7 @@ def ponging(connection: RawConnection, stop: threading.Event) -> None:
             return
 
 
-def test_a_subscriber_that_never_reads_does_not_hold_up_the_others(
+def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
     node: Node, address: Address
 ) -> None:
     stop = threading.Event()
@@ -102,7 +102,7 @@ def test_a_subscriber_that_never_reads_does_not_hold_up_the_others(
     assert "does not read" in node.log()
 
 
-def test_a_connection_that_subscribes_without_end_is_closed(node: Node, address: Address) -> None:
+def test_a_connection_with_endless_subscriptions_is_closed(node: Node, address: Address) -> None:
     pids = node.actor_pids
     with node.client(timeout=20) as client, client.watch("topics/") as subscriber:
         with RawConnection(address.publish_endpoint, b"SUB") as endless:
@@ -118,7 +118,7 @@ def test_a_connection_that_subscribes_without_end_is_closed(node: Node, address:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
 @pytest.mark.parametrize("endpoint", ["client_endpoint", "publish_endpoint", "peer_endpoint"])
-def test_a_message_without_end_takes_bounded_memory(
+def test_an_endless_message_uses_bounded_memory(
     node: Node, address: Address, endpoint: str
 ) -> None:
     pids = node.actor_pids

@@ -77,7 +77,7 @@ def test_a_rolling_restart_interrupts_writes_for_less_than_an_election_timeout(
 
 
 @pytest.mark.timeout(120)
-def test_leadership_moves_wherever_it_is_wanted_under_load(cluster: Cluster) -> None:
+def test_leadership_moves_to_any_named_node_under_load(cluster: Cluster) -> None:
     with Load(cluster, writers=WRITERS) as load:
         for through in (*cluster.nodes, *cluster.nodes):
             load.wait_for(100)
@@ -93,7 +93,7 @@ def test_leadership_moves_wherever_it_is_wanted_under_load(cluster: Cluster) -> 
     assert (load.failures, load.unknown) == ([], [])
 
 
-def test_leadership_moves_to_anybody_if_nobody_is_named(cluster: Cluster) -> None:
+def test_leadership_moves_to_another_node_if_none_is_named(cluster: Cluster) -> None:
     for through in cluster.nodes:
         before = status_of(through)
         with through.client(timeout=20) as client:
@@ -102,7 +102,7 @@ def test_leadership_moves_to_anybody_if_nobody_is_named(cluster: Cluster) -> Non
             assert (client.status().leader, client.status().term) == (leader, before.term + 1)
 
 
-def test_leadership_stays_where_nobody_could_take_it(cluster: Cluster) -> None:
+def test_leadership_is_never_transferred_to_an_ineligible_node(cluster: Cluster) -> None:
     leader, (lost, other) = cluster.leader(), cluster.followers()
     term = status_of(leader).term
     cluster.kill(lost)
@@ -121,7 +121,7 @@ def test_leadership_stays_where_nobody_could_take_it(cluster: Cluster) -> None:
         assert client.status().term == term + 1
 
 
-def test_the_command_line_moves_leadership(cluster: Cluster) -> None:
+def test_the_command_line_transfers_leadership(cluster: Cluster) -> None:
     leader, (first, second) = cluster.leader(), cluster.followers()
     place = {"SKIFF_URL": ",".join(cluster.addresses)}
     done = run("member", "transfer", str(first.id), "--json", settings=place)

@@ -196,7 +196,7 @@ class Machine:
 
     @property
     def served(self) -> list[ReadAt]:
-        """The reads that storage has served and the gateway may answer."""
+        """The reads that storage has served and the gateway may reply to."""
         told = {number for each in self.told(ReadsConfirmed) for number in each.numbers}
         return [each for each in self.disk.served if each.confirmed or each.number in told]
 

@@ -30,7 +30,7 @@ def script(folder: Path, text: str) -> Script:
     return Script(path)
 
 
-def test_a_script_whose_output_comes_out_has_no_differences(tmp_path: Path) -> None:
+def test_a_script_with_matching_output_has_no_differences(tmp_path: Path) -> None:
     assert script(tmp_path, SCRIPT).differences() == ""
 
 
@@ -49,7 +49,7 @@ def test_a_wrong_expectation_is_shown_as_a_difference(
     assert difference in script(tmp_path, SCRIPT.replace(right, wrong)).differences()
 
 
-def test_rewriting_makes_what_comes_out_the_expectation_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_rewriting_records_the_actual_output_and_keeps_the_rest(tmp_path: Path) -> None:
     commands = "".join(
         line for line in SCRIPT.splitlines(keepends=True) if not line.startswith("  ")
     )
@@ -82,19 +82,19 @@ def test_rewriting_twice_changes_nothing(tmp_path: Path) -> None:
         ("settle until Heartbeat", "no Heartbeat is sent"),
     ],
 )
-def test_a_mistake_is_told_with_its_file_and_line(
+def test_an_error_is_reported_with_its_file_and_line(
     tmp_path: Path, command: str, complaint: str
 ) -> None:
     with pytest.raises(BadScript, match=re.escape(f"example.txt:12: {complaint}")):
         script(tmp_path, f"{SCRIPT}> {command}\n").play()
 
 
-def test_a_node_that_is_down_can_do_nothing(tmp_path: Path) -> None:
+def test_a_command_to_a_node_that_is_down_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadScript, match=r"example\.txt:13: A is down"):
         script(tmp_path, f"{SCRIPT}> crash A\n> time_out A\n").play()
 
 
-def test_a_script_begins_with_a_cluster(tmp_path: Path) -> None:
+def test_a_script_must_begin_with_a_cluster(tmp_path: Path) -> None:
     with pytest.raises(BadScript, match=r"example\.txt:1: there is no cluster yet"):
         script(tmp_path, "> status\n").play()
 
@@ -107,7 +107,7 @@ def test_a_line_that_is_neither_comment_nor_command_nor_output_is_refused(
         script(tmp_path, text)
 
 
-def test_what_the_judge_objects_to_is_told_with_the_command(tmp_path: Path) -> None:
+def test_a_breach_found_by_the_judge_is_reported_with_its_command(tmp_path: Path) -> None:
     text = "> cluster A B C\n> elect A\n"
     text += "> inject A->B AppendEntries term=5 prev=1@1 entries=2@5 commit=2\n"
     forged = "> inject A->C AppendEntries term=6 prev=1@1 entries=2@6 commit=2\n"
@@ -120,13 +120,13 @@ def test_what_the_judge_objects_to_is_told_with_the_command(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_scenario_says_first_what_it_proves_and_where_that_stands(path: Path) -> None:
+def test_every_scenario_begins_with_its_claim_and_its_source(path: Path) -> None:
     head, _, _ = path.read_text(encoding="utf-8").partition("\n>")
     assert head.startswith("# ")
     assert re.search(r"§|figure|dissertation|asynchronous", head), "name the section of the paper"
 
 
-def test_the_manual_has_every_verb() -> None:
+def test_the_manual_describes_every_verb() -> None:
     manual = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     missing = [verb for verb in VERBS if f"`{verb}" not in manual]
     assert not missing

@@ -87,9 +87,9 @@ def _rewritten(function: FunctionType, edit: Edit) -> CodeType:
 
 
 def _places(source: str, words: str) -> list[tuple[int, int]]:
-    """Return where words stand in source code: as tokens, whatever comments and lines are between.
+    """Return the places of words in source code: as tokens, across comments and line breaks.
 
-    Docstrings and comments are no part of it, so that rewording them breaks no bug.
+    Docstrings and comments do not count, so that rewording them breaks no bug.
     """
     tokens, wanted = _tokens(source), [token for token, _, _ in _tokens(words)]
     count = len(wanted)

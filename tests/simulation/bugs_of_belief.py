@@ -39,7 +39,7 @@ BUGS = (
         Edit(contradictions._append, " or _committed(state, message)", ""),
     ),
     Bug(
-        "a removal is begun whoever answers",
+        "a removal begins without a check of the responsive voters",
         "dissertation §4.1; three voters, one dead, and a live one is removed",
         Edit(
             membership_changes._remove,

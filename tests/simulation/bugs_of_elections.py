@@ -47,7 +47,7 @@ BUGS = (
         Edit(RaftState.send_in_term, "self.durability.hard_state_durable", "True"),
     ),
     Bug(
-        "whoever wins a term forgets its vote in it",
+        "the winner of an election forgets its own vote",
         "Raft §5.2; skiff-rs had two leaders in one term by it",
         Edit(
             election._become_leader,
@@ -56,7 +56,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "the longer log wins, whatever its last term",
+        "the longer log wins regardless of its last term",
         "Raft §5.4.1",
         Edit(
             Log.accepts_candidate_log,

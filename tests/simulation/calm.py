@@ -195,7 +195,7 @@ class Calm:
     def _all_are_equal(self) -> bool:
         """Return whether every healed member and its watchers have everything.
 
-        The leader may be a partly broken node, which some members do not hear.
+        The leader may be a partly broken node, whose messages some members do not receive.
         """
         log = self._setting.judge.log
         members = self._cluster.members.membership

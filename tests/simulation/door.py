@@ -168,7 +168,7 @@ class Door(Actor):
         proposed = {(slot.call.client[0], slot.position) for slot in pending.slots}
         for call in {id(slot.call): slot.call for slot in pending.slots}.values():
             client = call.client[0]
-            writes = self._writes.get(client, [])  # none if all are answered
+            writes = self._writes.get(client, [])  # none if all have their replies
             left = [each for each in writes if call.outcomes[each] is None]
             whole = all((client, each) in proposed for each in left)
             large = len(writes) > batching.BATCH_OPERATIONS_MAX

@@ -87,7 +87,7 @@ class Faults:
             self._setting.events.note("fault", f"end of: {begun}")
             end()
 
-    def _somebody(self) -> Node | None:
+    def _random_node(self) -> Node | None:
         """Return a node whose processes run, more often the leader than others."""
         running = self._cluster.running
         leader = self._cluster.leader
@@ -96,12 +96,12 @@ class Faults:
         return self._chance.choice(running) if running else None
 
     def _some_disk(self) -> Node:
-        return self._somebody() or self._chance.choice(list(self._cluster.nodes.values()))
+        return self._random_node() or self._chance.choice(list(self._cluster.nodes.values()))
 
     # --- nodes
 
     def _crash(self) -> None:
-        node = self._somebody()
+        node = self._random_node()
         if node is not None:
             node.crash()
 
@@ -111,7 +111,7 @@ class Faults:
             node.crash()
 
     def _pause(self) -> None:
-        node = self._somebody()
+        node = self._random_node()
         if node is None or node.life is None:
             return
         actors: tuple[Actor, ...] = node.life.actors
@@ -261,7 +261,7 @@ class Faults:
 
     def _burst(self) -> None:
         """Send one node several requests without waiting for replies."""
-        node = self._somebody()
+        node = self._random_node()
         if node is not None:
             self._ask_much(node)
 
@@ -325,7 +325,7 @@ class Faults:
         self._order(RemoveNode(node.id, force))
 
     def _order(self, operation: AddNode | RemoveNode | TransferLeadership) -> None:
-        node = self._somebody()
+        node = self._random_node()
         if node is None:
             return
         request = Request(CLIENT_PROTOCOL_VERSION, 1, ADMIN_TIMEOUT_MS, (operation,))
@@ -339,7 +339,7 @@ class Faults:
         self._hostile_ones.strike()
 
     def _full_pipe(self) -> None:
-        node = self._somebody()
+        node = self._random_node()
         if node is not None and node.door is not None:
             self._setting.totals.full_pipes += 1
             node.door.pipes.fill(self._chance.choice((0.1, 1.0, 6.0)))

@@ -32,7 +32,7 @@ def run(options: Options, command: str, events: int = EVENTS, shown: int = SHOWN
     try:
         with tight_limits(options):
             _live(setting, events)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the seed is what matters
+    except Exception as error:  # noqa: BLE001 - any error is reported with its seed
         text = f"{type(error).__name__}: {error}"
         failure = failure_report(options, command, text, setting.events.tail, shown)
     setting.totals.events = setting.events.count

@@ -48,13 +48,13 @@ def test_every_bug_can_be_planted_and_leaves_no_trace(name: str) -> None:
     assert all(now is then for now, then in zip(codes(bug), before, strict=True))
 
 
-def test_a_bug_is_refused_whose_words_the_code_does_not_have() -> None:
+def test_a_bug_is_refused_if_its_words_are_not_in_the_code() -> None:
     bug = Bug("a bug of old", "", Edit(replication.append, "words of old", "others"))
     with pytest.raises(AssertionError, match="0 times, not once"), bug.planted():
         pass
 
 
-def test_a_bug_is_refused_whose_words_the_code_has_twice() -> None:
+def test_a_bug_is_refused_if_its_words_occur_more_than_once() -> None:
     bug = Bug("a bug somewhere", "", Edit(replication.append, "state", "others"))
     with pytest.raises(AssertionError, match="times, not once"), bug.planted():
         pass
@@ -69,11 +69,11 @@ def with_comments() -> int:
     )
 
 
-def test_comments_docstrings_and_lines_are_no_part_of_the_words() -> None:
+def test_comments_docstrings_and_line_breaks_do_not_affect_the_match() -> None:
     with Bug("a sum is wrong", "", Edit(with_comments, "1 + 1", "1 + 2")).planted():
         assert with_comments() == 3
     assert with_comments() == 2
 
 
-def test_no_two_bugs_share_a_name() -> None:
+def test_no_two_bugs_have_the_same_edits() -> None:
     assert len(BUGS) == len({tuple(bug.edits) for bug in BUGS.values()})

@@ -1,4 +1,4 @@
-"""The simulated disk: the writes that a crash may take back, and those that it may not."""
+"""The simulated disk: the writes that a crash may lose, and those that it may not."""
 
 from random import Random
 
@@ -31,11 +31,11 @@ def values_after_crashes(disk_writes: int) -> set[bytes | None]:
     return left
 
 
-def test_a_crash_takes_back_any_number_of_the_latest_unsynced_writes() -> None:
+def test_a_crash_loses_any_number_of_the_latest_unsynced_writes() -> None:
     assert values_after_crashes(3) == {b"0", b"1", b"2", b"3"}
 
 
-def test_a_crash_during_a_sync_may_take_it_back() -> None:
+def test_a_crash_during_a_sync_may_lose_its_write() -> None:
     left = set()
     for seed in range(20):
         disk = Disk(lambda _: None)
@@ -45,7 +45,7 @@ def test_a_crash_during_a_sync_may_take_it_back() -> None:
     assert left == {None, b"1"}
 
 
-def test_what_is_only_put_is_seen_and_lost() -> None:
+def test_an_unwritten_put_is_readable_and_lost_in_a_crash() -> None:
     disk = Disk(lambda _: None)
     disk.table("raft_meta").put(b"key", b"1")
     assert disk.table("raft_meta").get(b"key") == b"1"
@@ -54,7 +54,7 @@ def test_what_is_only_put_is_seen_and_lost() -> None:
     assert disk.table("raft_meta").get(b"key") is None
 
 
-def test_what_is_durable_is_told_once_and_in_order() -> None:
+def test_durable_batches_are_reported_once_and_in_order() -> None:
     told: list[Batch] = []
     disk = Disk(told.append)
     put(disk, b"1")
@@ -65,7 +65,7 @@ def test_what_is_durable_is_told_once_and_in_order() -> None:
     assert [batch[0].after for batch in told] == [b"1", b"2"]
 
 
-def test_a_deleted_range_comes_back_whole() -> None:
+def test_a_crash_restores_a_deleted_range_completely() -> None:
     disk = Disk(lambda _: None)
     for value in (b"1", b"2", b"3"):
         put(disk, value, sync=True)
@@ -79,7 +79,7 @@ def test_a_deleted_range_comes_back_whole() -> None:
     assert [key for key, _ in disk.table("raft_log").scan(b"")] == [b"1", b"2", b"3"]
 
 
-def test_a_view_shows_what_was_there() -> None:
+def test_a_view_shows_the_rows_at_its_creation() -> None:
     disk = Disk(lambda _: None)
     put(disk, b"1")
     view = disk.table("raft_log").view()
@@ -87,7 +87,7 @@ def test_a_view_shows_what_was_there() -> None:
     assert [key for key, _ in view.scan(b"")] == [b"1"]
 
 
-def test_a_failing_write_may_have_been_done() -> None:
+def test_a_failed_write_may_have_taken_effect() -> None:
     left = set()
     for seed in range(20):
         disk = Disk(lambda _: None)

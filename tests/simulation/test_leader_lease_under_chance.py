@@ -145,7 +145,7 @@ def is_ever_stale(rates: tuple[float, ...]) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_no_read_by_lease_is_stale_while_no_clock_outruns_another_by_a_third(seed: int) -> None:
+def test_no_lease_read_is_stale_while_clock_drift_is_below_a_third(seed: int) -> None:
     assert max(STEADY) / min(STEADY) < 1 / LEASE_SHARE
     drift = Drift(seed, STEADY)
     drift.run()
@@ -153,11 +153,11 @@ def test_no_read_by_lease_is_stale_while_no_clock_outruns_another_by_a_third(see
     assert drift.cluster.judge.committed_index > 20
 
 
-def test_reads_by_lease_may_be_stale_where_a_clock_runs_twice_as_fast() -> None:
+def test_lease_reads_may_be_stale_if_a_clock_runs_twice_as_fast() -> None:
     assert is_ever_stale(WILD)
 
 
-def test_a_lease_as_long_as_the_election_timeout_would_bear_no_drift(
+def test_a_lease_as_long_as_the_election_timeout_tolerates_no_drift(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(leader_lease, "LEASE_SHARE", 1)

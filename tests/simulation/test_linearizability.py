@@ -103,29 +103,29 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_can_be_explained_is_accepted(name: str) -> None:
+def test_a_linearizable_history_is_accepted(name: str) -> None:
     RevisionOrder(GOOD[name]).check()
     check_by_search(GOOD[name])
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_explained_is_refused_by_revision(name: str) -> None:
+def test_a_non_linearizable_history_is_refused_by_revision_order(name: str) -> None:
     with pytest.raises(Breach):
         RevisionOrder(BAD[name]).check()
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_explained_is_refused_by_search(name: str) -> None:
+def test_a_non_linearizable_history_is_refused_by_search(name: str) -> None:
     with pytest.raises(Breach):
         check_by_search(BAD[name])
 
 
-def test_two_changes_of_one_revision_are_refused() -> None:
+def test_two_changes_with_one_revision_are_refused() -> None:
     with pytest.raises(Breach, match="two changes"):
         RevisionOrder([wrote("a", 1, 2, 1), wrote("b", 3, 4, 1)]).check()
 
 
-def test_a_search_that_takes_too_long_is_a_breach() -> None:
+def test_a_search_beyond_its_step_limit_is_undecided() -> None:
     writes = [wrote(f"{number}", number, 100 + number, number) for number in range(1, 12)]
     with pytest.raises(Undecided):
         check_by_search([*writes, read("x", 200, 201, 99)], steps_max=1000)
@@ -149,6 +149,6 @@ def test_a_history_too_long_for_the_sparing_search_is_explained_by_the_full_one(
     check_by_search(history, steps_max=100)
 
 
-def test_keys_are_searched_by_themselves() -> None:
+def test_each_key_is_searched_independently() -> None:
     other = Operation("c", Kind.GET, "other", 5, b"", None, 6, Missing(1))
     check_by_search([wrote("a", 1, 2, 1), other])

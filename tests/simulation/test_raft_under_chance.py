@@ -61,7 +61,7 @@ class Storm:
         self.numbers += 1
         return self.numbers
 
-    def somebody(self) -> Machine | None:
+    def random_machine(self) -> Machine | None:
         return self.chance.choice(self.cluster.alive) if self.cluster.alive else None
 
     def arrive(self) -> None:
@@ -77,12 +77,12 @@ class Storm:
         self.cluster.arrive(packet)
 
     def write(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine and machine.disk.unwritten:
             machine.disk.write()
 
     def acknowledge(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine and machine.disk.untold:
             self.cluster.step(machine.id, machine.disk.untold.popleft())
 
@@ -91,20 +91,20 @@ class Storm:
             self.cluster.beat(leader)
 
     def propose(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             number = self.number()
             self.cluster.propose(machine.id, b"%d" % number, number=number)
 
     def read(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             number = self.number()
             self.cluster.judge.reads(machine.id, number)
             self.cluster.read(machine.id, number)
 
     def time_out(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             self.cluster.time_out(machine.id)
 
@@ -113,7 +113,7 @@ class Storm:
             self.time_out()
 
     def go_quiet(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             self.cluster.go_quiet(machine.id)
 
@@ -126,13 +126,13 @@ class Storm:
             self.cluster.step(leader, StepAside())
 
     def transfer(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             successor = self.chance.choice([b"", *self.cluster.machines])
             self.cluster.step(machine.id, TransferTo(successor))
 
     def crash(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             self.cluster.crash(machine.id)
 
@@ -160,7 +160,7 @@ class StormOfMembers(Storm):
         self.actions |= {self.remove: 1, self.join: 3}
 
     def remove(self) -> None:
-        machine = self.somebody()
+        machine = self.random_machine()
         if machine:
             node = self.chance.choice(list(self.cluster.machines))
             self.cluster.step(machine.id, RemoveMember(self.number(), node))
@@ -256,7 +256,7 @@ def rage_and_recover(storm: Storm, survivors: int) -> None:
 
 @pytest.mark.parametrize("first_seed", range(0, 150, SEEDS_A_TEST))
 @pytest.mark.parametrize("nodes", [(A, B, C), (A, B, C, D, E)], ids=["three", "five"])
-def test_no_storm_breaks_a_promise_and_any_majority_recovers(
+def test_no_storm_violates_safety_and_any_majority_recovers(
     nodes: tuple[bytes, ...], first_seed: int
 ) -> None:
     for seed in range(first_seed, first_seed + SEEDS_A_TEST):
@@ -266,7 +266,7 @@ def test_no_storm_breaks_a_promise_and_any_majority_recovers(
 
 
 @pytest.mark.parametrize("first_seed", range(0, 100, SEEDS_A_TEST))
-def test_members_may_come_and_go_in_a_storm(first_seed: int) -> None:
+def test_a_storm_of_membership_changes_stays_safe_and_recovers(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_A_TEST):
         storm = StormOfMembers(seed, Cluster(A, B, C, spare=(D, E)).start())
         rage_and_recover(storm, survivors=5)

@@ -21,14 +21,14 @@ def _nothing(_: Result) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("first_seed", range(0, SEEDS, SEEDS_A_TEST))
-def test_no_seed_breaks_a_promise(first_seed: int) -> None:
+def test_no_seed_violates_an_invariant(first_seed: int) -> None:
     seeds = range(first_seed, first_seed + SEEDS_A_TEST)
     outcome = run_all(Plan(seeds, processes=PROCESSES), _nothing)
     assert not outcome.failures, "\n\n".join(outcome.failures)
     happened.add(outcome.totals)
 
 
-def test_every_kind_of_trouble_was_met() -> None:
+def test_the_seeds_cover_every_counted_event() -> None:
     if happened.seeds < SEEDS:
         pytest.skip("only after all of the seeds above")
     missing = [name for name in Totals.__struct_fields__ if not getattr(happened, name)]

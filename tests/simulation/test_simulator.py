@@ -31,17 +31,17 @@ def hashes_in_a_process_of_its_own(hash_seed: str) -> str:
     ).stdout
 
 
-def test_a_seed_is_the_same_run_in_every_process() -> None:
+def test_a_seed_gives_the_same_run_in_every_process() -> None:
     here = str([run(draw_options(seed, None), "", EVENTS).hash for seed in range(4)])
     assert hashes_in_a_process_of_its_own("1").strip() == here
     assert hashes_in_a_process_of_its_own("2").strip() == here
 
 
-def test_two_seeds_are_two_runs() -> None:
+def test_different_seeds_give_different_runs() -> None:
     assert run(draw_options(1, 3), "", EVENTS).hash != run(draw_options(2, 3), "", EVENTS).hash
 
 
-def test_a_broken_rule_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_violated_rule_is_found_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "majority_index", max)  # a single disk commits
     plan = Plan(range(20), nodes=3)
     failures = [
@@ -58,13 +58,13 @@ def test_a_broken_rule_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(table) == 6
 
 
-def test_the_command_that_replays_a_seed_names_what_is_not_usual() -> None:
+def test_the_replay_command_names_only_non_default_options() -> None:
     assert Plan(range(9)).command(7) == "scripts/simulate --seed 7"
     plan = Plan(range(9), nodes=5, events=100)
     assert plan.command(7) == "scripts/simulate --seed 7 --nodes 5 --events 100"
 
 
-def test_every_kind_of_fault_is_drawn_and_left_out() -> None:
+def test_every_kind_of_fault_is_drawn_by_some_seeds_and_not_by_others() -> None:
     rates = [draw_options(seed, None).rates for seed in range(100)]
     for name in FaultRates.__struct_fields__:
         assert {bool(getattr(each, name)) for each in rates} == {True, False}, name

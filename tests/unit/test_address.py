@@ -21,7 +21,7 @@ from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_addres
         (f"node:{PORT_MAX}", "node", PORT_MAX),
     ],
 )
-def test_text_names_a_host_and_perhaps_a_port(text: str, host: str, port: int) -> None:
+def test_an_address_has_a_host_and_an_optional_port(text: str, host: str, port: int) -> None:
     assert parse_address(text) == Address(host, port)
 
 
@@ -57,13 +57,13 @@ def test_text_names_a_host_and_perhaps_a_port(text: str, host: str, port: int) -
     ],
     ids=lambda text: ascii(text)[:20],
 )
-def test_text_that_names_no_node_is_refused_with_a_sentence(text: object) -> None:
+def test_an_invalid_address_is_refused_with_an_explanation(text: object) -> None:
     with pytest.raises(InvalidAddressText, match=r"\w+ \w+"):
         parse_address(text)
 
 
 @given(st.text(max_size=20) | st.from_regex(r"\[?[a-f0-9:.\[\]]*\]?(:[0-9]*)?", fullmatch=True))
-def test_what_is_parsed_prints_as_what_parses_to_the_same(text: str) -> None:
+def test_a_parsed_address_round_trips_through_text(text: str) -> None:
     try:
         address = parse_address(text)
     except InvalidAddressText:
@@ -71,7 +71,7 @@ def test_what_is_parsed_prints_as_what_parses_to_the_same(text: str) -> None:
     assert parse_address(str(address)) == address
 
 
-def test_a_default_port_is_taken_where_none_is_named() -> None:
+def test_the_default_port_applies_if_none_is_given() -> None:
     assert parse_address("node", default_port=1234) == Address("node", 1234)
     assert parse_address("node:1", default_port=1234) == Address("node", 1)
 

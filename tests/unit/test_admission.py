@@ -45,7 +45,7 @@ WAITS, BELONGS = standing(member=False), standing(member=True)
 
 
 class Node:
-    """A node that answers status requests with given results, one by one."""
+    """A node that replies to status requests with given results, one by one."""
 
     def __init__(self, *answers: NodeStatus | Exception, failure: Exception | None = None) -> None:
         self.id, self.address = NODE, ADDRESS
@@ -83,13 +83,11 @@ class Node:
     ("answer", "granted"),
     [(WAITS, False), (BELONGS, True), (standing(member=True, removed=True), False)],
 )
-def test_a_question_that_fails_is_asked_again(
-    failure: Exception, answer: NodeStatus, granted: bool
-) -> None:
+def test_a_failed_poll_is_retried(failure: Exception, answer: NodeStatus, granted: bool) -> None:
     assert Admission(Node(failure, failure, answer).skiff).is_granted() is granted
 
 
-def test_one_client_asks_all_questions() -> None:
+def test_all_polls_use_one_client() -> None:
     node = Node(WAITS, *UNANSWERED, WAITS, WAITS, BELONGS)
     Admission(node.skiff).wait()
     assert node.clients == 1
@@ -97,14 +95,14 @@ def test_one_client_asks_all_questions() -> None:
 
 
 @pytest.mark.parametrize("answers", [(UNANSWERED[0],), (WAITS,)])
-def test_a_node_that_has_given_up_is_asked_no_more(answers: tuple[NodeStatus | Exception]) -> None:
+def test_the_failure_of_a_node_ends_the_polling(answers: tuple[NodeStatus | Exception]) -> None:
     gone = errors.StorageError("no space left")
     with pytest.raises(errors.StorageError) as failure:
         Admission(Node(*answers, failure=gone).skiff).wait()
     assert failure.value is gone
 
 
-def test_a_node_that_cannot_be_asked_yet_is_asked_later() -> None:
+def test_a_node_that_is_not_ready_is_polled_later() -> None:
     node, clients = Node(BELONGS), [errors.ClusterInitFailed("not ready")]
 
     def client(*, timeout: float) -> Client:
@@ -117,7 +115,7 @@ def test_a_node_that_cannot_be_asked_yet_is_asked_later() -> None:
 
 
 @pytest.mark.parametrize(("answer", "said"), [(WAITS, True), (BELONGS, False)])
-def test_only_what_a_node_has_said_is_told(
+def test_the_wait_to_join_is_announced_only_once_a_reply_confirms_it(
     capfd: pytest.CaptureFixture[str], answer: NodeStatus, said: bool
 ) -> None:
     node = Node(*UNANSWERED, answer, BELONGS)
@@ -127,7 +125,7 @@ def test_only_what_a_node_has_said_is_told(
 
 
 @pytest.mark.parametrize(("answer", "verb"), [(WAITS, "stands by"), (BELONGS, "serves")])
-def test_a_node_on_standby_is_announced_by_what_it_has_said(
+def test_a_standby_node_is_announced_by_its_reported_membership(
     capfd: pytest.CaptureFixture[str], answer: NodeStatus, verb: str
 ) -> None:
     node = Node(*UNANSWERED, answer)

@@ -59,12 +59,12 @@ def expect_none(rule: str, breaches: list[str]) -> None:
     assert not breaches, "\n  ".join([f"{rule}:", *breaches])
 
 
-def test_the_rules_see_every_package() -> None:
+def test_the_rules_cover_every_package() -> None:
     seen = {path.relative_to(ROOT).parts[0] for path in sources()}
     assert {"skiff", "actors", "protocol"} <= seen
 
 
-def test_no_function_is_longer_than_a_page() -> None:
+def test_no_function_exceeds_the_line_limit() -> None:
     measured = (
         (path, function, length_without_docstring(function))
         for path in sources()
@@ -78,7 +78,7 @@ def test_no_function_is_longer_than_a_page() -> None:
     expect_none(f"A function has at most {FUNCTION_LINES_MAX} lines", breaches)
 
 
-def test_no_file_is_longer_than_one_reads_at_a_sitting() -> None:
+def test_no_file_exceeds_the_line_limit() -> None:
     lengths = [(path, len(lines(path))) for path in sources()]
     breaches = [
         f"{place(path, length)} is the last line"
@@ -88,17 +88,17 @@ def test_no_file_is_longer_than_one_reads_at_a_sitting() -> None:
     expect_none(f"A file has at most {FILE_LINES_MAX} lines", breaches)
 
 
-def test_every_module_says_what_belongs_in_it() -> None:
+def test_every_module_has_a_docstring() -> None:
     breaches = [place(path, 1) for path in sources() if not ast.get_docstring(tree(path))]
     expect_none("A module opens with a docstring", breaches)
 
 
-def test_no_module_is_a_drawer() -> None:
+def test_no_module_has_a_catch_all_name() -> None:
     breaches = [place(path, 1) for path in sources() if path.stem.strip("_") in DRAWERS]
     expect_none("A module is named after what it holds", breaches)
 
 
-def test_nothing_is_left_for_later() -> None:
+def test_no_open_work_is_left_in_a_comment() -> None:
     reminder = re.compile(r"\b(TODO|FIXME)\b")
     breaches = [
         place(path, number)

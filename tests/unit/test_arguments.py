@@ -22,7 +22,7 @@ def test_a_timeout_is_a_positive_number(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [-1, -10_000, 1.5, "1", True])
-def test_a_limit_is_a_number_of_names(limit: Any) -> None:
+def test_a_limit_is_a_non_negative_integer(limit: Any) -> None:
     with (
         Client(NOWHERE) as client,
         pytest.raises(InvalidRequest, match="limit must be a whole number from 0 on"),

@@ -41,14 +41,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_written_is_read(file: Path) -> None:
+def test_a_written_backup_reads_back_unchanged(file: Path) -> None:
     assert list(backup.read(file)) == chunks(b"one", b"two", b"three")
     whole = backup.verify(file)
     assert (whole.cluster, whole.index, whole.rows) == (uuid.UUID(bytes=CLUSTER), 7, 3)
     assert whole.size == file.stat().st_size
 
 
-def test_any_flipped_bit_is_noticed(file: Path) -> None:
+def test_a_flipped_bit_in_any_byte_is_detected(file: Path) -> None:
     whole = file.read_bytes()
     for position in range(len(whole)):
         damaged = bytearray(whole)
@@ -59,13 +59,13 @@ def test_any_flipped_bit_is_noticed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 5, 15, 30, -1])
-def test_a_file_that_ends_too_early_is_refused(file: Path, cut: int) -> None:
+def test_a_truncated_file_is_refused(file: Path, cut: int) -> None:
     file.write_bytes(file.read_bytes()[:cut])
     with pytest.raises(StorageError, match=r"ends too early|no backup"):
         backup.verify(file)
 
 
-def test_a_file_that_goes_on_is_refused(file: Path) -> None:
+def test_a_file_with_trailing_bytes_is_refused(file: Path) -> None:
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(StorageError, match="follows its end"):
         backup.verify(file)
@@ -74,7 +74,7 @@ def test_a_file_that_goes_on_is_refused(file: Path) -> None:
 @pytest.mark.parametrize(
     "change", [lambda given: [given[0], given[2]], lambda given: [given[1], given[0], given[2]]]
 )
-def test_a_missing_chunk_leaves_no_file(
+def test_a_missing_or_reordered_chunk_leaves_no_file(
     tmp_path: Path, change: Callable[[list[SnapshotChunk]], list[SnapshotChunk]]
 ) -> None:
     path = tmp_path / "backup"
@@ -83,7 +83,7 @@ def test_a_missing_chunk_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "backup"
     path.write_text("dear")
     with pytest.raises(FileExistsError):
@@ -101,7 +101,7 @@ def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("file_system")
-def test_a_backup_gets_its_name_at_the_end(tmp_path: Path) -> None:
+def test_a_backup_file_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "backup"
 
     def watched() -> Iterator[SnapshotChunk]:
@@ -114,7 +114,7 @@ def test_a_backup_gets_its_name_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("file_system")
-def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_created_during_the_backup_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "backup"
 
     def slowly() -> Iterator[SnapshotChunk]:
@@ -127,7 +127,7 @@ def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_backups_at_once_do_not_share_a_file(tmp_path: Path) -> None:
+def test_concurrent_backups_to_one_path_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "backup"
 
     def meanwhile() -> Iterator[SnapshotChunk]:
@@ -140,7 +140,7 @@ def test_two_backups_at_once_do_not_share_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_only_a_restore_says_that_nothing_was_restored(file: Path, tmp_path: Path) -> None:
+def test_only_a_restore_reports_that_nothing_was_restored(file: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(StorageError, match=r"ends too early$"):
         backup.verify(file)

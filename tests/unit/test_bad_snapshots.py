@@ -1,4 +1,4 @@
-"""Bad snapshots: one with rows of no state machine never replaces state."""
+"""Bad snapshots: a snapshot with invalid rows never replaces the state."""
 
 from collections.abc import Callable
 
@@ -67,9 +67,7 @@ def refuse(follower: StoredNode, chunk: SnapshotChunk) -> None:
         without(VALUES + MEMBERSHIP_KEY),
     ],
 )
-def test_rows_that_no_node_has_are_not_installed(
-    leader: StoredNode, change: Callable[[Rows], Rows]
-) -> None:
+def test_invalid_rows_are_not_installed(leader: StoredNode, change: Callable[[Rows], Rows]) -> None:
     (chunk,) = leader.chunks()
     follower = StoredNode(PEER)
     refuse(follower, forged(chunk, encode_rows(change(decode_rows(chunk.rows)))))
@@ -78,11 +76,11 @@ def test_rows_that_no_node_has_are_not_installed(
 
 
 @pytest.mark.parametrize("rows", [b"", b"garbage", b"\x91" * 5000])
-def test_bytes_that_are_no_rows_are_not_kept(leader: StoredNode, rows: bytes) -> None:
+def test_undecodable_bytes_are_not_installed(leader: StoredNode, rows: bytes) -> None:
     (chunk,) = leader.chunks()
     refuse(StoredNode(PEER), forged(chunk, rows))
 
 
-def test_a_state_of_another_entry_than_it_says_is_not_installed(leader: StoredNode) -> None:
+def test_a_snapshot_with_a_mismatched_index_is_not_installed(leader: StoredNode) -> None:
     (chunk,) = leader.chunks()
     refuse(StoredNode(PEER), forged(chunk, chunk.rows, index=1 << 60))

@@ -42,7 +42,7 @@ def test_a_lone_client_never_waits() -> None:
         assert queue.next_deadline(now) == now
 
 
-def test_the_next_batch_waits_for_the_one_before() -> None:
+def test_the_next_batch_waits_for_the_previous_one() -> None:
     queue = queue_of(b"a")
     queue.take_batch(1.0)
     queue.add(slot(b"b"), write())
@@ -54,7 +54,7 @@ def test_the_next_batch_waits_for_the_one_before() -> None:
     assert len(queue.take_batch(1.002)) == 3
 
 
-def test_clients_that_do_not_come_back_are_waited_for_only_a_moment() -> None:
+def test_a_batch_waits_only_briefly_for_clients_of_the_previous_one() -> None:
     queue = queue_of(b"a", b"b")
     queue.take_batch(1.0)
     queue.batch_ended([slot(b"a"), slot(b"b")], 1.001)
@@ -64,7 +64,7 @@ def test_clients_that_do_not_come_back_are_waited_for_only_a_moment() -> None:
     assert len(queue.take_batch(1.001 + RETURN_SECONDS_MIN)) == 1
 
 
-def test_the_moment_grows_with_the_time_that_a_batch_takes_up_to_a_bound() -> None:
+def test_the_wait_grows_with_the_duration_of_the_previous_batch_up_to_a_bound() -> None:
     for took, moment in ((0.004, 0.002), (1.0, RETURN_SECONDS_MAX)):
         queue = queue_of(b"a")
         queue.take_batch(1.0)
@@ -73,7 +73,7 @@ def test_the_moment_grows_with_the_time_that_a_batch_takes_up_to_a_bound() -> No
         assert queue.next_deadline(1.0 + took) == pytest.approx(1.0 + took + moment)
 
 
-def test_a_batch_that_takes_long_holds_no_other_up() -> None:
+def test_a_slow_batch_does_not_hold_up_the_next_one() -> None:
     queue = queue_of(b"a")
     queue.take_batch(1.0)
     queue.add(slot(b"b"), write())
@@ -81,7 +81,7 @@ def test_a_batch_that_takes_long_holds_no_other_up() -> None:
     assert len(queue.take_batch(1.0 + PIPELINE_SECONDS)) == 1
 
 
-def test_a_batch_has_limits_in_writes_and_bytes() -> None:
+def test_a_batch_is_limited_in_writes_and_bytes() -> None:
     many = queue_of(*[b"a"] * (BATCH_OPERATIONS_MAX + 1))
     assert len(many.take_batch(1.0)) == BATCH_OPERATIONS_MAX
     large = BatchQueue(write_size)
@@ -90,7 +90,7 @@ def test_a_batch_has_limits_in_writes_and_bytes() -> None:
     assert len(large.take_batch(1.0)) == 1
 
 
-def test_a_request_is_not_divided_unless_it_fits_into_no_batch() -> None:
+def test_a_request_is_not_split_unless_it_exceeds_a_batch() -> None:
     queue = queue_of(*[b"a"] * 10)
     call = Call((b"b",), 1, 100.0, 10, [None] * BATCH_OPERATIONS_MAX, BATCH_OPERATIONS_MAX)
     for position in range(BATCH_OPERATIONS_MAX):

@@ -32,12 +32,12 @@ def test_the_percentiles_of_one_value_are_that_value() -> None:
     assert [percentile([7], percent) for percent in (0, 50, 99, 100)] == [7, 7, 7, 7]
 
 
-def test_a_round_is_summarized_whatever_the_order_of_its_latencies() -> None:
+def test_the_summary_of_a_round_ignores_the_order_of_its_latencies() -> None:
     figures = summarize([3_000_000, 1_000_000, 2_000_000], duration_s=0.5)
     assert figures == Figures(rate=6.0, p50_ms=2.0, p99_ms=3.0)
 
 
-def test_a_round_without_an_answer_has_no_rate_and_no_end() -> None:
+def test_a_round_without_replies_has_zero_rate_and_infinite_latency() -> None:
     assert summarize([], duration_s=1.0) == Figures(rate=0.0, p50_ms=math.inf, p99_ms=math.inf)
 
 
@@ -46,12 +46,12 @@ def test_each_figure_has_its_own_median() -> None:
     assert median_of(rounds) == Figures(rate=200, p50_ms=2, p99_ms=20)
 
 
-def test_a_ratio_needs_something_to_compare_with() -> None:
+def test_a_ratio_to_zero_is_undefined() -> None:
     assert ratio(300, 200) == 1.5
     assert ratio(300, 0) is None
 
 
-def test_results_compare_medians_and_only_where_both_were_measured() -> None:
+def test_rates_are_compared_by_their_medians_once_both_are_measured() -> None:
     results = Results()
     results.rounds["put-1"]["skiff"] += [Figures(rate, 1, 1) for rate in (100, 300, 900)]
     assert results.rate_ratio("put-1") is None
@@ -83,13 +83,13 @@ def test_a_stage_passed_twice_has_two_rows() -> None:
     assert rows([*a_put(1, 0), again])[-1] == ("leader", "heard (2)", 9.0)
 
 
-def test_a_stage_that_few_batches_pass_is_left_out() -> None:
+def test_a_stage_of_few_batches_is_omitted() -> None:
     stall = Event(t=2_500, at="stalled", batch=1, node="aa")
     puts = [event for batch in range(1, 4) for event in a_put(batch, batch * 10_000)]
     assert "stalled" not in {stage.name for stage in aggregate([*puts, stall])}
 
 
-def test_a_batch_that_begins_elsewhere_is_left_out() -> None:
+def test_a_batch_that_begins_at_another_stage_is_omitted() -> None:
     compaction = Event(t=5, at="compacted", batch=9, node="bb")
     assert rows([*a_put(1, 0), *a_put(2, 7_000), compaction]) == rows(a_put(1, 0))
 
@@ -98,7 +98,7 @@ def test_no_events_make_an_empty_table() -> None:
     assert aggregate([]) == []
 
 
-def test_a_line_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "gateway.ndjson"
     file.write_text('{"t": 5, "at": "received", "batch": 1, "node": "aa"}\n{"t": 6, "at": "re')
     assert read_events([file]) == [Event(t=5, at="received", batch=1, node="aa")]

@@ -52,6 +52,6 @@ def test_pipelines_have_the_same_methods() -> None:
     assert methods(Pipeline).keys() == methods(AsyncPipeline).keys()
 
 
-def test_every_method_of_the_asyncio_client_but_one_is_a_coroutine() -> None:
+def test_every_asyncio_client_method_except_pipeline_is_a_coroutine() -> None:
     for name, method in methods(AsyncClient).items():
         assert inspect.iscoroutinefunction(method) != (name == "pipeline"), name

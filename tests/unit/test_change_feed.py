@@ -1,4 +1,4 @@
-"""The change feed: the messages to storage, and the order and the losses of what it publishes."""
+"""The change feed: its messages to storage, and the order and losses of published changes."""
 
 import msgspec
 import pytest
@@ -49,7 +49,7 @@ def losses(feed: ChangeFeed, now: float) -> int:
     return msgspec.msgpack.decode(message.body, type=Mark).losses
 
 
-def test_storage_sends_changes_from_the_first_watcher_to_the_last(feed: ChangeFeed) -> None:
+def test_storage_sends_changes_only_while_there_are_watchers(feed: ChangeFeed) -> None:
     assert feed.follow([]) == []
     feed.subscriptions.take(SUBSCRIBE + EVENT_TOPIC, 7, is_lost=False)
     assert feed.follow([b"n"]) == [FollowChanges(b"n")]
@@ -59,7 +59,7 @@ def test_storage_sends_changes_from_the_first_watcher_to_the_last(feed: ChangeFe
     assert feed.follow([]) == []
 
 
-def test_what_storage_sends_is_published_in_its_order(feed: ChangeFeed) -> None:
+def test_messages_of_storage_are_published_in_order(feed: ChangeFeed) -> None:
     feed.step(Changes((Event(4, "a", b"", 0),)), 0.0)
     feed.step(Following(b"n", 4), 0.0)
     topics = [message.topic for message in published(feed, 0.0)]
@@ -83,7 +83,7 @@ def test_a_removed_node_reports_one_loss_and_confirms_no_subscription(feed: Chan
     assert feed.follow([b"n"]) == [FollowChanges(b"n")]
 
 
-def test_flushing_ends_at_a_full_pipe_and_goes_on_there(feed: ChangeFeed) -> None:
+def test_flushing_stops_at_a_full_pipe_and_resumes_there(feed: ChangeFeed) -> None:
     for revision in (1, 2, 3):
         feed.step(Changes((Event(revision, f"k{revision}", b"", 0),)), 0.0)
     feed.publisher.flush(Pipe(room=1).send)

@@ -67,7 +67,7 @@ def standing(
         (CommandFailed("no such key", ExitCode.NOT_FOUND), 3),
     ],
 )
-def test_every_kind_of_failure_has_its_exit_code(error: Exception, code: int) -> None:
+def test_every_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
     assert exit_code_of(error) == code
 
 
@@ -78,7 +78,7 @@ MORE: dict[type, tuple[object, ...]] = {
 }
 
 
-def test_every_error_of_skiff_is_described_in_one_line() -> None:
+def test_every_skiff_error_is_described_in_one_line() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     texts = [
         describe(kind("it\nfailed.", *MORE.get(kind, ())))
@@ -89,36 +89,36 @@ def test_every_error_of_skiff_is_described_in_one_line() -> None:
     assert all(text.startswith("it failed") and "\n" not in text for text in texts)
 
 
-def test_a_hint_follows_a_question_without_another_mark() -> None:
+def test_a_hint_follows_a_question_mark_without_a_semicolon() -> None:
     assert "up? nothing" in describe(errors.RequestTimeout("is a majority up?"))
     assert "late; nothing" in describe(errors.RequestTimeout("late"))
 
 
-def test_whether_a_node_is_running_is_asked_only_where_nobody_answered() -> None:
+def test_only_an_unreachable_node_prompts_the_hint_that_it_may_not_be_running() -> None:
     assert "running there?" in describe(errors.NoNodeReached("no node could be reached at a:1"))
     answered = describe(errors.ClientConnectFailed("this node was removed from the cluster"))
     assert "running there?" not in answered
     assert "SKIFF_URL" in answered
 
 
-def test_a_key_is_named_as_it_was_given() -> None:
+def test_an_error_quotes_the_key_unchanged() -> None:
     error = errors.RevisionMismatch("'two  spaces ' has revision 3;\n\n  nothing was written", 3)
     assert describe(error).startswith("'two  spaces ' has revision 3; nothing was written; ")
 
 
-def test_an_error_of_the_system_is_described_without_its_number() -> None:
+def test_a_system_error_is_described_without_its_number() -> None:
     assert describe(OSError(28, "No space left", "/data")) == "/data: No space left"
 
 
 # --- settings
 
 
-def test_what_is_given_beats_what_is_filed() -> None:
+def test_options_override_the_configuration_file() -> None:
     combined = combine({"port": 1, "standby": False}, {"port": 2, "standby": True, "dir": "d"})
     assert combined == {"port": 1, "standby": False, "dir": "d", "join_cluster": []}
 
 
-def test_what_is_not_given_leaves_what_is_filed() -> None:
+def test_missing_options_leave_the_configuration_file_in_force() -> None:
     assert combine({"join": [], "port": None}, {"join": ["a:1"], "port": 2}) == {
         "port": 2,
         "join_cluster": ["a:1"],
@@ -126,11 +126,11 @@ def test_what_is_not_given_leaves_what_is_filed() -> None:
 
 
 @pytest.mark.parametrize("join", ["a:1, b:2", ["a:1", "b:2"], ["a:1,b:2"], ["a:1,", " b:2"]])
-def test_addresses_to_join_are_separated_by_commas(join: str | list[str]) -> None:
+def test_join_addresses_are_separated_by_commas(join: str | list[str]) -> None:
     assert combine({}, {"join": join})["join_cluster"] == ["a:1", "b:2"]
 
 
-def test_a_file_holds_settings_under_the_names_of_the_options(tmp_path: Path) -> None:
+def test_the_configuration_file_uses_the_names_of_the_options(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text('port = 9500\njoin = ["a:1"]\nlog_level = "info"\nstandby = false\n')
     assert read_file(file) == {
@@ -142,7 +142,7 @@ def test_a_file_holds_settings_under_the_names_of_the_options(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["prot = 1", "port = 'x'", "port =", "\udcff"])
-def test_a_file_with_a_mistake_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "node.toml"
     file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(errors.InvalidConfig, match=r"node\.toml"):
@@ -156,7 +156,7 @@ def test_json_of_a_value_is_one_line() -> None:
     assert output.as_json({"a": "x\ny", "b": b"\x00"}) == rb'{"a":"x\ny","b":"AA=="}'
 
 
-def test_a_value_that_is_no_json_is_a_failure() -> None:
+def test_a_value_that_json_cannot_represent_is_an_error() -> None:
     with pytest.raises(CommandFailed, match="JSON"):
         output.as_json(msgspec.msgpack.Ext(1, b""))
 
@@ -171,7 +171,7 @@ def test_a_change_is_one_line() -> None:
 # --- the cluster
 
 
-def test_the_leader_of_the_newest_term_leads() -> None:
+def test_the_leader_of_the_newest_term_is_shown_as_leader() -> None:
     old, new = standing(FIRST, Role.LEADER, 3), standing(SECOND, Role.LEADER, 4)
     assert leader_of([old, new]) is new
     assert summary([old, new]) == "2 of 2 reachable, host-2:9400 leads"
@@ -184,12 +184,12 @@ def test_an_unreachable_member_is_shown_as_such() -> None:
     assert report(standings)["leader"] is None
 
 
-def test_a_member_that_does_not_vote_yet_is_a_learner() -> None:
+def test_a_non_voting_member_is_shown_as_a_learner() -> None:
     learner = Member(FIRST.id, FIRST.address, voter=False)
     assert standing(learner, Role.FOLLOWER, 3).role == "learner"
 
 
-def test_a_node_in_no_cluster_is_shown_to_wait() -> None:
+def test_a_node_without_a_cluster_is_shown_as_waiting() -> None:
     waiting = standing(FIRST, Role.FOLLOWER, 0, waiting=True)
     assert waiting.status is not None
     (shown,) = ask_members(waiting.status, timeout=1)
@@ -198,7 +198,7 @@ def test_a_node_in_no_cluster_is_shown_to_wait() -> None:
     assert report([shown])["members"][0]["standing"] == "waiting"  # type: ignore[index]
 
 
-def test_a_removed_node_is_shown_as_such_and_counts_no_more() -> None:
+def test_a_removed_node_is_shown_as_removed_and_not_counted() -> None:
     removed, leader = (
         standing(FIRST, Role.LEADER, 5, removed=True),
         standing(SECOND, Role.LEADER, 4),
@@ -210,7 +210,7 @@ def test_a_removed_node_is_shown_as_such_and_counts_no_more() -> None:
     assert report([leader, removed])["leader"] == SECOND.id
 
 
-def test_where_nobody_listens_nothing_is_waited_for() -> None:
+def test_a_member_without_a_listener_is_unreachable_without_a_wait() -> None:
     nobody = Member(SECOND.id, f"127.0.0.1:{free_port()}", voter=True)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
@@ -218,7 +218,7 @@ def test_where_nobody_listens_nothing_is_waited_for() -> None:
     assert [each.role for each in shown] == ["unreachable", "removed"]
 
 
-def test_a_member_that_takes_connections_is_asked_in_the_time_that_is_left(
+def test_a_listening_member_is_queried_within_the_remaining_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     timeouts: list[float] = []
@@ -238,6 +238,6 @@ def test_a_member_that_takes_connections_is_asked_in_the_time_that_is_left(
     assert timeout < 60
 
 
-def test_the_longest_silence_is_between_neighbours() -> None:
+def test_the_longest_silence_is_the_largest_gap_between_neighbours() -> None:
     assert longest_silence([1.0, 1.5, 4.0, 4.5]) == 2.5
     assert longest_silence([1.0]) == 0.0

@@ -16,12 +16,12 @@ def test_a_log_of_twice_the_kept_length_is_left_alone() -> None:
     assert sized(*[1] * 20).cut(NO_LIMIT) is None
 
 
-def test_one_entry_more_cuts_it_to_the_kept_length() -> None:
+def test_one_more_entry_cuts_the_log_to_the_kept_length() -> None:
     assert sized(*[1] * 21).cut(NO_LIMIT) == 11
     assert sized(*[1] * 21, start=100).cut(NO_LIMIT) == 111
 
 
-def test_large_entries_cut_it_by_their_bytes() -> None:
+def test_large_entries_cut_the_log_by_their_bytes() -> None:
     assert sized(500, 500, 500, 500).cut(NO_LIMIT) is None
     assert sized(500, 500, 500, 500, 1).cut(NO_LIMIT) == 3
 
@@ -31,7 +31,7 @@ def test_a_cut_never_passes_its_limit() -> None:
     assert sized(*[1] * 21).cut(0) is None
 
 
-def test_what_was_cut_or_replaced_weighs_nothing() -> None:
+def test_cut_and_replaced_entries_do_not_count() -> None:
     size = sized(*[1] * 30)
     size.compact_to(25)
     assert size.between(0, 30) == Amount(5, 5)
@@ -42,7 +42,7 @@ def test_what_was_cut_or_replaced_weighs_nothing() -> None:
     assert size.cut(NO_LIMIT) is None
 
 
-def test_what_lies_between_two_entries_is_counted_as_far_as_it_is_there() -> None:
+def test_the_size_between_two_entries_counts_only_existing_ones() -> None:
     size = sized(1, 2, 4, 8, start=100)
     assert size.between(101, 103) == Amount(2, 6)
     assert size.between(0, NO_LIMIT) == Amount(4, 15)
@@ -65,7 +65,9 @@ def test_what_lies_between_two_entries_is_counted_as_far_as_it_is_there() -> Non
         (Amount(160, 16_051), Amount(1 << 40, 50), True),
     ],
 )
-def test_a_reader_earns_log_by_what_it_reads(held: Amount, read: Amount, is_too_much: bool) -> None:
+def test_a_snapshot_reader_extends_its_log_retention_as_it_reads(
+    held: Amount, read: Amount, is_too_much: bool
+) -> None:
     assert sized().is_too_much(held, read) == is_too_much
 
 

@@ -36,7 +36,7 @@ def test_the_defaults_need_only_a_directory() -> None:
     ],
     ids=str,
 )
-def test_these_settings_are_valid(settings: dict[str, Any]) -> None:
+def test_valid_settings_are_accepted(settings: dict[str, Any]) -> None:
     config(**settings).validate()
 
 
@@ -66,7 +66,7 @@ def test_these_settings_are_valid(settings: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_these_settings_are_refused_by_name(setting: str, settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_by_name(setting: str, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match=setting):
         config(**settings).validate()
 
@@ -76,23 +76,23 @@ def test_an_unknown_setting_is_refused() -> None:
         config(colour="red")
 
 
-def test_a_node_is_reached_where_it_is_bound_unless_it_says_otherwise() -> None:
+def test_the_address_is_the_bind_address_unless_another_is_advertised() -> None:
     assert config(bind="[::1]", port=9500).address == Address("::1", 9500)
     assert config(port=9500, advertise="node.example").address == Address("node.example", 9500)
     assert config(port=9500, advertise="node.example:1").address == Address("node.example", 1)
     assert config(port=9500, advertise="node.example:1").bind_address.port == 9500
 
 
-def test_the_timer_counts_in_seconds() -> None:
+def test_election_timeouts_are_converted_to_seconds() -> None:
     timeouts = config().election_timeouts
     assert (timeouts.heartbeat, timeouts.shortest, timeouts.longest) == (0.075, 0.15, 0.3)
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.3.2.1", "::1", "[::1]", "localhost"])
-def test_this_machine_alone_reaches_a_loopback_address(bind: str) -> None:
+def test_a_loopback_address_is_not_exposed(bind: str) -> None:
     assert not NodeConfig(dir="data", bind=bind).is_exposed
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "*", "192.168.0.7", "node.example"])
-def test_other_machines_may_reach_any_other_address(bind: str) -> None:
+def test_a_non_loopback_address_is_exposed(bind: str) -> None:
     assert NodeConfig(dir="data", bind=bind).is_exposed

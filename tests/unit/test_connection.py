@@ -18,7 +18,7 @@ POLL_MS = 20
 
 @contextmanager
 def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: bytes) -> Iterator[int]:
-    """Answer all requests at a port, 0 for any; yield the port."""
+    """Reply to all requests at a port, 0 for any; yield the port."""
     with context.socket(zmq.REP) as socket:
         if port:
             socket.bind(f"tcp://127.0.0.1:{port}")
@@ -41,7 +41,7 @@ def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: byte
             thread.join()
 
 
-def test_who_takes_the_address_of_a_lost_node_is_not_spoken_to_unawares() -> None:
+def test_a_connection_never_reconnects_to_another_node_at_its_address() -> None:
     transport = Transport()
     with zmq.Context[zmq.Socket[bytes]]() as context, transport:
         with answering(context, 0, b"first") as port:

@@ -13,28 +13,28 @@ def test_clients_and_subscribers_leave_descriptors_free(descriptors: int) -> Non
     assert min(limits.clients, limits.subscribers, limits.peers) >= 32
 
 
-def test_the_longest_idle_goes_first() -> None:
+def test_the_longest_idle_connection_is_closed_first() -> None:
     activities = [ConnectionActivity(number, 20.0, float(number), 1000) for number in range(11)]
     assert to_close(activities, 10) == [10]
     assert to_close(activities, 8) == [10, 9, 8]
 
 
-def test_more_go_at_once_where_there_are_many() -> None:
+def test_the_number_closed_at_once_grows_with_the_limit() -> None:
     activities = [ConnectionActivity(number, 5.0, 1.0, 1000) for number in range(1001)]
     assert len(to_close(activities, 1000)) == 1 + 1000 // 32
 
 
-def test_what_has_not_even_greeted_goes_before_what_is_idle() -> None:
+def test_a_connection_without_a_greeting_is_closed_before_an_idle_one() -> None:
     idle, silent = ConnectionActivity(1, 100.0, 100.0, 5000), ConnectionActivity(2, 2.0, 2.0, 10)
     assert to_close([idle, silent], 1) == [2]
 
 
-def test_what_is_about_to_greet_stays() -> None:
+def test_a_new_connection_without_a_greeting_is_kept() -> None:
     idle, new = ConnectionActivity(1, 100.0, 100.0, 5000), ConnectionActivity(2, 0.1, 0.1, 0)
     assert to_close([idle, new], 1) == [1]
 
 
-def test_members_go_last() -> None:
+def test_connections_of_members_are_closed_last() -> None:
     activities = [
         ConnectionActivity(1, 100.0, 100.0, 5000, protected=True),
         ConnectionActivity(2, 1.0, 0.0, 5000),
@@ -42,7 +42,7 @@ def test_members_go_last() -> None:
     assert to_close(activities, 1) == [2]
 
 
-def test_where_the_system_tells_little_the_oldest_goes() -> None:
+def test_without_system_statistics_the_oldest_connection_is_closed() -> None:
     assert to_close(
         [ConnectionActivity(1, 5.0, 5.0, None), ConnectionActivity(2, 9.0, 9.0, None)], 1
     ) == [2]

@@ -41,7 +41,7 @@ def cluster() -> Cluster:
     return cluster
 
 
-def hear(cluster: Cluster, node: bytes, sender: bytes, message: PeerMessage) -> list[Complaint]:
+def deliver(cluster: Cluster, node: bytes, sender: bytes, message: PeerMessage) -> list[Complaint]:
     """Deliver a message; return the node's complaints."""
     core = cluster[node].core
     core.tell_time(cluster[node].now)
@@ -72,11 +72,11 @@ AGAINST_FOLLOWERS: list[tuple[bytes, Any, str]] = [
 
 
 @pytest.mark.parametrize(("sender", "message", "reason"), AGAINST_FOLLOWERS, ids=repr)
-def test_a_follower_refuses_it_and_says_so(
+def test_a_follower_refuses_and_reports_a_contradiction(
     cluster: Cluster, sender: bytes, message: PeerMessage, reason: str
 ) -> None:
     before = cluster[B].log_terms
-    (complaint,) = hear(cluster, B, sender, message)
+    (complaint,) = deliver(cluster, B, sender, message)
     assert complaint.sender == sender
     assert reason in complaint.sentence
     assert cluster[B].log_terms == before
@@ -102,8 +102,10 @@ AGAINST_LEADERS: list[Any] = [
 
 
 @pytest.mark.parametrize("message", AGAINST_LEADERS, ids=repr)
-def test_a_leader_refuses_it_and_leads_on(cluster: Cluster, message: PeerMessage) -> None:
-    (complaint,) = hear(cluster, A, B, message)
+def test_a_leader_refuses_a_contradiction_and_keeps_leading(
+    cluster: Cluster, message: PeerMessage
+) -> None:
+    (complaint,) = deliver(cluster, A, B, message)
     assert complaint.sender == B
     assert cluster[A].core.leads
     progress = cluster[A].core._state.role.progress[B]  # type: ignore[union-attr]
@@ -115,19 +117,19 @@ def test_a_leader_refuses_it_and_leads_on(cluster: Cluster, message: PeerMessage
     assert cluster[B].commit_index == 4
 
 
-def test_a_restarted_node_lets_no_committed_membership_be_replaced(cluster: Cluster) -> None:
+def test_a_restarted_node_does_not_replace_a_committed_membership(cluster: Cluster) -> None:
     cluster.remove(C, through=A)
     cluster.settle()
     cluster[B].disk._applied_durably = 0
     cluster.restart(B)
     assert cluster[B].commit_index == 0
-    (complaint,) = hear(cluster, B, A, AppendEntries(2, 1, 1, entries((2, 2)), 0))
+    (complaint,) = deliver(cluster, B, A, AppendEntries(2, 1, 1, entries((2, 2)), 0))
     assert "is committed" in complaint.sentence
 
 
-def test_a_read_is_not_served_at_the_word_of_another_than_the_leader(cluster: Cluster) -> None:
+def test_a_read_index_from_a_node_other_than_the_leader_is_ignored(cluster: Cluster) -> None:
     cluster.read(B, 7)
-    hear(cluster, B, C, ReadIndex(7, 0))
+    deliver(cluster, B, C, ReadIndex(7, 0))
     cluster.sync(B)
     assert not cluster[B].served
     cluster.settle()

@@ -1,4 +1,4 @@
-"""Damaged databases: whatever happens to a file, all rows are read or the damage is reported."""
+"""Damaged databases: after any damage, all rows are read or the damage is reported."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ def wait_for_flushes(tables: list[RocksTable]) -> None:
 
 @contextmanager
 def copied(directory: Path, parent: Path) -> Iterator[Path]:
-    """Yield a copy at a new path, because RocksDB goes on deleting files at the former one."""
+    """Yield a copy at a new path, because RocksDB still deletes files at the former one."""
     with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
         yield shutil.copytree(directory, Path(name), dirs_exist_ok=True)
 
@@ -83,7 +83,7 @@ def contents(path: Path) -> dict[str, list[Row]] | None:
         return None
 
 
-def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
+def test_a_manifest_that_rocksdb_would_read_forever_is_refused(
     flushed: Path, tmp_path: Path
 ) -> None:
     manifest = flushed / (flushed / "CURRENT").read_text().strip()
@@ -99,7 +99,7 @@ def test_a_manifest_that_rocksdb_would_never_come_to_the_end_of_is_refused(
         position += 7 + int.from_bytes(whole[position + 4 : position + 6], "little")
 
 
-def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Path) -> None:
+def test_a_truncated_manifest_hides_no_rows(flushed: Path, tmp_path: Path) -> None:
     manifest = flushed / (flushed / "CURRENT").read_text().strip()
     with copied(flushed, tmp_path) as copy:
         whole = contents(copy)
@@ -110,7 +110,9 @@ def test_a_manifest_that_lost_its_end_hides_nothing(flushed: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["*.sst", "*.log", "MANIFEST-*", "CURRENT", "IDENTITY"])
-def test_no_bit_of_any_file_flips_unnoticed(flushed: Path, tmp_path: Path, kind: str) -> None:
+def test_a_flipped_bit_in_any_file_hides_no_rows_silently(
+    flushed: Path, tmp_path: Path, kind: str
+) -> None:
     """All written rows are read, or the damage is reported."""
     chance = Random(kind)
     files = sorted(flushed.glob(kind))

@@ -32,9 +32,7 @@ def put(database: RocksDatabase, table: RocksTable, changes: dict[bytes, bytes])
     database.write(sync=False)
 
 
-def test_a_view_shows_what_was_written_when_it_was_made(
-    database: RocksDatabase, table: RocksTable
-) -> None:
+def test_a_view_shows_the_rows_at_its_creation(database: RocksDatabase, table: RocksTable) -> None:
     put(database, table, rows(100, b"before"))
     view = table.view()
     table.delete_range(b"", b"\xff")
@@ -44,7 +42,7 @@ def test_a_view_shows_what_was_written_when_it_was_made(
     assert dict(table.scan(b"")) == rows(50, b"after") | {b"new": b"after"}
 
 
-def test_what_a_batch_puts_after_deleting_a_range_stays(
+def test_a_put_after_a_range_deletion_in_the_same_batch_survives(
     database: RocksDatabase, table: RocksTable
 ) -> None:
     put(database, table, rows(10, b"before"))
@@ -53,7 +51,9 @@ def test_what_a_batch_puts_after_deleting_a_range_stays(
     assert dict(table.scan(b"")) == {b"0003": b"after"}
 
 
-def test_a_read_sees_what_the_turn_has_put(database: RocksDatabase, table: RocksTable) -> None:
+def test_a_get_sees_the_unwritten_changes_of_the_turn(
+    database: RocksDatabase, table: RocksTable
+) -> None:
     put(database, table, {b"a": b"1", b"b": b"1"})
     table.put(b"a", b"2")
     table.delete(b"b")
@@ -61,7 +61,7 @@ def test_a_read_sees_what_the_turn_has_put(database: RocksDatabase, table: Rocks
     assert dict(table.scan(b"")) == {b"a": b"1", b"b": b"1"}, "walks see what is written"
 
 
-def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+def test_written_rows_survive_a_reopen(tmp_path: Path) -> None:
     database = RocksDatabase(tmp_path / "database", create=True)
     put(database, database.table("values.1"), {b"a": b"1"})
     database.close()
@@ -71,7 +71,7 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
     database.close()
 
 
-def test_no_bit_of_the_write_ahead_log_flips_unnoticed(
+def test_a_flipped_bit_in_the_write_ahead_log_is_detected(
     database: RocksDatabase, table: RocksTable, tmp_path: Path
 ) -> None:
     for key, value in rows(20, b"acknowledged").items():

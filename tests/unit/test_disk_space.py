@@ -8,7 +8,7 @@ from protocol.space import Shortage
 RESERVE = 4 << 20
 
 
-def test_the_ballast_goes_when_the_disk_is_full_and_comes_back_with_space(tmp_path: Path) -> None:
+def test_the_ballast_is_released_on_a_full_disk_and_restored_with_space(tmp_path: Path) -> None:
     space, ballast = DiskSpace(str(tmp_path), RESERVE), tmp_path / BALLAST
     space.keep_ballast(Shortage.NONE)
     assert ballast.stat().st_blocks * 512 >= RESERVE // 4
@@ -22,7 +22,7 @@ def test_the_ballast_goes_when_the_disk_is_full_and_comes_back_with_space(tmp_pa
     assert ballast.exists()
 
 
-def test_a_ballast_of_another_size_is_made_anew(tmp_path: Path) -> None:
+def test_a_ballast_of_another_size_is_recreated(tmp_path: Path) -> None:
     DiskSpace(str(tmp_path), RESERVE).keep_ballast(Shortage.NONE)
     space = DiskSpace(str(tmp_path), 4 * RESERVE)
     space.keep_ballast(Shortage.NONE)

@@ -1,4 +1,4 @@
-"""The distribution: its version, and that its source archive is the files that git tracks."""
+"""The distribution: its version, and the files of its source archive."""
 
 import shutil
 import subprocess
@@ -32,11 +32,11 @@ def tracked() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
+def test_the_package_version_matches_the_distribution() -> None:
     assert skiff.__version__ == metadata.version("skiff-kv")
 
 
-def test_the_source_distribution_holds_what_git_tracks(tmp_path: Path) -> None:
+def test_the_source_distribution_contains_the_tracked_files(tmp_path: Path) -> None:
     names = tracked()
     copy = tmp_path / "copy"
     for name in names:

@@ -25,6 +25,8 @@ OF_ITS_OWN = {"CommitNoticeDue", "StepAside"}  # within the log replicator
         (timer.TimerMessage, "7", set()),
     ],
 )
-def test_each_inbox_hears_what_its_arrows_carry(heard: Any, arrows: str, besides: set[str]) -> None:
+def test_each_inbox_receives_the_messages_of_its_arrows(
+    heard: Any, arrows: str, besides: set[str]
+) -> None:
     names = {kind.__name__ for kind in get_args(heard) or (heard,)}
     assert names - besides == set().union(*(ARROWS[arrow] for arrow in arrows))

@@ -26,7 +26,7 @@ def persisted(number: int) -> Persisted:
 # --- elections
 
 
-def test_a_candidate_asks_for_votes_only_when_its_own_is_durable() -> None:
+def test_a_candidate_requests_votes_only_when_its_own_is_durable() -> None:
     cluster = Cluster(A, B, C).start()
     cluster.time_out(A)
     cluster.deliver(RequestVote)
@@ -38,7 +38,7 @@ def test_a_candidate_asks_for_votes_only_when_its_own_is_durable() -> None:
     assert cluster.sent(RequestVote) == [RequestVote(1, 0, 0)] * 2
 
 
-def test_a_vote_is_told_only_when_it_is_durable() -> None:
+def test_a_vote_is_sent_only_when_it_is_durable() -> None:
     cluster = Cluster(A, B, C).start()
     cluster.inject(A, B, RequestVote(1, 0, 0))
     assert cluster.sent(RequestVoteReply) == []
@@ -46,7 +46,7 @@ def test_a_vote_is_told_only_when_it_is_durable() -> None:
     assert cluster.sent(RequestVoteReply) == [RequestVoteReply(1, granted=True)]
 
 
-def test_a_term_is_spoken_for_only_when_it_is_durable() -> None:
+def test_no_reply_is_sent_in_a_term_that_is_not_durable() -> None:
     cluster = Cluster(A, B, C).start()
     cluster.inject(A, B, Heartbeat(4, 1, 0))
     cluster.inject(C, B, RequestVote(4, 0, 0))
@@ -89,7 +89,7 @@ def test_entries_received_again_are_accepted_only_when_the_first_copy_is_durable
     assert cluster.sent(AppendEntriesReply) == [AppendEntriesReply(1, accepted=True, index=2)] * 2
 
 
-def test_a_leader_counts_its_own_disk_only_when_that_holds_the_entry() -> None:
+def test_a_leader_counts_itself_only_when_its_own_disk_holds_the_entry() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, B}, {C})
     cluster.propose(A, b"x")
@@ -103,7 +103,7 @@ def test_a_leader_counts_its_own_disk_only_when_that_holds_the_entry() -> None:
     assert cluster[A].commit_index == 2
 
 
-def test_two_other_disks_commit_what_the_leaders_has_not_written_yet() -> None:
+def test_two_followers_commit_an_entry_that_the_leader_has_not_written() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.settle(B, C)
@@ -120,7 +120,7 @@ def test_a_single_node_commits_only_when_its_disk_holds_the_entry() -> None:
     assert cluster[A].commit_index == 2
 
 
-def test_what_was_committed_survives_a_crash_of_all_nodes() -> None:
+def test_a_committed_entry_survives_a_crash_of_all_nodes() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.settle()
@@ -131,7 +131,7 @@ def test_what_was_committed_survives_a_crash_of_all_nodes() -> None:
     assert [entry.payload for entry in cluster[B].disk.entries] == [b"", b"x", b""]
 
 
-def test_what_a_crash_took_was_never_acknowledged() -> None:
+def test_an_entry_lost_in_a_crash_was_never_acknowledged() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.deliver(to=B)
@@ -142,7 +142,7 @@ def test_what_a_crash_took_was_never_acknowledged() -> None:
     assert cluster[A].commit_index == 1
 
 
-def test_a_late_word_of_a_write_says_nothing_of_the_entries_that_took_its_place() -> None:
+def test_a_late_write_acknowledgement_does_not_cover_replacement_entries() -> None:
     # ABA: C's write of an entry of term 1 is acknowledged after term 2 has replaced the entry.
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
@@ -159,7 +159,7 @@ def test_a_late_word_of_a_write_says_nothing_of_the_entries_that_took_its_place(
     assert AppendEntriesReply(2, accepted=True, index=2) in cluster.sent(to=B)
 
 
-def test_a_word_from_the_disk_about_an_earlier_write_does_not_cover_a_later_one() -> None:
+def test_the_acknowledgement_of_an_earlier_write_does_not_cover_a_later_one() -> None:
     cluster = led_by(A, B, C)
     cluster.elect(B)
     cluster.propose(B, b"x")
@@ -171,7 +171,7 @@ def test_a_word_from_the_disk_about_an_earlier_write_does_not_cover_a_later_one(
     assert cluster[B].commit_index == 3
 
 
-def test_a_word_from_the_disk_of_a_former_life_is_ignored() -> None:
+def test_a_write_acknowledgement_of_an_earlier_incarnation_is_ignored() -> None:
     cluster = Cluster(A).start()
     cluster.write(A)
     (former,) = cluster[A].disk.untold
@@ -192,7 +192,7 @@ def test_promises_of_a_turn_wait_for_the_turns_write() -> None:
     assert durability.acknowledge(persisted(1)) == ([(B, ANSWER)], (1, 1))
 
 
-def test_promises_of_a_turn_without_a_write_wait_for_the_writes_before() -> None:
+def test_promises_of_a_turn_without_a_write_wait_for_earlier_writes() -> None:
     durability = Durability()
     durability.write_entries([ENTRY])
     durability.take_write(1, 1)
@@ -202,14 +202,14 @@ def test_promises_of_a_turn_without_a_write_wait_for_the_writes_before() -> None
     assert durability.acknowledge(persisted(1))[0] == [(B, ANSWER)]
 
 
-def test_promises_need_not_wait_where_nothing_is_being_written() -> None:
+def test_promises_are_released_immediately_if_no_write_is_pending() -> None:
     durability = Durability()
     durability.promise(B, ANSWER)
     assert durability.take_write(0, 0) is None
     assert durability.take_ready() == [(B, ANSWER)]
 
 
-def test_one_word_from_the_disk_may_stand_for_several_writes() -> None:
+def test_one_acknowledgement_covers_all_earlier_writes() -> None:
     durability = Durability()
     for term in (1, 2, 3):
         durability.write_hard_state(HardState(term))
@@ -222,14 +222,14 @@ def test_one_word_from_the_disk_may_stand_for_several_writes() -> None:
     assert durability.hard_state_durable
 
 
-def test_storage_that_owes_nothing_is_asked_for_a_sign_of_life() -> None:
+def test_idle_storage_is_probed_with_an_empty_write() -> None:
     durability = Durability()
     durability.check()
     assert durability.take_write(4, 2) == Append(1, None, (), None)
     assert durability.take_write(4, 2) is None, "once is enough"
 
 
-def test_storage_that_owes_the_same_write_at_many_checks_hangs_until_it_answers() -> None:
+def test_storage_counts_as_stalled_after_many_checks_until_it_acknowledges() -> None:
     durability = Durability()
     durability.check()
     durability.take_write(0, 0)
@@ -242,7 +242,7 @@ def test_storage_that_owes_the_same_write_at_many_checks_hangs_until_it_answers(
     assert not durability.stalled
 
 
-def test_checks_that_are_due_at_once_tell_of_a_process_that_stood_still() -> None:
+def test_checks_due_at_the_same_time_do_not_make_storage_count_as_stalled() -> None:
     durability = Durability()
     for _ in range(2 * STALLED_CHECKS_MAX):
         durability.check()
@@ -253,7 +253,7 @@ def test_checks_that_are_due_at_once_tell_of_a_process_that_stood_still() -> Non
     assert not durability.stalled
 
 
-def test_a_backlog_that_moves_does_not_hang() -> None:
+def test_a_backlog_that_makes_progress_does_not_count_as_stalled() -> None:
     durability = Durability()
     for term in range(1, 20):
         durability.write_hard_state(HardState(term))

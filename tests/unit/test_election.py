@@ -39,7 +39,7 @@ def test_a_majority_elects_a_leader() -> None:
     assert cluster[A].core.term == 1
 
 
-def test_half_of_the_nodes_elect_nobody() -> None:
+def test_half_of_the_voters_elect_no_leader() -> None:
     cluster = founded(A, B, C, D)
     cluster.partition({A, B}, {C, D})
     for node in (A, C, B, D):
@@ -48,7 +48,7 @@ def test_half_of_the_nodes_elect_nobody() -> None:
     assert cluster.leaders == []
 
 
-def test_a_node_votes_for_one_candidate_a_term() -> None:
+def test_a_node_votes_for_one_candidate_per_term() -> None:
     cluster = founded(A, B, C)
     cluster.inject(A, C, RequestVote(5, 0, 0))
     cluster.inject(B, C, RequestVote(5, 0, 0))
@@ -57,7 +57,7 @@ def test_a_node_votes_for_one_candidate_a_term() -> None:
     assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(5, granted=False)]
 
 
-def test_a_crash_does_not_give_a_second_vote() -> None:
+def test_a_crash_does_not_allow_a_second_vote() -> None:
     cluster = founded(A, B, C)
     cluster.inject(A, C, RequestVote(5, 0, 0))
     cluster.sync(C)
@@ -70,7 +70,7 @@ def test_a_crash_does_not_give_a_second_vote() -> None:
     assert cluster.sent(RequestVoteReply, to=A) == [RequestVoteReply(5, granted=True)]
 
 
-def test_a_vote_that_a_crash_took_back_was_never_told() -> None:
+def test_a_vote_lost_in_a_crash_was_never_sent() -> None:
     cluster = founded(A, B, C)
     cluster.inject(A, C, RequestVote(5, 0, 0))
     cluster.restart(C)
@@ -80,7 +80,7 @@ def test_a_vote_that_a_crash_took_back_was_never_told() -> None:
     assert cluster.sent(RequestVoteReply, to=B) == [RequestVoteReply(5, granted=True)]
 
 
-def test_a_leader_does_not_vote_for_another_in_its_own_term() -> None:
+def test_a_leader_grants_no_vote_in_its_own_term() -> None:
     cluster = led_by(A, B, C)
     cluster.inject(B, A, RequestVote(cluster[A].core.term, 99, 99))
     cluster.sync(A)
@@ -101,7 +101,7 @@ def test_a_leader_does_not_vote_for_another_in_its_own_term() -> None:
     ],
 )
 @pytest.mark.parametrize("pre", [True, False])
-def test_the_later_term_and_then_the_longer_log_is_more_up_to_date(
+def test_a_log_is_more_up_to_date_by_its_last_term_and_then_its_length(
     voter: tuple[int, ...], candidate: tuple[int, ...], granted: bool, pre: bool
 ) -> None:
     cluster = with_logs({A: candidate, B: voter, C: ()}, term=7)
@@ -112,7 +112,7 @@ def test_the_later_term_and_then_the_longer_log_is_more_up_to_date(
     assert reply.granted == granted
 
 
-def test_an_answer_for_another_term_is_no_vote() -> None:
+def test_a_vote_reply_of_another_term_does_not_count() -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=4)
     cluster.go_quiet(B, C)
     cluster.time_out(A)
@@ -126,7 +126,7 @@ def test_an_answer_for_another_term_is_no_vote() -> None:
     assert cluster.leaders == [A]
 
 
-def test_who_is_refused_by_a_majority_gives_up() -> None:
+def test_a_candidate_refused_by_a_majority_gives_up() -> None:
     cluster = with_logs({A: (), B: (1,), C: (1,)})
     cluster.time_out(A)
     cluster.settle()
@@ -161,7 +161,7 @@ def test_a_candidate_follows_the_leader_of_its_term() -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_a_leader_that_hears_of_a_newer_term_leads_no_more(message: PeerMessage) -> None:
+def test_a_leader_that_receives_a_newer_term_steps_down(message: PeerMessage) -> None:
     cluster = led_by(A, B, C)
     cluster.inject(B, A, message)
     assert cluster.leaders == []
@@ -176,7 +176,7 @@ def test_a_leader_that_hears_of_a_newer_term_leads_no_more(message: PeerMessage)
         (RequestVote(3, 9, 9), RequestVoteReply(7, granted=False)),
     ],
 )
-def test_who_is_of_an_older_term_is_told_the_newer_one(
+def test_a_message_of_an_older_term_gets_a_reply_with_the_newer_term(
     message: PeerMessage, answer: PeerMessage
 ) -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=7)
@@ -188,7 +188,7 @@ def test_who_is_of_an_older_term_is_told_the_newer_one(
 # --- deadlines
 
 
-def test_a_deadline_set_before_the_leader_was_heard_is_void() -> None:
+def test_an_election_deadline_from_before_contact_with_the_leader_is_void() -> None:
     cluster = founded(A, B, C)
     before = cluster[B].clock.contact_count
     cluster.elect(A)
@@ -196,7 +196,7 @@ def test_a_deadline_set_before_the_leader_was_heard_is_void() -> None:
     assert cluster.sent(RequestVote) == []
 
 
-def test_giving_a_vote_puts_off_an_election_of_ones_own() -> None:
+def test_granting_a_vote_postpones_the_voters_own_election() -> None:
     cluster = founded(A, B, C)
     before = cluster[B].clock.contact_count
     cluster.inject(A, B, RequestVote(1, 0, 0))
@@ -205,7 +205,7 @@ def test_giving_a_vote_puts_off_an_election_of_ones_own() -> None:
     assert cluster.sent(RequestVote) == []
 
 
-def test_a_lost_election_is_held_again() -> None:
+def test_a_failed_election_is_retried() -> None:
     cluster = founded(A, B, C)
     cluster.time_out(A)
     cluster.drop()
@@ -224,7 +224,7 @@ def test_a_learner_does_not_campaign() -> None:
 # --- pre-vote and stickiness
 
 
-def test_who_only_asks_whether_it_would_win_stays_in_its_term() -> None:
+def test_a_pre_candidate_without_a_majority_stays_in_its_term() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, B}, {C})
     for _ in range(10):
@@ -235,7 +235,7 @@ def test_who_only_asks_whether_it_would_win_stays_in_its_term() -> None:
     assert cluster[C].disk.hard_state.term == 1
 
 
-def test_a_node_that_was_cut_off_does_not_disturb_when_it_returns() -> None:
+def test_a_partitioned_node_does_not_disturb_the_leader_on_its_return() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, B}, {C})
     cluster.go_quiet(C)
@@ -252,7 +252,7 @@ def test_a_node_that_was_cut_off_does_not_disturb_when_it_returns() -> None:
     assert cluster[C].commit_index == cluster[A].commit_index
 
 
-def test_who_hears_a_leader_lets_nobody_else_become_one() -> None:
+def test_nodes_in_contact_with_a_leader_grant_no_vote() -> None:
     cluster = led_by(A, B, C)
     cluster.inject(C, B, RequestVote(2, 99, 99, pre=True))
     assert cluster.sent(RequestVoteReply) == [RequestVoteReply(1, granted=False, pre=True)]
@@ -261,14 +261,14 @@ def test_who_hears_a_leader_lets_nobody_else_become_one() -> None:
     assert {cluster[A].core.term, cluster[B].core.term} == {1}
 
 
-def test_who_heard_no_leader_for_the_shortest_timeout_may_vote() -> None:
+def test_a_follower_grants_a_pre_vote_after_the_shortest_timeout_without_a_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.go_quiet(B)
     cluster.inject(C, B, RequestVote(2, 99, 99, pre=True))
     assert cluster.sent(RequestVoteReply) == [RequestVoteReply(2, granted=True, pre=True)]
 
 
-def test_who_only_asks_whether_it_would_win_gives_its_vote_in_this_term() -> None:
+def test_a_pre_candidate_still_grants_its_vote_in_the_current_term() -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=4)
     cluster.time_out(A)
     for _ in range(2):  # the first reply may be lost
@@ -279,7 +279,7 @@ def test_who_only_asks_whether_it_would_win_gives_its_vote_in_this_term() -> Non
     assert cluster.sent(RequestVoteReply)[-1] == RequestVoteReply(4, granted=False)
 
 
-def test_an_answer_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> None:
+def test_a_reply_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> None:
     cluster = with_logs({A: (), B: (), C: ()}, term=4)
     cluster.time_out(A)
     cluster.deliver(RequestVote)
@@ -294,7 +294,7 @@ def test_an_answer_to_an_earlier_pre_vote_does_not_count_for_a_later_one() -> No
     assert cluster[A].core.term == 5, "A won no pre-vote for term 6"
 
 
-def test_a_refused_pre_vote_tells_the_newer_term() -> None:
+def test_a_pre_vote_refusal_carries_the_newer_term() -> None:
     # B's term is the highest but its log too short; A's log is the longest in an older term.
     cluster = founded(A, B, C)
     cluster[A].disk.preload((1, 1), term=1)
@@ -329,7 +329,7 @@ def test_every_pair_of_logs_and_terms_can_elect_a_leader(down: bytes) -> None:
 # --- members that a voter does not know
 
 
-def test_a_voter_that_lags_behind_votes_for_a_member_it_does_not_know() -> None:
+def test_a_lagging_voter_votes_for_a_member_that_it_does_not_know() -> None:
     # D joined A, B and C while C was away; now A is gone, and B, C and D are just a majority.
     cluster = led_by(A, B, C, spare=[D])
     cluster.partition({A, B, D}, {C})
@@ -361,7 +361,7 @@ def test_a_voter_removed_by_an_uncommitted_entry_may_still_lead_to_commit_it() -
 # --- stepping down
 
 
-def test_a_leader_that_no_majority_answers_gives_up() -> None:
+def test_a_leader_without_replies_from_a_majority_steps_down() -> None:
     cluster = led_by(A, B, C)
     cluster.check_quorum(A)
     cluster.partition({A}, {B, C})
@@ -371,7 +371,7 @@ def test_a_leader_that_no_majority_answers_gives_up() -> None:
     assert cluster.leaders == []
 
 
-def test_a_leader_that_a_majority_answers_stays() -> None:
+def test_a_leader_with_replies_from_a_majority_keeps_leading() -> None:
     cluster = led_by(A, B, C, D, E)
     cluster.partition({A, B, C}, {D, E})
     for _ in range(5):
@@ -382,7 +382,7 @@ def test_a_leader_that_a_majority_answers_stays() -> None:
 
 
 @pytest.mark.parametrize("writes", [True, False])
-def test_a_leader_whose_storage_hangs_hands_over_at_once(*, writes: bool) -> None:
+def test_a_leader_with_hung_storage_hands_over_without_an_election_timeout(*, writes: bool) -> None:
     cluster = led_by(A, B, C)
     if writes:
         cluster.propose(A, b"never written here")
@@ -399,7 +399,7 @@ def test_a_leader_whose_storage_hangs_hands_over_at_once(*, writes: bool) -> Non
     assert cluster.leaders != [A]
 
 
-def test_a_node_whose_storage_hangs_says_so_and_does_not_campaign() -> None:
+def test_a_node_with_hung_storage_reports_it_and_does_not_campaign() -> None:
     cluster = led_by(A, B, C)
     cluster.check_storage(B)
     for _ in range(STALLED_CHECKS_MAX):
@@ -415,7 +415,7 @@ def test_a_node_whose_storage_hangs_says_so_and_does_not_campaign() -> None:
     assert cluster[B].told(Leadership)[-1].role is RoleName.CANDIDATE
 
 
-def test_a_follower_whose_storage_hangs_takes_nothing_until_it_answers() -> None:
+def test_a_follower_with_hung_storage_appends_nothing_until_it_recovers() -> None:
     cluster = led_by(A, B, C)
     for _ in range(STALLED_CHECKS_MAX + 1):
         cluster.check_storage(B)
@@ -434,7 +434,7 @@ def test_a_follower_whose_storage_hangs_takes_nothing_until_it_answers() -> None
     assert cluster[B].log_terms == cluster[A].log_terms
 
 
-def test_storage_that_owes_nothing_is_asked_and_answers() -> None:
+def test_a_leader_with_responsive_idle_storage_keeps_leading() -> None:
     cluster = led_by(A, B, C)
     for _ in range(3 * STALLED_CHECKS_MAX):
         cluster.check_storage(A)
@@ -443,7 +443,7 @@ def test_storage_that_owes_nothing_is_asked_and_answers() -> None:
     assert cluster.leaders == [A]
 
 
-def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
+def test_a_leader_with_slow_but_advancing_storage_keeps_leading() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"first")
     for _ in range(3 * STALLED_CHECKS_MAX):
@@ -460,7 +460,7 @@ def test_a_leader_whose_disk_is_slow_but_moves_stays() -> None:
 # --- transfers
 
 
-def test_a_leader_that_steps_aside_is_followed_at_once() -> None:
+def test_a_leader_that_steps_aside_is_succeeded_immediately() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, StepAside())
     cluster.settle()
@@ -469,7 +469,7 @@ def test_a_leader_that_steps_aside_is_followed_at_once() -> None:
     assert {machine.core.term for machine in cluster.alive} == {2}
 
 
-def test_leadership_goes_to_a_node_that_holds_the_whole_log() -> None:
+def test_leadership_is_transferred_only_to_a_node_with_the_whole_log() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
     cluster.propose(A, b"B lacks it")
@@ -481,7 +481,7 @@ def test_leadership_goes_to_a_node_that_holds_the_whole_log() -> None:
     assert cluster.leaders == [C]
 
 
-def test_a_leader_that_nobody_replaced_leads_on_after_a_quorum_check() -> None:
+def test_a_leader_that_steps_aside_in_vain_resumes_at_the_next_quorum_check() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, StepAside())
     cluster.drop()
@@ -491,19 +491,19 @@ def test_a_leader_that_nobody_replaced_leads_on_after_a_quorum_check() -> None:
     assert cluster[A].commit_index == 2
 
 
-def test_a_single_node_steps_aside_for_nobody() -> None:
+def test_a_single_node_never_steps_aside() -> None:
     cluster = led_by(A)
     cluster.step(A, StepAside())
     assert cluster.leaders == [A]
 
 
-def test_who_cannot_vote_does_not_campaign_even_if_it_is_asked_to() -> None:
+def test_a_non_voter_ignores_timeout_now() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.inject(A, D, TimeoutNow(1))
     assert cluster.sent(RequestVote) == []
 
 
-def test_a_node_told_of_its_removal_does_not_campaign() -> None:
+def test_a_node_notified_of_its_removal_by_two_members_does_not_campaign() -> None:
     cluster = led_by(A, B, C)
     cluster.inject(A, B, RemovalNotice(7))
     assert cluster[B].clock.votes, "one member may be wrong"
@@ -533,7 +533,7 @@ def learner_ahead(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return cluster
 
 
-def test_a_learner_that_blocks_a_candidate_wins_itself_and_hands_over(
+def test_a_learner_that_blocks_a_candidate_wins_the_election_and_hands_over(
     learner_ahead: Cluster,
 ) -> None:
     cluster = learner_ahead
@@ -550,7 +550,7 @@ def test_a_learner_that_blocks_a_candidate_wins_itself_and_hands_over(
     [RequestVote(2, 99, 1, pre=True), RequestVote(2, 1, 1), RequestVote(1, 1, 1, pre=True)],
     ids=["an up-to-date one", "one for a real election", "one of this term"],
 )
-def test_a_learner_lets_any_other_candidate_go_on(
+def test_a_learner_does_not_campaign_on_any_other_vote_request(
     learner_ahead: Cluster, request_: RequestVote
 ) -> None:
     cluster = learner_ahead

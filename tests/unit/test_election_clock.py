@@ -36,7 +36,7 @@ def take_due(clock: ElectionClock, now: float, chance: float) -> list[Due]:
 
 
 @pytest.mark.parametrize("state", [following(), following(votes=False), leading()])
-def test_storage_is_asked_once_in_a_longest_timeout_whoever_leads(state: ClockState) -> None:
+def test_storage_is_checked_once_per_longest_timeout_in_every_role(state: ClockState) -> None:
     clock = clock_of(state)
     asked = []
     for now in range(65):
@@ -56,7 +56,7 @@ def test_a_leader_is_quiet_after_the_shortest_timeout_and_then_an_election_is_du
 
 
 @pytest.mark.parametrize(("chance", "deadline"), [(0.0, 10.0), (0.25, 12.5), (1.0, 20.0)])
-def test_chance_spreads_elections_between_the_shortest_and_the_longest_timeout(
+def test_elections_are_spread_randomly_between_the_shortest_and_longest_timeout(
     chance: float, deadline: float
 ) -> None:
     clock = clock_of(following(), chance=chance)
@@ -64,7 +64,7 @@ def test_chance_spreads_elections_between_the_shortest_and_the_longest_timeout(
     assert clock.next_deadline() == deadline
 
 
-def test_contact_with_a_leader_puts_off_both_deadlines() -> None:
+def test_contact_with_a_leader_postpones_both_deadlines() -> None:
     clock = clock_of(following(1))
     clock.update(following(2), now=8.0, chance=0.5)
     assert take_due(clock, 17.9, 0.5) == []
@@ -72,20 +72,20 @@ def test_contact_with_a_leader_puts_off_both_deadlines() -> None:
     assert take_due(clock, 23.0, 0.5) == [ElectionDue(2)]
 
 
-def test_news_without_contact_puts_off_nothing() -> None:
+def test_an_update_without_contact_postpones_no_deadline() -> None:
     clock = clock_of(following(1, votes=False))
     clock.update(following(1), now=8.0, chance=0.5)
     assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(1), ElectionDue(1)]
 
 
-def test_a_lost_election_is_due_again_and_the_quiet_leader_is_told_once() -> None:
+def test_a_failed_election_is_due_again_and_leader_quiet_is_reported_once() -> None:
     clock = clock_of(following())
     assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(0), ElectionDue(0)]
     assert take_due(clock, 30.0, 0.0) == [ElectionDue(0)]
     assert take_due(clock, 40.0, 0.0) == [ElectionDue(0)]
 
 
-def test_who_does_not_vote_has_no_elections_until_it_does() -> None:
+def test_a_non_voter_has_no_election_until_it_votes() -> None:
     clock = clock_of(following(votes=False))
     assert take_due(clock, 15.0, 0.5) == [LeaderQuiet(0)]
     assert take_due(clock, 30.0, 0.5) == []
@@ -93,7 +93,7 @@ def test_who_does_not_vote_has_no_elections_until_it_does() -> None:
     assert take_due(clock, 45.0, 0.5) == [ElectionDue(0)]
 
 
-def test_a_leader_beats_and_checks_its_quorum_and_nothing_else() -> None:
+def test_a_leader_only_sends_heartbeats_and_checks_its_quorum() -> None:
     clock = clock_of(leading())
     assert clock.next_deadline() == 2.0
     due = [each for now in range(41) for each in take_due(clock, float(now), 0.5)]
@@ -102,7 +102,7 @@ def test_a_leader_beats_and_checks_its_quorum_and_nothing_else() -> None:
     assert len(due) == 22
 
 
-def test_a_late_turn_owes_one_heartbeat_and_not_all_that_were_missed() -> None:
+def test_a_late_turn_sends_one_heartbeat_instead_of_all_missed_ones() -> None:
     clock = clock_of(leading())
     assert take_due(clock, 11.0, 0.5) == [HeartbeatDue()]
     assert clock.next_deadline() == 13.0

@@ -32,12 +32,12 @@ def frame(sender: bytes, address: str) -> PeerFrame:
 # --- alone
 
 
-def test_a_node_founds_when_nobody_has_claimed_its_address() -> None:
+def test_a_node_founds_a_cluster_if_no_member_claims_its_address() -> None:
     assert not founding().is_over(0.99)
     assert founding().is_over(1.0)
 
 
-def test_a_claim_postpones_the_founding_until_it_is_answered_or_old() -> None:
+def test_a_claim_postpones_the_founding_until_it_expires() -> None:
     core = founding()
     core.hear_claim("b:9400", 0.9)
     assert core.take_questions(0.9) == ["b:9400"]
@@ -46,7 +46,7 @@ def test_a_claim_postpones_the_founding_until_it_is_answered_or_old() -> None:
     assert core.is_over(0.9 + CLAIM_SECONDS)
 
 
-def test_an_address_that_members_list_is_taken() -> None:
+def test_an_address_listed_by_members_is_taken() -> None:
     core = founding()
     core.hear_claim("b:9400", 0.5)
     core.hear("b:9400", listing((OLD, "a:9400"), (B, "b:9400")), 0.6)
@@ -54,7 +54,7 @@ def test_an_address_that_members_list_is_taken() -> None:
     assert not core.is_over(100.0)
 
 
-def test_a_claim_is_void_where_the_members_do_not_list_the_address() -> None:
+def test_a_claim_is_void_if_the_members_do_not_list_the_address() -> None:
     core = founding()
     core.hear_claim("b:9400", 0.5)
     core.hear("b:9400", listing((B, "b:9400")), 0.6)
@@ -65,20 +65,20 @@ def test_a_claim_is_void_where_the_members_do_not_list_the_address() -> None:
     assert core.is_asking, "it is looked into again"
 
 
-def test_the_node_itself_may_be_listed() -> None:
+def test_an_address_listed_under_the_nodes_own_id_is_not_taken() -> None:
     core = founding()
     core.hear_claim("b:9400", 0.5)
     core.hear("b:9400", listing((A, "a:9400")), 0.6)
     assert core.taken is None
 
 
-def test_an_answer_that_was_not_asked_for_means_nothing() -> None:
+def test_an_unsolicited_reply_is_ignored() -> None:
     core = founding()
     core.hear("b:9400", listing((OLD, "a:9400")), 0.6)
     assert core.taken is None
 
 
-def test_a_claimant_is_asked_again_and_many_are_not_remembered() -> None:
+def test_claimants_are_queried_repeatedly_and_their_number_is_bounded() -> None:
     core = founding()
     for number in range(100):
         core.hear_claim(f"stranger-{number}:9400", 0.0)
@@ -101,7 +101,7 @@ def gathered(*, own: str = "a:9400", expects: tuple[str, ...] = ADDRESSES) -> Bo
     return core
 
 
-def test_the_lowest_address_founds_with_all_that_answer() -> None:
+def test_the_lowest_address_founds_the_cluster_with_all_expected_nodes() -> None:
     membership = gathered().membership(0.1)
     assert membership is not None
     assert {(m.id, m.address, m.voter) for m in membership.members} == {
@@ -111,30 +111,30 @@ def test_the_lowest_address_founds_with_all_that_answer() -> None:
     }
 
 
-def test_no_other_address_founds() -> None:
+def test_no_other_address_founds_the_cluster() -> None:
     assert gathered(own="b:9400").membership(0.1) is None
 
 
-def test_an_answer_that_is_old_does_not_count() -> None:
+def test_an_old_reply_does_not_count() -> None:
     core = gathered()
     assert core.membership(FRESH_SECONDS) is None
     assert core.missing(FRESH_SECONDS, {}) == "b:9400 does not answer, c:9400 does not answer"
 
 
-def test_a_trouble_of_an_address_is_named_in_place_of_silence() -> None:
+def test_a_connection_failure_is_reported_instead_of_silence() -> None:
     core = gathered()
     troubles = {"b:9400": "refuses connections", "c:9400": ""}
     assert "b:9400 refuses connections" in core.missing(10.0, troubles)
     assert "c:9400 does not answer" in core.missing(10.0, troubles)
 
 
-def test_nodes_that_expect_others_do_not_count() -> None:
+def test_nodes_that_expect_other_addresses_do_not_count() -> None:
     core = gathered(expects=("b:9400", "c:9400"))
     assert core.membership(0.1) is None
     assert "b:9400 was started with other --join, --expect" in core.missing(0.1, {})
 
 
-def test_one_node_at_two_addresses_is_one_node() -> None:
+def test_one_node_at_two_addresses_counts_once() -> None:
     core = gathered()
     core.hear(frame(B, "c:9400"), ClusterReply(b"", Membership(), ADDRESSES), 0.1)
     assert core.membership(0.1) is None
@@ -154,7 +154,7 @@ def test_a_stranger_is_not_counted() -> None:
     assert not core.found_cluster
 
 
-def test_all_others_are_asked_again_and_again() -> None:
+def test_all_other_nodes_are_queried_periodically() -> None:
     core = Bootstrap(A, "a:9400", ADDRESSES)
     assert core.take_questions(0.0) == ["b:9400", "c:9400"]
     assert core.take_questions(0.1) == []
@@ -164,7 +164,7 @@ def test_all_others_are_asked_again_and_again() -> None:
 # --- joining
 
 
-def test_a_node_asks_the_addresses_it_was_given_and_the_members_that_it_knows() -> None:
+def test_a_joining_node_tries_the_given_addresses_and_the_known_members() -> None:
     members = Membership((Member(B, "b:9400", voter=True), Member(A, "a:9400", voter=True)))
     core = Joining(("x:9400",), "a:9400", rejoin=False)
     asked = [core.take_address(members, now) for now in (0.0, 0.1, 0.2, 0.4)]
@@ -173,7 +173,7 @@ def test_a_node_asks_the_addresses_it_was_given_and_the_members_that_it_knows() 
     assert [alone.take_address(Membership(), now) for now in (0.0, 0.2)] == ["x:9400", "x:9400"]
 
 
-def test_a_request_is_based_on_the_leaders_reply_and_sent_again_at_once() -> None:
+def test_a_join_request_is_based_on_the_leaders_reply_and_resent_immediately() -> None:
     core = Joining(("x:9400",), "a:9400", rejoin=True)
     assert core.take_address(Membership(), 0.0) == "x:9400"
     reply = JoinReply(False, Membership(), "x:9400", "", 4, 3)
@@ -184,7 +184,7 @@ def test_a_request_is_based_on_the_leaders_reply_and_sent_again_at_once() -> Non
     assert core.take_address(Membership(), 0.2) == "", "the leader has taken it, and is not ready"
 
 
-def test_a_request_is_not_based_on_a_followers_reply() -> None:
+def test_a_join_request_is_not_based_on_a_followers_reply() -> None:
     core = Joining(("x:9400",), "a:9400", rejoin=False)
     assert core.take_address(Membership(), 0.0) == "x:9400"
     reply = JoinReply(False, Membership(), "y:9400", "", 4, 3)

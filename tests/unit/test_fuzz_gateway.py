@@ -1,4 +1,4 @@
-"""Fuzzed gateway: it answers any client input, and keeps nothing beyond the deadline."""
+"""Fuzzed gateway: it replies to any client input, and keeps nothing beyond the deadline."""
 
 import time
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def assert_nothing_is_kept(gateway: ClientGateway) -> None:
     assert len(gateway._malformed._senders) <= OncePerSender.SENDERS_MAX
 
 
-def test_no_request_raises_and_every_deadline_frees_what_was_kept(gateway: ClientGateway) -> None:
+def test_no_request_raises_and_every_call_is_freed_by_its_deadline(gateway: ClientGateway) -> None:
     @FUZZ
     @given(st.binary(min_size=5, max_size=5), st.lists(bodies, min_size=1, max_size=3))
     def fuzz(client: bytes, sent: list[bytes]) -> None:
@@ -96,7 +96,7 @@ def test_no_number_of_frames_raises(gateway: ClientGateway) -> None:
     assert_nothing_is_kept(gateway)
 
 
-def test_every_request_on_a_connection_is_answered_by_a_reply_of_the_protocol(
+def test_replies_to_arbitrary_requests_on_a_connection_follow_the_protocol(
     gateway: ClientGateway,
 ) -> None:
     client = gateway._sockets.peer_dealer(gateway._context.config.address.client_endpoint)

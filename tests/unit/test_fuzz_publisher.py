@@ -39,7 +39,7 @@ subscriptions = orders | st.binary(max_size=20)
 
 @given(st.lists(st.tuples(subscriptions, st.integers(0, 3)), max_size=40))
 @FUZZ
-def test_no_subscription_raises_and_each_connection_takes_back_its_own_ones(
+def test_no_subscription_raises_and_a_closed_connection_drops_its_own(
     sent: list[tuple[bytes, int]],
 ) -> None:
     subject = Subscriptions()
@@ -60,7 +60,7 @@ def test_no_subscription_raises_and_each_connection_takes_back_its_own_ones(
     assert not subject._lost
 
 
-def test_a_connection_is_excessive_before_it_holds_much() -> None:
+def test_a_connection_is_excessive_before_its_topics_use_much_memory() -> None:
     @FUZZ
     @given(st.lists(topics, min_size=1, max_size=5))
     def fuzz(chosen: list[bytes]) -> None:
@@ -78,7 +78,7 @@ def test_a_connection_is_excessive_before_it_holds_much() -> None:
 
 @given(st.lists(messages(Event) | messages(Following), max_size=10), st.floats(0, 1e6))
 @FUZZ
-def test_what_waits_to_be_published_is_counted_whatever_its_numbers(
+def test_the_count_of_queued_bytes_returns_to_zero_for_any_messages(
     published: list[Event | Following], now: float
 ) -> None:
     subject = Publisher()
@@ -100,7 +100,7 @@ def sockets() -> Iterator[Sockets]:
     sockets.close()
 
 
-def test_a_real_subscriber_that_sends_what_it_wants_is_served_or_closed(sockets: Sockets) -> None:
+def test_a_real_subscriber_that_sends_arbitrary_frames_leaves_no_state(sockets: Sockets) -> None:
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     port = sockets.publisher(endpoint)
     connections = Connections(port)

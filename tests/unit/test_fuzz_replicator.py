@@ -85,7 +85,7 @@ def replicator(
     sockets.close()
 
 
-def hear(replicator: LogReplicator, parts: list[bytes]) -> None:
+def handle(replicator: LogReplicator, parts: list[bytes]) -> None:
     """Let the replicator handle a message of these frames, and send the results."""
     frame = replicator._links._decode(parts)
     if frame is not None:
@@ -113,7 +113,7 @@ strange = frames_of(
 bodies = frames(PeerFrame) | foreign.map(encode)
 
 
-def test_nothing_that_is_of_no_cluster_or_of_another_one_raises_or_changes_the_core(
+def test_frames_of_no_cluster_or_another_neither_raise_nor_change_the_core(
     replicator: LogReplicator,
 ) -> None:
     @FUZZ
@@ -121,14 +121,14 @@ def test_nothing_that_is_of_no_cluster_or_of_another_one_raises_or_changes_the_c
     def fuzz(connection: bytes, sent: list[bytes]) -> None:
         before = state_of(replicator._core)
         for body in sent:
-            hear(replicator, [connection, body])
+            handle(replicator, [connection, body])
         assert state_of(replicator._core) == before
 
     fuzz()
     assert_little_is_remembered(replicator)
 
 
-def test_no_stranger_that_names_this_cluster_raises_or_changes_the_core(
+def test_frames_of_strangers_naming_this_cluster_neither_raise_nor_change_the_core(
     replicator: LogReplicator,
 ) -> None:
     """The membership does not depend on strangers, not even on a thousand of them."""
@@ -138,7 +138,7 @@ def test_no_stranger_that_names_this_cluster_raises_or_changes_the_core(
     def fuzz(connection: bytes, sent: list[PeerFrame]) -> None:
         before = state_of(replicator._core)
         for frame in sent:
-            hear(replicator, [connection, encode(frame)])
+            handle(replicator, [connection, encode(frame)])
         assert state_of(replicator._core) == before
 
     fuzz()
@@ -152,14 +152,14 @@ def test_no_number_of_frames_raises_or_changes_the_core(replicator: LogReplicato
     @given(st.binary(min_size=5, max_size=5), st.lists(bodies, max_size=4))
     def fuzz(connection: bytes, sent: list[bytes]) -> None:
         before = state_of(replicator._core)
-        hear(replicator, [connection, *sent])
+        handle(replicator, [connection, *sent])
         assert state_of(replicator._core) == before
 
     fuzz()
     assert_little_is_remembered(replicator)
 
 
-def test_no_answer_to_a_question_of_admission_raises(replicator: LogReplicator) -> None:
+def test_no_admission_message_raises(replicator: LogReplicator) -> None:
     @FUZZ
     @given(foreign)
     def fuzz(frame: PeerFrame) -> None:

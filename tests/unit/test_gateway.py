@@ -93,14 +93,14 @@ class Desk:
         self.now = 100.0
         self.sent: list[object] = []
         self.answers: list[object] = []
-        self.hear(leadership())
+        self.step(leadership())
 
     def ask(self, *operations: Operation, version: int = CLIENT_PROTOCOL_VERSION) -> None:
         request = Request(version, 1, int(TIMEOUT * 1000), operations)
         self.core.receive((b"client", b""), request, 100, self.now)
         self.flush()
 
-    def hear(self, message: object) -> None:
+    def step(self, message: object) -> None:
         self.core.step(message, self.now)  # type: ignore[arg-type]
         self.flush()
 
@@ -152,27 +152,27 @@ def desk() -> Desk:
     return Desk()
 
 
-def test_a_write_is_proposed_and_answered_with_its_result(desk: Desk) -> None:
+def test_a_write_is_proposed_and_its_result_returned(desk: Desk) -> None:
     desk.ask(insert())
     proposal = desk.last(Propose)
     assert decode_batch(proposal.payload).writes == (insert(),)
-    desk.hear(BatchApplied(proposal.number, 5, (Inserted(9),)))
+    desk.step(BatchApplied(proposal.number, 5, (Inserted(9),)))
     assert desk.answers == [Inserted(9)]
 
 
-def test_a_frame_is_answered_when_all_its_operations_are(desk: Desk) -> None:
+def test_a_reply_is_sent_when_all_operations_of_the_request_are_done(desk: Desk) -> None:
     desk.ask(Hello(), insert(), Get("key"))
     assert desk.answers == []
     outcome = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(desk.last(Read).number, (outcome,), confirmed=True))
+    desk.step(ReadsDone(desk.last(Read).number, (outcome,), confirmed=True))
     assert desk.answers == []
-    desk.hear(BatchApplied(desk.last(Propose).number, 5, (Inserted(9),)))
+    desk.step(BatchApplied(desk.last(Propose).number, 5, (Inserted(9),)))
     welcome, inserted, missing = desk.answers
     assert isinstance(welcome, Welcome)
     assert (welcome.leader_address, inserted, missing) == ("127.0.0.1:9400", Inserted(9), outcome)
 
 
-def test_an_empty_frame_is_answered_at_once(desk: Desk) -> None:
+def test_an_empty_request_gets_an_immediate_reply(desk: Desk) -> None:
     request = Request(CLIENT_PROTOCOL_VERSION, 3, 1000, ())
     desk.core.receive((b"client",), request, 10, desk.now)
     (call,) = desk.core.flush(desk.now).replies
@@ -185,20 +185,20 @@ def test_reads_of_one_turn_are_confirmed_together(desk: Desk) -> None:
     assert desk.count(Read) == 1
 
 
-def test_reads_that_come_while_others_are_confirmed_go_on_together(desk: Desk) -> None:
+def test_reads_that_arrive_during_a_confirmation_form_the_next_batch(desk: Desk) -> None:
     desk.ask(Get("a"))
     desk.ask(Get("b"))
     desk.ask(Get("c"))
     assert desk.count(Read) == 1
     found = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(desk.last(Read).number, (found,), confirmed=True))
-    desk.wait(0.004)  # the client just answered might have come back
+    desk.step(ReadsDone(desk.last(Read).number, (found,), confirmed=True))
+    desk.wait(0.004)  # the client that has its reply might send another request
     assert decode_read_batch(desk.last(Read).payload).operations == (Get("b"), Get("c"))
-    desk.hear(ReadsDone(desk.last(Read).number, (found, found), confirmed=True))
+    desk.step(ReadsDone(desk.last(Read).number, (found, found), confirmed=True))
     assert len(desk.answers) == 3
 
 
-def test_reads_by_lease_travel_apart_from_those_that_need_a_majority(desk: Desk) -> None:
+def test_lease_reads_and_linearizable_reads_are_sent_in_separate_batches(desk: Desk) -> None:
     by_lease = (
         Get("b", leader_lease=True),
         ListKeys("c", 1, None, True),
@@ -211,66 +211,66 @@ def test_reads_by_lease_travel_apart_from_those_that_need_a_majority(desk: Desk)
     assert desk.count(Read) == 2
 
 
-def test_a_read_by_lease_remains_one_when_it_is_asked_for_again(desk: Desk) -> None:
+def test_a_retried_lease_read_is_still_a_lease_read(desk: Desk) -> None:
     desk.ask(Get("a", leader_lease=True))
     first = desk.last(Read)
-    desk.hear(ReadFailed(first.number))
+    desk.step(ReadFailed(first.number))
     desk.wait(RETRY_SECONDS + 0.1)
     again = desk.last(Read)
     assert (again.leader_lease, again.payload) == (True, first.payload)
     assert again.number != first.number
     outcome = msgspec.Raw(encode(Missing(1)))
-    desk.hear(ReadsDone(again.number, (outcome,), confirmed=True))
+    desk.step(ReadsDone(again.number, (outcome,), confirmed=True))
     assert desk.answers == [outcome]
 
 
 def test_an_invalid_operation_fails_alone(desk: Desk) -> None:
     desk.ask(Get(""), Write(0, 0, 0, OpenSession()))
-    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionOpened(1),)))
+    desk.step(BatchApplied(desk.last(Propose).number, 5, (SessionOpened(1),)))
     failed, opened = desk.answers
     assert isinstance(failed, Failed)
     assert (failed.code, opened) == (FailureCode.INVALID, SessionOpened(1))
 
 
-def test_another_version_is_refused(desk: Desk) -> None:
+def test_another_protocol_version_is_refused(desk: Desk) -> None:
     desk.ask(insert(), version=CLIENT_PROTOCOL_VERSION + 1)
     assert desk.failure().code is FailureCode.UNSUPPORTED
     assert desk.count(Propose) == 0
 
 
-def test_a_status_that_is_not_reported_in_time_changed_nothing(desk: Desk) -> None:
+def test_a_status_request_without_a_report_times_out_as_not_applied(desk: Desk) -> None:
     desk.ask(Status())
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.NOT_APPLIED
 
 
-def test_a_batch_without_an_answer_ends_in_an_unknown_outcome(desk: Desk) -> None:
+def test_a_batch_without_a_result_ends_in_an_unknown_outcome(desk: Desk) -> None:
     desk.ask(insert())
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_a_batch_that_every_attempt_refused_certainly_was_not_applied(desk: Desk) -> None:
+def test_a_batch_refused_at_every_attempt_ends_as_not_applied(desk: Desk) -> None:
     desk.ask(insert())
     proposed = 0
     while not desk.answers:
         if desk.count(Propose) > proposed:
             proposed = desk.count(Propose)
-            desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+            desk.step(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
         desk.wait(0.01)
     assert desk.failure().code is FailureCode.NOT_APPLIED
     assert proposed > TIMEOUT / RETRY_SECONDS / 3
 
 
-def test_one_attempt_without_an_answer_leaves_the_outcome_unknown(desk: Desk) -> None:
+def test_one_attempt_without_a_reply_leaves_the_outcome_unknown(desk: Desk) -> None:
     desk.ask(insert())
     desk.wait(LOST_SECONDS + 0.1)
-    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.step(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
     desk.wait(TIMEOUT)
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_a_write_in_a_batch_that_others_still_wait_for_may_yet_be_done(desk: Desk) -> None:
+def test_a_write_that_times_out_before_its_batch_has_an_unknown_outcome(desk: Desk) -> None:
     for timeout_ms, write in ((100, insert(1)), (5000, insert(2))):
         request = Request(CLIENT_PROTOCOL_VERSION, 1, timeout_ms, (write,))
         desk.core.receive((b"client", b""), request, 100, desk.now)
@@ -279,57 +279,57 @@ def test_a_write_in_a_batch_that_others_still_wait_for_may_yet_be_done(desk: Des
     while not desk.answers:
         if desk.count(Propose) > refused:
             refused = desk.count(Propose)
-            desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+            desk.step(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
         desk.wait(0.01)
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_a_new_leader_is_told_everything_again_under_the_same_number(desk: Desk) -> None:
+def test_a_pending_proposal_is_resent_to_a_new_leader_under_its_number(desk: Desk) -> None:
     desk.ask(insert())
     first = desk.last(Propose)
-    desk.hear(leadership(term=2, leader=OTHER))
+    desk.step(leadership(term=2, leader=OTHER))
     assert desk.count(Propose) == 2
     assert desk.last(Propose) == first
 
 
-def test_a_result_that_comes_twice_is_given_once(desk: Desk) -> None:
+def test_a_duplicate_result_is_returned_once(desk: Desk) -> None:
     desk.ask(insert())
     number = desk.last(Propose).number
-    desk.hear(BatchApplied(number, 5, (Inserted(9),)))
-    desk.hear(BatchApplied(number, 6, (Inserted(9),)))
+    desk.step(BatchApplied(number, 5, (Inserted(9),)))
+    desk.step(BatchApplied(number, 6, (Inserted(9),)))
     assert desk.answers == [Inserted(9)]
 
 
-def test_a_session_that_expired_before_the_only_attempt_has_expired(desk: Desk) -> None:
+def test_session_expired_is_returned_if_no_earlier_attempt_can_have_applied(desk: Desk) -> None:
     desk.ask(insert())
-    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.step(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
     desk.wait(RETRY_SECONDS + 0.1)
-    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
+    desk.step(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
     assert desk.answers == [SessionExpired()]
 
 
-def test_a_session_that_expired_between_two_attempts_hides_what_the_first_did(desk: Desk) -> None:
+def test_session_expired_after_an_unanswered_attempt_leaves_the_outcome_unknown(desk: Desk) -> None:
     desk.ask(insert())
     desk.wait(LOST_SECONDS + 0.1)
-    desk.hear(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
+    desk.step(BatchApplied(desk.last(Propose).number, 5, (SessionExpired(),)))
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_every_attempt_of_a_read_has_a_number_of_its_own(desk: Desk) -> None:
+def test_every_attempt_of_a_read_has_its_own_number(desk: Desk) -> None:
     desk.ask(Get("key"))
     first = desk.last(Read)
-    desk.hear(ReadFailed(first.number))
+    desk.step(ReadFailed(first.number))
     desk.wait(RETRY_SECONDS + 0.02)
     second = desk.last(Read)
     assert second.number != first.number
-    desk.hear(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),), confirmed=True))
+    desk.step(ReadsDone(first.number, (msgspec.Raw(encode(Missing(1))),), confirmed=True))
     assert desk.answers == [], "the first attempt was not confirmed"
-    desk.hear(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),), confirmed=True))
+    desk.step(ReadsDone(second.number, (msgspec.Raw(encode(Missing(2))),), confirmed=True))
     assert len(desk.answers) == 1
 
 
 @pytest.mark.parametrize("confirmed_first", [False, True])
-def test_what_is_read_ahead_is_answered_when_it_is_confirmed(
+def test_a_read_ahead_result_is_returned_once_it_is_confirmed(
     desk: Desk, confirmed_first: bool
 ) -> None:
     desk.ask(Get("a"), Get("b"))
@@ -337,7 +337,7 @@ def test_what_is_read_ahead_is_answered_when_it_is_confirmed(
     both: list[object] = [read_ahead(number, 1, 2), ReadsConfirmed((number,))]
     for message in reversed(both) if confirmed_first else both:
         assert desk.answers == []
-        desk.hear(message)
+        desk.step(message)
     assert desk.answers == [missing(1), missing(2)]
 
 
@@ -347,103 +347,103 @@ def test_one_message_confirms_several_batches(desk: Desk) -> None:
     desk.wait(0.01)  # for so long, a batch holds up the next one
     desk.ask(Get("b"))
     second = desk.last(Read).number
-    desk.hear(read_ahead(first, 1))
-    desk.hear(ReadsConfirmed((first, second)))
+    desk.step(read_ahead(first, 1))
+    desk.step(ReadsConfirmed((first, second)))
     assert desk.answers == [missing(1)]
-    desk.hear(read_ahead(second, 2))
+    desk.step(read_ahead(second, 2))
     assert desk.answers == [missing(1), missing(2)]
 
 
-def test_what_is_read_ahead_and_never_confirmed_is_read_again(desk: Desk) -> None:
+def test_a_read_ahead_that_is_never_confirmed_is_retried(desk: Desk) -> None:
     desk.ask(Get("key"))
     first = desk.last(Read).number
-    desk.hear(read_ahead(first, 1))
-    desk.hear(ReadFailed(first))
-    desk.hear(leadership(term=2, leader=OTHER))
+    desk.step(read_ahead(first, 1))
+    desk.step(ReadFailed(first))
+    desk.step(leadership(term=2, leader=OTHER))
     second = desk.last(Read).number
     assert second != first
-    desk.hear(ReadsConfirmed((second,)))
+    desk.step(ReadsConfirmed((second,)))
     assert desk.answers == [], "the outcome is of the first attempt"
-    desk.hear(read_ahead(first, 1))
-    desk.hear(ReadsConfirmed((first,)))
+    desk.step(read_ahead(first, 1))
+    desk.step(ReadsConfirmed((first,)))
     assert desk.answers == [], "no client waits for the first attempt"
-    desk.hear(read_ahead(second, 2))
+    desk.step(read_ahead(second, 2))
     assert desk.answers == [missing(2)]
 
 
-def test_a_confirmation_counts_for_its_own_attempt_only(desk: Desk) -> None:
+def test_a_confirmation_counts_only_for_its_own_attempt(desk: Desk) -> None:
     desk.ask(Get("key"))
     first = desk.last(Read).number
-    desk.hear(ReadsConfirmed((first,)))
-    desk.hear(leadership(term=2, leader=OTHER))
+    desk.step(ReadsConfirmed((first,)))
+    desk.step(leadership(term=2, leader=OTHER))
     second = desk.last(Read).number
-    desk.hear(read_ahead(second, 2))
+    desk.step(read_ahead(second, 2))
     assert desk.answers == []
-    desk.hear(ReadsConfirmed((second,)))
+    desk.step(ReadsConfirmed((second,)))
     assert desk.answers == [missing(2)]
 
 
-def test_an_outcome_that_comes_after_its_attempt_has_failed_is_not_answered(desk: Desk) -> None:
+def test_an_outcome_of_a_failed_attempt_is_discarded(desk: Desk) -> None:
     desk.ask(Get("key"))
     first = desk.last(Read).number
-    desk.hear(ReadFailed(first))
-    desk.hear(read_ahead(first, 1))
+    desk.step(ReadFailed(first))
+    desk.step(read_ahead(first, 1))
     assert desk.answers == []
     desk.wait(RETRY_SECONDS + 0.02)
-    desk.hear(ReadsConfirmed((desk.last(Read).number,)))
+    desk.step(ReadsConfirmed((desk.last(Read).number,)))
     assert desk.answers == []
 
 
-def test_what_is_read_ahead_and_never_confirmed_fails_at_its_deadline(desk: Desk) -> None:
+def test_a_read_ahead_that_is_never_confirmed_fails_at_its_deadline(desk: Desk) -> None:
     desk.ask(Get("key"))
-    desk.hear(read_ahead(desk.last(Read).number, 1))
+    desk.step(read_ahead(desk.last(Read).number, 1))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.NOT_APPLIED
 
 
-def test_what_is_read_ahead_is_not_answered_by_a_node_that_stalls(desk: Desk) -> None:
+def test_a_stalled_node_does_not_return_read_ahead_results(desk: Desk) -> None:
     desk.ask(Get("key"))
     number = desk.last(Read).number
-    desk.hear(read_ahead(number, 1))
-    desk.hear(leadership(stalled=True))
+    desk.step(read_ahead(number, 1))
+    desk.step(leadership(stalled=True))
     assert desk.failure().code is FailureCode.STALLED
-    desk.hear(ReadsConfirmed((number,)))
+    desk.step(ReadsConfirmed((number,)))
     assert len(desk.answers) == 1
 
 
-def test_what_storage_left_unread_is_asked_for_again_and_confirmed_anew(desk: Desk) -> None:
+def test_reads_that_storage_left_out_are_retried_and_confirmed_again(desk: Desk) -> None:
     desk.ask(Get("a"), Get("b"), Get("c"))
     first = desk.last(Read)
-    desk.hear(read_ahead(first.number, 1))
+    desk.step(read_ahead(first.number, 1))
     assert desk.count(Read) == 1, "nothing is asked again before the answers may be given"
-    desk.hear(ReadsConfirmed((first.number,)))
+    desk.step(ReadsConfirmed((first.number,)))
     desk.wait(0.01)
     rest = desk.last(Read)
     assert rest.number != first.number
     assert decode_read_batch(rest.payload).operations == (Get("b"), Get("c"))
-    desk.hear(read_ahead(first.number, 7, 7, 7))  # what comes late for the first counts no more
-    desk.hear(ReadsDone(rest.number, (missing(2), missing(3)), confirmed=True))
+    desk.step(read_ahead(first.number, 7, 7, 7))  # what comes late for the first counts no more
+    desk.step(ReadsDone(rest.number, (missing(2), missing(3)), confirmed=True))
     assert desk.answers == [missing(1), missing(2), missing(3)]
 
 
-def test_a_read_that_was_late_is_not_asked_for_again(desk: Desk) -> None:
+def test_a_read_past_its_deadline_is_not_retried(desk: Desk) -> None:
     desk.ask(Get("a"), Get("b"))
     number = desk.last(Read).number
-    desk.hear(read_ahead(number, 1))
+    desk.step(read_ahead(number, 1))
     desk.wait(TIMEOUT + 0.1)
-    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    desk.step(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
     asked = desk.count(Read)
     desk.wait(1)
     assert desk.count(Read) == asked
     assert len(desk.answers) == 2
 
 
-def test_a_reply_that_would_become_too_large_says_which_keys_it_lacks(desk: Desk) -> None:
+def test_operations_beyond_the_reply_size_limit_fail_as_too_large(desk: Desk) -> None:
     keys = [Get(f"{number}") for number in range(40)]
     desk.ask(*keys)
     large = msgspec.Raw(encode(Found(1, 1, 1, 1, b"x" * (1 << 20))))
     while not desk.answers:
-        desk.hear(ReadsDone(desk.last(Read).number, (large,), confirmed=True))
+        desk.step(ReadsDone(desk.last(Read).number, (large,), confirmed=True))
         desk.wait(0.01)
     found = [answer for answer in desk.answers if answer == large]
     rest = desk.answers[len(found) :]
@@ -453,21 +453,21 @@ def test_a_reply_that_would_become_too_large_says_which_keys_it_lacks(desk: Desk
     assert desk.count(Read) == len(found) + 1, "nothing more is read for it"
 
 
-def test_too_much_that_is_read_ahead_is_not_kept_but_read_again(
+def test_read_ahead_results_beyond_the_memory_limit_are_dropped_and_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pending, "UNCONFIRMED_BYTES_MAX", 0)
     desk.ask(Get("a"))
     number = desk.last(Read).number
-    desk.hear(read_ahead(number, 1))
-    desk.hear(ReadsConfirmed((number,)))
+    desk.step(read_ahead(number, 1))
+    desk.step(ReadsConfirmed((number,)))
     assert desk.answers == []
     desk.wait(RETRY_SECONDS * 2)
-    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    desk.step(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
     assert desk.answers == [missing(1)]
 
 
-def test_a_client_that_reads_nothing_is_refused_and_others_are_served(desk: Desk) -> None:
+def test_a_client_with_unread_replies_is_refused_while_others_are_served(desk: Desk) -> None:
     desk.core.reply_budget.begin_reply(b"client", CONNECTION_BYTES_MAX + 1, desk.now)
     desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
@@ -477,7 +477,7 @@ def test_a_client_that_reads_nothing_is_refused_and_others_are_served(desk: Desk
     assert desk.count(Read) == 1
 
 
-def test_numbers_differ_between_the_lives_of_a_node() -> None:
+def test_request_numbers_differ_between_incarnations_of_a_node() -> None:
     lives = [Gateway(Opened(NODE, b"", life), NodeConfig(dir="x")) for life in (1, 2)]
     numbers = set()
     for life in lives:
@@ -489,29 +489,29 @@ def test_numbers_differ_between_the_lives_of_a_node() -> None:
     assert len(numbers) == 2
 
 
-def test_overload_is_said_at_once_and_only_where_nothing_was_begun(desk: Desk) -> None:
+def test_an_overloaded_refusal_is_returned_immediately(desk: Desk) -> None:
     desk.ask(insert())
-    desk.hear(Refused(desk.last(Propose).number, Refusal.OVERLOADED))
+    desk.step(Refused(desk.last(Propose).number, Refusal.OVERLOADED))
     assert desk.failure().code is FailureCode.OVERLOADED
 
 
-def test_too_many_calls_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_beyond_the_limit_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "CALLS_MAX", 2)
     for _ in range(3):
         desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
 
 
-def test_a_removed_node_sends_its_clients_elsewhere(desk: Desk) -> None:
-    desk.hear(leadership(removed=True))
+def test_a_removed_node_refuses_writes_but_still_requests_its_status(desk: Desk) -> None:
+    desk.step(leadership(removed=True))
     desk.ask(insert())
     assert desk.failure().code is FailureCode.NOT_MEMBER
     desk.ask(Status())
     assert desk.count(AskStatus) == 1
 
 
-def test_a_node_whose_storage_hangs_sends_its_clients_elsewhere(desk: Desk) -> None:
-    desk.hear(leadership(stalled=True))
+def test_a_node_with_hung_storage_refuses_operations_until_it_recovers(desk: Desk) -> None:
+    desk.step(leadership(stalled=True))
     for operation in (insert(), Get("key"), ListKeys("", 10), Status(), RemoveNode(OTHER)):
         desk.answers.clear()
         desk.ask(operation)
@@ -519,7 +519,7 @@ def test_a_node_whose_storage_hangs_sends_its_clients_elsewhere(desk: Desk) -> N
     assert desk.sent == []
     desk.ask(Hello())
     assert isinstance(desk.answers[-1], Welcome)
-    desk.hear(leadership())
+    desk.step(leadership())
     desk.ask(insert())
     assert desk.count(Propose) == 1
 
@@ -535,24 +535,24 @@ def test_a_node_whose_storage_hangs_sends_its_clients_elsewhere(desk: Desk) -> N
         (TransferLeadership(OTHER), FailureCode.UNKNOWN),
     ],
 )
-def test_what_waits_for_storage_that_hangs_is_answered_with_the_truth(
+def test_if_storage_hangs_pending_reads_are_stalled_and_pending_changes_unknown(
     desk: Desk, operation: Operation, code: FailureCode
 ) -> None:
     desk.ask(operation)
-    desk.hear(leadership(stalled=True))
+    desk.step(leadership(stalled=True))
     assert desk.failure().code is code
 
 
-def test_a_write_that_nobody_took_before_storage_hung_was_not_done(desk: Desk) -> None:
+def test_a_write_refused_before_storage_hung_ends_as_stalled(desk: Desk) -> None:
     desk.ask(insert())
-    desk.hear(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
-    desk.hear(leadership(stalled=True))
+    desk.step(Refused(desk.last(Propose).number, Refusal.NOT_LEADER))
+    desk.step(leadership(stalled=True))
     assert desk.failure().code is FailureCode.STALLED
 
 
 def test_a_removal_is_done_when_it_is_committed(desk: Desk) -> None:
     desk.ask(RemoveNode(OTHER))
-    desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
+    desk.step(BatchApplied(desk.last(RemoveMember).number, 5, ()))
     assert desk.answers == [Done()]
 
 
@@ -563,28 +563,28 @@ def test_a_removal_is_done_when_it_is_committed(desk: Desk) -> None:
         (Refusal.LAST_VOTER, FailureCode.INVALID),
     ],
 )
-def test_a_removal_that_cannot_be_is_refused_at_once(
+def test_an_impossible_removal_is_refused_immediately(
     desk: Desk, refusal: Refusal, code: FailureCode
 ) -> None:
     desk.ask(RemoveNode(OTHER))
-    desk.hear(Refused(desk.last(RemoveMember).number, refusal))
+    desk.step(Refused(desk.last(RemoveMember).number, refusal))
     assert desk.failure().code is code
 
 
 def test_a_member_unknown_at_the_second_attempt_was_removed_by_the_first(desk: Desk) -> None:
     desk.ask(RemoveNode(OTHER))
-    desk.hear(leadership(term=2))
-    desk.hear(Refused(desk.last(RemoveMember).number, Refusal.UNKNOWN_MEMBER))
+    desk.step(leadership(term=2))
+    desk.step(Refused(desk.last(RemoveMember).number, Refusal.UNKNOWN_MEMBER))
     assert desk.answers == [Done()]
 
 
 def test_a_node_confirms_its_own_removal_when_it_learns_of_it(desk: Desk) -> None:
     desk.ask(RemoveNode(NODE))
-    desk.hear(leadership(removed=True))
+    desk.step(leadership(removed=True))
     assert desk.answers == [Done()]
 
 
-def test_a_flood_of_changes_of_members_is_refused_beyond_a_few(desk: Desk) -> None:
+def test_membership_requests_beyond_the_limit_are_refused(desk: Desk) -> None:
     floods: list[Operation] = [AddNode(f"127.0.0.1:{10_000 + each}") for each in range(1100)]
     desk.ask(*floods, *[RemoveNode(OTHER)] * 100, *[TransferLeadership(OTHER)] * 100)
     desk.wait(0.1)
@@ -598,55 +598,55 @@ def test_a_flood_of_changes_of_members_is_refused_beyond_a_few(desk: Desk) -> No
     assert desk.count(RemoveMember) == 1, "those that are over count no more"
 
 
-def test_removals_that_are_over_count_no_more(desk: Desk) -> None:
+def test_completed_removals_do_not_count_against_the_limit(desk: Desk) -> None:
     for _ in range(3 * ADMIN_REQUESTS_MAX):
         desk.answers.clear()
         desk.ask(RemoveNode(OTHER))
-        desk.hear(BatchApplied(desk.last(RemoveMember).number, 5, ()))
+        desk.step(BatchApplied(desk.last(RemoveMember).number, 5, ()))
         assert desk.answers == [Done()]
 
 
-def test_a_standby_node_is_invited_until_it_votes(desk: Desk) -> None:
+def test_a_standby_node_is_invited_until_it_is_a_voter(desk: Desk) -> None:
     address = "127.0.0.1:9420"
     desk.ask(AddNode(address))
     desk.wait(1.0)
     assert desk.count(InviteMember) >= 3
     assert desk.last(InviteMember).address == address
     joined = MEMBERS.with_member(Member(b"x" * 16, address, True))
-    desk.hear(leadership(members=joined))
+    desk.step(leadership(members=joined))
     desk.wait(0.1)
     assert desk.answers == [Done()]
 
 
-def test_a_host_without_a_port_is_invited_at_the_address_that_its_node_has(desk: Desk) -> None:
+def test_a_host_without_a_port_is_invited_at_the_default_port(desk: Desk) -> None:
     desk.ask(AddNode("node.example"))
     desk.wait(0.1)
     assert desk.last(InviteMember).address == "node.example:9400"
     joined = MEMBERS.with_member(Member(b"x" * 16, "node.example:9400", True))
-    desk.hear(leadership(members=joined))
+    desk.step(leadership(members=joined))
     desk.wait(0.1)
     assert desk.answers == [Done()]
 
 
-def test_an_address_that_nobody_joins_from_is_named(desk: Desk) -> None:
+def test_an_invitation_that_no_node_accepts_fails_with_its_address(desk: Desk) -> None:
     desk.ask(AddNode("127.0.0.1:9420"))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.NO_STANDBY
     assert "127.0.0.1:9420" in desk.failure().message
 
 
-def test_an_invited_node_that_does_not_vote_yet_still_may(desk: Desk) -> None:
+def test_an_invited_node_that_is_still_a_learner_leaves_the_outcome_unknown(desk: Desk) -> None:
     address = "127.0.0.1:9420"
     desk.ask(AddNode(address))
     learning = MEMBERS.with_member(Member(b"x" * 16, address, False))
-    desk.hear(leadership(members=learning))
+    desk.step(leadership(members=learning))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_without_a_leader_nobody_knows_who_was_added(desk: Desk) -> None:
+def test_an_invitation_without_a_leader_has_an_unknown_outcome(desk: Desk) -> None:
     desk.ask(AddNode("127.0.0.1:9420"))
-    desk.hear(leadership(2, None))
+    desk.step(leadership(2, None))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
 
@@ -655,14 +655,14 @@ def test_without_a_leader_nobody_knows_who_was_added(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("named", [OTHER, b""], ids=["named", "anybody"])
-def test_a_transfer_is_ordered_until_leadership_has_moved(desk: Desk, named: bytes) -> None:
+def test_a_transfer_is_repeated_until_leadership_has_moved(desk: Desk, named: bytes) -> None:
     desk.ask(TransferLeadership(named))
     desk.wait(0.7)
     assert (desk.count(TransferTo), desk.last(TransferTo)) == (3, TransferTo(named))
-    desk.hear(leadership(2, None))
+    desk.step(leadership(2, None))
     desk.wait(0.1)
     assert desk.answers == []
-    desk.hear(leadership(2, OTHER))
+    desk.step(leadership(2, OTHER))
     desk.wait(0.1)
     assert desk.answers == [Transferred(OTHER)]
     ordered = desk.count(TransferTo)
@@ -670,7 +670,7 @@ def test_a_transfer_is_ordered_until_leadership_has_moved(desk: Desk, named: byt
     assert desk.count(TransferTo) == ordered
 
 
-def test_a_transfer_to_who_leads_already_is_done(desk: Desk) -> None:
+def test_a_transfer_to_the_current_leader_succeeds_immediately(desk: Desk) -> None:
     desk.ask(TransferLeadership(NODE))
     desk.wait(0.1)
     assert desk.answers == [Transferred(NODE)]
@@ -688,49 +688,45 @@ def test_a_transfer_to_who_leads_already_is_done(desk: Desk) -> None:
     ],
     ids=["a stranger", "no id", "a learner", "beside a learner", "alone"],
 )
-def test_a_transfer_to_nobody_who_could_lead_is_refused(
+def test_a_transfer_without_an_eligible_successor_is_refused(
     desk: Desk, members: Membership, named: bytes, code: FailureCode
 ) -> None:
-    desk.hear(replace(leadership(), membership=members))
+    desk.step(replace(leadership(), membership=members))
     desk.ask(TransferLeadership(named))
     desk.wait(0.1)
     assert desk.failure().code is code
     assert desk.count(TransferTo) == 0
 
 
-def test_a_transfer_without_a_leader_waits_for_one_that_is_then_to_be_replaced(desk: Desk) -> None:
-    desk.hear(leadership(2, None))
+def test_a_transfer_without_a_leader_waits_for_a_leader_to_replace(desk: Desk) -> None:
+    desk.step(leadership(2, None))
     desk.ask(TransferLeadership())
     desk.wait(0.1)
-    desk.hear(leadership(2, OTHER))
+    desk.step(leadership(2, OTHER))
     desk.wait(0.1)
     assert desk.answers == []
-    desk.hear(leadership(3, NODE))
+    desk.step(leadership(3, NODE))
     desk.wait(0.1)
     assert desk.answers == [Transferred(NODE)]
 
 
 @pytest.mark.parametrize("members", [MEMBERS, Membership()], ids=["a member", "not joined yet"])
-def test_a_transfer_that_has_not_come_about_in_time_still_may(
-    desk: Desk, members: Membership
-) -> None:
-    desk.hear(replace(leadership(), membership=members))
+def test_a_transfer_that_times_out_has_an_unknown_outcome(desk: Desk, members: Membership) -> None:
+    desk.step(replace(leadership(), membership=members))
     desk.ask(TransferLeadership(OTHER))
     desk.wait(TIMEOUT + 0.1)
     assert desk.failure().code is FailureCode.UNKNOWN
 
 
-def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confirmed(
-    desk: Desk,
-) -> None:
+def test_only_reads_without_side_effects_are_read_ahead(desk: Desk) -> None:
     desk.ask(Get("k"))
     assert desk.last(Read).ahead
-    desk.hear(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
+    desk.step(ReadsDone(desk.last(Read).number, (missing(1),), confirmed=True))
     desk.ask(ReadSnapshot(b"b" * 16, None))
     desk.wait(0.01)  # after the reply to this client
     first = desk.last(Read)
     assert not first.ahead
-    desk.hear(ReadFailed(first.number))
+    desk.step(ReadFailed(first.number))
     desk.wait(RETRY_SECONDS * 2)
     again = desk.last(Read)
     assert again.number != first.number
@@ -740,7 +736,7 @@ def test_only_reads_that_leave_nothing_behind_may_be_read_before_they_are_confir
 # --- no room
 
 
-def test_inserts_without_room_are_refused_and_the_rest_of_their_batch_goes_on(desk: Desk) -> None:
+def test_without_space_inserts_are_refused_and_the_rest_of_the_batch_proceeds(desk: Desk) -> None:
     removal = Write(1, 2, 1, Remove("other"))
     for operation in (insert(), removal):
         request = Request(CLIENT_PROTOCOL_VERSION, 1, 1000, (operation,))
@@ -748,25 +744,25 @@ def test_inserts_without_room_are_refused_and_the_rest_of_their_batch_goes_on(de
     desk.flush()
     first = desk.last(Propose)
     assert first.grows
-    desk.hear(Refused(first.number, Refusal.STORAGE_FULL))
+    desk.step(Refused(first.number, Refusal.STORAGE_FULL))
     second = desk.last(Propose)
     assert second.number != first.number
     assert not second.grows
     assert decode_batch(second.payload).writes == (removal,)
-    desk.hear(BatchApplied(second.number, 5, (Removed(True, 9),)))
+    desk.step(BatchApplied(second.number, 5, (Removed(True, 9),)))
     failed, removed = desk.answers
     assert isinstance(failed, Failed)
     assert failed.code == FailureCode.STORAGE_FULL
     assert removed == Removed(True, 9)
 
 
-def test_of_a_request_the_writes_after_a_refused_insert_are_refused_too(desk: Desk) -> None:
+def test_writes_after_a_refused_insert_of_the_same_request_are_refused_too(desk: Desk) -> None:
     before, after = Write(1, 2, 1, Remove("before")), Write(1, 4, 1, Remove("after"))
     desk.ask(before, insert(3), after)
-    desk.hear(Refused(desk.last(Propose).number, Refusal.STORAGE_FULL))
+    desk.step(Refused(desk.last(Propose).number, Refusal.STORAGE_FULL))
     second = desk.last(Propose)
     assert decode_batch(second.payload).writes == (before,)
-    desk.hear(BatchApplied(second.number, 5, (Removed(True, 9),)))
+    desk.step(BatchApplied(second.number, 5, (Removed(True, 9),)))
     removed, *refused = desk.answers
     assert removed == Removed(True, 9)
     assert [each.code for each in refused if isinstance(each, Failed)] == [
@@ -774,11 +770,11 @@ def test_of_a_request_the_writes_after_a_refused_insert_are_refused_too(desk: De
     ] * 2
 
 
-def test_an_insert_that_may_have_been_done_is_not_called_refused(desk: Desk) -> None:
+def test_an_insert_that_may_have_been_applied_is_not_reported_as_refused(desk: Desk) -> None:
     desk.ask(insert())
     number = desk.last(Propose).number
-    desk.wait(LOST_SECONDS + 0.1)  # no word: it was lost, or it is under way
-    desk.hear(Refused(number, Refusal.STORAGE_FULL))
+    desk.wait(LOST_SECONDS + 0.1)  # no reply: it was lost, or it is under way
+    desk.step(Refused(number, Refusal.STORAGE_FULL))
     assert desk.answers == []
     desk.wait(TIMEOUT)
     assert desk.failure().code == FailureCode.UNKNOWN

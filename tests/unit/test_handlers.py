@@ -32,7 +32,7 @@ def test_no_message_has_two_rules() -> None:
     assert len(messages) == len(set(messages))
 
 
-def test_whatever_is_ignored_has_a_reason() -> None:
+def test_every_ignored_message_has_a_reason() -> None:
     handlers: list[object] = [*PEER_HANDLERS.values(), *ACTOR_HANDLERS.values()]
     ignored = [handler for handler in handlers if isinstance(handler, Ignored)]
     assert ignored

@@ -39,7 +39,7 @@ def findings(standings: list[MemberStatus], severity: Severity) -> dict[str, str
     return {each.check: each.message for each in judge(standings) if each.severity is severity}
 
 
-def test_a_whole_cluster_is_well() -> None:
+def test_a_complete_cluster_is_healthy() -> None:
     assert worst(judge(WHOLE)) is Severity.OK
     assert trouble(WHOLE) == ""
     assert findings(WHOLE, Severity.OK) == {
@@ -48,34 +48,34 @@ def test_a_whole_cluster_is_well() -> None:
     }
 
 
-def test_a_member_that_is_silent_is_a_warning() -> None:
+def test_an_unresponsive_member_is_a_warning() -> None:
     standings = [*WHOLE[:2], MemberStatus(MEMBERS[2], None)]
     assert trouble(standings) == ""
     assert findings(standings, Severity.WARNING) == {"members": "host-3:9400 does not answer"}
 
 
-def test_without_a_majority_nothing_is_served() -> None:
+def test_a_lost_majority_is_critical() -> None:
     standings = [WHOLE[0], MemberStatus(MEMBERS[1], None), MemberStatus(MEMBERS[2], None)]
     assert trouble(standings) == "no majority of the voters answers"
     critical = findings(standings, Severity.CRITICAL)
     assert critical == {"majority": "1 of 3 voters answer, which is no majority"}
 
 
-def test_without_a_leader_nothing_is_served() -> None:
+def test_a_missing_leader_is_critical() -> None:
     standings = [standing(each, role=Role.FOLLOWER, leader=None) for each in MEMBERS[:3]]
     assert trouble(standings) == "no leader is known"
     assert findings(standings, Severity.CRITICAL) == {"leader": "no leader is known"}
 
 
 @pytest.mark.parametrize(("leader", "named"), [(None, "no leader"), (MEMBERS[2].id, MEMBERS[2].id)])
-def test_a_member_that_follows_another_leader_is_a_warning(
+def test_a_member_that_does_not_follow_the_leader_is_a_warning(
     leader: uuid.UUID | None, named: object
 ) -> None:
     standings = [*WHOLE[:2], standing(MEMBERS[2], leader=leader)]
     assert findings(standings, Severity.WARNING) == {"leader": f"host-3:9400 follows {named}"}
 
 
-def test_a_member_that_lags_is_a_warning_beyond_a_bound() -> None:
+def test_a_lagging_member_is_a_warning_beyond_a_bound() -> None:
     near, far = 5000 - LAG_ENTRIES_MAX, 5000 - LAG_ENTRIES_MAX - 1
     standings = [WHOLE[0], standing(MEMBERS[1], applied_index=near)]
     assert "lag" not in findings(standings, Severity.WARNING)
@@ -86,7 +86,7 @@ def test_a_member_that_lags_is_a_warning_beyond_a_bound() -> None:
 
 
 @pytest.mark.parametrize(("number", "of"), [(0, "a majority"), (1, "a leader")])
-def test_a_member_whose_last_contact_is_long_ago_is_a_warning(number: int, of: str) -> None:
+def test_a_member_without_recent_contact_is_a_warning(number: int, of: str) -> None:
     standings = list(WHOLE)
     for silence_ms in (None, 0, SILENCE_MS_MAX):
         standings[number] = silent(WHOLE[number], silence_ms)
@@ -108,7 +108,7 @@ def test_an_even_number_of_voters_is_a_warning() -> None:
     }
 
 
-def test_learners_and_those_that_were_removed_are_warnings() -> None:
+def test_learners_and_removed_nodes_are_warnings() -> None:
     learner = replace(MEMBERS[3], voter=False)
     standings = [*WHOLE, replace(standing(learner), member=learner)]
     assert findings(standings, Severity.WARNING) == {"members": "host-4:9400 has no vote yet"}
@@ -128,7 +128,7 @@ def test_a_foreign_node_at_a_members_address_is_critical() -> None:
     assert findings(standings, Severity.OK)["majority"] == "2 of 3 voters answer"
 
 
-def test_a_foreign_node_at_a_given_address_counts_as_no_member() -> None:
+def test_a_foreign_node_at_a_given_address_is_not_counted_as_a_member() -> None:
     stranger = standing(MEMBERS[3], cluster_id=FOREIGN, role=Role.LEADER, term=99)
     standings = [*WHOLE, replace(stranger, is_foreign=True, is_member=False)]
     assert findings(standings, Severity.OK)["majority"] == "3 of 3 voters answer"
@@ -136,20 +136,20 @@ def test_a_foreign_node_at_a_given_address_counts_as_no_member() -> None:
     assert worst(judge(standings)) is Severity.CRITICAL
 
 
-def test_a_node_in_no_cluster_is_critical() -> None:
+def test_a_node_without_a_cluster_is_critical() -> None:
     waiting = replace(standing(LEADER, cluster_id=None, role=Role.FOLLOWER), is_member=False)
     assert trouble([waiting]) == "the node belongs to no cluster"
     assert worst(judge([waiting])) is Severity.CRITICAL
 
 
-def test_a_full_disk_is_a_warning_and_a_majority_of_them_is_critical() -> None:
+def test_one_full_disk_is_a_warning_and_a_majority_is_critical() -> None:
     full = [standing(each, shortage=Shortage.CRITICAL, free_bytes=5) for each in MEMBERS[1:3]]
     one = findings([*WHOLE[:2], full[1]], Severity.WARNING)
     assert one == {"disk space": "host-3:9400 has 5 bytes of disk space left"}
     assert "disk space" in findings([WHOLE[0], *full], Severity.CRITICAL)
 
 
-def test_a_quota_that_the_leader_has_reached_is_critical() -> None:
+def test_a_leader_at_its_quota_is_critical() -> None:
     reached = standing(LEADER, shortage=Shortage.QUOTA, state_bytes=9)
     critical = findings([reached, *WHOLE[1:]], Severity.CRITICAL)
     assert critical == {"quota": "host-1:9400 has reached its quota: 9 bytes"}

@@ -32,13 +32,13 @@ def start_another() -> None:
     other.clear()
 
 
-def test_what_was_never_locked_goes_when_a_node_starts(temporary: Path) -> None:
+def test_a_directory_that_was_never_locked_is_removed_when_a_node_starts(temporary: Path) -> None:
     (temporary / f"{PREFIX}begun").mkdir()
     start_another()
     assert list(temporary.iterdir()) == []
 
 
-def test_what_is_locked_no_more_goes_when_another_node_starts(names: IpcDirectory) -> None:
+def test_an_unlocked_directory_is_removed_when_another_node_starts(names: IpcDirectory) -> None:
     (Path(names.path) / "client").touch()
     start_another()
     assert Path(names.path, "client").exists()
@@ -47,13 +47,13 @@ def test_what_is_locked_no_more_goes_when_another_node_starts(names: IpcDirector
     assert not Path(names.path).exists()
 
 
-def test_directories_of_other_programs_stay(temporary: Path) -> None:
+def test_directories_of_other_programs_are_kept(temporary: Path) -> None:
     (temporary / "skiff-cluster-1").mkdir()
     start_another()
     assert (temporary / "skiff-cluster-1").is_dir()
 
 
-def test_a_directory_that_is_there_still_is_kept(names: IpcDirectory) -> None:
+def test_an_existing_directory_is_kept(names: IpcDirectory) -> None:
     (Path(names.path) / "client").touch()
     path = names.path
     names.keep()
@@ -61,7 +61,7 @@ def test_a_directory_that_is_there_still_is_kept(names: IpcDirectory) -> None:
     assert Path(path, "client").exists()
 
 
-def test_a_directory_that_was_made_anew_is_locked_like_the_first(names: IpcDirectory) -> None:
+def test_a_recreated_directory_is_locked(names: IpcDirectory) -> None:
     path = names.path
     shutil.rmtree(path)
     names.keep()
@@ -74,7 +74,7 @@ def test_a_directory_that_was_made_anew_is_locked_like_the_first(names: IpcDirec
 
 
 @pytest.mark.parametrize("opened", [False, True])
-def test_a_directory_that_another_node_removes_before_it_is_locked_is_made_again(
+def test_a_directory_removed_before_it_is_locked_is_recreated(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, opened: bool
 ) -> None:
     genuine = module._open

@@ -52,7 +52,7 @@ def test_the_first_write_creates_a_key(store: Store) -> None:
     assert store.events == [Event(1, "a", b"x", 0)]
 
 
-def test_a_later_write_keeps_where_the_key_was_created(store: Store) -> None:
+def test_a_later_write_keeps_the_create_revision(store: Store) -> None:
     store.insert("a", b"x")
     store.insert("b")
     assert store.insert("a", b"y") == Inserted(3)
@@ -60,21 +60,21 @@ def test_a_later_write_keeps_where_the_key_was_created(store: Store) -> None:
     assert store.events[-1] == Event(3, "a", b"y", 1)
 
 
-def test_removing_a_key_is_a_revision_of_its_own(store: Store) -> None:
+def test_removing_a_key_has_its_own_revision(store: Store) -> None:
     store.insert("a")
     assert store.remove("a") == Removed(existed=True, revision=2)
     assert store.stored("a") is None
     assert store.events[-1] == Event(2, "a", None, 1)
 
 
-def test_removing_what_is_not_there_changes_nothing(store: Store) -> None:
+def test_removing_an_absent_key_changes_nothing(store: Store) -> None:
     store.insert("a")
     assert store.remove("b") == Removed(existed=False, revision=1)
     assert store.key_value.revision == 1
     assert len(store.events) == 1
 
 
-def test_a_key_that_is_created_again_begins_its_history_anew(store: Store) -> None:
+def test_a_recreated_key_starts_at_version_one(store: Store) -> None:
     store.insert("a")
     store.insert("a")
     store.remove("a")
@@ -94,7 +94,7 @@ def test_an_absent_key_has_revision_zero(store: Store, if_revision: int | None) 
 
 
 @pytest.mark.parametrize("if_revision", [0, 1, 3, -1])
-def test_a_key_at_another_revision_is_left_alone(store: Store, if_revision: int) -> None:
+def test_a_revision_mismatch_changes_nothing(store: Store, if_revision: int) -> None:
     store.insert("a", b"x")
     store.insert("a", b"y")
     assert store.insert("a", b"z", if_revision) == RevisionMismatch(2)
@@ -110,7 +110,7 @@ def test_a_key_at_the_required_revision_is_changed(store: Store) -> None:
     assert store.remove("a", if_revision=2) == Removed(existed=True, revision=3)
 
 
-def test_an_absent_key_is_not_at_any_other_revision(store: Store) -> None:
+def test_an_absent_key_mismatches_any_revision_but_zero(store: Store) -> None:
     assert store.insert("a", b"x", if_revision=5) == RevisionMismatch(0)
     assert store.remove("a", if_revision=5) == RevisionMismatch(0)
     assert store.remove("a", if_revision=0) == Removed(existed=False, revision=0)
@@ -120,13 +120,13 @@ def test_an_absent_key_is_not_at_any_other_revision(store: Store) -> None:
 # --- prefixes
 
 
-def test_a_prefix_counts_the_keys_right_below_it(store: Store) -> None:
+def test_a_prefix_counts_the_keys_directly_below_it(store: Store) -> None:
     for key in ("a/b", "a/c", "a/b/d", "e"):
         store.insert(key)
     assert store.counts() == {"a": 2, "a/b": 1}
 
 
-def test_writing_a_key_again_does_not_count_it_twice(store: Store) -> None:
+def test_rewriting_a_key_does_not_count_it_twice(store: Store) -> None:
     store.insert("a/b")
     store.insert("a/b")
     store.insert("a/b", b"x", if_revision=99)
@@ -166,9 +166,7 @@ commands = st.builds(Insert, keys, st.binary(max_size=2), revisions) | st.builds
 
 
 @given(st.lists(commands, max_size=30))
-def test_any_sequence_of_commands_leaves_what_a_dict_would_hold(
-    sequence: list[Insert | Remove],
-) -> None:
+def test_any_sequence_of_commands_matches_a_dict_model(sequence: list[Insert | Remove]) -> None:
     store = Store()
     model: dict[str, tuple[int, bytes]] = {}
     revision = 0

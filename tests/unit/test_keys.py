@@ -20,7 +20,7 @@ valid_keys = st.text(
 @pytest.mark.parametrize(
     "key", ["a", "/", "a/b", "a//b", "/a/", " ", "ключ", "🜁", "\x01", "a" * 4096]
 )
-def test_any_text_without_nul_is_a_key(key: str) -> None:
+def test_any_text_without_nul_is_a_valid_key(key: str) -> None:
     assert encode_key(key) == key.encode()
 
 
@@ -40,7 +40,7 @@ def test_any_text_without_nul_is_a_key(key: str) -> None:
     ],
     ids=ascii,
 )
-def test_anything_else_is_not(key: object) -> None:
+def test_any_other_value_is_refused_as_a_key(key: object) -> None:
     with pytest.raises(InvalidKey):
         encode_key(key)
 
@@ -50,7 +50,7 @@ def test_the_length_of_a_key_is_counted_in_bytes() -> None:
 
 
 @given(st.lists(valid_keys))
-def test_keys_sort_as_text_as_they_do_as_bytes(keys: list[str]) -> None:
+def test_keys_sort_alike_as_text_and_as_bytes(keys: list[str]) -> None:
     assert sorted(keys) == [each.decode() for each in sorted(map(encode_key, keys))]
 
 
@@ -60,7 +60,7 @@ def test_the_root_covers_all_keys(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", [None, 7, b"a", "\0", "\udfff"], ids=ascii)
-def test_what_could_begin_no_key_is_no_prefix(prefix: object) -> None:
+def test_a_prefix_that_no_key_can_have_is_refused(prefix: object) -> None:
     with pytest.raises(InvalidKey):
         encode_prefix(prefix)
 
@@ -77,5 +77,5 @@ def test_what_could_begin_no_key_is_no_prefix(prefix: object) -> None:
         ("a_b", ""),
     ],
 )
-def test_a_key_sits_under_what_stands_before_its_last_separator(key: str, parent: str) -> None:
+def test_the_parent_of_a_key_ends_before_its_last_separator(key: str, parent: str) -> None:
     assert parent_of(key) == parent

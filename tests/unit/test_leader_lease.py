@@ -57,7 +57,7 @@ def is_served_at_once(cluster: Cluster, node: bytes = A) -> bool:
     return any(each.confirmed and each.number == number for each in asked)
 
 
-def test_a_read_by_lease_asks_nobody_while_a_majority_is_bound() -> None:
+def test_a_lease_read_needs_no_quorum_round_while_the_leader_holds_a_lease() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
     cluster[A].now += LEASE - 1
@@ -68,7 +68,7 @@ def test_a_read_by_lease_asks_nobody_while_a_majority_is_bound() -> None:
     assert cluster.sent(Heartbeat)
 
 
-def test_a_read_without_a_lease_is_confirmed_as_any_other() -> None:
+def test_without_a_lease_a_lease_read_is_confirmed_by_a_quorum_round() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.read_by_lease(A, 1)
@@ -77,7 +77,7 @@ def test_a_read_without_a_lease_is_confirmed_as_any_other() -> None:
     assert [(read.number, read.index) for read in cluster[A].served] == [(1, 1)]
 
 
-def test_a_linearizable_read_is_confirmed_by_a_majority_whatever_the_clock_says() -> None:
+def test_a_linearizable_read_needs_a_quorum_round_despite_a_lease() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
     cluster.read(A, 1)
@@ -87,7 +87,7 @@ def test_a_linearizable_read_is_confirmed_by_a_majority_whatever_the_clock_says(
     assert len(cluster[A].served) == 1
 
 
-def test_the_time_after_the_last_arrival_decides_not_the_one_before_the_turn() -> None:
+def test_a_lease_is_checked_against_the_time_after_the_last_arrival() -> None:
     # The process is stopped within a turn, and then finds a read that has just arrived.
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
@@ -100,7 +100,7 @@ def test_the_time_after_the_last_arrival_decides_not_the_one_before_the_turn() -
     assert ReadAt(1, 1, b"", confirmed=True) not in machine.disk.unwritten
 
 
-def test_the_lease_counts_from_the_sending_not_from_the_answer() -> None:
+def test_the_lease_starts_when_the_heartbeat_is_sent_not_when_the_reply_arrives() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.beat(A)
@@ -109,7 +109,7 @@ def test_the_lease_counts_from_the_sending_not_from_the_answer() -> None:
     assert not is_served_at_once(cluster)
 
 
-def test_an_answer_that_comes_late_shortens_no_lease() -> None:
+def test_a_late_reply_does_not_shorten_the_lease() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.beat(A)
@@ -123,7 +123,7 @@ def test_an_answer_that_comes_late_shortens_no_lease() -> None:
     assert is_served_at_once(cluster)
 
 
-def test_an_answer_to_a_former_term_binds_nobody() -> None:
+def test_a_reply_of_an_earlier_term_does_not_extend_the_lease() -> None:
     cluster = led_by(A, B, C)
     cluster.elect(B)
     cluster.elect(A)
@@ -145,7 +145,7 @@ def test_a_lease_needs_a_majority() -> None:
     assert not is_served_at_once(cluster), "the one that was bound first is free"
 
 
-def test_a_voter_is_bound_for_a_part_of_its_own_election_timeout() -> None:
+def test_a_voter_grants_the_lease_for_a_share_of_its_own_election_timeout() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     now = cluster[A].now
@@ -156,14 +156,14 @@ def test_a_voter_is_bound_for_a_part_of_its_own_election_timeout() -> None:
     assert not is_served_at_once(cluster)
 
 
-def test_a_node_that_does_not_know_of_leases_is_never_bound() -> None:
+def test_a_voter_without_lease_support_never_extends_the_lease() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.inject(B, A, HeartbeatReply(1, 0))
     assert not is_served_at_once(cluster)
 
 
-def test_a_single_node_needs_nobody() -> None:
+def test_a_single_node_always_holds_the_lease() -> None:
     cluster = led_by(A)
     cluster[A].now += 10 * LEASE
     assert is_served_at_once(cluster)
@@ -187,7 +187,7 @@ def test_there_is_no_lease_before_an_entry_of_the_term_is_committed() -> None:
     assert cluster[B].served[-1].index == 3
 
 
-def test_a_followers_read_by_lease_costs_one_question() -> None:
+def test_a_lease_read_on_a_follower_costs_one_round_trip_to_the_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.beat(A)
     cluster.settle()
@@ -199,7 +199,7 @@ def test_a_followers_read_by_lease_costs_one_question() -> None:
     assert [read.number for read in cluster[B].served] == [7]
 
 
-def test_reads_that_wait_for_the_clock_fail_with_their_leader() -> None:
+def test_pending_lease_reads_fail_when_their_leader_steps_down() -> None:
     cluster = led_by(A, B, C)
     machine = cluster[A]
     machine.core.step(Read(1, b"", leader_lease=True))
@@ -224,9 +224,7 @@ def votes_for(cluster: Cluster, voter: bytes, request: RequestVote) -> bool:
 
 @pytest.mark.parametrize("pre", [True, False], ids=["pre-vote", "vote"])
 @pytest.mark.parametrize("term", [1, 2], ids=["same term", "next term"])
-def test_a_node_that_has_just_started_votes_only_after_its_election_timeout(
-    pre: bool, term: int
-) -> None:
+def test_a_restarted_node_votes_only_after_its_election_timeout(pre: bool, term: int) -> None:
     cluster = led_by(A, B, C)
     request = RequestVote(term + pre, 9, 9, pre)
     cluster.restart(B, patient=True)
@@ -235,7 +233,7 @@ def test_a_node_that_has_just_started_votes_only_after_its_election_timeout(
     assert votes_for(cluster, B, request) == (term == 2 or pre), "one vote in a term, as ever"
 
 
-def test_a_newer_term_frees_nobody_from_a_leader_that_was_just_heard() -> None:
+def test_a_newer_term_does_not_release_a_voter_from_its_lease_promise() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
     cluster.inject(C, B, RequestVoteReply(5, granted=False, pre=True))
@@ -253,7 +251,7 @@ def restart_with(cluster: Cluster, node: bytes, election_timeout_min_us: int) ->
     cluster.start(node, election_timeout_min_us=election_timeout_min_us)
 
 
-def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise() -> None:
+def test_a_voter_restarted_with_a_shorter_timeout_keeps_its_earlier_promise() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
     restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
@@ -267,7 +265,7 @@ def test_a_voter_that_comes_back_with_a_shorter_timeout_keeps_its_former_promise
     assert votes_for(cluster, B, RequestVote(6, 9, 9))
 
 
-def test_a_promise_is_kept_over_several_starts_and_forgotten_when_it_is_over() -> None:
+def test_a_lease_promise_survives_restarts_until_it_expires() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B)
     restart_with(cluster, B, ELECTION_TIMEOUT_MIN_US // 10)
@@ -300,7 +298,7 @@ def test_a_longer_election_timeout_is_promised_only_when_it_is_durable() -> None
     )
 
 
-def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vote() -> None:
+def test_a_single_voter_by_an_uncommitted_change_campaigns_only_when_it_may_vote() -> None:
     cluster = Cluster(A, B)
     founders, alone = (
         Membership(tuple(Member(node, address_of(node), True) for node in nodes))
@@ -321,7 +319,7 @@ def test_a_node_whose_fellow_voters_may_have_left_campaigns_only_when_it_may_vot
 # --- ends of leases
 
 
-def test_a_leader_that_called_an_election_serves_no_more_by_lease_in_its_term() -> None:
+def test_a_leader_that_sent_timeout_now_serves_no_lease_reads_in_that_term() -> None:
     # TimeoutNow may arrive long after the transfer was given up.
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
@@ -339,7 +337,7 @@ def test_a_leader_that_called_an_election_serves_no_more_by_lease_in_its_term() 
     assert is_served_at_once(cluster), "in another term it does"
 
 
-def test_a_transfer_that_waits_for_entries_leaves_the_lease_alone() -> None:
+def test_a_transfer_that_waits_for_entries_keeps_the_lease() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
     cluster.propose(A, b"x")
@@ -349,7 +347,7 @@ def test_a_transfer_that_waits_for_entries_leaves_the_lease_alone() -> None:
     assert is_served_at_once(cluster)
 
 
-def test_a_learner_binds_nothing() -> None:
+def test_a_learner_does_not_extend_the_lease() -> None:
     cluster = led_by(A, B, C, spare=[D, E])
     for node in (D, E):
         cluster.join(node, through=A)
@@ -366,7 +364,7 @@ def test_a_learner_binds_nothing() -> None:
     assert is_served_at_once(cluster)
 
 
-def test_a_leader_that_is_to_be_removed_does_not_count_itself() -> None:
+def test_a_leader_being_removed_does_not_count_itself_for_the_lease() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += LEASE
     cluster.remove(A, through=A, force=True)
@@ -378,7 +376,7 @@ def test_a_leader_that_is_to_be_removed_does_not_count_itself() -> None:
     assert is_served_at_once(cluster)
 
 
-def test_the_lease_is_counted_among_the_members_in_force() -> None:
+def test_the_lease_needs_a_majority_of_the_members_in_force() -> None:
     cluster = led_by(A, B, spare=[C])
     cluster.join(C, through=A)
     cluster.settle()

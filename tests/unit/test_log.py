@@ -33,32 +33,32 @@ def test_a_window_remembers_the_term_before_it() -> None:
     assert [window.term_at(index) for index in (6, 7, 8, 9, 10)] == [None, 3, 3, 4, None]
 
 
-def test_what_left_the_window_always_matches() -> None:
+def test_entries_before_the_window_always_match() -> None:
     window = Log(7, 3, [])
     assert window.matches(6, 99)
     assert window.matches(7, 3)
     assert not window.matches(7, 2)
 
 
-def test_entries_replace_all_that_follows() -> None:
+def test_replacing_entries_truncates_the_rest_of_the_log() -> None:
     diverged = log_of(1, 1, 2, 2)
     diverged.replace_from(entries(3, after=2))
     assert [diverged.term_at(index) for index in range(1, 5)] == [1, 1, 3, None]
 
 
-def test_entries_leave_no_gap() -> None:
+def test_a_gap_between_entries_is_an_error() -> None:
     with pytest.raises(AssertionError):
         log_of(1).replace_from(entries(1, after=2))
 
 
-def test_only_what_is_absent_or_differs_is_new() -> None:
+def test_only_absent_or_differing_entries_are_new() -> None:
     held = log_of(1, 1, 2)
     assert held.new_among(entries(1, 1)) == ()
     assert list(held.new_among(entries(1, 1, 2, 2))) == entries(2, after=3)
     assert list(held.new_among(entries(1, 3, 3))) == entries(3, 3, after=1)
 
 
-def test_a_slice_holds_one_entry_at_least_and_then_up_to_a_size() -> None:
+def test_a_slice_holds_at_least_one_entry_and_then_up_to_its_size() -> None:
     held = Log(0, 0, entries(1, 1, 1, payload=b"x" * 100))
     cost = 100 + ENTRY_OVERHEAD_BYTES
     assert len(held.slice(1, 0)) == 1
@@ -74,7 +74,7 @@ def test_payloads_are_summed_between_two_entries() -> None:
     assert held.payload_bytes(9, 8) == 0
 
 
-def test_old_entries_leave_a_window_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_window_drops_its_oldest_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "WINDOW_BYTES_MAX", 2 * ENTRY_OVERHEAD_BYTES)
     held = log_of(1, 2, 3, 4, 5)
     held.trim(up_to=2)
@@ -83,7 +83,7 @@ def test_old_entries_leave_a_window_that_is_too_large(monkeypatch: pytest.Monkey
     assert (held.prev_index, held.term_at(3), held.last_index) == (3, 3, 5)
 
 
-def test_a_window_that_is_small_enough_keeps_all() -> None:
+def test_a_small_window_keeps_all_entries() -> None:
     held = log_of(1, 2, 3)
     held.trim(up_to=3)
     assert held.prev_index == 0
@@ -104,7 +104,7 @@ def test_up_to_date_is_a_total_order_of_last_term_and_then_length(
 
 
 @given(logs, st.integers(0, 15), st.integers(0, 6))
-def test_nothing_after_the_hint_could_agree(terms: list[int], index: int, term: int) -> None:
+def test_no_entry_after_the_hint_can_agree(terms: list[int], index: int, term: int) -> None:
     held = log_of(*terms)
     hint, hint_term = held.find_agreement(index, term)
     assert hint <= index

@@ -15,7 +15,7 @@ def root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logger, "level", logger.level)
 
 
-def test_a_term_that_is_not_known_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_term_is_logged_as_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
     log_fields = configure("election_timer", "info", "text")
     logging.getLogger("skiff").info("unknown")
     log_fields.learn_term(0)

@@ -21,7 +21,7 @@ def test_a_majority_is_more_than_half(voters: int, smallest: int) -> None:
     assert not is_majority(smallest - 1, voters)
 
 
-def test_nobody_is_a_majority_of_nobody() -> None:
+def test_zero_of_zero_voters_is_no_majority() -> None:
     assert not is_majority(0, 0)
 
 
@@ -60,16 +60,16 @@ def test_members_are_found_by_id_and_by_address() -> None:
     assert BOTH.get(b"c") is None
 
 
-def test_members_stand_in_the_order_of_their_ids_however_they_came() -> None:
+def test_members_are_ordered_by_id() -> None:
     assert Membership().with_member(VOTER).with_member(LEARNER) == BOTH
     assert Membership().with_member(LEARNER).with_member(VOTER) == BOTH
 
 
-def test_a_member_that_changes_takes_its_own_place() -> None:
+def test_a_changed_member_replaces_itself() -> None:
     promoted = Member(b"a", "elsewhere:9400", voter=True)
     assert BOTH.with_member(promoted).members == (promoted, VOTER)
 
 
-def test_leaving_out_a_member_leaves_the_others() -> None:
+def test_removing_a_member_keeps_the_others() -> None:
     assert BOTH.without(b"a").members == (VOTER,)
     assert BOTH.without(b"c") == BOTH

@@ -53,7 +53,7 @@ def refused(cluster: Cluster, node: bytes) -> list[Refusal]:
 # --- joining
 
 
-def test_a_node_joins_as_a_learner_that_does_not_count() -> None:
+def test_a_node_joins_as_a_learner_that_does_not_count_for_the_quorum() -> None:
     cluster = led_by(A, B, C, spare=[D])
     assert cluster.join(D, through=A).accepted
     assert cluster[A].core.membership == members(A, B, C, learners=(D,))
@@ -70,7 +70,9 @@ def test_a_learner_that_has_caught_up_becomes_a_voter() -> None:
     assert cluster[D].clock.votes
 
 
-def test_a_learner_that_lags_far_behind_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lagging_learner_stays_a_learner_until_it_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 1000)
     cluster = led_by(A, B, C, spare=[D])
     for number in range(300):
@@ -86,7 +88,7 @@ def test_a_learner_that_lags_far_behind_stays_one(monkeypatch: pytest.MonkeyPatc
     assert cluster[A].core.membership == members(A, B, C, D)
 
 
-def test_a_learner_that_caught_up_while_the_leader_was_busy_becomes_a_voter() -> None:
+def test_a_learner_that_caught_up_before_its_join_committed_becomes_a_voter() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.join(D, through=A)
     cluster.beat(A)
@@ -113,7 +115,7 @@ def test_a_cluster_grows_from_one_node() -> None:
     cluster.elect(C)
 
 
-def test_a_joining_node_is_sent_to_the_leader() -> None:
+def test_a_follower_redirects_a_joining_node_to_the_leader() -> None:
     cluster = led_by(A, B, C, spare=[D])
     reply = cluster.join(D, through=B)
     assert not reply.accepted
@@ -127,7 +129,7 @@ def test_joining_again_changes_nothing() -> None:
     assert cluster[A].last_index == 2
 
 
-def test_a_request_from_before_the_removal_does_not_undo_it() -> None:
+def test_a_join_request_from_before_a_removal_does_not_undo_it() -> None:
     cluster = led_by(A, B, C, spare=[D])
     late = JoinRequest(address_of(D), False, *cluster.basis(A))
     assert cluster.join(D, through=A).accepted
@@ -141,7 +143,7 @@ def test_a_request_from_before_the_removal_does_not_undo_it() -> None:
     assert cluster.turn(A, lambda core: core.join(D, now)).accepted
 
 
-def test_no_more_nodes_join_at_once_than_may() -> None:
+def test_at_most_learners_max_nodes_join_at_once() -> None:
     cluster = led_by(A, B, C)
     strangers = [b"learner %d" % number for number in range(8)]
     replies = []
@@ -156,7 +158,7 @@ def test_no_more_nodes_join_at_once_than_may() -> None:
     assert cluster.join(B, through=A, address="elsewhere:9400").accepted, "B is a member already"
 
 
-def test_a_learner_that_never_answers_is_dropped() -> None:
+def test_a_learner_that_never_replies_is_removed() -> None:
     cluster = led_by(A, B, C)
     request = JoinRequest("learner:9400", False, *cluster.basis(A))
     cluster.turn(A, lambda core: core.join(D, request))
@@ -172,7 +174,7 @@ def test_a_learner_that_never_answers_is_dropped() -> None:
     assert cluster[B].core.membership == members(A, B, C)
 
 
-def test_a_learner_that_has_answered_is_waited_for() -> None:
+def test_a_learner_that_has_replied_once_is_kept() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.start(D)
     cluster.join(D, through=A)
@@ -195,21 +197,21 @@ def test_an_address_that_belongs_to_another_member_is_refused() -> None:
     assert cluster[A].last_index == 1
 
 
-def test_text_that_is_no_address_is_refused() -> None:
+def test_an_invalid_address_is_refused() -> None:
     cluster = led_by(A, B, C, spare=[D])
     reply = cluster.join(D, through=A, address="no address:")
     assert not reply.accepted
     assert reply.refusal
 
 
-def test_a_member_may_change_its_address_and_keeps_its_vote() -> None:
+def test_a_member_that_changes_its_address_keeps_its_vote() -> None:
     cluster = led_by(A, B, C)
     assert cluster.join(B, through=A, address="elsewhere:9400").accepted
     cluster.settle()
     assert cluster[C].core.membership.get(B) == Member(B, "elsewhere:9400", True)
 
 
-def test_a_node_that_reads_of_times_before_it_joined_is_not_removed(
+def test_a_joining_node_that_replays_earlier_memberships_is_not_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 1)
@@ -248,7 +250,7 @@ def test_no_change_begins_before_an_entry_of_the_term_is_committed() -> None:
     assert cluster.join(D, through=B).accepted
 
 
-def test_no_change_begins_while_leadership_is_handed_over() -> None:
+def test_no_change_begins_during_a_leadership_transfer() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.step(A, StepAside())
     cluster.remove(C, through=A)
@@ -256,7 +258,7 @@ def test_no_change_begins_while_leadership_is_handed_over() -> None:
     assert not cluster.join(D, through=A).accepted
 
 
-def test_a_change_is_in_force_from_its_entry_on_and_stored_with_it() -> None:
+def test_a_change_takes_effect_with_its_entry_and_is_stored_with_it() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
     assert cluster[A].core.membership == members(A, B)
@@ -297,7 +299,7 @@ def test_a_rolled_back_removal_does_not_leave_the_node_removed() -> None:
     assert cluster[C].clock.votes
 
 
-def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None:
+def test_a_node_keeps_its_vote_until_its_removal_is_committed() -> None:
     # A learns in one message that its membership is committed, and that it is to be removed.
     cluster = led_by(B, C, spare=[A])
     joined = LogEntry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members(A, B, C))))
@@ -313,7 +315,7 @@ def test_a_removal_that_is_not_committed_yet_does_not_silence_the_node() -> None
 # --- leaving
 
 
-def test_a_removed_node_is_told_and_does_not_campaign() -> None:
+def test_a_removed_node_is_notified_and_does_not_campaign() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
     cluster.settle()
@@ -322,7 +324,7 @@ def test_a_removed_node_is_told_and_does_not_campaign() -> None:
     assert cluster.sent(RequestVote) == []
 
 
-def test_a_removed_node_that_has_forgotten_it_asks_once_and_is_told_again() -> None:
+def test_a_restarted_removed_node_is_notified_again_and_does_not_campaign() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
     cluster.settle()
@@ -335,7 +337,7 @@ def test_a_removed_node_that_has_forgotten_it_asks_once_and_is_told_again() -> N
     assert cluster[A].core.term == 1
 
 
-def test_a_node_removed_while_it_was_cut_off_learns_of_it_and_disturbs_nobody() -> None:
+def test_a_node_removed_while_partitioned_learns_of_it_and_disturbs_no_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, B}, {C})
     cluster.remove(C, through=A)
@@ -351,7 +353,7 @@ def test_a_node_removed_while_it_was_cut_off_learns_of_it_and_disturbs_nobody() 
     assert cluster.sent(RequestVote) == []
 
 
-def test_word_of_a_removal_older_than_the_membership_one_knows_is_ignored() -> None:
+def test_a_removal_notice_older_than_the_known_membership_is_ignored() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.join(D, through=A)
     cluster.settle()
@@ -359,7 +361,7 @@ def test_word_of_a_removal_older_than_the_membership_one_knows_is_ignored() -> N
     assert cluster[D].clock.votes
 
 
-def test_a_node_whose_addition_was_never_committed_was_not_removed_and_may_join_again() -> None:
+def test_a_node_whose_addition_was_lost_is_not_removed_and_can_join_again() -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.partition({A, D}, {B, C})
     cluster.join(D, through=A)
@@ -377,7 +379,7 @@ def test_a_node_whose_addition_was_never_committed_was_not_removed_and_may_join_
     assert not cluster[D].core.addition_lost
 
 
-def test_a_removed_node_that_joins_anew_takes_part_again() -> None:
+def test_a_removed_node_that_rejoins_is_a_voter_again() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
     cluster.settle()
@@ -389,7 +391,7 @@ def test_a_removed_node_that_joins_anew_takes_part_again() -> None:
     assert cluster[C].clock.votes
 
 
-def test_a_leader_that_removes_itself_leads_until_that_is_committed() -> None:
+def test_a_leader_that_removes_itself_leads_until_its_removal_is_committed() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(A, through=A)
     assert cluster.leaders == [A]
@@ -411,13 +413,13 @@ def test_the_last_voter_cannot_be_removed() -> None:
     assert refused(cluster, A) == [Refusal.LAST_VOTER]
 
 
-def test_a_stranger_cannot_be_removed() -> None:
+def test_an_unknown_node_cannot_be_removed() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(D, through=A)
     assert refused(cluster, A) == [Refusal.UNKNOWN_MEMBER]
 
 
-def test_a_removal_asked_for_on_a_follower_is_passed_to_the_leader() -> None:
+def test_a_removal_on_a_follower_is_forwarded_to_the_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=B, number=7)
     assert cluster.sent() == [ForwardMembershipChange(7, incarnation=1, remove=C)]
@@ -426,7 +428,7 @@ def test_a_removal_asked_for_on_a_follower_is_passed_to_the_leader() -> None:
     assert entry.payload == encode(MembershipChange(members(A, B), B, 1, 7))
 
 
-def test_a_removal_that_cannot_be_begun_is_refused_where_it_was_asked_for() -> None:
+def test_the_refusal_of_a_forwarded_removal_is_reported_on_the_follower() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(D, through=B, number=7)
     cluster.deliver()
@@ -441,7 +443,7 @@ def test_a_removal_without_a_leader_is_refused() -> None:
     assert refused(cluster, B) == [Refusal.NOT_LEADER]
 
 
-def test_a_removed_node_still_hears_until_its_removal_is_committed() -> None:
+def test_a_removed_node_receives_heartbeats_until_its_removal_is_committed() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
     cluster.drop()
@@ -455,7 +457,7 @@ def test_a_removed_node_still_hears_until_its_removal_is_committed() -> None:
 # --- a new majority
 
 
-def test_a_change_is_committed_by_the_majority_that_it_brings() -> None:
+def test_a_change_is_committed_by_the_new_majority() -> None:
     cluster = led_by(A, B, spare=[C])
     cluster.join(C, through=A)
     cluster.settle()
@@ -474,7 +476,7 @@ def test_a_learners_acceptance_commits_nothing() -> None:
     assert cluster[A].commit_index == 1
 
 
-def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
+def test_a_restarted_single_voter_elects_itself() -> None:
     cluster = led_by(A, B)
     cluster.remove(B, through=A)
     cluster.settle()
@@ -484,14 +486,14 @@ def test_a_single_node_that_restarts_leads_with_what_it_has() -> None:
     assert cluster[A].disk.hard_state == HardState(2, A, ELECTION_TIMEOUT_MIN_US)
 
 
-def test_a_node_that_knows_of_no_membership_cannot_be_told_that_it_was_removed() -> None:
+def test_a_node_without_a_membership_ignores_a_removal_notice() -> None:
     node = RaftNode(Recovered(D, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
     node._senders.vouch(MembershipAt(2, members(A, B, C, D)), 1)
     node.receive(PeerFrame(PEER_PROTOCOL_VERSION, CLUSTER, B, 1, "b:9400", (RemovalNotice(1, D),)))
     assert not node.removed
 
 
-def test_a_node_that_is_let_in_again_reads_of_its_removal_and_stays() -> None:
+def test_a_readmitted_node_that_replays_its_removal_stays_a_member() -> None:
     node = RaftNode(Recovered(D, CLUSTER, 1, HardState(), 0, 0, 0, (), ()))
     node.vouch(MembershipAt(3, members(A, B, C, D)), 1)
     history = [members(A, B, C, D), members(A, B, C), members(A, B, C, D)]

@@ -40,10 +40,10 @@ def is_described(field: ast.AnnAssign, described: set[int], ends: set[int]) -> b
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_field_of_a_message_says_what_it_means(path: Path) -> None:
+def test_every_field_of_a_message_has_a_comment(path: Path) -> None:
     assert undescribed(path.read_text(encoding="utf-8")) == []
 
 
-def test_a_comment_of_the_field_above_describes_only_that_one() -> None:
+def test_a_trailing_comment_describes_only_its_own_field() -> None:
     source = "class Message:\n    a: int  # a number\n    b: int\n    # A word.\n    c: str\n"
     assert undescribed(source) == ["Message.b"]

@@ -1,4 +1,4 @@
-"""Moving: a moved node asks at its former address; only its own id there makes it a copy."""
+"""Moving: a moved node queries its former address; only its own id there makes it a copy."""
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
@@ -20,12 +20,12 @@ def frame(sender: bytes, address: str) -> PeerFrame:
     return PeerFrame(PEER_PROTOCOL_VERSION, b"", sender, 1, address, ())
 
 
-def test_a_node_at_its_address_and_one_that_is_no_member_do_not_wait() -> None:
+def test_an_unmoved_node_and_a_non_member_do_not_wait() -> None:
     assert moving(FORMER).is_over(0.0)
     assert moving(members=False).is_over(0.0)
 
 
-def test_the_former_address_is_asked_again_and_again_for_a_while() -> None:
+def test_the_former_address_is_queried_periodically_for_the_quiet_time() -> None:
     core = moving()
     assert core.former_address == FORMER
     asked = [at for at in range(10) if core.take_question(at * ASK_SECONDS / 2)]
@@ -35,7 +35,7 @@ def test_the_former_address_is_asked_again_and_again_for_a_while() -> None:
     assert not core.is_copy
 
 
-def test_the_own_identity_at_the_former_address_ends_a_copy() -> None:
+def test_a_node_whose_own_id_is_at_the_former_address_is_a_copy() -> None:
     core = moving()
     core.hear(frame(NODE, FORMER))
     core.hear(frame(OTHER, FORMER))
@@ -44,7 +44,7 @@ def test_the_own_identity_at_the_former_address_ends_a_copy() -> None:
     assert FORMER in core.failure
 
 
-def test_no_other_answer_makes_a_node_a_copy() -> None:
+def test_no_other_reply_makes_a_node_a_copy() -> None:
     core = moving()
     for answer in (frame(OTHER, FORMER), frame(NODE, NEW), frame(OTHER, "b:9400")):
         core.hear(answer)

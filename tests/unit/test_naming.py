@@ -24,28 +24,28 @@ MEMBERS = (FIRST, TWIN, OTHER)
         ("cafe:9500", OTHER),
     ],
 )
-def test_a_member_is_found(text: str, member: Member) -> None:
+def test_a_member_is_found_by_id_prefix_or_address(text: str, member: Member) -> None:
     assert find_member(text, MEMBERS) == member
 
 
-def test_a_beginning_of_several_ids_names_them_all() -> None:
+def test_an_ambiguous_prefix_is_refused_with_all_matching_ids() -> None:
     with pytest.raises(InvalidRequest, match=f"'aabb' may mean any of {FIRST.id}, {TWIN.id}"):
         find_member("aabb", MEMBERS)
 
 
-def test_few_digits_are_not_enough_even_where_one_id_alone_begins_like_this() -> None:
+def test_a_short_prefix_is_refused_even_if_it_is_unique() -> None:
     with pytest.raises(InvalidRequest, match="'012' is too short"):
         find_member("012", MEMBERS)
 
 
 @pytest.mark.parametrize("text", ["ffff", "host-3", "host-1:9401", "cafe"])
-def test_who_is_no_member_is_not_found(text: str) -> None:
+def test_an_unknown_member_is_not_found(text: str) -> None:
     with pytest.raises(PeerNotFound, match="no member has the id or the address"):
         find_member(text, MEMBERS)
 
 
 @pytest.mark.parametrize("text", ["", "no one", "host:port"])
-def test_what_is_neither_an_id_nor_an_address_is_refused(text: str) -> None:
+def test_text_that_is_neither_an_id_nor_an_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="is no node id and no address"):
         find_member(text, MEMBERS)
 

@@ -38,14 +38,14 @@ def node(cluster: bytes = CLUSTER) -> RaftNode:
     "strange",
     [frame(version=PEER_PROTOCOL_VERSION + 1), frame(cluster=b"other"), frame(cluster=b"")],
 )
-def test_a_strange_frame_is_refused_whole(strange: PeerFrame) -> None:
+def test_a_strange_frame_is_refused_as_a_whole(strange: PeerFrame) -> None:
     core = node()
     with pytest.raises(StrangeFrame):
         core.receive(strange)
     assert core.term == 0
 
 
-def test_a_node_of_no_cluster_hears_nobody_until_it_adopts_one() -> None:
+def test_a_node_without_a_cluster_refuses_all_frames_until_it_adopts_one() -> None:
     core = node(cluster=b"")
     with pytest.raises(StrangeFrame):
         core.receive(frame(cluster=b""))
@@ -56,7 +56,7 @@ def test_a_node_of_no_cluster_hears_nobody_until_it_adopts_one() -> None:
     assert core.term == 9
 
 
-def test_a_frame_of_a_former_life_of_the_sender_is_refused() -> None:
+def test_a_frame_of_an_earlier_incarnation_is_refused() -> None:
     core = node()
     core.receive(frame(incarnation=3))
     core.receive(frame(incarnation=3))
@@ -65,7 +65,7 @@ def test_a_frame_of_a_former_life_of_the_sender_is_refused() -> None:
     core.receive(frame(incarnation=4))
 
 
-def test_all_messages_of_a_frame_are_taken_in_order() -> None:
+def test_all_messages_of_a_frame_share_one_write() -> None:
     core = node()
     core.receive(
         frame_of(B, Heartbeat(1, 3, 0), Heartbeat(1, 4, 0), RequestVote(1, 9, 9, pre=True))
@@ -75,7 +75,7 @@ def test_all_messages_of_a_frame_are_taken_in_order() -> None:
     assert len(outbox.storage) == 1, "one turn, one write"
 
 
-def test_what_arrives_in_one_turn_is_replicated_in_one_message() -> None:
+def test_proposals_of_one_turn_are_replicated_in_one_message() -> None:
     cluster = led_by(A, B, C)
     for number in range(5):
         cluster[A].core.step(propose(number))
@@ -90,7 +90,7 @@ def propose(number: int) -> Propose:
     return Propose(number, b"x")
 
 
-def test_a_leader_draws_its_conclusions_at_the_end_of_a_turn() -> None:
+def test_a_leader_advances_the_commit_index_at_the_end_of_a_turn() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.write(A)
@@ -104,7 +104,7 @@ def test_a_leader_draws_its_conclusions_at_the_end_of_a_turn() -> None:
     assert [each.index for each in core.flush().storage if isinstance(each, Commit)] == [2]
 
 
-def test_the_timer_is_told_only_of_what_has_changed() -> None:
+def test_the_timer_is_notified_only_of_changes() -> None:
     core = node()
     first = core.flush().clock
     assert first == ClockState(leading=False, votes=False, contact_count=1)
@@ -115,7 +115,7 @@ def test_the_timer_is_told_only_of_what_has_changed() -> None:
     assert heard.contact_count > first.contact_count
 
 
-def test_the_gateway_is_told_who_leads_and_where() -> None:
+def test_the_gateway_receives_the_leader_and_its_address() -> None:
     cluster = led_by(A, B, C)
     told = cluster[B].told(Leadership)[-1]
     assert (told.term, told.role, told.leader) == (1, RoleName.FOLLOWER, A)
@@ -123,7 +123,7 @@ def test_the_gateway_is_told_who_leads_and_where() -> None:
     assert cluster[A].told(Leadership)[-1].role is RoleName.LEADER
 
 
-def test_a_status_passes_through_storage_so_that_it_can_add_what_was_applied() -> None:
+def test_a_status_report_passes_through_storage() -> None:
     cluster = led_by(A, B, C)
     cluster.step(B, AskStatus(5))
     (report,) = cluster[B].disk.unwritten
@@ -134,7 +134,7 @@ def test_a_status_passes_through_storage_so_that_it_can_add_what_was_applied() -
     assert report.status.membership == cluster[B].core.membership
 
 
-def test_a_restarted_node_knows_its_term_vote_log_and_members() -> None:
+def test_a_restarted_node_recovers_its_term_log_and_members() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.settle()
@@ -147,13 +147,13 @@ def test_a_restarted_node_knows_its_term_vote_log_and_members() -> None:
     assert not core.leads
 
 
-def test_a_reply_to_a_leadership_that_never_was_is_ignored() -> None:
+def test_a_heartbeat_reply_to_a_node_that_never_led_is_ignored() -> None:
     core = node()
     core.receive(frame_of(B, HeartbeatReply(0, 7)))
     assert core.flush().peers == {}
 
 
-def test_a_node_without_members_stands_by() -> None:
+def test_a_node_without_members_does_not_campaign() -> None:
     cluster = Cluster(spare=[A]).start()
     cluster.time_out(A)
     assert cluster.sent() == []

@@ -14,7 +14,9 @@ def pacing() -> Pacing:
     return Pacing()
 
 
-def test_the_first_clock_is_reported_at_once_and_the_newest_one_later(pacing: Pacing) -> None:
+def test_the_first_clock_state_is_reported_immediately_and_the_latest_one_later(
+    pacing: Pacing,
+) -> None:
     assert pacing.take_report(FIRST, 0.0) is FIRST
     assert pacing.deadline == NEVER
     assert pacing.take_report(SECOND, 0.01) is None
@@ -24,9 +26,7 @@ def test_the_first_clock_is_reported_at_once_and_the_newest_one_later(pacing: Pa
     assert pacing.take_report(None, 1.0) is None
 
 
-def test_a_commit_index_waits_for_entries_from_the_turn_in_which_it_is_first_owed(
-    pacing: Pacing,
-) -> None:
+def test_a_commit_notice_is_delayed_from_the_turn_in_which_it_is_first_owed(pacing: Pacing) -> None:
     pacing.schedule_commit_notice(1.0, owed=True)
     pacing.schedule_commit_notice(1.005, owed=True)
     assert pacing.deadline == 1.0 + COMMIT_NOTICE_SECONDS

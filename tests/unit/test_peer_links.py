@@ -26,13 +26,13 @@ def links(tmp_path: Path) -> Iterator[PeerLinks]:
     sockets.close()
 
 
-def test_messages_that_are_small_share_a_frame(links: PeerLinks) -> None:
+def test_small_messages_share_a_frame(links: PeerLinks) -> None:
     messages = [ForwardProposal(number, b"payload") for number in range(1000)]
     (frame,) = links._frames(CLUSTER, messages)
     assert decode_peer_frame(frame).messages == tuple(messages)
 
 
-def test_messages_that_are_too_much_for_one_frame_stay_in_order(links: PeerLinks) -> None:
+def test_messages_beyond_one_frame_are_split_in_order(links: PeerLinks) -> None:
     messages = [ForwardProposal(number, bytes(1 << 20)) for number in range(50)]
     frames = links._frames(CLUSTER, messages)
     assert len(frames) > 1
@@ -40,6 +40,6 @@ def test_messages_that_are_too_much_for_one_frame_stay_in_order(links: PeerLinks
     assert [each for frame in frames for each in decode_peer_frame(frame).messages] == messages
 
 
-def test_a_large_message_travels_alone(links: PeerLinks) -> None:
+def test_a_large_message_has_its_own_frame(links: PeerLinks) -> None:
     messages = [ForwardProposal(1, b"small"), ForwardProposal(2, bytes(FRAME_BYTES))]
     assert len(links._frames(CLUSTER, messages)) == 2

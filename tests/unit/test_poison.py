@@ -26,11 +26,11 @@ def batch(*writes: Write, origin: bytes = B) -> bytes:
     return encode(Batch(origin, 1, 7, writes))
 
 
-def test_the_batch_of_another_gateway_is_taken_as_it_is() -> None:
+def test_a_valid_batch_passes_the_check_unchanged() -> None:
     assert check_proposal(encode(GOOD), B) == encode(GOOD)
 
 
-def test_what_follows_a_batch_is_not_appended() -> None:
+def test_trailing_data_after_a_batch_is_not_appended() -> None:
     longer = encode([*GOOD.__struct_fields__, "tail"])
     with pytest.raises(InvalidOperation):
         check_proposal(longer, B)
@@ -63,7 +63,7 @@ def test_what_follows_a_batch_is_not_appended() -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_no_gateway_proposes_is_refused(payload: bytes, reason: str) -> None:
+def test_an_invalid_proposal_is_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(InvalidOperation, match=reason):
         check_proposal(payload, B)
 
@@ -75,7 +75,7 @@ def strict(cluster: Cluster, node: bytes) -> RaftNode:
     return core
 
 
-def test_a_leader_refuses_a_forwarded_batch_that_is_none_and_says_so() -> None:
+def test_a_leader_refuses_and_reports_a_malformed_forwarded_proposal() -> None:
     cluster = led_by(A, B, C)
     core = strict(cluster, A)
     last = cluster[A].last_index
@@ -88,7 +88,7 @@ def test_a_leader_refuses_a_forwarded_batch_that_is_none_and_says_so() -> None:
     assert cluster[A].last_index == last
 
 
-def test_a_leader_takes_a_forwarded_batch() -> None:
+def test_a_leader_appends_a_valid_forwarded_batch() -> None:
     cluster = led_by(A, B, C)
     core = strict(cluster, A)
     core.receive(frame_of(B, ForwardProposal(7, encode(GOOD)), incarnation=1))
@@ -111,9 +111,7 @@ UNREADABLE = (
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE, ids=lambda entry: repr(entry)[:60])
-def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(
-    unreadable: LogEntry,
-) -> None:
+def test_an_undecodable_entry_has_no_effect_and_the_next_one_applies(unreadable: LogEntry) -> None:
     node = StoredNode()
     node.apply(*history(4))
     before = dict(node.rows[0])
@@ -131,7 +129,9 @@ def test_an_entry_that_cannot_be_read_has_no_effect_and_the_next_one_has(
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE[3:], ids=lambda entry: repr(entry)[:60])
-def test_members_that_cannot_be_read_change_none(unreadable: LogEntry) -> None:
+def test_an_undecodable_membership_entry_at_startup_changes_no_members(
+    unreadable: LogEntry,
+) -> None:
     def preload(cluster: Cluster) -> None:
         for machine in cluster.machines.values():
             machine.disk.preload([1, 1])
@@ -150,7 +150,7 @@ def _started(prepare: Callable[[Cluster], None]) -> Cluster:
     return cluster.start(election_timeout_min_us=ELECTION_TIMEOUT_MIN_US)
 
 
-def test_members_that_cannot_be_read_are_taken_like_any_other_entry() -> None:
+def test_an_undecodable_membership_entry_is_replicated_without_effect() -> None:
     cluster = led_by(A, B, C)
     leader = cluster[A].core
     before = leader.membership

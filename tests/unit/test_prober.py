@@ -27,19 +27,19 @@ def listening() -> Iterator[str]:
         ("[:", "is no address: "),
     ],
 )
-def test_each_trouble_has_its_words(address: str, trouble: str) -> None:
+def test_each_connection_failure_has_its_own_message(address: str, trouble: str) -> None:
     assert trouble_of(address).startswith(trouble)
 
 
-def test_an_address_where_nothing_listens_refuses() -> None:
+def test_an_address_without_a_listener_refuses_connections() -> None:
     assert trouble_of(f"127.0.0.1:{free_port()}") == "refuses connections"
 
 
-def test_a_connection_that_is_taken_is_no_trouble(listening: str) -> None:
+def test_an_accepted_connection_is_no_failure(listening: str) -> None:
     assert trouble_of(listening) == ""
 
 
-def test_an_address_is_probed_once_in_a_while(listening: str) -> None:
+def test_an_address_is_probed_at_a_limited_rate(listening: str) -> None:
     prober, results = Prober(), list[tuple[str, str]]()
 
     def has_result() -> bool:

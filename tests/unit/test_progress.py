@@ -16,7 +16,7 @@ def streaming(match_index: int) -> Progress:
     return progress
 
 
-def test_one_probe_is_on_its_way_at_a_time() -> None:
+def test_only_one_probe_is_in_flight_at_a_time() -> None:
     progress = Progress(next_index=5)
     assert progress.may_send()
     progress.sent(7)
@@ -24,14 +24,14 @@ def test_one_probe_is_on_its_way_at_a_time() -> None:
     assert progress.next_index == 5
 
 
-def test_messages_follow_each_other_once_the_logs_agree() -> None:
+def test_messages_are_pipelined_once_the_logs_agree() -> None:
     progress = streaming(4)
     progress.sent(7)
     assert progress.may_send()
     assert progress.next_index == 8
 
 
-def test_so_many_bytes_are_on_their_way_and_no_more() -> None:
+def test_the_bytes_in_flight_are_limited() -> None:
     progress = streaming(0)
     progress.sent(1, IN_FLIGHT_BYTES_MAX - 1)
     assert progress.may_send()
@@ -46,7 +46,7 @@ def test_so_many_bytes_are_on_their_way_and_no_more() -> None:
     assert progress.may_send()
 
 
-def test_so_many_messages_are_on_their_way_and_no_more() -> None:
+def test_the_messages_in_flight_are_limited() -> None:
     progress = streaming(0)
     for index in range(1, IN_FLIGHT_MESSAGES_MAX + 1):
         assert progress.may_send()
@@ -56,7 +56,7 @@ def test_so_many_messages_are_on_their_way_and_no_more() -> None:
     assert progress.may_send()
 
 
-def test_one_answer_stands_for_all_messages_before_it() -> None:
+def test_one_acceptance_covers_all_earlier_messages() -> None:
     progress = streaming(0)
     for index in range(1, 10):
         progress.sent(index)
@@ -65,7 +65,7 @@ def test_one_answer_stands_for_all_messages_before_it() -> None:
     assert progress.match_index == 8
 
 
-def test_an_old_acceptance_is_no_news() -> None:
+def test_an_old_acceptance_changes_nothing() -> None:
     progress = streaming(8)
     assert not progress.accepted(8)
     assert not progress.accepted(3)
@@ -73,7 +73,7 @@ def test_an_old_acceptance_is_no_news() -> None:
     assert progress.next_index == 9
 
 
-def test_a_refusal_leads_back_to_where_the_logs_could_agree() -> None:
+def test_a_refusal_moves_the_probe_back_to_the_possible_agreement() -> None:
     progress = Progress(next_index=100)
     progress.sent(100)
     progress.refused(99, agreement=40)
@@ -81,13 +81,13 @@ def test_a_refusal_leads_back_to_where_the_logs_could_agree() -> None:
     assert progress.may_send()
 
 
-def test_a_refusal_always_leads_back_by_one_entry_at_least() -> None:
+def test_a_refusal_moves_the_probe_back_by_at_least_one_entry() -> None:
     progress = Progress(next_index=100)
     progress.refused(99, agreement=99)
     assert progress.next_index == 99
 
 
-def test_a_refusal_never_leads_back_behind_what_is_known_to_agree() -> None:
+def test_a_refusal_never_moves_the_probe_below_the_match_index() -> None:
     progress = streaming(50)
     progress.sent(99)
     progress.refused(99, agreement=10)
@@ -95,13 +95,13 @@ def test_a_refusal_never_leads_back_behind_what_is_known_to_agree() -> None:
     assert not progress.in_flight
 
 
-def test_a_refusal_of_what_is_known_to_agree_is_out_of_date() -> None:
+def test_a_refusal_at_the_match_index_is_ignored() -> None:
     progress = streaming(50)
     progress.refused(50, agreement=10)
     assert progress.state is ProgressState.REPLICATE
 
 
-def test_a_refusal_of_another_probe_is_out_of_date() -> None:
+def test_a_refusal_of_another_probe_is_ignored() -> None:
     progress = Progress(next_index=50)
     progress.sent(49)
     progress.refused(99, agreement=60)
@@ -109,7 +109,7 @@ def test_a_refusal_of_another_probe_is_out_of_date() -> None:
     assert not progress.may_send()
 
 
-def test_what_turns_out_to_be_held_need_not_be_read_from_disk() -> None:
+def test_an_acceptance_beyond_the_entries_being_read_resumes_sending() -> None:
     # A late reply arrives while earlier entries are being read for the follower.
     progress = streaming(10)
     progress.paused = True
@@ -118,7 +118,7 @@ def test_what_turns_out_to_be_held_need_not_be_read_from_disk() -> None:
     assert progress.may_send()
 
 
-def test_what_is_still_needed_is_still_being_read_from_disk() -> None:
+def test_an_acceptance_below_the_entries_being_read_keeps_sending_paused() -> None:
     progress = streaming(10)
     progress.sent(20)
     progress.paused = True
@@ -126,7 +126,7 @@ def test_what_is_still_needed_is_still_being_read_from_disk() -> None:
     assert not progress.may_send()
 
 
-def test_a_follower_whose_snapshot_ended_is_probed_only_when_it_answers_again() -> None:
+def test_a_follower_whose_snapshot_ended_is_probed_only_when_it_replies_again() -> None:
     progress = Progress(next_index=5)
     progress.begin_snapshot()
     progress.end_snapshot()

@@ -16,7 +16,7 @@ from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster
 
 
 def silence(cluster: Cluster, *nodes: bytes) -> None:
-    """Crash some nodes, and let the leader notice; the others answer."""
+    """Crash some nodes, and let the leader notice; the others reply."""
     cluster.crash(*nodes)
     for _ in range(3):
         cluster[A].now += 2 * ELECTION_TIMEOUT_MIN_US
@@ -38,7 +38,7 @@ def ask(cluster: Cluster, node: bytes, *, force: bool = False) -> Refused | None
     return told[-1] if len(told) > before else None
 
 
-def test_a_live_one_of_three_is_not_removed_while_another_is_dead() -> None:
+def test_a_live_voter_of_three_is_not_removed_while_another_is_dead() -> None:
     cluster = led_by(A, B, C)
     silence(cluster, C)
     refused = ask(cluster, B)
@@ -48,7 +48,7 @@ def test_a_live_one_of_three_is_not_removed_while_another_is_dead() -> None:
     assert cluster[A].core.membership.get(B)
 
 
-def test_the_dead_one_is() -> None:
+def test_the_dead_voter_of_three_is_removed() -> None:
     cluster = led_by(A, B, C)
     silence(cluster, C)
     assert ask(cluster, C) is None
@@ -56,7 +56,7 @@ def test_the_dead_one_is() -> None:
     assert cluster[B].commit_index == 2
 
 
-def test_force_removes_all_the_same() -> None:
+def test_a_forced_removal_skips_the_quorum_check() -> None:
     cluster = led_by(A, B, C)
     silence(cluster, C)
     assert ask(cluster, B, force=True) is None
@@ -64,13 +64,15 @@ def test_force_removes_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(("dead", "safe"), [((E,), True), ((D, E), False)])
-def test_four_that_are_left_need_three(dead: tuple[bytes, ...], safe: bool) -> None:
+def test_a_removal_down_to_four_voters_needs_three_responsive_ones(
+    dead: tuple[bytes, ...], safe: bool
+) -> None:
     cluster = led_by(A, B, C, D, E)
     silence(cluster, *dead)
     assert (ask(cluster, B) is None) is safe
 
 
-def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
+def test_a_removal_waits_for_voters_that_may_still_reply() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
     cluster.crash(C)
@@ -85,7 +87,7 @@ def test_a_removal_waits_for_voters_that_may_yet_answer() -> None:
     assert ask(cluster, B) is None
 
 
-def test_answers_of_before_do_not_count_of_voters_that_a_check_found_silent() -> None:
+def test_earlier_replies_of_voters_found_silent_do_not_count() -> None:
     cluster = led_by(A, B, C, D, E)
     cluster[A].now += ELECTION_TIMEOUT_MIN_US
     refused = ask(cluster, B)
@@ -102,7 +104,7 @@ def test_answers_of_before_do_not_count_of_voters_that_a_check_found_silent() ->
     assert refused.refusal is Refusal.QUORUM_AT_RISK
 
 
-def test_a_new_leader_waits_until_it_has_heard_the_others() -> None:
+def test_a_new_leader_delays_removals_until_the_others_have_replied() -> None:
     cluster = led_by(A, B, C)
     for progress in cluster[A].core._state.role.progress.values():  # type: ignore[union-attr]
         progress.answered_at = 0
@@ -113,13 +115,13 @@ def test_a_new_leader_waits_until_it_has_heard_the_others() -> None:
     assert ask(cluster, B) is None
 
 
-def test_a_leader_may_remove_itself_while_the_others_answer() -> None:
+def test_a_leader_can_remove_itself_while_the_others_reply() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
     assert ask(cluster, A) is None
 
 
-def test_two_removals_side_by_side_do_not_hold_each_other_up() -> None:
+def test_two_concurrent_removals_do_not_block_each_other() -> None:
     cluster = led_by(A, B, C, D, E)
     cluster[A].now += ELECTION_TIMEOUT_MIN_US
     for node in (D, E):
@@ -138,7 +140,7 @@ def join_in_place(cluster: Cluster, address: str) -> JoinReply:
     return cluster[A].core.join(b"N" * 16, request)
 
 
-def test_no_node_takes_the_place_of_a_member_that_answers() -> None:
+def test_no_node_replaces_a_responsive_member() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += ELECTION_TIMEOUT_MIN_US
     address = address_of(cluster, B)
@@ -156,7 +158,7 @@ def address_of(cluster: Cluster, node: bytes) -> str:
     return member.address
 
 
-def test_another_nodes_gateway_is_told_the_same() -> None:
+def test_a_forwarded_removal_is_refused_with_the_same_detail() -> None:
     cluster = led_by(A, B, C)
     silence(cluster, C)
     cluster.inject(B, A, ForwardMembershipChange(7, 1, B))
@@ -169,7 +171,7 @@ def test_another_nodes_gateway_is_told_the_same() -> None:
     assert cluster[A].core.membership.get(B) is None
 
 
-def test_an_answer_of_long_ago_does_not_count_as_one_of_now() -> None:
+def test_a_late_reply_to_an_old_heartbeat_does_not_count_as_recent() -> None:
     cluster = led_by(A, B, C)
     answer(cluster)
     cluster[A].now += 10 * ELECTION_TIMEOUT_MIN_US

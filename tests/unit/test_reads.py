@@ -39,7 +39,7 @@ def test_a_read_is_served_once_a_majority_has_confirmed_the_leader() -> None:
     assert served(cluster[A]) == [(1, 1)]
 
 
-def test_the_leaders_storage_reads_while_the_round_is_under_way() -> None:
+def test_the_leaders_storage_reads_ahead_during_the_quorum_round() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"", confirmed=False)]
@@ -49,7 +49,7 @@ def test_the_leaders_storage_reads_while_the_round_is_under_way() -> None:
     assert len(cluster[A].disk.unwritten) == 1, "it is handed over once"
 
 
-def test_only_reads_of_the_own_gateway_are_read_ahead() -> None:
+def test_only_reads_of_the_leaders_own_gateway_are_read_ahead() -> None:
     cluster = led_by(A, B, C)
     cluster.read(B, 7)
     cluster.deliver(ForwardRead)
@@ -61,7 +61,7 @@ def test_only_reads_of_the_own_gateway_are_read_ahead() -> None:
     assert list(cluster[B].disk.unwritten) == [ReadAt(7, 1, b"", confirmed=True)]
 
 
-def test_a_read_for_the_next_round_is_read_ahead_when_that_one_begins() -> None:
+def test_a_read_for_the_next_round_is_read_ahead_when_that_round_begins() -> None:
     cluster = led_by(A, B, C)
     for number in (1, 2, 3):
         cluster.read(A, number)
@@ -72,7 +72,7 @@ def test_a_read_for_the_next_round_is_read_ahead_when_that_one_begins() -> None:
     assert cluster[A].told(ReadsConfirmed) == [ReadsConfirmed((1,)), ReadsConfirmed((2, 3))]
 
 
-def test_what_is_read_ahead_fails_with_its_leader() -> None:
+def test_a_read_ahead_fails_when_its_leader_steps_down() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     cluster.sync()
@@ -86,7 +86,7 @@ def test_what_is_read_ahead_fails_with_its_leader() -> None:
     assert cluster[A].told(ReadsConfirmed) == []
 
 
-def test_what_was_given_up_while_it_was_read_ahead_is_not_confirmed(
+def test_a_read_evicted_during_its_read_ahead_is_not_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reads, "WAITING_READS_MAX", 2)
@@ -100,7 +100,7 @@ def test_what_was_given_up_while_it_was_read_ahead_is_not_confirmed(
     assert cluster[A].told(ReadsConfirmed) == [ReadsConfirmed((2, 3))]
 
 
-def test_a_single_node_confirms_itself() -> None:
+def test_a_single_node_confirms_its_own_reads() -> None:
     cluster = led_by(A)
     cluster.read(A, 1)
     assert list(cluster[A].disk.unwritten) == [ReadAt(1, 1, b"", confirmed=True)]
@@ -109,7 +109,7 @@ def test_a_single_node_confirms_itself() -> None:
     assert cluster[A].told(ReadsConfirmed) == []
 
 
-def test_a_followers_read_waits_for_what_the_leader_had_committed() -> None:
+def test_a_followers_read_waits_until_the_leaders_commit_index_is_applied() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
     cluster.propose(A, b"x")
@@ -142,7 +142,7 @@ def test_a_leader_cut_off_from_the_majority_serves_no_read() -> None:
     assert cluster[A].told(ReadFailed) == [ReadFailed(1)]
 
 
-def test_a_read_that_a_removed_voter_should_confirm_is_confirmed_by_those_left() -> None:
+def test_a_read_waiting_for_a_removed_voter_is_confirmed_by_the_remaining_ones() -> None:
     cluster = led_by(A, B)
     cluster.read(A, 1)
     cluster.drop(Heartbeat)
@@ -154,7 +154,7 @@ def test_a_read_that_a_removed_voter_should_confirm_is_confirmed_by_those_left()
     assert [number for number, _ in served(cluster[A])] == [1, 2]
 
 
-def test_answers_to_an_earlier_round_confirm_no_later_read() -> None:
+def test_replies_to_an_earlier_round_confirm_no_later_read() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     confirm(cluster, B)
@@ -168,7 +168,7 @@ def test_answers_to_an_earlier_round_confirm_no_later_read() -> None:
     assert served(cluster[A]) == [(1, 1)]
 
 
-def test_an_answer_from_a_former_term_confirms_no_read() -> None:
+def test_a_reply_of_an_earlier_term_confirms_no_read() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     cluster.deliver(Heartbeat)
@@ -196,7 +196,7 @@ def test_a_read_that_arrives_during_a_round_waits_for_the_next_one() -> None:
     assert served(cluster[A]) == [(1, 1), (2, 1)]
 
 
-def test_one_round_confirms_all_reads_that_waited() -> None:
+def test_one_round_confirms_all_waiting_reads() -> None:
     cluster = led_by(A, B, C)
     for number in range(5):
         cluster.read(A, number)
@@ -209,7 +209,7 @@ def test_one_round_confirms_all_reads_that_waited() -> None:
     assert cluster[A].core._state.role.reads.round == 2  # type: ignore[union-attr]
 
 
-def test_a_read_outlives_the_loss_of_its_heartbeats() -> None:
+def test_a_read_survives_the_loss_of_its_heartbeats() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     cluster.drop()
@@ -218,7 +218,7 @@ def test_a_read_outlives_the_loss_of_its_heartbeats() -> None:
     assert served(cluster[A]) == [(1, 1)]
 
 
-def test_a_read_is_served_even_if_answers_take_longer_than_a_heartbeat() -> None:
+def test_a_read_is_served_even_if_replies_take_longer_than_a_heartbeat() -> None:
     cluster = led_by(A, B, C)
     cluster.read(A, 1)
     on_the_way = cluster.take()
@@ -262,7 +262,7 @@ def test_a_read_without_a_leader_fails_at_once() -> None:
     assert cluster[B].told(ReadFailed) == [ReadFailed(1)]
 
 
-def test_a_read_passed_to_who_does_not_lead_fails() -> None:
+def test_a_read_forwarded_to_a_non_leader_fails() -> None:
     cluster = led_by(A, B, C)
     cluster.read(B, 7)
     cluster.take(ForwardRead)
@@ -284,7 +284,7 @@ def test_reads_fail_when_the_leader_changes() -> None:
     assert served(cluster[A]) == served(cluster[B]) == []
 
 
-def test_an_index_for_a_read_that_has_failed_is_ignored() -> None:
+def test_a_read_index_for_a_failed_read_is_ignored() -> None:
     cluster = led_by(A, B, C)
     cluster.read(B, 2)
     cluster.drop()
@@ -296,7 +296,7 @@ def test_an_index_for_a_read_that_has_failed_is_ignored() -> None:
     assert len(cluster[B].told(ReadFailed)) == 1
 
 
-def test_an_index_that_arrives_twice_serves_a_read_once() -> None:
+def test_a_duplicate_read_index_serves_a_read_once() -> None:
     cluster = led_by(A, B, C)
     cluster.read(B, 2)
     cluster.deliver(ForwardRead)
@@ -307,7 +307,7 @@ def test_an_index_that_arrives_twice_serves_a_read_once() -> None:
     assert list(cluster[B].disk.unwritten) == [ReadAt(2, 1, b"", confirmed=True)]
 
 
-def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follower_limits_its_waiting_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "WAITING_READS_MAX", 3)
     cluster = led_by(A, B, C)
     for number in range(4):
@@ -316,7 +316,7 @@ def test_a_follower_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monk
     assert cluster[B].told(ReadFailed) == [ReadFailed(0)], "the oldest gives way"
 
 
-def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_limits_its_waiting_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "WAITING_READS_MAX", 3)
     cluster = led_by(A, B, C)
     for number in range(6):  # one in the current round, three for the next, two too many
@@ -324,7 +324,7 @@ def test_a_leader_lets_a_limited_number_of_reads_wait(monkeypatch: pytest.Monkey
     assert cluster.sent(ReadRefused) == [ReadRefused(4), ReadRefused(5)]
 
 
-def test_a_read_that_leaves_something_behind_waits_until_it_is_confirmed() -> None:
+def test_a_read_with_side_effects_waits_for_its_confirmation() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, Read(1, b"backup", ahead=False))
     assert list(cluster[A].disk.unwritten) == []

@@ -37,7 +37,7 @@ def begin_again(node: StoredNode) -> None:
     node.disk.finish_sync()
 
 
-def test_a_survey_tells_what_there_is(node: StoredNode) -> None:
+def test_a_survey_reports_the_identity_and_state_of_a_directory(node: StoredNode) -> None:
     holding = survey(node.disk, UNLIMITED)
     assert isinstance(holding, Holding)
     assert (holding.node, holding.cluster) == (NODE, CLUSTER)
@@ -45,7 +45,7 @@ def test_a_survey_tells_what_there_is(node: StoredNode) -> None:
     assert not holding.is_alone
 
 
-def test_all_of_the_log_counts_and_the_node_is_alone(node: StoredNode) -> None:
+def test_recovery_applies_the_whole_log_and_leaves_a_single_member(node: StoredNode) -> None:
     begin_again(node)
     holding = survey(node.disk, UNLIMITED)
     assert (holding.cluster, holding.is_alone) == (NEW_CLUSTER, True)
@@ -55,7 +55,7 @@ def test_all_of_the_log_counts_and_the_node_is_alone(node: StoredNode) -> None:
     assert node.writer.revision == 10
 
 
-def test_it_leads_at_once_and_what_joins_needs_its_state(node: StoredNode) -> None:
+def test_a_recovered_node_is_the_only_voter_and_keeps_no_log_entries(node: StoredNode) -> None:
     begin_again(node)
     node.open()
     recovered = node.recover()
@@ -66,7 +66,7 @@ def test_it_leads_at_once_and_what_joins_needs_its_state(node: StoredNode) -> No
     assert core.term == 4, "it campaigns in a new term"
 
 
-def test_session_numbers_that_others_may_have_given_are_left_out(node: StoredNode) -> None:
+def test_session_numbers_possibly_used_by_lost_nodes_are_skipped(node: StoredNode) -> None:
     begin_again(node)
     node.open()
     batch = encode(Batch(NODE, 1, 0, (Write(0, 0, 0, OpenSession()),)))

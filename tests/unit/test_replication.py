@@ -50,7 +50,7 @@ def test_entries_after_a_gap_are_refused_with_the_end_of_the_log() -> None:
     assert cluster[A].log_terms == [1, 1]
 
 
-def test_entries_that_differ_are_replaced_with_all_that_follow() -> None:
+def test_conflicting_entries_are_replaced_with_all_that_follow() -> None:
     cluster = with_logs({A: (1, 2, 2, 2), B: (), C: ()}, term=3)
     cluster.inject(B, A, AppendEntries(3, 1, 1, entries(3, 3, after=1), 0))
     assert cluster[A].log_terms == [1, 3, 3]
@@ -58,14 +58,14 @@ def test_entries_that_differ_are_replaced_with_all_that_follow() -> None:
     assert [entry.term for entry in cluster[A].disk.entries] == [1, 3, 3]
 
 
-def test_entries_that_are_held_already_are_not_replaced() -> None:
+def test_entries_already_held_are_not_replaced() -> None:
     cluster = with_logs({A: (1, 1, 1), B: (), C: ()})
     cluster.inject(B, A, AppendEntries(1, 0, 0, entries(1), 0))
     assert cluster[A].log_terms == [1, 1, 1]
     assert cluster.sent(AppendEntriesReply) == [AppendEntriesReply(1, accepted=True, index=1)]
 
 
-def test_a_follower_commits_no_further_than_the_entries_that_it_was_sent() -> None:
+def test_a_follower_commits_no_further_than_the_last_entry_it_was_sent() -> None:
     # The last two entries of A's log are not in the leader's.
     cluster = with_logs({A: (1, 2, 2), B: (), C: ()}, term=3)
     cluster.inject(B, A, AppendEntries(3, 1, 1, (), 3))
@@ -74,13 +74,13 @@ def test_a_follower_commits_no_further_than_the_entries_that_it_was_sent() -> No
     assert cluster[A].commit_index == 2
 
 
-def test_a_heartbeat_commits_no_further_than_the_log_goes() -> None:
+def test_a_heartbeat_commits_no_further_than_the_end_of_the_log() -> None:
     cluster = with_logs({A: (1, 1), B: (), C: ()})
     cluster.inject(B, A, Heartbeat(1, 0, 7))
     assert cluster[A].commit_index == 2
 
 
-def test_a_heartbeat_tells_a_follower_no_more_than_it_is_known_to_hold() -> None:
+def test_the_commit_index_of_a_heartbeat_is_bounded_by_the_match_index() -> None:
     cluster = led_by(A, B, C)
     cluster.partition({A, B}, {C})
     cluster.propose(A, b"x")
@@ -91,7 +91,7 @@ def test_a_heartbeat_tells_a_follower_no_more_than_it_is_known_to_hold() -> None
     assert [each.commit_index for each in cluster.sent(Heartbeat, to=C)] == [1]
 
 
-def test_the_commit_index_does_not_fall() -> None:
+def test_the_commit_index_never_decreases() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.settle()
@@ -100,7 +100,7 @@ def test_the_commit_index_does_not_fall() -> None:
     assert cluster[B].commit_index == 2
 
 
-def test_an_idle_leader_tells_what_is_committed_when_a_notice_is_due() -> None:
+def test_an_idle_leader_sends_the_commit_index_when_a_notice_is_due() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     for node in (B, C):
@@ -115,7 +115,7 @@ def test_an_idle_leader_tells_what_is_committed_when_a_notice_is_due() -> None:
     assert {machine.commit_index for machine in cluster.alive} == {2}
 
 
-def test_who_waits_for_its_own_proposal_hears_at_once_that_it_is_committed() -> None:
+def test_the_follower_that_proposed_receives_the_commit_index_immediately() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(B, b"x")
     cluster.deliver(ForwardProposal)
@@ -131,7 +131,7 @@ def test_who_waits_for_its_own_proposal_hears_at_once_that_it_is_committed() -> 
 # --- finding the last matching entry
 
 
-def test_a_term_begins_with_an_entry_of_its_own() -> None:
+def test_a_new_leader_begins_its_term_with_a_no_op_entry() -> None:
     cluster = led_by(A, B, C)
     cluster.elect(B)
     assert [entry.term for entry in cluster[C].disk.entries] == [1, 2]
@@ -153,7 +153,7 @@ def test_entries_of_earlier_terms_are_not_committed_by_counting() -> None:
     assert cluster[A].commit_index == 3
 
 
-def test_an_entry_that_a_majority_held_for_a_while_may_be_replaced() -> None:
+def test_an_uncommitted_entry_on_a_majority_may_be_replaced() -> None:
     cluster = with_logs({A: (1, 2), B: (1, 2), C: (1, 3)}, term=3)
     cluster.crash(A)
     cluster.elect(C)
@@ -175,7 +175,7 @@ def test_an_entry_that_a_majority_held_for_a_while_may_be_replaced() -> None:
         (1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3),
     ],
 )
-def test_a_follower_diverged_as_in_figure_7_becomes_equal(follower: tuple[int, ...]) -> None:
+def test_a_follower_diverged_as_in_figure_7_converges(follower: tuple[int, ...]) -> None:
     leader = (1, 1, 1, 4, 4, 5, 5, 6, 6, 6)
     cluster = with_logs({A: leader, B: follower, C: leader}, term=7)
     cluster.elect(A, among=[C])
@@ -185,7 +185,7 @@ def test_a_follower_diverged_as_in_figure_7_becomes_equal(follower: tuple[int, .
     assert cluster[B].disk.entries == cluster[A].disk.entries
 
 
-def test_a_diverged_log_is_searched_by_terms_instead_of_entries() -> None:
+def test_a_diverged_log_is_searched_term_by_term_not_entry_by_entry() -> None:
     cluster = with_logs({A: (1,) * 10 + (5,) * 500, B: (1,) * 10 + (4,) * 500, C: ()})
     cluster.elect(A, among=[C])
     refused = 0
@@ -236,7 +236,7 @@ def test_lost_probes_are_sent_again_after_a_heartbeat() -> None:
     assert cluster[B].log_terms == [1, 2, 3]
 
 
-def test_lost_answers_are_asked_for_after_a_heartbeat() -> None:
+def test_lost_acceptances_are_sent_again_after_a_heartbeat() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.sync(A)
@@ -249,7 +249,7 @@ def test_lost_answers_are_asked_for_after_a_heartbeat() -> None:
     assert cluster[A].commit_index == 2
 
 
-def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_messages() -> None:
+def test_an_unresponsive_follower_is_sent_a_limited_number_of_messages() -> None:
     cluster = led_by(A, B, C)
     cluster.settle()
     for _ in range(2 * IN_FLIGHT_MESSAGES_MAX):
@@ -261,7 +261,7 @@ def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_messages() 
     assert cluster[B].disk.last_index == 1 + 2 * IN_FLIGHT_MESSAGES_MAX
 
 
-def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_bytes() -> None:
+def test_an_unresponsive_follower_is_sent_a_limited_number_of_bytes() -> None:
     cluster = led_by(A, B, C)
     cluster.settle()
     large = IN_FLIGHT_BYTES_MAX // 4
@@ -273,7 +273,7 @@ def test_a_follower_that_does_not_answer_is_sent_a_limited_number_of_bytes() -> 
     assert cluster[B].disk.last_index == 1 + 8
 
 
-def test_messages_that_arrive_twice_and_in_any_order_do_no_harm() -> None:
+def test_duplicated_and_reordered_messages_are_harmless() -> None:
     cluster = led_by(A, B, C)
     for payload in (b"x", b"y", b"z"):
         cluster.propose(A, payload)
@@ -302,7 +302,9 @@ def test_entries_of_a_deposed_leader_are_refused() -> None:
     assert cluster.leaders == [B]
 
 
-def test_a_message_carries_no_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_append_entries_messages_are_split_at_the_size_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 1000)
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
@@ -347,7 +349,9 @@ def test_a_follower_behind_the_window_is_served_from_disk() -> None:
     assert cluster[C].disk.entries == cluster[A].disk.entries
 
 
-def test_what_has_left_the_window_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_that_left_the_window_are_fetched_from_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(log, "WINDOW_BYTES_MAX", 5 * log.ENTRY_OVERHEAD_BYTES)
     monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 2 * log.ENTRY_OVERHEAD_BYTES)
     cluster = led_by(A, B, C)
@@ -362,7 +366,7 @@ def test_what_has_left_the_window_is_fetched_again(monkeypatch: pytest.MonkeyPat
     assert cluster[C].disk.entries == cluster[A].disk.entries
 
 
-def test_entries_read_from_disk_for_a_former_question_are_not_sent() -> None:
+def test_entries_read_for_an_obsolete_request_are_not_sent() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.settle()
@@ -375,7 +379,7 @@ def test_entries_read_from_disk_for_a_former_question_are_not_sent() -> None:
 # --- proposals
 
 
-def test_a_followers_proposal_is_passed_to_the_leader() -> None:
+def test_a_followers_proposal_is_forwarded_to_the_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(B, b"x", number=7)
     assert cluster.sent() == [ForwardProposal(7, b"x")]
@@ -390,7 +394,7 @@ def test_a_proposal_without_a_leader_is_refused() -> None:
     assert cluster[B].told(Refused) == [Refused(7, Refusal.NOT_LEADER)]
 
 
-def test_a_proposal_that_went_to_a_former_leader_is_refused() -> None:
+def test_a_proposal_forwarded_to_a_non_leader_is_refused() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(B, b"x", number=7)
     cluster.take(ForwardProposal)
@@ -410,7 +414,7 @@ def test_a_leader_that_steps_aside_refuses_proposals_and_appends_none() -> None:
     assert cluster[A].last_index == 1
 
 
-def test_proposals_are_refused_while_too_much_waits_to_be_committed(
+def test_proposals_are_refused_while_too_much_is_uncommitted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(proposals, "UNCOMMITTED_BYTES_MAX", 100)
@@ -425,7 +429,9 @@ def test_proposals_are_refused_while_too_much_waits_to_be_committed(
     assert cluster[A].last_index == 3
 
 
-def test_what_former_leaders_left_counts_as_waiting_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uncommitted_entries_of_earlier_terms_count_towards_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(proposals, "UNCOMMITTED_BYTES_MAX", 100)
     cluster = led_by(A, B, C)
     cluster.partition({A}, {B, C})
@@ -442,7 +448,7 @@ def test_what_former_leaders_left_counts_as_waiting_too(monkeypatch: pytest.Monk
 # --- applying
 
 
-def test_a_commit_is_handed_over_after_the_entries_it_covers() -> None:
+def test_a_commit_is_passed_to_storage_after_the_entries_it_covers() -> None:
     cluster = with_logs({A: (1,), B: (), C: ()})
     cluster.inject(B, A, AppendEntries(1, 1, 1, entries(1, 1, after=1), 3))
     handed = [type(message).__name__ for message in cluster[A].disk.unwritten]

@@ -27,7 +27,7 @@ def admit_all(budget: ReplyBudget, asked: Call, size: int) -> list[Failed | None
     return [budget.admit(asked, size) for _ in asked.outcomes]
 
 
-def test_a_reply_takes_what_fits_and_refuses_the_rest() -> None:
+def test_a_reply_admits_outcomes_up_to_its_limit_and_refuses_the_rest() -> None:
     budget, asked = ReplyBudget(), call()
     refusals = admit_all(budget, asked, MIB)
     fitting = REPLY_BYTES_MAX // MIB
@@ -36,7 +36,7 @@ def test_a_reply_takes_what_fits_and_refuses_the_rest() -> None:
     assert budget.refusal_of_read(call(b"b")) is None
 
 
-def test_a_connection_that_reads_nothing_gets_no_more_and_others_do() -> None:
+def test_a_connection_with_unread_replies_gets_no_more_while_others_do() -> None:
     budget = ReplyBudget()
     size = CONNECTION_BYTES_MAX + 1
     assert budget.begin_reply(b"a", size, 0.0) == size
@@ -51,7 +51,7 @@ def test_a_connection_that_reads_nothing_gets_no_more_and_others_do() -> None:
     assert budget.begin_reply(b"a", 100, 2.0) == 0
 
 
-def test_a_client_that_reads_slowly_is_answered_up_to_a_limit() -> None:
+def test_the_unread_replies_of_a_slow_client_are_limited() -> None:
     budget = ReplyBudget()
     waiting = 0
     for second in range(100):
@@ -74,7 +74,7 @@ def test_all_connections_together_hold_no_more_than_the_total() -> None:
     assert budget.admit(fresh, 100) is None, "small outcomes pass for a client that reads"
 
 
-def test_what_a_call_held_is_free_when_it_is_encoded() -> None:
+def test_the_budget_of_a_call_is_freed_when_the_call_ends() -> None:
     budget, asked = ReplyBudget(), call()
     admit_all(budget, asked, MIB)
     assert not budget.has_room(b"a", MIB)
@@ -96,7 +96,7 @@ def test_small_replies_are_counted_together(size: int) -> None:
     assert uncounted < COUNTED_BYTES <= sent
 
 
-def test_connections_with_a_few_small_replies_are_not_remembered_for_ever() -> None:
+def test_the_number_of_remembered_connections_is_bounded() -> None:
     budget = ReplyBudget()
     for number in range(100_000):
         assert budget.begin_reply(number.to_bytes(4, "big"), 100, 0.0) == 0

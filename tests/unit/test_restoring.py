@@ -26,7 +26,7 @@ def restored(disk: MortalDisk, sessions_skipped: int) -> StateMachine:
     return TableSets(disk).active.machine()
 
 
-def test_a_session_number_is_not_given_twice() -> None:
+def test_a_restored_state_reuses_no_session_number() -> None:
     machine = restored(MortalDisk(), SKIPPED)
     late = Write(1 + OPENED_AFTER_THE_BACKUP, 1, 0, Insert("a", b"x"))
     batch = encode(Batch(PEER, 1, 0, (*[Write(0, 0, 0, OpenSession())] * 2, late)))
@@ -36,7 +36,7 @@ def test_a_session_number_is_not_given_twice() -> None:
     assert refused == SessionExpired(), "it is a session of the old cluster"
 
 
-def test_a_state_without_session_numbers_left_is_refused_and_does_not_count() -> None:
+def test_a_state_without_free_session_numbers_is_refused_and_not_activated() -> None:
     disk = MortalDisk()
     with pytest.raises(DamagedSnapshot, match="session numbers"):
         restored(disk, SESSION_MAX)

@@ -1,4 +1,4 @@
-"""Route: a client prefers the leader while it answers, and otherwise tries every node."""
+"""Route: a client prefers the leader while it replies, and otherwise tries every node."""
 
 from protocol.client.routing import AVOID_SECONDS, Route
 from protocol.membership import Member, Membership
@@ -15,12 +15,12 @@ def welcome(leader: str = "", cluster: bytes = b"cluster") -> Welcome:
     return Welcome(cluster, b"node", publishes_at, None, leader, Membership(members))
 
 
-def test_nodes_take_turns_where_nobody_is_known_to_lead() -> None:
+def test_nodes_take_turns_without_a_known_leader() -> None:
     route = Route([A, B, C], follow_leader=True)
     assert [route.choose(0.0) for _ in range(4)] == [A, B, C, A]
 
 
-def test_the_leader_is_asked_as_long_as_it_answers() -> None:
+def test_the_leader_is_preferred_until_it_fails() -> None:
     route = Route([A], follow_leader=True)
     route.learn(welcome("b:1"))
     assert route.should_move(A, 0.0)
@@ -30,7 +30,7 @@ def test_the_leader_is_asked_as_long_as_it_answers() -> None:
     assert {route.choose(0.0), route.choose(0.0)} == {A, C}
 
 
-def test_no_node_is_passed_over_for_ever_whichever_are_avoided_when() -> None:
+def test_every_node_gets_a_turn_although_failed_nodes_are_avoided() -> None:
     route = Route([A, C], follow_leader=True)
     route.settle(b"cluster")
     asked = []
@@ -44,7 +44,7 @@ def test_no_node_is_passed_over_for_ever_whichever_are_avoided_when() -> None:
     assert asked[3:] == asked[:3]
 
 
-def test_a_node_that_fails_is_left_alone_for_a_while() -> None:
+def test_a_failed_node_is_avoided_for_a_while() -> None:
     route = Route([A, B], follow_leader=True)
     route.note_failure(A, 0.0)
     soon, later = AVOID_SECONDS / 2, AVOID_SECONDS * 2
@@ -52,28 +52,28 @@ def test_a_node_that_fails_is_left_alone_for_a_while() -> None:
     assert route.choose(later) == A
 
 
-def test_where_all_have_failed_all_are_tried_again() -> None:
+def test_all_nodes_are_tried_again_once_all_have_failed() -> None:
     route = Route([A, B], follow_leader=True)
     for endpoint in (A, B):
         route.note_failure(endpoint, 0.0)
     assert {route.choose(0.0), route.choose(0.0)} == {A, B}
 
 
-def test_a_client_that_stays_learns_of_no_other_node() -> None:
+def test_a_client_that_does_not_follow_the_leader_learns_of_no_other_node() -> None:
     route = Route([A], follow_leader=False)
     route.learn(welcome("b:1"))
     assert route.choose(0.0) == A
     assert route.all == [A]
 
 
-def test_a_node_of_another_cluster_than_the_first_is_not_believed() -> None:
+def test_a_node_of_another_cluster_than_the_first_is_not_trusted() -> None:
     route = Route([A], follow_leader=True)
     assert route.learn(welcome("b:1", b"first"))
     assert not route.learn(welcome("c:1", b"second"))
     assert route.choose(0.0) == B
 
 
-def test_a_node_that_belongs_to_no_cluster_yet_decides_nothing() -> None:
+def test_a_node_without_a_cluster_does_not_settle_the_clients_cluster() -> None:
     route = Route([A], follow_leader=True)
     assert route.learn(welcome(cluster=b""))
     assert route.learn(welcome(cluster=b"first"))
@@ -81,7 +81,7 @@ def test_a_node_that_belongs_to_no_cluster_yet_decides_nothing() -> None:
     assert not route.learn(welcome(cluster=b"second"))
 
 
-def test_a_client_that_stays_knows_its_cluster_too() -> None:
+def test_a_client_that_does_not_follow_the_leader_still_checks_the_cluster() -> None:
     route = Route([A], follow_leader=False)
     route.learn(welcome(cluster=b"first"))
     assert not route.learn(welcome(cluster=b"second"))

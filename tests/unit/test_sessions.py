@@ -39,11 +39,11 @@ def known(sessions: Sessions, *numbers: int) -> list[int]:
     return [number for number in numbers if number in sessions._sessions]
 
 
-def test_a_session_that_was_never_opened_is_not_known() -> None:
+def test_an_unopened_session_is_unknown() -> None:
     assert Sessions().find(1, use=1) is None
 
 
-def test_a_result_is_kept_until_the_client_has_it() -> None:
+def test_a_result_is_kept_until_the_client_acknowledges_it() -> None:
     sessions = Sessions()
     sessions.open(1, use=1)
     session = sessions.find(1, use=2)
@@ -66,7 +66,7 @@ def test_sequences_may_arrive_out_of_order() -> None:
     assert not is_duplicate(session, write(2))
 
 
-def test_what_is_acknowledged_does_not_come_back() -> None:
+def test_an_acknowledgement_never_goes_backwards() -> None:
     sessions = Sessions()
     sessions.open(1, use=1)
     session = sessions.find(1, use=2)
@@ -77,7 +77,7 @@ def test_what_is_acknowledged_does_not_come_back() -> None:
     assert is_duplicate(session, write(4))
 
 
-def test_the_least_recently_used_session_gives_way() -> None:
+def test_the_least_recently_used_session_is_evicted() -> None:
     sessions = Sessions(sessions_max=3)
     for number in (1, 2, 3):
         sessions.open(number, use=number)
@@ -86,7 +86,7 @@ def test_the_least_recently_used_session_gives_way() -> None:
     assert known(sessions, 1, 2, 3, 4) == [1, 3, 4]
 
 
-def test_the_same_session_gives_way_after_a_restart() -> None:
+def test_the_same_session_is_evicted_after_a_restart() -> None:
     sessions = Sessions(sessions_max=3)
     for number in (1, 2, 3):
         sessions.open(number, use=number)
@@ -97,7 +97,7 @@ def test_the_same_session_gives_way_after_a_restart() -> None:
     assert known(reloaded, 1, 2, 3, 4) == known(sessions, 1, 2, 3, 4) == [1, 3, 4]
 
 
-def test_only_what_changed_is_stored_again() -> None:
+def test_only_changed_sessions_are_stored_again() -> None:
     sessions = Sessions()
     sessions.open(1, use=1)
     sessions.open(2, use=2)
@@ -107,7 +107,7 @@ def test_only_what_changed_is_stored_again() -> None:
     assert list(sessions.take_changes()) == []
 
 
-def test_a_session_that_gave_way_is_deleted_from_the_table() -> None:
+def test_an_evicted_session_is_deleted_from_the_table() -> None:
     sessions = Sessions(sessions_max=1)
     table = MemoryTable()
     sessions.open(1, use=1)
@@ -143,7 +143,7 @@ def test_a_session_of_an_earlier_version_keeps_all_of_its_results() -> None:
     assert len(table) == 500 // BLOCK_RESULTS + 1
 
 
-def test_rows_are_the_same_in_whatever_order_results_came() -> None:
+def test_rows_do_not_depend_on_the_order_of_results() -> None:
     tables = []
     for order in ((1, 2, 3, 20), (3, 1, 2, 20)):
         sessions, table = Sessions(), MemoryTable()
@@ -157,7 +157,7 @@ def test_rows_are_the_same_in_whatever_order_results_came() -> None:
     assert tables[0] == tables[1]
 
 
-def test_the_rows_of_a_session_go_with_it() -> None:
+def test_all_rows_of_an_evicted_session_are_deleted() -> None:
     sessions, table = Sessions(sessions_max=1), MemoryTable()
     sessions.open(1, use=1)
     session = sessions.find(1, use=2)
@@ -171,7 +171,7 @@ def test_the_rows_of_a_session_go_with_it() -> None:
     assert list(table) == [(2).to_bytes(8, "big")]
 
 
-def test_an_acknowledgement_may_jump_as_far_as_a_number_goes() -> None:
+def test_an_acknowledgement_may_jump_to_the_largest_sequence() -> None:
     session = Session(1)
     remember(session, write(1), Inserted(1))
     remember(session, write((1 << 63) - 1, acknowledged=(1 << 63) - 2), Inserted(2))
@@ -180,9 +180,7 @@ def test_an_acknowledgement_may_jump_as_far_as_a_number_goes() -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_rows_follow_from_the_writes_and_not_from_when_they_were_stored(
-    data: st.DataObject,
-) -> None:
+def test_rows_depend_on_the_writes_and_not_on_when_they_were_stored(data: st.DataObject) -> None:
     """Two nodes store the same rows, independently of store times and restarts."""
     often, seldom = Sessions(), Sessions()
     tables = MemoryTable(), MemoryTable()

@@ -61,7 +61,7 @@ def test_a_builder_has_a_method_for_each_setting() -> None:
 
 
 @of_each(DOCUMENTED)
-def test_the_command_line_helps_with_each_setting(setting: Setting) -> None:
+def test_the_command_line_help_describes_each_setting(setting: Setting) -> None:
     helped = CliRunner().invoke(app, ["node", "start", "--help"], terminal_width=1000).output
     (line,) = re.findall(rf"^ +{setting.option} .*$", helped, re.MULTILINE)
     assert setting.help.split("`")[0].split("'")[0] in line
@@ -69,7 +69,7 @@ def test_the_command_line_helps_with_each_setting(setting: Setting) -> None:
 
 @pytest.mark.parametrize("by", ["option", "environment", "file"])
 @of_each()
-def test_each_setting_is_taken_from(
+def test_each_setting_is_read_from_each_source(
     by: str, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: dict[str, Any] = {}

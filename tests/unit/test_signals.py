@@ -24,7 +24,7 @@ def ending() -> Iterator[EndRequest]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_the_wait_where_it_does_not_interrupt_it(
+def test_a_signal_to_another_thread_ends_the_wait(
     ending: EndRequest, number: signal.Signals
 ) -> None:
     def receive() -> None:
@@ -41,13 +41,13 @@ def test_a_hangup_that_is_ignored_stays_ignored(ending: EndRequest) -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_what_a_thread_tells_ends_the_wait(ending: EndRequest) -> None:
+def test_a_failure_reported_by_a_thread_ends_the_wait(ending: EndRequest) -> None:
     failure = OSError("no space left")
     threading.Thread(target=ending.tell, args=(failure,)).start()
     assert ending.wait() is failure
 
 
-def test_signals_that_nobody_reads_do_no_harm(ending: EndRequest) -> None:
+def test_unread_signals_are_harmless(ending: EndRequest) -> None:
     for _ in range(1000):
         signal.raise_signal(signal.SIGTERM)
     assert ending.wait() is None

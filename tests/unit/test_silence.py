@@ -14,7 +14,7 @@ def leadership(
     return Leadership(cluster, 1, RoleName.FOLLOWER, leader, "", Membership(), removed, False)
 
 
-def test_a_long_silence_is_told_at_its_start_and_at_its_end() -> None:
+def test_a_long_silence_is_logged_at_its_start_and_its_end() -> None:
     silence = Silence()
     silence.observe(leadership(None), 10.0)
     silence.observe(leadership(None), 11.0)
@@ -28,14 +28,14 @@ def test_a_long_silence_is_told_at_its_start_and_at_its_end() -> None:
     assert silence.take_notes(200.0) == []
 
 
-def test_an_election_is_no_silence() -> None:
+def test_an_ordinary_election_is_not_logged() -> None:
     silence = Silence()
     silence.observe(leadership(None), 10.0)
     silence.observe(leadership(LEADER), 10.9)
     assert silence.take_notes(100.0) == []
 
 
-def test_a_node_without_a_cluster_or_removed_from_it_misses_no_leader() -> None:
+def test_a_node_without_a_cluster_or_removed_from_it_logs_no_silence() -> None:
     silence = Silence()
     silence.observe(leadership(None, b""), 10.0)
     assert silence.take_notes(100.0) == []

@@ -17,7 +17,7 @@ def beat(cluster: Cluster) -> None:
     cluster.settle(*[machine.id for machine in cluster.alive])
 
 
-def test_a_leader_counts_from_the_last_answer_of_a_majority() -> None:
+def test_a_leader_measures_silence_since_the_last_replies_of_a_majority() -> None:
     cluster = led_by(A, B, C)
     cluster[A].now += SECOND
     beat(cluster)
@@ -31,7 +31,7 @@ def test_a_leader_counts_from_the_last_answer_of_a_majority() -> None:
     assert silence_ms(cluster, A) == 3000
 
 
-def test_a_follower_counts_from_the_last_word_of_a_leader() -> None:
+def test_a_follower_measures_silence_since_the_last_message_of_a_leader() -> None:
     cluster = led_by(A, B, C)
     cluster[B].now += SECOND
     beat(cluster)

@@ -85,7 +85,7 @@ def answer(cluster: Cluster, position: SnapshotPosition, *, term: int = 1) -> li
 # --- the leader starts
 
 
-def test_an_answer_about_what_is_not_wanted_any_more_begins_nothing() -> None:
+def test_an_obsolete_compaction_report_starts_no_snapshot() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, LogCompacted(B, 1))
     cluster.step(A, LogCompacted(D, 1))
@@ -93,7 +93,7 @@ def test_an_answer_about_what_is_not_wanted_any_more_begins_nothing() -> None:
     assert asked(cluster, A, FetchSnapshot) == []
 
 
-def test_a_node_that_leads_no_more_begins_nothing(sending: Cluster) -> None:
+def test_a_deposed_leader_sends_no_snapshot(sending: Cluster) -> None:
     cluster = sending
     cluster.inject(C, A, HeartbeatReply(7, 0))
     for late in (LogCompacted(C, 1), SnapshotRead(B, LAST)):
@@ -103,7 +103,7 @@ def test_a_node_that_leads_no_more_begins_nothing(sending: Cluster) -> None:
     assert cluster.sent(InstallSnapshot) == []
 
 
-def test_a_second_word_of_the_gap_begins_no_second_snapshot(sending: Cluster) -> None:
+def test_a_second_compaction_report_starts_no_second_snapshot(sending: Cluster) -> None:
     sending.step(A, LogCompacted(B, 1))
     assert asked(sending, A, FetchSnapshot) == []
 
@@ -118,7 +118,7 @@ def test_no_entries_are_sent_during_a_snapshot(sending: Cluster) -> None:
     assert asked(sending, A, FetchLog) == []
 
 
-def test_a_late_slice_of_the_log_does_not_end_a_snapshot(sending: Cluster) -> None:
+def test_late_append_replies_do_not_end_a_snapshot(sending: Cluster) -> None:
     sending.inject(B, A, AppendEntriesReply(1, False, 3, 0, 0))
     assert leader_of(sending, A).progress[B].state is ProgressState.SNAPSHOT
     sending.inject(B, A, AppendEntriesReply(1, True, 1))
@@ -129,20 +129,20 @@ def test_a_late_slice_of_the_log_does_not_end_a_snapshot(sending: Cluster) -> No
 # --- the leader continues
 
 
-def test_each_answer_asks_for_the_chunk_that_the_follower_names(sending: Cluster) -> None:
+def test_each_reply_requests_the_chunk_that_the_follower_names(sending: Cluster) -> None:
     assert answer(sending, MIDDLE) == [FetchSnapshot(B, MIDDLE)]
     sending.step(A, SnapshotRead(B, LAST))
     assert sending.sent(InstallSnapshot) == [InstallSnapshot(1, LAST)]
     assert answer(sending, START) == [FetchSnapshot(B, START)], "its disk has forgotten"
 
 
-def test_an_answer_that_says_nothing_new_asks_for_nothing(sending: Cluster) -> None:
+def test_a_reply_without_progress_requests_no_chunk(sending: Cluster) -> None:
     assert answer(sending, START) == []
     assert answer(sending, MIDDLE) == [FetchSnapshot(B, MIDDLE)]
     assert answer(sending, MIDDLE) == []
 
 
-def test_an_answer_of_an_older_term_asks_for_nothing(sending: Cluster) -> None:
+def test_a_reply_of_an_older_term_requests_no_chunk(sending: Cluster) -> None:
     sending.elect(C)
     sending.elect(A)
     sending.drop()
@@ -150,7 +150,7 @@ def test_an_answer_of_an_older_term_asks_for_nothing(sending: Cluster) -> None:
     assert answer(sending, MIDDLE) == []
 
 
-def test_a_chunk_without_an_answer_is_sent_again_after_some_heartbeats(sending: Cluster) -> None:
+def test_a_chunk_without_a_reply_is_sent_again_after_some_heartbeats(sending: Cluster) -> None:
     for _ in range(CHUNK_BEATS_MAX - 1):
         sending.step(A, HeartbeatDue())
     assert asked(sending, A, FetchSnapshot) == []
@@ -158,7 +158,7 @@ def test_a_chunk_without_an_answer_is_sent_again_after_some_heartbeats(sending: 
     assert asked(sending, A, FetchSnapshot) == [FetchSnapshot(B, START)]
 
 
-def test_an_answer_gives_the_next_chunk_its_time(sending: Cluster) -> None:
+def test_a_reply_restarts_the_wait_for_the_next_chunk(sending: Cluster) -> None:
     for _ in range(CHUNK_BEATS_MAX - 1):
         sending.step(A, HeartbeatDue())
     answer(sending, MIDDLE)
@@ -166,7 +166,7 @@ def test_an_answer_gives_the_next_chunk_its_time(sending: Cluster) -> None:
     assert asked(sending, A, FetchSnapshot) == []
 
 
-def test_a_snapshot_that_the_disk_does_not_keep_is_begun_anew(sending: Cluster) -> None:
+def test_a_snapshot_no_longer_held_by_storage_is_restarted(sending: Cluster) -> None:
     answer(sending, MIDDLE)
     sending.step(A, SnapshotRead(B, None))
     assert asked(sending, A, FetchSnapshot) == [FetchSnapshot(B, None)]
@@ -176,7 +176,7 @@ def test_a_snapshot_that_the_disk_does_not_keep_is_begun_anew(sending: Cluster) 
 # --- the leader ends
 
 
-def test_a_follower_that_has_the_snapshot_gets_the_entries_after_it(sending: Cluster) -> None:
+def test_a_follower_with_the_snapshot_receives_the_entries_after_it(sending: Cluster) -> None:
     sending.propose(A, b"z")
     sending.drop()
     sending.inject(B, A, AppendEntriesReply(1, True, HERE.index))
@@ -186,9 +186,7 @@ def test_a_follower_that_has_the_snapshot_gets_the_entries_after_it(sending: Clu
     assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
 
 
-def test_the_disk_keeps_the_log_until_the_window_has_what_the_follower_lacks(
-    sending: Cluster,
-) -> None:
+def test_storage_keeps_the_log_until_the_window_covers_the_follower(sending: Cluster) -> None:
     for payload in (b"p", b"q"):
         sending.propose(A, payload)
     sending.settle(A, C)
@@ -210,7 +208,7 @@ def test_stepping_down_ends_the_snapshots(sending: Cluster) -> None:
     assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
 
 
-def test_a_removal_that_is_committed_ends_the_snapshot(sending: Cluster) -> None:
+def test_a_committed_removal_ends_the_snapshot(sending: Cluster) -> None:
     sending.remove(B, through=A)
     assert asked(sending, A, EndSnapshot) == []
     sending.sync(A)
@@ -220,8 +218,8 @@ def test_a_removal_that_is_committed_ends_the_snapshot(sending: Cluster) -> None
     assert asked(sending, A, EndSnapshot) == [EndSnapshot(B)]
 
 
-def test_silence_at_many_quorum_checks_ends_the_snapshot(sending: Cluster) -> None:
-    for _ in range(SILENT_CHECKS_MAX):  # at the first, it has answered in the time before
+def test_silence_over_several_quorum_checks_ends_the_snapshot(sending: Cluster) -> None:
+    for _ in range(SILENT_CHECKS_MAX):  # the first one counts the replies from before it
         sending.step(A, QuorumCheckDue())
         sending.inject(C, A, HeartbeatReply(1, 0))
         assert asked(sending, A, EndSnapshot) == []
@@ -233,7 +231,7 @@ def test_silence_at_many_quorum_checks_ends_the_snapshot(sending: Cluster) -> No
     assert asked(sending, A, EndSnapshot) == []
 
 
-def test_an_answer_to_a_chunk_is_a_sign_of_life(sending: Cluster) -> None:
+def test_a_reply_to_a_chunk_counts_as_a_sign_of_life(sending: Cluster) -> None:
     for position in (MIDDLE, MIDDLE, START):
         sending.step(A, QuorumCheckDue())
         sending.inject(B, A, InstallSnapshotReply(1, position))
@@ -241,7 +239,7 @@ def test_an_answer_to_a_chunk_is_a_sign_of_life(sending: Cluster) -> None:
     assert leader_of(sending, A).progress[B].state is ProgressState.SNAPSHOT
 
 
-def test_after_silence_a_heartbeat_that_is_answered_begins_a_probe(sending: Cluster) -> None:
+def test_a_heartbeat_reply_after_silence_starts_a_probe(sending: Cluster) -> None:
     for _ in range(SILENT_CHECKS_MAX + 1):
         sending.inject(C, A, HeartbeatReply(1, 0))
         sending.step(A, QuorumCheckDue())
@@ -270,27 +268,29 @@ def installed(cluster: Cluster, membership: MembershipAt | None = None) -> None:
     cluster.step(B, SnapshotInstalled(HERE.index, HERE.term, brought))
 
 
-def test_a_chunk_goes_to_the_disk_and_its_sender_is_the_leader(taking: Cluster) -> None:
+def test_a_chunk_is_passed_to_storage_and_its_sender_is_followed(taking: Cluster) -> None:
     hand_over(taking, FIRST)
     assert asked(taking, B, StageChunk) == [StageChunk(FIRST)]
     assert taking[B].core._state.leader == A
     assert taking.sent(sender=B) == []
 
 
-def test_what_the_disk_has_staged_is_told_to_the_leader(taking: Cluster) -> None:
+def test_the_staged_position_is_reported_to_the_leader(taking: Cluster) -> None:
     hand_over(taking, FIRST)
     taking.step(B, ChunkStaged(MIDDLE))
     assert taking.sent(sender=B, to=A) == [InstallSnapshotReply(1, MIDDLE)]
 
 
-def test_what_the_disk_has_staged_is_told_to_nobody_where_nobody_leads(taking: Cluster) -> None:
+def test_the_staged_position_is_not_reported_without_a_leader(taking: Cluster) -> None:
     hand_over(taking, FIRST)
     taking.inject(C, B, HeartbeatReply(2, 0))
     taking.step(B, ChunkStaged(MIDDLE))
     assert taking.sent(sender=B) == []
 
 
-def test_a_chunk_of_a_newer_term_is_answered_when_that_term_is_durable(taking: Cluster) -> None:
+def test_the_reply_to_a_chunk_of_a_newer_term_waits_until_that_term_is_durable(
+    taking: Cluster,
+) -> None:
     hand_over(taking, FIRST, term=2)
     taking.step(B, ChunkStaged(MIDDLE))
     assert taking.sent(sender=B) == []
@@ -299,7 +299,7 @@ def test_a_chunk_of_a_newer_term_is_answered_when_that_term_is_durable(taking: C
     assert taking.sent(sender=B, to=A) == [InstallSnapshotReply(2, MIDDLE)]
 
 
-def test_a_chunk_of_an_older_term_is_answered_with_the_newer_one(taking: Cluster) -> None:
+def test_a_chunk_of_an_older_term_gets_a_reply_with_the_newer_term(taking: Cluster) -> None:
     taking.inject(C, B, HeartbeatReply(2, 0))
     taking.sync(B)
     hand_over(taking, FIRST, term=1)
@@ -307,7 +307,7 @@ def test_a_chunk_of_an_older_term_is_answered_with_the_newer_one(taking: Cluster
     assert taking.sent(sender=B, to=A) == [HeartbeatReply(2, 0)]
 
 
-def test_what_is_committed_here_is_accepted_without_the_disk(taking: Cluster) -> None:
+def test_a_snapshot_up_to_the_commit_index_is_accepted_without_storage(taking: Cluster) -> None:
     entries = tuple(taking[A].disk.entries[1:])
     taking.inject(A, B, AppendEntries(1, 1, 1, entries, HERE.index))
     taking.sync(B)
@@ -317,7 +317,7 @@ def test_what_is_committed_here_is_accepted_without_the_disk(taking: Cluster) ->
     assert taking.sent(sender=B, to=A) == [AppendEntriesReply(1, True, HERE.index)]
 
 
-def test_a_disk_has_one_chunk_at_a_time(taking: Cluster) -> None:
+def test_storage_is_given_one_chunk_at_a_time(taking: Cluster) -> None:
     hand_over(taking)
     hand_over(taking)
     assert asked(taking, B, StageChunk) == [StageChunk(LAST)]
@@ -353,7 +353,7 @@ def test_an_installation_drops_a_log_without_the_snapshots_last_entry(terms: lis
     assert cluster[B].last_index == HERE.index
 
 
-def test_entries_are_dropped_as_long_as_the_disk_has_a_chunk(taking: Cluster) -> None:
+def test_entries_are_dropped_while_storage_stages_a_chunk(taking: Cluster) -> None:
     entries = tuple(taking[A].disk.entries[1:])
     hand_over(taking, FIRST)
     taking.drop()
@@ -365,7 +365,7 @@ def test_entries_are_dropped_as_long_as_the_disk_has_a_chunk(taking: Cluster) ->
     assert taking[B].last_index == 3
 
 
-def test_heartbeats_are_answered_and_commit_nothing_as_long_as_the_disk_has_a_chunk(
+def test_heartbeats_get_replies_but_commit_nothing_while_storage_stages_a_chunk(
     taking: Cluster,
 ) -> None:
     hand_over(taking, FIRST)
@@ -378,7 +378,7 @@ def test_heartbeats_are_answered_and_commit_nothing_as_long_as_the_disk_has_a_ch
     assert taking[B].commit_index == 1
 
 
-def test_no_members_are_stored_between_a_chunk_and_its_answer() -> None:
+def test_no_membership_is_stored_while_storage_stages_a_chunk() -> None:
     cluster = with_logs({A: [1, 1, 1], B: [1], C: [1]})
     members = cluster[B].core.membership.without(C)
     change = LogEntry(2, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
@@ -389,7 +389,7 @@ def test_no_members_are_stored_between_a_chunk_and_its_answer() -> None:
     assert asked(cluster, B, Append) == [], "it would be written over the snapshot's members"
 
 
-def test_the_members_come_with_the_installation(taking: Cluster) -> None:
+def test_the_membership_comes_with_the_installation(taking: Cluster) -> None:
     fewer = MembershipAt(2, taking[B].core.membership.without(C))
     hand_over(taking)
     installed(taking, fewer)
@@ -399,7 +399,7 @@ def test_the_members_come_with_the_installation(taking: Cluster) -> None:
     assert taking[B].disk.memberships == (fewer,)
 
 
-def test_a_member_that_the_installation_leaves_out_is_removed(taking: Cluster) -> None:
+def test_a_node_missing_from_the_installed_membership_is_removed(taking: Cluster) -> None:
     hand_over(taking)
     installed(taking, MembershipAt(2, taking[B].core.membership.without(B)))
     assert taking[B].core.removed
@@ -415,7 +415,7 @@ def test_a_node_that_was_never_a_member_is_not_removed_by_an_installation() -> N
     assert not cluster[D].core.removed
 
 
-def test_an_acceptance_waits_for_what_the_installation_writes(taking: Cluster) -> None:
+def test_the_acceptance_waits_until_the_installation_is_durable(taking: Cluster) -> None:
     hand_over(taking)
     asked(taking, B, StageChunk)
     installed(taking)
@@ -425,7 +425,7 @@ def test_an_acceptance_waits_for_what_the_installation_writes(taking: Cluster) -
     assert taking.sent(sender=B, to=A)[-1] == AppendEntriesReply(1, True, HERE.index)
 
 
-def test_a_leader_goes_on_from_its_own_log() -> None:
+def test_a_leader_ignores_an_installed_snapshot_and_keeps_its_log() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.propose(A, b"y")

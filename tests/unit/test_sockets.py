@@ -52,7 +52,7 @@ def receive(sockets: Sockets, port: Port) -> list[Frames]:
     return messages
 
 
-def test_a_message_is_told_of_after_the_port_was_found_empty(sockets: Sockets) -> None:
+def test_a_message_is_reported_after_the_port_was_found_empty(sockets: Sockets) -> None:
     inbox, outbox = sockets.inbox("inbox"), sockets.outbox("inbox")
     wait_until_idle(sockets, inbox)
     for number in range(MESSAGES):
@@ -63,7 +63,7 @@ def test_a_message_is_told_of_after_the_port_was_found_empty(sockets: Sockets) -
     outbox.close()
 
 
-def test_a_message_is_told_of_that_came_while_the_port_was_sending(
+def test_a_message_that_arrives_during_a_send_is_reported(
     sockets: Sockets, client: Sockets
 ) -> None:
     router = sockets.client_router(["ipc://router"])
@@ -74,13 +74,13 @@ def test_a_message_is_told_of_that_came_while_the_port_was_sending(
     ((identity, _),) = receive(sockets, router)
     for number in range(MESSAGES):
         dealer.send(b"%d" % number)
-        router.send(identity, b"answer")  # takes in what ZeroMQ's own thread has told
+        router.send(identity, b"answer")  # takes in the notices of ZeroMQ's own thread
         assert receive(sockets, router) == [[identity, b"%d" % number]]
         assert client.wait(PATIENCE) == [dealer]
         assert list(dealer.drain()) == [[b"answer"]]
 
 
-def test_a_port_that_was_never_read_from_is_asked_only_once(sockets: Sockets) -> None:
+def test_a_new_port_may_hold_unread_messages_until_the_first_wait(sockets: Sockets) -> None:
     inbox = sockets.inbox("inbox")
     assert inbox.may_hold_unread
     sockets.wait(0.0)

@@ -33,14 +33,16 @@ LIMITS = SpaceLimits(disk_reserve=100, state_max=50)
         (-10, 0, Shortage.CRITICAL),
     ],
 )
-def test_a_shortage_is_judged_by_what_is_left(free: int, state: int, shortage: Shortage) -> None:
+def test_a_shortage_is_classified_by_the_space_left(
+    free: int, state: int, shortage: Shortage
+) -> None:
     watch = SpaceWatch(LIMITS)
     changed = watch.look(free, state)
     assert watch.room == Room(free, state, shortage)
     assert changed == (SpaceChanged(shortage) if shortage is not Shortage.NONE else None)
 
 
-def test_a_shortage_lasts_until_there_is_clearly_more() -> None:
+def test_a_shortage_lasts_until_clearly_more_space_is_free() -> None:
     watch = SpaceWatch(LIMITS)
     told = [watch.look(free, 0) for free in (20, 30, 32, 110, 124, 125, 101)]
     critical, _, low, _, _, none, _ = told
@@ -71,7 +73,7 @@ def fill(cluster: Cluster, *nodes: bytes, shortage: Shortage = Shortage.LOW) -> 
     cluster.settle()
 
 
-def test_without_a_majority_with_room_only_what_grows_is_refused() -> None:
+def test_without_a_majority_with_space_only_growing_proposals_are_refused() -> None:
     cluster = led_by(A, B, C)
     fill(cluster, B, C)
     last = cluster[A].last_index
@@ -85,7 +87,7 @@ def test_without_a_majority_with_room_only_what_grows_is_refused() -> None:
     assert refusals(cluster, A) == [Refusal.STORAGE_FULL]  # no other one
 
 
-def test_a_follower_hears_why_the_leader_refused() -> None:
+def test_a_follower_receives_the_leaders_reason_for_a_refusal() -> None:
     cluster = led_by(A, B, C)
     fill(cluster, B, C)
     cluster.step(B, Propose(1, b"insert"))
@@ -93,7 +95,7 @@ def test_a_follower_hears_why_the_leader_refused() -> None:
     assert refusals(cluster, B) == [Refusal.STORAGE_FULL]
 
 
-def test_a_leader_without_space_hands_over_to_a_voter_known_to_have_some() -> None:
+def test_a_leader_without_space_hands_over_to_a_voter_known_to_have_space() -> None:
     cluster = led_by(A, B, C)
     fill(cluster, B)
     cluster.step(A, SpaceChanged(Shortage.CRITICAL))
@@ -104,7 +106,7 @@ def test_a_leader_without_space_hands_over_to_a_voter_known_to_have_some() -> No
     assert cluster.leaders == [C]
 
 
-def test_a_leader_whose_quota_is_reached_stays_and_refuses() -> None:
+def test_a_leader_at_its_quota_keeps_leading_and_refuses_inserts() -> None:
     cluster = led_by(A, B, C)
     cluster.beat(A)
     cluster.settle()
@@ -129,7 +131,7 @@ def test_leadership_does_not_move_between_nodes_without_space() -> None:
     assert cluster[B].core.term == 2
 
 
-def test_a_full_follower_is_sent_no_entries_while_others_are_a_majority() -> None:
+def test_a_full_follower_is_sent_no_entries_while_the_others_form_a_majority() -> None:
     cluster = led_by(A, B, C)
     fill(cluster, C, shortage=Shortage.CRITICAL)
     last = cluster[A].last_index
@@ -143,14 +145,14 @@ def test_a_full_follower_is_sent_no_entries_while_others_are_a_majority() -> Non
     assert cluster[C].last_index == last + 1
 
 
-def test_full_followers_get_what_a_majority_needs() -> None:
+def test_full_followers_receive_the_entries_that_a_majority_needs() -> None:
     cluster = led_by(A, B, C)
     fill(cluster, B, C, shortage=Shortage.CRITICAL)
     cluster.step(A, Propose(1, b"removal", grows=False))
     assert {each.to for each in cluster.network if type(each.message) is AppendEntries} == {B, C}
 
 
-def test_a_follower_tells_its_shortage_with_each_heartbeat() -> None:
+def test_a_follower_reports_its_shortage_with_each_heartbeat_reply() -> None:
     cluster = led_by(A, B, C)
     cluster.step(B, SpaceChanged(Shortage.LOW))
     cluster.beat(A)
@@ -162,7 +164,7 @@ def test_a_follower_tells_its_shortage_with_each_heartbeat() -> None:
 # --- the size of the state
 
 
-def test_the_state_weighs_its_keys_and_values() -> None:
+def test_the_state_size_counts_keys_and_values() -> None:
     replica = Replica()
     replica.result(OPEN)
     insertions = (Insert("ab", b"12345"), Insert("ab", b"1"), Insert("c", b""))
@@ -178,7 +180,7 @@ def test_the_state_weighs_its_keys_and_values() -> None:
     assert replica.machine.state_bytes == 0
 
 
-def test_a_state_from_before_it_was_weighed_is_weighed_when_it_is_opened() -> None:
+def test_a_state_stored_without_its_size_is_measured_when_opened() -> None:
     disk = Disk(lambda _: None)
     values = TableSets(disk).active.values
     values.put(APPLIED_KEY, encode([7, 1, 2, 0, 0]))

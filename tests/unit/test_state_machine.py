@@ -82,7 +82,7 @@ def insert(sequence: int, key: str = "a", *, acknowledged: int = 0, session: int
 # --- exactly once
 
 
-def test_a_retry_is_answered_with_the_first_result(replica: Replica) -> None:
+def test_a_retry_returns_the_first_result(replica: Replica) -> None:
     assert replica.result(insert(1)) == Inserted(1)
     outcome = replica.apply(insert(1))
     assert outcome.results == (Inserted(1),)
@@ -90,7 +90,7 @@ def test_a_retry_is_answered_with_the_first_result(replica: Replica) -> None:
     assert replica.machine.revision == 1
 
 
-def test_a_retry_after_other_writes_is_answered_with_the_first_result(replica: Replica) -> None:
+def test_a_retry_after_other_writes_returns_the_first_result(replica: Replica) -> None:
     replica.apply(OPEN)
     first = replica.result(insert(1))
     replica.apply(insert(2), insert(1, session=2), insert(3, "b"))
@@ -98,7 +98,7 @@ def test_a_retry_after_other_writes_is_answered_with_the_first_result(replica: R
     assert replica.machine.revision == 4
 
 
-def test_a_retry_of_a_conditional_write_tells_how_the_first_attempt_went(replica: Replica) -> None:
+def test_a_retry_of_a_conditional_write_returns_the_first_outcome(replica: Replica) -> None:
     create = Write(1, 1, 0, Insert("a", b"x", if_revision=0))
     assert replica.result(create) == Inserted(1)
     assert replica.result(create) == Inserted(1), "not a mismatch with its own effect"
@@ -108,7 +108,7 @@ def test_a_retry_of_a_conditional_write_tells_how_the_first_attempt_went(replica
     assert replica.result(again) == RevisionMismatch(1)
 
 
-def test_a_retry_within_one_entry_is_one_write(replica: Replica) -> None:
+def test_a_retry_within_one_entry_is_applied_once(replica: Replica) -> None:
     outcome = replica.apply(insert(1), insert(1))
     assert outcome.results == (Inserted(1), Inserted(1))
     assert len(outcome.events) == 1
@@ -125,9 +125,7 @@ def test_sequences_may_be_applied_out_of_order(replica: Replica) -> None:
     ]
 
 
-def test_what_the_client_has_acknowledged_is_forgotten_and_not_done_again(
-    replica: Replica,
-) -> None:
+def test_an_acknowledged_write_is_forgotten_and_not_applied_again(replica: Replica) -> None:
     replica.apply(insert(1), insert(2), insert(3, acknowledged=3))
     assert replica.result(insert(2)) == SessionExpired()
     assert replica.result(insert(3)) == Inserted(3)
@@ -147,7 +145,7 @@ def test_sessions_do_not_share_sequences(replica: Replica) -> None:
     assert replica.result(insert(1, session=2)) == Inserted(2)
 
 
-def test_the_session_unused_for_longest_ends_when_there_are_too_many(replica: Replica) -> None:
+def test_the_least_recently_used_session_is_evicted_beyond_the_limit(replica: Replica) -> None:
     replica.apply(*[OPEN] * (SESSIONS_MAX - 1))
     replica.apply(insert(1, session=1))
     replica.reload()
@@ -157,7 +155,7 @@ def test_the_session_unused_for_longest_ends_when_there_are_too_many(replica: Re
     assert len(replica.sessions) == SESSIONS_MAX
 
 
-def test_sessions_that_are_skipped_are_never_opened(replica: Replica) -> None:
+def test_skipped_session_numbers_are_never_opened(replica: Replica) -> None:
     replica.machine.skip_sessions(100)
     replica.machine.store_progress()
     replica.reload()
@@ -165,7 +163,7 @@ def test_sessions_that_are_skipped_are_never_opened(replica: Replica) -> None:
     assert replica.result(insert(1)) == Inserted(1), "the sessions before are still known"
 
 
-def test_no_more_sessions_are_skipped_than_there_are(replica: Replica) -> None:
+def test_skipping_more_session_numbers_than_exist_is_an_error(replica: Replica) -> None:
     with pytest.raises(OverflowError):
         replica.machine.skip_sessions(SESSION_MAX)
     replica.machine.skip_sessions(SESSION_MAX - 2)
@@ -175,19 +173,19 @@ def test_no_more_sessions_are_skipped_than_there_are(replica: Replica) -> None:
 # --- entries
 
 
-def test_an_outcome_tells_whose_request_it_answers(replica: Replica) -> None:
+def test_an_outcome_identifies_its_request(replica: Replica) -> None:
     outcome = replica.apply(insert(1, "a/b"))
     assert (outcome.origin, outcome.incarnation, outcome.number) == (ORIGIN, 2, 3)
     assert outcome.events == (Event(1, "a/b", b"1", 0),)
 
 
-def test_an_entry_without_writes_changes_only_how_far_it_is(replica: Replica) -> None:
+def test_an_entry_without_writes_advances_only_the_applied_index(replica: Replica) -> None:
     assert replica.apply_entry(EntryKind.NO_OP) == EntryOutcome()
     assert replica.machine.applied_index == 2
     assert replica.machine.revision == 0
 
 
-def test_a_change_of_members_answers_who_asked_for_it(replica: Replica) -> None:
+def test_the_outcome_of_a_membership_change_identifies_its_requester(replica: Replica) -> None:
     change = MembershipChange(Membership((Member(ASKER, "a:1", True),)), ASKER, 4, 5)
     outcome = replica.apply_entry(EntryKind.MEMBERSHIP, encode(change))
     assert outcome == EntryOutcome(ASKER, 4, 5)
@@ -199,7 +197,7 @@ def test_entries_are_applied_in_order_and_once(replica: Replica, index: int) -> 
         replica.machine.apply(LogEntry(index, 1, EntryKind.NO_OP))
 
 
-def test_a_restart_knows_how_far_it_was(replica: Replica) -> None:
+def test_a_restart_recovers_the_applied_index_and_revision(replica: Replica) -> None:
     replica.apply(insert(1), insert(2))
     replica.reload()
     machine = replica.machine
@@ -265,7 +263,7 @@ class Model:
 
 
 @given(logs)
-def test_every_log_gives_the_results_of_a_simple_model(log: list[list[Write]]) -> None:
+def test_every_log_gives_the_same_results_as_a_simple_model(log: list[list[Write]]) -> None:
     replica, model = Replica(), Model()
     for batch in log:
         assert list(replica.apply(*batch).results) == [model.apply(write) for write in batch]
@@ -273,7 +271,9 @@ def test_every_log_gives_the_results_of_a_simple_model(log: list[list[Write]]) -
 
 
 @given(logs)
-def test_a_replica_restarted_before_every_entry_ends_equal(log: list[list[Write]]) -> None:
+def test_a_replica_restarted_before_every_entry_ends_with_equal_tables(
+    log: list[list[Write]],
+) -> None:
     steady, restarted = Replica(), Replica()
     for batch in log:
         restarted.reload()
@@ -282,7 +282,7 @@ def test_a_replica_restarted_before_every_entry_ends_equal(log: list[list[Write]
 
 
 @given(logs)
-def test_it_does_not_matter_how_often_progress_is_stored(log: list[list[Write]]) -> None:
+def test_the_tables_do_not_depend_on_how_often_progress_is_stored(log: list[list[Write]]) -> None:
     often, once = Replica(), Replica()
     for batch in log:
         often.apply(*batch)
@@ -295,7 +295,7 @@ def test_it_does_not_matter_how_often_progress_is_stored(log: list[list[Write]])
 
 
 @given(logs)
-def test_a_log_applied_with_every_write_retried_changes_the_same(log: list[list[Write]]) -> None:
+def test_retrying_every_write_of_a_log_changes_nothing_more(log: list[list[Write]]) -> None:
     plain, retried = Replica(), Replica()
     for write in [each for batch in log for each in batch]:
         plain.apply(write)

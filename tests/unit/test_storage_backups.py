@@ -69,7 +69,7 @@ def test_the_last_chunk_can_be_read_again(node: StoredNode) -> None:
     assert chunk(node, ONE, part.start) == part
 
 
-def test_the_first_question_asked_again_begins_nothing(node: StoredNode) -> None:
+def test_a_repeated_first_request_begins_no_new_backup(node: StoredNode) -> None:
     first = chunk(node, ONE, None)
     second = chunk(node, ONE, first.end)
     go_on(node)
@@ -77,7 +77,7 @@ def test_the_first_question_asked_again_begins_nothing(node: StoredNode) -> None
     assert chunk(node, ONE, second.end).start == second.end, "it goes on where it was"
 
 
-def test_two_backups_read_beside_each_other_what_each_began_with(node: StoredNode) -> None:
+def test_two_concurrent_backups_each_read_their_own_snapshot(node: StoredNode) -> None:
     wanted, chunks = {}, {}
     for backup in (ONE, OTHER):
         go_on(node)
@@ -91,12 +91,12 @@ def test_two_backups_read_beside_each_other_what_each_began_with(node: StoredNod
     assert {backup: rows_in(parts) for backup, parts in chunks.items()} == wanted
 
 
-def test_a_backup_reads_no_snapshot_of_another_one(node: StoredNode) -> None:
+def test_a_backup_cannot_read_the_snapshot_of_another(node: StoredNode) -> None:
     first = chunk(node, ONE, None)
     assert not is_kept(node, OTHER, first.end)
 
 
-def test_one_too_many_ends_the_one_that_has_read_nothing_for_longest(node: StoredNode) -> None:
+def test_a_backup_beyond_the_limit_evicts_the_longest_idle_one(node: StoredNode) -> None:
     names = [b"backup %d" % number for number in range(BACKUPS_MAX)]
     ends = {name: chunk(node, name, None).end for name in names}
     idle, *others = names[1:]
@@ -107,7 +107,7 @@ def test_one_too_many_ends_the_one_that_has_read_nothing_for_longest(node: Store
         assert is_kept(node, name, ends[name])
 
 
-def test_each_that_reads_nothing_for_long_is_ended_by_itself(
+def test_each_idle_backup_is_ended_independently(
     node: StoredNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "IDLE_ENTRIES_MAX", 10)

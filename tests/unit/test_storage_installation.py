@@ -46,9 +46,7 @@ def members_at(index: int) -> LogEntry:
 # --- installing
 
 
-def test_the_last_chunk_makes_state_log_and_members_those_of_the_snapshot(
-    leader: StoredNode,
-) -> None:
+def test_the_last_chunk_installs_state_log_and_members_of_the_snapshot(leader: StoredNode) -> None:
     follower = StoredNode(PEER)
     *_, installed, lost = follower.stage(*leader.chunks())
     assert follower.disk.syncs[-1], "it is told when it is durable"
@@ -62,7 +60,7 @@ def test_the_last_chunk_makes_state_log_and_members_those_of_the_snapshot(
     assert follower.store.memberships == (membership,)
 
 
-def test_an_installed_node_goes_on_with_the_entries_after_it(leader: StoredNode) -> None:
+def test_an_installed_node_applies_the_entries_after_the_snapshot(leader: StoredNode) -> None:
     follower = StoredNode(PEER)
     follower.stage(*leader.chunks())
     following = [entry(LAST + 1, Insert("k", b"v")), entry(LAST + 2, Remove("jobs/3"))]
@@ -100,7 +98,7 @@ def test_a_log_without_the_snapshots_last_entry_is_dropped(leader: StoredNode, l
     assert follower.recover().entries == (entry(LAST + 1),)
 
 
-def test_a_snapshot_that_is_no_news_is_not_installed(leader: StoredNode) -> None:
+def test_a_snapshot_older_than_the_state_is_not_installed(leader: StoredNode) -> None:
     chunks = leader.chunks()
     leader.apply(entry(LAST + 1, Insert("k", b"v")))
     before = leader.rows
@@ -109,7 +107,7 @@ def test_a_snapshot_that_is_no_news_is_not_installed(leader: StoredNode) -> None
     assert leader.store.start.index == 0
 
 
-def test_entries_of_before_are_not_applied_to_an_installed_state(leader: StoredNode) -> None:
+def test_earlier_log_entries_are_not_applied_to_an_installed_state(leader: StoredNode) -> None:
     follower = StoredNode(PEER)
     wrong = [entry(index, Insert("wrong", b"")) for index in range(2, LAST + 3)]
     follower.turn(follower.append(*wrong))
@@ -132,7 +130,7 @@ def test_a_retry_after_an_installation_gets_its_first_result() -> None:
     assert follower.writer.revision == 1
 
 
-def test_the_places_change_with_each_snapshot(leader: StoredNode) -> None:
+def test_each_snapshot_is_installed_into_the_other_tables(leader: StoredNode) -> None:
     follower = StoredNode(PEER)
     for index in range(LAST + 1, LAST + 5):
         leader.apply(entry(index, Insert(f"k{index}", b"v"), Remove(f"k{index - 2}")))
@@ -143,7 +141,7 @@ def test_the_places_change_with_each_snapshot(leader: StoredNode) -> None:
         assert follower.rows == leader.rows
 
 
-def test_an_installed_node_passes_its_snapshot_on(leader: StoredNode) -> None:
+def test_an_installed_node_serves_the_same_snapshot_to_others(leader: StoredNode) -> None:
     second, third = StoredNode(PEER), StoredNode(OTHER)
     chunks = leader.chunks()
     second.stage(*chunks)
@@ -182,7 +180,7 @@ def behind(kept_log: int) -> StoredNode:
 
 
 @pytest.mark.parametrize("kept_log", [0, 4, LAST - 1, LAST, LAST + 1])
-def test_a_crash_at_any_write_leaves_the_old_state_or_the_new_one_whole(
+def test_a_crash_at_any_write_leaves_either_the_old_or_the_new_state_intact(
     leader: StoredNode, kept_log: int
 ) -> None:
     chunks = leader.chunks()

@@ -47,9 +47,7 @@ def rows_of(node: StoredNode) -> list[tuple[bytes, bytes]]:
 # --- reading
 
 
-def test_a_snapshot_has_all_rows_in_order_in_chunks_that_follow_each_other(
-    leader: StoredNode,
-) -> None:
+def test_a_snapshot_has_all_rows_in_order_in_consecutive_chunks(leader: StoredNode) -> None:
     chunks = leader.chunks()
     assert len(chunks) > 3
     assert rows_in(chunks) == rows_of(leader)
@@ -59,14 +57,14 @@ def test_a_snapshot_has_all_rows_in_order_in_chunks_that_follow_each_other(
     assert all(chunk.is_intact for chunk in chunks)
 
 
-def test_a_row_larger_than_a_chunk_travels_alone(leader: StoredNode) -> None:
+def test_a_row_larger_than_a_chunk_has_its_own_chunk(leader: StoredNode) -> None:
     leader.apply(entry(LAST + 1, Insert("large", b"x" * 1000)))
     chunks = leader.chunks()
     assert rows_in(chunks) == rows_of(leader)
     assert [len(decode_rows(each.rows)) for each in chunks if len(each.rows) > 1000] == [1]
 
 
-def test_a_snapshot_is_of_one_moment_while_writes_go_on(leader: StoredNode) -> None:
+def test_a_snapshot_is_consistent_while_writes_continue(leader: StoredNode) -> None:
     before = rows_of(leader)
     chunks = [leader.first_chunk()]
     index = LAST
@@ -80,14 +78,14 @@ def test_a_snapshot_is_of_one_moment_while_writes_go_on(leader: StoredNode) -> N
     assert rows_of(leader) != before
 
 
-def test_a_snapshot_can_be_read_on_from_any_position(leader: StoredNode) -> None:
+def test_a_snapshot_can_be_resumed_from_any_position(leader: StoredNode) -> None:
     chunks = leader.chunks()
     leader.apply(entry(LAST + 1, Insert("k", b"v")))
     for chunk in reversed(chunks):
         assert leader.turn(FetchSnapshot(PEER, chunk.start)) == [SnapshotRead(PEER, chunk)]
 
 
-def test_what_comes_after_the_last_row_is_an_empty_last_chunk(leader: StoredNode) -> None:
+def test_a_read_after_the_last_row_returns_an_empty_last_chunk(leader: StoredNode) -> None:
     end = leader.chunks()[-1].end
     (read,) = leader.turn(FetchSnapshot(PEER, end))
     assert read.chunk is not None
@@ -95,12 +93,12 @@ def test_what_comes_after_the_last_row_is_an_empty_last_chunk(leader: StoredNode
     assert read.chunk.is_intact
 
 
-def test_a_snapshot_that_nobody_has_begun_cannot_be_read(leader: StoredNode) -> None:
+def test_a_snapshot_that_was_never_begun_cannot_be_read(leader: StoredNode) -> None:
     unknown = SnapshotPosition(SnapshotId(LAST, 1))
     assert leader.turn(FetchSnapshot(PEER, unknown)) == [SnapshotRead(PEER, None)]
 
 
-def test_readers_of_one_moment_share_a_snapshot_until_the_last_ends_it(leader: StoredNode) -> None:
+def test_readers_at_one_index_share_a_snapshot_until_the_last_one_ends(leader: StoredNode) -> None:
     position = leader.first_chunk().end
     assert leader.first_chunk(OTHER).end == position
     leader.apply(entry(LAST + 1))
@@ -111,7 +109,7 @@ def test_readers_of_one_moment_share_a_snapshot_until_the_last_ends_it(leader: S
     assert leader.turn(FetchSnapshot(OTHER, position)) == [SnapshotRead(OTHER, None)]
 
 
-def test_a_reader_that_begins_anew_gets_the_present_and_leaves_the_former_one(
+def test_a_reader_that_restarts_gets_a_new_snapshot_and_releases_the_old_one(
     leader: StoredNode,
 ) -> None:
     former = leader.first_chunk().end
@@ -129,7 +127,9 @@ def test_a_restart_ends_all_snapshots(leader: StoredNode) -> None:
 # --- staging
 
 
-def test_chunks_are_taken_in_order_and_each_answer_says_which_is_next(leader: StoredNode) -> None:
+def test_chunks_are_staged_in_order_and_each_reply_names_the_next_position(
+    leader: StoredNode,
+) -> None:
     chunks = leader.chunks()
     follower = StoredNode(PEER)
     answers = follower.stage(*chunks[:-1])
@@ -137,7 +137,7 @@ def test_chunks_are_taken_in_order_and_each_answer_says_which_is_next(leader: St
     assert follower.applied_index == 0
 
 
-def test_a_chunk_that_is_not_the_next_one_changes_nothing(leader: StoredNode) -> None:
+def test_a_chunk_out_of_order_changes_nothing(leader: StoredNode) -> None:
     chunks = leader.chunks()
     follower = StoredNode(PEER)
     assert follower.stage(chunks[1]) == [ChunkStaged(chunks[0].start)]
@@ -161,7 +161,7 @@ def test_a_damaged_chunk_changes_nothing(leader: StoredNode) -> None:
     assert follower.stage(second) == [ChunkStaged(second.end)]
 
 
-def test_a_chunk_after_one_that_was_not_this_is_damaged(leader: StoredNode) -> None:
+def test_a_chunk_with_another_predecessor_is_refused(leader: StoredNode) -> None:
     first, second, *_ = leader.chunks()
     elsewhere = msgspec.structs.replace(first.end, checksum=first.end.checksum ^ 1)
     follower = StoredNode(PEER)
@@ -171,9 +171,7 @@ def test_a_chunk_after_one_that_was_not_this_is_damaged(leader: StoredNode) -> N
     ]
 
 
-def test_the_first_chunk_of_another_snapshot_takes_the_place_of_what_was_staged(
-    leader: StoredNode,
-) -> None:
+def test_the_first_chunk_of_another_snapshot_replaces_the_staged_one(leader: StoredNode) -> None:
     former = leader.chunks()
     leader.apply(entry(LAST + 1, Insert("k", b"v"), Remove("jobs/3")))
     chunks = leader.chunks()
@@ -186,9 +184,7 @@ def test_the_first_chunk_of_another_snapshot_takes_the_place_of_what_was_staged(
 
 
 @pytest.mark.parametrize("kept", range(5))
-def test_what_a_crash_leaves_of_the_chunks_need_not_come_again(
-    leader: StoredNode, kept: int
-) -> None:
+def test_chunks_that_survive_a_crash_need_not_be_sent_again(leader: StoredNode, kept: int) -> None:
     chunks = leader.chunks()
     follower = StoredNode(PEER)
     follower.stage(*chunks[:5])
@@ -216,14 +212,12 @@ def short_log() -> StoredNode:
     return node
 
 
-def test_a_snapshot_that_is_ended_in_the_turn_in_which_it_is_asked_for_holds_nothing(
-    short_log: StoredNode,
-) -> None:
+def test_a_snapshot_ended_in_the_turn_of_its_request_retains_no_log(short_log: StoredNode) -> None:
     short_log.turn(FetchSnapshot(PEER, None), EndSnapshot(PEER))
     assert cut(short_log, LAST + 1) > LAST
 
 
-def test_the_log_is_not_held_for_ever_for_a_follower_that_never_ends(
+def test_the_log_is_not_retained_forever_for_a_follower_that_never_finishes(
     short_log: StoredNode,
 ) -> None:
     chunk = short_log.first_chunk()
@@ -246,7 +240,7 @@ def read_on(node: StoredNode, chunk: SnapshotChunk, reader: bytes = PEER) -> Sna
     return chunk_of(node.turn(FetchSnapshot(reader, chunk.end)))
 
 
-def test_who_reads_as_fast_as_entries_are_written_gets_through(large_state: StoredNode) -> None:
+def test_a_reader_as_fast_as_the_writes_completes_its_snapshot(large_state: StoredNode) -> None:
     before = rows_of(large_state)
     chunks = [large_state.first_chunk()]
     while not chunks[-1].last:
@@ -260,7 +254,9 @@ def slack(node: StoredNode) -> int:
     return HELD_LOG_FACTOR * node.limits.entries
 
 
-def test_who_reads_nothing_more_has_earned_only_what_it_has_read(large_state: StoredNode) -> None:
+def test_a_reader_that_stops_retains_log_only_for_the_rows_it_has_read(
+    large_state: StoredNode,
+) -> None:
     chunks = [large_state.first_chunk()]
     for _ in range(9):
         chunk = read_on(large_state, chunks[-1])
@@ -273,7 +269,7 @@ def test_who_reads_nothing_more_has_earned_only_what_it_has_read(large_state: St
     assert read == SnapshotRead(PEER, None)
 
 
-def test_large_rows_earn_many_small_entries(large_state: StoredNode) -> None:
+def test_reading_large_rows_retains_many_small_entries(large_state: StoredNode) -> None:
     large_state.apply(entry(4, Insert("a", b"x" * 5000)))
     chunk = large_state.first_chunk()
     while decode_rows(chunk.rows)[0][0] != b"\0a":
@@ -281,7 +277,7 @@ def test_large_rows_earn_many_small_entries(large_state: StoredNode) -> None:
     assert cut(large_state, 5, 3 * slack(large_state)) <= 4
 
 
-def test_small_rows_earn_few_large_entries() -> None:
+def test_reading_small_rows_retains_few_large_entries() -> None:
     node = StoredNode(limits=LogLimits(1 << 20, 100))
     node.apply(*history(LAST))
     node.chunks()
@@ -290,7 +286,7 @@ def test_small_rows_earn_few_large_entries() -> None:
     assert node.store.start.index > LAST
 
 
-def test_each_reader_is_judged_by_itself(large_state: StoredNode) -> None:
+def test_each_reader_is_judged_independently(large_state: StoredNode) -> None:
     hung = large_state.first_chunk()
     cut(large_state, 4, 1)
     chunk = large_state.first_chunk(OTHER)
@@ -301,7 +297,7 @@ def test_each_reader_is_judged_by_itself(large_state: StoredNode) -> None:
     assert large_state.turn(FetchSnapshot(PEER, hung.end)) == [SnapshotRead(PEER, None)]
 
 
-def test_nobody_is_ended_whose_log_another_one_needs_anyway(large_state: StoredNode) -> None:
+def test_no_reader_is_ended_while_another_one_needs_the_same_log(large_state: StoredNode) -> None:
     slow = large_state.first_chunk()
     chunk = large_state.first_chunk(OTHER)
     for index in range(4, 34):
@@ -313,7 +309,7 @@ def test_nobody_is_ended_whose_log_another_one_needs_anyway(large_state: StoredN
     assert large_state.turn(FetchSnapshot(PEER, slow.end)) == [SnapshotRead(PEER, None)]
 
 
-def test_who_is_past_its_snapshot_needs_only_the_log_that_it_lacks(
+def test_a_reader_past_its_snapshot_retains_only_the_log_that_it_lacks(
     large_state: StoredNode,
 ) -> None:
     large_state.chunks()
@@ -324,7 +320,7 @@ def test_who_is_past_its_snapshot_needs_only_the_log_that_it_lacks(
     assert cut(large_state, 94, 40) > 90, "but for no more than that"
 
 
-def test_an_old_question_for_the_log_brings_no_one_back_before_its_snapshot(
+def test_an_old_log_request_does_not_move_a_reader_back_before_its_snapshot(
     large_state: StoredNode,
 ) -> None:
     large_state.first_chunk()
@@ -332,9 +328,7 @@ def test_an_old_question_for_the_log_brings_no_one_back_before_its_snapshot(
     assert cut(large_state, 4, 5) == 3
 
 
-def test_the_operator_is_told_whose_snapshot_was_given_up_and_why(
-    short_log: StoredNode,
-) -> None:
+def test_an_ended_snapshot_is_logged_with_its_node_and_reason(short_log: StoredNode) -> None:
     short_log.first_chunk(b"\xabcde")
     said: list[str] = []
     for index in range(LAST + 1, LAST + 170):
@@ -346,7 +340,9 @@ def test_the_operator_is_told_whose_snapshot_was_given_up_and_why(
     assert "and 162 entries" in sentence
 
 
-def test_a_snapshot_is_kept_while_what_follows_it_is_not_committed(short_log: StoredNode) -> None:
+def test_a_snapshot_is_kept_while_the_entries_after_it_are_uncommitted(
+    short_log: StoredNode,
+) -> None:
     chunk = short_log.first_chunk()
     uncommitted = [entry(index, Insert("key", b"value")) for index in range(LAST + 1, LAST + 301)]
     short_log.turn(short_log.append(*uncommitted))

@@ -65,7 +65,7 @@ def read_outcome(messages: list[Any]) -> Found | Missing:
 # --- writing
 
 
-def test_what_is_appended_is_told_to_be_durable_after_one_sync_for_all_of_it() -> None:
+def test_appends_of_one_turn_are_reported_durable_after_one_sync() -> None:
     node = StoredNode()
     node.disk.syncs.clear()
     first, second = node.append(*history(4)), node.append(entry(5, Insert("k", b"v")))
@@ -76,7 +76,7 @@ def test_what_is_appended_is_told_to_be_durable_after_one_sync_for_all_of_it() -
     assert told == [Persisted(second.number, 1, 1, 5)]
 
 
-def test_a_write_that_fails_is_not_told_to_be_durable() -> None:
+def test_a_failed_write_is_not_reported_durable() -> None:
     node = StoredNode()
     node.disk.fails_next = True
     steps = node.steps(node.append(*history(4)))
@@ -86,7 +86,7 @@ def test_a_write_that_fails_is_not_told_to_be_durable() -> None:
     assert node.recover().entries[-1].index == 1
 
 
-def test_all_of_a_write_is_there_after_a_crash() -> None:
+def test_a_durable_write_survives_a_crash_completely() -> None:
     node = StoredNode()
     node.turn(node.append(*history(4), hard_state=HardState(3, PEER)))
     node.crash()
@@ -96,7 +96,7 @@ def test_all_of_a_write_is_there_after_a_crash() -> None:
     assert (recovered.node, recovered.incarnation) == (NODE, 2)
 
 
-def test_entries_take_the_place_of_all_from_the_first_of_them_on(node: StoredNode) -> None:
+def test_appended_entries_replace_the_log_from_the_first_of_them_on(node: StoredNode) -> None:
     node.turn(node.append(entry(11), entry(12)))
     node.turn(node.append(entry(11, term=2)))
     assert [(each.index, each.term) for each in node.log[9:]] == [(10, 1), (11, 2)]
@@ -107,21 +107,25 @@ def test_entries_take_the_place_of_all_from_the_first_of_them_on(node: StoredNod
 # --- applying
 
 
-def test_what_a_client_waits_for_is_applied_before_the_turn_writes(node: StoredNode) -> None:
+def test_an_entry_that_a_local_client_awaits_is_applied_before_the_turns_write(
+    node: StoredNode,
+) -> None:
     node.turn(node.append(entry(11, number=7)))
     before, written, _ = node.steps(Commit(11), node.append(entry(12)))
     assert before.gateway == [BatchApplied(7, 11, ())]
     assert kinds(written.replicator) == [Persisted]
 
 
-def test_what_a_subscriber_waits_for_is_applied_before_the_turn_writes(node: StoredNode) -> None:
+def test_an_entry_that_a_subscriber_awaits_is_applied_before_the_turns_write(
+    node: StoredNode,
+) -> None:
     node.turn(FollowChanges(b"nonce"), node.append(entry(11, Insert("k", b"v"), origin=PEER)))
     before, written, _ = node.steps(Commit(11), node.append(entry(12)))
     assert kinds(before.gateway) == [Changes]
     assert kinds(written.replicator) == [Persisted]
 
 
-def test_what_nobody_here_waits_for_is_applied_after_the_turn_has_written(node: StoredNode) -> None:
+def test_an_entry_without_a_local_waiter_is_applied_after_the_turns_write(node: StoredNode) -> None:
     node.turn(node.append(entry(11, Insert("k", b"v"), origin=PEER)))
     steps = node.steps(Commit(11), node.append(entry(12)))
     assert kinds(next(steps).replicator) == [Persisted]
@@ -130,7 +134,7 @@ def test_what_nobody_here_waits_for_is_applied_after_the_turn_has_written(node: 
     assert node.applied_index == 11
 
 
-def test_what_the_turn_writes_is_applied_after_that(node: StoredNode) -> None:
+def test_entries_written_in_the_turn_are_applied_after_its_write(node: StoredNode) -> None:
     written, after = node.steps(Commit(11), node.append(entry(11, number=7)))
     assert kinds(written.replicator) == [Persisted]
     assert written.gateway == []
@@ -148,7 +152,7 @@ def test_entries_that_the_turn_replaces_are_not_applied(node: StoredNode) -> Non
     assert b"old" not in values
 
 
-def test_entries_replaced_before_they_were_applied_leave_nothing_behind(node: StoredNode) -> None:
+def test_entries_replaced_before_they_were_applied_leave_no_trace(node: StoredNode) -> None:
     node.turn(node.append(*(entry(index, Insert("old", b"")) for index in (11, 12, 13))))
     node.turn(node.append(entry(11, term=2)))
     node.turn(node.append(entry(12, Insert("new", b""), term=2)), Commit(12))
@@ -164,13 +168,13 @@ def test_nothing_beyond_the_log_is_applied(node: StoredNode) -> None:
     assert node.applied_index == 11
 
 
-def test_a_commit_index_that_falls_is_an_old_one(node: StoredNode) -> None:
+def test_a_lower_commit_index_is_ignored(node: StoredNode) -> None:
     node.turn(Commit(12), Commit(11))
     node.turn(node.append(entry(11), entry(12)))
     assert node.applied_index == 12
 
 
-def test_a_backlog_is_applied_a_turn_at_a_time() -> None:
+def test_a_backlog_is_applied_over_several_turns() -> None:
     node = StoredNode()
     node.turn(node.append(*history(3 * APPLY_ENTRIES_MAX)))
     node.turn(Commit(3 * APPLY_ENTRIES_MAX))
@@ -181,7 +185,7 @@ def test_a_backlog_is_applied_a_turn_at_a_time() -> None:
     assert not node.writer.has_work
 
 
-def test_large_values_are_read_a_turn_at_a_time_and_appends_come_between(node: StoredNode) -> None:
+def test_large_reads_are_spread_over_turns_with_appends_in_between(node: StoredNode) -> None:
     large = b"x" * READ_BYTES_MAX
     node.turn(node.append(entry(11, Insert("large", large))), Commit(11))
     reads = [
@@ -197,7 +201,7 @@ def test_large_values_are_read_a_turn_at_a_time_and_appends_come_between(node: S
     assert node.turn() == []
 
 
-def test_what_was_applied_without_a_sync_is_applied_again_after_a_crash(node: StoredNode) -> None:
+def test_entries_applied_without_a_sync_are_applied_again_after_a_crash(node: StoredNode) -> None:
     assert node.applied_index == 10
     before = node.rows
     node.crash()
@@ -206,7 +210,7 @@ def test_what_was_applied_without_a_sync_is_applied_again_after_a_crash(node: St
     assert node.rows == before
 
 
-def test_only_the_proposing_life_of_a_node_is_told_the_results(node: StoredNode) -> None:
+def test_results_go_only_to_the_incarnation_that_proposed(node: StoredNode) -> None:
     node.crash()
     answers = node.turn(Commit(10), node.append(entry(11, number=7)))
     assert kinds(answers) == [Persisted]
@@ -215,7 +219,7 @@ def test_only_the_proposing_life_of_a_node_is_told_the_results(node: StoredNode)
 # --- when the tables are written
 
 
-def test_what_is_applied_goes_to_disk_with_the_next_entries(node: StoredNode) -> None:
+def test_applied_state_is_written_with_the_next_entries(node: StoredNode) -> None:
     node.turn(node.append(entry(11, Insert("k", b"v"), number=7)))
     written = len(node.disk.syncs)
     assert kinds(node.turn(Commit(11))) == [BatchApplied]
@@ -227,7 +231,9 @@ def test_what_is_applied_goes_to_disk_with_the_next_entries(node: StoredNode) ->
     assert b"k" in node.rows[0]
 
 
-def test_what_was_only_answered_is_applied_again_after_a_crash(node: StoredNode) -> None:
+def test_an_entry_whose_result_was_not_written_is_applied_again_after_a_crash(
+    node: StoredNode,
+) -> None:
     node.turn(node.append(entry(11, Insert("k", b"v"), number=7)))
     (told,) = node.turn(Commit(11))
     node.crash()
@@ -237,7 +243,7 @@ def test_what_was_only_answered_is_applied_again_after_a_crash(node: StoredNode)
     assert b"k" in node.rows[0]
 
 
-def test_only_so_much_is_applied_and_not_written(node: StoredNode) -> None:
+def test_the_applied_but_unwritten_entries_are_limited(node: StoredNode) -> None:
     entries = [entry(index) for index in range(11, 12 + UNWRITTEN_ENTRIES_MAX)]
     node.turn(node.append(*entries))
     for each in entries[:-1]:
@@ -252,7 +258,7 @@ def test_only_so_much_is_applied_and_not_written(node: StoredNode) -> None:
     assert node.applied_index == entries[-1].index
 
 
-def test_a_list_shows_what_is_applied_and_not_written(node: StoredNode) -> None:
+def test_a_list_shows_applied_but_unwritten_keys(node: StoredNode) -> None:
     node.turn(node.append(entry(11, Insert("new/key", b"v"), number=7)))
     payload = encode(ReadBatch((ListKeys("new", 10), ListPrefixes("new", 10))))
     *_, done = node.turn(Commit(11), ReadAt(1, 11, payload, confirmed=True))
@@ -271,18 +277,18 @@ def test_a_read_waits_until_its_index_is_applied(node: StoredNode) -> None:
     assert outcome.value == b"new"
 
 
-def test_a_read_of_what_is_applied_is_answered_in_its_turn(node: StoredNode) -> None:
+def test_a_read_at_an_applied_index_is_served_in_its_turn(node: StoredNode) -> None:
     assert isinstance(read_outcome(node.turn(ReadAt(1, 10, READ_JOBS, confirmed=True))), Found)
 
 
-def test_a_read_of_what_is_applied_does_not_wait_for_the_disk(node: StoredNode) -> None:
+def test_a_read_at_an_applied_index_does_not_wait_for_the_disk(node: StoredNode) -> None:
     read = ReadAt(1, 10, READ_JOBS, confirmed=True)
     before, written, _ = node.steps(node.append(entry(11)), read)
     assert isinstance(read_outcome(before.gateway), Found)
     assert kinds(written.replicator) == [Persisted]
 
 
-def test_what_is_read_ahead_is_told_to_be_unconfirmed(node: StoredNode) -> None:
+def test_the_result_of_a_read_ahead_is_marked_unconfirmed(node: StoredNode) -> None:
     for confirmed in (False, True):
         (done,) = node.turn(ReadAt(1, 10, READ_JOBS, confirmed))
         assert isinstance(done, ReadsDone)
@@ -306,7 +312,7 @@ def test_a_slice_has_at_least_one_entry_and_then_stays_within_its_size(node: Sto
     assert len(two.entries) == 2
 
 
-def test_entries_that_are_gone_cannot_be_fetched() -> None:
+def test_compacted_entries_cannot_be_fetched() -> None:
     node = compacted()
     start = node.store.start.index
     assert start > 1
@@ -327,7 +333,7 @@ def compacted(*, last: int = 20) -> StoredNode:
 # --- the log's length
 
 
-def test_the_log_is_dropped_up_to_what_is_kept_once_it_is_twice_as_long() -> None:
+def test_the_log_is_compacted_once_it_exceeds_twice_the_kept_length() -> None:
     node = compacted(last=5)
     assert (node.store.start.index, node.store.last_index) == (3, 5)
     node.turn(node.append(entry(6)), Commit(6))
@@ -337,7 +343,7 @@ def test_the_log_is_dropped_up_to_what_is_kept_once_it_is_twice_as_long() -> Non
     assert (node.store.start.index, node.store.last_index) == (6, 8)
 
 
-def test_what_is_not_applied_durably_is_not_dropped() -> None:
+def test_entries_not_durably_applied_are_not_compacted() -> None:
     node = StoredNode(limits=SHORT)
     node.turn(node.append(*history(10)))
     assert node.store.start.index == 0, "nothing is committed"
@@ -348,7 +354,7 @@ def test_what_is_not_applied_durably_is_not_dropped() -> None:
     assert node.store.start.index == 9
 
 
-def test_a_snapshot_that_is_read_keeps_the_log_after_it() -> None:
+def test_a_snapshot_being_read_retains_the_log_after_it() -> None:
     node = compacted(last=10)
     held = node.first_chunk().start.snapshot.index
     let_the_log_grow(node)
@@ -358,7 +364,7 @@ def test_a_snapshot_that_is_read_keeps_the_log_after_it() -> None:
 
 
 @pytest.mark.parametrize("first_gone", [PEER, b"other"])
-def test_the_oldest_snapshot_that_is_read_counts(first_gone: bytes) -> None:
+def test_the_oldest_snapshot_being_read_determines_the_retained_log(first_gone: bytes) -> None:
     node = compacted(last=10)
     node.first_chunk()
     node.turn(node.append(entry(11)), Commit(11))
@@ -370,7 +376,7 @@ def test_the_oldest_snapshot_that_is_read_counts(first_gone: bytes) -> None:
     assert node.store.start.index == (11 if first_gone == PEER else 10)
 
 
-def test_a_backup_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_retains_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
     node = compacted(last=10)
     ask_for_backup(node)
@@ -378,7 +384,7 @@ def test_a_backup_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert node.store.start.index > 10
 
 
-def test_a_backup_keeps_no_log_for_a_follower_that_has_read_the_same_snapshot(
+def test_a_backup_of_a_followers_snapshot_does_not_extend_its_log_retention(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 1)
@@ -416,7 +422,7 @@ def script(node: StoredNode) -> list[list[Append | Commit]]:
     return [*turns, [Commit(16)]]
 
 
-def test_whatever_a_crash_takes_the_log_goes_back_to_what_is_applied() -> None:
+def test_after_any_crash_the_log_reaches_back_to_the_applied_index() -> None:
     whole = StoredNode(limits=SHORT)
     for turn in script(whole):
         whole.turn(*turn)
@@ -457,14 +463,14 @@ def test_a_gap_in_the_log_is_damage(node: StoredNode) -> None:
         node.recover()
 
 
-def test_a_log_that_ends_before_what_is_applied_is_damage(node: StoredNode) -> None:
+def test_a_log_that_ends_before_the_applied_index_is_damage(node: StoredNode) -> None:
     node.disk.table("raft_log").delete_range((9).to_bytes(8, "big"), (11).to_bytes(8, "big"))
     node.open()
     with pytest.raises(DamagedLog, match="ends at 8, and 10 are applied"):
         node.recover()
 
 
-def test_a_log_that_begins_after_what_is_applied_is_damage() -> None:
+def test_a_log_that_begins_after_the_applied_index_is_damage() -> None:
     node = compacted()
     for table in node.writer._table_sets.active:
         table.delete_range(b"", b"\xff" * 16)
@@ -473,7 +479,7 @@ def test_a_log_that_begins_after_what_is_applied_is_damage() -> None:
         node.recover()
 
 
-def test_a_start_needs_all_that_is_not_applied_and_only_some_before_it(
+def test_a_start_recovers_all_unapplied_entries_and_only_some_before_them(
     node: StoredNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_store, "RECOVERED_ENTRIES", 3)

@@ -16,7 +16,7 @@ def watched(subscriptions: Subscriptions) -> bool:
     return subscriptions.has_watchers
 
 
-def test_a_nonce_is_told_and_watchers_are_known() -> None:
+def test_a_subscription_returns_its_nonce_and_registers_a_watcher() -> None:
     subscriptions = Subscriptions()
     assert not watched(subscriptions)
     assert subscriptions.take(ON + MARK_TOPIC, 1) is None
@@ -49,7 +49,7 @@ def test_a_connection_has_a_bounded_number_of_topics() -> None:
     assert not subscriptions.is_excessive(2)
 
 
-def test_a_connection_that_changes_its_topics_for_ever_has_no_more_of_them() -> None:
+def test_a_connection_that_keeps_changing_its_topics_is_not_excessive() -> None:
     subscriptions = Subscriptions()
     for number in range(100_000):
         subscriptions.take(ON + EVENT_TOPIC + b"%d" % number, 1)
@@ -65,7 +65,7 @@ def test_long_topics_count_by_their_bytes() -> None:
     assert subscriptions.is_excessive(1)
 
 
-def test_all_connections_together_have_bounded_topics() -> None:
+def test_the_topics_of_all_connections_together_are_bounded() -> None:
     subscriptions = Subscriptions()
     connection = 0
     while not subscriptions.is_excessive(connection):
@@ -76,7 +76,7 @@ def test_all_connections_together_have_bounded_topics() -> None:
     assert connection <= TOTAL_TOPIC_BYTES_MAX // 40_000 + 1
 
 
-def test_what_only_ends_was_not_begun() -> None:
+def test_unmatched_and_malformed_frames_are_ignored() -> None:
     subscriptions = Subscriptions()
     subscriptions.take(OFF + b"never begun", 1)
     subscriptions.take(b"no subscription", 1)

@@ -15,8 +15,8 @@ def takes_writes(cluster: Cluster, leader: bytes) -> bool:
     return len(cluster[leader].told(Refused)) == refused
 
 
-def hear_nobody_but(cluster: Cluster, *nodes: bytes) -> None:
-    """Let a leader notice that only these followers answer."""
+def silence_all_but(cluster: Cluster, *nodes: bytes) -> None:
+    """Let a leader notice that only these followers reply."""
     for _ in range(2):
         cluster.beat(A)
         cluster.settle(A, *nodes)
@@ -25,7 +25,9 @@ def hear_nobody_but(cluster: Cluster, *nodes: bytes) -> None:
 
 
 @pytest.mark.parametrize("through", [A, B, C])
-def test_the_named_voter_leads_in_the_next_term_whoever_was_asked(through: bytes) -> None:
+def test_a_transfer_through_any_node_makes_the_named_voter_lead_in_the_next_term(
+    through: bytes,
+) -> None:
     cluster = led_by(A, B, C)
     cluster.step(through, TransferTo(C))
     cluster.settle()
@@ -33,7 +35,7 @@ def test_the_named_voter_leads_in_the_next_term_whoever_was_asked(through: bytes
     assert {machine.core.term for machine in cluster.alive} == {2}
 
 
-def test_a_transfer_ends_though_the_election_timer_of_the_leader_is_stopped() -> None:
+def test_a_transfer_times_out_even_if_the_leaders_election_timer_is_stopped() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, TransferTo(B))
     assert cluster.sent(TimeoutNow)
@@ -46,13 +48,13 @@ def test_a_transfer_ends_though_the_election_timer_of_the_leader_is_stopped() ->
     assert takes_writes(cluster, A)
 
 
-def test_a_follower_passes_the_order_to_its_leader() -> None:
+def test_a_follower_forwards_a_transfer_to_its_leader() -> None:
     cluster = led_by(A, B, C)
     cluster.step(B, TransferTo(C))
     assert cluster.sent() == [ForwardTransfer(C)]
 
 
-def test_without_a_name_the_voter_that_holds_most_leads() -> None:
+def test_an_unnamed_transfer_goes_to_the_most_up_to_date_voter() -> None:
     cluster = led_by(A, B, C, D)
     cluster.partition({A, C, D}, {B})
     cluster.propose(A, b"B lacks it")
@@ -67,7 +69,7 @@ def test_without_a_name_the_voter_that_holds_most_leads() -> None:
     assert cluster.leaders == [D]
 
 
-def test_a_successor_that_lacks_entries_gets_them_before_it_campaigns() -> None:
+def test_a_successor_receives_missing_entries_before_it_campaigns() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"x")
     cluster.step(A, TransferTo(B))
@@ -79,7 +81,7 @@ def test_a_successor_that_lacks_entries_gets_them_before_it_campaigns() -> None:
 
 
 @pytest.mark.parametrize("node", [A, D, b"nobody"], ids=["itself", "a learner", "a stranger"])
-def test_who_cannot_succeed_is_not_handed_anything(node: bytes) -> None:
+def test_a_transfer_to_an_ineligible_node_is_ignored(node: bytes) -> None:
     cluster = led_by(A, B, C, spare=[D])
     cluster.join(D, through=A)
     cluster.crash(D)  # so that it remains a learner
@@ -89,9 +91,9 @@ def test_who_cannot_succeed_is_not_handed_anything(node: bytes) -> None:
     assert takes_writes(cluster, A)
 
 
-def test_writes_do_not_stop_for_a_voter_that_does_not_answer() -> None:
+def test_a_transfer_to_an_unresponsive_voter_does_not_block_writes() -> None:
     cluster = led_by(A, B, C)
-    hear_nobody_but(cluster, C)
+    silence_all_but(cluster, C)
     cluster.step(A, TransferTo(B))
     assert takes_writes(cluster, A)
     cluster.settle(A, C)
@@ -101,7 +103,7 @@ def test_writes_do_not_stop_for_a_voter_that_does_not_answer() -> None:
     assert cluster.leaders == [C], "without a name, one that answers is chosen"
 
 
-def test_right_after_a_quorum_check_those_that_answered_before_count() -> None:
+def test_replies_from_before_a_quorum_check_still_count_right_after_it() -> None:
     cluster = led_by(A, B, C)
     cluster.check_quorum(A)
     cluster.step(A, TransferTo(B))
@@ -109,7 +111,9 @@ def test_right_after_a_quorum_check_those_that_answered_before_count() -> None:
     assert cluster.leaders == [B]
 
 
-def test_writes_do_not_stop_for_a_voter_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transfer_to_a_voter_far_behind_does_not_block_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(transfer, "TRANSFER_LAG_MAX", 3)
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
@@ -120,7 +124,7 @@ def test_writes_do_not_stop_for_a_voter_far_behind(monkeypatch: pytest.MonkeyPat
     assert takes_writes(cluster, A)
 
 
-def test_a_transfer_under_way_is_not_turned_aside() -> None:
+def test_a_transfer_in_progress_is_not_redirected() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, TransferTo(B))
     cluster.step(A, TransferTo(C))
@@ -130,7 +134,7 @@ def test_a_transfer_under_way_is_not_turned_aside() -> None:
     assert cluster.leaders == [B]
 
 
-def test_what_is_ordered_again_is_done_after_a_lost_attempt() -> None:
+def test_a_repeated_transfer_succeeds_after_a_lost_attempt() -> None:
     cluster = led_by(A, B, C)
     cluster.step(A, TransferTo(B))
     cluster.drop()
@@ -140,7 +144,7 @@ def test_what_is_ordered_again_is_done_after_a_lost_attempt() -> None:
     assert cluster.leaders == [B]
 
 
-def test_one_that_is_to_stop_hands_over_though_a_check_came_between() -> None:
+def test_a_stopping_leader_hands_over_despite_a_quorum_check_in_between() -> None:
     cluster = led_by(A, B, C)
     cluster.propose(A, b"nobody else has it yet")
     cluster.step(A, StepAside())
@@ -151,14 +155,14 @@ def test_one_that_is_to_stop_hands_over_though_a_check_came_between() -> None:
     assert {machine.core.term for machine in cluster.alive} == {2}
 
 
-def test_an_order_that_reaches_nobody_who_leads_is_forgotten() -> None:
+def test_a_transfer_without_a_leader_is_dropped() -> None:
     cluster = Cluster(A, B, C).start()
     cluster.step(B, TransferTo(C))
     cluster.inject(A, B, ForwardTransfer(C))
     assert cluster.sent() == []
 
 
-def test_the_successor_is_voted_for_though_all_have_just_heard_the_leader() -> None:
+def test_voters_grant_the_successor_their_vote_despite_recent_leader_contact() -> None:
     cluster = led_by(A, B, C)
     cluster.beat(A)
     cluster.settle()

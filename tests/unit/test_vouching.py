@@ -18,7 +18,7 @@ def membership(*members: tuple[str, bool]) -> Membership:
 KNOWN = membership((OWN, True), ("learner:1", False), ("voter:1", True))
 
 
-def test_addresses_given_by_the_operator_come_first_then_voters_never_the_own_one() -> None:
+def test_given_addresses_come_first_then_voters_and_never_the_nodes_own() -> None:
     vouching = Vouching(("given:1", "voter:1", OWN), OWN)
     assert vouching.take_addresses(KNOWN, 5.0) == ["given:1", "voter:1", "learner:1"]
 
@@ -31,7 +31,7 @@ def test_a_round_is_due_again_after_a_pause() -> None:
     assert vouching.take_addresses(KNOWN, 5.0 + ASK_SECONDS) == ["voter:1", "learner:1"]
 
 
-def test_a_large_membership_is_asked_in_part_voters_before_learners() -> None:
+def test_a_large_membership_is_queried_in_part_with_voters_first() -> None:
     learners = [(f"learner:{number}", False) for number in range(ASKED_MAX)]
     asked = Vouching((), OWN).take_addresses(membership(*learners, ("voter:9", True)), 0.0)
     assert len(asked) == ASKED_MAX

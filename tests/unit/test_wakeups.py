@@ -50,19 +50,19 @@ def test_every_waiter_is_woken_by_a_change() -> None:
     assert results == [True] * 5
 
 
-def test_a_condition_that_does_not_come_to_hold_ends_the_wait_at_its_timeout() -> None:
+def test_a_wait_for_an_unmet_condition_times_out() -> None:
     began = time.monotonic()
     assert not Wakeups().wait_for(lambda: False, 0.05)
     assert time.monotonic() - began >= 0.05
 
 
-def test_a_condition_that_holds_needs_no_wakeup() -> None:
+def test_a_met_condition_needs_no_wakeup() -> None:
     assert Wakeups().wait_for(lambda: True, None)
 
 
 @pytest.mark.usefixtures("alarms")
 @pytest.mark.timeout(60, method="thread")
-def test_a_waiter_interrupted_anywhere_keeps_no_other_thread_from_going_on() -> None:
+def test_a_waiter_interrupted_anywhere_blocks_no_other_thread() -> None:
     wakeups, ended, notified = Wakeups(), threading.Event(), 0
     interval = sys.getswitchinterval()
 

@@ -200,17 +200,17 @@ def expect_message_or_malformed(decoder: Decoder[Any], frame: bytes) -> None:
         (gateway.GatewayMessage, FOR_GATEWAY),
     ],
 )
-def test_every_message_has_a_sample_here(union: Any, samples: list[Any]) -> None:
+def test_every_message_has_a_sample(union: Any, samples: list[Any]) -> None:
     assert set(map(type, samples)) == set(get_args(union))
 
 
 @pytest.mark.parametrize(("decoder", "message"), SAMPLES)
-def test_a_message_is_the_same_after_the_wire(decoder: Decoder[Any], message: Any) -> None:
+def test_a_message_round_trips_unchanged(decoder: Decoder[Any], message: Any) -> None:
     assert decoder(encode(message)) == message
 
 
 @pytest.mark.parametrize(("decoder", "message"), SAMPLES)
-def test_a_message_cut_short_is_malformed(decoder: Decoder[Any], message: Any) -> None:
+def test_a_truncated_message_is_malformed(decoder: Decoder[Any], message: Any) -> None:
     frame = encode(message)
     for length in range(len(frame)):
         with pytest.raises(Malformed):
@@ -218,13 +218,13 @@ def test_a_message_cut_short_is_malformed(decoder: Decoder[Any], message: Any) -
 
 
 @pytest.mark.parametrize(("decoder", "message"), SAMPLES)
-def test_bytes_after_a_message_are_malformed(decoder: Decoder[Any], message: Any) -> None:
+def test_trailing_bytes_after_a_message_are_malformed(decoder: Decoder[Any], message: Any) -> None:
     with pytest.raises(Malformed):
         decoder(encode(message) + b"\0")
 
 
 @pytest.mark.parametrize(("decoder", "message"), SAMPLES)
-def test_a_mutated_message_is_another_one_or_malformed(decoder: Decoder[Any], message: Any) -> None:
+def test_a_mutated_message_decodes_or_is_malformed(decoder: Decoder[Any], message: Any) -> None:
     chance = Random(7)
     for _ in range(MUTATIONS):
         frame = bytearray(encode(message))
@@ -234,7 +234,7 @@ def test_a_mutated_message_is_another_one_or_malformed(decoder: Decoder[Any], me
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_malformed_or_a_message(frame: bytes) -> None:
+def test_random_bytes_decode_or_are_malformed(frame: bytes) -> None:
     for decoder in DECODERS:
         expect_message_or_malformed(decoder, frame)
 
@@ -246,7 +246,7 @@ def test_random_bytes_are_malformed_or_a_message(frame: bytes) -> None:
         max_leaves=20,
     )
 )
-def test_other_peoples_messages_are_malformed_or_a_message(value: Any) -> None:
+def test_arbitrary_messagepack_values_decode_or_are_malformed(value: Any) -> None:
     for decoder in DECODERS:
         expect_message_or_malformed(decoder, encode(value))
 
@@ -271,18 +271,18 @@ def test_other_peoples_messages_are_malformed_or_a_message(value: Any) -> None:
     ],
     ids=lambda frame: frame[:8].hex() if isinstance(frame, bytes) else "",
 )
-def test_what_is_built_to_hurt_is_malformed(decoder: Decoder[Any], frame: bytes) -> None:
+def test_hostile_bytes_are_malformed(decoder: Decoder[Any], frame: bytes) -> None:
     with pytest.raises(Malformed):
         decoder(frame)
 
 
-def test_text_that_is_no_utf8_is_malformed() -> None:
+def test_text_that_is_not_utf8_is_malformed() -> None:
     frame = encode(client.Request(1, 2, 3, (client.Get("key"),)))
     with pytest.raises(Malformed):
         decode_request(frame.replace(b"key", b"\xff\xfe\xfd"))
 
 
-def test_nesting_beyond_the_last_field_is_malformed_if_it_is_too_deep() -> None:
+def test_excessive_nesting_beyond_the_last_field_is_malformed() -> None:
     frame = encode([1, 2, 3, [], msgspec.Raw(b"\x91" * 100_000 + b"\xc0")])
     with pytest.raises(Malformed):
         decode_request(frame)

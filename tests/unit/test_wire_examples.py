@@ -99,12 +99,12 @@ def notation(value: object) -> str:
             return msgspec.json.encode(value).decode()
 
 
-def test_every_example_is_judged() -> None:
+def test_every_example_is_checked() -> None:
     assert list(examples()) == list(MESSAGES)
 
 
 @pytest.mark.parametrize("caption", MESSAGES)
-def test_documented_bytes_are_what_the_code_writes_and_reads(caption: str) -> None:
+def test_documented_bytes_match_the_encoder_and_the_decoder(caption: str) -> None:
     decode, message = MESSAGES[caption]
     _, documented = examples()[caption]
     assert encode(message) == documented
@@ -112,12 +112,12 @@ def test_documented_bytes_are_what_the_code_writes_and_reads(caption: str) -> No
 
 
 @pytest.mark.parametrize("caption", MESSAGES)
-def test_documented_notation_is_what_the_bytes_say(caption: str) -> None:
+def test_documented_notation_matches_the_bytes(caption: str) -> None:
     written, documented = examples()[caption]
     assert notation(msgspec.msgpack.decode(documented)) == written
 
 
-def test_documented_topics_are_those_of_the_code() -> None:
+def test_documented_topics_match_the_code() -> None:
     documented = re.findall(r"^\| `0x(\d\d)`", README, re.MULTILINE)
     assert documented == [topic.hex() for topic in (EVENT_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC)]
 
@@ -149,15 +149,15 @@ def rows(heading: str) -> set[tuple[str, ...]]:
     return {(tag, name, *re.findall(r"`(\w+)`", fields)) for tag, name, fields in cells}
 
 
-def test_the_tables_have_every_message_of_clients() -> None:
+def test_the_tables_list_every_client_message() -> None:
     assert rows("Operations and outcomes") == tagged(client, commands)
 
 
-def test_the_table_has_every_message_of_peers() -> None:
+def test_the_table_lists_every_peer_message() -> None:
     assert rows("Between nodes") == tagged(peer)
 
 
-def test_the_tables_have_every_code() -> None:
+def test_the_tables_list_every_code() -> None:
     failures = {(str(code.value), code.name) for code in FailureCode}
     refusals = {(str(code.value), code.name) for code in refusal.Refusal}
     assert rows("Failures") == failures
