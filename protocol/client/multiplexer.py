@@ -53,6 +53,7 @@ class Waiting:
 class Frame(msgspec.Struct):
     """Requests that leave together."""
 
+    calls: int  # number of requests
     request: Request  # of all their operations
     encoded: bytes
     deadline: float  # the earliest one of the requests
@@ -116,7 +117,7 @@ class Multiplexer:
         self._sent[number] = group
         for waiting in group:
             waiting.is_sent = True
-        frames.append(Frame(request, encoded, deadline))
+        frames.append(Frame(len(group), request, encoded, deadline))
 
     # --- results
 

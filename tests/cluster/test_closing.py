@@ -319,7 +319,6 @@ def test_a_node_exposed_to_other_machines_warns_at_each_start(
 
 
 @pytest.mark.parametrize("make", ["client", "subscriber", "node", "pipeline"])
-@pytest.mark.parametrize("make", ["client", "subscriber", "node"])
 def test_objects_with_sockets_or_processes_cannot_be_pickled_or_copied(
     make: str, node: Node, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.cluster
 GETS = 500
 VALUE_BYTES = 1_000_000
 STALL_SECONDS = 1.0  # on a shared machine; 0.02 to 0.07 on a dedicated one
+CALM_FACTOR = 4  # times the writers' longest silence before, on a machine with other work
 GATEWAY_BYTES_MAX = 320 << 20  # 128 MiB of replies, one encoded reply, the process itself
 CONNECTIONS = 10
 REQUESTS = 20
@@ -68,6 +69,7 @@ def test_many_large_reads_in_one_request_delay_no_writer(cluster: Cluster, at_le
     node = cluster.leader() if at_leader else cluster.followers()[0]
     with Load(cluster, writers=2) as load, RawClient(node) as client:
         load.wait_for(50)
+        calm = load.longest_silence()
         for _ in range(3):
             outcomes = ask_when_there_is_room(client, *[Get("big")] * GETS)
             found = [each for each in outcomes if isinstance(each, Found)]
@@ -78,7 +80,7 @@ def test_many_large_reads_in_one_request_delay_no_writer(cluster: Cluster, at_le
             assert "fewer keys" in refused[0].message
         load.wait_for(50)
     assert load.failures == []
-    assert load.longest_silence() < STALL_SECONDS
+    assert load.longest_silence() < max(STALL_SECONDS, CALM_FACTOR * calm)
     assert leadership(cluster) == before
 
 
@@ -98,6 +100,8 @@ def test_clients_that_read_no_reply_use_bounded_memory_and_delay_no_other(cluste
     connections = [_silent_connection(context, leader.address) for _ in range(CONNECTIONS)]
     try:
         with Load(cluster, writers=2) as load:
+            load.wait_for(50)
+            calm = load.longest_silence()
             for silent in connections:
                 for _ in range(REQUESTS):
                     silent.send(request)
@@ -110,7 +114,7 @@ def test_clients_that_read_no_reply_use_bounded_memory_and_delay_no_other(cluste
                     peak = max(peak, resident_bytes(leader, "client_gateway"))
         assert peak < GATEWAY_BYTES_MAX, f"{peak >> 20} MiB"
         assert load.failures == []
-        assert load.longest_silence() < STALL_SECONDS
+        assert load.longest_silence() < max(STALL_SECONDS, CALM_FACTOR * calm)
         assert leadership(cluster) == before
     finally:
         for silent in connections:

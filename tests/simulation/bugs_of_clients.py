@@ -4,6 +4,7 @@ from protocol import sessions
 from protocol.client import calls
 from protocol.client.calls import Calls
 from protocol.client.exchange import Exchange
+from protocol.client.multiplexer import Multiplexer
 from protocol.client.session import Session
 from protocol.gateway import proposals
 from protocol.gateway.batching import BatchQueue
@@ -59,7 +60,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "a batch of a former life answers for one of this life",
+        "a batch of an earlier incarnation completes a request of this one",
         "old-raft-rs #115",
         Edit(Gateway.__init__, "opened.incarnation << INCARNATION_SHIFT", "0"),
         Edit(StorageWriter._report, " and outcome.incarnation == self._incarnation", ""),
@@ -201,5 +202,33 @@ BUGS = (
             "zip(pending, outcomes, strict=True)",
             "zip(pending, (*outcomes[1:], outcomes[0]), strict=True)",
         ),
+    ),
+    Bug(
+        "the outcomes of a shared frame go to the wrong calls",
+        "the promise of concurrent calls",
+        Edit(
+            Multiplexer._share_out,
+            "own = outcomes[begin:end]",
+            "own = (*outcomes[1:], outcomes[0])[begin:end]",
+        ),
+    ),
+    Bug(
+        "the outcomes of a cancelled call go to the next one of its frame",
+        "the promise of concurrent calls",
+        Edit(
+            Multiplexer._share_out,
+            "for waiting in group:",
+            "for waiting in [each for each in group if not each.is_over]:",
+        ),
+    ),
+    Bug(
+        "the writes of a lost connection count as not sent",
+        "exactly-once of retries",
+        Edit(Multiplexer.expire, "Lost(sent=True)", "Lost(sent=False)"),
+    ),
+    Bug(
+        "two frames of a connection have the same number",
+        "the promise of concurrent calls",
+        Edit(Multiplexer._divide, "next(self._numbers)", "1"),
     ),
 )

@@ -1,12 +1,14 @@
 """Client: simulated client threads, which share a session and record each operation."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from protocol.client.calls import Calls, Ending
 from protocol.client.census import Census
 from protocol.client.link import Link
-from protocol.client.routing import Route
+from protocol.client.routing import Route, address_of
+from protocol.client.steps import ReturnT, Steps
 from protocol.commands import (
     Insert,
     Inserted,
@@ -19,13 +21,16 @@ from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, R
 from tests.simulation.call_judge import judge_order
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
+from tests.simulation.lone_requests import LoneRequests
 from tests.simulation.options import PIPELINE_MAX
+from tests.simulation.shared_requests import SharedRequests
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
 
 SHORTEST_DEADLINE, LONGEST_DEADLINE = 0.3, 3.0
 REMOVALS = 0.2  # share of writes
+CANCEL_SECONDS_MAX = 0.5  # after which a call is cancelled, if it is
 
 
 class Client:
@@ -43,6 +48,9 @@ class Client:
         self.route = Route(endpoints, follow_leader=setting.chance.random() < 0.7)
         self.calls = Calls(self.route, lambda: setting.events.now, setting.options.attempt_delay)
         self.census = Census(addresses)
+        self.is_shared = Random(f"{name} {setting.options.seed}").random() < setting.options.shared
+        self.link = Link(self.route) if self.is_shared else None  # of all threads
+        self.requests = SharedRequests(cluster, name) if self.is_shared else LoneRequests(cluster)
         self.revisions: dict[str, int] = {}  # by key, as last seen
         self.threads: list[Thread] = []
 
@@ -61,7 +69,7 @@ class Thread:
         self.setting = client.cluster.setting
         self.stopped = False
         self.idle = True
-        self._link = Link(client.route)
+        self._link = client.link or Link(client.route)
         self._random = self.setting.chance.random
         self._values = 0
         options = self.setting.options
@@ -128,7 +136,31 @@ class Thread:
             self._write(operation, deadline)
 
     def _drive_read(self, get: Get, deadline: float, done: Callable[[Ending], None]) -> None:
-        Driver(self, self.client.calls.call(self._link, get, deadline), done).begin()
+        self._drive(self.client.calls.call(self._link, get, deadline), done)
+
+    def _drive(self, steps: Steps[ReturnT], done: Callable[[ReturnT], None]) -> Driver[ReturnT]:
+        driver = Driver(self, steps, done)
+        driver.begin()
+        return driver
+
+    def _perhaps_cancel(self, driver: Driver[Any], operations: list[Operation]) -> None:
+        """Cancel some calls of a shared client after a while, unless they have ended."""
+        if self.client.is_shared and self._random() < self.setting.options.cancelled:
+            after = CANCEL_SECONDS_MAX * self._random() ** 2
+            self.setting.events.after(after, self._cancel, driver, operations)
+
+    def _cancel(self, driver: Driver[Any], operations: list[Operation]) -> None:
+        if driver.is_over:
+            return
+        driver.cancel()
+        self.setting.totals.cancelled += 1
+        for operation in operations:
+            if operation.is_write:
+                self.setting.totals.unknown_outcomes += 1
+            else:
+                self.client.history.forget(operation)
+            self.setting.events.note(self.name, "cancels", operation)
+        self.go_on()
 
     def _pipeline(self, deadline: float) -> None:
         """Do several operations in one call."""
@@ -145,7 +177,8 @@ class Thread:
             self.go_on()
 
         asked = [_asked(operation) for operation in operations]
-        Driver(self, self.client.calls.pipeline(self._link, asked, deadline), ended).begin()
+        driver = self._drive(self.client.calls.pipeline(self._link, asked, deadline), ended)
+        self._perhaps_cancel(driver, operations)
 
     def _write(self, operation: Operation, deadline: float) -> None:
         command = _command(operation)
@@ -154,7 +187,8 @@ class Thread:
             self._judge(ending)
             self._end(operation, ending)
 
-        Driver(self, self.client.calls.write(self._link, command, deadline), ended).begin()
+        driver = self._drive(self.client.calls.write(self._link, command, deadline), ended)
+        self._perhaps_cancel(driver, [operation])
 
     def _judge(self, ending: Ending) -> None:
         """Give the judge the outcome that the client reports of its write."""
@@ -206,7 +240,7 @@ class Thread:
     ) -> bool:
         """Send a request; return whether there was a connection."""
         asker = (self.name, answered, lost)
-        return self.client.cluster.ask(endpoint.removeprefix("tcp://"), asker, request)
+        return self.client.cluster.ask(address_of(endpoint), asker, request)
 
 
 def _is_certain(ending: Ending) -> bool:

@@ -24,6 +24,7 @@ _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 CLUSTER = b"simulated".ljust(16, b"\0")
 PREFIXES = ("", "k/", "k/0")
+SHARED_THREADS = 3  # times as many threads in a client whose threads share connections
 
 
 class Cluster:
@@ -45,7 +46,8 @@ class Cluster:
             for number in range(options.clients)
         ]
         for client in self.clients:
-            for number in range(options.threads):
+            threads = options.threads * (SHARED_THREADS if client.is_shared else 1)
+            for number in range(threads):
                 client.new_thread(f"{client.name}.{number}")
         self.watchers = [
             Watcher(self, f"w{number + 1}", setting.chance.choice(PREFIXES))

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Generic
 
 from protocol.client.attempts import PAUSE_SECONDS
 from protocol.client.steps import (
-    GRACE_SECONDS,
     Answered,
     Ask,
     AwaitOthers,
@@ -16,14 +15,12 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Reply, Request
 from tests.simulation.call_judge import CallJudge
+from tests.simulation.lone_requests import Cancel
 from tests.simulation.roll_call import RollCall
 
 if TYPE_CHECKING:
     from tests.simulation.client import Thread
-
-REFUSED_DELAY = 0.001
 
 
 class Driver(Generic[ReturnT]):
@@ -36,17 +33,28 @@ class Driver(Generic[ReturnT]):
         self._events = thread.setting.events
         self._steps = steps
         self._done = done
-        self._asked = 0  # requests so far; replies count only for the latest
+        self._has_asked = False
+        self._cancel_ask: Cancel = _nothing  # ends the pending request
+        self.is_over = False
         self._judge = CallJudge()
 
     def begin(self) -> None:
         """Take the first step."""
         self._advance(None)
 
+    def cancel(self) -> None:
+        """End the call as the cancellation of its task does."""
+        self.is_over = True
+        self._cancel_ask()
+        self._steps.close()
+
     def _advance(self, result: Result) -> None:
+        if self.is_over:
+            return
         try:
             step = self._steps.send(result)
         except StopIteration as stop:
+            self.is_over = True
             self._done(stop.value)
             return
         match step:
@@ -60,29 +68,18 @@ class Driver(Generic[ReturnT]):
                 RollCall(self._thread, step, self._advance).begin()
 
     def _ask(self, ask: Ask) -> None:
-        self._thread.setting.totals.retries += self._asked > 0
-        self._asked += 1
-        number, count = self._asked, len(ask.operations)
-        timeout_ms = int((ask.deadline - self._events.now) * 1000)
-        request = Request(CLIENT_PROTOCOL_VERSION, number, timeout_ms, ask.operations)
+        self._thread.setting.totals.retries += self._has_asked
+        self._has_asked = True
         self._judge.asks(ask.operations)
 
-        def answered(reply: Reply) -> None:
-            assert len(reply.outcomes) == count, "as many outcomes as operations"
-            if number == self._asked:
-                self._events.note(self._thread.name, "hears", reply)
-                self._judge.hears(ask.operations, reply.outcomes)
-            self._end_ask(number, Answered(reply.outcomes))
-
-        def lost() -> None:
-            self._end_ask(number, Lost(sent=True))
-
-        if self._thread.ask(ask.endpoint, request, answered, lost):
-            self._events.at(ask.deadline + GRACE_SECONDS, lost)
-        else:
-            self._events.after(REFUSED_DELAY, self._end_ask, number, Lost(sent=False))
-
-    def _end_ask(self, number: int, result: Result) -> None:
-        if number == self._asked:
-            self._asked += 1  # later replies are ignored
+        def ended(result: Answered | Lost) -> None:
+            if isinstance(result, Answered):
+                self._events.note(self._thread.name, "hears", result)
+                self._judge.hears(ask.operations, result.outcomes)
             self._advance(result)
+
+        self._cancel_ask = self._thread.client.requests.ask(self._thread.name, ask, ended)
+
+
+def _nothing() -> None:
+    """Do nothing."""

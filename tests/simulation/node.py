@@ -81,8 +81,6 @@ class Node:
             self.config = NodeConfig(dir=self.name, advertise=self.name, join_cluster=others)
         self.config = replace(self.config, rejoin=rejoin)
         self._begin_empty()
-        if rejoin:
-            self.setting.judge.admitted.welcome(self.id)
 
     def end_as_removed(self) -> None:
         """End after a removal, without a restart."""
@@ -111,6 +109,8 @@ class Node:
         """Start the processes unless they run."""
         if self.life is None and not self.stays_down:
             self.setting.events.note(self.name, "starts")
+            if self.config.rejoin:  # the setting is a wish at each start
+                self.setting.judge.admitted.welcome(self.id)
             try:
                 self.life = Life(self)
             except DiskFailure:
@@ -164,7 +164,6 @@ class Node:
         if self.is_removed:
             self.is_removed = self.stays_down = False
             self.config = replace(self.config, rejoin=True)
-            self.setting.judge.admitted.welcome(self.id)
         if self.life is None:
             self.start()
         else:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol import compaction, sessions
-from protocol.client import pipeline, session
+from protocol.client import multiplexer, pipeline, session
 from protocol.gateway import batching, validation
 from protocol.raft import membership_changes, replication
 from protocol.storage import log_store, snapshot_source, writer
@@ -21,6 +21,7 @@ PLACES = (
     (validation, "UNACKNOWLEDGED_MAX"),
     (batching, "BATCH_OPERATIONS_MAX"),
     (pipeline, "BATCH_OPERATIONS_MAX"),
+    (multiplexer, "BATCH_OPERATIONS_MAX"),
     (compaction, "HELD_LOG_FACTOR"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
