@@ -5,6 +5,9 @@ import msgspec
 from protocol.membership import NodeId
 from protocol.ranges import Incarnation, Number
 
+BATCH_BYTES_MAX = 1 << 20  # of the values in a batch; a single one may exceed it
+BATCH_OPERATIONS_MAX = 1000
+
 
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Open a client session, in which repeated writes are recognized."""
@@ -26,6 +29,11 @@ class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 Command = OpenSession | Insert | Remove
+
+
+def command_size(command: Command) -> int:
+    """Return a command's size in bytes: that of its value, as the rest is negligible."""
+    return len(command.value) if isinstance(command, Insert) else 0
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):

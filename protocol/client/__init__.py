@@ -4,10 +4,15 @@ A driver performs the steps that ``calls`` yields and sends back their results. 
 blocking client in ``skiff``, with a REQ socket for each thread; the asyncio client, with a DEALER
 socket for each node; and the simulator's client.
 
-    calls      retries, sessions and failover, as generators
-    attempts   deadlines and pauses of one call's attempts
-    link       the node in use, and when it was greeted
-    routing    the known endpoints, and the choice among them
-    session    sequence numbers that make retried writes recognizable
-    census     the cluster that the given addresses belong to
+    steps        what a call asks of its driver, and the results
+    calls        sessions and exactly-once writes, as generators of steps
+    pipeline     the division of a pipeline into requests
+    exchange     retries and failover of one request
+    attempts     deadlines and pauses of one call's attempts
+    link         the node in use, and when it was greeted
+    routing      the known endpoints, and the choice among them
+    session      sequence numbers that make retried writes recognizable
+    census       the cluster that the given addresses belong to
+    multiplexer  concurrent requests that share the frames of a connection
+    changes      the order and completeness of a change stream
 """

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from protocol.client.steps import Answered, Ask, Lost, timeout_ms
-from protocol.commands import Insert, Inserted, Write
+from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Insert, Inserted, Write
 from protocol.encoding import encode
-from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,

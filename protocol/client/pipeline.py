@@ -8,8 +8,13 @@ request is repeated.
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from protocol.commands import Insert, Remove
-from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, command_size
+from protocol.commands import (
+    BATCH_BYTES_MAX,
+    BATCH_OPERATIONS_MAX,
+    Insert,
+    Remove,
+    command_size,
+)
 from protocol.messages.client import Get
 
 WriteCommand: TypeAlias = Insert | Remove

@@ -8,13 +8,11 @@ them send their next operation at once. A single client never waits.
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
-from protocol.commands import Command, Insert, Write
+from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Write, command_size
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
 from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
 
-BATCH_BYTES_MAX = 1 << 20
-BATCH_OPERATIONS_MAX = 1000
 GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # assumed sizes; most outcomes are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
@@ -121,11 +119,6 @@ class BatchQueue(Generic[OperationT]):
         while begin and self._waiting[begin - 1][0].call is call:
             begin -= 1
         return end - begin if begin else 0  # a request larger than a batch has to be split
-
-
-def command_size(command: Command) -> int:
-    """Return a command's size in bytes: that of its value, as the rest is negligible."""
-    return len(command.value) if isinstance(command, Insert) else 0
 
 
 def write_size(write: Write) -> int:

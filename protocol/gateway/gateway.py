@@ -6,6 +6,7 @@ Only the gateway knows which client a result belongs to. Times are seconds of a 
 from collections.abc import Callable
 from typing import Any, assert_never
 
+from protocol.batch_validation import InvalidOperation
 from protocol.commands import SessionExpired, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
@@ -39,7 +40,7 @@ from protocol.gateway.replies import (
     welcome,
 )
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
-from protocol.gateway.validation import InvalidOperation, validate
+from protocol.gateway.validation import validate
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,

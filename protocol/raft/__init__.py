@@ -5,8 +5,9 @@ Consensus Algorithm", extended version), cited as Raft §, with most extensions 
 dissertation. The package has no clock, disk, socket or randomness: ``RaftNode`` takes messages and
 the time in, and each turn ends with an ``Outbox`` of messages to peers and to the node's other
 processes. The same code therefore runs in production, in scenario scripts and in a simulator that
-replays a seed. Start reading at ``node.py`` (a turn) and ``handlers.py`` (the table of roles and
-messages).
+replays a seed. Start reading at ``node.py`` (a turn), ``handlers.py`` (the table of roles and
+messages), ``state.py`` and ``roles.py`` (what they change). ``proposals.py`` appends what clients
+write, and ``pacing.py`` bounds the rate of commit notices.
 
 
 Turn

@@ -2,9 +2,9 @@
 
 import operator
 
+from protocol.batch_validation import check_proposal
 from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
-from protocol.gateway.validation import check_proposal
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,

@@ -1,7 +1,7 @@
 """Proposals: batches of commands that gateways ask the leader to append."""
 
+from protocol.batch_validation import InvalidOperation
 from protocol.entry import EntryKind
-from protocol.gateway.validation import InvalidOperation
 from protocol.membership import NodeId
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import ForwardProposal, ProposalRefused

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from protocol.batch_validation import check_proposal
 from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
 from protocol.entry import EntryKind, LogEntry
-from protocol.gateway.validation import check_proposal
 from protocol.hard_state import HardState
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.messages.gateway import ReadFailed

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.commands import Write
+from protocol.commands import BATCH_OPERATIONS_MAX, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
-from protocol.gateway import batching
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
@@ -171,7 +170,8 @@ class Door(Actor):
             writes = self._writes.get(client, [])  # none if all have their replies
             left = [each for each in writes if call.outcomes[each] is None]
             whole = all((client, each) in proposed for each in left)
-            large = len(writes) > batching.BATCH_OPERATIONS_MAX
+            tight = self.life.setting.options.tight.batch_operations_max
+            large = len(writes) > (tight or BATCH_OPERATIONS_MAX)
             expect(whole or large, "the writes of a request are divided over two proposals")
 
     def _reply(self, call: Call) -> None:

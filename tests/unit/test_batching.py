@@ -2,10 +2,8 @@
 
 import pytest
 
-from protocol.commands import Insert, Write
+from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Insert, Write
 from protocol.gateway.batching import (
-    BATCH_BYTES_MAX,
-    BATCH_OPERATIONS_MAX,
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,

@@ -4,8 +4,14 @@ import pytest
 
 from protocol.client.multiplexer import Frame, Multiplexer, Waiting
 from protocol.client.steps import Answered, Ask, Lost
-from protocol.commands import Insert, Inserted, Removed, Write
-from protocol.gateway.batching import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
+from protocol.commands import (
+    BATCH_BYTES_MAX,
+    BATCH_OPERATIONS_MAX,
+    Insert,
+    Inserted,
+    Removed,
+    Write,
+)
 from protocol.messages.client import (
     Failed,
     FailureCode,

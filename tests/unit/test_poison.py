@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from protocol.batch_validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
 from protocol.commands import Batch, Insert, OpenSession, Remove, Write
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.entry import EntryKind, LogEntry, MembershipChange
-from protocol.gateway.validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
 from protocol.membership import Member, Membership
 from protocol.messages.peer import ForwardProposal, ProposalRefused
 from protocol.messages.storage import Commit
@@ -59,7 +59,7 @@ def test_trailing_data_after_a_batch_is_not_appended() -> None:
         (batch(Write(1, 1, 1, Remove("é" * 4000))), "bytes"),
         (batch(Write(1, 1, 1, Insert("k", bytes(VALUE_BYTES_CEILING + 1)))), "at most"),
         (batch(*[WRITE] * 1001), "1001 writes"),
-        (bytes(PROPOSAL_BYTES_MAX + 1), "no batch"),
+        (bytes(PROPOSAL_BYTES_MAX + 1), "the limit is"),
     ],
     ids=lambda value: repr(value)[:40],
 )
