@@ -10,6 +10,7 @@ from protocol.batch_validation import InvalidOperation
 from protocol.commands import SessionExpired, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
+from protocol.gateway.acceptance import why_refused
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
@@ -36,13 +37,11 @@ from protocol.gateway.replies import (
     node_status,
     refused,
     timed_out,
-    unsupported,
     welcome,
 )
-from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
+from protocol.gateway.reply_budget import ReplyBudget
 from protocol.gateway.validation import validate
 from protocol.messages.client import (
-    CLIENT_PROTOCOL_VERSION,
     AddNode,
     Done,
     Failed,
@@ -114,7 +113,7 @@ class Gateway:
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count)
         self._calls.begin(call)
-        refusal = self._why_not(request, client[0])
+        refusal = why_refused(request, client[0], self._calls, self.reply_budget)
         if not count:
             self._finish(call)
         for position, operation in enumerate(request.operations):
@@ -147,14 +146,6 @@ class Gateway:
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
 
     # --- requests
-
-    def _why_not(self, request: Request, connection: bytes) -> Failed | None:
-        if request.version != CLIENT_PROTOCOL_VERSION:
-            return unsupported(request.version)
-        if self._calls.are_too_many:
-            return Failed(FailureCode.OVERLOADED, "too many requests are pending at this node")
-        budget = self.reply_budget
-        return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
