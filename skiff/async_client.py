@@ -25,7 +25,8 @@ from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.client import DEFAULT_TIMEOUT
+from skiff.client import DEFAULT_TIMEOUT, Client
+from skiff.descriptions import described_by
 from skiff.methods import Method, Order
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
@@ -38,6 +39,7 @@ ReturnT = TypeVar("ReturnT")
 MAX_IN_FLIGHT = 2048
 
 
+@described_by(Client)
 class AsyncClient(BoundToProcess):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 

@@ -12,6 +12,7 @@ from protocol.messages.client import Hello, Published, Welcome
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller, acquire
 from skiff.bound import BoundToProcess
+from skiff.descriptions import described_by
 from skiff.errors import (
     ClientClosed,
     RequestTimeout,
@@ -20,12 +21,14 @@ from skiff.errors import (
     StreamClosed,
 )
 from skiff.records import Event
+from skiff.subscriber import Subscriber
 from skiff.subscription import CONNECTION_LOST, Subscription, event_of
 from skiff.values import check_type, decode_value
 
 FAIR_TURNS = 64  # changes delivered in a row before other tasks run
 
 
+@described_by(Subscriber)
 class AsyncSubscriber(BoundToProcess):
     """Changes of the keys under a prefix; ``Subscriber`` for an event loop, with ``async for``.
 

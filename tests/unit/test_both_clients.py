@@ -55,3 +55,13 @@ def test_pipelines_have_the_same_methods() -> None:
 def test_every_asyncio_client_method_except_pipeline_is_a_coroutine() -> None:
     for name, method in methods(AsyncClient).items():
         assert inspect.iscoroutinefunction(method) != (name == "pipeline"), name
+
+
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"), [(Client, AsyncClient), (Subscriber, AsyncSubscriber)]
+)
+def test_the_docstrings_of_both_list_the_same_errors(blocking: type, asynchronous: type) -> None:
+    for name in methods(blocking).keys() & methods(asynchronous).keys() - {"close"}:
+        described = inspect.getdoc(getattr(blocking, name)) or ""
+        _, _, errors = described.partition("Raises:")
+        assert errors in (inspect.getdoc(getattr(asynchronous, name)) or ""), name
