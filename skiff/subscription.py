@@ -15,7 +15,7 @@ from skiff.transport import Transport
 from skiff.values import decode_value
 
 NONCE_BYTES = 12
-LOST_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+BROKEN_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 CONNECTION_LOST = "the connection to the node was lost"
 
 
@@ -36,7 +36,7 @@ class Subscription:
         """
         self._clock = clock
         self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
-        self.channel = Channel(transport, zmq.SUB, LOST_EVENTS)
+        self.channel = Channel(transport, zmq.SUB, BROKEN_EVENTS)
         socket = self.channel.socket
         socket.setsockopt(zmq.RCVHWM, 0)  # received messages wait here until they are read
         for topic in self.stream.topics:

@@ -24,4 +24,5 @@ _MODULES = (
     bugs_of_belief,
 )
 
-BUGS = {bug.name: bug for module in _MODULES for bug in module.BUGS}
+PLANTED = tuple(bug for module in _MODULES for bug in module.BUGS)
+BUGS = {bug.name: bug for bug in PLANTED}

@@ -8,7 +8,7 @@ import pytest
 from protocol.raft import replication
 from tests.simulation.bench import look_for
 from tests.simulation.bug import Bug, Edit, function_at
-from tests.simulation.bugs import BUGS
+from tests.simulation.bugs import BUGS, PLANTED
 
 FOUND_SOON = {
     "a voter votes twice in a term": "vote",
@@ -75,5 +75,5 @@ def test_comments_docstrings_and_line_breaks_do_not_affect_the_match() -> None:
     assert with_comments() == 2
 
 
-def test_no_two_bugs_have_the_same_edits() -> None:
-    assert len(BUGS) == len({tuple(bug.edits) for bug in BUGS.values()})
+def test_no_two_bugs_have_the_same_name_or_edits() -> None:
+    assert len(PLANTED) == len(BUGS) == len({tuple(bug.edits) for bug in PLANTED})
