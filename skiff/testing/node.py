@@ -167,7 +167,7 @@ class Node:
                 return None
 
     def _has_processes(self) -> bool:
-        """Return whether any process of the node is alive; zombies are not."""
+        """Return whether any process of the node is alive, or ends with its ports still open."""
         try:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
@@ -176,11 +176,19 @@ class Node:
             ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
         )
         rows = [line.split() for line in table.stdout.splitlines()]
-        return any(row[0] == str(self.pid) and not row[1].startswith("Z") for row in rows)
+        return any(pgid == str(self.pid) and not _has_ended(stat) for pgid, stat in rows)
 
     def log(self) -> str:
         """Return the node's standard error so far."""
         return (self.directory.parent / f"{self.directory.name}.log").read_text()
+
+
+def _has_ended(stat: str) -> bool:
+    """Whether a process with this state in ``ps`` has released its sockets.
+
+    A zombie does not run, but while other threads of it still end ("l"), its files are open.
+    """
+    return stat.startswith("Z") and "l" not in stat
 
 
 def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
