@@ -104,7 +104,11 @@ class Calm:
         return between(addresses, [*addresses, *names])
 
     def _break(self, node: Node) -> None:
-        """Leave a node down, frozen, without its disk, or partly or wholly cut off, to the end."""
+        """Leave a node down, frozen, without its disk, or partly or wholly cut off, to the end.
+
+        It has no other fault: a leader whose timer is stopped as well would never check its disk.
+        """
+        node.resume()
         addresses = list(self._cluster.nodes)
         kind = self._chance.choice(("down", "frozen", "hung", "cut", "deaf", "mute", "loose"))
         self._setting.events.note("calm", f"leaves {node.name} {kind}")

@@ -164,16 +164,18 @@ class Node:
         if self.is_removed:
             self.is_removed = self.stays_down = False
             self.config = replace(self.config, rejoin=True)
-        if self.life is None:
-            self.start()
-        else:
-            for actor in self.life.actors:
-                actor.resume()
+        self.resume()
+        self.start()
 
     def stop(self) -> None:
         """End the processes without a restart."""
         self.stays_down = True
         self.crash()
+
+    def resume(self) -> None:
+        """Resume all processes, as by SIGCONT."""
+        for actor in self.life.actors if self.life is not None else ():
+            actor.resume()
 
     def freeze(self) -> None:
         """Stop all processes, as by SIGSTOP."""
