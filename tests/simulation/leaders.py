@@ -46,8 +46,9 @@ class Leaders:
     def turn_over(self, core: RaftNode) -> None:
         """Note the end of a leader's log."""
         if core.leads:
-            committed = core._state.memberships.committed.membership
-            is_gone = bool(committed.members) and committed.get(core.id) is None
+            # A removed node that is being added again may have to lead, though as a learner.
+            known = (core._state.memberships.committed.membership, core.membership)
+            is_gone = all(each.members and each.get(core.id) is None for each in known)
             expect(not is_gone, "a leader leads on after its removal")
             self._ends[core.id] = (core.term, core._state.log.last_index)
         elif core.id in self._ends:
