@@ -112,15 +112,11 @@ class AsyncConnection:
         self._flush_planned = False
         if self.is_lost or not self._is_writable():
             return  # flushed again when the connection is accepted
-        frames = self._requests.take_frames(self._loop.time())
-        for position, frame in enumerate(frames):
-            if not self._send(frame):
-                for unsent in frames[position:]:
-                    self._requests.refuse(unsent.request.id)
-                self.close()
-                return
-        self._drain()
-        self._on_monitor()
+        if self._requests.flush(self._loop.time(), self._send):
+            self._drain()
+            self._on_monitor()
+        else:
+            self.close()
 
     def _send(self, frame: Frame) -> bool:
         """Send a frame; return False if the connection is lost."""

@@ -309,5 +309,5 @@ def _validated(given: dict[str, object]) -> NodeConfig:
 
 def _in_words(error: msgspec.ValidationError) -> str:
     """Return ``port: expected int, got str`` for msgspec's text, which ends with ``$.port``."""
-    text, _, setting = str(error).replace("`", "").rpartition(" - at $.")
-    return f"{setting}: {text[:1].lower()}{text[1:]}"
+    text, has_place, setting = str(error).replace("`", "").rpartition(" - at $.")
+    return f"{setting}: {text[:1].lower()}{text[1:]}" if has_place else str(error)

@@ -5,6 +5,7 @@ nearly as cheap as a few. A reply is shared out by position. Times are seconds o
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -25,7 +26,7 @@ NO_REQUEST = 0  # id of the reply to a frame that a node cannot decode
 DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame
 
 
-class Waiting:
+class Waiting(ABC):
     """A request that waits for its result; a driver says how the result is handed over."""
 
     __slots__ = ("ask", "is_sent", "on_end")
@@ -36,17 +37,17 @@ class Waiting:
         self.on_end: Callable[[], None] | None = None  # called when it is no longer sent
 
     @property
+    @abstractmethod
     def is_over(self) -> bool:
         """Whether the call has ended, as by cancellation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resolve(self, result: Answered | Lost) -> None:
         """Hand over the result, unless the call has ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, reason: str) -> None:
         """Fail the call because the node broke the protocol, unless the call has ended."""
-        raise NotImplementedError
 
 
 class Frame(msgspec.Struct):
@@ -78,6 +79,19 @@ class Multiplexer:
         return bool(self._unsent or self._unsent_alone)
 
     # --- sending
+
+    def flush(self, now: float, send: Callable[[Frame], bool]) -> bool:
+        """Send the queued requests; return False if the connection is lost.
+
+        ``send`` sends a frame; it returns False if the connection is lost.
+        """
+        frames = self.take_frames(now)
+        for position, frame in enumerate(frames):
+            if not send(frame):
+                for unsent in frames[position:]:
+                    self.refuse(unsent.request.id)
+                return False
+        return True
 
     def take_frames(self, now: float) -> list[Frame]:
         """Return the queued requests in frames, which count as sent from now on."""

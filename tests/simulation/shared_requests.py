@@ -105,13 +105,8 @@ class _Connection:
 
     def _flush(self) -> None:
         self._flush_planned = False
-        frames = self._requests.take_frames(self._setting.events.now)
-        for position, frame in enumerate(frames):
-            if not self._send(frame):
-                for unsent in frames[position:]:
-                    self._requests.refuse(unsent.request.id)
-                self._lose()
-                return
+        if not self._requests.flush(self._setting.events.now, self._send):
+            self._lose()
 
     def _send(self, frame: Frame) -> bool:
         """Send a frame; return False if the connection is lost."""

@@ -171,6 +171,22 @@ def test_a_lost_connection_tells_what_was_sent(requests: Multiplexer) -> None:
     assert not requests.has_unsent
 
 
+def test_frames_after_the_loss_of_a_connection_count_as_not_sent(requests: Multiplexer) -> None:
+    calls = [Call(insert(number), deadline=DEADLINE + number) for number in range(3)]
+    for call in calls:
+        requests.add(call)
+    sent: list[Frame] = []
+
+    def send(frame: Frame) -> bool:
+        sent.append(frame)
+        return len(sent) < 2
+
+    assert not requests.flush(NOW, send)
+    requests.lose()
+    assert len(sent) == 2
+    assert [call.result for call in calls] == [Lost(sent=True), *[Lost(sent=False)] * 2]
+
+
 def test_a_reply_with_a_wrong_number_of_outcomes_fails_its_calls_only(
     requests: Multiplexer,
 ) -> None:

@@ -125,3 +125,8 @@ def test_the_readme_has_the_table_of_settings(pytestconfig: pytest.Config) -> No
         README.write_text(f"{before}{HEAD}{wanted}\n{rest}", encoding="utf-8")
         documented = wanted.rstrip("\n")
     assert documented + "\n" == wanted, f"--rewrite makes the table of settings\n\n{HEAD}{wanted}"
+
+
+def test_a_setting_of_another_type_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidConfig, match=r"^port: expected int, got str$"):
+        Skiff("node", port="9400")  # type: ignore[arg-type]
