@@ -21,8 +21,8 @@ import rocksdict
 
 from actors import manifest
 from actors.failure import ActorFailure, damaged_data
+from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
-from protocol.table import Row
 
 FAMILIES = table_names()
 WRITE_BUFFER_BYTES = 32 << 20
@@ -161,6 +161,23 @@ class RocksTable:
         for key in [key for key in self.pending if first <= key < end]:
             self.pending[key] = None
         self._batch().delete_range(first, end, self._handle)
+
+    def keys_under(self, prefix: bytes, first: bytes, count_max: int) -> list[bytes]:
+        """Return the keys with a prefix from ``first`` on, written or not, in order."""
+        first = max(first, prefix)
+        found = [
+            key
+            for key, value in self.pending.items()
+            if value is not None and key >= first and key.startswith(prefix)
+        ]
+        written = 0
+        for key in self.keys(first):
+            if written >= count_max or not key.startswith(prefix):
+                break
+            if key not in self.pending:
+                found.append(key)
+                written += 1
+        return sorted(found)[:count_max]
 
     def scan(self, first: bytes) -> Iterator[Row]:
         """Yield the written rows from a key on, in key order."""

@@ -17,6 +17,7 @@ ADDRESS_LENGTH_MAX = 300  # characters; a host name has 253 at most
 Term = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 Index = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]  # of a request, session, sequence or revision
+Integer = Annotated[int, Meta(ge=-(1 << 63), le=NUMBER_MAX)]  # a signed one of 64 bits
 Incarnation = Annotated[int, Meta(ge=0, le=INCARNATION_MAX)]
 Microseconds = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 Checksum = Annotated[int, Meta(ge=0, le=CHECKSUM_MAX)]

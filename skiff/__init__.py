@@ -24,6 +24,7 @@ from skiff.errors import (  # noqa: E402
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
+    CounterOverflow,
     DataDirectoryCreateFailed,
     DeserializeFailed,
     DirectoryCopied,
@@ -35,6 +36,7 @@ from skiff.errors import (  # noqa: E402
     MissingClusterConfig,
     NodeRemoved,
     NoNodeReached,
+    NotInteger,
     NotSent,
     OutcomeUnknown,
     Overloaded,
@@ -50,6 +52,7 @@ from skiff.errors import (  # noqa: E402
     StorageError,
     StorageFull,
     StreamClosed,
+    TransactionConflict,
     UnsafeMembershipChange,
 )
 from skiff.node import ElectionState, Skiff  # noqa: E402
@@ -59,6 +62,15 @@ from skiff.offline import (  # noqa: E402
     Survivor,
     recover,
     restore,
+)
+from skiff.operations import (  # noqa: E402
+    Check,
+    Get,
+    Increment,
+    Insert,
+    Remove,
+    RemovePrefix,
+    TransactionResult,
 )
 from skiff.pipeline import AsyncPipeline, Pipeline  # noqa: E402
 from skiff.records import (  # noqa: E402
@@ -71,6 +83,7 @@ from skiff.records import (  # noqa: E402
     Shortage,
 )
 from skiff.subscriber import Subscriber  # noqa: E402
+from skiff.transaction import AsyncTransaction, Transaction  # noqa: E402
 
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
@@ -97,13 +110,16 @@ __all__ = [
     "AsyncClient",
     "AsyncPipeline",
     "AsyncSubscriber",
+    "AsyncTransaction",
     "Backup",
     "Builder",
+    "Check",
     "Client",
     "ClientClosed",
     "ClientConnectFailed",
     "ClusterInitFailed",
     "ClusterJoinFailed",
+    "CounterOverflow",
     "DataDirectoryCreateFailed",
     "DeserializeFailed",
     "DirectoryCopied",
@@ -111,6 +127,9 @@ __all__ = [
     "Entry",
     "Event",
     "EventKind",
+    "Get",
+    "Increment",
+    "Insert",
     "InsertFailed",
     "InvalidAddress",
     "InvalidConfig",
@@ -121,6 +140,7 @@ __all__ = [
     "NoNodeReached",
     "NodeRemoved",
     "NodeStatus",
+    "NotInteger",
     "NotSent",
     "OutcomeUnknown",
     "Overloaded",
@@ -131,6 +151,8 @@ __all__ = [
     "RPCBindFailed",
     "RPCCallFailed",
     "Recovery",
+    "Remove",
+    "RemovePrefix",
     "RequestTimeout",
     "Restored",
     "RevisionMismatch",
@@ -144,6 +166,9 @@ __all__ = [
     "StreamClosed",
     "Subscriber",
     "Survivor",
+    "Transaction",
+    "TransactionConflict",
+    "TransactionResult",
     "UnsafeMembershipChange",
     "__version__",
     "recover",

@@ -3,7 +3,10 @@
 from enum import Enum
 from typing import Final, Literal, TypeGuard, get_args
 
+from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.state.batches import InvalidOperation, check_command
+from protocol.state.commands import Command
 from skiff.errors import InvalidRequest
 
 REVISION_MAX = (1 << 63) - 1
@@ -144,3 +147,25 @@ def check_limit(limit: int | None) -> None:
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidRequest(f"limit must be a whole number from 0 on, or None, not {limit!r}")
+
+
+def check_increment(by: object) -> None:
+    """Check the number to add to a counter.
+
+    Raises:
+        InvalidRequest: it is no whole number of 64 bits.
+    """
+    if type(by) is not int or not -REVISION_MAX - 1 <= by <= REVISION_MAX:
+        raise InvalidRequest(f"by must be a whole number of 64 bits, not {by!r}")
+
+
+def check_change(command: Command) -> None:
+    """Check a command as every node does.
+
+    Raises:
+        InvalidRequest: the message says what is wrong.
+    """
+    try:
+        check_command(command, VALUE_BYTES_CEILING)
+    except (InvalidOperation, InvalidKey) as error:
+        raise InvalidRequest(str(error)) from None

@@ -24,9 +24,9 @@ from protocol.client.steps import (
     Steps,
     TakeCensus,
 )
-from protocol.commands import Command
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
+from protocol.state.commands import Command
 from skiff.async_connection import AsyncConnection, PendingAsk
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (

@@ -1,12 +1,17 @@
 """AsyncClient: every operation of the store as a coroutine."""
 
 import asyncio
+import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+import msgspec
+
+from protocol.client.backoff import SHORTEST_SECONDS, Backoff
+from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
 from protocol.messages.client import Outcome
 from skiff import methods
@@ -27,10 +32,13 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.descriptions import described_by
+from skiff.errors import TransactionConflict
 from skiff.methods import Method, Order
+from skiff.operations import Check, Operation, TransactionResult
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
 from skiff.records import Entry, Member, NodeStatus
+from skiff.transaction import AsyncTransaction
 from skiff.values import check_type
 
 ValueT = TypeVar("ValueT")
@@ -174,6 +182,62 @@ class AsyncClient(BoundToProcess):
     ) -> bool:
         """Remove a key; return whether it existed; see ``Client.remove``."""
         return await self._run(methods.remove(key, if_revision), timeout)
+
+    async def insert_many(
+        self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> int:
+        """Write several values as one change; see ``Client.insert_many``."""
+        return await self._run(methods.insert_many(values), timeout)
+
+    async def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Add to an integer; return the sum; see ``Client.increment``."""
+        return await self._run(methods.increment(key, by), timeout)
+
+    async def remove_prefix(self, prefix: str, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Remove all keys under a prefix; see ``Client.remove_prefix``."""
+        return await self._run(methods.remove_prefix(prefix), timeout)
+
+    async def transact(
+        self,
+        checks: Iterable[Check],
+        then: Iterable[Operation],
+        otherwise: Iterable[Operation] = (),
+        *,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> TransactionResult:
+        """Perform operations as one change, by whether checks hold; see ``Client.transact``."""
+        return await self._run(methods.transact(checks, then, otherwise), timeout)
+
+    def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:
+        """Return a transaction; see ``Client.transaction``."""
+        self._seconds(timeout)
+        return AsyncTransaction(
+            lambda key: self.get_entry(key, msgspec.Raw, timeout=timeout),
+            lambda checks, then: self.transact(checks, then, timeout=timeout),
+        )
+
+    async def run_transaction(
+        self,
+        function: Callable[[AsyncTransaction], Awaitable[ReturnT]],
+        *,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> ReturnT:
+        """Call a function with a transaction and commit it; see ``Client.run_transaction``."""
+        clock = asyncio.get_running_loop().time
+        deadline = deadline_of(self._seconds(timeout), clock())
+        backoff = Backoff(deadline)
+        while True:
+            left = None if deadline == NEVER else max(deadline - clock(), SHORTEST_SECONDS)
+            try:
+                async with self.transaction(timeout=left) as transaction:
+                    result = await function(transaction)
+            except TransactionConflict:
+                pause = backoff.next_pause(clock(), random.random())
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return result
 
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncPipeline:
         """Collect operations to send together; see ``Client.pipeline``."""

@@ -25,7 +25,6 @@ from protocol.client.steps import (
     TakeCensus,
     timeout_ms,
 )
-from protocol.commands import Command
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
@@ -33,6 +32,7 @@ from protocol.messages.client import (
     Outcome,
     Request,
 )
+from protocol.state.commands import Command
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of

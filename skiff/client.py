@@ -1,18 +1,21 @@
 """Client: every operation of the store as a blocking method."""
 
-import uuid
-from collections.abc import Iterable
+import random
+import time
+from collections.abc import Callable, Iterable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
+import msgspec
+
+from protocol.client.backoff import SHORTEST_SECONDS, Backoff
+from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
 from protocol.messages.client import Outcome
-from skiff import methods
 from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
-    Reading,
     Timeout,
     check_prefix,
     check_timeout,
@@ -21,11 +24,14 @@ from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
+from skiff.cluster_methods import ClusterMethods
+from skiff.errors import TransactionConflict
+from skiff.key_methods import KeyMethods
 from skiff.methods import Method, Order
 from skiff.pipeline import Pipeline
 from skiff.progress import Progress
-from skiff.records import Entry, Member, NodeStatus
 from skiff.subscriber import Subscriber
+from skiff.transaction import Transaction
 from skiff.values import check_type
 
 ValueT = TypeVar("ValueT")
@@ -34,7 +40,7 @@ ReturnT = TypeVar("ReturnT")
 DEFAULT_TIMEOUT = 5.0
 
 
-class Client(BoundToProcess):
+class Client(KeyMethods, ClusterMethods, BoundToProcess):
     """Client of a cluster, through any of its nodes.
 
     Connections open on first use. Threads may share a client, and a forked child may go on using it
@@ -102,118 +108,6 @@ class Client(BoundToProcess):
         """
         self._caller.close()
 
-    # --- values
-
-    def insert(
-        self,
-        key: str,
-        value: object,
-        *,
-        if_revision: int | None = None,
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> int:
-        """Write a value; return the revision of the write.
-
-        With ``if_revision``, write only if the key has this revision; 0 requires its absence.
-
-        Raises:
-            RevisionMismatch: the key has another revision; nothing was written.
-            InvalidRequest: the key or ``if_revision`` is invalid, or the value is too large.
-            SerializeFailed: MessagePack cannot encode the value.
-            StorageFull: the disks of a majority are full, or the quota is reached.
-            OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
-            RequestTimeout: the deadline passed; nothing was written.
-        """
-        return self._run(methods.insert(key, value, if_revision), timeout)
-
-    @overload
-    def get(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
-    ) -> ValueT | None: ...
-    @overload
-    def get(
-        self,
-        key: str,
-        type: type[ValueT],
-        *,
-        default: ValueT,
-        read: Reading = ...,
-        timeout: Timeout = ...,
-    ) -> ValueT: ...
-    @overload
-    def get(
-        self,
-        key: str,
-        type: Any = ...,
-        *,
-        default: Any = ...,
-        read: Reading = ...,
-        timeout: Timeout = ...,
-    ) -> Any: ...
-    def get(
-        self,
-        key: str,
-        type: Any = Any,
-        *,
-        default: Any = None,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> Any:
-        """Return a key's value as ``type``, or ``default`` if the key is absent.
-
-        ``read`` is "linearizable", or "leader-lease" for a read by the leader's lease.
-
-        Raises:
-            InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of this type.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.get(key, type, default, read), timeout)
-
-    @overload
-    def get_entry(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
-    ) -> Entry[ValueT] | None: ...
-    @overload
-    def get_entry(
-        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: Timeout = ...
-    ) -> Entry[Any] | None: ...
-    def get_entry(
-        self,
-        key: str,
-        type: Any = Any,
-        *,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> Entry[Any] | None:
-        """Return a key's value with its revisions and version, or None if it is absent.
-
-        Raises:
-            InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of this type.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.get_entry(key, type, read), timeout)
-
-    def remove(
-        self,
-        key: str,
-        *,
-        if_revision: int | None = None,
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> bool:
-        """Remove a key; return whether it existed.
-
-        With ``if_revision``, remove it only if it has this revision.
-
-        Raises:
-            RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
-            InvalidRequest: the key or ``if_revision`` is invalid.
-            OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
-            RequestTimeout: the deadline passed; nothing was removed.
-        """
-        return self._run(methods.remove(key, if_revision), timeout)
-
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Pipeline:
         """Return a pipeline: it collects operations and sends them in as few requests as possible.
 
@@ -223,44 +117,48 @@ class Client(BoundToProcess):
         seconds = self._seconds(timeout)
         return Pipeline(lambda operations: self._caller.pipeline(operations, seconds))
 
-    # --- names
+    def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Transaction:
+        """Return a transaction: reads, and writes that are buffered until it is committed.
 
-    def list_keys(
-        self,
-        prefix: str = "",
-        *,
-        limit: int | None = None,
-        start_after: str | None = None,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> list[str]:
-        """Return the keys under a prefix, sorted; ``""`` and ``"/"`` mean all keys.
-
-        At most ``limit`` keys, None for all, that sort after ``start_after``. Keys are read in
-        pages of up to 10,000, each with a request, and so at a revision, of its own.
+        ``timeout`` holds for each read and for the commit.
 
         Raises:
-            InvalidRequest: the prefix, ``limit``, ``start_after`` or ``read`` is invalid.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
+            InvalidRequest: ``timeout`` is not positive.
         """
-        return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
+        self._seconds(timeout)
+        return Transaction(
+            lambda key: self.get_entry(key, msgspec.Raw, timeout=timeout),
+            lambda checks, then: self.transact(checks, then, timeout=timeout),
+        )
 
-    def get_prefixes(
-        self,
-        prefix: str = "",
-        *,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> list[str]:
-        """Return every path under a prefix that directly holds a key, sorted: ``["a", "a/b"]``.
+    def run_transaction(
+        self, function: Callable[[Transaction], ReturnT], *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> ReturnT:
+        """Call a function with a transaction, commit it, and return the function's result.
 
-        Paths are read in pages of up to 10,000, each with a request of its own.
+        If a key that it has read was changed meanwhile, the function is called again, after a
+        pause, until ``timeout`` has passed. It must not have other effects than its transaction.
 
         Raises:
-            InvalidRequest: the prefix or ``read`` is invalid.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
+            TransactionConflict: each attempt conflicted until the deadline; nothing was written.
+            InvalidRequest: ``timeout`` is not positive, or the transaction is too large.
+            OutcomeUnknown: the deadline passed; it may have been committed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(methods.get_prefixes(prefix, read), timeout)
+        deadline = deadline_of(self._seconds(timeout), time.monotonic())
+        backoff = Backoff(deadline)
+        while True:
+            left = None if deadline == NEVER else max(deadline - time.monotonic(), SHORTEST_SECONDS)
+            try:
+                with self.transaction(timeout=left) as transaction:
+                    result = function(transaction)
+            except TransactionConflict:
+                pause = backoff.next_pause(time.monotonic(), random.random())
+                if pause is None:
+                    raise
+                self._caller.transport.pause(pause)
+            else:
+                return result
 
     def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
@@ -277,64 +175,6 @@ class Client(BoundToProcess):
         check_prefix(prefix)
         check_type(type)
         return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
-
-    # --- the cluster
-
-    def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
-        """Return the members of the cluster by the last committed membership that the node knows.
-
-        Raises:
-            RequestTimeout: no node answered before the deadline.
-        """
-        return list(self.status(timeout=timeout).members)
-
-    def add_member(self, address: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Add a node that was started on standby; return when it is a voter.
-
-        Raises:
-            InvalidAddress: the address does not parse as ``host`` or ``host:port``.
-            PeerConnectFailed: no standby node was found at the address before the deadline.
-            OutcomeUnknown: the node was not a voter at the deadline; it may yet become one.
-            RequestTimeout: the deadline passed; nothing was changed.
-        """
-        self._run(methods.add_member(address), timeout)
-
-    def remove_node(
-        self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
-    ) -> uuid.UUID:
-        """Remove a node from the cluster; return its id when the removal is committed.
-
-        ``node`` is an id, a prefix of an id of at least four digits, or an address. Anything but
-        a full id takes a request of its own, to read the members.
-
-        Raises:
-            PeerNotFound: no member has this id or address.
-            InvalidRequest: the node is the last voter, several ids have this prefix, or ``node`` is
-                neither an id nor an address.
-            UnsafeMembershipChange: the voters that answer would not be a majority of the remaining
-                ones; ``force`` overrides this, and may leave a cluster that accepts no writes.
-            OutcomeUnknown: the deadline passed; the node may have been removed, or may yet be.
-            RequestTimeout: the deadline passed; nothing was changed.
-        """
-        return self._run(methods.remove_node(node, force=force), timeout)
-
-    def transfer_leadership(
-        self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
-    ) -> uuid.UUID:
-        """Transfer leadership to a voter, or to any other; return the leader's id afterwards.
-
-        No write is lost; writes pause for a few round trips. ``to`` is an id, a prefix of an id of
-        at least four digits, or an address; None lets the leader choose. Anything but a full id
-        takes a request of its own, to read the members.
-
-        Raises:
-            PeerNotFound: no member has this id or address.
-            InvalidRequest: the node is a learner, there is no other voter, several ids have this
-                prefix, or ``to`` is neither an id nor an address.
-            OutcomeUnknown: leadership had not moved at the deadline; it may yet move.
-            RequestTimeout: the deadline passed; nothing was changed.
-        """
-        return self._run(methods.transfer_leadership(to), timeout)
 
     def backup(
         self,
@@ -363,14 +203,6 @@ class Client(BoundToProcess):
             transport=self._caller.transport,
         )
         return back_up(caller, path, self._seconds(timeout), progress)
-
-    def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
-        """Return the role, term, log and members of the node that answers, as it reports them.
-
-        Raises:
-            RequestTimeout: no node answered before the deadline.
-        """
-        return self._run(methods.status(), timeout)
 
     # ---
 

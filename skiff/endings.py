@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from protocol.client.calls import Ending
 from protocol.client.routing import Route
-from protocol.commands import SessionExpired
 from protocol.messages.client import Failed, Outcome
+from protocol.state.commands import SessionExpired
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,

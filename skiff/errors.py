@@ -91,6 +91,18 @@ class RevisionMismatch(InsertFailed):
         self.current = current
 
 
+class NotInteger(InsertFailed, ValueError):
+    """The value to increment is no integer of 64 bits; nothing was written."""
+
+
+class CounterOverflow(InsertFailed, OverflowError):
+    """The sum would have more than 64 bits; nothing was written."""
+
+
+class TransactionConflict(SkiffError):
+    """A key that the transaction has read was changed meanwhile; nothing was written."""
+
+
 class PipelineFailed(SkiffError):
     """Some operations of a pipeline failed; ``results`` holds a result or an error for each."""
 

@@ -6,21 +6,18 @@ its first question.
 """
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from protocol.client.pipeline import Pipelined
-from protocol.commands import Command, Insert, Inserted, Remove, Removed
 from protocol.messages.client import (
     AddNode,
-    Found,
     Get,
     ListKeys,
     ListPrefixes,
-    Missing,
     Names,
     Operation,
     Outcome,
@@ -30,10 +27,15 @@ from protocol.messages.client import (
     Transferred,
 )
 from protocol.messages.client import NodeStatus as WireStatus
+from protocol.state import commands
+from protocol.state.commands import Command, Found, Inserted, Missing, Remove, Removed
+from skiff import operations
 from skiff.addresses import normal
 from skiff.arguments import (
     Reading,
+    check_change,
     check_force,
+    check_increment,
     check_key,
     check_limit,
     check_prefix,
@@ -42,9 +44,10 @@ from skiff.arguments import (
     is_by_lease,
 )
 from skiff.naming import find_member, whole_id
-from skiff.outcomes import expect, matching, status_of
+from skiff.operations import TransactionResult, check_of, command_of, result_of
+from skiff.outcomes import applied, expect, matching, status_of
 from skiff.records import Entry, NodeStatus
-from skiff.values import check_type, decode_value, encode_value
+from skiff.values import check_type, decode_value, encode_value, entry_of
 
 PAGE_NAMES = 10_000
 
@@ -74,7 +77,7 @@ def only_operation(method: Method[Any]) -> Pipelined:
     """
     asked = next(method)
     operation = asked.command if isinstance(asked, Order) else asked.operation
-    assert isinstance(operation, Insert | Remove | Get)
+    assert isinstance(operation, commands.Insert | Remove | Get)
     return operation
 
 
@@ -85,7 +88,7 @@ def insert(key: str, value: object, if_revision: int | None) -> Method[int]:
     """Write a value; return the revision of that write."""
     check_key(key)
     check_revision(if_revision)
-    outcome = yield Order(Insert(key, encode_value(key, value), if_revision))
+    outcome = yield Order(commands.Insert(key, encode_value(key, value), if_revision))
     return expect(matching(key, if_revision, outcome), Inserted).revision
 
 
@@ -102,8 +105,7 @@ def get_entry(key: str, type_: Any, read: Reading) -> Method[Entry[Any] | None]:
     found = yield from _find(key, read)
     if found is None:
         return None
-    value = decode_value(key, found.value, type_)
-    return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+    return entry_of(key, found, type_)
 
 
 def remove(key: str, if_revision: int | None) -> Method[bool]:
@@ -112,6 +114,51 @@ def remove(key: str, if_revision: int | None) -> Method[bool]:
     check_revision(if_revision)
     outcome = yield Order(Remove(key, if_revision))
     return expect(matching(key, if_revision, outcome), Removed).existed
+
+
+def increment(key: str, by: int) -> Method[int]:
+    """Add to an integer; return the sum."""
+    check_key(key)
+    check_increment(by)
+    outcome = yield Order(commands.Increment(key, by))
+    return expect(applied(outcome), commands.Incremented).value
+
+
+def remove_prefix(prefix: str) -> Method[int]:
+    """Remove all keys under a prefix; return their number."""
+    check_prefix(prefix)
+    outcome = yield Order(commands.RemovePrefix(prefix))
+    return expect(applied(outcome), commands.PrefixRemoved).count
+
+
+def insert_many(values: Mapping[str, object]) -> Method[int]:
+    """Write several values as one change; return its revision."""
+    result = yield from transact(
+        (), [operations.Insert(key, value) for key, value in values.items()], ()
+    )
+    return result.revision
+
+
+def transact(
+    checks: Iterable[operations.Check],
+    then: Iterable[operations.Operation],
+    otherwise: Iterable[operations.Operation],
+) -> Method[TransactionResult]:
+    """Perform operations as one change, by whether the checks hold."""
+    branches = (tuple(then), tuple(otherwise))
+    command = commands.Transact(
+        tuple(check_of(each) for each in checks),
+        *(tuple(command_of(each) for each in branch) for branch in branches),
+    )
+    check_change(command)
+    outcome = yield Order(command)
+    transacted = expect(applied(outcome), commands.Transacted)
+    performed = branches[0] if transacted.succeeded else branches[1]
+    results = tuple(
+        result_of(operation, result)
+        for operation, result in zip(performed, transacted.results, strict=True)
+    )
+    return TransactionResult(transacted.succeeded, transacted.revision, results)
 
 
 def _find(key: str, read: Reading) -> Method[Found | None]:

@@ -3,13 +3,17 @@
 import uuid
 from typing import NoReturn, TypeVar
 
-from protocol.commands import RevisionMismatch as Mismatch
 from protocol.membership import Membership
 from protocol.messages.client import Failed, FailureCode, Outcome
 from protocol.messages.client import NodeStatus as WireStatus
+from protocol.state.commands import Inapplicable, Obstacle
+from protocol.state.commands import RevisionMismatch as Mismatch
+from protocol.state.limits import READ_BYTES_MAX, REMOVED_MAX
 from skiff.errors import (
     ClientConnectFailed,
+    CounterOverflow,
     InvalidRequest,
+    NotInteger,
     OutcomeUnknown,
     Overloaded,
     PeerConnectFailed,
@@ -24,6 +28,19 @@ from skiff.errors import (
 from skiff.records import Member, NodeStatus, Role, Shortage
 
 OutcomeT = TypeVar("OutcomeT")
+
+OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
+    Obstacle.NOT_INTEGER: (NotInteger, "holds no integer of 64 bits"),
+    Obstacle.OUT_OF_RANGE: (CounterOverflow, "would have more than 64 bits"),
+    Obstacle.TOO_MANY_KEYS: (
+        InvalidRequest,
+        f"is the prefix of more keys than one change may remove, {REMOVED_MAX}",
+    ),
+    Obstacle.TOO_LARGE: (
+        InvalidRequest,
+        f"is read beyond the {READ_BYTES_MAX} bytes that one transaction may read",
+    ),
+}
 
 ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.INVALID: InvalidRequest,
@@ -60,6 +77,20 @@ def matching(key: str, required: int | None, result: OutcomeT) -> OutcomeT:
         raise RevisionMismatch(
             f"{key!r} {state}, and {wanted} was required; nothing was written", result.current
         )
+    return result
+
+
+def applied(result: OutcomeT) -> OutcomeT:
+    """Return a result other than that the command cannot be applied.
+
+    Raises:
+        NotInteger: a value to increment is no integer of 64 bits.
+        CounterOverflow: a sum would have more than 64 bits.
+        InvalidRequest: too many keys are removed, or too much is read.
+    """
+    if isinstance(result, Inapplicable):
+        error, reason = OBSTACLES[result.obstacle]
+        raise error(f"{result.detail!r} {reason}; nothing was written")
     return result
 
 

@@ -7,7 +7,9 @@ import msgspec
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.encoding import encode
+from protocol.state.commands import Found
 from skiff.errors import DeserializeFailed, InvalidRequest, SerializeFailed
+from skiff.records import Entry
 
 
 def encode_value(key: str, value: object) -> bytes:
@@ -52,6 +54,16 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         name = type_.__name__ if isinstance(type_, type) else str(type_)
         raise DeserializeFailed(f"the value of {key!r} is not of type {name}: {error}") from error
+
+
+def entry_of(key: str, found: Found, type_: Any) -> Entry[Any]:
+    """Return a key's value as ``type_``, with its history.
+
+    Raises:
+        DeserializeFailed: the value is not of that type.
+    """
+    value = decode_value(key, found.value, type_)
+    return Entry(key, value, found.mod_revision, found.create_revision, found.version)
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,8 +14,8 @@ from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
 from protocol.client.session import Session
 from protocol.client.steps import AwaitOthers, Pause, Steps
-from protocol.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
+from protocol.state.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 
 AFTER_UNKNOWN = "the outcome of an earlier write of the pipeline is unknown"
 AFTER_DEADLINE = "the deadline passed while earlier operations of the pipeline were performed"

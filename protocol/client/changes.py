@@ -10,6 +10,7 @@ from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC,
 from protocol.wire import decode_established, decode_mark, decode_published
 
 SILENCE_SECONDS = 5.0  # without even a mark, after which the node counts as lost
+LAST_POSITION = 1 << 62  # above that of any change
 ESTABLISH_SECONDS = 1.0  # for a node to confirm, before another one is tried
 
 
@@ -28,6 +29,7 @@ class ChangeStream:
         self._confirmation = ESTABLISHED_TOPIC + nonce
         self._events = EVENT_TOPIC + prefix
         self._losses = 0
+        self._position = LAST_POSITION  # of the last change, within its revision
 
     @property
     def topics(self) -> tuple[bytes, bytes, bytes]:
@@ -72,9 +74,10 @@ class ChangeStream:
             return None
         published = decode_published(body)
         self._check_losses(published.losses)
-        if published.revision <= self.revision:
+        place = (published.revision, published.position)
+        if place <= (self.revision, self._position):
             return None  # older than the confirmation
-        self.revision = published.revision
+        self.revision, self._position = place
         return published
 
     def _check_losses(self, losses: int) -> None:

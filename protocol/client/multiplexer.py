@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from protocol.client.steps import Answered, Ask, Lost, timeout_ms
-from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Insert, Inserted, Write
 from protocol.encoding import encode
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
@@ -21,6 +20,8 @@ from protocol.messages.client import (
     Reply,
     Request,
 )
+from protocol.state.commands import Inserted, Write, grows
+from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 NO_REQUEST = 0  # id of the reply to a frame that a node cannot decode
 DEADLINE_STEPS = 50  # per second; requests with deadlines in one step share a frame
@@ -196,11 +197,8 @@ class Multiplexer:
 
 
 def _grows(waiting: Waiting) -> bool:
-    """Whether any of the operations is an insert."""
-    return any(
-        isinstance(each, Write) and isinstance(each.command, Insert)
-        for each in waiting.ask.operations
-    )
+    """Whether any of the operations may need space."""
+    return any(isinstance(each, Write) and grows(each.command) for each in waiting.ask.operations)
 
 
 def _is_large(outcome: Outcome) -> bool:

@@ -8,14 +8,9 @@ request is repeated.
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from protocol.commands import (
-    BATCH_BYTES_MAX,
-    BATCH_OPERATIONS_MAX,
-    Insert,
-    Remove,
-    command_size,
-)
 from protocol.messages.client import Get
+from protocol.state.commands import Insert, Remove, command_size
+from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 WriteCommand: TypeAlias = Insert | Remove
 Pipelined: TypeAlias = WriteCommand | Get

@@ -4,7 +4,7 @@ See Raft §8 and dissertation §6.3. Each write carries its session, its sequenc
 sequence whose result the client still waits for.
 """
 
-from protocol.sessions import UNACKNOWLEDGED_MAX
+from protocol.state.sessions import UNACKNOWLEDGED_MAX
 
 
 class Session:

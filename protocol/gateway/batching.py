@@ -8,10 +8,11 @@ them send their next operation at once. A single client never waits.
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
-from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Write, command_size
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
 from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
+from protocol.state.commands import Write, command_size
+from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # assumed sizes; most outcomes are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,

@@ -6,8 +6,6 @@ Only the gateway knows which client a result belongs to. Times are seconds of a 
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from protocol.batch_validation import InvalidOperation
-from protocol.commands import SessionExpired, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import why_refused
@@ -71,6 +69,8 @@ from protocol.messages.gateway import (
 )
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 from protocol.refusal import Refusal
+from protocol.state.batches import InvalidOperation
+from protocol.state.commands import SessionExpired, Write
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these

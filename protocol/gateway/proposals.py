@@ -1,10 +1,10 @@
 """Proposals: batches of writes for the log, and how one is split when space runs out."""
 
-from protocol.commands import Batch, Insert, Write
 from protocol.gateway.pending import Call, PendingRequest, Slot
 from protocol.messages.gateway import Opened
 from protocol.messages.replicator import Propose
-from protocol.state_machine import decode_batch
+from protocol.state.commands import Batch, Write, grows
+from protocol.state.machine import decode_batch
 from protocol.wire import encode
 
 
@@ -36,4 +36,4 @@ def split(pending: PendingRequest) -> tuple[list[Slot], list[tuple[Slot, Write]]
 
 
 def _grows(write: Write) -> bool:
-    return type(write.command) is Insert
+    return grows(write.command)

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from protocol.commands import Event
 from protocol.deadlines import NEVER
 from protocol.messages.client import (
     ESTABLISHED_TOPIC,
@@ -20,6 +19,7 @@ from protocol.messages.client import (
     Published,
 )
 from protocol.messages.gateway import Following
+from protocol.state.commands import Event
 from protocol.wire import encode
 
 MARK_SECONDS = 0.5
@@ -58,7 +58,12 @@ class Publisher:
         """Publish changes in the order in which they were applied."""
         for event in events:
             body = Published(
-                self._losses, event.revision, event.key, event.value, event.prev_revision
+                self._losses,
+                event.revision,
+                event.key,
+                event.value,
+                event.prev_revision,
+                event.position,
             )
             self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)
         self._revision = events[-1].revision

@@ -3,8 +3,6 @@
 from typing import assert_never
 
 from protocol.address import InvalidAddressText, parse_address
-from protocol.batch_validation import InvalidOperation, check_write, require
-from protocol.commands import Write
 from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.messages.client import (
     AddNode,
@@ -19,6 +17,8 @@ from protocol.messages.client import (
     TransferLeadership,
 )
 from protocol.ranges import ID_BYTES, NUMBER_MAX
+from protocol.state.batches import InvalidOperation, check_write, require
+from protocol.state.commands import Write
 
 
 def validate(operation: Operation, value_bytes_max: int) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import msgspec
 
-from protocol.commands import Result, Write
 from protocol.membership import Membership, NodeId
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
+from protocol.state.commands import Found, Missing, Result, Write
 from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
@@ -118,22 +118,6 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
     membership: Membership = Membership()  # last committed one that the node knows
 
 
-class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
-    """A key's value and history."""
-
-    revision: int  # of the whole store, when this was read
-    create_revision: int  # of the write that created the key
-    mod_revision: int  # of the last write to the key
-    version: int  # number of writes since the key was created, from 1
-    value: bytes  # as inserted
-
-
-class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
-    """No such key."""
-
-    revision: int  # of the whole store, when this was read
-
-
 class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
     """A page of keys or of paths."""
 
@@ -230,6 +214,7 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     key: str  # that changed
     value: bytes | None  # None for a removal
     prev_revision: int  # the key's revision before; 0 where it was absent
+    position: int = 0  # among the changes of this revision
 
 
 class Established(msgspec.Struct, frozen=True, array_like=True):

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from protocol.commands import Event, Result
 from protocol.membership import Membership, NodeId
 from protocol.refusal import Refusal
 from protocol.space import Room
+from protocol.state.commands import Event, Result
 from protocol.status import ReplicationStatus, RoleName
 
 

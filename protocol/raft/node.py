@@ -2,7 +2,6 @@
 
 import operator
 
-from protocol.batch_validation import check_proposal
 from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
 from protocol.membership import Member, Membership, MembershipAt, NodeId
@@ -41,6 +40,7 @@ from protocol.raft.roles import Leader
 from protocol.raft.senders import Senders
 from protocol.raft.state import CheckProposal, RaftState
 from protocol.raft.status import leadership_of
+from protocol.state.batches import check_proposal
 
 
 class StrangeFrame(ValueError):

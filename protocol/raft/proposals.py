@@ -1,6 +1,5 @@
 """Proposals: batches of commands that gateways ask the leader to append."""
 
-from protocol.batch_validation import InvalidOperation
 from protocol.entry import EntryKind
 from protocol.membership import NodeId
 from protocol.messages.gateway import Refused
@@ -11,6 +10,7 @@ from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.raft.space import refusal_of_growth
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
+from protocol.state.batches import InvalidOperation
 
 UNCOMMITTED_BYTES_MAX = 32 << 20  # beyond this, proposals are refused until entries commit
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from protocol.batch_validation import check_proposal
 from protocol.compaction import LogLimits
 from protocol.config import LEARNERS_MAX
 from protocol.entry import EntryKind, LogEntry
@@ -18,7 +17,8 @@ from protocol.raft.membership_history import MembershipHistory
 from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
-from protocol.state_machine import decode_membership_change
+from protocol.state.batches import check_proposal
+from protocol.state.machine import decode_membership_change
 from protocol.wire import Malformed
 
 CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to the payload to append

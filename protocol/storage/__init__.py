@@ -6,6 +6,6 @@
 - ``snapshot_source`` reads snapshots for followers while writing goes on, ``backups`` for
   backups; ``snapshot_staging`` stages the chunks of the leader's snapshot.
 
-The disk is accessed only through ``protocol.table.Database``: RocksDB in a node; in the simulator,
-memory that loses unsynced writes in a crash.
+The disk is accessed only through ``protocol.state.tables.Database``: RocksDB in a node; in the
+simulator, memory that loses unsynced writes in a crash.
 """

@@ -8,7 +8,7 @@ from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId, after_snapshot
 from protocol.messages.replicator import LogCompacted, LogSlice, Recovered
 from protocol.messages.storage import Append
-from protocol.table import Database
+from protocol.state.tables import Database
 from protocol.wire import encode
 
 RECOVERED_ENTRIES = 1000  # at the end of the log, besides all unapplied entries

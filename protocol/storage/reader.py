@@ -5,22 +5,20 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.key_value import decode_stored_value
 from protocol.keys import encode_prefix
 from protocol.messages.client import (
-    Found,
     Get,
     ListKeys,
     ListPrefixes,
-    Missing,
     Names,
     ReadOperation,
     ReadOutcome,
     ReadSnapshot,
     SnapshotPart,
 )
-from protocol.state_machine import FIRST_USER_KEY
-from protocol.table import SortedTable
+from protocol.state.commands import Found, Missing
+from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
+from protocol.state.tables import SortedTable
 from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read

@@ -10,10 +10,10 @@ from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.storage import Append
-from protocol.state_machine import MEMBERSHIP_KEY
+from protocol.state.machine import MEMBERSHIP_KEY
+from protocol.state.tables import Database
 from protocol.storage.log_store import DamagedLog, LogStore
 from protocol.storage.state_tables import TableSets
-from protocol.table import Database
 from protocol.wire import encode
 
 UNKNOWN_ADDRESS = "127.0.0.1:9400"  # the node corrects it at its next start

@@ -6,11 +6,11 @@ from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.storage import Append
 from protocol.snapshot import SnapshotChunk
-from protocol.state_machine import MEMBERSHIP_KEY, StateMachine
+from protocol.state.machine import MEMBERSHIP_KEY, StateMachine
+from protocol.state.tables import Database
 from protocol.storage.log_store import LogStore
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import TableSets
-from protocol.table import Database
 from protocol.wire import encode
 
 

@@ -4,8 +4,8 @@ import msgspec
 
 from protocol.encoding import encode
 from protocol.snapshot import Rows, SnapshotChunk, SnapshotId, SnapshotPosition
+from protocol.state.tables import Table
 from protocol.storage.state_tables import TableSets, is_row
-from protocol.table import Table
 from protocol.wire import Decoder, Malformed
 
 _STAGED_KEY = b"staged"

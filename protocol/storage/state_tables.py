@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from protocol.key_value import decode_count, decode_stored_value
-from protocol.sessions import decode_session
 from protocol.snapshot import SnapshotId
-from protocol.state_machine import FIRST_USER_KEY, StateMachine
-from protocol.table import Database, SortedTable, TableView
+from protocol.state.key_value import FIRST_USER_KEY, decode_count, decode_stored_value
+from protocol.state.machine import StateMachine
+from protocol.state.sessions import decode_session
+from protocol.state.tables import Database, SortedTable, TableView
 from protocol.wire import Malformed
 
 TABLE_SETS = 2

@@ -10,7 +10,6 @@ sooner that its entries are durable.
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-from protocol.commands import Event
 from protocol.compaction import LogLimits
 from protocol.entry import LogEntry
 from protocol.messages.client import ReadSnapshot, SnapshotPart
@@ -40,7 +39,9 @@ from protocol.messages.storage import (
 )
 from protocol.snapshot import SnapshotChunk, SnapshotId
 from protocol.space import Shortage, SpaceLimits, SpaceWatch
-from protocol.state_machine import EntryOutcome, is_proposed_by
+from protocol.state.commands import Event
+from protocol.state.machine import EntryOutcome, is_proposed_by
+from protocol.state.tables import Database
 from protocol.storage.backups import Backups
 from protocol.storage.log_store import LogStore
 from protocol.storage.outbox import StorageOutbox
@@ -48,7 +49,6 @@ from protocol.storage.reader import Reader
 from protocol.storage.snapshot_source import SnapshotReading, SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import TableSets
-from protocol.table import Database
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that a backlog delays appends only briefly
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it

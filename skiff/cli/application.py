@@ -18,6 +18,7 @@ from skiff.cli import (
     recover,
     restore,
     status,
+    transact,
     watch,
 )
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
@@ -39,7 +40,9 @@ app = typer.Typer(
 
 app.command()(data.insert)
 app.command()(data.get)
+app.command()(data.increment)
 app.command()(data.remove)
+app.command()(transact.transact)
 app.command("list")(data.list_keys)
 app.command()(data.prefixes)
 app.command()(watch.watch)

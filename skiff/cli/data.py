@@ -83,21 +83,70 @@ def get(
         output.value(entry.value)
 
 
-def remove(
+def increment(
     key: Key,
+    by: Annotated[int, typer.Argument(metavar="BY", help="The number to add.")] = 1,
     *,
-    if_revision: IfRevision = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Remove a key."""
+    """Add to the integer that a key holds, 0 if it is absent, and print the sum.
+
+    A negative number follows two dashes: skiff increment KEY -- -1
+    """
+    with connect(url, timeout) as client:
+        total = client.increment(key, by)
+    if as_json:
+        output.json({"key": key, "value": total})
+    else:
+        output.line(str(total))
+
+
+def remove(
+    key: Key,
+    *,
+    if_revision: IfRevision = None,
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="Remove all keys that begin with KEY, as one change.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --prefix: do not ask.")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Remove a key, or all keys under a prefix."""
+    if prefix:
+        _remove_prefix(key, if_revision, yes=yes, as_json=as_json, url=url, timeout=timeout)
+        return
     with connect(url, timeout) as client:
         existed = client.remove(key, if_revision=if_revision)
     if as_json:
         output.json({"key": key, "existed": existed})
     if not existed:
         raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
+
+
+def _remove_prefix(
+    prefix: str, if_revision: int | None, *, yes: bool, as_json: bool, url: str, timeout: float
+) -> None:
+    if if_revision is not None:
+        raise CommandFailed("--if-revision goes with a key, not with --prefix", ExitCode.USAGE)
+    if not yes:
+        _confirm(f"remove all keys under {prefix!r}?")
+    with connect(url, timeout) as client:
+        count = client.remove_prefix(prefix)
+    if as_json:
+        output.json({"prefix": prefix, "count": count})
+    else:
+        output.line(str(count))
+
+
+def _confirm(question: str) -> None:
+    """Ask on the terminal; without one, demand ``--yes``."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise CommandFailed("without a terminal to ask on, this needs --yes", ExitCode.USAGE)
+    typer.confirm(f"skiff: {question}", abort=True, err=True)
 
 
 def list_keys(
@@ -152,7 +201,7 @@ def _kind(**wanted: bool) -> str:
 def _stored(argument: str, kind: str) -> object:
     """Return the value that an argument stands for."""
     if argument == STANDARD_INPUT:
-        given = _read_input(JSON_BYTES_MAX if kind == "json" else VALUE_BYTES_CEILING)
+        given = read_input(JSON_BYTES_MAX if kind == "json" else VALUE_BYTES_CEILING)
     else:
         given = argument.encode(errors="surrogateescape")  # the bytes that the shell passed
     match kind:
@@ -174,7 +223,7 @@ def _text(given: bytes, *, is_demanded: bool) -> str | bytes:
         return given
 
 
-def _read_input(size_max: int) -> bytes:
+def read_input(size_max: int) -> bytes:
     """Read standard input to its end; fail once it exceeds the maximum."""
     if sys.stdin is None:
         raise CommandFailed("the standard input is closed", ExitCode.USAGE)

@@ -34,6 +34,9 @@ class CommandFailed(Exception):
 # The first matching class decides.
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
+    errors.TransactionConflict: ExitCode.CONFLICT,
+    errors.NotInteger: ExitCode.CONFLICT,
+    errors.CounterOverflow: ExitCode.CONFLICT,
     errors.NodeRemoved: ExitCode.REMOVED,
     errors.UnsafeMembershipChange: ExitCode.CONFLICT,
     errors.PeerNotFound: ExitCode.NOT_FOUND,

@@ -9,8 +9,8 @@ from typing import Self
 import zmq
 
 from protocol.address import parse_address
-from protocol.commands import Insert, OpenSession, SessionOpened, Write
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Outcome, Request
+from protocol.state.commands import Insert, OpenSession, SessionOpened, Write
 from protocol.wire import decode_reply, encode
 from skiff.testing import Node
 

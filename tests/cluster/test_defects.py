@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.commands import Inserted
 from protocol.messages.peer import RequestVote, RequestVoteReply
+from protocol.state.commands import Inserted
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff import (
     Client,

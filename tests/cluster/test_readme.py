@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 4, "a new script in the README needs a test"
+    assert len(blocks("python")) == 5, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -97,14 +97,22 @@ def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
 
 
 def test_the_client_script_prints_the_documented_output(cluster: Cluster, tmp_path: Path) -> None:
-    source, _, _ = blocks("python", section("The client"))
+    source, *_ = blocks("python", section("The client"))
     (expected,) = blocks("text", section("The client"))
     ports = [node.port for node in cluster.nodes]
     assert run_script(with_ports(source, ports), tmp_path) == expected
 
 
+def test_the_transaction_script_moves_money(cluster: Cluster, tmp_path: Path) -> None:
+    _, source, *_ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    printed = run_script(with_ports(source, ports), tmp_path).splitlines()
+    assert printed[0] == "left: 45"
+    assert re.fullmatch(r"True \(\d+, 1, True\)", printed[1])
+
+
 def test_the_pipeline_script_prints_its_last_result(cluster: Cluster, tmp_path: Path) -> None:
-    _, source, _ = blocks("python", section("The client"))
+    _, _, source, _ = blocks("python", section("The client"))
     ports = [node.port for node in cluster.nodes]
     printed = run_script(with_ports(source, ports), tmp_path)
     assert printed == "1001 results, the last: {'hits': 0}\n"

@@ -14,11 +14,11 @@ import msgspec
 
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
-from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits
 from protocol.entry import EntryKind, LogEntry
 from protocol.messages.replicator import Recovered
 from protocol.messages.storage import Append, Commit
+from protocol.state.commands import Batch, Insert, Write
 from protocol.storage.writer import StorageWriter
 from protocol.wire import encode
 

@@ -11,7 +11,6 @@ import pytest
 import zmq
 
 from protocol.address import Address, parse_address
-from protocol.commands import Insert, Write
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
@@ -28,6 +27,7 @@ from protocol.messages.peer import (
     PeerFrame,
     RequestVote,
 )
+from protocol.state.commands import Insert, Write
 from protocol.wire import (
     PEER_FRAME_BYTES_MAX,
     REQUEST_BYTES_MAX,

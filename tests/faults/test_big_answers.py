@@ -12,12 +12,12 @@ from protocol.messages.client import (
     OPERATIONS_MAX,
     Failed,
     FailureCode,
-    Found,
     Get,
     Operation,
     Outcome,
     Request,
 )
+from protocol.state.commands import Found
 from protocol.wire import encode
 from skiff import Client, Overloaded
 from skiff.testing import Cluster, wait_until

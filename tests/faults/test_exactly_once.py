@@ -8,8 +8,17 @@ from typing import Self
 
 import pytest
 
-from protocol.commands import Insert, Inserted, Remove, Removed, SessionExpired, Write
-from protocol.messages.client import Found, Get, Missing, Outcome
+from protocol.messages.client import Get, Outcome
+from protocol.state.commands import (
+    Found,
+    Insert,
+    Inserted,
+    Missing,
+    Remove,
+    Removed,
+    SessionExpired,
+    Write,
+)
 from protocol.wire import encode
 from skiff import OutcomeUnknown, RevisionMismatch
 from skiff.testing import Cluster, Node

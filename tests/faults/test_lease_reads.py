@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.messages.client import Failed, Found, Get, Outcome
+from protocol.messages.client import Failed, Get, Outcome
+from protocol.state.commands import Found
 from skiff import InvalidRequest, SkiffError
 from skiff.arguments import Reading
 from skiff.testing import Cluster, Node, wait_until

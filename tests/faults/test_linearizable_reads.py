@@ -8,7 +8,8 @@ from typing import Self
 
 import pytest
 
-from protocol.messages.client import Failed, Found, Get, Outcome
+from protocol.messages.client import Failed, Get, Outcome
+from protocol.state.commands import Found
 from skiff import SkiffError
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.raw_client import RawClient

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.address import Address, parse_address
-from protocol.commands import Inserted
 from protocol.messages.client import EVENT_TOPIC
+from protocol.state.commands import Inserted
 from skiff import StreamClosed, Subscriber
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.raw_client import RawClient

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from protocol.commands import Batch, Command, Insert, OpenSession, Write
 from protocol.compaction import LogLimits
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
@@ -12,6 +11,7 @@ from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.replicator import Recovered, SnapshotRead
 from protocol.messages.storage import Append, Commit, FetchSnapshot, StageChunk, StorageMessage
 from protocol.snapshot import SnapshotChunk
+from protocol.state.commands import Batch, Command, Insert, OpenSession, Write
 from protocol.storage.log_store import EVERYTHING, LogStore
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.state_tables import StateTables

@@ -30,9 +30,9 @@ from protocol.messages.peer import (
     TimeoutNow,
 )
 from protocol.messages.storage import Append
-from protocol.sessions import NUMBER_BYTES
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
-from protocol.state_machine import decode_membership_change
+from protocol.state.machine import decode_membership_change
+from protocol.state.sessions import NUMBER_BYTES
 from protocol.storage.state_tables import StateTables
 
 RUN_MIN = 6  # equal terms in a row that are counted instead of listed

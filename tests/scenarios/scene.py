@@ -6,7 +6,6 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from protocol import state_machine
 from protocol.membership import NodeId
 from protocol.raft import (
     durability,
@@ -17,6 +16,7 @@ from protocol.raft import (
     reads,
     replication,
 )
+from protocol.state import machine
 from protocol.storage import snapshot_source
 from tests.harness.raft_cluster import Machine
 from tests.scenarios.notation import KINDS, Mistake, node_id, node_name, read_number
@@ -55,7 +55,7 @@ class Scene:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.trace = Trace()
         self._patch = patch
-        patch.setattr(state_machine, "decode_batch", batch_of)
+        patch.setattr(machine, "decode_batch", batch_of)
         self._stage: Stage | None = None
 
     @property

@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 
-from protocol.commands import Batch, Insert, Write
 from protocol.compaction import LogLimits, LogSize
 from protocol.entry import LogEntry
 from protocol.hard_state import HardState
@@ -17,8 +16,9 @@ from protocol.messages.client import ReadBatch
 from protocol.messages.gateway import ReadsDone
 from protocol.messages.replicator import Recovered
 from protocol.messages.storage import Append, Commit, ReadAt
-from protocol.sessions import SessionRow
-from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
+from protocol.state.commands import Batch, Insert, Write
+from protocol.state.machine import APPLIED_KEY, MEMBERSHIP_KEY, Applied
+from protocol.state.sessions import SessionRow
 from protocol.storage import log_store
 from protocol.storage.log_store import EVERYTHING, LogStart, LogStore
 from protocol.storage.outbox import StorageOutbox

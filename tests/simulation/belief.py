@@ -9,7 +9,7 @@ from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from protocol.raft.senders import TERM_JUMP_MAX
-from protocol.state_machine import decode_membership_change
+from protocol.state.machine import decode_membership_change
 from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 

@@ -10,6 +10,7 @@ from tests.simulation import (
     bugs_of_replication,
     bugs_of_space,
     bugs_of_storage,
+    bugs_of_transactions,
 )
 
 _MODULES = (
@@ -22,6 +23,7 @@ _MODULES = (
     bugs_of_space,
     bugs_of_clients,
     bugs_of_belief,
+    bugs_of_transactions,
 )
 
 PLANTED = tuple(bug for module in _MODULES for bug in module.BUGS)

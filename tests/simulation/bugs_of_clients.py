@@ -1,6 +1,5 @@
 """Bugs in sessions, retries, gateways and change streams."""
 
-from protocol import sessions
 from protocol.client import calls
 from protocol.client.calls import Calls
 from protocol.client.exchange import Exchange
@@ -11,8 +10,9 @@ from protocol.gateway.batching import BatchQueue
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import PendingRequest
 from protocol.gateway.publisher import Publisher
-from protocol.key_value import KeyValue
-from protocol.sessions import Sessions
+from protocol.state import sessions
+from protocol.state.key_value import KeyValue
+from protocol.state.sessions import Sessions
 from protocol.storage.writer import StorageWriter
 from tests.simulation.bug import Bug, Edit
 
@@ -116,9 +116,9 @@ BUGS = (
         "removals are not published",
         "skiff-rs",
         Edit(
-            KeyValue.remove,
-            "events.append(Event(self.revision, command.key, None, current))",
-            "pass",
+            KeyValue.write,
+            "events.append(Event(",
+            "if value is not None:\n            events.append(Event(",
         ),
     ),
     Bug(

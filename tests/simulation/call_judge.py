@@ -3,8 +3,16 @@
 from collections.abc import Iterable, Sequence
 
 from protocol.client.calls import Ending
-from protocol.commands import Inserted, Removed, RevisionMismatch, SessionExpired, Write
-from protocol.messages.client import Failed, FailureCode, Found, Missing, Operation, Outcome
+from protocol.messages.client import Failed, FailureCode, Operation, Outcome
+from protocol.state.commands import (
+    Found,
+    Inserted,
+    Missing,
+    Removed,
+    RevisionMismatch,
+    SessionExpired,
+    Write,
+)
 from tests.simulation.breach import expect
 
 DONE = (Inserted, Removed, RevisionMismatch)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from protocol.commands import OpenSession, Write
 from protocol.membership import Membership, is_majority
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.messages.replicator import StepAside
 from protocol.raft.senders import LAPSE_MICROSECONDS
+from protocol.state.commands import OpenSession, Write
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster

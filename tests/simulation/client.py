@@ -9,20 +9,25 @@ from protocol.client.census import Census
 from protocol.client.link import Link
 from protocol.client.routing import Route, address_of
 from protocol.client.steps import ReturnT, Steps
-from protocol.commands import (
+from protocol.messages.client import Failed, FailureCode, Get, Reply, Request
+from protocol.state.commands import (
+    Found,
     Insert,
     Inserted,
+    Missing,
     Remove,
     Removed,
     RevisionMismatch,
     SessionExpired,
+    Transact,
 )
-from protocol.messages.client import Failed, FailureCode, Found, Get, Missing, Reply, Request
 from tests.simulation.call_judge import judge_order
+from tests.simulation.drafts import draft
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
 from tests.simulation.lone_requests import LoneRequests
 from tests.simulation.options import PIPELINE_MAX
+from tests.simulation.parts import parts_of
 from tests.simulation.shared_requests import SharedRequests
 
 if TYPE_CHECKING:
@@ -104,6 +109,9 @@ class Thread:
         if self._random() < self.setting.options.pipelined:
             self._pipeline(deadline)
             return
+        if self._random() < self.setting.options.transactions:
+            self._transact(deadline)
+            return
         operation = self._choose()
         self._begin(operation)
         self._do(operation, deadline)
@@ -118,9 +126,12 @@ class Thread:
         if self._random() < options.conditional:
             operation.if_revision = self.client.revisions.get(key, 0)
         if kind is Kind.INSERT:
-            self._values += 1
-            operation.value = f"{self.name}:{self._values}".encode()
+            operation.value = self._new_value()
         return operation
+
+    def _new_value(self) -> bytes:
+        self._values += 1
+        return f"{self.name}:{self._values}".encode()
 
     def _begin(self, operation: Operation) -> None:
         self.client.history.begin(operation)
@@ -180,6 +191,14 @@ class Thread:
         driver = self._drive(self.client.calls.pipeline(self._link, asked, deadline), ended)
         self._perhaps_cancel(driver, operations)
 
+    def _transact(self, deadline: float) -> None:
+        self.setting.totals.transactions += 1
+        options, chance = self.setting.options, self.setting.chance
+        command = draft(chance, options.keys, self.client.revisions, self._new_value)
+        operation = Operation(self.name, Kind.TRANSACT, "", 0, command=command)
+        self._begin(operation)
+        self._write(operation, deadline)
+
     def _write(self, operation: Operation, deadline: float) -> None:
         command = _command(operation)
 
@@ -207,13 +226,18 @@ class Thread:
     def _learn(self, operation: Operation, ending: Ending) -> None:
         """Note the end of an operation, and the revision of its key."""
         self._note(operation, ending)
-        match ending.outcome:
+        for part in parts_of(operation) if operation.command is not None else ():
+            self._learn_revision(part.key, part.outcome)
+        self._learn_revision(operation.key, ending.outcome)
+
+    def _learn_revision(self, key: str, outcome: object) -> None:
+        match outcome:
             case Inserted(revision=revision) | RevisionMismatch(current=revision):
-                self.client.revisions[operation.key] = revision
+                self.client.revisions[key] = revision
             case Found(mod_revision=revision):
-                self.client.revisions[operation.key] = revision
+                self.client.revisions[key] = revision
             case Missing() | Removed():
-                self.client.revisions[operation.key] = 0
+                self.client.revisions[key] = 0
 
     def _note(self, operation: Operation, ending: Ending) -> None:
         history, totals, outcome = self.client.history, self.setting.totals, ending.outcome
@@ -257,10 +281,14 @@ def _may_be_done(ending: Ending) -> bool:
 
 
 def _asked(operation: Operation) -> Insert | Remove | Get:
-    return Get(operation.key) if operation.kind is Kind.GET else _command(operation)
+    return Get(operation.key) if operation.kind is Kind.GET else _plain_command(operation)
 
 
-def _command(operation: Operation) -> Insert | Remove:
+def _command(operation: Operation) -> Insert | Remove | Transact:
+    return operation.command or _plain_command(operation)
+
+
+def _plain_command(operation: Operation) -> Insert | Remove:
     if operation.kind is Kind.INSERT:
         return Insert(operation.key, operation.value, operation.if_revision)
     return Remove(operation.key, operation.if_revision)

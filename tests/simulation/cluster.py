@@ -8,7 +8,7 @@ from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.client import Request
 from protocol.messages.peer import PeerFrame
-from protocol.state_machine import decode_membership_change
+from protocol.state.machine import decode_membership_change
 from protocol.wire import encode
 from tests.simulation.client import Client, Thread
 from tests.simulation.door import Asker

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
+from protocol.state.tables import Row, SortedTable
 from protocol.storage.state_tables import table_names
-from protocol.table import Row, SortedTable
 
 
 class DiskFailure(Exception):
@@ -138,6 +138,12 @@ class DiskTable:
             if first <= key < end:
                 self._unwritten[key] = None
         self._pending.append((self, first, end, True))
+
+    def keys_under(self, prefix: bytes, first: bytes, count_max: int) -> list[bytes]:
+        """Return the keys with a prefix from ``first`` on, written or not, in order."""
+        keys = {*self._rows, *self._unwritten}
+        under = [key for key in keys if key >= first and key.startswith(prefix)]
+        return sorted(key for key in under if self.get(key) is not None)[:count_max]
 
     def scan(self, first: bytes) -> Iterator[Row]:
         """Yield the written rows, from a key on."""

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.commands import BATCH_OPERATIONS_MAX, Write
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.change_feed import ChangeFeed
@@ -21,6 +20,8 @@ from protocol.messages.gateway import (
     ReadsDone,
 )
 from protocol.messages.replicator import Propose
+from protocol.state.commands import Write
+from protocol.state.limits import BATCH_OPERATIONS_MAX
 from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import Actor
 from tests.simulation.breach import expect

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from protocol.commands import OpenSession, Write
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     AddNode,
@@ -13,6 +12,7 @@ from protocol.messages.client import (
     TransferLeadership,
 )
 from protocol.messages.replicator import StepAside
+from protocol.state.commands import OpenSession, Write
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster, memberships_on
 from tests.simulation.copies import Copy

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from protocol.state.commands import Transact
+
 
 class Kind(Enum):
     """The kind of an operation."""
@@ -12,6 +14,7 @@ class Kind(Enum):
     GET = "get"
     INSERT = "insert"
     REMOVE = "remove"
+    TRANSACT = "transact"
 
 
 class Operation(msgspec.Struct):
@@ -25,6 +28,7 @@ class Operation(msgspec.Struct):
     if_revision: int | None = None
     ended: int | None = None
     outcome: Any = None
+    command: Transact | None = None  # of a transaction, which has no key of its own
 
     @property
     def is_write(self) -> bool:

@@ -6,7 +6,6 @@ acknowledging entries that it does not hold, could break any cluster and is not 
 
 from typing import Any
 
-from protocol.commands import Batch, Insert, Write
 from protocol.entry import EntryKind, LogEntry
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
@@ -24,6 +23,7 @@ from protocol.messages.peer import (
 )
 from protocol.raft.node import RaftNode
 from protocol.ranges import INCARNATION_MAX
+from protocol.state.commands import Batch, Insert, Write
 from protocol.wire import Malformed, decode_peer_frame, encode
 from tests.simulation.cluster import CLUSTER, Cluster
 from tests.simulation.node import Node

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 from protocol.entry import LogEntry
-from protocol.key_value import decode_stored_value
 from protocol.membership import Membership
-from protocol.messages.client import Found, Missing, Names
+from protocol.messages.client import Names
 from protocol.messages.gateway import BatchApplied, Changes, GatewayMessage, ReadsConfirmed
 from protocol.messages.replicator import (
     Persisted,
@@ -17,11 +16,13 @@ from protocol.messages.replicator import (
 from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
-from protocol.state_machine import FIRST_USER_KEY
+from protocol.state.commands import Found, Missing
+from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
 from tests.simulation.belief import Belief
 from tests.simulation.breach import expect
+from tests.simulation.change import Row
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch
 from tests.simulation.durable_state import DurableState
@@ -30,7 +31,6 @@ from tests.simulation.held_log import HeldLog
 from tests.simulation.leader_leases import LeaderLeases
 from tests.simulation.leaders import Leaders
 from tests.simulation.members import Members
-from tests.simulation.model import Row
 from tests.simulation.promises import Promises
 from tests.simulation.totals import Totals
 
@@ -203,7 +203,8 @@ class Judge:
 
     def _compare_changes(self, changes: Changes) -> None:
         for event in changes.events:
-            expect(event == self.log.model.events[event.revision - 1], "a wrong change")
+            known = self.log.model.changes[event.revision - 1]
+            expect(event == known[event.position], "a wrong change")
 
     def _compare_persisted(self, disk: DurableState, said: Persisted) -> None:
         holds = disk.last_index == said.index and disk.holds(said.index, said.term)

@@ -1,26 +1,34 @@
 """Model: a second, plain implementation of the state machine."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from protocol import sessions
-from protocol.commands import (
+import msgspec
+
+from protocol.entry import EntryKind, LogEntry
+from protocol.state import sessions
+from protocol.state.commands import (
+    Check,
+    Command,
     Event,
+    Inapplicable,
+    Increment,
     Insert,
-    Inserted,
     OpenSession,
     Remove,
-    Removed,
+    RemovePrefix,
     Result,
     RevisionMismatch,
     SessionExpired,
     SessionOpened,
+    Transact,
+    Transacted,
+    TransactionOperation,
     Write,
 )
-from protocol.entry import EntryKind, LogEntry
-from protocol.state_machine import decode_batch
+from protocol.state.machine import decode_batch
 from tests.simulation.breach import expect
-
-Row = tuple[int, int, int, bytes]  # create revision, revision, version, value
+from tests.simulation.change import Change, Row
 
 
 class Model:
@@ -28,7 +36,7 @@ class Model:
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
-        self.events: list[Event] = []  # the change of revision n is at n - 1
+        self.changes: list[tuple[Event, ...]] = []  # those of revision n are at n - 1
         self.results: dict[int, tuple[Result, ...]] = {}  # by the index of their entry
         self._opened = 0  # sessions
         # By session, the least recently used one first, and sequence.
@@ -38,8 +46,8 @@ class Model:
 
     @property
     def revision(self) -> int:
-        """The number of changes."""
-        return len(self.events)
+        """The number of revisions."""
+        return len(self.changes)
 
     def apply(self, entry: LogEntry) -> None:
         """Apply an entry."""
@@ -72,33 +80,53 @@ class Model:
         once = (write.session, write.sequence)
         expect(once not in self.executed, f"write {once} was done twice")
         self.executed.add(once)
-        command: Any = write.command
-        row = self.rows.get(command.key)
-        current = 0 if row is None else row[1]
-        result: Result
-        if command.if_revision is not None and command.if_revision != current:
-            result = RevisionMismatch(current)
-        elif isinstance(command, Insert):
-            result = self._insert(command, row)
-        else:
-            result = self._remove(command, row)
+        result: Result = self._perform(write.command)
         answers[write.sequence] = result
         self._acknowledge(write, answers)
         return result
 
-    def _insert(self, command: Insert, row: Row | None) -> Inserted:
-        revision = self.revision + 1
-        created, before, version = (revision, 0, 0) if row is None else row[:3]
-        self.rows[command.key] = (created, revision, version + 1, command.value)
-        self.events.append(Event(revision, command.key, command.value, before))
-        return Inserted(revision)
+    def _perform(self, command: Command) -> Any:
+        match command:
+            case Insert() | Remove():
+                row = self.rows.get(command.key)
+                current = 0 if row is None else row[1]
+                if command.if_revision not in (None, current):
+                    return RevisionMismatch(current)
+                return self._change([command])[0]
+            case Increment() | RemovePrefix():
+                return self._change([command])[0]
+            case Transact(checks=checks, then=then, otherwise=otherwise):
+                holds = all(map(self._holds, checks))
+                results = self._change(then if holds else otherwise)
+                if any(isinstance(each, Inapplicable) for each in results):
+                    return results[0]
+                return Transacted(holds, self.revision, tuple(results))
+        raise AssertionError("a command of the state")
 
-    def _remove(self, command: Remove, row: Row | None) -> Removed:
-        if row is None:
-            return Removed(existed=False, revision=self.revision)
-        del self.rows[command.key]
-        self.events.append(Event(self.revision + 1, command.key, None, row[1]))
-        return Removed(existed=True, revision=self.revision)
+    def _holds(self, check: Check) -> bool:
+        row = self.rows.get(check.key)
+        created, revision, version = (0, 0, 0) if row is None else row[:3]
+        wanted = (check.revision, check.create_revision, check.version)
+        if any(
+            want is not None and want != have
+            for want, have in zip(wanted, (revision, created, version), strict=True)
+        ):
+            return False
+        if check.exists is not None and check.exists != (row is not None):
+            return False
+        return check.value is None or (row is not None and row[3] == check.value)
+
+    def _change(self, operations: Sequence[TransactionOperation]) -> list[Any]:
+        """Make one change of some operations, or none; return their results, or the obstacle."""
+        change = Change(dict(self.rows), self.revision + 1)
+        for operation in operations:
+            obstacle = change.perform(operation)
+            if obstacle is not None:
+                return [obstacle]
+        if change.events:
+            self.rows = change.rows
+            self.changes.append(tuple(change.events))
+        return [msgspec.structs.replace(each, revision=self.revision) for each in change.results]
 
     def _acknowledge(self, write: Write, answers: dict[int, Result]) -> None:
         if write.acknowledged > self._acknowledged.get(write.session, 0):

@@ -109,6 +109,7 @@ class Options(msgspec.Struct, frozen=True):
     by_lease: float  # share of reads
     conditional: float  # share of writes
     pipelined: float  # share of a thread's turns that are a pipeline
+    transactions: float  # share of a thread's other turns
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
     late_requests: float  # share of requests to join that arrive a second time, seconds later
@@ -191,6 +192,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         step_crashes=choose((0.0, 0.0, 0.2)),
         late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
+        transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
     )

@@ -4,14 +4,15 @@ The algorithm of Wing and Gong with Lowe's cache of tried states, for each key o
 compares values only: revisions serve as hints for the order of trials, and prove nothing.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from protocol.commands import Inserted, Removed, RevisionMismatch
-from protocol.messages.client import Found, Missing
+from protocol.state.commands import Found, Inserted, Missing, Removed, RevisionMismatch
 from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
+from tests.simulation.parts import counters_of, parts_of, prefixes_of
 
 STEPS_MAX = 300_000  # for one key; beyond it is undecided, which counts as a breach
 ENDLESS = 1 << 62
@@ -50,10 +51,16 @@ class Frame(msgspec.Struct):
 
 
 def check_by_search(operations: list[Operation], steps_max: int = STEPS_MAX) -> None:
-    """Raise a breach if the outcomes on a key cannot be explained."""
+    """Raise a breach if the outcomes on a key cannot be explained.
+
+    Keys that are incremented, or removed by a prefix, are left to the check by revision.
+    """
     by_key: dict[str, list[Operation]] = {}
-    for operation in operations:
-        if operation.is_write or operation.outcome is not None:
+    prefixes = [prefix for each in operations for prefix in prefixes_of(each)]
+    counters = {key for each in operations for key in counters_of(each)}
+    for operation in (part for each in operations for part in parts_of(each)):
+        known = operation.is_write or operation.outcome is not None
+        if known and operation.key not in counters and not _is_under(operation.key, prefixes):
             by_key.setdefault(operation.key, []).append(operation)
     for key, its in by_key.items():
         its.sort(key=_begun)
@@ -69,6 +76,11 @@ def _is_explained(key: str, operations: list[Operation], steps_max: int) -> bool
     except Undecided:
         pass
     return _Search(key, operations, steps_max, sparing=False).succeeds()
+
+
+def _is_under(key: str, prefixes: Iterable[str]) -> bool:
+    """Whether a removal by prefix may have concerned a key, at a moment that is unknown."""
+    return any(key.startswith("" if prefix == "/" else prefix) for prefix in prefixes)
 
 
 class _Search:

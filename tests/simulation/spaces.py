@@ -1,12 +1,12 @@
 """Spaces: leaders append inserts only while there is room."""
 
-from protocol.commands import Insert
 from protocol.entry import EntryKind, LogEntry
 from protocol.membership import NodeId, is_majority
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from protocol.space import Shortage
-from protocol.state_machine import decode_batch
+from protocol.state.commands import Insert
+from protocol.state.machine import decode_batch
 from tests.simulation.breach import expect
 
 LOG_BYTES = 1 << 40

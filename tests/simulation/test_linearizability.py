@@ -2,8 +2,7 @@
 
 import pytest
 
-from protocol.commands import Inserted, Removed, RevisionMismatch
-from protocol.messages.client import Found, Missing
+from protocol.state.commands import Found, Inserted, Missing, Removed, RevisionMismatch
 from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
 from tests.simulation.revision_order import RevisionOrder

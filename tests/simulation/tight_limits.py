@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from protocol import batch_validation, compaction, sessions
+from protocol import compaction
 from protocol.client import multiplexer, pipeline, session
 from protocol.gateway import batching
 from protocol.raft import membership_changes, replication
+from protocol.state import batches, sessions
 from protocol.storage import log_store, snapshot_source, writer
 from tests.simulation.options import Options
 
@@ -18,7 +19,7 @@ PLACES = (
     (writer, "APPLY_ENTRIES_MAX"),
     (writer, "READ_BYTES_MAX"),
     (session, "UNACKNOWLEDGED_MAX"),
-    (batch_validation, "UNACKNOWLEDGED_MAX"),
+    (batches, "UNACKNOWLEDGED_MAX"),
     (batching, "BATCH_OPERATIONS_MAX"),
     (pipeline, "BATCH_OPERATIONS_MAX"),
     (multiplexer, "BATCH_OPERATIONS_MAX"),

@@ -14,6 +14,7 @@ class Totals(msgspec.Struct):
     reads: int = 0
     reads_by_lease: int = 0
     pipelines: int = 0
+    transactions: int = 0
     shared_frames: int = 0  # with requests of several calls
     cancelled: int = 0
     unknown_outcomes: int = 0

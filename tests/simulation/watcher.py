@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.commands import Event
 from protocol.messages.client import EVENT_TOPIC, Mark, Published
+from protocol.state.commands import Event
 from tests.simulation.breach import expect
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.simulation.pipes import Pipes
 
 WATCH_AGAIN_DELAY = 0.05
+ALL = 1 << 62  # above the position of every change of a revision
 
 
 class Watcher:
@@ -19,7 +20,8 @@ class Watcher:
 
     def __init__(self, cluster: "Cluster", name: str, prefix: str) -> None:
         self.name = name
-        self.revision = -1  # the last one received; -1 before the subscription is confirmed
+        # Revision and position of the last change received; before a confirmation, of none.
+        self._heard = (-1, ALL)
         self._cluster = cluster
         self._prefix = prefix
         self._stream = ChangeStream(b"", b"", 0.0)
@@ -35,10 +37,16 @@ class Watcher:
         self._nonces += 1
         nonce, events = f"{self.name} {self._nonces}".encode(), self._cluster.setting.events
         self._stream = ChangeStream(self._prefix.encode(), nonce, events.now)
-        self.revision = -1
+        self._heard = (-1, ALL)
         self._pipes = node.door.pipes
         self._pipes.subscribe(self, nonce, self._prefix)
         events.after(ESTABLISH_SECONDS, self._give_up, self._stream)
+
+    @property
+    def revision(self) -> int:
+        """The revision up to which all changes were received; -1 if none is confirmed."""
+        revision, position = self._heard
+        return revision if position == ALL else revision - 1
 
     @property
     def pipes(self) -> "Pipes | None":
@@ -61,9 +69,9 @@ class Watcher:
             self.lost(pipes)
             return
         if self._stream.is_established and not was_established:
-            self.revision = self._stream.revision
+            self._heard = (self._stream.revision, ALL)
         elif isinstance(taken, Mark):
-            self._skip_to(taken.revision + 1)
+            self._skip_to((taken.revision + 1, 0))
         elif taken is not None:
             self._hear_change(taken)
         else:
@@ -84,20 +92,29 @@ class Watcher:
             self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
 
     def _hear_change(self, published: Published) -> None:
-        revision = published.revision
-        self._skip_to(revision)
-        change = Event(revision, published.key, published.value, published.prev_revision)
-        known = self._cluster.setting.judge.log.model.events
-        expect(change == known[revision - 1], "a watcher heard of a change that was not")
-        self.revision = revision
+        place = (published.revision, published.position)
+        self._skip_to(place)
+        change = Event(
+            published.revision,
+            published.key,
+            published.value,
+            published.prev_revision,
+            published.position,
+        )
+        known = self._cluster.setting.judge.log.model.changes
+        expect(change == known[place[0] - 1][place[1]], "a watcher heard of a change that was not")
+        self._heard = place
         self._cluster.setting.totals.watched += 1
 
-    def _skip_to(self, revision: int) -> None:
-        """Check that no change between the last one received and this one concerns the watcher."""
-        known = self._cluster.setting.judge.log.model.events
-        for event in known[self.revision : revision - 1]:
-            expect(
-                not event.key.startswith(self._prefix),
-                f"a watcher missed the change of revision {event.revision}",
-            )
-        self.revision = max(self.revision, revision - 1)
+    def _skip_to(self, place: tuple[int, int]) -> None:
+        """Check that no change between the last one received and this place was missed."""
+        known = self._cluster.setting.judge.log.model.changes
+        for events in known[max(0, self._heard[0] - 1) : place[0]]:
+            for event in events:
+                is_between = self._heard < (event.revision, event.position) < place
+                expect(
+                    not (is_between and event.key.startswith(self._prefix)),
+                    f"a watcher missed a change of revision {event.revision}",
+                )
+        if self._heard < place:
+            self._heard = (place[0] - 1, ALL) if place[1] == 0 else (place[0], place[1] - 1)

@@ -14,7 +14,7 @@ from protocol.snapshot import (
     decode_rows,
     encode_rows,
 )
-from protocol.state_machine import APPLIED_KEY, MEMBERSHIP_KEY
+from protocol.state.machine import APPLIED_KEY, MEMBERSHIP_KEY
 from tests.harness.stored_node import PEER, StoredNode, history
 
 LAST = 12

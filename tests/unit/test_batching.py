@@ -2,7 +2,6 @@
 
 import pytest
 
-from protocol.commands import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Insert, Write
 from protocol.gateway.batching import (
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
@@ -11,6 +10,8 @@ from protocol.gateway.batching import (
     write_size,
 )
 from protocol.gateway.pending import Call, Slot
+from protocol.state.commands import Insert, Write
+from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 
 def slot(client: bytes, deadline: float = 100.0) -> Slot:

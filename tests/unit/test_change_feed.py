@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from protocol.commands import Event
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.publisher import Message
 from protocol.membership import Membership
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, Mark
 from protocol.messages.gateway import Changes, ChangesLost, Following, Leadership
 from protocol.messages.storage import FollowChanges, IgnoreChanges
+from protocol.state.commands import Event
 from protocol.status import RoleName
 
 MEMBER = Leadership(b"c" * 16, 1, RoleName.FOLLOWER, None, "", Membership(), False, False)

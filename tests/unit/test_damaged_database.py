@@ -13,8 +13,8 @@ import pytest
 
 from actors.database import RocksDatabase, RocksTable
 from actors.failure import ActorFailure
+from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
-from protocol.table import Row
 
 FLIPS = 60  # of each kind of file
 

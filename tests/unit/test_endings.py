@@ -5,8 +5,8 @@ import pytest
 from protocol.client.attempts import Attempts
 from protocol.client.calls import AFTER_DEADLINE, AFTER_UNKNOWN, Ending
 from protocol.client.routing import Route
-from protocol.commands import Inserted, SessionExpired
 from protocol.messages.client import Failed, FailureCode
+from protocol.state.commands import Inserted, SessionExpired
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientClosed,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.sockets import Sockets
-from protocol.commands import Event
 from protocol.gateway.publisher import Publisher
 from protocol.gateway.subscriptions import (
     GONE,
@@ -24,6 +23,7 @@ from protocol.gateway.subscriptions import (
 )
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
 from protocol.messages.gateway import Following
+from protocol.state.commands import Event
 from protocol.wire import SUBSCRIPTION_BYTES_MAX
 from skiff.testing import free_port
 from skiff.testing.waiting import wait_until

@@ -6,16 +6,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol.commands import (
-    Insert,
-    Inserted,
-    OpenSession,
-    Remove,
-    Removed,
-    SessionExpired,
-    SessionOpened,
-    Write,
-)
 from protocol.config import NodeConfig
 from protocol.gateway import pending
 from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
@@ -28,12 +18,10 @@ from protocol.messages.client import (
     Done,
     Failed,
     FailureCode,
-    Found,
     Get,
     Hello,
     ListKeys,
     ListPrefixes,
-    Missing,
     Operation,
     ReadSnapshot,
     RemoveNode,
@@ -61,7 +49,19 @@ from protocol.messages.replicator import (
     TransferTo,
 )
 from protocol.refusal import Refusal
-from protocol.state_machine import decode_batch
+from protocol.state.commands import (
+    Found,
+    Insert,
+    Inserted,
+    Missing,
+    OpenSession,
+    Remove,
+    Removed,
+    SessionExpired,
+    SessionOpened,
+    Write,
+)
+from protocol.state.machine import decode_batch
 from protocol.status import RoleName
 from protocol.wire import decode_read_batch, encode
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
-from protocol.key_value import KeyValue, StoredValue, decode_stored_value
 from protocol.keys import parent_of
+from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.state.key_value import KeyValue, StoredValue, decode_stored_value
 from tests.harness.memory_table import MemoryTable
 
 

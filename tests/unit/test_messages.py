@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CARRIED = ("commands", "entry", "hard_state", "membership", "snapshot", "space", "status")
+CARRIED = ("state/commands", "entry", "hard_state", "membership", "snapshot", "space", "status")
 PROTOCOL = Path(__file__).parents[2] / "protocol"
 FILES = (
     *sorted((PROTOCOL / "messages").glob("*.py")),

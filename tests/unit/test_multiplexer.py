@@ -4,23 +4,9 @@ import pytest
 
 from protocol.client.multiplexer import Frame, Multiplexer, Waiting
 from protocol.client.steps import Answered, Ask, Lost
-from protocol.commands import (
-    BATCH_BYTES_MAX,
-    BATCH_OPERATIONS_MAX,
-    Insert,
-    Inserted,
-    Removed,
-    Write,
-)
-from protocol.messages.client import (
-    Failed,
-    FailureCode,
-    Get,
-    Missing,
-    Operation,
-    Outcome,
-    Reply,
-)
+from protocol.messages.client import Failed, FailureCode, Get, Operation, Outcome, Reply
+from protocol.state.commands import Insert, Inserted, Missing, Removed, Write
+from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 NOW, DEADLINE = 10.0, 12.0
 TOO_LARGE = Failed(FailureCode.TOO_LARGE, "the reply is full")

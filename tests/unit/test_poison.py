@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol.batch_validation import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
-from protocol.commands import Batch, Insert, OpenSession, Remove, Write
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership
@@ -13,6 +11,8 @@ from protocol.messages.peer import ForwardProposal, ProposalRefused
 from protocol.messages.storage import Commit
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
+from protocol.state.batches import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
+from protocol.state.commands import Batch, Insert, OpenSession, Remove, Write
 from protocol.wire import encode
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
 from tests.harness.stored_node import StoredNode, history

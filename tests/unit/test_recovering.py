@@ -2,12 +2,12 @@
 
 import pytest
 
-from protocol.commands import Batch, Insert, OpenSession, SessionOpened, Write
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
+from protocol.state.commands import Batch, Insert, OpenSession, SessionOpened, Write
 from protocol.storage.recovering import Holding, recover, survey
 from protocol.wire import encode
 from tests.harness.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history

@@ -3,9 +3,9 @@
 import pytest
 
 from protocol.address import Address
-from protocol.commands import Batch, Insert, OpenSession, SessionExpired, SessionOpened, Write
 from protocol.entry import EntryKind, LogEntry
-from protocol.state_machine import SESSION_MAX, StateMachine
+from protocol.state.commands import Batch, Insert, OpenSession, SessionExpired, SessionOpened, Write
+from protocol.state.machine import SESSION_MAX, StateMachine
 from protocol.storage.restoring import DamagedSnapshot, Restoring
 from protocol.storage.state_tables import TableSets
 from protocol.wire import encode

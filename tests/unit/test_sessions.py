@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import Inserted, Remove, Result, Write
-from protocol.sessions import (
+from protocol.state.commands import Inserted, Remove, Result, Write
+from protocol.state.sessions import (
     BLOCK_RESULTS,
     Session,
     SessionRow,

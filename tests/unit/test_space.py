@@ -2,14 +2,14 @@
 
 import pytest
 
-from protocol.commands import Command, Insert, Remove, Write
-from protocol.key_value import StoredValue
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import AppendEntries, HeartbeatReply, TimeoutNow
 from protocol.messages.replicator import Propose, TransferTo
 from protocol.refusal import Refusal
 from protocol.space import Room, Shortage, SpaceChanged, SpaceLimits, SpaceWatch
-from protocol.state_machine import APPLIED_KEY
+from protocol.state.commands import Command, Insert, Remove, Write
+from protocol.state.key_value import StoredValue
+from protocol.state.machine import APPLIED_KEY
 from protocol.storage.state_tables import TableSets
 from protocol.wire import encode
 from tests.harness.raft_cluster import A, B, C, Cluster, led_by

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commands import (
+from protocol.entry import EntryKind, LogEntry, MembershipChange
+from protocol.membership import Member, Membership
+from protocol.state.commands import (
     Batch,
     Event,
     Insert,
@@ -20,10 +22,8 @@ from protocol.commands import (
     SessionOpened,
     Write,
 )
-from protocol.entry import EntryKind, LogEntry, MembershipChange
-from protocol.membership import Member, Membership
-from protocol.sessions import SESSIONS_MAX
-from protocol.state_machine import SESSION_MAX, EntryOutcome, StateMachine
+from protocol.state.machine import SESSION_MAX, EntryOutcome, StateMachine
+from protocol.state.sessions import SESSIONS_MAX
 from protocol.wire import encode
 from tests.harness.memory_table import MemoryTable
 

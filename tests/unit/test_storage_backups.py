@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from protocol.commands import Insert
 from protocol.messages.client import ReadBatch, ReadSnapshot, SnapshotPart
 from protocol.messages.storage import ReadAt
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
+from protocol.state.commands import Insert
 from protocol.storage import backups, snapshot_source
 from protocol.storage.backups import BACKUPS_MAX
 from protocol.wire import encode

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import Batch, Command, Insert, Inserted, OpenSession, Remove
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
@@ -15,6 +14,7 @@ from protocol.messages.gateway import BatchApplied, ChangesLost
 from protocol.messages.replicator import ChunkStaged, SnapshotInstalled
 from protocol.messages.storage import Append, Commit, FetchSnapshot
 from protocol.snapshot import SnapshotChunk
+from protocol.state.commands import Batch, Command, Insert, Inserted, OpenSession, Remove
 from protocol.storage import snapshot_source
 from protocol.wire import encode
 from tests.harness.stored_node import NODE, PEER, Rows, StoredNode, entry, history

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from protocol.commands import Insert, OpenSession, Remove
 from protocol.compaction import HELD_LOG_FACTOR, LogLimits
 from protocol.messages.replicator import ChunkStaged, SnapshotRead
 from protocol.messages.storage import Commit, EndSnapshot, FetchLog, FetchSnapshot
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition, decode_rows
+from protocol.state.commands import Insert, OpenSession, Remove
 from protocol.storage import snapshot_source
 from tests.harness.stored_node import PEER, Rows, StoredNode, chunk_of, entry, history
 

@@ -5,19 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.commands import Insert, Inserted, OpenSession
 from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
-from protocol.messages.client import (
-    Found,
-    Get,
-    ListKeys,
-    ListPrefixes,
-    Missing,
-    Names,
-    ReadBatch,
-    ReadSnapshot,
-)
+from protocol.messages.client import Get, ListKeys, ListPrefixes, Names, ReadBatch, ReadSnapshot
 from protocol.messages.gateway import BatchApplied, Changes, ReadsDone
 from protocol.messages.replicator import LogCompacted, LogSlice, Persisted
 from protocol.messages.storage import (
@@ -29,6 +19,7 @@ from protocol.messages.storage import (
     FollowChanges,
     ReadAt,
 )
+from protocol.state.commands import Found, Insert, Inserted, Missing, OpenSession
 from protocol.storage import log_store, snapshot_source
 from protocol.storage.log_store import DamagedLog
 from protocol.storage.writer import (

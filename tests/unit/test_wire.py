@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import commands, status
+from protocol import status
 from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
@@ -17,6 +17,7 @@ from protocol.messages import client, gateway, peer, replicator, storage, timer
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.space import Room, Shortage, SpaceChanged
+from protocol.state import commands
 from protocol.wire import (
     Decoder,
     Malformed,
@@ -49,6 +50,18 @@ WRITES = [
     commands.Write(1, 2, 2, commands.OpenSession()),
     commands.Write(1, 3, 2, commands.Insert("a/ключ", b"\0\xff", 7)),
     commands.Write(1, 4, 2, commands.Remove("a/ключ")),
+    commands.Write(1, 5, 2, commands.RemovePrefix("a/")),
+    commands.Write(1, 6, 2, commands.Increment("n", -(2**63))),
+    commands.Write(
+        1,
+        7,
+        2,
+        commands.Transact(
+            (commands.Check("a", exists=True, version=2, value=b"v"), commands.Check("b")),
+            (commands.Insert("a", b"w"), commands.Lookup("b"), commands.RemovePrefix("c/")),
+            (commands.Remove("a"), commands.Increment("n")),
+        ),
+    ),
 ]
 RESULTS: list[Any] = [
     commands.SessionOpened(7),
@@ -56,6 +69,12 @@ RESULTS: list[Any] = [
     commands.Removed(True, 4),
     commands.RevisionMismatch(0),
     commands.SessionExpired(),
+    commands.PrefixRemoved(3, 5),
+    commands.Incremented(-(2**63), 6),
+    commands.Inapplicable(commands.Obstacle.TOO_LARGE, "a"),
+    commands.Transacted(
+        True, 7, (commands.Inserted(7), commands.Found(7, 1, 1, 1, b"v"), commands.Missing(7))
+    ),
 ]
 OPERATIONS: list[Any] = [
     *WRITES,
@@ -73,8 +92,8 @@ OPERATIONS: list[Any] = [
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
-    client.Found(9, 1, 3, 2, b"value"),
-    client.Missing(9),
+    commands.Found(9, 1, 3, 2, b"value"),
+    commands.Missing(9),
     client.Names(9, ("a", "b"), True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
@@ -159,7 +178,7 @@ FOR_GATEWAY: list[Any] = [
     gateway.Refused(1, Refusal.BUSY),
     gateway.ReadFailed(1),
     gateway.BatchApplied(1, 2, tuple(RESULTS)),
-    gateway.ReadsDone(1, (msgspec.Raw(encode(client.Missing(9))),), confirmed=True),
+    gateway.ReadsDone(1, (msgspec.Raw(encode(commands.Missing(9))),), confirmed=True),
     gateway.ReadsConfirmed((1, 2)),
     gateway.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
     gateway.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),

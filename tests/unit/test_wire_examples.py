@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol import commands, refusal
-from protocol.commands import Insert, Inserted, OpenSession, Remove, SessionOpened, Write
+from protocol import refusal
 from protocol.membership import Member, Membership
 from protocol.messages import client, peer
 from protocol.messages.client import (
@@ -19,7 +18,6 @@ from protocol.messages.client import (
     Established,
     Failed,
     FailureCode,
-    Found,
     Get,
     Hello,
     Mark,
@@ -29,6 +27,21 @@ from protocol.messages.client import (
     Welcome,
 )
 from protocol.messages.peer import Heartbeat, PeerFrame
+from protocol.state import commands
+from protocol.state.commands import (
+    Check,
+    Found,
+    Increment,
+    Incremented,
+    Insert,
+    Inserted,
+    OpenSession,
+    Remove,
+    SessionOpened,
+    Transact,
+    Transacted,
+    Write,
+)
 from protocol.wire import (
     Decoder,
     decode_established,
@@ -45,6 +58,7 @@ CLUSTER, NODE = bytes(range(0xA0, 0xB0)), bytes(range(0x10, 0x20))
 MEMBERSHIP = Membership((Member(NODE, "127.0.0.1:9400", True),))
 WELCOME = Welcome(CLUSTER, NODE, "tcp://127.0.0.1:9401", NODE, "127.0.0.1:9400", MEMBERSHIP)
 NEW = msgspec.msgpack.encode("new")
+TRANSACTION = Transact((Check("jobs/1", revision=1),), (Insert("jobs/2", NEW), Increment("count")))
 
 MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
     "request: greet, and open a session": (
@@ -64,6 +78,14 @@ MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
     "reply: the value; the removal has an unknown outcome": (
         decode_reply,
         Reply(3, (Found(1, 1, 1, 1, NEW), Failed(FailureCode.UNKNOWN, "no majority"))),
+    ),
+    "request: if jobs/1 has revision 1, insert jobs/2 and increment count": (
+        decode_request,
+        Request(1, 4, 5000, (Write(7, 3, 3, TRANSACTION),)),
+    ),
+    "reply: both were done at revision 3, and count is 1": (
+        decode_reply,
+        Reply(4, (Transacted(True, 3, (Inserted(3), Incremented(1, 3))),)),
     ),
     "body: established after revision 0": (decode_established, Established(0, 0)),
     "body: jobs/1 was written at revision 1": (

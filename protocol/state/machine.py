@@ -5,30 +5,35 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.commands import (
+from protocol.encoding import encode
+from protocol.entry import EntryKind, LogEntry, MembershipChange
+from protocol.keys import is_key
+from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.state.commands import (
     Batch,
     BatchOrigin,
     Event,
+    Increment,
     Insert,
     OpenSession,
     Remove,
+    RemovePrefix,
     Result,
     SessionExpired,
     SessionOpened,
+    StateCommand,
+    Transact,
     Write,
+    keys_of,
 )
-from protocol.encoding import encode
-from protocol.entry import EntryKind, LogEntry, MembershipChange
-from protocol.key_value import KeyValue, decode_stored_value
-from protocol.keys import is_key
-from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.sessions import Sessions, is_duplicate, remember
-from protocol.table import Table
+from protocol.state.key_value import KeyValue, decode_stored_value
+from protocol.state.sessions import Sessions, is_duplicate, remember
+from protocol.state.tables import Table
+from protocol.state.transactions import perform_alone, transact
 from protocol.wire import Decoder, Malformed
 
 APPLIED_KEY = b"\0applied"  # in the values table, below all user keys
 MEMBERSHIP_KEY = b"\0membership"
-FIRST_USER_KEY = b"\1"  # lower keys are skiff's own
 SESSION_MAX = (1 << 63) - 1  # the highest session number
 
 _decode_batch: Decoder[Batch] = Decoder(Batch)
@@ -191,12 +196,16 @@ class StateMachine:
         remember(session, write, result)
         return result
 
-    def _execute(self, command: Insert | Remove, events: list[Event]) -> Result:
+    def _execute(self, command: StateCommand, events: list[Event]) -> Result:
         match command:
             case Insert():
                 return self._key_value.insert(command, events)
             case Remove():
                 return self._key_value.remove(command, events)
+            case Transact():
+                return transact(self._key_value, command, events)
+            case Increment() | RemovePrefix():
+                return perform_alone(self._key_value, command, events)
             case unknown:
                 assert_never(unknown)
 
@@ -209,9 +218,9 @@ def decode_batch(payload: bytes) -> Batch:
     """
     batch = _decode_batch(payload)
     for write in batch.writes:
-        command = write.command
-        if not isinstance(command, OpenSession) and not is_key(command.key):
-            raise Malformed(f"{command.key[:40]!r} cannot be a key")
+        for key in keys_of(write.command):
+            if not is_key(key):
+                raise Malformed(f"{key[:40]!r} cannot be a key")
     return batch
 
 

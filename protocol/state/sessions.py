@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from protocol.commands import Result, Write
 from protocol.encoding import encode
+from protocol.state.commands import Result, Write
 
 SESSIONS_MAX = 10_000  # beyond it, the least recently used one is evicted
 UNACKNOWLEDGED_MAX = 4096  # the largest number of results that one session may keep

@@ -1,11 +1,13 @@
-"""Key-value table: inserts and removals with revisions and conditions."""
+"""Key-value table: keys with revisions, and the writes that change them."""
 
 import msgspec
 
-from protocol.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
 from protocol.encoding import encode
 from protocol.keys import parent_of
-from protocol.table import Table
+from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.state.tables import Table
+
+FIRST_USER_KEY = b"\1"  # lower keys are skiff's own
 
 
 class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -21,6 +23,13 @@ _decode_value = msgspec.msgpack.Decoder(StoredValue).decode
 _decode_count = msgspec.msgpack.Decoder(int).decode
 
 decode_stored_value, decode_count = _decode_value, _decode_count
+
+
+def written(before: StoredValue | None, value: bytes, revision: int) -> StoredValue:
+    """Return the row of a key after a write at a revision."""
+    if before is None:
+        return StoredValue(revision, revision, 1, value)
+    return StoredValue(before.create_revision, revision, before.version + 1, value)
 
 
 class KeyValue:
@@ -42,44 +51,62 @@ class KeyValue:
     def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
         """Write the value if the key has the required revision."""
         key = command.key.encode()
-        before = self._read(key)
+        before = self.read(key)
         current = before.revision if before else 0
         if command.if_revision not in (None, current):
             return RevisionMismatch(current)
         self.revision += 1
-        self._values.put(key, encode(self._written(before, command.value)))
-        self.state_bytes += len(command.value) - (
-            -len(key) if before is None else len(before.value)
-        )
-        if before is None:
-            self._count(command.key, 1)
-        events.append(Event(self.revision, command.key, command.value, current))
+        self.write(command.key, key, before, command.value, events)
         return Inserted(self.revision)
 
     def remove(self, command: Remove, events: list[Event]) -> Removed | RevisionMismatch:
         """Remove the key, if it exists and has the required revision."""
         key = command.key.encode()
-        before = self._read(key)
+        before = self.read(key)
         current = before.revision if before else 0
         if command.if_revision not in (None, current):
             return RevisionMismatch(current)
         if before is None:
             return Removed(existed=False, revision=self.revision)
         self.revision += 1
-        self._values.delete(key)
-        self.state_bytes -= len(key) + len(before.value)
-        self._count(command.key, -1)
-        events.append(Event(self.revision, command.key, None, current))
+        self.write(command.key, key, before, None, events)
         return Removed(existed=True, revision=self.revision)
 
-    def _read(self, key: bytes) -> StoredValue | None:
+    def read(self, key: bytes) -> StoredValue | None:
+        """Return the value of a key with its history."""
         stored = self._values.get(key)
         return None if stored is None else _decode_value(stored)
 
-    def _written(self, before: StoredValue | None, value: bytes) -> StoredValue:
-        if before is None:
-            return StoredValue(self.revision, self.revision, 1, value)
-        return StoredValue(before.create_revision, self.revision, before.version + 1, value)
+    def keys_under(self, prefix: bytes, count_max: int) -> list[bytes]:
+        """Return the first keys with a prefix, in order, at most ``count_max``."""
+        return self._values.keys_under(prefix, FIRST_USER_KEY, count_max)
+
+    def write(
+        self,
+        name: str,
+        key: bytes,
+        before: StoredValue | None,
+        value: bytes | None,
+        events: list[Event],
+        position: int = 0,
+    ) -> None:
+        """Write or remove a key at the present revision, as one of its changes.
+
+        ``key`` is the encoded ``name``; it is removed if ``value`` is None, and must exist then.
+        """
+        previous = 0
+        if before is not None:
+            previous = before.revision
+            self.state_bytes -= len(key) + len(before.value)
+        if value is None:
+            self._values.delete(key)
+            self._count(name, -1)
+        else:
+            self._values.put(key, encode(written(before, value, self.revision)))
+            self.state_bytes += len(key) + len(value)
+            if before is None:
+                self._count(name, 1)
+        events.append(Event(self.revision, name, value, previous, position))
 
     def _count(self, key: str, change: int) -> None:
         """Update the number of keys under the key's parent, which makes listing prefixes cheap."""

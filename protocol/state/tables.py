@@ -18,6 +18,12 @@ class Table(Protocol):
     def delete(self, key: bytes) -> None:
         """Delete the key, if it exists."""
 
+    def keys_under(self, prefix: bytes, first: bytes, count_max: int) -> list[bytes]:
+        """Return the keys with a prefix from ``first`` on, in order, ``count_max`` at most.
+
+        Changes that are not yet written count.
+        """
+
 
 class SortedTable(Table, Protocol):
     """A table that can be scanned; scans see only written rows."""

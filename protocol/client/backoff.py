@@ -1,0 +1,19 @@
+"""Backoff: the pauses between the attempts at a transaction that conflicts with others."""
+
+PAUSE_SECONDS = 0.002  # mean of the first pause, doubled each time
+PAUSE_SECONDS_MAX = 0.2
+SHORTEST_SECONDS = 0.001  # timeout of a request that begins at the deadline
+
+
+class Backoff:
+    """The pauses of one transaction. Times are seconds of a steady clock."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._pause = PAUSE_SECONDS
+
+    def next_pause(self, now: float, chance: float) -> float | None:
+        """Return the seconds to wait, drawn by a chance from 0 to 1; None at the deadline."""
+        pause = 2 * chance * self._pause
+        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        return pause if now + pause < self._deadline else None

@@ -1,0 +1,164 @@
+"""Batch validation: the writes that gateways and leaders accept into the log.
+
+A correct gateway sends only valid batches. A broken one must not get garbage into the log, from
+which every node would have to apply it.
+"""
+
+import itertools
+from typing import assert_never
+
+from protocol.config import VALUE_BYTES_CEILING
+from protocol.keys import SEPARATOR, InvalidKey, encode_key, encode_prefix
+from protocol.membership import NodeId
+from protocol.state.commands import (
+    Command,
+    Increment,
+    Insert,
+    Lookup,
+    OpenSession,
+    Remove,
+    RemovePrefix,
+    Transact,
+    TransactionOperation,
+    Write,
+    command_size,
+    keys_of,
+)
+from protocol.state.limits import BATCH_OPERATIONS_MAX, TRANSACTION_BYTES_MAX
+from protocol.state.machine import decode_batch
+from protocol.state.sessions import UNACKNOWLEDGED_MAX
+from protocol.wire import Malformed, encode
+
+PROPOSAL_BYTES_MAX = 16 << 20  # above the size of any batch that a gateway makes
+
+
+class InvalidOperation(ValueError):
+    """An operation that can never succeed as it stands."""
+
+
+def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
+    """Return another gateway's batch, checked and encoded as it is to be appended.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+    """
+    require(
+        len(payload) <= PROPOSAL_BYTES_MAX,
+        f"the batch has {len(payload)} bytes; the limit is {PROPOSAL_BYTES_MAX}",
+    )
+    try:
+        batch = decode_batch(payload)
+        require(batch.origin == proposer, "the batch is of another node")
+        require(
+            len(batch.writes) <= BATCH_OPERATIONS_MAX,
+            f"the batch has {len(batch.writes)} writes; the limit is {BATCH_OPERATIONS_MAX}",
+        )
+        for write in batch.writes:
+            check_write(write, VALUE_BYTES_CEILING)
+    except (Malformed, InvalidKey) as error:
+        raise InvalidOperation(str(error)) from None
+    return encode(batch)  # drops trailing elements, which were not checked
+
+
+def check_write(write: Write, value_bytes_max: int) -> None:
+    """Check a write; ``value_bytes_max`` limits the values of inserts.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+        InvalidKey: the key is invalid.
+    """
+    require(
+        0 <= write.sequence - write.acknowledged < UNACKNOWLEDGED_MAX,
+        f"at most {UNACKNOWLEDGED_MAX} writes of a session may be unacknowledged",
+    )
+    check_command(write.command, value_bytes_max)
+
+
+def check_command(command: Command, value_bytes_max: int) -> None:
+    """Check a command; ``value_bytes_max`` limits the values of inserts.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+        InvalidKey: a key or prefix is invalid.
+    """
+    for key in keys_of(command):
+        encode_key(key)
+    match command:
+        case Insert():
+            _check_value(command, value_bytes_max)
+        case RemovePrefix(prefix=prefix):
+            encode_prefix(prefix)
+        case Transact():
+            _check_transaction(command, value_bytes_max)
+        case OpenSession() | Remove() | Increment():
+            pass
+        case unknown:
+            assert_never(unknown)
+
+
+def _check_value(insert: Insert, value_bytes_max: int) -> None:
+    require(
+        len(insert.value) <= value_bytes_max,
+        f"the value of {insert.key!r} has {len(insert.value)} bytes and at most {value_bytes_max} "
+        "are allowed",
+    )
+
+
+def _check_transaction(transaction: Transact, value_bytes_max: int) -> None:
+    """Check the limits of a transaction, and that no key is written twice in it."""
+    branches = (transaction.then, transaction.otherwise)
+    count = len(transaction.checks) + sum(map(len, branches))
+    require(
+        count <= BATCH_OPERATIONS_MAX,
+        f"the transaction has {count} checks and operations; the limit is {BATCH_OPERATIONS_MAX}",
+    )
+    size = command_size(transaction)
+    require(
+        size <= TRANSACTION_BYTES_MAX,
+        f"the transaction has {size} bytes of values; the limit is {TRANSACTION_BYTES_MAX}",
+    )
+    for operations in branches:
+        _check_operations(operations, value_bytes_max)
+
+
+def _check_operations(operations: tuple[TransactionOperation, ...], value_bytes_max: int) -> None:
+    removed: list[str] = []
+    keys: set[str] = set()
+    for operation in operations:
+        match operation:
+            case RemovePrefix(prefix=prefix):
+                encode_prefix(prefix)
+                removed.append("" if prefix == SEPARATOR else prefix)
+            case Insert() | Remove() | Increment():
+                require(operation.key not in keys, f"{operation.key!r} is written twice")
+                keys.add(operation.key)
+                _check_write_in(operation, value_bytes_max)
+            case Lookup():
+                pass
+            case unknown:
+                assert_never(unknown)
+    for prefix in removed:
+        under = next((key for key in keys if key.startswith(prefix)), None)
+        require(under is None, f"{under!r} is written and removed by the prefix {prefix!r}")
+    for shorter, longer in itertools.permutations(removed, 2):
+        require(not longer.startswith(shorter), f"the prefix {longer!r} is removed twice")
+
+
+def _check_write_in(operation: Insert | Remove | Increment, value_bytes_max: int) -> None:
+    if isinstance(operation, Insert):
+        _check_value(operation, value_bytes_max)
+    if isinstance(operation, Insert | Remove):
+        require(
+            operation.if_revision is None,
+            "in a transaction, conditions are checks, not if_revision",
+        )
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Check a condition.
+
+    Raises:
+        InvalidOperation: it does not hold.
+    """
+    if not holds:
+        raise InvalidOperation(otherwise)

@@ -1,0 +1,251 @@
+"""Commands of the state machine, as log entries carry them, and their results and events."""
+
+from enum import IntEnum
+from typing import assert_never
+
+import msgspec
+
+from protocol.membership import NodeId
+from protocol.ranges import Incarnation, Integer, Number
+
+
+class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Open a client session, in which repeated writes are recognized."""
+
+
+class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Write a value."""
+
+    key: str  # 1 to 4096 bytes of UTF-8
+    value: bytes  # opaque to the cluster; clients of this project use MessagePack
+    if_revision: Number | None = None  # required revision of the key; 0: absent; None: any
+
+
+class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Remove a key."""
+
+    key: str  # 1 to 4096 bytes of UTF-8
+    if_revision: Number | None = None  # required revision of the key; None: any
+
+
+class RemovePrefix(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Remove all keys that begin with a prefix."""
+
+    prefix: str  # of the keys; ``""`` and ``"/"`` for all
+
+
+class Increment(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Add to the integer that is a key's value; an absent key counts as 0."""
+
+    key: str  # 1 to 4096 bytes of UTF-8
+    by: Integer = 1  # added to the value, which is a MessagePack integer of 64 bits
+
+
+class Lookup(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Read a key within a transaction, after its writes so far."""
+
+    key: str  # 1 to 4096 bytes of UTF-8
+
+
+class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Conditions on one key before a transaction; null for no condition."""
+
+    key: str  # 1 to 4096 bytes of UTF-8
+    exists: bool | None = None  # whether it does
+    revision: Number | None = None  # of its last write; 0: absent
+    create_revision: Number | None = None  # of the write that created it; 0: absent
+    version: Number | None = None  # number of writes since it was created; 0: absent
+    value: bytes | None = None  # its bytes
+
+
+TransactionOperation = Insert | Remove | RemovePrefix | Increment | Lookup
+
+
+class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Several operations as one change, which is made as a whole or not at all."""
+
+    checks: tuple[Check, ...]  # of the state before
+    then: tuple[TransactionOperation, ...]  # performed in order, if all checks hold
+    otherwise: tuple[TransactionOperation, ...] = ()  # performed in order, if one does not
+
+
+StateCommand = Insert | Remove | RemovePrefix | Increment | Transact
+Command = OpenSession | StateCommand
+
+
+def grows(command: Command) -> bool:
+    """Whether a command may need space, so that it is refused when there is none."""
+    match command:
+        case Insert() | Increment():
+            return True
+        case Transact(then=then, otherwise=otherwise):
+            return any(isinstance(each, Insert | Increment) for each in (*then, *otherwise))
+        case _:
+            return False
+
+
+def keys_of(command: Command) -> list[str]:
+    """Return the keys that a command names, repeated ones included."""
+    match command:
+        case Insert(key=key) | Remove(key=key) | Increment(key=key):
+            return [key]
+        case Transact(checks=checks, then=then, otherwise=otherwise):
+            operations = (*then, *otherwise)
+            return [
+                *(check.key for check in checks),
+                *(each.key for each in operations if not isinstance(each, RemovePrefix)),
+            ]
+        case OpenSession() | RemovePrefix():
+            return []
+        case unknown:
+            assert_never(unknown)
+
+
+def command_size(command: Command) -> int:
+    """Return a command's size in bytes: that of its values, as the rest is negligible."""
+    match command:
+        case Insert(value=value):
+            return len(value)
+        case Transact(checks=checks, then=then, otherwise=otherwise):
+            checked = sum(len(check.value or b"") for check in checks)
+            written = (each for each in (*then, *otherwise) if isinstance(each, Insert))
+            return checked + sum(len(each.value) for each in written)
+        case _:
+            return 0
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A command with the session and sequence that make retries harmless."""
+
+    session: Number  # number from ``SessionOpened``; 0 to open one
+    sequence: Number  # number of this write within its session, from 1
+    acknowledged: Number  # lowest sequence whose result the client may still ask for
+    command: Command  # to apply at most once
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True):
+    """Writes that one gateway proposed together: the payload of one log entry.
+
+    When the proposing node applies the entry, origin, incarnation and number identify the pending
+    request that the results answer.
+    """
+
+    origin: NodeId  # id of the proposing node
+    incarnation: Incarnation  # of the proposing node
+    number: Number  # of the proposal at its gateway
+    writes: tuple[Write, ...]  # in the order in which they are applied
+
+
+class BatchOrigin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first field of a ``Batch``, decoded without the rest."""
+
+    origin: NodeId  # id of the proposing node
+
+
+class SessionOpened(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A session was opened for the client's writes."""
+
+    session: int  # its number
+
+
+class Inserted(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The value was written."""
+
+    revision: int  # of the store after this write
+
+
+class Removed(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """The key is absent now."""
+
+    existed: bool  # whether there was such a key
+    revision: int  # of the store afterwards
+
+
+class RevisionMismatch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The key does not have the required revision; nothing was changed."""
+
+    current: int  # the key's revision; 0 where it is absent
+
+
+class SessionExpired(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """The session is unknown or expired; this attempt was not applied."""
+
+
+class PrefixRemoved(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """No key begins with the prefix now."""
+
+    count: int  # of the keys removed
+    revision: int  # of the store afterwards
+
+
+class Incremented(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """The integer was increased."""
+
+    value: int  # after the addition
+    revision: int  # of the store after this write
+
+
+class Obstacle(IntEnum):
+    """Why a command cannot be applied to the present state."""
+
+    NOT_INTEGER = 1  # the value to increment is no MessagePack integer of 64 bits
+    OUT_OF_RANGE = 2  # the sum has more than 64 bits
+    TOO_MANY_KEYS = 3  # more keys begin with the prefixes than one change may remove
+    TOO_LARGE = 4  # the values read by a transaction exceed its limit
+
+
+class Inapplicable(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """The command was not applied; nothing was changed."""
+
+    obstacle: Obstacle  # why not
+    detail: str = ""  # the key or prefix concerned
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """A key's value and history."""
+
+    revision: int  # of the whole store, when this was read
+    create_revision: int  # of the write that created the key
+    mod_revision: int  # of the last write to the key
+    version: int  # number of writes since the key was created, from 1
+    value: bytes  # as inserted
+
+
+class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """No such key."""
+
+    revision: int  # of the whole store, when this was read
+
+
+OperationResult = Inserted | Removed | PrefixRemoved | Incremented | Found | Missing
+
+
+class Transacted(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The transaction was performed."""
+
+    succeeded: bool  # whether all checks held
+    revision: int  # of the store afterwards
+    results: tuple[OperationResult, ...]  # of the operations performed, in their order
+
+
+Result = (
+    SessionOpened
+    | Inserted
+    | Removed
+    | RevisionMismatch
+    | SessionExpired
+    | PrefixRemoved
+    | Incremented
+    | Inapplicable
+    | Transacted
+)
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One change of one key."""
+
+    revision: int  # of the store after this change
+    key: str  # that changed
+    value: bytes | None  # None for a removal
+    prev_revision: int  # the key's revision before; 0 where it was absent
+    position: int = 0  # among the changes of this revision

@@ -1,0 +1,237 @@
+"""KeyMethods: the operations of a blocking client on keys and their values."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from skiff import methods
+from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout
+from skiff.methods import Method
+from skiff.operations import Check, Operation, TransactionResult
+from skiff.records import Entry
+
+ValueT = TypeVar("ValueT")
+ReturnT = TypeVar("ReturnT")
+
+
+class KeyMethods:
+    """Operations on keys; see ``Client``."""
+
+    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
+        """Return the result of a method; the timeout holds for each of its requests."""
+        raise NotImplementedError
+
+    def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> int:
+        """Write a value; return the revision of the write.
+
+        With ``if_revision``, write only if the key has this revision; 0 requires its absence.
+
+        Raises:
+            RevisionMismatch: the key has another revision; nothing was written.
+            InvalidRequest: the key or ``if_revision`` is invalid, or the value is too large.
+            SerializeFailed: MessagePack cannot encode the value.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
+        """
+        return self._run(methods.insert(key, value, if_revision), timeout)
+
+    @overload
+    def get(
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
+    ) -> ValueT | None: ...
+    @overload
+    def get(
+        self,
+        key: str,
+        type: type[ValueT],
+        *,
+        default: ValueT,
+        read: Reading = ...,
+        timeout: Timeout = ...,
+    ) -> ValueT: ...
+    @overload
+    def get(
+        self,
+        key: str,
+        type: Any = ...,
+        *,
+        default: Any = ...,
+        read: Reading = ...,
+        timeout: Timeout = ...,
+    ) -> Any: ...
+    def get(
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        default: Any = None,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> Any:
+        """Return a key's value as ``type``, or ``default`` if the key is absent.
+
+        ``read`` is "linearizable", or "leader-lease" for a read by the leader's lease.
+
+        Raises:
+            InvalidRequest: the key or ``read`` is invalid.
+            DeserializeFailed: the value is not of this type.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
+        """
+        return self._run(methods.get(key, type, default, read), timeout)
+
+    @overload
+    def get_entry(
+        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    def get_entry(
+        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: Timeout = ...
+    ) -> Entry[Any] | None: ...
+    def get_entry(
+        self,
+        key: str,
+        type: Any = Any,
+        *,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> Entry[Any] | None:
+        """Return a key's value with its revisions and version, or None if it is absent.
+
+        Raises:
+            InvalidRequest: the key or ``read`` is invalid.
+            DeserializeFailed: the value is not of this type.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
+        """
+        return self._run(methods.get_entry(key, type, read), timeout)
+
+    def remove(
+        self,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> bool:
+        """Remove a key; return whether it existed.
+
+        With ``if_revision``, remove it only if it has this revision.
+
+        Raises:
+            RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
+            InvalidRequest: the key or ``if_revision`` is invalid.
+            OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was removed.
+        """
+        return self._run(methods.remove(key, if_revision), timeout)
+
+    def insert_many(
+        self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> int:
+        """Write several values as one change; return its revision.
+
+        Up to 1,000 keys and 4 MiB of values.
+
+        Raises:
+            InvalidRequest: a key is invalid, or there are too many or too large values.
+            SerializeFailed: MessagePack cannot encode a value.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; all may have been written, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
+        """
+        return self._run(methods.insert_many(values), timeout)
+
+    def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Add to the integer that a key holds, 0 if it is absent; return the sum.
+
+        Integers have 64 bits, from -2**63 to 2**63 - 1.
+
+        Raises:
+            NotInteger: the key holds another value; nothing was written.
+            CounterOverflow: the sum would have more than 64 bits; nothing was written.
+            InvalidRequest: the key or ``by`` is invalid.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; it may have been added, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
+        """
+        return self._run(methods.increment(key, by), timeout)
+
+    def remove_prefix(self, prefix: str, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Remove all keys under a prefix as one change; return their number, 10,000 at most.
+
+        ``""`` and ``"/"`` mean all keys.
+
+        Raises:
+            InvalidRequest: the prefix is invalid, or more than 10,000 keys begin with it.
+            OutcomeUnknown: the deadline passed; they may have been removed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was removed.
+        """
+        return self._run(methods.remove_prefix(prefix), timeout)
+
+    def transact(
+        self,
+        checks: Iterable[Check],
+        then: Iterable[Operation],
+        otherwise: Iterable[Operation] = (),
+        *,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> TransactionResult:
+        """Perform ``then`` if all checks hold, else ``otherwise``, as one change of the state.
+
+        All writes have one revision; if an operation cannot be performed, none is. Up to 1,000
+        checks and operations, 4 MiB of values, 10,000 keys removed by prefixes and 64 KiB of
+        values read; no key is written twice in a branch.
+
+        Raises:
+            NotInteger: a key to increment holds another value; nothing was written.
+            CounterOverflow: a sum would have more than 64 bits; nothing was written.
+            InvalidRequest: a check or an operation is invalid, or a limit exceeded.
+            SerializeFailed: MessagePack cannot encode a value.
+            DeserializeFailed: a value that was read is not of its type; the transaction counts.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; it may have been performed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was changed.
+        """
+        return self._run(methods.transact(checks, then, otherwise), timeout)
+
+    def list_keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int | None = None,
+        start_after: str | None = None,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> list[str]:
+        """Return the keys under a prefix, sorted; ``""`` and ``"/"`` mean all keys.
+
+        At most ``limit`` keys, None for all, that sort after ``start_after``. Keys are read in
+        pages of up to 10,000, each with a request, and so at a revision, of its own.
+
+        Raises:
+            InvalidRequest: the prefix, ``limit``, ``start_after`` or ``read`` is invalid.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
+        """
+        return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
+
+    def get_prefixes(
+        self,
+        prefix: str = "",
+        *,
+        read: Reading = "linearizable",
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> list[str]:
+        """Return every path under a prefix that directly holds a key, sorted: ``["a", "a/b"]``.
+
+        Paths are read in pages of up to 10,000, each with a request of its own.
+
+        Raises:
+            InvalidRequest: the prefix or ``read`` is invalid.
+            RequestTimeout: the deadline passed before a majority confirmed the read.
+        """
+        return self._run(methods.get_prefixes(prefix, read), timeout)

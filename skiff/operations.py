@@ -1,0 +1,138 @@
+"""Operations: the checks and operations of a transaction, and its result."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET
+
+from protocol.state import commands
+from skiff.errors import InvalidRequest, RPCCallFailed
+from skiff.values import check_type, encode_value, entry_of
+
+
+class Insert(msgspec.Struct, frozen=True):
+    """Write a value; its result is the revision of the transaction."""
+
+    key: str
+    value: Any
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Remove a key; its result is whether the key existed."""
+
+    key: str
+
+
+class RemovePrefix(msgspec.Struct, frozen=True):
+    """Remove all keys that begin with a prefix; its result is their number."""
+
+    prefix: str
+
+
+class Increment(msgspec.Struct, frozen=True):
+    """Add to an integer, or to 0 if the key is absent; its result is the sum."""
+
+    key: str
+    by: int = 1
+
+
+class Get(msgspec.Struct, frozen=True):
+    """Read a key after the writes before it; its result is an ``Entry``, or None."""
+
+    key: str
+    type: Any = Any
+
+
+Operation: TypeAlias = Insert | Remove | RemovePrefix | Increment | Get
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    key: str
+
+
+class Check(_Checked, frozen=True, kw_only=True):
+    """Conditions on a key before the transaction; all that are given must hold.
+
+    ``exists``: whether the key does. ``revision``, ``create_revision``, ``version``: as in its
+    ``Entry``, 0 if it is absent. ``value``: compared in its stored form, as MessagePack.
+    """
+
+    exists: bool | None = None
+    revision: int | None = None
+    create_revision: int | None = None
+    version: int | None = None
+    value: Any = UNSET
+
+
+class TransactionResult(msgspec.Struct, frozen=True):
+    """The result of a transaction.
+
+    ``succeeded``: whether all checks held, so that ``then`` was performed, not ``otherwise``.
+    ``revision``: of the store afterwards, and of all keys written. ``results``: one for each
+    operation performed, in order.
+    """
+
+    succeeded: bool
+    revision: int
+    results: tuple[Any, ...]
+
+
+def command_of(operation: Operation) -> commands.TransactionOperation:
+    """Return the command of an operation.
+
+    Raises:
+        InvalidRequest: it is no operation, or its type cannot be decoded.
+        SerializeFailed: MessagePack cannot encode the value.
+    """
+    match operation:
+        case Insert(key, value):
+            return commands.Insert(key, encode_value(key, value))
+        case Remove(key):
+            return commands.Remove(key)
+        case RemovePrefix(prefix):
+            return commands.RemovePrefix(prefix)
+        case Increment(key, by):
+            return commands.Increment(key, by)
+        case Get(key, type_):
+            check_type(type_)
+            return commands.Lookup(key)
+        case _:
+            raise InvalidRequest(f"{operation!r} is no operation of a transaction")
+
+
+def result_of(operation: Operation, result: commands.OperationResult) -> Any:
+    """Return the public form of an operation's result.
+
+    Raises:
+        DeserializeFailed: the value that was read is not of the type.
+        RPCCallFailed: the result is that of another operation.
+    """
+    match operation, result:
+        case Insert(), commands.Inserted(revision):
+            return revision
+        case Remove(), commands.Removed(existed):
+            return existed
+        case RemovePrefix(), commands.PrefixRemoved(count):
+            return count
+        case Increment(), commands.Incremented(value):
+            return value
+        case Get(), commands.Missing():
+            return None
+        case Get(key, type_), commands.Found():
+            return entry_of(key, result, type_)
+        case _:
+            raise RPCCallFailed(f"{result!r} is no result of {operation!r}")
+
+
+def check_of(check: Check) -> commands.Check:
+    """Return the wire form of a check.
+
+    Raises:
+        InvalidRequest: it is no check.
+        SerializeFailed: MessagePack cannot encode the value.
+    """
+    if not isinstance(check, Check):
+        raise InvalidRequest(f"{check!r} is no check of a transaction")
+    value = None if check.value is UNSET else encode_value(check.key, check.value)
+    history = (check.revision, check.create_revision, check.version)
+    return commands.Check(check.key, check.exists, *history, value)

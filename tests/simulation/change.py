@@ -1,0 +1,93 @@
+"""Change: the operations of one revision on the rows of the model."""
+
+from typing import Any
+
+import msgspec
+
+from protocol.state.commands import (
+    Event,
+    Found,
+    Inapplicable,
+    Increment,
+    Incremented,
+    Insert,
+    Inserted,
+    Lookup,
+    Missing,
+    Obstacle,
+    PrefixRemoved,
+    Remove,
+    Removed,
+    RemovePrefix,
+    TransactionOperation,
+)
+
+Row = tuple[int, int, int, bytes]  # create revision, revision, version, value
+
+
+class Change:
+    """The rows, events and results after some operations."""
+
+    def __init__(self, rows: dict[str, Row], revision: int) -> None:
+        self.rows = rows
+        self.events: list[Event] = []
+        self.results: list[Any] = []
+        self._revision = revision
+
+    def perform(self, operation: TransactionOperation) -> Inapplicable | None:
+        """Perform an operation; return why it cannot be performed, if so."""
+        match operation:
+            case Insert(key=key, value=value):
+                self._write(key, value)
+                self.results.append(Inserted(self._revision))
+            case Remove(key=key):
+                self._remove(key)
+            case RemovePrefix(prefix=prefix):
+                self._remove_prefix("" if prefix == "/" else prefix)
+            case Increment(key=key, by=by):
+                return self._increment(key, by)
+            case Lookup(key=key):
+                self._look_up(key)
+        return None
+
+    def _remove(self, key: str) -> None:
+        existed = key in self.rows
+        if existed:
+            self._write(key, None)
+        self.results.append(Removed(existed, self._revision))
+
+    def _remove_prefix(self, prefix: str) -> None:
+        keys = [key for key in self.rows if key.startswith(prefix)]
+        for key in sorted(keys, key=str.encode):
+            self._write(key, None)
+        self.results.append(PrefixRemoved(len(keys), self._revision))
+
+    def _increment(self, key: str, by: int) -> Inapplicable | None:
+        row = self.rows.get(key)
+        before = 0 if row is None else _integer(row[3])
+        if before is None:
+            return Inapplicable(Obstacle.NOT_INTEGER, key)
+        self._write(key, msgspec.msgpack.encode(before + by))
+        self.results.append(Incremented(before + by, self._revision))
+        return None
+
+    def _look_up(self, key: str) -> None:
+        row = self.rows.get(key)
+        found = Missing(self._revision) if row is None else Found(self._revision, *row)
+        self.results.append(found)
+
+    def _write(self, key: str, value: bytes | None) -> None:
+        before = self.rows.pop(key, None)
+        created, previous, version = (self._revision, 0, 0) if before is None else before[:3]
+        if value is not None:
+            self.rows[key] = (created, self._revision, version + 1, value)
+        self.events.append(Event(self._revision, key, value, previous, len(self.events)))
+
+
+def _integer(stored: bytes) -> int | None:
+    """Return a stored integer, or None if it is another value."""
+    try:
+        value = msgspec.msgpack.decode(stored)
+    except msgspec.DecodeError:
+        return None
+    return value if type(value) is int else None
