@@ -154,6 +154,9 @@ class ClientGateway:
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))
+        if outbox.storage:
+            self._trace.note("sends", outbox.storage)
+            self._storage.send(encode(outbox.storage))
         self._unsent.extend(outbox.replies)
         size = 0
         while self._unsent and size < TURN_REPLY_BYTES_MAX:

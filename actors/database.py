@@ -183,9 +183,9 @@ class RocksTable:
         """Yield the written rows from a key on, in key order."""
         return self.view().scan(first)
 
-    def keys(self, first: bytes) -> Iterator[bytes]:
-        """Yield the written keys from one on, in order."""
-        return _walk(self._family.iter(), first, self._path)
+    def keys(self, first: bytes, *, reverse: bool = False) -> Iterator[bytes]:
+        """Yield the written keys from one on, in order; with ``reverse``, from there down."""
+        return _walk(self._family.iter(), first, self._path, reverse=reverse)
 
     def rows_estimate(self) -> int:
         """Return RocksDB's estimate of the number of rows."""
@@ -212,24 +212,29 @@ class RocksView:
         self._iterator = iterator
         self._path = path
 
-    def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield the rows of the view from a key on, in key order; one scan at a time."""
-        for key in _walk(self._iterator, first, self._path):
+    def scan(self, first: bytes, *, reverse: bool = False) -> Iterator[Row]:
+        """Yield the rows from a key on, in order, or from there down; one scan at a time."""
+        for key in _walk(self._iterator, first, self._path, reverse=reverse):
             yield key, self._iterator.value()
 
 
-def _walk(iterator: rocksdict.RdictIter, first: bytes, path: Path) -> Iterator[bytes]:
-    """Yield the keys from one on, with the iterator positioned at each.
+def _walk(
+    iterator: rocksdict.RdictIter, first: bytes, path: Path, *, reverse: bool = False
+) -> Iterator[bytes]:
+    """Yield the keys from one on, or from there down, with the iterator positioned at each.
 
     rocksdict's own ``items`` and ``keys`` end silently at a row that cannot be read.
 
     Raises:
         ActorFailure: a row cannot be read.
     """
-    iterator.seek(first)
+    seek, move = (
+        (iterator.seek_for_prev, iterator.prev) if reverse else (iterator.seek, iterator.next)
+    )
+    seek(first)
     while iterator.valid():
         yield iterator.key()
-        iterator.next()
+        move()
     try:
         iterator.status()
     except Exception as error:

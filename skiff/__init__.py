@@ -55,6 +55,7 @@ from skiff.errors import (  # noqa: E402
     TransactionConflict,
     UnsafeMembershipChange,
 )
+from skiff.namespace import Namespace  # noqa: E402
 from skiff.node import ElectionState, Skiff  # noqa: E402
 from skiff.offline import (  # noqa: E402
     Recovery,
@@ -87,12 +88,17 @@ from skiff.transaction import AsyncTransaction, Transaction  # noqa: E402
 
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
+    from skiff.async_namespace import AsyncNamespace
     from skiff.async_subscriber import AsyncSubscriber
 
 __version__ = "0.1.0"
 
 # Imported on first use: asyncio would be a quarter of the time that importing skiff takes.
-_ON_FIRST_USE = {"AsyncClient": "skiff.async_client", "AsyncSubscriber": "skiff.async_subscriber"}
+_ON_FIRST_USE = {
+    "AsyncClient": "skiff.async_client",
+    "AsyncNamespace": "skiff.async_namespace",
+    "AsyncSubscriber": "skiff.async_subscriber",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -108,6 +114,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "AddressTaken",
     "AsyncClient",
+    "AsyncNamespace",
     "AsyncPipeline",
     "AsyncSubscriber",
     "AsyncTransaction",
@@ -137,6 +144,7 @@ __all__ = [
     "LeaderElectionTimeout",
     "Member",
     "MissingClusterConfig",
+    "Namespace",
     "NoNodeReached",
     "NodeRemoved",
     "NodeStatus",

@@ -1,17 +1,20 @@
 """Arguments of client methods: their types, and checks that run before any request is sent."""
 
+from collections.abc import Iterable
 from enum import Enum
-from typing import Final, Literal, TypeGuard, get_args
+from typing import Final, Literal, NamedTuple, TypeGuard, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
+from protocol.messages.client import ANY_STALENESS
 from protocol.state.batches import InvalidOperation, check_command
 from protocol.state.commands import Command
+from protocol.state.limits import BATCH_OPERATIONS_MAX
 from skiff.errors import InvalidRequest
 
 REVISION_MAX = (1 << 63) - 1
 
-Reading = Literal["linearizable", "leader-lease"]
+Reading = Literal["linearizable", "leader-lease", "stale"]
 READINGS = get_args(Reading)
 
 
@@ -28,16 +31,62 @@ CLIENT_DEFAULT: Final = ClientDefault.CLIENT_DEFAULT
 Timeout = float | None | Literal[ClientDefault.CLIENT_DEFAULT]
 
 
-def is_by_lease(read: Reading) -> bool:
-    """Return whether a read uses the leader's lease.
+class ReadMode(NamedTuple):
+    """The guarantees of a read, as in the fields of its operation."""
+
+    leader_lease: bool = False
+    max_staleness_ms: int = 0
+    min_revision: int = 0
+
+
+def read_mode(
+    read: Reading, max_staleness: float | None = None, at_least: int | None = None
+) -> ReadMode:
+    """Return the mode of a read; ``max_staleness`` is in seconds, None for any age.
 
     Raises:
-        InvalidRequest: ``read`` is neither "linearizable" nor "leader-lease".
+        InvalidRequest: ``read`` is unknown, ``max_staleness`` is no positive number or ``read`` is
+            not "stale", or ``at_least`` is no revision.
     """
     if read not in READINGS:
         known = " or ".join(map(repr, READINGS))
         raise InvalidRequest(f"read must be {known}, not {read!r}")
-    return read == "leader-lease"
+    _check_revision("at_least", at_least)
+    staleness = ANY_STALENESS if read == "stale" else 0
+    if max_staleness is not None:
+        staleness = _milliseconds(read, max_staleness)
+    return ReadMode(read == "leader-lease", staleness, at_least or 0)
+
+
+def _milliseconds(read: Reading, max_staleness: float) -> int:
+    if read != "stale":
+        raise InvalidRequest(f'max_staleness is for read="stale", not for read={read!r}')
+    if not _is_number(max_staleness) or not max_staleness > 0:  # written so that NaN fails, too
+        raise InvalidRequest(
+            f"max_staleness must be a positive number of seconds, not {max_staleness!r}"
+        )
+    return max(1, int(min(max_staleness * 1000, ANY_STALENESS)))
+
+
+def check_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys to read together, each once.
+
+    Raises:
+        InvalidRequest: a key is invalid, or there are too many.
+    """
+    if isinstance(keys, str | bytes):
+        raise InvalidRequest(f"keys must be a collection of keys, not {keys!r}")
+    try:
+        distinct = tuple(dict.fromkeys(keys))
+    except TypeError as error:
+        raise InvalidRequest(f"keys must be a collection of keys: {error}") from None
+    for key in distinct:
+        check_key(key)
+    if len(distinct) > BATCH_OPERATIONS_MAX:
+        raise InvalidRequest(
+            f"at most {BATCH_OPERATIONS_MAX} keys are read together, not {len(distinct)}"
+        )
+    return distinct
 
 
 def check_key(key: str) -> None:
@@ -58,12 +107,16 @@ def check_revision(revision: int | None) -> None:
     Raises:
         InvalidRequest: the revision is no int, or out of range.
     """
+    _check_revision("if_revision", revision)
+
+
+def _check_revision(name: str, revision: object) -> None:
     if revision is None:
         return
     if type(revision) is not int:
-        raise InvalidRequest(f"if_revision must be an int, not {revision!r}")
+        raise InvalidRequest(f"{name} must be an int, not {revision!r}")
     if not 0 <= revision <= REVISION_MAX:
-        raise InvalidRequest(f"if_revision must be from 0 to {REVISION_MAX}, not {revision}")
+        raise InvalidRequest(f"{name} must be from 0 to {REVISION_MAX}, not {revision}")
 
 
 def check_timeout(timeout: object) -> None:
@@ -137,6 +190,16 @@ def check_force(force: object) -> None:
     """
     if not isinstance(force, bool):
         raise InvalidRequest(f"force must be True or False, not {force!r}")
+
+
+def check_reverse(reverse: object) -> None:
+    """Check whether ``reverse`` is a bool.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    if not isinstance(reverse, bool):
+        raise InvalidRequest(f"reverse must be True or False, not {reverse!r}")
 
 
 def check_limit(limit: int | None) -> None:

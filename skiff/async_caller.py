@@ -36,6 +36,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
 )
+from skiff.method import Anchor, anchored
 from skiff.transport import Transport
 
 TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
@@ -99,15 +100,21 @@ class AsyncCaller:
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
     async def call(
-        self, operation: Operation, seconds: float | None, *, writes: bool = False
+        self,
+        operation: Operation,
+        seconds: float | None,
+        *,
+        writes: bool = False,
+        anchor: Anchor | None = None,
     ) -> Outcome:
-        """Return the outcome of an operation.
+        """Return the outcome of an operation; ``anchor`` names the node to ask, or learns it.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         deadline = self._deadline(seconds)
-        steps = self._calls.call(self._link, operation, deadline, writes=writes)
+        link = self._link if anchor is None else anchored(anchor, self.route)
+        steps = self._calls.call(link, operation, deadline, writes=writes)
         ending = await self._perform_all(steps, deadline)
         return outcome_of(ending, self.route, closed=self.is_closed)
 

@@ -41,6 +41,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
 )
+from skiff.method import Anchor, anchored
 from skiff.roll_call import RollCall
 from skiff.transport import Transport
 
@@ -75,15 +76,23 @@ class Caller:
         self._roll_call = RollCall(self.transport, self.route.given)
         self._pid = os.getpid()  # last, as other threads of the child check it
 
-    def call(self, operation: Operation, timeout: float | None, *, writes: bool = False) -> Outcome:
-        """Return the outcome of an operation.
+    def call(
+        self,
+        operation: Operation,
+        timeout: float | None,
+        *,
+        writes: bool = False,
+        anchor: Anchor | None = None,
+    ) -> Outcome:
+        """Return the outcome of an operation; ``anchor`` names the node to ask, or learns it.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         self._check_process()
+        link = self._link if anchor is None else anchored(anchor, self.route)
         steps = self._calls.call(
-            self._link, operation, deadline_of(timeout, time.monotonic()), writes=writes
+            link, operation, deadline_of(timeout, time.monotonic()), writes=writes
         )
         return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 

@@ -26,13 +26,15 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.cluster_methods import ClusterMethods
 from skiff.errors import TransactionConflict
-from skiff.key_methods import KeyMethods
-from skiff.methods import Method, Order
+from skiff.method import Method, Order
+from skiff.namespace import Namespace
 from skiff.pipeline import Pipeline
 from skiff.progress import Progress
+from skiff.read_methods import ReadMethods
 from skiff.subscriber import Subscriber
 from skiff.transaction import Transaction
 from skiff.values import check_type
+from skiff.write_methods import WriteMethods
 
 ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
@@ -40,7 +42,7 @@ ReturnT = TypeVar("ReturnT")
 DEFAULT_TIMEOUT = 5.0
 
 
-class Client(KeyMethods, ClusterMethods, BoundToProcess):
+class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
     """Client of a cluster, through any of its nodes.
 
     Connections open on first use. Threads may share a client, and a forked child may go on using it
@@ -160,6 +162,14 @@ class Client(KeyMethods, ClusterMethods, BoundToProcess):
             else:
                 return result
 
+    def namespace(self, prefix: str, type: Any = Any) -> Namespace[Any]:
+        """Return the keys under a prefix as a mapping to values of a type.
+
+        Raises:
+            InvalidRequest: the prefix is invalid, or msgspec does not support the type.
+        """
+        return Namespace(self, prefix, type)
+
     def watch(
         self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
     ) -> Subscriber:
@@ -221,7 +231,9 @@ class Client(KeyMethods, ClusterMethods, BoundToProcess):
                 if isinstance(asked, Order):
                     outcome: Outcome = self._caller.write(asked.command, seconds)
                 else:
-                    outcome = self._caller.call(asked.operation, seconds, writes=asked.writes)
+                    outcome = self._caller.call(
+                        asked.operation, seconds, writes=asked.writes, anchor=asked.anchor
+                    )
                 asked = method.send(outcome)
         except StopIteration as stop:
             result: ReturnT = stop.value

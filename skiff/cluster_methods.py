@@ -3,9 +3,9 @@
 import uuid
 from typing import TypeVar
 
-from skiff import methods
+from skiff import admin
 from skiff.arguments import CLIENT_DEFAULT, Timeout
-from skiff.methods import Method
+from skiff.method import Method
 from skiff.records import Member, NodeStatus
 
 ReturnT = TypeVar("ReturnT")
@@ -35,7 +35,7 @@ class ClusterMethods:
             OutcomeUnknown: the node was not a voter at the deadline; it may yet become one.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        self._run(methods.add_member(address), timeout)
+        self._run(admin.add_member(address), timeout)
 
     def remove_node(
         self, node: uuid.UUID | str, *, force: bool = False, timeout: Timeout = CLIENT_DEFAULT
@@ -54,7 +54,7 @@ class ClusterMethods:
             OutcomeUnknown: the deadline passed; the node may have been removed, or may yet be.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        return self._run(methods.remove_node(node, force=force), timeout)
+        return self._run(admin.remove_node(node, force=force), timeout)
 
     def transfer_leadership(
         self, to: uuid.UUID | str | None = None, *, timeout: Timeout = CLIENT_DEFAULT
@@ -72,7 +72,7 @@ class ClusterMethods:
             OutcomeUnknown: leadership had not moved at the deadline; it may yet move.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        return self._run(methods.transfer_leadership(to), timeout)
+        return self._run(admin.transfer_leadership(to), timeout)
 
     def status(self, *, timeout: Timeout = CLIENT_DEFAULT) -> NodeStatus:
         """Return the role, term, log and members of the node that answers, as it reports them.
@@ -80,4 +80,4 @@ class ClusterMethods:
         Raises:
             RequestTimeout: no node answered before the deadline.
         """
-        return self._run(methods.status(), timeout)
+        return self._run(admin.status(), timeout)

@@ -136,7 +136,10 @@ class PeerConnectFailed(SkiffError, ConnectionError):
 
 
 class StreamClosed(SkiffError, ConnectionError):
-    """A watch broke, and changes may have been missed since; or a backup did, and left no file."""
+    """A watch, a scan or a backup broke.
+
+    Changes may have been missed, entries are missing, and a backup has left no file.
+    """
 
 
 class LeaderElectionTimeout(SkiffError, TimeoutError):

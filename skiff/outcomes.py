@@ -23,6 +23,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
     StorageFull,
+    StreamClosed,
     UnsafeMembershipChange,
 )
 from skiff.records import Member, NodeStatus, Role, Shortage
@@ -55,6 +56,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.TOO_LARGE: InvalidRequest,
     FailureCode.STORAGE_FULL: StorageFull,
     FailureCode.QUORUM_AT_RISK: UnsafeMembershipChange,
+    FailureCode.VIEW_GONE: StreamClosed,
 }
 
 

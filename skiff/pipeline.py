@@ -11,11 +11,11 @@ from typing import Any, Self, TypeAlias
 
 from protocol.client.pipeline import Pipelined
 from protocol.messages.client import Outcome
-from skiff import methods
-from skiff.arguments import Reading
+from skiff import reads, writes
+from skiff.arguments import Reading, read_mode
 from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest, PipelineFailed, SkiffError
-from skiff.methods import Method
+from skiff.method import Method, only_operation
 
 Outcomes: TypeAlias = list[Outcome | SkiffError]
 
@@ -54,7 +54,7 @@ class _Operations(BoundToProcess):
             InvalidRequest: an argument is invalid, or the pipeline has run.
             SerializeFailed: MessagePack cannot encode the value.
         """
-        return self._add(methods.insert(key, value, if_revision))
+        return self._add(writes.insert(key, value, if_revision))
 
     def get(
         self, key: str, type: Any = Any, *, default: Any = None, read: Reading = "linearizable"
@@ -64,7 +64,7 @@ class _Operations(BoundToProcess):
         Raises:
             InvalidRequest: an argument is invalid, or the pipeline has run.
         """
-        return self._add(methods.get(key, type, default, read))
+        return self._add(reads.get(key, type, default, read_mode(read)))
 
     def get_entry(self, key: str, type: Any = Any, *, read: Reading = "linearizable") -> Self:
         """Add a read; its result is an ``Entry``, or None. See ``Client.get_entry``.
@@ -72,7 +72,7 @@ class _Operations(BoundToProcess):
         Raises:
             InvalidRequest: an argument is invalid, or the pipeline has run.
         """
-        return self._add(methods.get_entry(key, type, read))
+        return self._add(reads.get_entry(key, type, read_mode(read)))
 
     def remove(self, key: str, *, if_revision: int | None = None) -> Self:
         """Add a removal; its result is whether the key existed. See ``Client.remove``.
@@ -80,12 +80,12 @@ class _Operations(BoundToProcess):
         Raises:
             InvalidRequest: an argument is invalid, or the pipeline has run.
         """
-        return self._add(methods.remove(key, if_revision))
+        return self._add(writes.remove(key, if_revision))
 
     def _add(self, method: Method[Any]) -> Self:
         """Add the operation of a method; invalid arguments raise here."""
         self._check_not_begun()
-        self._asked.append(methods.only_operation(method))
+        self._asked.append(only_operation(method))
         self._methods.append(method)
         return self
 

@@ -9,6 +9,7 @@ import msgspec
 
 from protocol.client.attempts import ATTEMPT_SECONDS, PAUSE_SECONDS, Attempts
 from protocol.client.exchange import OTHERS_SECONDS, Asked, Exchange
+from protocol.client.high_water import HighWaterMark
 from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
@@ -43,6 +44,7 @@ class Calls:
     ) -> None:
         self.route = route
         self.session: Session | None = None
+        self.high_water = HighWaterMark()
         self._opening: Attempts | None = None  # of the call that opens a session for all
         self._opening_since = 0.0
         self._clock = clock
@@ -89,7 +91,11 @@ class Calls:
 
     def _call_all(self, link: Link, asked: list[Asked], deadline: float) -> Steps[list[Ending]]:
         attempts = self._attempts(deadline)
+        for each in asked:
+            each.operation = self.high_water.require(each.operation)
         yield from self._exchange(link, attempts).run(asked)
+        for each in asked:
+            self.high_water.note(each.outcome)
         return [Ending(_final(each), attempts, each.writes and each.maybe_done) for each in asked]
 
     # --- writes, applied exactly once
@@ -136,6 +142,8 @@ class Calls:
             yield from self._exchange(link, attempts).run(asked)
         finally:
             session.end_writes(sequences)
+        for each in asked:
+            self.high_water.note(each.outcome)
         return [
             Ending(each.outcome, attempts, each.maybe_done, write)
             for each, write in zip(asked, writes, strict=True)

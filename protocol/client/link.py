@@ -10,9 +10,11 @@ GREETING_SECONDS = 1.0  # during which other calls wait for one call's greeting
 class Link:
     """One node, until it fails or another one leads. Times are seconds of a steady clock."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, *, stays: bool = False) -> None:
+        """Begin without a node; with ``stays``, do not leave one because another leads."""
         self.endpoint = ""  # empty while no node is chosen
         self._route = route
+        self._stays = stays
         self._greeted = False
         self._asked_at = -NEVER
         self._greeting_since = -NEVER  # when the pending greeting was sent
@@ -48,7 +50,7 @@ class Link:
         """Record a greeting by a node of the client's cluster; move to the leader if need be."""
         if endpoint == self.endpoint:
             self._greeted = True
-            if self._route.should_move(endpoint, now):
+            if not self._stays and self._route.should_move(endpoint, now):
                 self.drop()
 
     def abandon(self, endpoint: str, now: float) -> None:

@@ -10,7 +10,15 @@ from typing import Generic, TypeVar, assert_never
 
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
-from protocol.messages.client import Get, ListKeys, ListPrefixes, ReadOperation, ReadSnapshot
+from protocol.messages.client import (
+    Get,
+    GetMany,
+    ListKeys,
+    ListPrefixes,
+    ReadOperation,
+    ReadSnapshot,
+    Scan,
+)
 from protocol.state.commands import Write, command_size
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
@@ -132,7 +140,9 @@ def read_size(operation: ReadOperation) -> int:
     match operation:
         case Get():
             return GET_BYTES
-        case ListKeys() | ListPrefixes():
+        case GetMany(keys=keys):
+            return GET_BYTES * len(keys)
+        case ListKeys() | ListPrefixes() | Scan():
             return LIST_BYTES
         case ReadSnapshot():
             return BATCH_BYTES_MAX

@@ -13,17 +13,18 @@ from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
+    LOST_SECONDS,
+    RETRY_SECONDS,
     Answer,
     Call,
     Calls,
+    GatewayRequest,
     PendingRequest,
     PendingRequests,
-    RawOutcomes,
-    ReplicatorRequest,
     Slot,
 )
 from protocol.gateway.proposals import proposal, split
-from protocol.gateway.read_queues import ReadQueues, read_message, unread_part
+from protocol.gateway.reads import Reads
 from protocol.gateway.replies import (
     EXPIRED_MEANWHILE,
     NOT_CONFIRMED,
@@ -45,6 +46,7 @@ from protocol.messages.client import (
     Failed,
     FailureCode,
     Get,
+    GetMany,
     Hello,
     ListKeys,
     ListPrefixes,
@@ -52,6 +54,7 @@ from protocol.messages.client import (
     ReadSnapshot,
     RemoveNode,
     Request,
+    Scan,
     Status,
     TransferLeadership,
 )
@@ -68,13 +71,12 @@ from protocol.messages.gateway import (
     StatusReport,
 )
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
+from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 from protocol.state.batches import InvalidOperation
 from protocol.state.commands import SessionExpired, Write
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
-RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
-LOST_SECONDS = 1.0  # without a reply, after which a message between nodes counts as lost
 TIMEOUT_MS_MAX = 3_600_000
 INCARNATION_SHIFT = 32
 
@@ -88,20 +90,20 @@ class Gateway:
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
         self._writes: BatchQueue[Write] = BatchQueue(write_size)
-        self._reads = ReadQueues()
-        self._queues = (self._writes, self._reads)
         # The incarnation makes numbers unique across restarts: late results must not match.
         self._pending = PendingRequests(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
         self.reply_budget = ReplyBudget()
+        self._reads = Reads(self._pending, self.reply_budget, self._answer)
+        self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._calls = Calls()
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             BatchApplied: self._on_batch_applied,
-            ReadsDone: self._on_reads_done,
-            ReadsConfirmed: self._on_reads_confirmed,
+            ReadsDone: self._reads.on_done,
+            ReadsConfirmed: self._reads.on_confirmed,
             Refused: self._on_refused,
-            ReadFailed: self._on_read_failed,
+            ReadFailed: self._reads.on_failed,
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
             ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
@@ -133,9 +135,9 @@ class Gateway:
         if self._sweep_at <= now:
             self._sweep(now)
         self._send_writes(now)
-        if self._reads:
-            self._send_reads(now)
-        is_busy = self._pending or self._writes or self._reads or self._admin
+        if self._reads.queues:
+            self._reads.flush(now, self._outbox)
+        is_busy = self._pending or self._writes or self._reads.queues or self._admin
         if is_busy and self._sweep_at == NEVER:
             self._sweep_at = now + SWEEP_SECONDS
         outbox, self._outbox = self._outbox, GatewayOutbox()
@@ -160,7 +162,7 @@ class Gateway:
                 self._answer(slot, STALLED)
             case Status():
                 question = AskStatus(self._pending.next_number())
-                self._send_request(question, [slot], slot.call.deadline)
+                self._send_request(question, [slot], now, slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _:
@@ -171,14 +173,14 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
-            case Get() | ListKeys() | ListPrefixes() | ReadSnapshot():
-                self._reads.add(slot, operation)
+            case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan() | ReadSnapshot():
+                self._reads.add(slot, operation, now)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)
             case RemoveNode(node=node, force=force):
                 self._admin.removals += 1
                 message = RemoveMember(self._pending.next_number(), node, force)
-                self._send_request(message, [slot], now + LOST_SECONDS)
+                self._send_request(message, [slot], now, now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
             case Hello() | Status():
@@ -186,18 +188,13 @@ class Gateway:
             case unknown:
                 assert_never(unknown)
 
-    def _refuse_read(self, slot: Slot) -> bool:
-        """Answer a read whose outcome would exceed the reply budget; return whether it does."""
-        refusal = self.reply_budget.refusal_of_read(slot.call)
-        if refusal is not None:
-            self._answer(slot, refusal)
-        return refusal is not None
-
     # --- messages to the log replicator
 
-    def _send_request(self, message: ReplicatorRequest, slots: list[Slot], retry_at: float) -> None:
-        self._pending.add(message, slots, retry_at)
-        self._outbox.replicator.append(message)
+    def _send_request(
+        self, message: GatewayRequest, slots: list[Slot], now: float, retry_at: float
+    ) -> None:
+        self._pending.add(message, slots, now, retry_at)
+        self._outbox.send(message)
 
     def _send_writes(self, now: float) -> None:
         while taken := self._writes.take_batch(now):
@@ -205,13 +202,7 @@ class Gateway:
 
     def _propose(self, taken: list[tuple[Slot, Write]], now: float) -> None:
         message = proposal(self._opened, self._pending.next_number(), taken)
-        self._send_request(message, [slot for slot, _ in taken], now + LOST_SECONDS)
-
-    def _send_reads(self, now: float) -> None:
-        refuses = None if self.reply_budget.is_untouched else self._refuse_read
-        for leased, taken in self._reads.take_batches(now, refuses):
-            message = read_message(self._pending.next_number(), taken, leased=leased)
-            self._send_request(message, [slot for slot, _ in taken], now + LOST_SECONDS)
+        self._send_request(message, [slot for slot, _ in taken], now, now + LOST_SECONDS)
 
     def _end_request(self, number: int, now: float) -> PendingRequest | None:
         """Remove a pending request; the end of a batch may release the next one."""
@@ -221,13 +212,12 @@ class Gateway:
                 self._writes.batch_ended(slots, now)
             case PendingRequest(message=RemoveMember()):
                 self._admin.removals -= 1
-            case PendingRequest(message=Read(leader_lease=leased), slots=slots):
-                self._reads.batch_ended(leased, slots, now)
+            case PendingRequest(message=Read() | ReadAt()):
+                self._reads.queues.batch_ended(pending, now)
         return pending
 
     def _send_again(self, pending: PendingRequest, now: float) -> None:
-        pending.retry_at = now + LOST_SECONDS
-        self._outbox.replicator.append(self._pending.begin_attempt(pending))
+        self._outbox.send(self._pending.begin_attempt(pending, now))
 
     def _send_all_again(self, now: float) -> None:
         """Re-send all pending requests; duplicates are harmless."""
@@ -284,13 +274,6 @@ class Gateway:
             self._writes.batch_began(now)
             self._propose(others, now)
 
-    def _on_read_failed(self, message: ReadFailed, now: float) -> None:
-        pending = self._pending.get(message.number)
-        if pending is not None:
-            pending.refused += 1
-            pending.retry_at = now + RETRY_SECONDS
-            self._pending.drop_outcomes(pending)
-
     def _on_batch_applied(self, message: BatchApplied, now: float) -> None:
         pending = self._end_request(message.number, now)
         if pending is None:
@@ -301,33 +284,6 @@ class Gateway:
         for slot, result in zip(pending.slots, message.results, strict=True):
             is_doubtful = pending.maybe_done_before and isinstance(result, SessionExpired)
             self._answer(slot, EXPIRED_MEANWHILE if is_doubtful else result)
-
-    def _on_reads_done(self, message: ReadsDone, now: float) -> None:
-        pending = self._pending.get(message.number)
-        if pending is None:
-            return
-        if message.confirmed or pending.confirmed:
-            self._answer_reads(pending, message.outcomes, now)
-        elif not self._pending.keep_outcomes(pending, message.outcomes):
-            pending.retry_at = now + RETRY_SECONDS
-
-    def _on_reads_confirmed(self, message: ReadsConfirmed, now: float) -> None:
-        for number in message.numbers:
-            pending = self._pending.get(number)
-            if pending is not None:
-                pending.confirmed = True
-                if pending.outcomes is not None:
-                    self._answer_reads(pending, pending.outcomes, now)
-
-    def _answer_reads(self, pending: PendingRequest, outcomes: RawOutcomes, now: float) -> None:
-        """Answer the operations that storage has read, and queue the rest again."""
-        self._end_request(pending.number, now)
-        for slot, outcome in zip(pending.slots[: len(outcomes)], outcomes, strict=True):
-            if not slot.is_answered:
-                refusal = self.reply_budget.admit(slot.call, len(outcome))
-                self._answer(slot, outcome if refusal is None else refusal)
-        for slot, operation in unread_part(pending, len(outcomes)):
-            self._reads.add(slot, operation)
 
     def _on_status_report(self, message: StatusReport, _: float) -> None:
         pending = self._pending.pop(message.number)
@@ -351,7 +307,7 @@ class Gateway:
                 self._send_again(pending, now)
         for slot in self._writes.take_late(now):
             self._answer(slot, NOT_PROPOSED)
-        for slot in self._reads.take_late(now):
+        for slot in self._reads.queues.take_late(now):
             self._answer(slot, NOT_CONFIRMED)
         for slot, outcome in self._admin.take_answers(self._leadership, now):
             self._answer(slot, outcome)

@@ -2,12 +2,21 @@
 
 import msgspec
 
-from protocol.gateway.pending import Call
+from protocol.gateway.pending import Call, GatewayRequest
 from protocol.messages.replicator import ReplicatorMessage
+from protocol.messages.storage import ReadAt
 
 
 class GatewayOutbox(msgspec.Struct):
-    """Replies to clients and messages to the log replicator, in order."""
+    """Replies to clients and messages to log replicator and storage writer, in order."""
 
     replies: list[Call] = msgspec.field(default_factory=list)
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
+    storage: list[ReadAt] = msgspec.field(default_factory=list)
+
+    def send(self, request: GatewayRequest) -> None:
+        """Add a request to the messages of the actor that serves it."""
+        if isinstance(request, ReadAt):
+            self.storage.append(request)
+        else:
+            self.replicator.append(request)

@@ -1,11 +1,14 @@
-"""Pending requests: clients' calls, and the messages to the log replicator that serve them."""
+"""Pending requests: clients' calls, and the messages to other actors that serve them."""
 
 import msgspec
 from msgspec.structs import replace
 
 from protocol.messages.client import Outcome
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
+from protocol.messages.storage import ReadAt
 
+RETRY_SECONDS = 0.05  # after a refusal: an election takes a few of these
+LOST_SECONDS = 1.0  # without a reply, after which a message between nodes counts as lost
 CALLS_MAX = 20_000
 CALL_OPERATIONS_MAX = 100_000  # in all calls
 CALL_BYTES_MAX = 128 << 20
@@ -13,7 +16,7 @@ UNCONFIRMED_BYTES_MAX = 32 << 20  # outcomes read before their round was confirm
 
 Answer = Outcome | msgspec.Raw
 RawOutcomes = tuple[msgspec.Raw, ...]  # encoded by storage, sent without decoding
-ReplicatorRequest = Propose | Read | RemoveMember | AskStatus
+GatewayRequest = Propose | Read | ReadAt | RemoveMember | AskStatus
 
 
 class Call(msgspec.Struct):
@@ -79,14 +82,15 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class PendingRequest(msgspec.Struct):
-    """A message to the log replicator, and the slots that its result answers.
+    """A message to another actor, and the slots that its result answers.
 
     It is re-sent until it has a result or all slots have expired; duplicates are harmless.
     """
 
     number: int
-    message: ReplicatorRequest
+    message: GatewayRequest
     slots: list[Slot]
+    sent_at: float  # the last attempt
     retry_at: float
     sent: int = 1
     refused: int = 0
@@ -103,7 +107,7 @@ class PendingRequest(msgspec.Struct):
         """Whether an attempt before the last one may have taken effect."""
         return self.sent - self.refused > 1
 
-    def renew(self, read: Read, number: int) -> None:
+    def renew(self, read: Read | ReadAt, number: int) -> None:
         """Start a new read attempt; results of the previous one no longer count."""
         self.number = number
         self.message = replace(read, number=number)
@@ -130,9 +134,10 @@ class PendingRequests:
         self._number += 1
         return self._number
 
-    def add(self, message: ReplicatorRequest, slots: list[Slot], retry_at: float) -> None:
-        """Record a message that is sent for these slots."""
-        self._pending[message.number] = PendingRequest(message.number, message, slots, retry_at)
+    def add(self, message: GatewayRequest, slots: list[Slot], now: float, retry_at: float) -> None:
+        """Record a message that is sent now for these slots."""
+        pending = PendingRequest(message.number, message, slots, now, retry_at)
+        self._pending[message.number] = pending
 
     def get(self, number: int) -> PendingRequest | None:
         """Return the request with this number, if it is still pending."""
@@ -149,9 +154,10 @@ class PendingRequests:
         """Return a copy of all requests, oldest first."""
         return list(self._pending.values())
 
-    def begin_attempt(self, pending: PendingRequest) -> ReplicatorRequest:
+    def begin_attempt(self, pending: PendingRequest, now: float) -> GatewayRequest:
         """Return the message to re-send; each read attempt has a number of its own."""
-        if isinstance(pending.message, Read):
+        pending.sent_at, pending.retry_at = now, now + LOST_SECONDS
+        if isinstance(pending.message, Read | ReadAt):
             self.pop(pending.number)
             pending.renew(pending.message, self.next_number())
             self._pending[pending.number] = pending

@@ -1,71 +1,90 @@
-"""Read queues: batches of quorum-confirmed reads and of leader-lease reads."""
+"""Read queues: batches of the reads of each path."""
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 
 from protocol.gateway.batching import BatchQueue, read_size
 from protocol.gateway.pending import PendingRequest, Slot
-from protocol.messages.client import ReadBatch, ReadOperation, ReadSnapshot
+from protocol.messages.client import ReadBatch, ReadOperation
 from protocol.messages.replicator import Read
+from protocol.messages.storage import ReadAt
 from protocol.wire import decode_read_batch, encode
 
-BATCHES_MAX = 32  # in flight, of each kind: more would only queue at storage
+BATCHES_MAX = 32  # in flight, of each path: more would only queue at storage
 
 Batch = list[tuple[Slot, ReadOperation]]
+
+
+class ReadPath(Enum):
+    """How a read is confirmed."""
+
+    CONFIRMED = "by a round of heartbeats"
+    LEASED = "by the leader's lease"
+    LOCAL = "not at all"
 
 
 class ReadQueues:
     """The queued reads of one gateway."""
 
     def __init__(self) -> None:
-        self._confirmed: BatchQueue[ReadOperation] = BatchQueue(read_size, BATCHES_MAX)
-        self._leased: BatchQueue[ReadOperation] = BatchQueue(read_size, BATCHES_MAX)
+        self._queues: dict[ReadPath, BatchQueue[ReadOperation]] = {
+            path: BatchQueue(read_size, BATCHES_MAX) for path in ReadPath
+        }
 
     def __bool__(self) -> bool:
-        return bool(self._confirmed or self._leased)
+        return any(self._queues.values())
 
-    def add(self, slot: Slot, operation: ReadOperation) -> None:
+    def add(self, slot: Slot, operation: ReadOperation, path: ReadPath) -> None:
         """Queue a read."""
-        leased = not isinstance(operation, ReadSnapshot) and operation.leader_lease
-        (self._leased if leased else self._confirmed).add(slot, operation)
+        self._queues[path].add(slot, operation)
 
     def take_batches(
         self, now: float, refuses: Callable[[Slot], bool] | None = None
-    ) -> Iterator[tuple[bool, Batch]]:
-        """Yield the batches that are due now, each with whether it is a leader-lease read.
+    ) -> Iterator[tuple[ReadPath, Batch]]:
+        """Yield the batches that are due now, each with its path.
 
         ``refuses`` may answer a slot itself and return True; its read is then left out.
         """
-        for leased, queue in ((False, self._confirmed), (True, self._leased)):
+        for path, queue in self._queues.items():
             while taken := queue.take_batch(now, refuses):
-                yield leased, taken
+                yield path, taken
 
-    def batch_ended(self, leased: bool, slots: list[Slot], now: float) -> None:
-        """Record that a batch was answered or abandoned."""
-        (self._leased if leased else self._confirmed).batch_ended(slots, now)
+    def batch_ended(self, pending: PendingRequest, now: float) -> ReadPath:
+        """Record that a batch was answered or abandoned; return its path."""
+        path = _path_of(pending)
+        self._queues[path].batch_ended(pending.slots, now)
+        return path
 
     def take_late(self, now: float) -> list[Slot]:
         """Remove and return the slots whose deadline passed before they were sent."""
-        return self._confirmed.take_late(now) + self._leased.take_late(now)
+        return [slot for queue in self._queues.values() for slot in queue.take_late(now)]
 
     def take_all(self) -> list[Slot]:
         """Remove and return all queued slots."""
-        return self._confirmed.take_all() + self._leased.take_all()
+        return [slot for queue in self._queues.values() for slot in queue.take_all()]
 
     def next_deadline(self, now: float) -> float:
         """Return when the next batch is due if no event occurs before."""
-        return min(self._confirmed.next_deadline(now), self._leased.next_deadline(now))
+        return min([queue.next_deadline(now) for queue in self._queues.values()])
 
 
-def read_message(number: int, batch: Batch, *, leased: bool) -> Read:
-    """Return the message that asks the log replicator to serve a batch."""
+def read_message(number: int, batch: Batch, path: ReadPath) -> Read | ReadAt:
+    """Return the message that has a batch served: to the log replicator, or to storage."""
     operations = ReadBatch(tuple([operation for _, operation in batch]))
-    return Read(number, encode(operations), leased, operations.is_pure)
+    payload = encode(operations)
+    if path is ReadPath.LOCAL:
+        return ReadAt(number, 0, payload, confirmed=True)
+    return Read(number, payload, path is ReadPath.LEASED, operations.is_pure)
 
 
-def unread_part(pending: PendingRequest, count: int) -> Batch:
-    """Return the rest of a batch of which storage has read the first ``count`` operations."""
-    if count >= len(pending.slots) or not isinstance(pending.message, Read):
-        return []
-    operations = decode_read_batch(pending.message.payload).operations
-    rest = zip(pending.slots[count:], operations[count:], strict=True)
-    return [(slot, operation) for slot, operation in rest if not slot.is_answered]
+def operations_of(pending: PendingRequest) -> tuple[ReadOperation, ...]:
+    """Return the operations of a batch."""
+    assert isinstance(pending.message, Read | ReadAt)
+    return decode_read_batch(pending.message.payload).operations
+
+
+def _path_of(pending: PendingRequest) -> ReadPath:
+    if isinstance(pending.message, ReadAt):
+        return ReadPath.LOCAL
+    assert isinstance(pending.message, Read)
+    return ReadPath.LEASED if pending.message.leader_lease else ReadPath.CONFIRMED

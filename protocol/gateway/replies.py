@@ -13,6 +13,7 @@ from protocol.messages.client import (
 )
 from protocol.messages.gateway import Leadership, Opened, Refused, StatusReport
 from protocol.messages.replicator import AskStatus, Read
+from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader accepted it before the deadline")
@@ -115,7 +116,7 @@ def timed_out(pending: PendingRequest, *, is_over: bool) -> Failed:
     A request that is not over is re-sent whole for its other slots, and may yet take effect.
     """
     match pending.message:
-        case Read():
+        case Read() | ReadAt():
             return NOT_CONFIRMED
         case AskStatus():
             return NOT_REPORTED

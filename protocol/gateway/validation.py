@@ -7,18 +7,22 @@ from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.messages.client import (
     AddNode,
     Get,
+    GetMany,
     Hello,
     ListKeys,
     ListPrefixes,
+    ModalRead,
     Operation,
     ReadSnapshot,
     RemoveNode,
+    Scan,
     Status,
     TransferLeadership,
 )
 from protocol.ranges import ID_BYTES, NUMBER_MAX
 from protocol.state.batches import InvalidOperation, check_write, require
 from protocol.state.commands import Write
+from protocol.state.limits import BATCH_OPERATIONS_MAX
 
 
 def validate(operation: Operation, value_bytes_max: int) -> None:
@@ -39,7 +43,10 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             check_write(operation, value_bytes_max)
         case Get(key=key):
             encode_key(key)
-        case ListKeys() | ListPrefixes():
+            _validate_mode(operation)
+        case GetMany():
+            _validate_many(operation)
+        case ListKeys() | ListPrefixes() | Scan():
             _validate_list(operation)
         case AddNode(address=address):
             parse_address(address)
@@ -51,11 +58,31 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             assert_never(unknown)
 
 
-def _validate_list(operation: ListKeys | ListPrefixes) -> None:
+def _validate_many(operation: GetMany) -> None:
+    require(
+        len(operation.keys) <= BATCH_OPERATIONS_MAX,
+        f"at most {BATCH_OPERATIONS_MAX} keys are read together, not {len(operation.keys)}",
+    )
+    for key in operation.keys:
+        encode_key(key)
+    _validate_mode(operation)
+
+
+def _validate_list(operation: ListKeys | ListPrefixes | Scan) -> None:
     encode_prefix(operation.prefix)
     require(1 <= operation.limit <= NUMBER_MAX, "limit must be positive")
     if operation.start_after is not None:
         encode_key(operation.start_after)
+    if isinstance(operation, Scan):
+        require(len(operation.scan) == ID_BYTES, "the id of a scan has 16 bytes")
+        require(0 <= operation.revision <= NUMBER_MAX, "revision must not be negative")
+    _validate_mode(operation)
+
+
+def _validate_mode(operation: ModalRead) -> None:
+    staleness, revision = operation.max_staleness_ms, operation.min_revision
+    require(0 <= staleness <= NUMBER_MAX, "max_staleness_ms must not be negative")
+    require(0 <= revision <= NUMBER_MAX, "min_revision must not be negative")
 
 
 def _validate_id(operation: RemoveNode | TransferLeadership | ReadSnapshot) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from protocol.membership import Membership, NodeId
+from protocol.ranges import NUMBER_MAX
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
 from protocol.state.commands import Found, Missing, Result, Write
@@ -18,6 +19,7 @@ from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
 OPERATIONS_MAX = 10_000  # in one request
+ANY_STALENESS = NUMBER_MAX  # as ``max_staleness_ms``: the state may have any age
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=11):
@@ -29,6 +31,8 @@ class Get(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
 
     key: str  # 1 to 4096 bytes of UTF-8
     leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    max_staleness_ms: int = 0  # by which the state may be out of date; 0: linearizable
+    min_revision: int = 0  # that the state must have reached
 
 
 class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
@@ -38,6 +42,9 @@ class ListKeys(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
     limit: int  # names in the reply; above 10,000 like 10,000
     start_after: str | None = None  # last name of the page before; None for the first page
     leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    max_staleness_ms: int = 0  # by which the state may be out of date; 0: linearizable
+    min_revision: int = 0  # that the state must have reached
+    reverse: bool = False  # from the last name down
 
 
 class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
@@ -47,6 +54,36 @@ class ListPrefixes(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=Fals
     limit: int  # names in the reply; above 10,000 like 10,000
     start_after: str | None = None  # last name of the page before; None for the first page
     leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    max_staleness_ms: int = 0  # by which the state may be out of date; 0: linearizable
+    min_revision: int = 0  # that the state must have reached
+
+
+class GetMany(msgspec.Struct, frozen=True, array_like=True, tag=29):
+    """Read several keys at one revision."""
+
+    keys: tuple[str, ...]  # 1,000 at most
+    leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    max_staleness_ms: int = 0  # by which the state may be out of date; 0: linearizable
+    min_revision: int = 0  # that the state must have reached
+
+
+class Scan(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Read a page of the entries under a prefix; the node keeps a view for the next pages.
+
+    The first page is read from the state, which the view keeps as it is then; repeating that
+    request may begin a newer view.
+    """
+
+    scan: bytes  # id of 16 random bytes, as scans may run concurrently
+    prefix: str  # of the keys; ``""`` and ``"/"`` for all
+    limit: int  # entries to return or count; above 4,096 and 10,000 like these
+    start_after: str | None = None  # last key of the page before; None for the first page
+    leader_lease: bool = False  # served by the leader's lease, without a round of heartbeats
+    max_staleness_ms: int = 0  # by which the state may be out of date; 0: linearizable
+    min_revision: int = 0  # that the state must have reached
+    reverse: bool = False  # from the last key down
+    counts: bool = False  # return only the number of entries
+    revision: int = 0  # of the first page, whose view is read; 0 for the first page
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -82,7 +119,8 @@ class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
     node: bytes = b""  # id of the voter, 16 bytes; empty for any
 
 
-ReadOperation = Get | ListKeys | ListPrefixes | ReadSnapshot
+ModalRead = Get | GetMany | ListKeys | ListPrefixes | Scan
+ReadOperation = ModalRead | ReadSnapshot
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
@@ -126,6 +164,33 @@ class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
     more: bool  # whether further names follow
 
 
+class FoundMany(msgspec.Struct, frozen=True, array_like=True, tag=31):
+    """The values of several keys at one revision."""
+
+    revision: int  # of the whole store, when this was read
+    found: tuple[Found | Missing, ...]  # in the order of the keys
+
+
+class ScannedEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry of a scan's page."""
+
+    key: str  # under the prefix
+    create_revision: int  # of the write that created the key
+    mod_revision: int  # of its last write
+    version: int  # number of writes since it was created
+    value: bytes  # MessagePack
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True, tag=32):
+    """A page of a scan."""
+
+    revision: int  # of the state that all pages of the scan show
+    entries: tuple[ScannedEntry, ...]  # in order of their keys; none if they are only counted
+    count: int  # number of entries of this page
+    end: str  # key of the last one; empty if there is none
+    more: bool  # whether further entries follow
+
+
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """The status of one node, as reported by itself."""
 
@@ -165,6 +230,7 @@ class FailureCode(IntEnum):
     TOO_LARGE = 10  # the outcome does not fit into the reply: ask for less in one request
     STORAGE_FULL = 11  # no space, on the disks of a majority or in the quota; nothing was written
     QUORUM_AT_RISK = 12  # the answering voters would be no majority after it; nothing was changed
+    VIEW_GONE = 13  # the node no longer has the view of the scan: begin a new one
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
@@ -187,8 +253,8 @@ class Transferred(msgspec.Struct, frozen=True, array_like=True, tag=28):
     leader: NodeId  # id of the new leader
 
 
-ReadOutcome = Found | Missing | Names | SnapshotPart
-OtherOutcome = Welcome | NodeStatus | Done | Failed | Transferred
+ReadOutcome = Found | Missing | FoundMany | Names | Page | SnapshotPart | Failed
+OtherOutcome = Welcome | NodeStatus | Done | Transferred
 Outcome = Result | ReadOutcome | OtherOutcome
 
 

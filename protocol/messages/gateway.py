@@ -58,6 +58,7 @@ class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
     number: int  # of the read
     outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if they are small
     confirmed: bool  # else ``ReadsConfirmed`` or ``ReadFailed`` follows
+    behind: tuple[int, ...] = ()  # places of those that need a revision the state has not reached
 
 
 class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):

@@ -34,8 +34,8 @@ class SortedTable(Table, Protocol):
     def scan(self, first: bytes) -> Iterable[Row]:
         """Yield the written rows from a key on, in key order."""
 
-    def keys(self, first: bytes) -> Iterable[bytes]:
-        """Yield the written keys from one on, in order."""
+    def keys(self, first: bytes, *, reverse: bool = False) -> Iterable[bytes]:
+        """Yield the written keys from one on, in order; with ``reverse``, from there down."""
 
     def rows_estimate(self) -> int:
         """Return the approximate number of written rows."""
@@ -47,8 +47,8 @@ class SortedTable(Table, Protocol):
 class TableView(Protocol):
     """A table as it was at one moment."""
 
-    def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield the rows of the view from a key on, in key order."""
+    def scan(self, first: bytes, *, reverse: bool = False) -> Iterator[Row]:
+        """Yield the rows of the view from a key on, in order; with ``reverse``, from there down."""
 
 
 class Database(Protocol):

@@ -1,29 +1,48 @@
 """Reader: serves reads from the tables, as encoded outcomes."""
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import msgspec
 
-from protocol.keys import encode_prefix
 from protocol.messages.client import (
+    Failed,
+    FailureCode,
+    FoundMany,
     Get,
+    GetMany,
     ListKeys,
     ListPrefixes,
     Names,
     ReadOperation,
     ReadOutcome,
     ReadSnapshot,
+    Scan,
     SnapshotPart,
 )
 from protocol.state.commands import Found, Missing
-from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
+from protocol.state.key_value import decode_stored_value
 from protocol.state.tables import SortedTable
+from protocol.storage.key_range import key_range
+from protocol.storage.scans import Scans
 from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_BYTES_MAX = 1 << 20
 SCAN_BYTES_MIN = 256 << 10  # minimum cost of a scan, which takes long even if it finds little
+MANY_BYTES_MAX = 8 << 20  # of the values that are read together
+TOO_MUCH = Failed(
+    FailureCode.INVALID,
+    f"the values have more than {MANY_BYTES_MAX >> 20} MiB: ask for fewer keys at once",
+)
+
+
+class Served(NamedTuple):
+    """The first reads of a batch, as they were served."""
+
+    outcomes: tuple[msgspec.Raw, ...]  # encoded
+    behind: tuple[int, ...]  # places of those that need a revision the state has not reached
+    weight: int  # their cost in bytes
 
 
 class Reader:
@@ -41,29 +60,42 @@ class Reader:
         self._prefixes = prefixes
         self._write_tables = write_tables
         self._read_snapshot = read_snapshot
+        self._scans = Scans(values)
 
-    def serve(
-        self, payload: bytes, revision: int, bytes_max: int
-    ) -> tuple[tuple[msgspec.Raw, ...], int]:
-        """Return the encoded outcomes of an encoded ``ReadBatch``, and their cost in bytes.
+    def serve(self, payload: bytes, revision: int, bytes_max: int) -> Served:
+        """Serve the reads of an encoded ``ReadBatch``.
 
         The first operation is always read, further ones until the cost reaches ``bytes_max``.
         """
         outcomes: list[msgspec.Raw] = []
+        behind: list[int] = []
         weight = 0
         for operation in decode_read_batch(payload).operations:
             if outcomes and weight >= bytes_max:
                 break
-            encoded = encode(self._serve(operation, revision))
+            if not isinstance(operation, ReadSnapshot) and operation.min_revision > revision:
+                behind.append(len(outcomes))
+                encoded = encode(_from_the_future(operation.min_revision, revision))
+            else:
+                encoded = encode(self._serve(operation, revision))
             outcomes.append(msgspec.Raw(encoded))
             weight += len(encoded) if type(operation) is Get else max(len(encoded), SCAN_BYTES_MIN)
-        return tuple(outcomes), weight
+        return Served(tuple(outcomes), tuple(behind), weight)
+
+    def end_idle(self, revision: int) -> None:
+        """Drop what idle scans keep."""
+        self._scans.end_idle(revision)
 
     def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:
-        if isinstance(operation, Get):
-            return self._get(operation.key, revision)
+        match operation:
+            case Get(key=key):
+                return self._get(key, revision)
+            case GetMany(keys=keys):
+                return self._get_many(keys, revision)
         self._write_tables()
         match operation:
+            case Scan():
+                return self._scans.read(operation, revision)
             case ListKeys():
                 return _list(self._values, operation, revision)
             case ListPrefixes():
@@ -73,26 +105,37 @@ class Reader:
             case unknown:
                 assert_never(unknown)
 
-    def _get(self, key: str, revision: int) -> ReadOutcome:
+    def _get(self, key: str, revision: int) -> Found | Missing:
         stored = self._values.get(key.encode())
         if stored is None:
             return Missing(revision)
         value = decode_stored_value(stored)
         return Found(revision, value.create_revision, value.revision, value.version, value.value)
 
+    def _get_many(self, keys: tuple[str, ...], revision: int) -> FoundMany | Failed:
+        found: list[Found | Missing] = []
+        size = 0
+        for key in keys:
+            found.append(self._get(key, revision))
+            size += len(found[-1].value) if isinstance(found[-1], Found) else 0
+            if size > MANY_BYTES_MAX:
+                return TOO_MUCH
+        return FoundMany(revision, tuple(found))
+
+
+def _from_the_future(wanted: int, revision: int) -> Failed:
+    text = f"revision {wanted} is from the future: the state has revision {revision}"
+    return Failed(FailureCode.INVALID, text)
+
 
 def _list(table: SortedTable, operation: ListKeys | ListPrefixes, revision: int) -> Names:
     """Return one page of names under the prefix, after ``start_after``."""
-    prefix = encode_prefix(operation.prefix)
-    first = max(prefix, FIRST_USER_KEY)
-    if operation.start_after is not None:
-        first = max(first, operation.start_after.encode() + b"\0")
+    reverse = isinstance(operation, ListKeys) and operation.reverse
+    within = key_range(operation.prefix, operation.start_after, reverse=reverse)
     limit = min(operation.limit, PAGE_NAMES_MAX)
     names: list[str] = []
     size = 0
-    for key in table.keys(first):
-        if not key.startswith(prefix):
-            break
+    for key in within.keys(table.keys(within.first, reverse=reverse)):
         if len(names) >= limit or size > PAGE_BYTES_MAX:
             return Names(revision, tuple(names), more=True)
         names.append(key.decode())

@@ -255,6 +255,7 @@ class StorageWriter:
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
             self.write_tables()
         self._backups.end_idle(last)
+        self._reader.end_idle(self._machine.revision)
         if events and self._followed:
             self._outbox.gateway.append(Changes(tuple(events)))
 
@@ -287,9 +288,10 @@ class StorageWriter:
             if read.index > self._machine.applied_index or left <= 0:
                 waiting.append(read)
                 continue
-            outcomes, weight = self._reader.serve(read.payload, self._machine.revision, left)
-            left -= weight
-            self._outbox.gateway.append(ReadsDone(read.number, outcomes, read.confirmed))
+            served = self._reader.serve(read.payload, self._machine.revision, left)
+            left -= served.weight
+            done = ReadsDone(read.number, served.outcomes, read.confirmed, served.behind)
+            self._outbox.gateway.append(done)
         self._reads = waiting
 
     # --- compaction and snapshots

@@ -9,17 +9,18 @@ import typer
 import skiff
 from skiff.cli import (
     backup,
-    data,
     demo,
     health,
     member,
     node,
     output,
+    reading,
     recover,
     restore,
     status,
     transact,
     watch,
+    writing,
 )
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.output import ReaderGone
@@ -38,13 +39,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # inherited by all subcommands
 )
 
-app.command()(data.insert)
-app.command()(data.get)
-app.command()(data.increment)
-app.command()(data.remove)
+app.command()(writing.insert)
+app.command()(reading.get)
+app.command()(reading.get_many)
+app.command()(reading.scan)
+app.command()(writing.increment)
+app.command()(writing.remove)
 app.command()(transact.transact)
-app.command("list")(data.list_keys)
-app.command()(data.prefixes)
+app.command("list")(reading.list_keys)
+app.command()(reading.prefixes)
+app.command()(reading.count)
 app.command()(watch.watch)
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")

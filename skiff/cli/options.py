@@ -43,7 +43,29 @@ Timeout = Annotated[
 Read = Annotated[
     Reading,
     typer.Option(
-        "--read", help="leader-lease: no quorum round trip, correct while clock drift is bounded."
+        "--read",
+        help="leader-lease: no quorum round trip, correct while clock drift is bounded; stale: the "
+        "state of any node, without asking the leader.",
+    ),
+]
+
+MaxStaleness = Annotated[
+    float | None,
+    typer.Option(
+        "--max-staleness",
+        metavar="SECONDS",
+        help="With --read stale: how old the state may be.",
+        show_default=False,
+    ),
+]
+
+AtLeast = Annotated[
+    int | None,
+    typer.Option(
+        "--at-least",
+        metavar="REVISION",
+        help="A revision that the state must have reached.",
+        show_default=False,
     ),
 ]
 

@@ -84,6 +84,16 @@ def as_json(thing: object) -> bytes:
         raise CommandFailed(f"the value cannot be shown as JSON: {reason}") from None
 
 
+def showable(key: str, value: object) -> object:
+    """Return a value that JSON can represent: one value must not end a long output."""
+    try:
+        as_json(value)
+    except CommandFailed:
+        note(f"JSON cannot carry the value of {key!r}: shown as its Python repr")
+        return repr(value)
+    return value
+
+
 def note(text: str) -> None:
     """Print a note on standard error, which is not a result."""
     try:

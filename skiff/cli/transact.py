@@ -6,9 +6,9 @@ import msgspec
 
 from skiff import operations
 from skiff.cli import output
-from skiff.cli.data import read_input
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.cli.writing import read_input
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry
@@ -67,7 +67,7 @@ class _Transaction(msgspec.Struct, forbid_unknown_fields=True):
 def transact(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Perform a transaction, read from standard input as JSON; print the results.
+    """Perform a transaction, given as JSON on standard input.
 
     For example: {"checks": [{"key": "a", "revision": 3}], "then": [{"op": "insert", "key": "a",
     "value": 1}, {"op": "get", "key": "b"}], "otherwise": []}. Operations are insert, remove,

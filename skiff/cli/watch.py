@@ -7,7 +7,6 @@ import typer
 from msgspec.structs import replace
 
 from skiff.cli import output
-from skiff.cli.failures import CommandFailed
 from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Event, EventKind
@@ -34,21 +33,12 @@ def watch(
     """
     with connect(url, timeout) as client, client.watch(prefix) as changes:
         output.note(f"watching {prefix!r} after revision {changes.revision}")
-        for event in map(_showable, itertools.islice(changes, count)):
+        for changed in itertools.islice(changes, count):
+            event = replace(changed, value=output.showable(changed.key, changed.value))
             if as_json:
                 output.json(output.facts(event, event.value))
             else:
                 output.write(change_line(event))
-
-
-def _showable(event: Event[Any]) -> Event[Any]:
-    """Return a change that JSON can represent: one value must not end the watch."""
-    try:
-        output.as_json(event.value)
-    except CommandFailed:
-        output.note(f"JSON cannot carry the value of {event.key!r}: shown as its Python repr")
-        return replace(event, value=repr(event.value))
-    return event
 
 
 def change_line(event: Event[Any]) -> bytes:

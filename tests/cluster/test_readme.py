@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 5, "a new script in the README needs a test"
+    assert len(blocks("python")) == 6, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -111,8 +111,20 @@ def test_the_transaction_script_moves_money(cluster: Cluster, tmp_path: Path) ->
     assert re.fullmatch(r"True \(\d+, 1, True\)", printed[1])
 
 
+def test_the_reading_script_shows_the_users(cluster: Cluster, tmp_path: Path) -> None:
+    _, _, source, *_ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    assert run_script(with_ports(source, ports), tmp_path).splitlines() == [
+        "{'users/ann': {'age': 31}}",
+        "users/bob 42 of version 1",
+        "users/ann 31 of version 1",
+        "3 ['ann', 'bob', 'eve'] {'age': 42}",
+        "{'age': 31}",
+    ]
+
+
 def test_the_pipeline_script_prints_its_last_result(cluster: Cluster, tmp_path: Path) -> None:
-    _, _, source, _ = blocks("python", section("The client"))
+    *_, source, _ = blocks("python", section("The client"))
     ports = [node.port for node in cluster.nodes]
     printed = run_script(with_ports(source, ports), tmp_path)
     assert printed == "1001 results, the last: {'hits': 0}\n"

@@ -1,7 +1,6 @@
 """Bugs in reads, which make them stale."""
 
-from protocol.gateway import read_queues
-from protocol.gateway.gateway import Gateway
+from protocol.gateway.reads import Reads
 from protocol.raft import leader_lease, reads
 from protocol.raft.roles import ReadQueue
 from protocol.raft.state import RaftState
@@ -26,7 +25,7 @@ BUGS = (
     Bug(
         "a gateway answers what was read ahead before it is confirmed",
         "dissertation §6.4",
-        Edit(Gateway._on_reads_done, "message.confirmed or pending.confirmed", "True"),
+        Edit(Reads.on_done, "message.confirmed or pending.confirmed", "True"),
     ),
     Bug(
         "a leader that gives up calls confirmed what was read ahead",
@@ -70,9 +69,9 @@ BUGS = (
         "what storage left unread of a batch is asked again for the wrong clients",
         "dissertation §6.4",
         Edit(
-            read_queues.unread_part,
-            "zip(pending.slots[count:], operations[count:]",
-            "zip(pending.slots[count:], operations[: len(operations) - count]",
+            Reads._queue_again,
+            "slot = pending.slots[place]",
+            "slot = pending.slots[place - (place > count)]",
         ),
     ),
     Bug(

@@ -9,7 +9,7 @@ from protocol.client.census import Census
 from protocol.client.link import Link
 from protocol.client.routing import Route, address_of
 from protocol.client.steps import ReturnT, Steps
-from protocol.messages.client import Failed, FailureCode, Get, Reply, Request
+from protocol.messages.client import Failed, FailureCode, Get, Reply, Request, Scan
 from protocol.state.commands import (
     Found,
     Insert,
@@ -57,7 +57,13 @@ class Client:
         self.link = Link(self.route) if self.is_shared else None  # of all threads
         self.requests = SharedRequests(cluster, name) if self.is_shared else LoneRequests(cluster)
         self.revisions: dict[str, int] = {}  # by key, as last seen
+        self.newest = 0  # revision that it has seen
         self.threads: list[Thread] = []
+
+    def see(self, outcome: object) -> None:
+        """Note the revision of an outcome, if it has one."""
+        revision: int = getattr(outcome, "revision", 0)
+        self.newest = max(self.newest, revision)
 
     def new_thread(self, name: str) -> "Thread":
         """Return a new thread of this client."""
@@ -112,13 +118,16 @@ class Thread:
         if self._random() < self.setting.options.transactions:
             self._transact(deadline)
             return
+        if self._random() < self.setting.options.loose:
+            self.client.cluster.loose_reads.begin(self, self._random_key(), deadline)
+            return
         operation = self._choose()
         self._begin(operation)
         self._do(operation, deadline)
 
     def _choose(self) -> Operation:
         options = self.setting.options
-        key = f"k/{int(options.keys * self._random())}"
+        key = self._random_key()
         if self._random() < self._reads:
             return Operation(self.name, Kind.GET, key, 0)
         kind = Kind.REMOVE if self._random() < REMOVALS else Kind.INSERT
@@ -128,6 +137,9 @@ class Thread:
         if kind is Kind.INSERT:
             operation.value = self._new_value()
         return operation
+
+    def _random_key(self) -> str:
+        return f"k/{int(self.setting.options.keys * self._random())}"
 
     def _new_value(self) -> bytes:
         self._values += 1
@@ -145,6 +157,16 @@ class Thread:
             self._drive_read(get, deadline, lambda each: self._end(operation, each))
         else:
             self._write(operation, deadline)
+
+    def drive_loosely(
+        self,
+        read: Get | Scan,
+        deadline: float,
+        done: Callable[[Ending], None],
+        link: Link | None = None,
+    ) -> None:
+        """Perform a read that is not part of the history."""
+        self._drive(self.client.calls.call(link or self._link, read, deadline), done)
 
     def _drive_read(self, get: Get, deadline: float, done: Callable[[Ending], None]) -> None:
         self._drive(self.client.calls.call(self._link, get, deadline), done)
@@ -244,6 +266,7 @@ class Thread:
         if isinstance(outcome, Failed) and outcome.code is FailureCode.STORAGE_FULL:
             totals.storage_full += 1
         if _is_certain(ending):
+            self.client.see(outcome)
             history.end(operation, outcome)
             totals.writes += operation.is_write
             totals.reads += not operation.is_write

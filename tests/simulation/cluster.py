@@ -13,6 +13,7 @@ from protocol.wire import encode
 from tests.simulation.client import Client, Thread
 from tests.simulation.door import Asker
 from tests.simulation.history import History
+from tests.simulation.loose_reads import LooseReads
 from tests.simulation.node import Node
 from tests.simulation.setting import Setting
 from tests.simulation.watcher import Watcher
@@ -33,6 +34,7 @@ class Cluster:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.history = History()
+        self.loose_reads = LooseReads(setting)
         self.nodes: dict[str, Node] = {}
         self.copies: dict[str, Copy] = {}  # of node directories, by address
         options = setting.options

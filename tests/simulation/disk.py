@@ -1,6 +1,6 @@
 """Disk: tables whose unsynced writes may be lost in a crash, the latest first."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
@@ -151,10 +151,9 @@ class DiskTable:
         for position in range(bisect_left(keys, first), len(keys)):
             yield keys[position], self._rows[keys[position]]
 
-    def keys(self, first: bytes) -> Iterator[bytes]:
-        """Yield the written keys, from one on."""
-        keys = self._keys
-        yield from keys[bisect_left(keys, first) :]
+    def keys(self, first: bytes, *, reverse: bool = False) -> Iterator[bytes]:
+        """Yield the written keys, from one on or from there down."""
+        yield from _from(self._keys, first, reverse=reverse)
 
     def rows_estimate(self) -> int:
         """Return the number of written rows."""
@@ -216,7 +215,14 @@ class DiskView:
         self._rows = rows
         self._keys = sorted(rows)
 
-    def scan(self, first: bytes) -> Iterator[Row]:
-        """Yield the rows of the snapshot, from a key on."""
-        for key in self._keys[bisect_left(self._keys, first) :]:
+    def scan(self, first: bytes, *, reverse: bool = False) -> Iterator[Row]:
+        """Yield the rows of the snapshot, from a key on or from there down."""
+        for key in _from(self._keys, first, reverse=reverse):
             yield key, self._rows[key]
+
+
+def _from(keys: list[bytes], first: bytes, *, reverse: bool) -> list[bytes]:
+    """Return the sorted keys from one on, or from there down."""
+    if reverse:
+        return keys[bisect_right(keys, first) - 1 :: -1] if keys and keys[0] <= first else []
+    return keys[bisect_left(keys, first) :]

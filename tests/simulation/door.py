@@ -11,7 +11,7 @@ from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
 from protocol.gateway.publisher import Message
-from protocol.messages.client import Reply, Request
+from protocol.messages.client import Operation, Reply, Request
 from protocol.messages.gateway import (
     Changes,
     Following,
@@ -19,7 +19,7 @@ from protocol.messages.gateway import (
     Opened,
     ReadsDone,
 )
-from protocol.messages.replicator import Propose
+from protocol.messages.replicator import Propose, Read
 from protocol.state.commands import Write
 from protocol.state.limits import BATCH_OPERATIONS_MAX
 from protocol.wire import decode_outcome, encode
@@ -52,6 +52,7 @@ class Door(Actor):
         self._askers: dict[int, Asker] = {}
         self._judge = life.setting.judge
         self._revisions: dict[int, int] = {}  # committed at each request
+        self._arrived: dict[int, tuple[float, tuple[Operation, ...]]] = {}  # requests
         self._writes: dict[bytes, list[int]] = {}  # positions in each request
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
@@ -67,6 +68,7 @@ class Door(Actor):
         self._numbers += 1
         self._askers[self._numbers] = asker
         self._revisions[self._numbers] = self._judge.log.model.revision
+        self._arrived[self._numbers] = (self._events.now, request.operations)
         self._requests.append((self._numbers, request))
         self.rouse()
 
@@ -122,9 +124,10 @@ class Door(Actor):
             case Changes() | Following():
                 pass
             case ReadsDone(number=number):
-                awaited = number in self._the_core._pending
+                pending = self._the_core._pending.get(number)
                 self._the_core.step(message, now)
-                if awaited and number not in self._the_core._pending:
+                is_confirmed = pending is not None and isinstance(pending.message, Read)
+                if is_confirmed and number not in self._the_core._pending:
                     self._judge.gateway_answers_read(self.life.node.id, number)
             case _:
                 self._the_core.step(message, now)
@@ -157,6 +160,9 @@ class Door(Actor):
         if outbox.replicator:
             self._events.note(self._place, "says", outbox.replicator)
             self.life.post("gateway replicator", self.life.replicator, outbox.replicator)
+        if outbox.storage:
+            self._events.note(self._place, "says", outbox.storage)
+            self.life.post("gateway storage", self.life.storage, outbox.storage)
         for call in outbox.replies:
             self._reply(call)
 
@@ -180,7 +186,9 @@ class Door(Actor):
         address, answer, _ = self._askers.pop(number)
         del self._writes[call.client[0]]
         outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
-        self._judge.gateway_answers(self._revisions.pop(number), outcomes)
+        arrived, operations = self._arrived.pop(number)
+        asked = list(zip(operations, outcomes, strict=True))
+        self._judge.gateway_answers(arrived, self._revisions.pop(number), asked)
         reply = Reply(call.id, outcomes)
         self._count(call, reply)
         self._events.note(self._place, f"answers {address}", reply)

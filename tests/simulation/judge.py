@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 from protocol.entry import LogEntry
 from protocol.membership import Membership
-from protocol.messages.client import Names
+from protocol.messages.client import (
+    ANY_STALENESS,
+    ModalRead,
+    Names,
+    Operation,
+    Page,
+    Scan,
+)
 from protocol.messages.gateway import BatchApplied, Changes, GatewayMessage, ReadsConfirmed
 from protocol.messages.replicator import (
     Persisted,
@@ -20,6 +27,7 @@ from protocol.state.commands import Found, Missing
 from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
+from tests.simulation.applied_revisions import AppliedRevisions
 from tests.simulation.belief import Belief
 from tests.simulation.breach import expect
 from tests.simulation.change import Row
@@ -52,6 +60,7 @@ class Judge:
         self.admitted = self.leaders.admitted
         self._promises = Promises(self.disks)
         self.belief = Belief(self.log, self.disks)
+        self.applied_revisions = AppliedRevisions(events)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
         self._handed_reads: dict[tuple[bytes, int], int] = {}
@@ -183,6 +192,7 @@ class Judge:
         if self._applied.get(life.node.id) != applied:
             self._applied[life.node.id] = applied
             self._compare_state(core, applied)
+            self.applied_revisions.note(core.revision)
         for told in outbox.gateway:
             if type(told) is BatchApplied:
                 expect(told.results == self.log.model.results[told.index], "a wrong result")
@@ -223,11 +233,28 @@ class Judge:
         """Check that the gateway holds a read back until it is confirmed."""
         expect((node, number) in self._confirmed, "a read is answered before it is confirmed")
 
-    def gateway_answers(self, revision: int, outcomes: tuple[object, ...]) -> None:
-        """Check that reads include every change committed before the request."""
-        for outcome in outcomes:
-            if isinstance(outcome, Found | Missing | Names):
+    def gateway_answers(
+        self, arrived: float, revision: int, asked: list[tuple[Operation, object]]
+    ) -> None:
+        """Check the age of the states that reads show.
+
+        They include every change committed before the request, or are as new as it demands.
+        """
+        for operation, outcome in asked:
+            if not isinstance(outcome, Found | Missing | Names | Page):
+                continue
+            assert isinstance(operation, ModalRead)
+            if isinstance(operation, Scan) and operation.revision:
+                continue  # in its view
+            if not operation.max_staleness_ms:
                 expect(outcome.revision >= revision, "a client is told of the past")
+            self._check_bounds(operation, arrived, outcome.revision)
+
+    def _check_bounds(self, read: ModalRead, arrived: float, revision: int) -> None:
+        expect(revision >= read.min_revision, "a read shows an older state than it requires")
+        if read.max_staleness_ms < ANY_STALENESS:
+            newest = self.applied_revisions.by(arrived - read.max_staleness_ms / 1000)
+            expect(revision >= newest, "a read shows an older state than it allows")
 
     def answered(self, session: int, sequence: int, result: object) -> None:
         """Check that a write has only one result."""

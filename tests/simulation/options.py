@@ -110,6 +110,7 @@ class Options(msgspec.Struct, frozen=True):
     conditional: float  # share of writes
     pipelined: float  # share of a thread's turns that are a pipeline
     transactions: float  # share of a thread's other turns
+    loose: float  # share of a thread's further turns: stale reads and scans
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
     late_requests: float  # share of requests to join that arrive a second time, seconds later
@@ -193,6 +194,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
+        loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
     )

@@ -15,6 +15,8 @@ class Totals(msgspec.Struct):
     reads_by_lease: int = 0
     pipelines: int = 0
     transactions: int = 0
+    stale_reads: int = 0
+    scans: int = 0
     shared_frames: int = 0  # with requests of several calls
     cancelled: int = 0
     unknown_outcomes: int = 0

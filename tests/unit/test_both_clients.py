@@ -17,10 +17,13 @@ MAKES = {  # return types that differ by client
     "Subscriber": "AsyncSubscriber",
     "Pipeline": "AsyncPipeline",
     "Transaction": "AsyncTransaction",
+    "Iterator": "AsyncIterator",
+    "Namespace": "AsyncNamespace",
 }
 
 
-PLAIN = {"pipeline", "transaction"}  # methods that make an object and do no I/O
+# They make an object and do no I/O.
+PLAIN = {"namespace", "pipeline", "scan", "transaction"}
 
 
 def methods(client: type) -> dict[str, object]:

@@ -62,7 +62,7 @@ def assert_nothing_is_kept(gateway: ClientGateway) -> None:
     calls = gateway._core._calls
     assert (calls.count, calls.operations, calls.bytes) == (0, 0, 0)
     core = gateway._core
-    assert not any((core._pending, core._writes, core._reads, core._admin))
+    assert not any((core._pending, core._writes, core._reads.queues, core._admin))
     budget = gateway._core.reply_budget
     assert not budget._waiting
     assert len(budget._uncounted) <= CONNECTIONS_NOTED_MAX

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from protocol.config import NodeConfig
 from protocol.gateway import pending
 from protocol.gateway.admin import ADMIN_REQUESTS_MAX, TOO_MANY
-from protocol.gateway.gateway import LOST_SECONDS, RETRY_SECONDS, Gateway
+from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import LOST_SECONDS, RETRY_SECONDS
 from protocol.gateway.reply_budget import CONNECTION_BYTES_MAX
 from protocol.membership import Member, Membership
 from protocol.messages.client import (
@@ -114,12 +115,12 @@ class Desk:
 
     def flush(self) -> None:
         outbox = self.core.flush(self.now)
-        self.sent.extend(outbox.replicator)
+        self.sent.extend([*outbox.replicator, *outbox.storage])
         for call in outbox.replies:
             self.answers.extend(call.outcomes)
 
     def last(self, kind: type[MessageT]) -> MessageT:
-        """Return the last message of a kind that was sent to the replicator."""
+        """Return the last message of a kind that was sent to another actor."""
         found = [message for message in self.sent if isinstance(message, kind)]
         assert found, f"no {kind.__name__} among {self.sent}"
         return found[-1]

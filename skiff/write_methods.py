@@ -1,11 +1,11 @@
-"""KeyMethods: the operations of a blocking client on keys and their values."""
+"""WriteMethods: the operations of a blocking client that change keys."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
-from skiff import methods
-from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout
-from skiff.methods import Method
+from skiff import writes
+from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.method import Method
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry
 
@@ -13,8 +13,8 @@ ValueT = TypeVar("ValueT")
 ReturnT = TypeVar("ReturnT")
 
 
-class KeyMethods:
-    """Operations on keys; see ``Client``."""
+class WriteMethods:
+    """Changing operations; see ``Client``."""
 
     def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
         """Return the result of a method; the timeout holds for each of its requests."""
@@ -40,76 +40,7 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(methods.insert(key, value, if_revision), timeout)
-
-    @overload
-    def get(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
-    ) -> ValueT | None: ...
-    @overload
-    def get(
-        self,
-        key: str,
-        type: type[ValueT],
-        *,
-        default: ValueT,
-        read: Reading = ...,
-        timeout: Timeout = ...,
-    ) -> ValueT: ...
-    @overload
-    def get(
-        self,
-        key: str,
-        type: Any = ...,
-        *,
-        default: Any = ...,
-        read: Reading = ...,
-        timeout: Timeout = ...,
-    ) -> Any: ...
-    def get(
-        self,
-        key: str,
-        type: Any = Any,
-        *,
-        default: Any = None,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> Any:
-        """Return a key's value as ``type``, or ``default`` if the key is absent.
-
-        ``read`` is "linearizable", or "leader-lease" for a read by the leader's lease.
-
-        Raises:
-            InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of this type.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.get(key, type, default, read), timeout)
-
-    @overload
-    def get_entry(
-        self, key: str, type: type[ValueT], *, read: Reading = ..., timeout: Timeout = ...
-    ) -> Entry[ValueT] | None: ...
-    @overload
-    def get_entry(
-        self, key: str, type: Any = ..., *, read: Reading = ..., timeout: Timeout = ...
-    ) -> Entry[Any] | None: ...
-    def get_entry(
-        self,
-        key: str,
-        type: Any = Any,
-        *,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> Entry[Any] | None:
-        """Return a key's value with its revisions and version, or None if it is absent.
-
-        Raises:
-            InvalidRequest: the key or ``read`` is invalid.
-            DeserializeFailed: the value is not of this type.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.get_entry(key, type, read), timeout)
+        return self._run(writes.insert(key, value, if_revision), timeout)
 
     def remove(
         self,
@@ -128,7 +59,51 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
             RequestTimeout: the deadline passed; nothing was removed.
         """
-        return self._run(methods.remove(key, if_revision), timeout)
+        return self._run(writes.remove(key, if_revision), timeout)
+
+    @overload
+    def swap(
+        self, key: str, value: object, type: type[ValueT], *, timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    def swap(
+        self, key: str, value: object, type: Any = ..., *, timeout: Timeout = ...
+    ) -> Entry[Any] | None: ...
+    def swap(
+        self, key: str, value: object, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
+        """Write a value; return the entry that it replaced, its value as ``type``, or None.
+
+        Raises:
+            InvalidRequest: the key is invalid, the value is too large, or the replaced one has more
+                than 64 KiB; nothing was written.
+            SerializeFailed: MessagePack cannot encode the value.
+            DeserializeFailed: the replaced value is not of this type; it was replaced.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
+            RequestTimeout: the deadline passed; nothing was written.
+        """
+        return self._run(writes.swap(key, value, type), timeout)
+
+    @overload
+    def pop(
+        self, key: str, type: type[ValueT], *, timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    def pop(self, key: str, type: Any = ..., *, timeout: Timeout = ...) -> Entry[Any] | None: ...
+    def pop(
+        self, key: str, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
+        """Remove a key; return the entry that it had, its value as ``type``, or None.
+
+        Raises:
+            InvalidRequest: the key is invalid, or its value has more than 64 KiB; nothing was
+                removed.
+            DeserializeFailed: the value is not of this type; it was removed.
+            OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
+            RequestTimeout: the deadline passed; nothing was removed.
+        """
+        return self._run(writes.pop(key, type), timeout)
 
     def insert_many(
         self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
@@ -144,7 +119,7 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; all may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(methods.insert_many(values), timeout)
+        return self._run(writes.insert_many(values), timeout)
 
     def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Add to the integer that a key holds, 0 if it is absent; return the sum.
@@ -159,7 +134,7 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; it may have been added, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(methods.increment(key, by), timeout)
+        return self._run(writes.increment(key, by), timeout)
 
     def remove_prefix(self, prefix: str, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Remove all keys under a prefix as one change; return their number, 10,000 at most.
@@ -171,7 +146,7 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; they may have been removed, or may yet be.
             RequestTimeout: the deadline passed; nothing was removed.
         """
-        return self._run(methods.remove_prefix(prefix), timeout)
+        return self._run(writes.remove_prefix(prefix), timeout)
 
     def transact(
         self,
@@ -197,41 +172,4 @@ class KeyMethods:
             OutcomeUnknown: the deadline passed; it may have been performed, or may yet be.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        return self._run(methods.transact(checks, then, otherwise), timeout)
-
-    def list_keys(
-        self,
-        prefix: str = "",
-        *,
-        limit: int | None = None,
-        start_after: str | None = None,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> list[str]:
-        """Return the keys under a prefix, sorted; ``""`` and ``"/"`` mean all keys.
-
-        At most ``limit`` keys, None for all, that sort after ``start_after``. Keys are read in
-        pages of up to 10,000, each with a request, and so at a revision, of its own.
-
-        Raises:
-            InvalidRequest: the prefix, ``limit``, ``start_after`` or ``read`` is invalid.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.list_keys(prefix, limit, start_after, read), timeout)
-
-    def get_prefixes(
-        self,
-        prefix: str = "",
-        *,
-        read: Reading = "linearizable",
-        timeout: Timeout = CLIENT_DEFAULT,
-    ) -> list[str]:
-        """Return every path under a prefix that directly holds a key, sorted: ``["a", "a/b"]``.
-
-        Paths are read in pages of up to 10,000, each with a request of its own.
-
-        Raises:
-            InvalidRequest: the prefix or ``read`` is invalid.
-            RequestTimeout: the deadline passed before a majority confirmed the read.
-        """
-        return self._run(methods.get_prefixes(prefix, read), timeout)
+        return self._run(writes.transact(checks, then, otherwise), timeout)

@@ -1,4 +1,4 @@
-"""Data: the commands that write, read and list values."""
+"""Writing: the commands that change keys."""
 
 import sys
 from typing import Annotated
@@ -9,7 +9,7 @@ import typer
 from protocol.config import VALUE_BYTES_CEILING
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
-from skiff.cli.options import DEFAULT_URL, Json, Key, Prefix, Read, Timeout, Url, connect
+from skiff.cli.options import DEFAULT_URL, Json, Key, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 
 STANDARD_INPUT = "-"
@@ -59,30 +59,6 @@ def insert(
         output.line(str(revision))
 
 
-def get(
-    key: Key,
-    *,
-    read: Read = "linearizable",
-    as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-) -> None:
-    """Print a value.
-
-    Text and bytes are printed exactly as stored, anything else as JSON.
-    --json adds the revision, the revision of the first write, and the version, which counts
-    the writes. It prints bytes as base64, marked by "encoding": "base64".
-    """
-    with connect(url, timeout) as client:
-        entry = client.get_entry(key, read=read)
-    if entry is None:
-        raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
-    if as_json:
-        output.json(output.facts(entry, entry.value))
-    else:
-        output.value(entry.value)
-
-
 def increment(
     key: Key,
     by: Annotated[int, typer.Argument(metavar="BY", help="The number to add.")] = 1,
@@ -91,7 +67,7 @@ def increment(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Add to the integer that a key holds, 0 if it is absent, and print the sum.
+    """Add to the integer of a key, 0 if it is absent; print the sum.
 
     A negative number follows two dashes: skiff increment KEY -- -1
     """
@@ -147,47 +123,6 @@ def _confirm(question: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise CommandFailed("without a terminal to ask on, this needs --yes", ExitCode.USAGE)
     typer.confirm(f"skiff: {question}", abort=True, err=True)
-
-
-def list_keys(
-    prefix: Prefix = "",
-    *,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="COUNT", min=0, help="Print at most this many keys.", show_default=False
-        ),
-    ] = None,
-    read: Read = "linearizable",
-    as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-) -> None:
-    """Print the keys, sorted, one on each line."""
-    with connect(url, timeout) as client:
-        names = client.list_keys(prefix, limit=limit, read=read)
-    _print_names(names, as_json=as_json)
-
-
-def prefixes(
-    prefix: Prefix = "",
-    *,
-    read: Read = "linearizable",
-    as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    timeout: Timeout = DEFAULT_TIMEOUT,
-) -> None:
-    """Print the paths that directly hold keys, sorted, one on each line."""
-    with connect(url, timeout) as client:
-        names = client.get_prefixes(prefix, read=read)
-    _print_names(names, as_json=as_json)
-
-
-def _print_names(names: list[str], *, as_json: bool) -> None:
-    if as_json:
-        output.json(names)
-    else:
-        output.write("".join(f"{name}\n" for name in names).encode())
 
 
 def _kind(**wanted: bool) -> str:

@@ -1,0 +1,88 @@
+"""Scans: the views that scans read, so that all pages of one show the same revision.
+
+A view keeps old rows on disk. It is dropped after the last page, after ``IDLE_REVISIONS_MAX``
+changes without a page, or for a newer scan when there are ``SCANS_MAX``.
+"""
+
+import msgspec
+
+from protocol.messages.client import Failed, FailureCode, Page, Scan, ScannedEntry
+from protocol.state.key_value import decode_stored_value
+from protocol.state.tables import SortedTable, TableView
+from protocol.storage.key_range import key_range
+
+SCANS_MAX = 16  # concurrent
+IDLE_REVISIONS_MAX = 20_000
+PAGE_ENTRIES_MAX = 4_096  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
+PAGE_COUNT_MAX = 10_000  # likewise, where entries are only counted
+PAGE_BYTES_MAX = 1 << 20
+
+
+class _View(msgspec.Struct):
+    """The entries as they were at a revision."""
+
+    revision: int
+    rows: TableView
+    read_at: int  # revision of the state at the last page
+
+
+class Scans:
+    """The scans in progress at one node."""
+
+    def __init__(self, values: SortedTable) -> None:
+        self._values = values
+        self._views: dict[bytes, _View] = {}  # by scan, the longest idle one first
+
+    def read(self, scan: Scan, revision: int) -> Page | Failed:
+        """Return a page, the first one of the state at ``revision``, which must be written."""
+        if scan.revision:
+            view = self._views.pop(scan.scan, None)
+            if view is None or view.revision != scan.revision:
+                return _gone(scan)
+        else:
+            self._views.pop(scan.scan, None)
+            view = _View(revision, self._values.view(), revision)
+        page = _page(scan, view)
+        if page.more:
+            view.read_at = revision
+            self._keep(scan.scan, view)
+        return page
+
+    def end_idle(self, revision: int) -> None:
+        """Drop the views that were not read for many changes: no message reports a scan's end."""
+        for scan, view in list(self._views.items()):
+            if revision - view.read_at > IDLE_REVISIONS_MAX:
+                del self._views[scan]
+
+    def _keep(self, scan: bytes, view: _View) -> None:
+        while len(self._views) >= SCANS_MAX:
+            del self._views[next(iter(self._views))]
+        self._views[scan] = view
+
+
+def _gone(scan: Scan) -> Failed:
+    return Failed(
+        FailureCode.VIEW_GONE,
+        f"this node does not have the view of revision {scan.revision} of this scan: it was "
+        f"restarted, or began {SCANS_MAX} newer scans, or the scan was idle for "
+        f"{IDLE_REVISIONS_MAX} changes; or the scan began at another node",
+    )
+
+
+def _page(scan: Scan, view: _View) -> Page:
+    limit = min(scan.limit, PAGE_COUNT_MAX if scan.counts else PAGE_ENTRIES_MAX)
+    entries: list[ScannedEntry] = []
+    count = size = 0
+    end = b""
+    keys = key_range(scan.prefix, scan.start_after, reverse=scan.reverse)
+    for key, row in keys.rows(view.rows.scan(keys.first, reverse=scan.reverse)):
+        if count >= limit or size > PAGE_BYTES_MAX:
+            return Page(view.revision, tuple(entries), count, end.decode(), more=True)
+        if not scan.counts:
+            stored = decode_stored_value(row)
+            history = (stored.create_revision, stored.revision, stored.version)
+            entries.append(ScannedEntry(key.decode(), *history, stored.value))
+            size += len(key) + len(row)
+        count += 1
+        end = key
+    return Page(view.revision, tuple(entries), count, end.decode(), more=False)

@@ -1,0 +1,98 @@
+"""AsyncWriteMethods: the operations of an asyncio client that change keys."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from skiff import writes
+from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.descriptions import described_by
+from skiff.method import Method
+from skiff.operations import Check, Operation, TransactionResult
+from skiff.records import Entry
+from skiff.write_methods import WriteMethods
+
+ValueT = TypeVar("ValueT")
+ReturnT = TypeVar("ReturnT")
+
+
+@described_by(WriteMethods)
+class AsyncWriteMethods:
+    """Changing operations; see ``WriteMethods``."""
+
+    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
+        """Return the result of a method; the timeout holds for each of its requests."""
+        raise NotImplementedError
+
+    async def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> int:
+        """Write a value; return the revision of the write; see ``Client.insert``."""
+        return await self._run(writes.insert(key, value, if_revision), timeout)
+
+    async def remove(
+        self,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> bool:
+        """Remove a key; return whether it existed; see ``Client.remove``."""
+        return await self._run(writes.remove(key, if_revision), timeout)
+
+    @overload
+    async def swap(
+        self, key: str, value: object, type: type[ValueT], *, timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    async def swap(
+        self, key: str, value: object, type: Any = ..., *, timeout: Timeout = ...
+    ) -> Entry[Any] | None: ...
+    async def swap(
+        self, key: str, value: object, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
+        """Write a value; return the entry that it replaced, or None; see ``Client.swap``."""
+        return await self._run(writes.swap(key, value, type), timeout)
+
+    @overload
+    async def pop(
+        self, key: str, type: type[ValueT], *, timeout: Timeout = ...
+    ) -> Entry[ValueT] | None: ...
+    @overload
+    async def pop(
+        self, key: str, type: Any = ..., *, timeout: Timeout = ...
+    ) -> Entry[Any] | None: ...
+    async def pop(
+        self, key: str, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
+        """Remove a key; return the entry that it had, or None; see ``Client.pop``."""
+        return await self._run(writes.pop(key, type), timeout)
+
+    async def insert_many(
+        self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> int:
+        """Write several values as one change; return its revision; see ``Client.insert_many``."""
+        return await self._run(writes.insert_many(values), timeout)
+
+    async def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Add to an integer; return the sum; see ``Client.increment``."""
+        return await self._run(writes.increment(key, by), timeout)
+
+    async def remove_prefix(self, prefix: str, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Remove all keys under a prefix; return their number; see ``Client.remove_prefix``."""
+        return await self._run(writes.remove_prefix(prefix), timeout)
+
+    async def transact(
+        self,
+        checks: Iterable[Check],
+        then: Iterable[Operation],
+        otherwise: Iterable[Operation] = (),
+        *,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> TransactionResult:
+        """Perform operations as one change, by whether checks hold; see ``Client.transact``."""
+        return await self._run(writes.transact(checks, then, otherwise), timeout)

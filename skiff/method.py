@@ -1,0 +1,59 @@
+"""Method: the requests of a client's method and its result, as a generator.
+
+It yields questions, is sent their outcomes and returns the result; ``Client`` and ``AsyncClient``
+drive the same ones. Each raises ``InvalidRequest`` for invalid arguments before its first question.
+"""
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from protocol.client.link import Link
+from protocol.client.pipeline import Pipelined
+from protocol.client.routing import Route
+from protocol.messages.client import Get, Operation, Outcome
+from protocol.state.commands import Command, Insert, Remove
+
+
+class Anchor(msgspec.Struct):
+    """The node that a series of questions stays with."""
+
+    link: Link | None = None  # None before the first question
+
+
+def anchored(anchor: Anchor, route: Route) -> Link:
+    """Return the link of an anchor, a new one at first."""
+    if anchor.link is None:
+        anchor.link = Link(route, stays=True)
+    return anchor.link
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An operation that is safe to repeat."""
+
+    operation: Operation
+    writes: bool = False  # whether it changes anything
+    anchor: Anchor | None = None  # None: any node will do
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A command to apply exactly once."""
+
+    command: Command
+
+
+ReturnT = TypeVar("ReturnT")
+Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
+
+
+def only_operation(method: Method[Any]) -> Pipelined:
+    """Return the only operation of a method, for a pipeline.
+
+    Raises:
+        SkiffError: an argument of the method is invalid.
+    """
+    asked = next(method)
+    operation = asked.command if isinstance(asked, Order) else asked.operation
+    assert isinstance(operation, Insert | Remove | Get)
+    return operation

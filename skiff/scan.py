@@ -1,0 +1,87 @@
+"""Scan: the entries under a prefix at one revision, page by page."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from protocol.messages import client as wire
+from protocol.messages.client import Page
+from skiff.arguments import ReadMode, check_limit, check_prefix, check_reverse, check_start
+from skiff.method import Anchor, Method, Question
+from skiff.outcomes import expect
+from skiff.records import Entry
+from skiff.values import check_type, decode_value
+
+PAGE_ENTRIES = 1_000
+COUNT_PAGE = 10_000
+
+
+class PageOf:
+    """The pages of one scan; each continues the one before, in the same node's view."""
+
+    def __init__(
+        self,
+        prefix: str,
+        mode: ReadMode,
+        *,
+        start_after: str | None = None,
+        reverse: bool = False,
+        counts: bool = False,
+    ) -> None:
+        """Name the entries.
+
+        Raises:
+            InvalidRequest: an argument is invalid.
+        """
+        check_prefix(prefix)
+        check_start(start_after)
+        check_reverse(reverse)
+        self.is_over = False
+        self._anchor = Anchor()  # to the node that keeps the view
+        self._next = wire.Scan(
+            uuid.uuid4().bytes, prefix, 0, start_after, *mode, reverse=reverse, counts=counts
+        )
+
+    def read(self, limit: int) -> Method[Page]:
+        """Read the next page, of at most ``limit`` entries."""
+        question = Question(replace(self._next, limit=limit), anchor=self._anchor)
+        page = expect((yield question), Page)
+        self.is_over = not page.more
+        self._next = replace(self._next, start_after=page.end, revision=page.revision)
+        return page
+
+
+class Scan:
+    """The entries of one scan, up to a limit; None has no limit."""
+
+    def __init__(self, pages: PageOf, type_: Any, limit: int | None) -> None:
+        """Name the entries and the type of their values.
+
+        Raises:
+            InvalidRequest: an argument is invalid.
+        """
+        check_type(type_)
+        check_limit(limit)
+        self._pages = pages
+        self._type = type_
+        self._left = limit
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all entries were read."""
+        return self._pages.is_over or self._left == 0
+
+    def read(self) -> Method[Iterator[Entry[Any]]]:
+        """Read the next entries; a value is decoded when its entry is reached."""
+        limit = PAGE_ENTRIES if self._left is None else min(self._left, PAGE_ENTRIES)
+        page = yield from self._pages.read(limit)
+        if self._left is not None:
+            self._left -= page.count
+        return map(self._entry, page.entries)
+
+    def _entry(self, scanned: wire.ScannedEntry) -> Entry[Any]:
+        value = decode_value(scanned.key, scanned.value, self._type)
+        history = (scanned.mod_revision, scanned.create_revision, scanned.version)
+        return Entry(scanned.key, value, *history)

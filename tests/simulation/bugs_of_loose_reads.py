@@ -1,0 +1,54 @@
+"""Bugs in stale reads and scans, which break the guarantees of a session."""
+
+from protocol.client.high_water import HighWaterMark
+from protocol.gateway.reads import Reads
+from protocol.storage.reader import Reader
+from protocol.storage.scans import Scans
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a client reads an older state than it has seen",
+        "monotonic reads",
+        Edit(HighWaterMark.require, "max(operation.min_revision, self.revision)", "0"),
+    ),
+    Bug(
+        "a client remembers the last revision, not the newest",
+        "monotonic reads",
+        Edit(HighWaterMark.note, "max(self.revision, revision)", "revision or self.revision"),
+    ),
+    Bug(
+        "a node serves a read although its state is behind",
+        "monotonic reads",
+        Edit(Reader.serve, "operation.min_revision > revision", "False"),
+    ),
+    Bug(
+        "a state counts as current from the confirmation of a read",
+        "bounded staleness",
+        Edit(Reads._answer_all, "pending.sent_at", "now"),
+    ),
+    Bug(
+        "a read without confirmation shows that the state is current",
+        "bounded staleness",
+        Edit(Reads._answer_all, "if path is ReadPath.CONFIRMED:", "if not behind:"),
+    ),
+    Bug(
+        "any age is young enough",
+        "bounded staleness",
+        Edit(Reads._is_current, "max_staleness_ms == ANY_STALENESS", "True"),
+    ),
+    Bug(
+        "a scan goes on in a newer state",
+        "the promise of scans",
+        Edit(
+            Scans.read,
+            "view = self._views.pop(scan.scan, None)",
+            "view = _View(scan.revision, self._values.view(), revision)",
+        ),
+    ),
+    Bug(
+        "a first page is read without confirmation",
+        "the promise of scans",
+        Edit(Reads._path, "and operation.revision", ""),
+    ),
+)
