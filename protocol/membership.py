@@ -4,7 +4,7 @@ from functools import cached_property
 
 import msgspec
 
-from protocol.ranges import AddressText, Id, Index
+from protocol.ranges import LEVEL_MIN, AddressText, Id, Index, Level
 
 NodeId = Id
 
@@ -15,6 +15,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     id: NodeId  # UUID of the node, 16 bytes
     address: AddressText  # host:port of its gateway; peers use the second port after it
     voter: bool  # else a learner
+    level: Level = LEVEL_MIN  # of the commands that it can apply, as last recorded
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
@@ -38,6 +39,11 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, dict=True):
     def voters(self) -> frozenset[NodeId]:
         """Ids of the voters, of which a majority elects and commits."""
         return frozenset(member.id for member in self.members if member.voter)
+
+    @cached_property
+    def level(self) -> int:
+        """The lowest level of any member: all can apply the commands up to it."""
+        return min((member.level for member in self.members), default=LEVEL_MIN)
 
     @property
     def is_sound(self) -> bool:

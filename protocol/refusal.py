@@ -14,3 +14,4 @@ class Refusal(IntEnum):
     INVALID = 6  # can never succeed as it stands
     QUORUM_AT_RISK = 7  # the voters that answer would be no majority after it; may be forced
     STORAGE_FULL = 8  # it would grow the state, and there is no space
+    OLD_MEMBER = 9  # some member runs an older version, which cannot apply it

@@ -23,7 +23,7 @@ from protocol.gateway.pending import (
     PendingRequests,
     Slot,
 )
-from protocol.gateway.proposals import proposal, split
+from protocol.gateway.proposals import proposal, reason_of, split
 from protocol.gateway.reads import Reads
 from protocol.gateway.replies import (
     EXPIRED_MEANWHILE,
@@ -32,7 +32,6 @@ from protocol.gateway.replies import (
     NOT_PROPOSED,
     STALLED,
     STALLED_MEANWHILE,
-    STORAGE_FULL,
     node_status,
     refused,
     timed_out,
@@ -252,11 +251,14 @@ class Gateway:
         if pending is None:
             return
         pending.refused += 1
+        message = reason_of(message, pending, self._leadership)
         match message.refusal:
             case Refusal.OVERLOADED | Refusal.UNKNOWN_MEMBER if pending.certainly_not_done:
                 self._answer_all(pending, refused(message), now)
             case Refusal.STORAGE_FULL if pending.certainly_not_done:
-                self._refuse_growth(pending, now)
+                self._refuse_part(pending, message, now)
+            case Refusal.OLD_MEMBER if pending.certainly_not_done:
+                self._refuse_part(pending, message, now)
             case Refusal.UNKNOWN_MEMBER:
                 self._answer_all(pending, Done(), now)  # an earlier attempt has removed it
             case Refusal.LAST_VOTER | Refusal.INVALID | Refusal.QUORUM_AT_RISK:
@@ -264,12 +266,12 @@ class Gateway:
             case _:
                 pending.retry_at = now + RETRY_SECONDS
 
-    def _refuse_growth(self, pending: PendingRequest, now: float) -> None:
-        """Refuse the inserts of a batch, and propose the remaining writes again."""
+    def _refuse_part(self, pending: PendingRequest, message: Refused, now: float) -> None:
+        """Refuse some writes of a batch, and propose the others again."""
         self._end_request(pending.number, now)
-        full, others = split(pending)
-        for slot in full:
-            self._answer(slot, STORAGE_FULL)
+        slots, others = split(pending, message.refusal)
+        for slot in slots:
+            self._answer(slot, refused(message))
         if others:
             self._writes.batch_began(now)
             self._propose(others, now)

@@ -1,11 +1,15 @@
-"""Proposals: batches of writes for the log, and how one is split when space runs out."""
+"""Proposals: batches of writes for the log, and how one is split when some are refused."""
 
 from protocol.gateway.pending import Call, PendingRequest, Slot
-from protocol.messages.gateway import Opened
+from protocol.messages.gateway import Leadership, Opened, Refused
 from protocol.messages.replicator import Propose
+from protocol.refusal import Refusal
 from protocol.state.commands import Batch, Write, grows
+from protocol.state.levels import level_of, level_of_writes, runs_older
 from protocol.state.machine import decode_batch
 from protocol.wire import encode
+
+Split = tuple[list[Slot], list[tuple[Slot, Write]]]  # refused slots, and the remaining writes
 
 
 def proposal(opened: Opened, number: int, taken: list[tuple[Slot, Write]]) -> Propose:
@@ -15,24 +19,57 @@ def proposal(opened: Opened, number: int, taken: list[tuple[Slot, Write]]) -> Pr
     return Propose(number, encode(batch), any(map(_grows, writes)))
 
 
-def split(pending: PendingRequest) -> tuple[list[Slot], list[tuple[Slot, Write]]]:
-    """Split a proposal into the slots refused for lack of space and the remaining writes.
+def split(pending: PendingRequest, refusal: Refusal) -> Split:
+    """Split a proposal into the slots to which this refusal applies and the remaining writes."""
+    return _by_level(pending) if refusal is Refusal.OLD_MEMBER else _by_growth(pending)
+
+
+def _by_growth(pending: PendingRequest) -> Split:
+    """Split a proposal whose inserts are refused for lack of space.
 
     Of each request, the first insert and all later writes are refused: applying a later write
     without that insert would reorder them. Writes whose slot is already answered are dropped.
     """
-    assert isinstance(pending.message, Propose)
     refused: list[Slot] = []
     others: list[tuple[Slot, Write]] = []
     refused_call: Call | None = None
-    writes = decode_batch(pending.message.payload).writes
-    for slot, write in zip(pending.slots, writes, strict=True):
+    for slot, write in zip(pending.slots, _writes(pending), strict=True):
         if slot.call is refused_call or _grows(write):
             refused_call = slot.call
             refused.append(slot)
         elif not slot.is_answered:
             others.append((slot, write))
     return refused, others
+
+
+def _by_level(pending: PendingRequest) -> Split:
+    """Split a proposal whose newest commands are refused because of an older member.
+
+    A client does not repeat them, so that the later writes of its request go on.
+    """
+    writes = _writes(pending)
+    level = level_of_writes(writes)
+    pairs = list(zip(pending.slots, writes, strict=True))
+    refused = [slot for slot, write in pairs if level_of(write.command) == level]
+    others = [each for each in pairs if level_of(each[1].command) < level]
+    return refused, [each for each in others if not each[0].is_answered]
+
+
+def reason_of(message: Refused, pending: PendingRequest, leadership: Leadership | None) -> Refused:
+    """Return a refusal with its true reason: an older leader calls newer commands invalid."""
+    is_invalid = message.refusal is Refusal.INVALID and isinstance(pending.message, Propose)
+    if not is_invalid or leadership is None:
+        return message
+    level = level_of_writes(_writes(pending))
+    older = [member for member in leadership.membership.members if member.level < level]
+    if not older:
+        return message
+    return Refused(message.number, Refusal.OLD_MEMBER, runs_older(older[0]))
+
+
+def _writes(pending: PendingRequest) -> tuple[Write, ...]:
+    assert isinstance(pending.message, Propose)
+    return decode_batch(pending.message.payload).writes
 
 
 def _grows(write: Write) -> bool:

@@ -39,6 +39,9 @@ REFUSALS = {
         "the voters that answer would be no majority after this change, and nothing could be "
         "written any more",
     ),
+    Refusal.OLD_MEMBER: Failed(
+        FailureCode.UNSUPPORTED, "not every member can apply it, so that nothing was written"
+    ),
     Refusal.INVALID: Failed(FailureCode.INVALID, "the leader refused it as invalid"),
 }
 

@@ -224,7 +224,7 @@ class FailureCode(IntEnum):
     OVERLOADED = 4  # refused to protect the node; nothing was written
     NOT_MEMBER = 5  # this node was removed: ask another
     UNKNOWN_NODE = 6  # no such node is a member
-    UNSUPPORTED = 7  # the node uses another version of this protocol
+    UNSUPPORTED = 7  # a node or a member runs another version, which cannot do it; nothing changed
     NO_STANDBY = 8  # the deadline passed; no node at the address has become a member
     STALLED = 9  # this node's storage does not answer; nothing was changed; ask another
     TOO_LARGE = 10  # the outcome does not fit into the reply: ask for less in one request

@@ -9,7 +9,17 @@ import msgspec
 
 from protocol.entry import LogEntry
 from protocol.membership import Membership, MembershipAt, NodeId
-from protocol.ranges import AddressText, IdOrNone, Incarnation, Index, Microseconds, Number, Term
+from protocol.ranges import (
+    LEVEL_MIN,
+    AddressText,
+    IdOrNone,
+    Incarnation,
+    Index,
+    Level,
+    Microseconds,
+    Number,
+    Term,
+)
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Shortage
@@ -80,6 +90,7 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     stamp: Microseconds = 0  # that of the heartbeat
     election_timeout_min_us: Microseconds = 0  # microseconds of the follower's clock
     shortage: Shortage = Shortage.NONE  # of space, at the sender
+    level: Level = LEVEL_MIN  # of the commands that the sender can apply
 
 
 class ForwardProposal(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -148,6 +159,7 @@ class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
     rejoin: bool = False  # take the place of the member that lost its directory at this address
     index: Index = 0  # of the membership in the leader's last reply
     term: Term = 0  # of the leader in that reply
+    level: Level = LEVEL_MIN  # of the commands that the sender can apply
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -214,6 +226,7 @@ class ClusterReply(msgspec.Struct, frozen=True, array_like=True, tag=22):
     cluster: bytes  # 16 bytes; empty where the sender belongs to none
     membership: Membership  # in force at the sender
     expects: tuple[str, ...] = ()  # sorted host:port of all nodes of the bootstrap
+    level: Level = LEVEL_MIN  # of the commands that the sender can apply
 
 
 PeerMessage = (

@@ -40,6 +40,10 @@ NOTE_SECONDS = 10.0  # between two notes about the wait
 FOUNDING_INDEX = 1  # of the entry that makes a founder the only member
 
 ALONE = "--join names only this node"
+OUTDATED = (
+    "the cluster of this directory has been upgraded to a newer version of skiff than this one: "
+    "start this node with that version; the directory was left as it is"
+)
 
 
 class NoteLevel(Enum):
@@ -85,7 +89,9 @@ class Admission:
         self._new_cluster = new_cluster
         self._address = str(config.address)
         self._expects = config.expected_addresses
-        self._joining = Joining(config.join_cluster, self._address, rejoin=config.rejoin)
+        self._joining = Joining(
+            config.join_cluster, self._address, rejoin=config.rejoin, level=core.level
+        )
         # A removed node comes back only by an operator's wish: its settings or an invitation.
         self._may_return = config.rejoin or config.standby
         self._invited = bool(config.join_cluster)
@@ -107,7 +113,8 @@ class Admission:
                 # The quiet period is over, but another cluster may still claim the address.
                 self._founding = Founding(self._core.id, self._address, now)
         elif self._expects:
-            self._bootstrap = Bootstrap(self._core.id, self._address, self._expects)
+            identity = (self._core.id, self._address)
+            self._bootstrap = Bootstrap(*identity, self._expects, self._core.level)
         elif not self._config.join_cluster and not self._config.standby:
             quiet_until = now + self._config.founding_ms / 1000
             self._founding = Founding(self._core.id, self._address, quiet_until)
@@ -173,9 +180,9 @@ class Admission:
     def _answer_query(self) -> ClusterReply:
         """Name the cluster only once it is durable: a founder's crash would take it back."""
         if self._core.belongs_durably:
-            return ClusterReply(self._core.cluster, self._core.membership)
+            return ClusterReply(self._core.cluster, self._core.membership, (), self._core.level)
         expects = () if self._bootstrap is None else self._bootstrap.expects
-        return ClusterReply(b"", Membership(), expects)
+        return ClusterReply(b"", Membership(), expects, self._core.level)
 
     def _answer_join(self, frame: PeerFrame, request: JoinRequest) -> JoinReply:
         if not self._core.belongs_durably:
@@ -251,6 +258,8 @@ class Admission:
 
     def flush(self, now: float) -> AdmissionOutbox:
         """Send the requests and take the decisions that are due; not needed while ``is_idle``."""
+        if self._core.is_outdated:
+            self._fail("StorageError", OUTDATED)
         self._note_removal()
         if self._bootstrap is not None:
             self._flush_bootstrap(self._bootstrap, now)
@@ -289,7 +298,8 @@ class Admission:
                 f"an empty one with --join {taken.claimant} --rejoin",
             )
         elif self._is_founding and founding.is_over(now):
-            self._found(Membership((Member(self._core.id, self._address, voter=True),)))
+            alone = Member(self._core.id, self._address, voter=True, level=self._core.level)
+            self._found(Membership((alone,)))
 
     def _found(self, membership: Membership) -> None:
         cluster = self._new_cluster()

@@ -23,16 +23,18 @@ class _Presence(msgspec.Struct, frozen=True):
     node: NodeId
     heard_at: float
     expects: tuple[str, ...]
+    level: int
 
 
 class Bootstrap:
     """The bootstrap as one node takes part in it. Times are seconds of any steady clock."""
 
-    def __init__(self, node: NodeId, address: str, expects: Iterable[str]) -> None:
+    def __init__(self, node: NodeId, address: str, expects: Iterable[str], level: int) -> None:
         self.expects = tuple(sorted(expects))
         self.ask_at = 0.0
         self._node = node
         self._address = address
+        self._level = level
         self._present: dict[str, _Presence] = {}
         self.found_cluster = False  # an expected node already belongs to a cluster: join that one
 
@@ -49,19 +51,18 @@ class Bootstrap:
             return
         if reply.cluster:
             self.found_cluster = True
-        self._present[frame.address] = _Presence(frame.sender, now, reply.expects)
+        self._present[frame.address] = _Presence(frame.sender, now, reply.expects, reply.level)
 
     def membership(self, now: float) -> Membership | None:
         """Return the founding members, or None if they are uncertain or another node must found."""
-        nodes = {self._address: self._node}
-        for address, presence in self._present.items():
-            if presence.expects == self.expects and presence.heard_at > now - FRESH_SECONDS:
-                nodes[address] = presence.node
-        is_complete = len(set(nodes.values())) == len(self.expects)
+        members = {self._address: Member(self._node, self._address, True, self._level)}
+        for address, each in self._present.items():
+            if each.expects == self.expects and each.heard_at > now - FRESH_SECONDS:
+                members[address] = Member(each.node, address, True, each.level)
+        is_complete = len({member.id for member in members.values()}) == len(self.expects)
         if self.found_cluster or not is_complete or self._address != self.expects[0]:
             return None
-        members = [Member(node, address, voter=True) for address, node in nodes.items()]
-        return Membership(tuple(sorted(members, key=lambda each: each.id)))
+        return Membership(tuple(sorted(members.values(), key=lambda member: member.id)))
 
     def missing(self, now: float, troubles: Mapping[str, str]) -> str:
         """Return in words which expected nodes are missing, and why; troubles by address."""

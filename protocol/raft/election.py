@@ -4,7 +4,7 @@ With pre-vote and leader stickiness (dissertation §9.6).
 """
 
 from protocol.membership import NodeId, is_majority
-from protocol.messages.peer import RequestVote, RequestVoteReply, TimeoutNow
+from protocol.messages.peer import PeerMessage, RequestVote, RequestVoteReply, TimeoutNow
 from protocol.messages.replicator import ElectionDue, LeaderQuiet
 from protocol.raft.removal import notify_if_removed
 from protocol.raft.replication import begin_term
@@ -95,6 +95,17 @@ def _become_leader(state: RaftState) -> None:
 
 
 # --- the voter
+
+
+def is_pre_vote(message: PeerMessage) -> bool:
+    """Whether the message only asks about its term; a refusal carries the voter's real term."""
+    match message:
+        case RequestVote(pre=pre):
+            return pre
+        case RequestVoteReply(pre=pre, granted=granted):
+            return pre and granted
+        case _:
+            return False
 
 
 def on_request_vote(state: RaftState, role: Role, candidate: NodeId, message: RequestVote) -> None:

@@ -4,6 +4,7 @@ from protocol.membership import NodeId
 from protocol.messages.peer import Heartbeat, HeartbeatReply
 from protocol.messages.replicator import HeartbeatDue
 from protocol.messages.storage import FetchSnapshot
+from protocol.raft import levels
 from protocol.raft.leader_lease import extend_leader_lease
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader, Role
@@ -54,7 +55,8 @@ def on_heartbeat(state: RaftState, _: Role, leader: NodeId, message: Heartbeat) 
     """Follow the leader, confirm its round and grant it a lease."""
     state.follow(leader)
     times = (message.round, message.stamp, state.election_timeout_min_us)
-    state.send_in_term(leader, HeartbeatReply(state.term, *times, state.shortage))
+    reply = HeartbeatReply(state.term, *times, state.shortage, state.level)
+    state.send_in_term(leader, reply)
     if not state.chunks_staging:  # else memberships could overwrite those of the snapshot
         state.commit_to(min(message.commit_index, state.log.last_index))
 
@@ -62,8 +64,10 @@ def on_heartbeat(state: RaftState, _: Role, leader: NodeId, message: Heartbeat) 
 # --- the leader takes the reply
 
 
-def on_heartbeat_reply(_: RaftState, leader: Leader, peer: NodeId, message: HeartbeatReply) -> None:
-    """Record the confirmed round, the lease and the follower's space."""
+def on_heartbeat_reply(
+    state: RaftState, leader: Leader, peer: NodeId, message: HeartbeatReply
+) -> None:
+    """Record the confirmed round, the lease, and the follower's space and level."""
     progress = leader.progress.get(peer)
     if progress is None:
         return
@@ -71,6 +75,8 @@ def on_heartbeat_reply(_: RaftState, leader: Leader, peer: NodeId, message: Hear
     progress.answered_at = max(progress.answered_at, message.stamp)
     progress.confirmed_round = max(progress.confirmed_round, message.round)
     progress.shortage = message.shortage
+    if message.level != progress.level:
+        levels.announced(state, leader, peer, message.level)
     extend_leader_lease(progress, message)
     leader.answered.add(peer)
     leader.heartbeat_answers.add(peer)

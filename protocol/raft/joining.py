@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterator, Mapping
 
+from msgspec.structs import replace
+
 from protocol.membership import Membership
 from protocol.messages.peer import JoinReply, JoinRequest, PeerFrame
 
@@ -15,8 +17,10 @@ ASKED_MAX = 64  # addresses whose replies are reported to the operator
 class Joining:
     """The join requests of one node. Times are seconds of any steady clock."""
 
-    def __init__(self, addresses: tuple[str, ...], own_address: str, *, rejoin: bool) -> None:
-        self.request = JoinRequest(own_address, rejoin)
+    def __init__(
+        self, addresses: tuple[str, ...], own_address: str, *, rejoin: bool, level: int
+    ) -> None:
+        self.request = JoinRequest(own_address, rejoin, level=level)
         self.ask_at = 0.0
         self._addresses = addresses
         self._invitations: list[str] = []
@@ -69,8 +73,7 @@ class Joining:
         """Ask the leader at once: another than the sender, or on the basis of its membership."""
         before = self.request
         if leads:
-            basis = (reply.index, reply.term)
-            self.request = JoinRequest(self._own_address, before.rejoin, *basis)
+            self.request = replace(before, index=reply.index, term=reply.term)
         if not leads or self.request != before:
             self._leader = reply.leader_address
             self.ask_at = 0.0

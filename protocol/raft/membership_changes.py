@@ -1,5 +1,7 @@
 """Membership changes: one node at a time is added, promoted or removed (dissertation §4)."""
 
+from msgspec.structs import replace
+
 from protocol.address import InvalidAddressText, parse_address
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, NodeId
@@ -12,7 +14,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import RemoveMember
 from protocol.messages.storage import AdoptCluster
-from protocol.raft import quorum_guard
+from protocol.raft import levels, quorum_guard
 from protocol.raft.replication import append, track_followers
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
@@ -23,6 +25,9 @@ from protocol.wire import encode
 LEARNER_CHECKS_MAX = 100  # quorum checks, each one maximum election timeout apart
 PROMOTION_LAG_MAX = 100  # entries that a learner may lack when it becomes a voter
 
+_OUTDATED = (
+    "the cluster has been upgraded to a newer version than this node runs: start it with that one"
+)
 _QUORUM_AT_RISK = "without the former member here, no majority of the voters would answer"
 
 Origin = tuple[NodeId, int, int]  # of a request: node, its incarnation, number there
@@ -172,6 +177,8 @@ def _let_in(state: RaftState, leader: Leader, joiner: NodeId, request: JoinReque
     known = state.membership.get(joiner)
     if known is not None and known.address == request.address:
         return None
+    if request.level < state.memberships.level:
+        return _OUTDATED
     refusal = _why_not_let_in(state, leader, joiner, here)
     if refusal is None and not _is_up_to_date(state, joiner, request):
         refusal = ""
@@ -225,7 +232,7 @@ def _with_joiner(membership: Membership, joiner: NodeId, request: JoinRequest) -
         membership = membership.without(here.id)
     known = membership.get(joiner)
     voter = known is not None and known.voter
-    return membership.with_member(Member(joiner, request.address, voter))
+    return membership.with_member(Member(joiner, request.address, voter, request.level))
 
 
 def promote_learners(state: RaftState, leader: Leader) -> None:
@@ -238,9 +245,26 @@ def promote_learners(state: RaftState, leader: Leader) -> None:
     enough = state.commit_index - PROMOTION_LAG_MAX
     for member in state.membership.learners:
         if member.id in leader.answered and leader.is_caught_up(member.id, enough):
-            voter = Member(member.id, member.address, voter=True)
+            voter = replace(member, voter=True)
             _change(state, leader, state.membership.with_member(voter))
             return
+
+
+# --- recording levels
+
+
+def record_levels(state: RaftState, leader: Leader) -> None:
+    """Record the announced levels of all members in one entry, which changes no voters."""
+    if not leader.levels_announced or _why_not_now(state, leader) is not None:
+        return
+    leader.levels_announced = False
+    members = [
+        replace(each, level=levels.to_record(state, leader, each))
+        for each in state.membership.members
+    ]
+    recorded = Membership(tuple(members))
+    if recorded != state.membership:
+        _change(state, leader, recorded)
 
 
 def _full(learners_max: int) -> str:

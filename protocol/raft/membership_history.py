@@ -1,6 +1,7 @@
 """Membership history: the committed membership and those after it (dissertation §4.1)."""
 
 from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.ranges import LEVEL_MIN
 
 _NO_MEMBERS = MembershipAt(0, Membership())
 
@@ -40,6 +41,12 @@ class MembershipHistory:
     def voters(self) -> frozenset[NodeId]:
         """The voters of any of these memberships."""
         return frozenset().union(*(each.membership.voters for each in self._history))
+
+    @property
+    def level(self) -> int:
+        """The level of commands that every member of any of these memberships can apply."""
+        known = [each.membership for each in self._history]
+        return min((each.level for each in known if each.members), default=LEVEL_MIN)
 
     def ever_had(self, node: NodeId) -> bool:
         """Whether any of these memberships has a node."""

@@ -41,6 +41,7 @@ from protocol.raft.senders import Senders
 from protocol.raft.state import CheckProposal, RaftState
 from protocol.raft.status import leadership_of
 from protocol.state.batches import check_proposal
+from protocol.state.levels import STATE_LEVEL
 
 
 class StrangeFrame(ValueError):
@@ -72,15 +73,18 @@ class RaftNode:
         election_timeout_min_us: int = 0,
         *,
         learners_max: int = LEARNERS_MAX,
+        level: int = STATE_LEVEL,
         check_proposal: CheckProposal = check_proposal,
     ) -> None:
         """Start from what storage recovered.
 
-        A leader has at most ``learners_max`` learners at once. ``check_proposal`` returns the
-        payload to append for another node's proposal, or raises ``InvalidOperation``.
+        A leader has at most ``learners_max`` learners at once. ``level`` is that of the commands
+        that the node's state machine can apply. ``check_proposal`` returns the payload to append
+        for another node's proposal, or raises ``InvalidOperation``.
         """
         self._state = RaftState(recovered, window, election_timeout_min_us)
         self._state.learners_max = learners_max
+        self._state.level = level
         self._state.check_proposal = check_proposal
         self._senders = Senders(self._state)
         self._commit_handed = self._state.commit_index
@@ -100,6 +104,16 @@ class RaftNode:
     def cluster(self) -> bytes:
         """The id of the cluster this node belongs to; empty before it joined one."""
         return self._state.cluster
+
+    @property
+    def level(self) -> int:
+        """The level of the commands that this node can apply."""
+        return self._state.level
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the log may have committed commands that this node cannot apply."""
+        return self._state.is_outdated
 
     @property
     def term(self) -> int:
@@ -278,6 +292,7 @@ class RaftNode:
             reads.confirm_round(state, leader)
         if leader.heartbeat_answers:
             replication.resume(state, leader)
+        membership_changes.record_levels(state, leader)
         if leader.answered:
             membership_changes.promote_learners(state, leader)
             leader.answered.clear()
@@ -299,7 +314,7 @@ class RaftNode:
 
     def _step_peer(self, sender: NodeId, message: PeerMessage) -> None:
         term = getattr(message, "term", None)
-        if term is None or term == self._state.term or _is_pre_vote(message):
+        if term is None or term == self._state.term or election.is_pre_vote(message):
             self._handle_peer(sender, message)
         elif term > self._state.term:
             self._meet_newer_term(sender, message, term)
@@ -359,8 +374,11 @@ class RaftNode:
         self._count_own_votes()
 
     def _hand_commit(self) -> None:
-        """Let storage apply the entries that were committed in this turn."""
-        if self._state.commit_index > self._commit_handed:
+        """Let storage apply the entries that were committed in this turn.
+
+        A node that cannot apply all of them applies none, and ends (``admission.py``).
+        """
+        if self._state.commit_index > self._commit_handed and not self._state.is_outdated:
             self._commit_handed = self._state.commit_index
             self._state.outbox.storage.append(Commit(self._commit_handed))
 
@@ -378,14 +396,3 @@ class RaftNode:
         if moved or state.contact_count != self._contact_told:
             self._contact_told = state.contact_count
             state.outbox.clock = ClockState(self.leads, state.may_campaign, state.contact_count)
-
-
-def _is_pre_vote(message: PeerMessage) -> bool:
-    """Whether the message only asks about its term; a refusal carries the voter's real term."""
-    match message:
-        case RequestVote(pre=pre):
-            return pre
-        case RequestVoteReply(pre=pre, granted=granted):
-            return pre and granted
-        case _:
-            return False

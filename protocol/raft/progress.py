@@ -70,6 +70,7 @@ class Progress(msgspec.Struct):
     commit_told: int = 0
     confirmed_round: int = 0
     shortage: Shortage | None = None  # of space; None until the follower has reported it
+    level: int | None = None  # of its commands; None until the follower has announced it
     leader_lease_until: int = 0  # leader's clock: until then it votes for no other candidate
     holding: bool = False  # storage keeps a snapshot for it, and the log after that
     position: SnapshotPosition | None = None  # start of the chunk in flight

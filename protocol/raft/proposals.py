@@ -5,25 +5,30 @@ from protocol.membership import NodeId
 from protocol.messages.gateway import Refused
 from protocol.messages.peer import ForwardProposal, ProposalRefused
 from protocol.messages.replicator import Propose
+from protocol.raft import levels
 from protocol.raft.replication import append
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.raft.space import refusal_of_growth
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
-from protocol.state.batches import InvalidOperation
+from protocol.state.batches import InvalidOperation, TooNew
 
 UNCOMMITTED_BYTES_MAX = 32 << 20  # beyond this, proposals are refused until entries commit
+
+WhyNot = tuple[Refusal, str]  # with a detail for people
 
 # --- of this node's gateway
 
 
 def on_propose(state: RaftState, leader: Leader, message: Propose) -> None:
-    """Append a batch."""
-    refusal = _why_not_append(state, leader, grows=message.grows)
-    if refusal is None:
+    """Append a batch, which this build's gateway has checked; an older member may not apply it."""
+    why_not = _why_not_append(state, leader, grows=message.grows)
+    if why_not is None and state.memberships.level < state.level:
+        why_not = _append_checked(state, leader, state.id, message.payload)
+    elif why_not is None:
         append(state, leader, EntryKind.BATCH, message.payload)
-    else:
-        state.outbox.gateway.append(Refused(message.number, refusal))
+    if why_not is not None:
+        state.outbox.gateway.append(Refused(message.number, *why_not))
 
 
 def on_propose_elsewhere(state: RaftState, _: Follower | Candidate, message: Propose) -> None:
@@ -47,13 +52,13 @@ def on_forward_proposal(
     state: RaftState, leader: Leader, proposer: NodeId, message: ForwardProposal
 ) -> None:
     """Append a follower's batch, if it is valid."""
-    refusal = _why_not_append(state, leader, grows=message.grows)
-    if refusal is None:
-        refusal = _append_forwarded(state, leader, proposer, message.payload)
-    if refusal is None:
+    why_not = _why_not_append(state, leader, grows=message.grows)
+    if why_not is None:
+        why_not = _append_checked(state, leader, proposer, message.payload)
+    if why_not is None:
         leader.proposers[proposer] = state.log.last_index
     else:
-        state.send(proposer, ProposalRefused(message.number, refusal))
+        state.send(proposer, ProposalRefused(message.number, *why_not))
 
 
 def on_forward_proposal_elsewhere(
@@ -63,20 +68,26 @@ def on_forward_proposal_elsewhere(
     state.send(proposer, ProposalRefused(message.number, Refusal.NOT_LEADER))
 
 
-def _append_forwarded(
+def _append_checked(
     state: RaftState, leader: Leader, proposer: NodeId, payload: bytes
-) -> Refusal | None:
+) -> WhyNot | None:
     try:
-        append(state, leader, EntryKind.BATCH, state.check_proposal(payload, proposer))
+        checked = state.check_proposal(payload, proposer, state.memberships.level)
+    except TooNew as error:
+        return levels.refusal_of(state, leader, error.level)
     except InvalidOperation as error:
         state.complain(proposer, "proposal", f"refused its proposal, which is invalid: {error}")
-        return Refusal.INVALID
+        return Refusal.INVALID, ""
+    append(state, leader, EntryKind.BATCH, checked)
     return None
 
 
-def _why_not_append(state: RaftState, leader: Leader, *, grows: bool) -> Refusal | None:
+def _why_not_append(state: RaftState, leader: Leader, *, grows: bool) -> WhyNot | None:
+    refusal = None
     if leader.transfer_to is not None:
-        return Refusal.NOT_LEADER
-    if leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
-        return Refusal.OVERLOADED
-    return refusal_of_growth(state, leader) if grows else None
+        refusal = Refusal.NOT_LEADER
+    elif leader.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
+        refusal = Refusal.OVERLOADED
+    elif grows:
+        refusal = refusal_of_growth(state, leader)
+    return None if refusal is None else (refusal, "")

@@ -82,6 +82,7 @@ class Leader(msgspec.Struct):
     # Facts of this turn, on which its end acts once (``node.py``):
     answered: set[NodeId] = msgspec.field(default_factory=set)  # peers that have replied
     heartbeat_answers: set[NodeId] = msgspec.field(default_factory=set)  # to heartbeats
+    levels_announced: bool = True  # some level may differ from the recorded one
     held_more: bool = False  # some disk, this node's included, holds more of the log than before
     reads: ReadQueue = msgspec.field(default_factory=ReadQueue)
     durable_index: int = 0  # end of the log on its own disk

@@ -18,14 +18,18 @@ from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
 from protocol.state.batches import check_proposal
+from protocol.state.levels import STATE_LEVEL
 from protocol.state.machine import decode_membership_change
 from protocol.wire import Malformed
 
-CheckProposal = Callable[[bytes, NodeId], bytes]  # payload and proposer to the payload to append
+# Payload, proposer and highest level of its commands to the payload to append.
+CheckProposal = Callable[[bytes, NodeId, int], bytes]
 
 
 class RaftState:
     """The state of one Raft server (figure 2 of the paper), and its messages of this turn."""
+
+    level = STATE_LEVEL  # of the commands that this node can apply
 
     def __init__(
         self,
@@ -36,8 +40,8 @@ class RaftState:
         self.id = recovered.node
         self.cluster = recovered.cluster
         self.incarnation = recovered.incarnation
-        self.term = recovered.hard_state.term
-        self.voted_for = recovered.hard_state.voted_for
+        hard_state = recovered.hard_state
+        self.term, self.voted_for = hard_state.term, hard_state.voted_for
         self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries, window)
         self.memberships = MembershipHistory(recovered.memberships)
         self.listed_at = -1  # index of the newest vouched membership that lists this node
@@ -50,11 +54,11 @@ class RaftState:
         self.now = 0  # microseconds of a steady clock, at the last ``tell_time``
         self.leader_contact_at = 0  # 0 before the first contact
         self.election_timeout_min_us = election_timeout_min_us
-        promised = recovered.hard_state.lease_promise_us
+        promised = hard_state.lease_promise_us
         self._recovered_promise_us = promised if promised > election_timeout_min_us else 0
         self.leader_lease_recovered_until = 0
         # May be out of date where the node was invited back: its log decides then.
-        self.removed = recovered.hard_state.removed
+        self.removed = hard_state.removed
         self.founding = False  # the first entry of a new cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # this gateway's, until a leader confirms them
         self.removal_claims: dict[NodeId, int] = {}  # claimant to the time of its first claim
@@ -125,6 +129,12 @@ class RaftState:
         committed = self.memberships.committed.membership
         left_out = bool(committed.members) and committed.get(self.id) is None
         return left_out and not self.is_member
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether commands that this node cannot apply may follow the committed membership."""
+        committed = self.memberships.committed.membership
+        return committed.level > self.level
 
     @property
     def may_campaign(self) -> bool:

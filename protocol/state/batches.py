@@ -11,6 +11,7 @@ from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import SEPARATOR, InvalidKey, encode_key, encode_prefix
 from protocol.membership import NodeId
 from protocol.state.commands import (
+    Batch,
     Command,
     Increment,
     Insert,
@@ -24,6 +25,7 @@ from protocol.state.commands import (
     command_size,
     keys_of,
 )
+from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.limits import BATCH_OPERATIONS_MAX, TRANSACTION_BYTES_MAX
 from protocol.state.machine import decode_batch
 from protocol.state.sessions import UNACKNOWLEDGED_MAX
@@ -36,10 +38,19 @@ class InvalidOperation(ValueError):
     """An operation that can never succeed as it stands."""
 
 
-def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
-    """Return another gateway's batch, checked and encoded as it is to be appended.
+class TooNew(InvalidOperation):
+    """A batch with commands of a ``level`` that some member cannot apply."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(f"some member cannot apply commands of level {level}")
+        self.level = level
+
+
+def check_proposal(payload: bytes, proposer: NodeId, level: int) -> bytes:
+    """Return a gateway's batch, checked and encoded as it is to be appended.
 
     Raises:
+        TooNew: it has commands above this level.
         InvalidOperation: with a sentence that says what is wrong.
     """
     require(
@@ -57,7 +68,15 @@ def check_proposal(payload: bytes, proposer: NodeId) -> bytes:
             check_write(write, VALUE_BYTES_CEILING)
     except (Malformed, InvalidKey) as error:
         raise InvalidOperation(str(error)) from None
+    if level < STATE_LEVEL:
+        _check_level(batch, level)
     return encode(batch)  # drops trailing elements, which were not checked
+
+
+def _check_level(batch: Batch, level: int) -> None:
+    needed = level_of_writes(batch.writes)
+    if needed > level:
+        raise TooNew(needed)
 
 
 def check_write(write: Write, value_bytes_max: int) -> None:

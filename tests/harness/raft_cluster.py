@@ -41,6 +41,7 @@ from protocol.messages.replicator import (
 from protocol.messages.storage import Append, Commit, FetchLog, ReadAt, StorageMessage
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_judge import Judge
 
 A, B, C, D, E = (name.ljust(16, b"\0") for name in (b"A", b"B", b"C", b"D", b"E"))
@@ -209,7 +210,9 @@ class Cluster:
     """Machines and the packets between them."""
 
     def __init__(self, *voters: NodeId, spare: Iterable[NodeId] = ()) -> None:
-        founders = Membership(tuple(Member(node, address_of(node), True) for node in voters))
+        founders = Membership(
+            tuple(Member(node, address_of(node), True, STATE_LEVEL) for node in voters)
+        )
         self.judge = Judge()
         self.network: list[Packet] = []
         self.machines = {node: Machine(node, founders) for node in voters}
@@ -327,7 +330,8 @@ class Cluster:
 
     def join(self, node: NodeId, *, through: NodeId, address: str = "") -> JoinReply:
         """Let a node ask another to become a member."""
-        request = JoinRequest(address or address_of(node), False, *self.basis(through))
+        basis = self.basis(through)
+        request = JoinRequest(address or address_of(node), False, *basis, STATE_LEVEL)
         reply: JoinReply = self.turn(through, lambda core: core.join(node, request))
         if self[node].running is not None:
             self[node].core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
@@ -498,7 +502,7 @@ class Cluster:
         assert self[node].core.leads, f"{node!r} was not elected"
 
 
-def take_any(payload: bytes, _: NodeId) -> bytes:
+def take_any(payload: bytes, _: NodeId, __: int) -> bytes:
     """Accept any bytes as a proposal."""
     return payload
 

@@ -6,6 +6,7 @@ import msgspec
 
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, NodeId
+from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, address_of
 from tests.scenarios.notation import Mistake, made_up_entry, node_id, read_log, read_number
 from tests.scenarios.stage import Stage
@@ -71,7 +72,7 @@ def _read_founder(word: str, *, voter: bool) -> Founder:
 
 
 def _write_disks(stage: Stage, founders: Sequence[Founder], term: int) -> None:
-    members = [Member(each.id, address_of(each.id), each.voter) for each in founders]
+    members = [Member(each.id, address_of(each.id), each.voter, STATE_LEVEL) for each in founders]
     membership = Membership(tuple(sorted(members, key=lambda each: each.id)))
     for each in founders:
         hard_state = HardState(

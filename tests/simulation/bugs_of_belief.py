@@ -9,8 +9,8 @@ BUGS = (
         "a forwarded proposal is appended as it is",
         "garbage in the log ends every node",
         Edit(
-            proposals._append_forwarded,
-            "state.check_proposal(payload, proposer)",
+            proposals._append_checked,
+            "state.check_proposal(payload, proposer, state.memberships.level)",
             "payload",
         ),
     ),

@@ -187,7 +187,7 @@ BUGS = (
     Bug(
         "a gateway does a removal although it refuses an insert before it",
         "the promise of pipelines",
-        Edit(proposals.split, "slot.call is refused_call or ", ""),
+        Edit(proposals._by_growth, "slot.call is refused_call or ", ""),
     ),
     Bug(
         "a gateway divides a request over two entries of the log",

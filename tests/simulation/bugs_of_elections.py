@@ -1,7 +1,7 @@
 """Bugs in elections: votes, terms, timeouts, and stepping down."""
 
 from protocol.election_clock import ElectionClock
-from protocol.raft import check_quorum, election, node, transfer
+from protocol.raft import check_quorum, election, transfer
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
 from protocol.raft.node import RaftNode
@@ -104,7 +104,7 @@ BUGS = (
         "a pre-vote moves the term of its receiver",
         "dissertation §9.6",
         Edit(
-            node._is_pre_vote,
+            election.is_pre_vote,
             "case RequestVote(pre=pre): return pre",
             "case RequestVote(): return False",
         ),
@@ -112,7 +112,7 @@ BUGS = (
     Bug(
         "a refused pre-vote does not tell the newer term",
         "etcd #8243, #8501",
-        Edit(node._is_pre_vote, "return pre and granted", "return pre"),
+        Edit(election.is_pre_vote, "return pre and granted", "return pre"),
     ),
     Bug(
         "a leader that no majority answers leads on",

@@ -106,7 +106,11 @@ class Cluster:
             self._expect_each_other(founders)
             nodes, founders = nodes[len(founders) :], []
         members = Membership(
-            tuple(sorted((Member(node.id, node.address, voter=True) for node in founders), key=_id))
+            tuple(
+                sorted(
+                    (Member(node.id, node.address, True, node.level) for node in founders), key=_id
+                )
+            )
         )
         first = LogEntry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(members)))
         for node in nodes:

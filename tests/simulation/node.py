@@ -18,6 +18,7 @@ from protocol.messages.peer import (
     ProposalRefused,
 )
 from protocol.messages.storage import Append
+from protocol.state.levels import STATE_LEVEL
 from protocol.storage.log_store import LogStore
 from protocol.wire import decode_peer_frame, encode
 from tests.simulation.disk import Batch, Disk, DiskFailure
@@ -53,6 +54,7 @@ class Node:
         self.disk_hangs = False
         self.disk_slowness = 1.0
         self.disk_free = ROOMY
+        self.level = STATE_LEVEL  # of the build that its next start runs
         self.stays_down = False
         self.is_removed = False
         self.losses = 0

@@ -13,6 +13,7 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import Persisted
 from protocol.messages.storage import Append
 from protocol.raft.durability import STALLED_CHECKS_MAX, Durability
+from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, led_by
 
 ENTRY = LogEntry(1, 1, EntryKind.NO_OP)
@@ -52,7 +53,8 @@ def test_no_reply_is_sent_in_a_term_that_is_not_durable() -> None:
     cluster.inject(C, B, RequestVote(4, 0, 0))
     assert cluster.sent() == []
     cluster.sync(B)
-    assert cluster.sent(HeartbeatReply) == [HeartbeatReply(4, 1, 0, ELECTION_TIMEOUT_MIN_US)]
+    reply = HeartbeatReply(4, 1, 0, ELECTION_TIMEOUT_MIN_US, level=STATE_LEVEL)
+    assert cluster.sent(HeartbeatReply) == [reply]
 
 
 def test_a_single_node_leads_only_when_its_vote_is_durable() -> None:

@@ -93,7 +93,7 @@ def test_claimants_are_queried_repeatedly_and_their_number_is_bounded() -> None:
 
 def gathered(*, own: str = "a:9400", expects: tuple[str, ...] = ADDRESSES) -> Bootstrap:
     """Return the bootstrap of one node with replies of the two others at time 0."""
-    core = Bootstrap(A if own == "a:9400" else B, own, ADDRESSES)
+    core = Bootstrap(A if own == "a:9400" else B, own, ADDRESSES, 1)
     ids = dict(zip(ADDRESSES, (A, B, C), strict=True))
     for address in ADDRESSES:
         if address != own:
@@ -149,13 +149,13 @@ def test_a_node_that_finds_a_cluster_founds_none() -> None:
 
 
 def test_a_stranger_is_not_counted() -> None:
-    core = Bootstrap(A, "a:9400", ADDRESSES)
+    core = Bootstrap(A, "a:9400", ADDRESSES, 1)
     core.hear(frame(B, "x:9400"), listing((B, "x:9400")), 0.0)
     assert not core.found_cluster
 
 
 def test_all_other_nodes_are_queried_periodically() -> None:
-    core = Bootstrap(A, "a:9400", ADDRESSES)
+    core = Bootstrap(A, "a:9400", ADDRESSES, 1)
     assert core.take_questions(0.0) == ["b:9400", "c:9400"]
     assert core.take_questions(0.1) == []
     assert core.take_questions(ASK_SECONDS) == ["b:9400", "c:9400"]
@@ -166,15 +166,15 @@ def test_all_other_nodes_are_queried_periodically() -> None:
 
 def test_a_joining_node_tries_the_given_addresses_and_the_known_members() -> None:
     members = Membership((Member(B, "b:9400", voter=True), Member(A, "a:9400", voter=True)))
-    core = Joining(("x:9400",), "a:9400", rejoin=False)
+    core = Joining(("x:9400",), "a:9400", rejoin=False, level=1)
     asked = [core.take_address(members, now) for now in (0.0, 0.1, 0.2, 0.4)]
     assert asked == ["x:9400", "", "b:9400", "x:9400"]
-    alone = Joining(("x:9400",), "a:9400", rejoin=True)
+    alone = Joining(("x:9400",), "a:9400", rejoin=True, level=1)
     assert [alone.take_address(Membership(), now) for now in (0.0, 0.2)] == ["x:9400", "x:9400"]
 
 
 def test_a_join_request_is_based_on_the_leaders_reply_and_resent_immediately() -> None:
-    core = Joining(("x:9400",), "a:9400", rejoin=True)
+    core = Joining(("x:9400",), "a:9400", rejoin=True, level=1)
     assert core.take_address(Membership(), 0.0) == "x:9400"
     reply = JoinReply(False, Membership(), "x:9400", "", 4, 3)
     core.hear(frame(B, "x:9400"), reply, 0.1)
@@ -185,7 +185,7 @@ def test_a_join_request_is_based_on_the_leaders_reply_and_resent_immediately() -
 
 
 def test_a_join_request_is_not_based_on_a_followers_reply() -> None:
-    core = Joining(("x:9400",), "a:9400", rejoin=False)
+    core = Joining(("x:9400",), "a:9400", rejoin=False, level=1)
     assert core.take_address(Membership(), 0.0) == "x:9400"
     reply = JoinReply(False, Membership(), "y:9400", "", 4, 3)
     core.hear(frame(B, "x:9400"), reply, 0.1)

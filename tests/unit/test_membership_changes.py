@@ -25,6 +25,7 @@ from protocol.messages.replicator import Recovered, StepAside
 from protocol.raft import membership_changes, replication
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
+from protocol.state.levels import STATE_LEVEL
 from protocol.wire import encode
 from tests.harness.raft_cluster import (
     CLUSTER,
@@ -41,8 +42,8 @@ from tests.harness.raft_cluster import (
 
 
 def members(*nodes: bytes, learners: tuple[bytes, ...] = ()) -> Membership:
-    voters = [Member(node, address_of(node), True) for node in nodes]
-    others = [Member(node, address_of(node), False) for node in learners]
+    voters = [Member(node, address_of(node), True, STATE_LEVEL) for node in nodes]
+    others = [Member(node, address_of(node), False, STATE_LEVEL) for node in learners]
     return Membership(tuple(sorted([*voters, *others], key=lambda each: each.id)))
 
 
@@ -131,7 +132,7 @@ def test_joining_again_changes_nothing() -> None:
 
 def test_a_join_request_from_before_a_removal_does_not_undo_it() -> None:
     cluster = led_by(A, B, C, spare=[D])
-    late = JoinRequest(address_of(D), False, *cluster.basis(A))
+    late = JoinRequest(address_of(D), False, *cluster.basis(A), STATE_LEVEL)
     assert cluster.join(D, through=A).accepted
     cluster.settle()
     cluster.remove(D, through=A)
@@ -139,7 +140,7 @@ def test_a_join_request_from_before_a_removal_does_not_undo_it() -> None:
     reply = cluster.turn(A, lambda core: core.join(D, late))
     assert (reply.accepted, reply.refusal, reply.leader_address) == (False, "", address_of(A))
     assert cluster[A].core.membership == members(A, B, C)
-    now = JoinRequest(address_of(D), False, reply.index, reply.term)
+    now = JoinRequest(address_of(D), False, reply.index, reply.term, STATE_LEVEL)
     assert cluster.turn(A, lambda core: core.join(D, now)).accepted
 
 
@@ -148,7 +149,7 @@ def test_at_most_learners_max_nodes_join_at_once() -> None:
     strangers = [b"learner %d" % number for number in range(8)]
     replies = []
     for number, each in enumerate(strangers):
-        request = JoinRequest(f"learner-{number}:9400", False, *cluster.basis(A))
+        request = JoinRequest(f"learner-{number}:9400", False, *cluster.basis(A), STATE_LEVEL)
         node = each.ljust(16, b"\0")
         replies.append(cluster.turn(A, partial(RaftNode.join, joiner=node, request=request)))
         cluster.settle()
@@ -160,7 +161,7 @@ def test_at_most_learners_max_nodes_join_at_once() -> None:
 
 def test_a_learner_that_never_replies_is_removed() -> None:
     cluster = led_by(A, B, C)
-    request = JoinRequest("learner:9400", False, *cluster.basis(A))
+    request = JoinRequest("learner:9400", False, *cluster.basis(A), STATE_LEVEL)
     cluster.turn(A, lambda core: core.join(D, request))
     cluster.settle()
     checks = 0
@@ -208,7 +209,7 @@ def test_a_member_that_changes_its_address_keeps_its_vote() -> None:
     cluster = led_by(A, B, C)
     assert cluster.join(B, through=A, address="elsewhere:9400").accepted
     cluster.settle()
-    assert cluster[C].core.membership.get(B) == Member(B, "elsewhere:9400", True)
+    assert cluster[C].core.membership.get(B) == Member(B, "elsewhere:9400", True, STATE_LEVEL)
 
 
 def test_a_joining_node_that_replays_earlier_memberships_is_not_removed(

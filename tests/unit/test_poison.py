@@ -13,6 +13,7 @@ from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.state.batches import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
 from protocol.state.commands import Batch, Insert, OpenSession, Remove, Write
+from protocol.state.levels import STATE_LEVEL
 from protocol.wire import encode
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
 from tests.harness.stored_node import StoredNode, history
@@ -27,15 +28,15 @@ def batch(*writes: Write, origin: bytes = B) -> bytes:
 
 
 def test_a_valid_batch_passes_the_check_unchanged() -> None:
-    assert check_proposal(encode(GOOD), B) == encode(GOOD)
+    assert check_proposal(encode(GOOD), B, STATE_LEVEL) == encode(GOOD)
 
 
 def test_trailing_data_after_a_batch_is_not_appended() -> None:
     longer = encode([*GOOD.__struct_fields__, "tail"])
     with pytest.raises(InvalidOperation):
-        check_proposal(longer, B)
+        check_proposal(longer, B, STATE_LEVEL)
     followed = b"\x95" + encode(GOOD)[1:] + encode("tail")
-    assert check_proposal(followed, B) == encode(GOOD)
+    assert check_proposal(followed, B, STATE_LEVEL) == encode(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_trailing_data_after_a_batch_is_not_appended() -> None:
 )
 def test_an_invalid_proposal_is_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(InvalidOperation, match=reason):
-        check_proposal(payload, B)
+        check_proposal(payload, B, STATE_LEVEL)
 
 
 def strict(cluster: Cluster, node: bytes) -> RaftNode:

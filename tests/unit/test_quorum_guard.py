@@ -12,6 +12,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import RemoveMember
 from protocol.refusal import Refusal
+from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, D, E, led_by
 
 
@@ -136,7 +137,7 @@ def test_two_concurrent_removals_do_not_block_each_other() -> None:
 
 def join_in_place(cluster: Cluster, address: str) -> JoinReply:
     cluster[A].core.tell_time(cluster[A].now)
-    request = JoinRequest(address, True, *cluster.basis(A))
+    request = JoinRequest(address, True, *cluster.basis(A), STATE_LEVEL)
     return cluster[A].core.join(b"N" * 16, request)
 
 

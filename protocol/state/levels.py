@@ -1,0 +1,51 @@
+"""State levels: which commands the state machine of a build can apply.
+
+In a rolling upgrade, nodes of two levels work side by side. A command of the higher level enters
+the log only when every member can apply it: a member that skipped its entry would differ from the
+others for ever.
+"""
+
+from protocol.membership import Member
+from protocol.state.commands import (
+    Command,
+    Increment,
+    Insert,
+    Lookup,
+    OpenSession,
+    Remove,
+    RemovePrefix,
+    Transact,
+    Write,
+)
+
+STATE_LEVEL = 2  # of this build
+
+# A command, or a change of what one does, that older builds cannot apply begins a level.
+LEVELS: dict[type, int] = {
+    OpenSession: 1,
+    Insert: 1,
+    Remove: 1,
+    RemovePrefix: 2,
+    Increment: 2,
+    Lookup: 2,
+    Transact: 2,
+}
+
+
+def level_of(command: Command) -> int:
+    """Return the level that a state machine needs to apply a command."""
+    level = LEVELS[type(command)]
+    if isinstance(command, Transact):
+        operations = (*command.then, *command.otherwise)
+        return max([level, *(LEVELS[type(each)] for each in operations)])
+    return level
+
+
+def level_of_writes(writes: tuple[Write, ...]) -> int:
+    """Return the level that a state machine needs to apply all of these writes."""
+    return max([1, *(level_of(write.command) for write in writes)])
+
+
+def runs_older(member: Member) -> str:
+    """Return in words why the cluster cannot apply a command that this member cannot."""
+    return f"the member {member.address} runs an older version; upgrade it, or remove it"
