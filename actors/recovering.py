@@ -13,7 +13,7 @@ from actors.failure import ActorFailure
 from actors.restoring import SESSIONS_SKIPPED
 from protocol.config import NodeConfig
 from protocol.storage.log_store import DamagedLog
-from protocol.storage.recovering import Holding, NoMember, recover, survey
+from protocol.storage.recovering import Holding, NewerVersion, NoMember, recover, survey
 
 LIMITS = NodeConfig().log_limits
 
@@ -82,6 +82,10 @@ def _look(path: str, database: RocksDatabase) -> Holding:
         return survey(database, LIMITS)
     except NoMember:
         raise _refused(f"the node in {path} never was a member of a cluster") from None
+    except NewerVersion:
+        raise _refused(
+            f"the cluster of {path} was upgraded to a newer version: use that version"
+        ) from None
     except DamagedLog as error:
         raise _refused(f"the data in {path} is damaged: {error}; it was left as it is") from error
 

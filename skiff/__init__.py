@@ -54,6 +54,7 @@ from skiff.errors import (  # noqa: E402
     StreamClosed,
     TransactionConflict,
     UnsafeMembershipChange,
+    Unsupported,
 )
 from skiff.namespace import Namespace  # noqa: E402
 from skiff.node import ElectionState, Skiff  # noqa: E402
@@ -178,6 +179,7 @@ __all__ = [
     "TransactionConflict",
     "TransactionResult",
     "UnsafeMembershipChange",
+    "Unsupported",
     "__version__",
     "recover",
     "restore",

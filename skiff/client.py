@@ -63,6 +63,7 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
     - ``RequestTimeout``: the deadline passed; nothing was changed.
     - ``Overloaded``: the node has too many requests; nothing was changed.
     - ``ClientClosed``: the client is closed, or was closed meanwhile.
+    - ``Unsupported``: a node or a member runs a version that cannot do it; nothing was changed.
     - ``RPCCallFailed``: a node sent a reply that the client does not understand.
     - ``InvalidRequest``: ``timeout`` is not positive.
     """

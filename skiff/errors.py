@@ -63,6 +63,10 @@ class RPCCallFailed(SkiffError):
     """A node sent a reply that the client does not understand."""
 
 
+class Unsupported(RPCCallFailed):
+    """A node, or a member of its cluster, runs a version that cannot do it; nothing was changed."""
+
+
 class InvalidRequest(SkiffError, ValueError):
     """The request is invalid and will never succeed; nothing was written."""
 

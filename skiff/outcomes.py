@@ -25,6 +25,7 @@ from skiff.errors import (
     StorageFull,
     StreamClosed,
     UnsafeMembershipChange,
+    Unsupported,
 )
 from skiff.records import Member, NodeStatus, Role, Shortage
 
@@ -50,7 +51,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.OVERLOADED: Overloaded,
     FailureCode.NOT_MEMBER: ClientConnectFailed,
     FailureCode.UNKNOWN_NODE: PeerNotFound,
-    FailureCode.UNSUPPORTED: RPCCallFailed,
+    FailureCode.UNSUPPORTED: Unsupported,
     FailureCode.NO_STANDBY: PeerConnectFailed,
     FailureCode.STALLED: RequestTimeout,
     FailureCode.TOO_LARGE: InvalidRequest,

@@ -10,6 +10,7 @@ from protocol.compaction import LogLimits
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.storage import Append
+from protocol.state.levels import STATE_LEVEL
 from protocol.state.machine import MEMBERSHIP_KEY
 from protocol.state.tables import Database
 from protocol.storage.log_store import DamagedLog, LogStore
@@ -21,6 +22,10 @@ UNKNOWN_ADDRESS = "127.0.0.1:9400"  # the node corrects it at its next start
 
 class NoMember(Exception):
     """The directory's node was never a member of a cluster."""
+
+
+class NewerVersion(Exception):
+    """The log may have commands that only newer versions can apply."""
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -50,12 +55,15 @@ def survey(database: Database, limits: LogLimits) -> Holding:
 
     Raises:
         NoMember: its node was never a member of a cluster.
+        NewerVersion: its cluster was upgraded to a newer version than this one.
         DamagedLog: the log is not what a node can have written.
     """
     store, machine = LogStore(database, limits), TableSets(database).active.machine()
     store.recover(machine.applied_index)
     if not store.cluster or not store.memberships:
         raise NoMember
+    if any(each.membership.level > STATE_LEVEL for each in store.memberships):
+        raise NewerVersion
     return Holding(
         node=store.node,
         cluster=store.cluster,
@@ -77,6 +85,7 @@ def recover(
     elsewhere.
 
     Raises:
+        NewerVersion: its cluster was upgraded to a newer version than this one.
         DamagedLog: the log is damaged, or too few session numbers are left.
     """
     holding = survey(database, limits)
@@ -93,7 +102,7 @@ def recover(
     machine.store_progress()
     here = holding.membership.get(holding.node)
     address = UNKNOWN_ADDRESS if here is None else here.address
-    alone = Membership((Member(holding.node, address, voter=True),))
+    alone = Membership((Member(holding.node, address, True, STATE_LEVEL),))
     members = MembershipAt(store.last_index, alone)
     term = max(store.hard_state.term, store.last_term)
     store.adopt_cluster(cluster)

@@ -6,6 +6,7 @@ from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
 from protocol.messages.storage import Append
 from protocol.snapshot import SnapshotChunk
+from protocol.state.levels import STATE_LEVEL
 from protocol.state.machine import MEMBERSHIP_KEY, StateMachine
 from protocol.state.tables import Database
 from protocol.storage.log_store import LogStore
@@ -52,7 +53,7 @@ class Restoring:
         self._table_sets.switch()
         self._staging.end()
         index, term = machine.applied_index, machine.applied_term
-        alone = Membership((Member(node, str(address), voter=True),))
+        alone = Membership((Member(node, str(address), True, STATE_LEVEL),))
         self._store.begin(node)
         self._store.adopt_cluster(cluster)
         self._store.begin_after_snapshot(index, term, MembershipAt(index, alone))
