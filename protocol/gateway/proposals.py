@@ -3,6 +3,7 @@
 from protocol.gateway.pending import Call, PendingRequest, Slot
 from protocol.messages.gateway import Leadership, Opened, Refused
 from protocol.messages.replicator import Propose
+from protocol.ranges import LEVEL_MIN
 from protocol.refusal import Refusal
 from protocol.state.commands import Batch, Write, grows
 from protocol.state.levels import level_of, level_of_writes, runs_older
@@ -56,15 +57,17 @@ def _by_level(pending: PendingRequest) -> Split:
 
 
 def reason_of(message: Refused, pending: PendingRequest, leadership: Leadership | None) -> Refused:
-    """Return a refusal with its true reason: an older leader calls newer commands invalid."""
-    is_invalid = message.refusal is Refusal.INVALID and isinstance(pending.message, Propose)
-    if not is_invalid or leadership is None:
+    """Return a refusal with its true reason.
+
+    Only an older leader finds invalid what this gateway has checked. A leader from before there
+    were levels may have lost those of the membership.
+    """
+    if message.refusal is not Refusal.INVALID or not isinstance(pending.message, Propose):
         return message
-    level = level_of_writes(_writes(pending))
-    older = [member for member in leadership.membership.members if member.level < level]
-    if not older:
+    if level_of_writes(_writes(pending)) == LEVEL_MIN:
         return message
-    return Refused(message.number, Refusal.OLD_MEMBER, runs_older(older[0]))
+    address = "" if leadership is None else leadership.leader_address
+    return Refused(message.number, Refusal.OLD_MEMBER, runs_older(address) if address else "")
 
 
 def _writes(pending: PendingRequest) -> tuple[Write, ...]:

@@ -43,7 +43,7 @@ def refusal_of(state: RaftState, leader: Leader, level: int) -> tuple[Refusal, s
     """
     for member in state.membership.members:
         if member.level < level and not _may_reach(state, leader, member, level):
-            return Refusal.OLD_MEMBER, runs_older(member)
+            return Refusal.OLD_MEMBER, runs_older(member.address)
     return Refusal.BUSY, ""
 
 

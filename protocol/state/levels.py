@@ -5,7 +5,6 @@ the log only when every member can apply it: a member that skipped its entry wou
 others for ever.
 """
 
-from protocol.membership import Member
 from protocol.state.commands import (
     Command,
     Increment,
@@ -46,6 +45,6 @@ def level_of_writes(writes: tuple[Write, ...]) -> int:
     return max([1, *(level_of(write.command) for write in writes)])
 
 
-def runs_older(member: Member) -> str:
+def runs_older(address: str) -> str:
     """Return in words why the cluster cannot apply a command that this member cannot."""
-    return f"the member {member.address} runs an older version; upgrade it, or remove it"
+    return f"the member {address} runs an older version; upgrade it, or remove it"

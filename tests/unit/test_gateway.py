@@ -54,12 +54,14 @@ from protocol.state.commands import (
     Found,
     Insert,
     Inserted,
+    Lookup,
     Missing,
     OpenSession,
     Remove,
     Removed,
     SessionExpired,
     SessionOpened,
+    Transact,
     Write,
 )
 from protocol.state.machine import decode_batch
@@ -779,3 +781,57 @@ def test_an_insert_that_may_have_been_applied_is_not_reported_as_refused(desk: D
     assert desk.answers == []
     desk.wait(TIMEOUT)
     assert desk.failure().code == FailureCode.UNKNOWN
+
+
+# --- older members
+
+
+TRANSACTION = Write(1, 2, 1, Transact((), (Lookup("k"),)))
+OLDER = "the member 127.0.0.1:9410 runs an older version"
+
+
+def test_newer_commands_are_refused_and_the_rest_of_the_batch_proceeds(desk: Desk) -> None:
+    before, after = insert(), Write(1, 3, 1, Remove("after"))
+    desk.ask(before, TRANSACTION, after)
+    desk.step(Refused(desk.last(Propose).number, Refusal.OLD_MEMBER, OLDER))
+    second = desk.last(Propose)
+    assert decode_batch(second.payload).writes == (before, after)
+    desk.step(BatchApplied(second.number, 5, (Inserted(8), Removed(True, 9))))
+    inserted, failed, removed = desk.answers
+    assert (inserted, removed) == (Inserted(8), Removed(True, 9))
+    assert isinstance(failed, Failed)
+    assert failed.code is FailureCode.UNSUPPORTED
+    assert failed.message.endswith(OLDER)
+
+
+def test_an_older_leader_that_finds_newer_commands_invalid_is_named(desk: Desk) -> None:
+    desk.ask(insert(), TRANSACTION)
+    desk.step(Refused(desk.last(Propose).number, Refusal.INVALID))
+    assert decode_batch(desk.last(Propose).payload).writes == (insert(),)
+    desk.step(BatchApplied(desk.last(Propose).number, 5, (Inserted(8),)))
+    failed = desk.answers[1]
+    assert isinstance(failed, Failed)
+    assert failed.code is FailureCode.UNSUPPORTED
+    assert "the member 127.0.0.1:9400 runs an older version" in failed.message
+
+
+def test_a_newer_command_that_may_have_been_applied_is_not_reported_as_refused(
+    desk: Desk,
+) -> None:
+    desk.ask(TRANSACTION)
+    number = desk.last(Propose).number
+    desk.wait(LOST_SECONDS + 0.1)
+    desk.step(Refused(number, Refusal.OLD_MEMBER, OLDER))
+    assert desk.answers == []
+    desk.wait(TIMEOUT)
+    assert desk.failure().code == FailureCode.UNKNOWN
+
+
+def test_a_newer_command_is_proposed_again_while_a_level_is_about_to_be_recorded(
+    desk: Desk,
+) -> None:
+    desk.ask(TRANSACTION)
+    desk.step(Refused(desk.last(Propose).number, Refusal.BUSY))
+    desk.wait(0.1)
+    assert desk.count(Propose) == 2
+    assert desk.answers == []

@@ -8,7 +8,8 @@ from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.state.commands import Batch, Insert, OpenSession, SessionOpened, Write
-from protocol.storage.recovering import Holding, recover, survey
+from protocol.state.levels import STATE_LEVEL
+from protocol.storage.recovering import Holding, NewerVersion, recover, survey
 from protocol.wire import encode
 from tests.harness.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history
 from tests.simulation.disk import DiskFailure
@@ -83,3 +84,11 @@ def test_a_crash_leaves_the_old_cluster_or_the_new_one(node: StoredNode) -> None
     assert (holding.cluster, holding.applied_index) in ((CLUSTER, 10), (NEW_CLUSTER, LAST))
     begin_again(node)
     assert survey(node.disk, UNLIMITED).is_alone
+
+
+def test_a_directory_of_a_newer_cluster_is_not_recovered(node: StoredNode) -> None:
+    newer = Membership((Member(NODE, "node.example:9400", True, STATE_LEVEL + 1),))
+    node.turn(Append(95, None, (), (MembershipAt(LAST, newer),)))
+    with pytest.raises(NewerVersion):
+        begin_again(node)
+    assert node.store.cluster == CLUSTER
