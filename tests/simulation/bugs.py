@@ -6,6 +6,7 @@ from tests.simulation import (
     bugs_of_clients,
     bugs_of_elections,
     bugs_of_loose_reads,
+    bugs_of_levels,
     bugs_of_members,
     bugs_of_reads,
     bugs_of_replication,
@@ -17,6 +18,7 @@ from tests.simulation import (
 _MODULES = (
     bugs_of_admission,
     bugs_of_elections,
+    bugs_of_levels,
     bugs_of_replication,
     bugs_of_members,
     bugs_of_reads,

@@ -72,6 +72,7 @@ class Calm:
         self._wait_until(self._clients_are_idle, 2 * LONGEST_DEADLINE)
         self._read_everything()
         self._wait_until(self._everything_is_read, LAST_READ_SECONDS)
+        self._wait_until(self._levels_are_recorded, CONVERGE_SECONDS)
         self._wait_until(self._all_are_equal, CONVERGE_SECONDS)
         self._judge()
 
@@ -195,6 +196,13 @@ class Calm:
 
     def _everything_is_read(self) -> bool:
         return not self._reads_left
+
+    def _levels_are_recorded(self) -> bool:
+        """Return whether the level of every healed member is the one of its build."""
+        members = self._cluster.members.membership
+        nodes = [node for node in self.healed if self._hears_the_leader(node)]
+        pairs = [(node.level, members.get(node.id)) for node in nodes]
+        return all(member is None or member.level == level for level, member in pairs)
 
     def _all_are_equal(self) -> bool:
         """Return whether every healed member and its watchers have everything.

@@ -21,6 +21,7 @@ from protocol.state.commands import (
     SessionExpired,
     Transact,
 )
+from tests.simulation.breach import expect
 from tests.simulation.call_judge import judge_order
 from tests.simulation.drafts import draft
 from tests.simulation.driver import Driver
@@ -265,6 +266,9 @@ class Thread:
         history, totals, outcome = self.client.history, self.setting.totals, ending.outcome
         if isinstance(outcome, Failed) and outcome.code is FailureCode.STORAGE_FULL:
             totals.storage_full += 1
+        if isinstance(outcome, Failed) and outcome.code is FailureCode.UNSUPPORTED:
+            totals.refused_as_newer += 1
+            expect(operation.kind is Kind.TRANSACT, "a command that all know is refused as newer")
         if _is_certain(ending):
             self.client.see(outcome)
             history.end(operation, outcome)

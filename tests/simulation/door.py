@@ -21,10 +21,12 @@ from protocol.messages.gateway import (
 )
 from protocol.messages.replicator import Propose, Read
 from protocol.state.commands import Write
+from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.limits import BATCH_OPERATIONS_MAX
 from protocol.wire import decode_outcome, encode
 from tests.simulation.actor import Actor
 from tests.simulation.breach import expect
+from tests.simulation.levels import UNREADABLE
 from tests.simulation.pipes import Pipes
 
 if TYPE_CHECKING:
@@ -81,6 +83,9 @@ class Door(Actor):
             self._hear(message, now)
         requests, self._requests = self._requests, []
         for number, request in requests:
+            if self._is_unknown(request):
+                self._refuse(number, request)
+                continue
             client = number.to_bytes(8, "big")
             self._writes[client] = _write_positions(request)
             self._the_core.receive((client,), request, REQUEST_BYTES, now)
@@ -145,6 +150,22 @@ class Door(Actor):
 
     def _send_to_pipes(self, message: Message) -> bool:
         return self.pipes.send(message.topic, message.body)
+
+    def _is_unknown(self, request: Request) -> bool:
+        """Whether the build of this node cannot decode a request."""
+        level = self.life.level
+        if level == STATE_LEVEL:
+            return False
+        writes = tuple(each for each in request.operations if isinstance(each, Write))
+        return level_of_writes(writes) > level
+
+    def _refuse(self, number: int, request: Request) -> None:
+        """Answer a request that is malformed to this build."""
+        address, answer, _ = self._askers.pop(number)
+        del self._revisions[number]
+        outcomes = (UNREADABLE,) * len(request.operations)
+        network = self.life.setting.network
+        network.send_once(self.life.node.address, address, answer, Reply(request.id, outcomes))
 
     def _subscribe(self) -> None:
         taken = [self._feed.subscriptions.take(*order) for order in self.pipes.drain()]

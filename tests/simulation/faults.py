@@ -13,6 +13,7 @@ from protocol.messages.client import (
 )
 from protocol.messages.replicator import StepAside
 from protocol.state.commands import OpenSession, Write
+from protocol.state.levels import STATE_LEVEL
 from tests.simulation.actor import Actor
 from tests.simulation.cluster import Cluster, memberships_on
 from tests.simulation.copies import Copy
@@ -144,6 +145,21 @@ class Faults:
         if held and held[-1].membership.get(node.id) is not None:
             self._setting.events.note("fault", f"starts a copy of {node.name}")
             Copy(self._cluster, node, held).turn()
+
+    def _upgrade(self) -> None:
+        """Restart a node of the older build with the newer one."""
+        older = [node for node in self._cluster.nodes.values() if node.level < STATE_LEVEL]
+        if older:
+            node = self._chance.choice(older)
+            self._setting.events.note("admin", f"upgrades {node.name}")
+            node.upgrade()
+
+    def _downgrade(self) -> None:
+        """Restart a node with the older build."""
+        node = self._random_node()
+        if node is not None and node.level == STATE_LEVEL:
+            self._setting.events.note("admin", f"downgrades {node.name}")
+            node.downgrade()
 
     # --- disks
 

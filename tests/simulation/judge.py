@@ -38,6 +38,7 @@ from tests.simulation.events import Events
 from tests.simulation.held_log import HeldLog
 from tests.simulation.leader_leases import LeaderLeases
 from tests.simulation.leaders import Leaders
+from tests.simulation.levels import Levels
 from tests.simulation.members import Members
 from tests.simulation.promises import Promises
 from tests.simulation.totals import Totals
@@ -54,7 +55,8 @@ class Judge:
         self._totals = totals
         self.disks: dict[bytes, DurableState] = {}
         self.log = CommittedLog(totals)
-        self.leaders = Leaders(self.log, self.disks, totals)
+        self.levels = Levels()
+        self.leaders = Leaders(self.log, self.disks, self.levels, totals)
         self._leader_leases = LeaderLeases(events, self.leaders.cores)
         self._members = Members(self.log, self.leaders.logs)
         self.admitted = self.leaders.admitted
@@ -76,10 +78,12 @@ class Judge:
         """Note the first entry of a cluster that exists from the start."""
         if not self.log.entries:
             self.log.append(first, first.term)
+            self.levels.committed(first)
 
     def node_founds(self, node: "Node", members: Membership) -> None:
         """Check the founder of a cluster in a bootstrap, and its members."""
         self._totals.foundings += 1
+        self.leaders.founded()
         expect(not self.log.last_index, "a second cluster was founded")
         expected = set(node.config.expected_addresses)
         found = {member.address for member in members.members if member.voter}
@@ -91,6 +95,7 @@ class Judge:
         expect(recovered.hard_state == disk.hard_state, "a start found another vote or term")
         expect(recovered.applied_index <= self.log.last_index, "applied what is not committed")
         self._members.started(recovered)
+        self.levels.started(node.id, node.level)
         self._leader_leases.node_started(node.id, node.clock_rate)
         self._handed[node.id] = recovered.applied_index
         self.leaders.logs[node.id] = HeldLog(recovered)
@@ -179,6 +184,9 @@ class Judge:
             entry = log.entry_at(each)
             expect(entry is not None, "a node commits an entry that it does not hold")
             assert entry is not None
+            if each > self.log.last_index:
+                self.levels.committed(entry)
+            self.levels.applied(core.level, entry)
             self.log.commit(entry, term)
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:

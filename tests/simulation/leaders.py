@@ -10,17 +10,25 @@ from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.durable_state import DurableState
 from tests.simulation.held_log import HeldLog
+from tests.simulation.levels import Levels
 from tests.simulation.totals import Totals
 
 
 class Leaders:
     """The current leaders, and all entries that any node ever held."""
 
-    def __init__(self, log: CommittedLog, disks: dict[bytes, DurableState], totals: Totals) -> None:
+    def __init__(
+        self,
+        log: CommittedLog,
+        disks: dict[bytes, DurableState],
+        levels: Levels,
+        totals: Totals,
+    ) -> None:
         self.logs: dict[bytes, HeldLog] = {}
         self.cores: dict[bytes, RaftNode] = {}  # of the current leaders
         self._log = log
         self._disks = disks
+        self._levels = levels
         self._totals = totals
         self._of_term: dict[int, bytes] = {}
         self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the previous turn
@@ -70,6 +78,11 @@ class Leaders:
         self.logs[core.id].append(append.entries)
         if core.leads:
             self._one_change_at_a_time(core, append)
+
+    def founded(self) -> None:
+        """Forget the first entry of a founding that a crash has undone: levels may differ now."""
+        if not any(disk.holds(1, 1) for disk in self._disks.values()):
+            self._entries.pop((1, 1), None)
 
     def term_of_commits(self, core: RaftNode) -> int:
         """Return the term in which a node commits in this turn; it may have stepped down since."""
@@ -131,6 +144,7 @@ class Leaders:
         expect(len(before.voters ^ after.voters) <= 1, "a change of members by more than one")
         knowing = {node for node, disk in self._disks.items() if disk.last_index}
         self.admitted.changed(before, after, knowing)
+        self._levels.changed(before, after)
         # The commits of this turn itself are judged right after this.
         committed = max(self._log.last_index, state.commit_index)
         expect(history[-2].index <= committed, "the change before is not committed")

@@ -21,6 +21,7 @@ class Life:
 
     def __init__(self, node: "Node") -> None:
         self.node = node
+        self.level = node.level
         self.setting = node.setting
         self.alive = True
         self._events = node.setting.events

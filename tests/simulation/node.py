@@ -1,6 +1,7 @@
 """Node: a simulated host, whose disk outlives its processes."""
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from protocol.state.levels import STATE_LEVEL
 from protocol.storage.log_store import LogStore
 from protocol.wire import decode_peer_frame, encode
 from tests.simulation.disk import Batch, Disk, DiskFailure
+from tests.simulation.levels import OLD_LEVEL
 from tests.simulation.life import Life
 from tests.simulation.setting import Setting
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tests.simulation.door import Door
 
 RESTART_DELAY = 0.1
+OLDER = 0.6  # share of the nodes of a mixed run that begin with the older build
 ROOMY = 1 << 40  # free bytes of a disk that is not full
 
 # The gateway counts refusals, and relies on TCP not to duplicate one.
@@ -55,6 +58,9 @@ class Node:
         self.disk_slowness = 1.0
         self.disk_free = ROOMY
         self.level = STATE_LEVEL  # of the build that its next start runs
+        if setting.options.mixed:
+            is_older = Random(f"level {name} {setting.options.seed}").random() < OLDER
+            self.level = OLD_LEVEL if is_older else STATE_LEVEL
         self.stays_down = False
         self.is_removed = False
         self.losses = 0
@@ -129,6 +135,18 @@ class Node:
         core = life.replicator.core
         self.setting.judge.admitted.crash(self.id, knows_removal=core is not None and core.removed)
         self._come_back_later()
+
+    def upgrade(self) -> None:
+        """Restart with the newer build."""
+        self.setting.totals.upgrades += 1
+        self.level = STATE_LEVEL
+        self.crash()
+
+    def downgrade(self) -> None:
+        """Restart with the older build; the cluster may no longer let it."""
+        self.setting.totals.downgrades += 1
+        self.level = OLD_LEVEL
+        self.crash()
 
     def _come_back_later(self) -> None:
         self.setting.totals.crashes += 1

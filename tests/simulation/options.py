@@ -27,6 +27,7 @@ FULL_DISK_RATES = (0.5, 2.0, 8.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run; tests persisted lease promises most
 HOSTILE = 0.3  # share of runs with a stranger and a broken member
+MIXED = 0.15  # share of runs with nodes of two builds
 LATE = 0.2  # share of runs with many snapshots, late and duplicated
 PIPELINE_MAX = 6  # operations
 LATE_AND_TWICE = {"duplicates": 0.5, "straggling": 0.3, "straggle_delay": 2.0}
@@ -63,6 +64,8 @@ class FaultRates(msgspec.Struct, frozen=True):
     copied_directory: float = 0.0
     hostile: float = 0.0
     full_disk: float = 0.0
+    upgrade: float = 0.0
+    downgrade: float = 0.0
 
 
 class TightLimits(msgspec.Struct, frozen=True):
@@ -89,6 +92,7 @@ class Options(msgspec.Struct, frozen=True):
     spares: int
     timeouts: ElectionTimeouts
     bootstrap: bool  # whether the nodes start empty and form the cluster
+    mixed: bool  # whether some nodes begin with an older build
     retimed: bool  # whether incarnations get other timeouts than these
     clock_spread: float  # maximum relative drift of a node's clock
     actor_delay: float  # of a message between two actors of a node
@@ -147,7 +151,16 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     if chance.random() < FULL_DISKS:
         rates = replace(options.rates, full_disk=chance.choice(FULL_DISK_RATES))
         options = replace(options, rates=rates)
-    return options
+    chance = Random(f"mixed {seed}")
+    return _with_older_nodes(options, chance) if chance.random() < MIXED else options
+
+
+def _with_older_nodes(options: Options, chance: Random) -> Options:
+    """Return options with nodes of an older build, which are upgraded and sometimes go back."""
+    rates = replace(
+        options.rates, upgrade=chance.choice((1.0, 3.0, 10.0)), downgrade=chance.choice((0.0, 1.0))
+    )
+    return replace(options, mixed=True, rates=rates, transactions=0.4)
 
 
 def _with_late_snapshots(options: Options) -> Options:
@@ -171,6 +184,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         spares=choose((0, 1, 1, 2)),
         timeouts=choose(TIMEOUTS),
         bootstrap=False,
+        mixed=False,
         retimed=False,
         clock_spread=choose((0.0, 0.02, 0.1)),
         actor_delay=choose((0.00005, 0.0002, 0.001)),

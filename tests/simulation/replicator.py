@@ -28,8 +28,11 @@ from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
 from protocol.raft.pacing import Pacing
 from protocol.raft.vouching import Vouching
+from protocol.state.batches import check_proposal
+from protocol.state.levels import STATE_LEVEL
 from tests.simulation import spaces
 from tests.simulation.actor import Actor
+from tests.simulation.levels import check_as_older
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
@@ -111,7 +114,14 @@ class Replicator(Actor):
                 self._incarnation = recovered.incarnation
                 options = self.life.setting.options
                 election_timeout_min_us = int(self.life.timeouts.shortest * 1_000_000)
-                self.core = RaftNode(recovered, options.limits, election_timeout_min_us)
+                level = self.life.level
+                self.core = RaftNode(
+                    recovered,
+                    options.limits,
+                    election_timeout_min_us,
+                    level=level,
+                    check_proposal=check_as_older if level < STATE_LEVEL else check_proposal,
+                )
                 config, new_cluster = self.life.node.config, self.life.setting.new_cluster
                 now = self._events.now
                 self._admission = Admission(self.core, config, new_cluster, now)
@@ -195,7 +205,7 @@ class Replicator(Actor):
             self._judge.admitted.settle(self._the_core.id)
         if outbox.failure is not None:
             self._events.note(self._place, "gives up", outbox.failure)
-            self.life.node.end_as_removed()
+            self._give_up()
             return False
         if self._the_core.cluster and not belonged:
             self._judge.node_founds(self.life.node, self._the_core.membership)
@@ -204,6 +214,13 @@ class Replicator(Actor):
         if outbox.storage:
             self.life.post("replicator storage", self.life.storage, outbox.storage)
         return True
+
+    def _give_up(self) -> None:
+        """End a node that was removed; start one that is outdated with the newer build."""
+        if self._the_core.is_outdated:
+            self.life.node.upgrade()
+        else:
+            self.life.node.end_as_removed()
 
     # --- the end of a turn
 

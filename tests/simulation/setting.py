@@ -42,7 +42,7 @@ class Setting(msgspec.Struct):
 
 def set_up(options: Options) -> Setting:
     """Return the shared state of a new run."""
-    totals = Totals(seeds=1, encoded_runs=options.encoded)
+    totals = Totals(seeds=1, encoded_runs=options.encoded, mixed_runs=options.mixed)
     events, chance = Events(), Random(options.seed)
     network = Network(events, chance, options.network, totals)
     return Setting(events, chance, options, network, Judge(events, totals), totals)

@@ -61,6 +61,10 @@ class Totals(msgspec.Struct):
     ended_as_removed: int = 0
     hostile_frames: int = 0
     removals_forced: int = 0
+    mixed_runs: int = 0
+    upgrades: int = 0
+    downgrades: int = 0
+    refused_as_newer: int = 0
 
     def add(self, other: "Totals") -> None:
         """Add the counters of another run."""
