@@ -128,6 +128,14 @@ and believes two of them, one if no leader makes contact for half a minute, or i
 (``removal.py``).
 
 
+Mixed versions (``levels.py``)
+==============================
+
+Nodes of two versions work side by side while a cluster is upgraded. The membership records which
+commands each member can apply, and the leader appends no others, so that no member skips an entry.
+The leader learns of a change from the replies to heartbeats, and records it by a membership entry.
+
+
 Leadership transfer (``transfer.py``)
 =====================================
 
