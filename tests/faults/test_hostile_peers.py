@@ -30,6 +30,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.storage import Append
 from protocol.refusal import Refusal
+from protocol.state.levels import STATE_LEVEL
 from protocol.storage.log_store import LogStore
 from protocol.wire import decode_peer_frame, encode
 from skiff import Client, NodeStatus
@@ -147,7 +148,7 @@ def ask_to_join(node: Node, addresses: list[str], *, rejoin: bool = False) -> li
         socket.linger = 0
         socket.connect(parse_address(node.address).peer_endpoint)
         for address in addresses:
-            request = JoinRequest(address, rejoin, index, term)
+            request = JoinRequest(address, rejoin, index, term, STATE_LEVEL)
             sender = (b"", os.urandom(16), 1, "127.0.0.1:9")
             socket.send(encode(PeerFrame(PEER_PROTOCOL_VERSION, *sender, (request,))))
             assert socket.poll(20_000), "the node answers no more"

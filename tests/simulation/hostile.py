@@ -24,6 +24,7 @@ from protocol.messages.peer import (
 from protocol.raft.node import RaftNode
 from protocol.ranges import INCARNATION_MAX
 from protocol.state.commands import Batch, Insert, Write
+from protocol.state.levels import STATE_LEVEL
 from protocol.wire import Malformed, decode_peer_frame, encode
 from tests.simulation.cluster import CLUSTER, Cluster
 from tests.simulation.node import Node
@@ -87,7 +88,7 @@ class Hostile:
                 Heartbeat(term, 1, last),
                 RemovalNotice(last + self._number(1, FAR)),
                 TimeoutNow(core.term),
-                JoinRequest(address, True, state.memberships.latest.index, core.term),
+                JoinRequest(address, True, state.memberships.latest.index, core.term, STATE_LEVEL),
                 Invitation("stranger:9400"),
                 self._garbage(STRANGER),
             )

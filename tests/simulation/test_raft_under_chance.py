@@ -10,6 +10,7 @@ from protocol.election_clock import ElectionClock, ElectionTimeouts
 from protocol.messages.peer import JoinRequest
 from protocol.messages.replicator import RemoveMember, StepAside, TransferTo
 from protocol.raft.node import RaftNode
+from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_cluster import A, B, C, Cluster, D, E, Machine, Packet, address_of
 
 pytestmark = pytest.mark.simulation
@@ -169,7 +170,9 @@ class StormOfMembers(Storm):
         joiner = self.chance.choice(list(self.cluster.machines))
         for leader in self.cluster.leaders:
             if self.cluster.are_linked(leader, joiner):
-                request = JoinRequest(address_of(joiner), False, *self.cluster.basis(leader))
+                request = JoinRequest(
+                    address_of(joiner), False, *self.cluster.basis(leader), STATE_LEVEL
+                )
                 self.cluster.turn(leader, partial(RaftNode.join, joiner=joiner, request=request))
 
 
