@@ -258,7 +258,7 @@ class Admission:
 
     def flush(self, now: float) -> AdmissionOutbox:
         """Send the requests and take the decisions that are due; not needed while ``is_idle``."""
-        if self._core.is_outdated:
+        if self._core.is_outdated and not self._core.removed:
             self._fail("StorageError", OUTDATED)
         self._note_removal()
         if self._bootstrap is not None:

@@ -376,7 +376,8 @@ class RaftNode:
     def _hand_commit(self) -> None:
         """Let storage apply the entries that were committed in this turn.
 
-        A node that cannot apply all of them applies none, and ends (``admission.py``).
+        A node that cannot apply all of them applies none. It ends (``admission.py``), unless it is
+        the older one whose removal let the others go on.
         """
         if self._state.commit_index > self._commit_handed and not self._state.is_outdated:
             self._commit_handed = self._state.commit_index

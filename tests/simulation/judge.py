@@ -134,18 +134,7 @@ class Judge:
         """Judge the results of a turn of a node's Raft core."""
         node = core.id
         self.leaders.logs[node].cut_after(core._state.log.last_index)
-        for message in outbox.storage:
-            kind = type(message)
-            if kind is Append:
-                assert isinstance(message, Append)
-                self.leaders.appends(core, message)
-                self.belief.appends(core, message)
-            elif kind is Commit:
-                assert isinstance(message, Commit)
-                self._commits(core, message.index)
-            elif kind is ReadAt:
-                assert isinstance(message, ReadAt)
-                self._reads(node, message)
+        self._hands_over(core, outbox)
         self._confirm_reads(node, outbox.gateway)
         if self.leaders.see(core):
             self._leader_leases.judge(core)
@@ -155,6 +144,24 @@ class Judge:
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)
+
+    def _hands_over(self, core: RaftNode, outbox: Outbox) -> None:
+        """Judge the messages to the node's storage."""
+        for message in outbox.storage:
+            kind = type(message)
+            if kind is Append:
+                assert isinstance(message, Append)
+                self.leaders.appends(core, message)
+                self.belief.appends(core, message)
+            elif kind is Commit:
+                assert isinstance(message, Commit)
+                self._commits(core, message.index)
+                self.levels.applied(core.level, message.index)
+            elif kind is ReadAt:
+                assert isinstance(message, ReadAt)
+                self._reads(core.id, message)
+        if core.is_outdated:
+            self._commits(core, core._state.commit_index)  # it hands no commits to its storage
 
     def _reads(self, node: bytes, read: ReadAt) -> None:
         self._handed_reads[node, read.number] = read.index
@@ -186,7 +193,6 @@ class Judge:
             assert entry is not None
             if each > self.log.last_index:
                 self.levels.committed(entry)
-            self.levels.applied(core.level, entry)
             self.log.commit(entry, term)
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:

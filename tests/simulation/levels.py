@@ -25,7 +25,7 @@ class Levels:
 
     def __init__(self) -> None:
         self._running: dict[NodeId, int] = {}
-        self._is_mixed = False
+        self._newer_from = 1 << 62  # index of the first entry that an older build does not know
         self._returned: set[NodeId] = set()  # to an older build; they may have to end
         self._members = Membership()  # by the committed log
 
@@ -36,23 +36,22 @@ class Levels:
         elif level == STATE_LEVEL:
             self._returned.discard(node)
         self._running[node] = level
-        self._is_mixed |= level < STATE_LEVEL
 
     def committed(self, entry: LogEntry) -> None:
         """Check an entry that a node is the first to commit."""
         if entry.kind is EntryKind.MEMBERSHIP:
             self._members = decode_membership_change(entry.payload).membership
-        if not self._is_mixed:
-            return
         level = _level_of(entry)
+        if level > OLD_LEVEL:
+            self._newer_from = min(self._newer_from, entry.index)
         for member in self._members.members:
             able = self._running.get(member.id, level) >= level or member.id in self._returned
             expect(able, "a command is committed that a member cannot apply")
 
-    def applied(self, level: int, entry: LogEntry) -> None:
-        """Check an entry that a node of this level hands to its storage."""
-        if level < STATE_LEVEL:
-            expect(_level_of(entry) <= level, "a node applies a command that it does not know")
+    def applied(self, level: int, index: int) -> None:
+        """Check that a node knows all committed commands up to an index, which it applies."""
+        is_known = level == STATE_LEVEL or index < self._newer_from
+        expect(is_known, "a node applies a command that it does not know")
 
     def changed(self, before: Membership, after: Membership) -> None:
         """Check a membership that a leader appends."""

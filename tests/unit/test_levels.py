@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from protocol.config import NodeConfig
 from protocol.entry import EntryKind
 from protocol.membership import Member, Membership
 from protocol.messages.gateway import Refused
@@ -18,6 +19,7 @@ from protocol.messages.peer import (
     ProposalRefused,
 )
 from protocol.messages.replicator import Propose
+from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from protocol.refusal import Refusal
@@ -339,3 +341,28 @@ def test_an_outdated_node_applies_nothing() -> None:
     cluster.settle()
     assert cluster[C].commit_index == 2
     assert cluster[C].disk.applied_index == applied
+
+
+def test_an_older_node_that_was_removed_does_not_end_as_outdated() -> None:
+    cluster = mixed(older=(A,))
+    cluster.settle()
+    cluster.remove(A, through=A)
+    cluster.settle()
+    core = cluster[A].core
+    assert core.removed
+    assert core.is_outdated
+    admission = Admission(core, NodeConfig(dir="x", advertise="a.example"), bytes, 0.0)
+    failure = admission.flush(1.0).failure
+    assert failure is not None
+    assert failure.error == "NodeRemoved"
+
+
+def test_a_node_that_is_outdated_ends() -> None:
+    cluster = mixed(older=())
+    cluster.settle()
+    cluster[B].core._state.level = OLD
+    admission = Admission(cluster[B].core, NodeConfig(dir="x", advertise="b.example"), bytes, 0.0)
+    failure = admission.flush(1.0).failure
+    assert failure is not None
+    assert failure.error == "StorageError"
+    assert "upgraded to a newer version" in failure.text
