@@ -2,12 +2,13 @@
 
     raft_meta   identity, hard state, memberships, where log and state begin
     raft_log    index, eight bytes big-endian -> entry
+    changes     revision, eight bytes big-endian -> the changes of one entry up to it
     values      key -> value and its history; also the applied index, so that both agree
     prefixes    parent path -> number of keys in it
     sessions    session, eight bytes big-endian -> results kept to answer retries
 
-The last three exist twice, as ``values.0`` and ``values.1``: one set is active, the other one
-stages a snapshot. No other module imports rocksdict.
+Values, prefixes and sessions exist twice, as ``values.0`` and ``values.1``: one set is active, the
+other one stages a snapshot. No other module imports rocksdict.
 """
 
 import errno
@@ -25,6 +26,7 @@ from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
 
 FAMILIES = table_names()
+NEWER_FAMILIES = ("changes",)  # added to directories of older versions
 WRITE_BUFFER_BYTES = 32 << 20
 WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes tables to free old write-ahead logs
 KEPT_INFO_LOGS = 3
@@ -40,10 +42,11 @@ class RocksDatabase:
     """Tables in one RocksDB directory; all changes between two writes are one batch."""
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        families = {name: _options(create=create) for name in FAMILIES}
         self._path = path
         if not create:
             _check_manifest(path)
+            create = self._guard(lambda: _is_older(path))
+        families = {name: _options(create=create) for name in FAMILIES}
         self._db: rocksdict.Rdict = self._guard(
             lambda: rocksdict.Rdict(str(path), _options(create=create), families)
         )
@@ -256,6 +259,11 @@ def storage_failure(path: Path, error: Exception) -> ActorFailure:
     if any(sign in text for sign in FULL_DISK_SIGNS):
         return ActorFailure("StorageFull", f"the disk of {path.parent} has no space left")
     return ActorFailure("StorageError", f"cannot use the data in {path.parent}: {text}")
+
+
+def _is_older(path: Path) -> bool:
+    """Whether the database was made by a version without the newer tables, and has all others."""
+    return set(FAMILIES) - set(rocksdict.Rdict.list_cf(str(path))) == set(NEWER_FAMILIES)
 
 
 def _options(*, create: bool) -> rocksdict.Options:

@@ -51,6 +51,7 @@ class StorageActor:
             context.config.log_limits,
             _die_at_fail_point,
             context.config.space_limits,
+            context.config.history_limits,
         )
         self._shortage = Shortage.NONE
         self._look_at = 0.0
@@ -98,6 +99,7 @@ class StorageActor:
     def _look_at_space(self) -> None:
         """Measure the free space for the core, each second and before each write."""
         self._look_at = time.monotonic() + LOOK_SECONDS
+        self._core.tell_time(time.time())
         before, self._shortage = (
             self._shortage,
             self._core.look_at_space(self._space.free_bytes()),

@@ -1,4 +1,4 @@
-"""Log compaction: arithmetic on the log's size, and on the entries that may be dropped."""
+"""Compaction: limits of log and history, and arithmetic on the log's size."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -6,6 +6,9 @@ from itertools import accumulate
 
 import msgspec
 
+HISTORY_CHANGES_KEPT = 100_000
+HISTORY_BYTES_KEPT = 64 << 20
+HISTORY_SECONDS_KEPT = 24 * 3600
 HELD_LOG_FACTOR = 16  # times the limits: the longest log that is retained for a snapshot reader
 
 
@@ -14,6 +17,14 @@ class LogLimits(msgspec.Struct, frozen=True):
 
     entries: int
     bytes: int
+
+
+class HistoryLimits(msgspec.Struct, frozen=True):
+    """How many of the latest changes are kept for watches that resume."""
+
+    changes: int = HISTORY_CHANGES_KEPT
+    bytes: int = HISTORY_BYTES_KEPT  # of their rows
+    seconds: int = HISTORY_SECONDS_KEPT
 
 
 class Amount(msgspec.Struct, frozen=True):

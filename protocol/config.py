@@ -6,7 +6,13 @@ from typing import Annotated, Final
 import msgspec
 
 from protocol.address import PORT_MAX, Address, InvalidAddressText, parse_address
-from protocol.compaction import LogLimits
+from protocol.compaction import (
+    HISTORY_BYTES_KEPT,
+    HISTORY_CHANGES_KEPT,
+    HISTORY_SECONDS_KEPT,
+    HistoryLimits,
+    LogLimits,
+)
 from protocol.election_clock import ElectionTimeouts
 from protocol.settings import Setting, read_table
 from protocol.space import SpaceLimits
@@ -137,6 +143,22 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(unit="BYTES", help="The same as `log_entries_kept`, by size.", least=1),
     ] = LOG_BYTES_KEPT
+    history_changes_kept: Annotated[
+        int,
+        Setting(
+            unit="COUNT",
+            help="Keep this many of the latest changes, for watches that resume.",
+            least=1,
+        ),
+    ] = HISTORY_CHANGES_KEPT
+    history_bytes_kept: Annotated[
+        int,
+        Setting(unit="BYTES", help="The same as `history_changes_kept`, by size.", least=1),
+    ] = HISTORY_BYTES_KEPT
+    history_seconds_kept: Annotated[
+        int,
+        Setting(unit="SECONDS", help="The same as `history_changes_kept`, by age.", least=1),
+    ] = HISTORY_SECONDS_KEPT
     disk_reserve_bytes: Annotated[
         int,
         Setting(
@@ -221,6 +243,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def log_limits(self) -> LogLimits:
         """The part of the log that compaction keeps."""
         return LogLimits(self.log_entries_kept, self.log_bytes_kept)
+
+    @property
+    def history_limits(self) -> HistoryLimits:
+        """The changes that are kept for watches that resume."""
+        return HistoryLimits(
+            self.history_changes_kept, self.history_bytes_kept, self.history_seconds_kept
+        )
 
     @property
     def space_limits(self) -> SpaceLimits:

@@ -169,6 +169,20 @@ def check_prefix(prefix: str) -> None:
         raise InvalidRequest(f"prefix: {error}") from None
 
 
+def check_watch(prefix: str, since: int | None, *, initial: bool) -> None:
+    """Check the beginning of a watch.
+
+    Raises:
+        InvalidRequest: the message says what is wrong.
+    """
+    check_prefix(prefix)
+    _check_revision("since", since)
+    if not isinstance(initial, bool):
+        raise InvalidRequest(f"initial must be True or False, not {initial!r}")
+    if initial and since is not None:
+        raise InvalidRequest("a watch begins with the entries that are there, or after a revision")
+
+
 def check_start(start_after: str | None) -> None:
     """Check the name after which a list begins; None begins at the first.
 

@@ -26,7 +26,7 @@ from protocol.client.steps import (
 )
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
-from protocol.state.commands import Command
+from protocol.state.commands import Command, Event
 from skiff.async_connection import AsyncConnection, PendingAsk
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
@@ -141,6 +141,10 @@ class AsyncCaller:
         steps = self._calls.pipeline(self._link, operations, deadline)
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
+
+    def see(self, change: Event) -> None:
+        """Read no state from before a change from now on."""
+        self._calls.high_water.note(change)
 
     @property
     def described(self) -> str:

@@ -11,15 +11,15 @@ import msgspec
 
 from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
-from protocol.keys import encode_prefix
 from protocol.messages.client import Outcome
+from skiff import reads
 from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
     check_in_flight,
-    check_prefix,
     check_timeout,
+    check_watch,
 )
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
@@ -33,7 +33,7 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.descriptions import described_by
-from skiff.errors import TransactionConflict
+from skiff.errors import StreamClosed, TransactionConflict
 from skiff.method import Method, Order
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
@@ -145,14 +145,22 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         return AsyncNamespace(self, prefix, type)
 
     async def watch(
-        self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        prefix: str = "",
+        *,
+        type: Any = Any,
+        since: int | None = None,
+        initial: bool = False,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> AsyncSubscriber:
         """Subscribe to the changes of the keys under a prefix; see ``Client.watch``."""
-        check_prefix(prefix)
+        check_watch(prefix, since, initial=initial)
         check_type(type)
-        subscriber = AsyncSubscriber(self._caller, encode_prefix(prefix), type)
+        subscriber = AsyncSubscriber(self._caller, prefix, type, since)
         self._caller.dependents.add(subscriber)
         await subscriber.establish(self._seconds(timeout))
+        if initial:
+            subscriber.begin_with(*await self._run(reads.entries(prefix), timeout))
         return subscriber
 
     async def backup(
@@ -191,11 +199,16 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
             while True:
                 if isinstance(asked, Order):
                     outcome: Outcome = await self._caller.write(asked.command, seconds)
-                else:
+                    asked = method.send(outcome)
+                    continue
+                try:
                     outcome = await self._caller.call(
                         asked.operation, seconds, writes=asked.writes, anchor=asked.anchor
                     )
-                asked = method.send(outcome)
+                except StreamClosed as closed:
+                    asked = method.throw(closed)
+                else:
+                    asked = method.send(outcome)
         except StopIteration as stop:
             result: ReturnT = stop.value
             return result

@@ -2,27 +2,39 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import zmq
 
+from protocol.client.backoff import SHORTEST_SECONDS
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
-from protocol.messages.client import Hello, Published, Welcome
+from protocol.keys import encode_prefix
+from protocol.messages.client import Hello, Welcome
+from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller, acquire
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import (
     ClientClosed,
+    Compacted,
+    NoNodeReached,
     RequestTimeout,
-    RPCCallFailed,
     SkiffError,
     StreamClosed,
 )
+from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscriber import Subscriber
-from skiff.subscription import CONNECTION_LOST, Subscription, event_of
+from skiff.subscription import (
+    CONNECTION_LOST,
+    HEAL_SECONDS,
+    Refusals,
+    Subscription,
+    event_of,
+)
 from skiff.values import check_type, decode_value
 
 FAIR_TURNS = 64  # changes delivered in a row before other tasks run
@@ -36,13 +48,17 @@ class AsyncSubscriber(BoundToProcess):
     received.
     """
 
-    def __init__(self, caller: AsyncCaller, prefix: bytes, type_: Any) -> None:
+    def __init__(
+        self, caller: AsyncCaller, prefix: str, type_: Any, since: int | None = None
+    ) -> None:
         self._caller = caller
         self._prefix = prefix
         self._type = type_
+        self._watch = Watch(prefix, since)
+        self._refusals = Refusals()
         self._subscription: Subscription | None = None
         self._closed = False
-        self._failure = ""  # why the stream broke; empty while it has not
+        self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._loop = asyncio.get_running_loop()
         self._watched: tuple[int, ...] = ()  # descriptors
         self._ready = asyncio.Event()
@@ -50,8 +66,8 @@ class AsyncSubscriber(BoundToProcess):
         self._turns = 0
 
     def __repr__(self) -> str:
-        ended = ", closed" if self._closed or self._failure else ""
-        return f"<AsyncSubscriber of {self._prefix.decode()!r} at revision {self.revision}{ended}>"
+        ended = ", closed" if self._closed or self._compacted else ""
+        return f"<AsyncSubscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,15 +87,15 @@ class AsyncSubscriber(BoundToProcess):
         """Wait for the next change without a limit, and return it.
 
         Raises:
-            StreamClosed: changes may have been missed.
+            Compacted: no node has the next changes any more.
             ClientClosed: the subscriber or its client is closed.
         """
         return await self.next_event()
 
     @property
     def revision(self) -> int:
-        """The revision of the last change delivered; before the first, that of the subscription."""
-        return 0 if self._subscription is None else self._subscription.stream.revision
+        """The revision to resume from; see ``Subscriber.revision``."""
+        return self._watch.revision
 
     async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
         """Return the key and value of the next insert; see ``Subscriber.recv``."""
@@ -88,12 +104,12 @@ class AsyncSubscriber(BoundToProcess):
         check_wait(timeout)
         deadline = self._deadline(timeout)
         while True:
-            published = await self._next(deadline)
-            if published.value is not None:
-                return published.key, decode_value(published.key, published.value, wanted)
+            change = await self._next(deadline)
+            if change.value is not None:
+                return change.key, decode_value(change.key, change.value, wanted)
 
     async def next_event(self, timeout: float | None = None) -> Event[Any]:
-        """Return the next change; see ``Subscriber.next_event``."""
+        """Return the next change or mark; see ``Subscriber.next_event``."""
         check_wait(timeout)
         return event_of(await self._next(self._deadline(timeout)), self._type)
 
@@ -114,67 +130,26 @@ class AsyncSubscriber(BoundToProcess):
             return  # the loop watches the parent's socket, which goes on
         self._ready.set()
         self._unwatch()
-        if self._subscription is not None and not self._receiving.locked():
-            self._subscription.channel.close()
+        if not self._receiving.locked():
+            self._close_channel()
 
-    # --- subscribing
+    def begin_with(self, entries: list[Change], revision: int) -> None:
+        """Deliver the entries of a revision first, then a mark, then the changes after it."""
+        self._watch.begin_with(entries, revision)
 
-    async def establish(self, timeout: float | None) -> None:
-        """Subscribe to one node after another until one confirms.
+    # --- receiving
 
-        Raises:
-            RequestTimeout: no node confirmed the subscription in time.
-        """
-        deadline = self._deadline(timeout)
-        while self._now() < deadline:
-            left = None if deadline == NEVER else deadline - self._now()
-            welcome = await self._caller.call(Hello(), left)
-            if not isinstance(welcome, Welcome):
-                raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
-            self._subscription = Subscription(
-                self._caller.transport, welcome.publish_endpoint, self._prefix, self._now
-            )
-            if await self._is_confirmed(min(deadline, self._now() + ESTABLISH_SECONDS)):
-                return
-            self._caller.move_on()
-        raise RequestTimeout("no node confirmed the subscription in time")
-
-    async def _is_confirmed(self, deadline: float) -> bool:
-        """Wait until the node confirms; return whether it did by the deadline."""
-        subscription = self._open_subscription()
-        try:
-            while not subscription.stream.is_established:
-                frames = await self._receive(subscription, deadline)
-                if frames is None:
-                    break
-                subscription.take(frames)
-        except StreamBroken:
-            pass
-        finally:
-            if not subscription.stream.is_established:
-                subscription.channel.close()
-        return subscription.stream.is_established
-
-    # --- the stream
-
-    def _open_subscription(self) -> Subscription:
-        assert self._subscription is not None
-        return self._subscription
-
-    async def _next(self, deadline: float) -> Published:
-        subscription = self._open_subscription()
+    async def _next(self, deadline: float) -> Change:
         self._check_loop()
-        if subscription.channel.is_inherited:
+        if self._subscription is not None and self._subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
         await self._take_turn(deadline)
         try:
-            return await self._next_published(subscription, deadline)
-        except StreamBroken as broken:
-            self._fail(subscription, str(broken))
+            return await self._next_change(deadline)
         finally:
             self._receiving.release()
             if self._closed:
-                subscription.channel.close()
+                self._close_channel()
 
     async def _take_turn(self, deadline: float) -> None:
         """Wait while another task receives; now and then, let other tasks run."""
@@ -183,22 +158,47 @@ class AsyncSubscriber(BoundToProcess):
             await asyncio.sleep(0)  # changes that have arrived are received without waiting
         await acquire(self._receiving, deadline, "no change in time")
 
-    async def _next_published(self, subscription: Subscription, deadline: float) -> Published:
-        stream = subscription.stream
+    async def _next_change(self, deadline: float) -> Change:
         while True:
-            frames = await self._receive(subscription, min(deadline, stream.silent_at))
-            if frames is not None:
-                published = subscription.take(frames)
-                if published is not None:
-                    return published
-            elif self._now() >= deadline:
-                raise RequestTimeout("no change in time")
-            else:
-                stream.check_silence(self._now())
+            self._check_open()
+            try:
+                change = self._watch.next_fetched() or await self._advance(deadline)
+            except NoNodeReached as unreached:
+                raise RequestTimeout(f"no change in time: {unreached}") from None
+            if change is not None:
+                self._caller.see(change)
+                return change
 
-    async def _receive(self, subscription: Subscription, deadline: float) -> list[bytes] | None:
+    async def _advance(self, deadline: float) -> Change | None:
+        """Take what the watch needs next; return a change if that has one."""
+        try:
+            match self._watch.need:
+                case Need.STREAM:
+                    await self._subscribe(deadline)
+                case Need.CHANGES:
+                    await self._fetch(deadline)
+                case Need.MESSAGES:
+                    return await self._listen(deadline)
+        except StreamBroken:
+            await self._lose_stream()
+        return None
+
+    async def _listen(self, deadline: float) -> Change | None:
+        """Process the next published message."""
+        stream = self._watch.stream
+        assert stream is not None
+        frames = await self._receive(min(deadline, stream.silent_at))
+        if frames is not None:
+            return self._watch.take(frames, self._now())
+        if self._now() >= deadline:
+            raise RequestTimeout("no change in time")
+        stream.check_silence(self._now())
+        return None
+
+    async def _receive(self, deadline: float) -> list[bytes] | None:
         """Return the next message, or None at the deadline."""
-        channel = subscription.channel
+        assert self._subscription is not None
+        channel = self._subscription.channel
         while True:
             self._check_open()
             self._ready.clear()
@@ -238,16 +238,72 @@ class AsyncSubscriber(BoundToProcess):
             raise SkiffError("a subscription belongs to the event loop in which it was made")
 
     def _check_open(self) -> None:
-        if self._failure:
-            raise StreamClosed(self._failure)
+        if self._compacted is not None:
+            raise self._compacted
         if self._closed or self._caller.is_closed:
             raise ClientClosed("the subscription is closed")
 
-    def _fail(self, subscription: Subscription, reason: str) -> NoReturn:
-        """Close the socket and raise ``StreamClosed``."""
-        subscription.channel.close()
-        self._failure = subscription.why_over(reason)
-        raise StreamClosed(self._failure)
+    # --- subscribing and healing
+
+    async def establish(self, timeout: float | None) -> None:
+        """Take what the watch needs until it is established.
+
+        Raises:
+            RequestTimeout: no node confirmed the subscription in time.
+        """
+        deadline = self._deadline(timeout)
+        while not self._watch.is_established:
+            if self._now() >= deadline:
+                raise RequestTimeout("no node confirmed the subscription in time")
+            await self._advance(deadline)
+            self._check_open()
+
+    async def _subscribe(self, deadline: float) -> None:
+        """Subscribe to a node; leave it if it does not confirm in time."""
+        welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
+        prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
+        self._subscription = Subscription(self._caller.transport, endpoint, prefix, self._now)
+        await self._await_confirmation(min(deadline, self._now() + ESTABLISH_SECONDS))
+        self._watch.begin_stream(self._subscription.stream)
+
+    async def _await_confirmation(self, deadline: float) -> None:
+        assert self._subscription is not None
+        while not self._subscription.stream.is_established:
+            frames = await self._receive(deadline)
+            if frames is None:
+                raise StreamBroken("the node has not confirmed the subscription")
+            self._subscription.take_confirmation(frames)
+
+    async def _lose_stream(self) -> None:
+        """Leave the node, and pause before another one is tried."""
+        self._watch.end_stream()
+        self._close_channel()
+        self._caller.move_on()
+        await asyncio.sleep(HEAL_SECONDS)
+
+    async def _fetch(self, deadline: float) -> None:
+        """Read missing changes from any node that has them."""
+        try:
+            outcome = await self._caller.call(self._watch.request(), self._left(deadline))
+        except RequestTimeout:
+            self._caller.move_on()  # the next call asks another node
+            raise
+        page = self._refusals.page_of(outcome, len(self._caller.route.all), self.revision)
+        if isinstance(page, Compacted):
+            self._compacted = page
+            self._close_channel()
+        elif page is not None:
+            self._watch.take_page(page)
+        else:
+            self._caller.move_on()
+
+    def _close_channel(self) -> None:
+        if self._subscription is not None:
+            self._subscription.channel.close()
+
+    def _left(self, deadline: float) -> float | None:
+        """Return the seconds until a deadline, as a timeout."""
+        return None if deadline == NEVER else max(deadline - self._now(), SHORTEST_SECONDS)
 
     def _deadline(self, timeout: float | None) -> float:
         return deadline_of(timeout, self._now())

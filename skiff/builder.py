@@ -83,6 +83,14 @@ class Builder:
     def log_kept(self, entries: int, size_bytes: int) -> Self:
         return self._set(log_entries_kept=entries, log_bytes_kept=size_bytes)
 
+    @_sets("history_changes_kept", "history_bytes_kept", "history_seconds_kept")
+    def history_kept(self, changes: int, size_bytes: int, seconds: int) -> Self:
+        return self._set(
+            history_changes_kept=changes,
+            history_bytes_kept=size_bytes,
+            history_seconds_kept=seconds,
+        )
+
     @_sets("disk_reserve_bytes")
     def disk_reserve_bytes(self, size_bytes: int) -> Self:
         return self._set(disk_reserve_bytes=size_bytes)

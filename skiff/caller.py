@@ -32,7 +32,7 @@ from protocol.messages.client import (
     Outcome,
     Request,
 )
-from protocol.state.commands import Command
+from protocol.state.commands import Command, Event
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of
@@ -113,6 +113,11 @@ class Caller:
         self._check_process()
         steps = self._calls.pipeline(self._link, operations, deadline_of(timeout, time.monotonic()))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
+
+    def see(self, change: Event) -> None:
+        """Read no state from before a change from now on."""
+        with self._lock:
+            self._calls.high_water.note(change)
 
     def close(self) -> None:
         """End the calls of all threads; returns within a second."""

@@ -11,21 +11,16 @@ import msgspec
 
 from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
-from protocol.keys import encode_prefix
 from protocol.messages.client import Outcome
+from skiff import reads
 from skiff.addresses import endpoints_of
-from skiff.arguments import (
-    CLIENT_DEFAULT,
-    Timeout,
-    check_prefix,
-    check_timeout,
-)
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch
 from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.cluster_methods import ClusterMethods
-from skiff.errors import TransactionConflict
+from skiff.errors import StreamClosed, TransactionConflict
 from skiff.method import Method, Order
 from skiff.namespace import Namespace
 from skiff.pipeline import Pipeline
@@ -172,20 +167,34 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         return Namespace(self, prefix, type)
 
     def watch(
-        self, prefix: str = "", *, type: Any = Any, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        prefix: str = "",
+        *,
+        type: Any = Any,
+        since: int | None = None,
+        initial: bool = False,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Subscriber:
         """Subscribe to the changes of the keys under a prefix.
 
         Every change made after this returned is delivered, in order of revision, with its value as
-        ``type``. ``timeout`` is for the subscription to be confirmed.
+        ``type``. With ``since``, so is every change after that revision. With ``initial``, the
+        entries that are there come first, as inserts of their revisions, then a mark of kind
+        "synced", then the changes after them; they are read at once, and kept until they are
+        received. ``timeout`` is for the subscription to be confirmed, and for each page of entries.
 
         Raises:
-            InvalidRequest: the prefix is invalid, or msgspec does not support the type.
+            InvalidRequest: the prefix is invalid, msgspec does not support the type, ``since`` is
+                no revision, or one from the future, or is given together with ``initial``.
+            Compacted: no node has the changes after ``since`` any more.
             RequestTimeout: no node confirmed the subscription before the deadline.
         """
-        check_prefix(prefix)
+        check_watch(prefix, since, initial=initial)
         check_type(type)
-        return Subscriber(self._caller, encode_prefix(prefix), type, self._seconds(timeout))
+        subscriber = Subscriber(self._caller, prefix, type, self._seconds(timeout), since)
+        if initial:
+            subscriber.begin_with(*self._run(reads.entries(prefix), timeout))
+        return subscriber
 
     def backup(
         self,
@@ -231,11 +240,16 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
             while True:
                 if isinstance(asked, Order):
                     outcome: Outcome = self._caller.write(asked.command, seconds)
-                else:
+                    asked = method.send(outcome)
+                    continue
+                try:
                     outcome = self._caller.call(
                         asked.operation, seconds, writes=asked.writes, anchor=asked.anchor
                     )
-                asked = method.send(outcome)
+                except StreamClosed as closed:
+                    asked = method.throw(closed)
+                else:
+                    asked = method.send(outcome)
         except StopIteration as stop:
             result: ReturnT = stop.value
             return result

@@ -139,6 +139,17 @@ class PeerConnectFailed(SkiffError, ConnectionError):
     """No standby node was found at the address in time."""
 
 
+class Compacted(SkiffError):
+    """The changes that a watch needs are no longer kept by any node.
+
+    ``oldest`` is the revision after which all changes are kept: the earliest one to watch from.
+    """
+
+    def __init__(self, message: str, oldest: int) -> None:
+        super().__init__(message)
+        self.oldest = oldest
+
+
 class StreamClosed(SkiffError, ConnectionError):
     """A watch, a scan or a backup broke.
 

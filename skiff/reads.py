@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names
-from protocol.state.commands import Found, Missing
+from protocol.state.commands import Event, Found, Missing
 from skiff.arguments import (
     ReadMode,
     check_key,
@@ -16,10 +16,11 @@ from skiff.arguments import (
     check_reverse,
     check_start,
 )
+from skiff.errors import StreamClosed
 from skiff.method import Method, Question
 from skiff.outcomes import expect
 from skiff.records import Entry
-from skiff.scan import COUNT_PAGE, PageOf
+from skiff.scan import COUNT_PAGE, PAGE_ENTRIES, PageOf
 from skiff.values import check_type, decode_value, entry_of
 
 PAGE_NAMES = 10_000
@@ -74,6 +75,20 @@ def count(prefix: str, mode: ReadMode) -> Method[int]:
     while not pages.is_over:
         total += (yield from pages.read(COUNT_PAGE)).count
     return total
+
+
+def entries(prefix: str) -> Method[tuple[list[Event], int]]:
+    """Return the entries under a prefix as inserts, and the revision that they show."""
+    while True:
+        pages = PageOf(prefix, ReadMode())
+        found: list[Event] = []
+        try:
+            while not pages.is_over:
+                page = yield from pages.read(PAGE_ENTRIES)
+                found += [Event(e.mod_revision, e.key, e.value, 0) for e in page.entries]
+        except StreamClosed:
+            continue  # the node no longer has the view
+        return found, page.revision
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:

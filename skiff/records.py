@@ -24,10 +24,11 @@ class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
 
 
 class EventKind(StrEnum):
-    """The kind of a change."""
+    """The kind of an event: a change, or the end of the entries that a watch began with."""
 
     INSERT = "insert"
     REMOVE = "remove"
+    SYNCED = "synced"
 
 
 class Event(msgspec.Struct, Generic[ValueT], frozen=True):

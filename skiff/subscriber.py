@@ -1,54 +1,83 @@
-"""Subscriber: the changes of the keys under a prefix, in order and without silent gaps."""
+"""Subscriber: the changes of the keys under a prefix, in order and without gaps."""
 
 import threading
 import time
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import zmq
 
-from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.client.backoff import SHORTEST_SECONDS
+from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
-from protocol.messages.client import Hello, Published, Welcome
+from protocol.keys import encode_prefix
+from protocol.messages.client import Hello, Welcome
+from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.errors import ClientClosed, RequestTimeout, RPCCallFailed, StreamClosed
+from skiff.errors import ClientClosed, Compacted, NoNodeReached, RequestTimeout, StreamClosed
+from skiff.outcomes import expect
 from skiff.records import Event
-from skiff.subscription import CONNECTION_LOST, Subscription, event_of
+from skiff.subscription import (
+    CONNECTION_LOST,
+    HEAL_SECONDS,
+    Refusals,
+    Subscription,
+    event_of,
+)
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
 from skiff.values import check_type, decode_value
 
 
 class Subscriber(BoundToProcess):
-    """Changes of the keys under a prefix, from when ``watch`` returned.
+    """Changes of the keys under a prefix, in order, each once, from when ``watch`` returned.
 
     A node that lags behind may also deliver some that were made shortly before.
 
-    Iterate for ``Event`` values, or call ``recv`` for the values of inserts only. The stream never
-    ends silently: ``StreamClosed`` means that changes may have been missed, ``ClientClosed`` that
-    the subscriber or its client was closed. One thread at a time receives; any thread may close.
+    Iterate for ``Event`` values, or call ``recv`` for the values of inserts only. The subscriber
+    heals itself: after the loss of its node, or of changes, it fetches what it missed from the
+    history of any node, and goes on. ``Compacted`` means that no node has that part of the history
+    any more, ``ClientClosed`` that the subscriber or its client was closed. One thread at a time
+    receives; any thread may close.
+
+    Up to 10,000 messages wait in memory to be received; a subscriber that falls behind further is
+    cut off by its node, and fetches the rest.
     """
 
-    def __init__(self, caller: Caller, prefix: bytes, type_: Any, timeout: float | None) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        prefix: str,
+        type_: Any,
+        timeout: float | None,
+        since: int | None = None,
+    ) -> None:
         self._caller = caller
         self._prefix = prefix
         self._type = type_
         self._closed = False
-        self._failure = ""  # why the stream broke; empty while it has not
+        self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._receiving = threading.Lock()
+        self._watch = Watch(prefix, since)
+        self._refusals = Refusals()
+        self._subscription: Subscription | None = None
         with caller.transport:
-            self._establish(timeout)
+            self._establish(deadline_of(timeout, time.monotonic()))
 
     def __repr__(self) -> str:
-        ended = ", closed" if self._closed or self._failure else ""
-        prefix = self._prefix.decode()
-        return f"<Subscriber of {prefix!r} at revision {self.revision}{ended}>"
+        ended = ", closed" if self._closed or self._compacted else ""
+        return f"<Subscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     @property
     def revision(self) -> int:
-        """The revision of the last change delivered; before the first, that of the subscription."""
-        return self._stream.revision
+        """The revision to resume from, by ``watch(prefix, since=revision)``.
+
+        All its changes were delivered. Between the changes of one transaction, it is the revision
+        before.
+        """
+        return self._watch.revision
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +97,7 @@ class Subscriber(BoundToProcess):
         """Wait for the next change without a limit, and return it.
 
         Raises:
-            StreamClosed: changes may have been missed.
+            Compacted: no node has the next changes any more.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
         """
@@ -81,7 +110,7 @@ class Subscriber(BoundToProcess):
 
         Raises:
             RequestTimeout: no change arrived in time.
-            StreamClosed: changes may have been missed.
+            Compacted: no node has the next changes any more.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the given type.
             InvalidRequest: the type or the timeout is invalid; no change is lost.
@@ -90,16 +119,16 @@ class Subscriber(BoundToProcess):
         check_type(wanted)
         deadline = _deadline(timeout)
         while True:
-            published = self._next(deadline)
-            if published.value is not None:
-                return published.key, decode_value(published.key, published.value, wanted)
+            change = self._next(deadline)
+            if change.value is not None:
+                return change.key, decode_value(change.key, change.value, wanted)
 
     def next_event(self, timeout: float | None = None) -> Event[Any]:
-        """Return the next change; ``timeout`` is in seconds, None for no limit.
+        """Return the next change or mark; ``timeout`` is in seconds, None for no limit.
 
         Raises:
             RequestTimeout: no change arrived in time.
-            StreamClosed: changes may have been missed.
+            Compacted: no node has the next changes any more.
             ClientClosed: the subscriber or its client is closed.
             DeserializeFailed: the value is not of the subscription's type.
             InvalidRequest: the timeout is invalid; no change is lost.
@@ -109,25 +138,29 @@ class Subscriber(BoundToProcess):
     def close(self) -> None:
         """End the subscription, even while another thread receives."""
         self._closed = True
-        if self._channel.is_inherited:
+        if self._subscription is not None and self._subscription.channel.is_inherited:
             return
         # A thread that does not notice the end in time closes the channel when it does.
         if self._receiving.acquire(timeout=CLOSE_SECONDS):
-            self._channel.close()
+            self._close_channel()
             self._receiving.release()
 
-    # --- the stream
+    def begin_with(self, entries: list[Change], revision: int) -> None:
+        """Deliver the entries of a revision first, then a mark, then the changes after it."""
+        self._watch.begin_with(entries, revision)
 
-    def _next(self, deadline: float) -> Published:
-        if self._channel.is_inherited:
+    # --- receiving
+
+    def _next(self, deadline: float) -> Change:
+        if self._subscription is not None and self._subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
         with self._caller.transport:
             self._take_turn(deadline)
             try:
-                return self._next_published(deadline)
+                return self._next_change(deadline)
             finally:
                 if self._closed:
-                    self._channel.close()
+                    self._close_channel()
                 self._receiving.release()
 
     def _take_turn(self, deadline: float) -> None:
@@ -136,86 +169,127 @@ class Subscriber(BoundToProcess):
         if not self._receiving.acquire(timeout=left):
             raise RequestTimeout("no change in time")
 
-    def _next_published(self, deadline: float) -> Published:
-        try:
-            while True:
-                frames = self._receive(min(deadline, self._stream.silent_at))
-                if frames is not None:
-                    published = self._subscription.take(frames)
-                    if published is not None:
-                        return published
-                elif time.monotonic() >= deadline:
-                    raise RequestTimeout("no change in time")
-                else:
-                    self._stream.check_silence(time.monotonic())
-        except StreamBroken as broken:
-            self._fail(str(broken))
-
-    def _receive(self, deadline: float) -> list[bytes] | None:
-        """Return the next message, or None at the deadline."""
+    def _next_change(self, deadline: float) -> Change:
         while True:
             self._check_open()
             try:
-                return self._channel.socket.recv_multipart(zmq.NOBLOCK)
+                change = self._watch.next_fetched() or self._advance(deadline)
+            except NoNodeReached as unreached:
+                raise RequestTimeout(f"no change in time: {unreached}") from None
+            if change is not None:
+                self._caller.see(change)
+                return change
+
+    def _advance(self, deadline: float) -> Change | None:
+        """Take what the watch needs next; return a change if that has one."""
+        try:
+            match self._watch.need:
+                case Need.STREAM:
+                    self._subscribe(deadline)
+                case Need.CHANGES:
+                    self._fetch(deadline)
+                case Need.MESSAGES:
+                    return self._listen(deadline)
+        except StreamBroken:
+            self._lose_stream()
+        return None
+
+    def _listen(self, deadline: float) -> Change | None:
+        """Process the next published message."""
+        stream = self._watch.stream
+        assert stream is not None
+        frames = self._receive(min(deadline, stream.silent_at))
+        now = time.monotonic()
+        if frames is not None:
+            return self._watch.take(frames, now)
+        if now >= deadline:
+            raise RequestTimeout("no change in time")
+        stream.check_silence(now)
+        return None
+
+    def _receive(self, deadline: float) -> list[bytes] | None:
+        """Return the next message, or None at the deadline."""
+        assert self._subscription is not None
+        channel = self._subscription.channel
+        while True:
+            self._check_open()
+            try:
+                return channel.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return None
             ready = dict(self._poller.poll(max(1, min(SLICE_MS, int(remaining * 1000)))))
-            if self._channel.monitor in ready and self._channel.socket not in ready:
+            if channel.monitor in ready and channel.socket not in ready:
                 raise StreamBroken(CONNECTION_LOST)
 
     def _check_open(self) -> None:
-        if self._failure:
-            raise StreamClosed(self._failure)
+        if self._compacted is not None:
+            raise self._compacted
         if self._closed or self._caller.transport.closed:
             raise ClientClosed("the subscription is closed")
 
-    def _fail(self, reason: str) -> NoReturn:
-        """Close the channel and raise ``StreamClosed``."""
-        self._channel.close()
-        self._failure = self._subscription.why_over(reason)
-        raise StreamClosed(self._failure)
+    # --- subscribing and healing
 
-    # --- subscribing
+    def _establish(self, deadline: float) -> None:
+        """Take what the watch needs until it is established."""
+        while not self._watch.is_established:
+            if time.monotonic() >= deadline:
+                raise RequestTimeout("no node confirmed the subscription in time")
+            self._advance(deadline)
+            self._check_open()
 
-    def _establish(self, timeout: float | None) -> None:
-        """Subscribe to one node after another until one confirms."""
-        deadline = deadline_of(timeout, time.monotonic())
-        while time.monotonic() < deadline:
-            left = None if deadline == NEVER else deadline - time.monotonic()
-            welcome = self._caller.call(Hello(), left)
-            if not isinstance(welcome, Welcome):
-                raise RPCCallFailed(f"expected a Welcome as the reply to a Hello, not {welcome!r}")
-            self._open(welcome.publish_endpoint)
-            if self._is_confirmed(min(deadline, time.monotonic() + ESTABLISH_SECONDS)):
-                return
-            self._channel.close()
-            self._caller.move_on()
-        raise RequestTimeout("no node confirmed the subscription in time")
-
-    def _open(self, endpoint: str) -> None:
-        self._subscription = Subscription(self._caller.transport, endpoint, self._prefix)
-        self._channel = self._subscription.channel
+    def _subscribe(self, deadline: float) -> None:
+        """Subscribe to a node; leave it if it does not confirm in time."""
+        welcome = expect(self._caller.call(Hello(), _left(deadline)), Welcome)
+        prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
+        self._subscription = Subscription(self._caller.transport, endpoint, prefix)
+        channel = self._subscription.channel
         self._poller = zmq.Poller()
-        self._poller.register(self._channel.socket, zmq.POLLIN)
-        self._poller.register(self._channel.monitor, zmq.POLLIN)
+        self._poller.register(channel.socket, zmq.POLLIN)
+        self._poller.register(channel.monitor, zmq.POLLIN)
+        self._await_confirmation(min(deadline, time.monotonic() + ESTABLISH_SECONDS))
+        self._watch.begin_stream(self._subscription.stream)
 
-    def _is_confirmed(self, deadline: float) -> bool:
-        """Wait until the node confirms; return whether it did by the deadline."""
+    def _await_confirmation(self, deadline: float) -> None:
+        assert self._subscription is not None
+        while not self._subscription.stream.is_established:
+            frames = self._receive(deadline)
+            if frames is None:
+                raise StreamBroken("the node has not confirmed the subscription")
+            self._subscription.take_confirmation(frames)
+
+    def _lose_stream(self) -> None:
+        """Leave the node, and pause before another one is tried."""
+        self._watch.end_stream()
+        self._close_channel()
+        self._caller.move_on()
+        self._caller.transport.pause(HEAL_SECONDS)
+
+    def _fetch(self, deadline: float) -> None:
+        """Read missing changes from any node that has them."""
         try:
-            while not self._stream.is_established:
-                frames = self._receive(deadline)
-                if frames is None:
-                    return False
-                self._subscription.take(frames)
-        except StreamBroken:
-            return False
-        return True
+            outcome = self._caller.call(self._watch.request(), _left(deadline))
+        except RequestTimeout:
+            self._caller.move_on()  # the next call asks another node
+            raise
+        page = self._refusals.page_of(outcome, len(self._caller.route.all), self.revision)
+        if isinstance(page, Compacted):
+            self._compacted = page
+            self._close_channel()
+        elif page is not None:
+            self._watch.take_page(page)
+        else:
+            self._caller.move_on()
 
-    @property
-    def _stream(self) -> ChangeStream:
-        return self._subscription.stream
+    def _close_channel(self) -> None:
+        if self._subscription is not None:
+            self._subscription.channel.close()
+
+
+def _left(deadline: float) -> float | None:
+    """Return the seconds until a deadline, as a timeout."""
+    return None if deadline == NEVER else max(deadline - time.monotonic(), SHORTEST_SECONDS)
 
 
 def _deadline(timeout: float | None) -> float:

@@ -8,8 +8,12 @@ from typing import Any
 import zmq
 
 from protocol.client.changes import ChangeStream
-from protocol.messages.client import Published
+from protocol.messages import client as wire
+from protocol.messages.client import ChangePage, Outcome
+from protocol.state.commands import Event as Change
 from skiff.channel import Channel
+from skiff.errors import Compacted
+from skiff.outcomes import expect
 from skiff.records import Event, EventKind
 from skiff.transport import Transport
 from skiff.values import decode_value
@@ -17,6 +21,8 @@ from skiff.values import decode_value
 NONCE_BYTES = 12
 BROKEN_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 CONNECTION_LOST = "the connection to the node was lost"
+HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
+UNREAD_MAX = 10_000  # messages that wait in the socket; then the node cuts the subscriber off
 
 
 class Subscription:
@@ -38,40 +44,65 @@ class Subscription:
         self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
         self.channel = Channel(transport, zmq.SUB, BROKEN_EVENTS)
         socket = self.channel.socket
-        socket.setsockopt(zmq.RCVHWM, 0)  # received messages wait here until they are read
+        socket.setsockopt(zmq.RCVHWM, UNREAD_MAX)
         for topic in self.stream.topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         self.channel.connect(endpoint)
 
-    def take(self, frames: list[bytes]) -> Published | None:
-        """Return the change that a message carries, or None if it carries none.
+    def take_confirmation(self, frames: list[bytes]) -> None:
+        """Process a message before the node has confirmed.
 
         Raises:
-            StreamBroken: changes may have been missed.
+            StreamBroken: the message is malformed.
         """
-        was_established = self.stream.is_established
-        taken = self.stream.take(frames, self._clock())
-        if self.stream.is_established and not was_established:
+        self.stream.take(frames, self._clock())
+        if self.stream.is_established:
             self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
-        return taken if isinstance(taken, Published) else None
-
-    def why_over(self, reason: str) -> str:
-        """Return the message of the error that ends the stream."""
-        revision = self.stream.revision
-        return f"{reason} after revision {revision}; read the keys again and watch anew"
 
 
-def event_of(published: Published, type_: Any) -> Event[Any]:
+class Refusals:
+    """The nodes that no longer have what a watch needs."""
+
+    def __init__(self) -> None:
+        self._oldest: list[int] = []
+
+    def page_of(self, outcome: Outcome, nodes: int, revision: int) -> ChangePage | Compacted | None:
+        """Return a node's page, None to ask another node, or the error once all have refused.
+
+        Raises:
+            RPCCallFailed: the outcome is of another operation.
+        """
+        if not isinstance(outcome, wire.Compacted):
+            self._oldest.clear()
+            return expect(outcome, ChangePage)
+        self._oldest.append(outcome.oldest)
+        if len(self._oldest) < nodes:
+            return None
+        oldest = min(self._oldest)
+        return Compacted(
+            f"the changes after revision {revision} are no longer kept; all after revision "
+            f"{oldest} are: read the keys again, as by watch(initial=True)",
+            oldest,
+        )
+
+
+def event_of(change: Change, type_: Any) -> Event[Any]:
     """Return the public form of a change.
 
     Raises:
         DeserializeFailed: the value is not of this type.
     """
-    value = published.value
+    value = change.value
     return Event(
-        EventKind.REMOVE if value is None else EventKind.INSERT,
-        published.key,
-        None if value is None else decode_value(published.key, value, type_),
-        published.revision,
-        published.prev_revision,
+        _kind(change),
+        change.key,
+        None if value is None else decode_value(change.key, value, type_),
+        change.revision,
+        change.prev_revision,
     )
+
+
+def _kind(change: Change) -> EventKind:
+    if not change.key:
+        return EventKind.SYNCED
+    return EventKind.REMOVE if change.value is None else EventKind.INSERT

@@ -14,5 +14,7 @@ socket for each node; and the simulator's client.
     session      sequence numbers that make retried writes recognizable
     census       the cluster that the given addresses belong to
     multiplexer  concurrent requests that share the frames of a connection
-    changes      the order and completeness of a change stream
+    high_water   the newest revision seen, below which no state is read
+    changes      the stream of changes of one node
+    watch        the order and completeness of changes over several streams
 """

@@ -1,7 +1,8 @@
-"""Change stream: the changes that one node publishes; a gap ends the stream.
+"""Change stream: the changes that one node publishes; a possible gap ends the stream.
 
 A subscription is established by the node's confirmation. Each published frame carries the node's
-loss counter; when it changes, the node dropped changes and the stream ends.
+loss counter; when it changes, the node dropped changes and the stream ends. After the confirmation,
+changes from before it may still arrive.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC,
 from protocol.wire import decode_established, decode_mark, decode_published
 
 SILENCE_SECONDS = 5.0  # without even a mark, after which the node counts as lost
-LAST_POSITION = 1 << 62  # above that of any change
 ESTABLISH_SECONDS = 1.0  # for a node to confirm, before another one is tried
 
 
@@ -24,12 +24,11 @@ class ChangeStream:
     def __init__(self, prefix: bytes, nonce: bytes, now: float) -> None:
         """Watch the keys under ``prefix``; the node's confirmation repeats ``nonce``."""
         self.is_established = False
-        self.revision = 0  # of the last change; at first, the one confirmed
+        self.revision = 0  # after which every change arrives, once that is confirmed
         self.silent_at = now + SILENCE_SECONDS
         self._confirmation = ESTABLISHED_TOPIC + nonce
         self._events = EVENT_TOPIC + prefix
         self._losses = 0
-        self._position = LAST_POSITION  # of the last change, within its revision
 
     @property
     def topics(self) -> tuple[bytes, bytes, bytes]:
@@ -74,10 +73,6 @@ class ChangeStream:
             return None
         published = decode_published(body)
         self._check_losses(published.losses)
-        place = (published.revision, published.position)
-        if place <= (self.revision, self._position):
-            return None  # older than the confirmation
-        self.revision, self._position = place
         return published
 
     def _check_losses(self, losses: int) -> None:

@@ -7,6 +7,7 @@ guarantees: monotonic reads, and reads of the client's own writes (Terry et al.,
 from msgspec.structs import replace
 
 from protocol.messages.client import ModalRead, Operation, Outcome
+from protocol.state.commands import Event
 
 
 class HighWaterMark:
@@ -15,8 +16,8 @@ class HighWaterMark:
     def __init__(self) -> None:
         self.revision = 0
 
-    def note(self, outcome: Outcome | None) -> None:
-        """Take the revision of an outcome, if it has one."""
+    def note(self, outcome: Outcome | Event | None) -> None:
+        """Take the revision of an outcome or of a change, if it has one."""
         revision: int = getattr(outcome, "revision", 0)
         self.revision = max(self.revision, revision)
 

@@ -15,6 +15,7 @@ from protocol.messages.client import (
     GetMany,
     ListKeys,
     ListPrefixes,
+    ReadChanges,
     ReadOperation,
     ReadSnapshot,
     Scan,
@@ -142,7 +143,7 @@ def read_size(operation: ReadOperation) -> int:
             return GET_BYTES
         case GetMany(keys=keys):
             return GET_BYTES * len(keys)
-        case ListKeys() | ListPrefixes() | Scan():
+        case ListKeys() | ListPrefixes() | Scan() | ReadChanges():
             return LIST_BYTES
         case ReadSnapshot():
             return BATCH_BYTES_MAX

@@ -50,6 +50,7 @@ from protocol.messages.client import (
     ListKeys,
     ListPrefixes,
     Operation,
+    ReadChanges,
     ReadSnapshot,
     RemoveNode,
     Request,
@@ -172,7 +173,9 @@ class Gateway:
         match operation:
             case Write():
                 self._writes.add(slot, operation)
-            case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan() | ReadSnapshot():
+            case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan():
+                self._reads.add(slot, operation, now)
+            case ReadChanges() | ReadSnapshot():
                 self._reads.add(slot, operation, now)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)

@@ -56,7 +56,8 @@ class Publisher:
 
     def publish(self, events: tuple[Event, ...], now: float) -> None:
         """Publish changes in the order in which they were applied."""
-        for event in events:
+        following = [event.revision for event in events[1:]]
+        for event, next_revision in zip(events, [*following, 0], strict=True):
             body = Published(
                 self._losses,
                 event.revision,
@@ -64,6 +65,7 @@ class Publisher:
                 event.value,
                 event.prev_revision,
                 event.position,
+                event.revision != next_revision,
             )
             self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)
         self._revision = events[-1].revision

@@ -20,7 +20,13 @@ from protocol.gateway.pending import (
 )
 from protocol.gateway.read_queues import ReadPath, ReadQueues, operations_of, read_message
 from protocol.gateway.reply_budget import ReplyBudget
-from protocol.messages.client import ANY_STALENESS, ReadOperation, ReadSnapshot, Scan
+from protocol.messages.client import (
+    ANY_STALENESS,
+    ReadChanges,
+    ReadOperation,
+    ReadSnapshot,
+    Scan,
+)
 from protocol.messages.gateway import ReadFailed, ReadsConfirmed, ReadsDone
 
 
@@ -83,6 +89,8 @@ class Reads:
     def _path(self, operation: ReadOperation, now: float) -> ReadPath:
         if isinstance(operation, ReadSnapshot):
             return ReadPath.CONFIRMED
+        if isinstance(operation, ReadChanges):
+            return ReadPath.LOCAL  # of changes, which were committed
         if operation.max_staleness_ms and self._is_current(operation.max_staleness_ms, now):
             return ReadPath.LOCAL
         if isinstance(operation, Scan) and operation.revision:

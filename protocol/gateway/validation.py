@@ -13,13 +13,14 @@ from protocol.messages.client import (
     ListPrefixes,
     ModalRead,
     Operation,
+    ReadChanges,
     ReadSnapshot,
     RemoveNode,
     Scan,
     Status,
     TransferLeadership,
 )
-from protocol.ranges import ID_BYTES, NUMBER_MAX
+from protocol.ranges import COUNTER_MAX, ID_BYTES, NUMBER_MAX
 from protocol.state.batches import InvalidOperation, check_write, require
 from protocol.state.commands import Write
 from protocol.state.limits import BATCH_OPERATIONS_MAX
@@ -48,6 +49,16 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _validate_many(operation)
         case ListKeys() | ListPrefixes() | Scan():
             _validate_list(operation)
+        case ReadChanges():
+            _validate_changes(operation)
+        case _:
+            _validate_administration(operation)
+
+
+def _validate_administration(
+    operation: AddNode | RemoveNode | TransferLeadership | ReadSnapshot | Hello | Status,
+) -> None:
+    match operation:
         case AddNode(address=address):
             parse_address(address)
         case RemoveNode() | TransferLeadership() | ReadSnapshot():
@@ -77,6 +88,12 @@ def _validate_list(operation: ListKeys | ListPrefixes | Scan) -> None:
         require(len(operation.scan) == ID_BYTES, "the id of a scan has 16 bytes")
         require(0 <= operation.revision <= NUMBER_MAX, "revision must not be negative")
     _validate_mode(operation)
+
+
+def _validate_changes(operation: ReadChanges) -> None:
+    encode_prefix(operation.prefix)
+    for number in (operation.after, operation.position, operation.min_revision):
+        require(0 <= number <= COUNTER_MAX, "revisions and positions must not be negative")
 
 
 def _validate_mode(operation: ModalRead) -> None:

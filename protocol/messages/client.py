@@ -14,7 +14,7 @@ from protocol.membership import Membership, NodeId
 from protocol.ranges import NUMBER_MAX
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
-from protocol.state.commands import Found, Missing, Result, Write
+from protocol.state.commands import Event, Found, Missing, Result, Write
 from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
@@ -86,6 +86,15 @@ class Scan(msgspec.Struct, frozen=True, array_like=True, tag=30):
     revision: int = 0  # of the first page, whose view is read; 0 for the first page
 
 
+class ReadChanges(msgspec.Struct, frozen=True, array_like=True, tag=33):
+    """Read a page of the changes of the keys under a prefix, after a place in their order."""
+
+    prefix: str  # of the keys; ``""`` and ``"/"`` for all
+    after: int  # revision of the place
+    position: int  # of the place, among the changes of its revision
+    min_revision: int = 0  # that the state must have reached
+
+
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
     """Ask a node for its status."""
 
@@ -120,7 +129,7 @@ class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
 
 
 ModalRead = Get | GetMany | ListKeys | ListPrefixes | Scan
-ReadOperation = ModalRead | ReadSnapshot
+ReadOperation = ModalRead | ReadChanges | ReadSnapshot
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
@@ -191,6 +200,21 @@ class Page(msgspec.Struct, frozen=True, array_like=True, tag=32):
     more: bool  # whether further entries follow
 
 
+class ChangePage(msgspec.Struct, frozen=True, array_like=True, tag=34):
+    """A page of changes, and the place up to which it has all of them."""
+
+    events: tuple[Event, ...]  # in order of revision and position
+    revision: int  # of the place
+    position: int  # of the place
+    more: bool  # whether the node has further changes
+
+
+class Compacted(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """The node no longer has all changes after the place."""
+
+    oldest: int  # revision after which it has all changes
+
+
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """The status of one node, as reported by itself."""
 
@@ -253,7 +277,9 @@ class Transferred(msgspec.Struct, frozen=True, array_like=True, tag=28):
     leader: NodeId  # id of the new leader
 
 
-ReadOutcome = Found | Missing | FoundMany | Names | Page | SnapshotPart | Failed
+ReadOutcome = (
+    Found | Missing | FoundMany | Names | Page | ChangePage | Compacted | SnapshotPart | Failed
+)
 OtherOutcome = Welcome | NodeStatus | Done | Transferred
 Outcome = Result | ReadOutcome | OtherOutcome
 
@@ -281,6 +307,7 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     value: bytes | None  # None for a removal
     prev_revision: int  # the key's revision before; 0 where it was absent
     position: int = 0  # among the changes of this revision
+    last: bool = True  # whether it is the last change of this revision
 
 
 class Established(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from protocol.messages.client import (
     ListKeys,
     ListPrefixes,
     Names,
+    ReadChanges,
     ReadOperation,
     ReadOutcome,
     ReadSnapshot,
@@ -23,6 +24,7 @@ from protocol.messages.client import (
 from protocol.state.commands import Found, Missing
 from protocol.state.key_value import decode_stored_value
 from protocol.state.tables import SortedTable
+from protocol.storage.history import ChangeHistory
 from protocol.storage.key_range import key_range
 from protocol.storage.scans import Scans
 from protocol.wire import decode_read_batch, encode
@@ -54,12 +56,14 @@ class Reader:
         prefixes: SortedTable,
         write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
+        history: ChangeHistory,
     ) -> None:
         """Call ``write_tables`` before each scan of the tables, which sees only written rows."""
         self._values = values
         self._prefixes = prefixes
         self._write_tables = write_tables
         self._read_snapshot = read_snapshot
+        self._history = history
         self._scans = Scans(values)
 
     def serve(self, payload: bytes, revision: int, bytes_max: int) -> Served:
@@ -73,9 +77,9 @@ class Reader:
         for operation in decode_read_batch(payload).operations:
             if outcomes and weight >= bytes_max:
                 break
-            if not isinstance(operation, ReadSnapshot) and operation.min_revision > revision:
+            if (least := _least(operation)) > revision:
                 behind.append(len(outcomes))
-                encoded = encode(_from_the_future(operation.min_revision, revision))
+                encoded = encode(_from_the_future(least, revision))
             else:
                 encoded = encode(self._serve(operation, revision))
             outcomes.append(msgspec.Raw(encoded))
@@ -92,7 +96,15 @@ class Reader:
                 return self._get(key, revision)
             case GetMany(keys=keys):
                 return self._get_many(keys, revision)
-        self._write_tables()
+            case _:
+                self._write_tables()
+                return self._serve_from_tables(operation, revision)
+
+    def _serve_from_tables(
+        self,
+        operation: Scan | ListKeys | ListPrefixes | ReadChanges | ReadSnapshot,
+        revision: int,
+    ) -> ReadOutcome:
         match operation:
             case Scan():
                 return self._scans.read(operation, revision)
@@ -100,6 +112,8 @@ class Reader:
                 return _list(self._values, operation, revision)
             case ListPrefixes():
                 return _list(self._prefixes, operation, revision)
+            case ReadChanges():
+                return self._history.read(operation, revision)
             case ReadSnapshot():
                 return self._read_snapshot(operation)
             case unknown:
@@ -121,6 +135,15 @@ class Reader:
             if size > MANY_BYTES_MAX:
                 return TOO_MUCH
         return FoundMany(revision, tuple(found))
+
+
+def _least(operation: ReadOperation) -> int:
+    """Return the revision that the state must have reached."""
+    if isinstance(operation, ReadSnapshot):
+        return 0
+    if isinstance(operation, ReadChanges):
+        return max(operation.after, operation.min_revision)
+    return operation.min_revision
 
 
 def _from_the_future(wanted: int, revision: int) -> Failed:

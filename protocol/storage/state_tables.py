@@ -120,7 +120,7 @@ def state_tables(database: Database, number: int) -> StateTables:
 def table_names() -> tuple[str, ...]:
     """Return the names of all tables in a database."""
     sets = [f"{name}.{number}" for number in range(TABLE_SETS) for name in StateTables._fields]
-    return ("raft_meta", "raft_log", *sets)
+    return ("raft_meta", "raft_log", "changes", *sets)
 
 
 def is_row(row: bytes, value: bytes) -> bool:

@@ -10,7 +10,7 @@ sooner that its entries are durable.
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-from protocol.compaction import LogLimits
+from protocol.compaction import HistoryLimits, LogLimits
 from protocol.entry import LogEntry
 from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.messages.gateway import (
@@ -43,10 +43,12 @@ from protocol.state.commands import Event
 from protocol.state.machine import EntryOutcome, is_proposed_by
 from protocol.state.tables import Database
 from protocol.storage.backups import Backups
+from protocol.storage.history import ChangeHistory
+from protocol.storage.log_retention import LogRetention
 from protocol.storage.log_store import LogStore
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.reader import Reader
-from protocol.storage.snapshot_source import SnapshotReading, SnapshotSource
+from protocol.storage.snapshot_source import SnapshotSource
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import TableSets
 
@@ -72,8 +74,10 @@ class StorageWriter:
         limits: LogLimits,
         passing: Callable[[str], None] = _no_step,
         space: SpaceLimits | None = None,
+        history: HistoryLimits | None = None,
     ) -> None:
         self._database = database
+        self._history_limits = history or HistoryLimits()
         self._passing = passing
         self._space = SpaceWatch(space or SpaceLimits())
         self._table_sets = TableSets(database)
@@ -83,6 +87,7 @@ class StorageWriter:
         self._load_state()
         self._staging = SnapshotStaging(database.table("raft_meta"), self._table_sets)
         self._source = SnapshotSource()
+        self._retention = LogRetention(self._store, self._source)
         self._backups = Backups()
         self.node, self._incarnation = self._store.node, self._store.incarnation
         self._commit_index = self._machine.applied_index
@@ -157,7 +162,7 @@ class StorageWriter:
         self._apply()
         self._answer_reads()
         if writes or fetches:
-            self._compact()
+            self._outbox.warnings.extend(self._retention.compact(self._applied_durably))
         yield self._take_outbox()
 
     def _answer_gateway(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
@@ -175,6 +180,10 @@ class StorageWriter:
                 self._followed = False
             case unknown:
                 assert_never(unknown)
+
+    def tell_time(self, now: float) -> None:
+        """Tell the time, in seconds of the wall clock, for the age of changes."""
+        self._history.tell_time(now)
 
     def look_at_space(self, free_bytes: int) -> Shortage:
         """Evaluate the free bytes of the disk; the next turn reports a change of shortage."""
@@ -267,7 +276,9 @@ class StorageWriter:
         return entry
 
     def _report(self, entry: LogEntry, outcome: EntryOutcome, events: list[Event]) -> None:
-        events.extend(outcome.events)
+        if outcome.events:
+            self._history.add(outcome.events)
+            events.extend(outcome.events)
         if outcome.fault:
             self._outbox.errors.append(
                 f"entry {entry.index} of term {entry.term} cannot be decoded as {entry.kind.name}; "
@@ -294,28 +305,7 @@ class StorageWriter:
             self._outbox.gateway.append(done)
         self._reads = waiting
 
-    # --- compaction and snapshots
-
-    def _compact(self) -> None:
-        """Drop old entries that are durably applied, and that no snapshot reader needs.
-
-        A follower that reads too slowly restarts with a newer snapshot.
-        """
-        limit = self._applied_durably
-        if self._source.is_read:
-            for reader, reading in self._source.release_slow(self._is_too_slow):
-                held = self._applied_durably - reading.log_after
-                self._outbox.warnings.append(reading.end_in_words(reader, held))
-            limit = min(limit, self._source.oldest_index(limit))
-        self._store.compact(limit)
-
-    def _is_too_slow(self, reading: SnapshotReading) -> bool:
-        """Whether too much log would be retained for a reader.
-
-        Unapplied entries do not count: this follower may be needed to commit them, and a newer
-        snapshot would not include them.
-        """
-        return self._store.is_held_too_long(reading.log_after, self._applied_durably, reading.read)
+    # --- log and snapshots
 
     def _take_fetches(self) -> list[Fetch]:
         fetches, self._fetches = self._fetches, []
@@ -389,8 +379,14 @@ class StorageWriter:
     def _load_state(self) -> None:
         tables = self._table_sets.active
         self._machine = tables.machine()
+        changes, meta = self._database.table("changes"), self._database.table("raft_meta")
+        self._history = ChangeHistory(changes, meta, self._history_limits, self._machine.revision)
         self._reader = Reader(
-            tables.values, tables.prefixes, self.write_tables, self._read_for_backup
+            tables.values,
+            tables.prefixes,
+            self.write_tables,
+            self._read_for_backup,
+            self._history,
         )
 
     def _take_outbox(self) -> StorageOutbox:

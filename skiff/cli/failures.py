@@ -43,6 +43,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
     errors.StreamClosed: ExitCode.UNAVAILABLE,
+    errors.Compacted: ExitCode.UNAVAILABLE,
     errors.Overloaded: ExitCode.UNAVAILABLE,
     errors.StorageFull: ExitCode.UNAVAILABLE,
     errors.LeaderElectionTimeout: ExitCode.UNAVAILABLE,

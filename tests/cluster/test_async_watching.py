@@ -15,7 +15,6 @@ from skiff import (
     InvalidRequest,
     RequestTimeout,
     SkiffError,
-    StreamClosed,
 )
 from skiff.testing import Cluster
 from tests.cluster.asyncio_client import SECONDS, client_of, run, until_waiting
@@ -121,18 +120,25 @@ def test_a_watch_belongs_to_one_event_loop(cluster: Cluster) -> None:
         first.run(client.aclose())
 
 
-def test_a_watch_ends_with_its_node(own_cluster: Cluster) -> None:
+def test_a_watch_outlives_its_node(own_cluster: Cluster) -> None:
     async def use() -> None:
-        node = own_cluster.nodes[0]
-        async with AsyncClient([node.address], timeout=SECONDS, follow_leader=False) as client:
-            changes = await client.watch("lost/")
+        node, *others = own_cluster.nodes
+        addresses = [node.address, *[each.address for each in others]]
+        async with AsyncClient(addresses, timeout=SECONDS) as client:
+            changes = await client.watch("lost/", type=int, initial=True)
+            assert (await anext(changes)).kind == "synced"
             waiting = asyncio.ensure_future(anext(changes))
             await until_waiting(changes)
-            own_cluster.kill(node)
-            with pytest.raises(StreamClosed, match="read the keys again"):
-                await waiting
-            with pytest.raises(StreamClosed):
-                await anext(changes)
+            own_cluster.kill(own_cluster.leader())
+            for number in range(50):
+                await client.insert(f"lost/{number}", number)
+            numbers = [(await waiting).value]
+            numbers += [(await changes.next_event(SECONDS)).value for _ in range(49)]
+            assert numbers == list(range(50))
+            with pytest.raises(InvalidRequest):
+                await client.watch(since=10**9)
+            async with await client.watch("lost/", since=changes.revision - 2) as resumed:
+                assert [(await anext(resumed)).value for _ in range(2)] == [48, 49]
 
     run(use())
 

@@ -22,7 +22,6 @@ from skiff import (
     RequestTimeout,
     RevisionMismatch,
     Role,
-    StreamClosed,
 )
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster import command
@@ -307,36 +306,23 @@ def test_watching_a_prefix_never_matches_similarly_named_keys(client: Client, pr
         assert subscriber.recv(int, timeout=10) == (prefix + "parent/last", 1)
 
 
-def test_a_watcher_that_stops_reading_delays_no_one_and_learns_of_its_loss(
+def test_a_watcher_that_stops_reading_delays_no_one_and_gets_everything_later(
     single: Cluster, tmp_path: Path
 ) -> None:
     node = single.nodes[0]
-    values = [(f"key/{number:05}", "x" * 4000) for number in range(20_000)]
+    values = [(f"key/{number:05}", "x" * 4000) for number in range(12_000)]
     printed = tmp_path / "printed"
     with printed.open("wb") as output, watching(node, output.fileno()) as frozen:
         os.kill(frozen.pid, signal.SIGSTOP)
         with RawClient(node) as writer, node.client(timeout=20) as client:
             outcomes = writer.insert_many(values, 200)
             assert all(isinstance(outcome, Inserted) for outcome in outcomes)
-            # Another watcher may lose its stream, but is not kept waiting.
             with client.watch("other/") as subscriber:
                 client.insert("other/key", 1)
-                with contextlib.suppress(StreamClosed):
-                    assert subscriber.recv(int, timeout=15) == ("other/key", 1)
-            with client.watch("other/") as subscriber:
-                client.insert("other/key", 2)
-                assert subscriber.recv(int, timeout=15) == ("other/key", 2)
+                assert subscriber.recv(int, timeout=15) == ("other/key", 1)
         os.kill(frozen.pid, signal.SIGCONT)
-        wait_until(
-            lambda: frozen.poll() is not None or len(keys_in(printed)) == len(values),
-            "the watcher has got everything or knows that it has not",
-        )
-        got = keys_in(printed)
-        assert got == [key for key, _ in values[: len(got)]], "a gap in what was delivered"
-        if len(got) < len(values):
-            assert frozen.wait(20) != 0
-            assert frozen.stderr is not None
-            assert b"watch anew" in frozen.stderr.read()
+        wait_until(lambda: len(keys_in(printed)) == len(values), "the watcher has got everything")
+        assert keys_in(printed) == [key for key, _ in values], "in order"
 
 
 class watching:  # noqa: N801 - reads as a sentence

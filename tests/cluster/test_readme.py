@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 6, "a new script in the README needs a test"
+    assert len(blocks("python")) == 7, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -120,6 +120,17 @@ def test_the_reading_script_shows_the_users(cluster: Cluster, tmp_path: Path) ->
         "users/ann 31 of version 1",
         "3 ['ann', 'bob', 'eve'] {'age': 42}",
         "{'age': 31}",
+    ]
+
+
+def test_the_watching_script_shows_the_changes(cluster: Cluster, tmp_path: Path) -> None:
+    *_, source, _, _ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    assert run_script(with_ports(source, ports), tmp_path).splitlines() == [
+        "insert config/color red",
+        "synced  None",
+        "insert config/color blue",
+        "remove",
     ]
 
 

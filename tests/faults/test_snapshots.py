@@ -176,14 +176,16 @@ def test_a_node_killed_during_a_snapshot_installation_recovers_intact(
 def test_the_directory_does_not_grow_with_overwrites(tmp_path: Path) -> None:
     """The size varies with unflushed and unmerged data; its minimum shows growth.
 
-    At its minimum it is little more than the values, the log at its longest and one write buffer.
-    If even a twentieth of all writes stayed, that minimum would never return. Its maximum depends
+    At its minimum it is little more than the values, the log at its longest, the history of changes
+    and a write buffer and a half.
+    If even a tenth of all writes stayed, that minimum would never return. Its maximum depends
     on the speed of merging: up to as many tables as make RocksDB slow down writes, plus the
     write-ahead logs.
     """
     value, written = os.urandom(1_000_000), 600
-    kept = {"log_entries_kept": 20, "log_bytes_kept": 4 << 20}
-    needed = len(KEYS) * len(value) + 2 * kept["log_bytes_kept"] + WRITE_BUFFER_BYTES
+    kept = {"log_entries_kept": 20, "log_bytes_kept": 4 << 20, "history_bytes_kept": 4 << 20}
+    stored = len(KEYS) * len(value) + 2 * kept["log_bytes_kept"] + kept["history_bytes_kept"]
+    needed = stored + 3 * WRITE_BUFFER_BYTES // 2
     highest = needed + WAL_BYTES_MAX + UNMERGED_TABLES_MAX * WRITE_BUFFER_BYTES
     sizes: list[int] = []
     with Skiff(tmp_path / "node", port=free_port(), **kept) as node:  # type: ignore[arg-type]

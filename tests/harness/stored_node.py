@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from protocol.compaction import LogLimits
+from protocol.compaction import HistoryLimits, LogLimits
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt, NodeId
@@ -59,9 +59,15 @@ class Kept(Random):
 class StoredNode:
     """A directory with the storage writer of its current incarnation."""
 
-    def __init__(self, node: NodeId = NODE, limits: LogLimits = UNLIMITED) -> None:
+    def __init__(
+        self,
+        node: NodeId = NODE,
+        limits: LogLimits = UNLIMITED,
+        history: HistoryLimits | None = None,
+    ) -> None:
         self.disk = MortalDisk()
         self.limits = limits
+        self._history = history
         self._found(node)
         self._number = 0
         self.open()
@@ -79,7 +85,7 @@ class StoredNode:
         """Start an incarnation."""
         self.disk.write(sync=True)
         self.disk.finish_sync()
-        self.writer = StorageWriter(self.disk, self.limits)
+        self.writer = StorageWriter(self.disk, self.limits, history=self._history)
         self.disk.finish_sync()
 
     def crash(self, kept: int = 0) -> None:

@@ -121,7 +121,7 @@ class StoredDisk(Disk):
         size._limits = LogLimits(0, 0)
         # With a kept length of 0, every snapshot reader would count as too slow.
         self._open._source.release_slow = lambda is_too_slow: []  # type: ignore[method-assign] # noqa: ARG005
-        self._open._compact()
+        self._open._retention.compact(self._open._applied_durably)
         self._look()
         size._limits = NO_LIMITS
         return self.start != before

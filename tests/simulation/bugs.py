@@ -13,6 +13,7 @@ from tests.simulation import (
     bugs_of_space,
     bugs_of_storage,
     bugs_of_transactions,
+    bugs_of_watches,
 )
 
 _MODULES = (
@@ -28,6 +29,7 @@ _MODULES = (
     bugs_of_clients,
     bugs_of_belief,
     bugs_of_transactions,
+    bugs_of_watches,
 )
 
 PLANTED = tuple(bug for module in _MODULES for bug in module.BUGS)

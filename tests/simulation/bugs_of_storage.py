@@ -3,6 +3,7 @@
 from protocol.raft import snapshots
 from protocol.raft.progress import Progress
 from protocol.raft.state import RaftState
+from protocol.storage.log_retention import LogRetention
 from protocol.storage.log_store import LogStore
 from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import StateView
@@ -60,7 +61,7 @@ BUGS = (
         "the log is cut before it is applied",
         "Raft §7",
         Edit(
-            StorageWriter._compact,
+            LogRetention.compact,
             "self._store.compact(limit)",
             "self._store.compact(self._store.last_index)",
         ),

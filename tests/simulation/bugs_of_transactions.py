@@ -1,6 +1,6 @@
 """Bugs in transactions, increments and the changes that they publish."""
 
-from protocol.client.changes import ChangeStream
+from protocol.client.watch import Watch
 from protocol.state import transactions
 from protocol.state.key_value import KeyValue
 from protocol.state.transactions import _Draft
@@ -47,11 +47,7 @@ BUGS = (
     Bug(
         "a watcher drops all but the first change of a revision",
         "the promise of watches",
-        Edit(
-            ChangeStream._take,
-            "if place <= (self.revision, self._position):",
-            "if published.revision <= self.revision:",
-        ),
+        Edit(Watch.take, "if place <= self._place:", "if place.revision <= self._place.revision:"),
     ),
     Bug(
         "an operation that cannot be performed leaves the writes before it",

@@ -9,7 +9,15 @@ from protocol.client.census import Census
 from protocol.client.link import Link
 from protocol.client.routing import Route, address_of
 from protocol.client.steps import ReturnT, Steps
-from protocol.messages.client import Failed, FailureCode, Get, Reply, Request, Scan
+from protocol.messages.client import (
+    Failed,
+    FailureCode,
+    Get,
+    ReadChanges,
+    Reply,
+    Request,
+    Scan,
+)
 from protocol.state.commands import (
     Found,
     Insert,
@@ -96,6 +104,10 @@ class Thread:
             delay = self.setting.options.think_delay * 2 * self._random()
             self.setting.events.after(delay, self._next)
 
+    def move_on(self) -> None:
+        """Send the next request to another node, if there is one."""
+        self._link.abandon(self._link.endpoint, self.setting.events.now)
+
     def read(self, key: str, timeout: float, done: Callable[[bool], None]) -> None:
         """Read a key, independently of the other operations; report whether there was a reply."""
         operation = Operation(self.name, Kind.GET, key, 0)
@@ -161,7 +173,7 @@ class Thread:
 
     def drive_loosely(
         self,
-        read: Get | Scan,
+        read: Get | Scan | ReadChanges,
         deadline: float,
         done: Callable[[Ending], None],
         link: Link | None = None,

@@ -25,6 +25,7 @@ from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.state.commands import Found, Missing
 from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
+from protocol.storage.history import decode_events
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
 from tests.simulation.applied_revisions import AppliedRevisions
@@ -294,6 +295,11 @@ class Judge:
                 value.value,
             )
         expect(held == self.log.model.rows, f"{node.name} holds other values than the log means")
+        kept = core._database.table("changes").scan(b"")
+        changes = [event for _, row in kept for event in decode_events(row)]
+        expected = self.log.model.changes[core._history.after :]
+        meant = [event for events in expected for event in events]
+        expect(changes == meant, f"{node.name} keeps other changes than the log means")
 
     def check_failures(self) -> None:
         """Check that no write reported as not done was done."""

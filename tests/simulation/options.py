@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from protocol.compaction import LogLimits
+from protocol.compaction import HistoryLimits, LogLimits
 from protocol.election_clock import ElectionTimeouts
 
 UNLIMITED = LogLimits(entries=1 << 30, bytes=1 << 40)
@@ -81,6 +81,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     block_results: int | None = None
     held_log_factor: int | None = None
     sessions_max: int | None = None
+    page_events_max: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
 
@@ -114,6 +115,7 @@ class Options(msgspec.Struct, frozen=True):
     conditional: float  # share of writes
     pipelined: float  # share of a thread's turns that are a pipeline
     transactions: float  # share of a thread's other turns
+    history: HistoryLimits
     loose: float  # share of a thread's further turns: stale reads and scans
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
@@ -208,6 +210,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
+        history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
@@ -257,7 +260,16 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         block_results=Random(f"blocks {seed}").choice((None, 1, 2)),
         held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
+        page_events_max=Random(f"pages {seed}").choice((None, 2)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
+    )
+
+
+def _draw_history(chance: Random) -> HistoryLimits:
+    return HistoryLimits(
+        changes=chance.choice((1 << 20, 200, 40)),
+        bytes=chance.choice((1 << 30, 8000)),
+        seconds=chance.choice((1 << 20, 2)),
     )
 
 

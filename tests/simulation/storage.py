@@ -30,7 +30,8 @@ class Storage(Actor):
         self._disk = life.node.disk
         self._judge = life.setting.judge
         limits, space = life.setting.options.limits, SpaceLimits(DISK_RESERVE)
-        self.core = StorageWriter(self._disk, limits, self._pass, space)
+        history = life.setting.options.history
+        self.core = StorageWriter(self._disk, limits, self._pass, space, history)
         self._disk.finish_sync()
         self._steps: Iterator[StorageOutbox] | None = None
         self._written: StorageOutbox | None = None  # waits for the disk or for the process
@@ -59,6 +60,7 @@ class Storage(Actor):
                 return
             self._looks = False
             self.core.look_at_space(self.life.node.disk_free)
+            self.core.tell_time(self._events.now)
             for message in self._take_inbox():
                 self.core.step(message)
             self._steps = self.core.flush()

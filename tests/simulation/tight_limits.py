@@ -8,7 +8,7 @@ from protocol.client import multiplexer, pipeline, session
 from protocol.gateway import batching
 from protocol.raft import membership_changes, replication
 from protocol.state import batches, sessions
-from protocol.storage import log_store, snapshot_source, writer
+from protocol.storage import history, log_store, snapshot_source, writer
 from tests.simulation.options import Options
 
 PLACES = (
@@ -24,6 +24,7 @@ PLACES = (
     (pipeline, "BATCH_OPERATIONS_MAX"),
     (multiplexer, "BATCH_OPERATIONS_MAX"),
     (compaction, "HELD_LOG_FACTOR"),
+    (history, "PAGE_EVENTS_MAX"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
 )

@@ -47,6 +47,8 @@ class Totals(msgspec.Struct):
     compactions: int = 0
     snapshots: int = 0
     watched: int = 0
+    pages_fetched: int = 0
+    watches_compacted: int = 0
     streams_closed: int = 0
     full_pipes: int = 0
     bursts: int = 0

@@ -1,18 +1,25 @@
 """Watcher: a simulated subscriber, which checks the order and completeness of changes."""
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.messages.client import EVENT_TOPIC, Mark, Published
+from protocol.client.watch import WHOLE, Need, Place, Watch
+from protocol.messages.client import EVENT_TOPIC, ChangePage, Compacted, ReadChanges
 from protocol.state.commands import Event
+from protocol.wire import decode_published
 from tests.simulation.breach import expect
+from tests.simulation.client import Client, Thread
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.pipes import Pipes
 
 WATCH_AGAIN_DELAY = 0.05
-ALL = 1 << 62  # above the position of every change of a revision
+FETCH_SECONDS = 1.0  # for a page of missing changes
+RESUMPTIONS = 0.3  # share of lost streams after which another process goes on
+NOTHING = Place(-1)  # before the first subscription
 
 
 class Watcher:
@@ -20,33 +27,39 @@ class Watcher:
 
     def __init__(self, cluster: "Cluster", name: str, prefix: str) -> None:
         self.name = name
-        # Revision and position of the last change received; before a confirmation, of none.
-        self._heard = (-1, ALL)
+        self._heard = NOTHING  # up to which nothing was missed
         self._cluster = cluster
+        self._setting = cluster.setting
         self._prefix = prefix
+        self._client = Client(cluster, name, cluster.history, list(cluster.nodes))
+        self._thread = Thread(self._client, name)  # asks for missing changes
+        self._watch = Watch(prefix)
         self._stream = ChangeStream(b"", b"", 0.0)
         self._nonces = 0
         self._pipes: Pipes | None = None
+        self._published = NOTHING  # last place of the stream
+        self._messages: deque[tuple[bytes, bytes]] = deque()
+        self._is_fetching = False
+        self._refusals = 0
 
     def watch(self) -> None:
         """Subscribe to a serving node."""
-        node = self._cluster.setting.chance.choice(list(self._cluster.nodes.values()))
+        node = self._setting.chance.choice(list(self._cluster.nodes.values()))
         if node.door is None or not node.door.is_open:
-            self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
+            self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
             return
         self._nonces += 1
-        nonce, events = f"{self.name} {self._nonces}".encode(), self._cluster.setting.events
+        nonce, events = f"{self.name} {self._nonces}".encode(), self._setting.events
         self._stream = ChangeStream(self._prefix.encode(), nonce, events.now)
-        self._heard = (-1, ALL)
+        self._messages.clear()
         self._pipes = node.door.pipes
         self._pipes.subscribe(self, nonce, self._prefix)
         events.after(ESTABLISH_SECONDS, self._give_up, self._stream)
 
     @property
     def revision(self) -> int:
-        """The revision up to which all changes were received; -1 if none is confirmed."""
-        revision, position = self._heard
-        return revision if position == ALL else revision - 1
+        """The revision up to which all changes were received."""
+        return self._watch.revision
 
     @property
     def pipes(self) -> "Pipes | None":
@@ -61,60 +74,141 @@ class Watcher:
         """Receive a published message."""
         if pipes is not self._pipes:
             return
-        was_established = self._stream.is_established
-        try:
-            taken = self._stream.take((topic, body), self._cluster.setting.events.now)
-        except StreamBroken:
-            pipes.leave(self)
-            self.lost(pipes)
-            return
-        if self._stream.is_established and not was_established:
-            self._heard = (self._stream.revision, ALL)
-        elif isinstance(taken, Mark):
-            self._skip_to((taken.revision + 1, 0))
-        elif taken is not None:
-            self._hear_change(taken)
+        if self._watch.stream is self._stream:
+            self._judge_stream(topic, body)
+            self._messages.append((topic, body))
+            self._go_on()
         else:
-            old = was_established and topic.startswith(EVENT_TOPIC)
-            expect(not old, "a watcher heard of a change twice")
+            self._hear_confirmation(topic, body)
+
+    def _hear_confirmation(self, topic: bytes, body: bytes) -> None:
+        try:
+            self._stream.take((topic, body), self._setting.events.now)
+        except StreamBroken:
+            self._break_off()
+            return
+        if self._stream.is_established:
+            self._published = Place(self._stream.revision)
+            self._watch.begin_stream(self._stream)
+            self._check_missed()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what has arrived, as far as the watch needs it."""
+        while True:
+            change = self._watch.next_fetched()
+            if change is None:
+                if self._watch.need is Need.CHANGES and not self._is_fetching:
+                    self._fetch()
+                if self._watch.need is not Need.MESSAGES or not self._messages:
+                    return
+                try:
+                    message = self._messages.popleft()
+                    change = self._watch.take(message, self._setting.events.now)
+                except StreamBroken:
+                    self._break_off()
+                    return
+            if change is not None:
+                self._hear_change(change)
+            self._check_missed()
+
+    # --- streams
 
     def _give_up(self, stream: ChangeStream) -> None:
         """Try another node if the subscription was not confirmed in time."""
-        if stream is self._stream and not stream.is_established and self._pipes is not None:
+        if stream is self._stream and not stream.is_established:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """Leave the node."""
+        if self._pipes is not None:
             self._pipes.leave(self)
             self.lost(self._pipes)
 
     def lost(self, pipes: "Pipes") -> None:
         """Subscribe again: the connection is lost, or changes may be missing."""
-        if pipes is self._pipes:
-            self._pipes = None
-            self._cluster.setting.totals.streams_closed += 1
-            self._cluster.setting.events.after(WATCH_AGAIN_DELAY, self.watch)
+        if pipes is not self._pipes:
+            return
+        self._pipes = None
+        self._watch.end_stream()
+        self._setting.totals.streams_closed += 1
+        if self._watch.revision and self._setting.chance.random() < RESUMPTIONS:
+            self._begin(Watch(self._prefix, self._watch.revision), Place(self._watch.revision))
+        self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
 
-    def _hear_change(self, published: Published) -> None:
-        place = (published.revision, published.position)
-        self._skip_to(place)
-        change = Event(
-            published.revision,
-            published.key,
-            published.value,
-            published.prev_revision,
-            published.position,
-        )
-        known = self._cluster.setting.judge.log.model.changes
-        expect(change == known[place[0] - 1][place[1]], "a watcher heard of a change that was not")
+    def _begin(self, watch: Watch, heard: Place) -> None:
+        self._watch, self._heard = watch, heard
+        self._refusals = 0
+
+    # --- missing changes
+
+    def _fetch(self) -> None:
+        self._is_fetching = True
+        watch, request = self._watch, self._watch.request()
+
+        def ended(ending: Ending) -> None:
+            self._is_fetching = False
+            if watch is self._watch:
+                self._take_outcome(request, ending.outcome)
+            if isinstance(ending.outcome, ChangePage):
+                self._go_on()
+            else:
+                self._thread.move_on()
+                self._setting.events.after(WATCH_AGAIN_DELAY, self._go_on)
+
+        self._setting.totals.pages_fetched += 1
+        self._thread.drive_loosely(request, self._setting.events.now + FETCH_SECONDS, ended)
+
+    def _take_outcome(self, request: ReadChanges, outcome: object) -> None:
+        match outcome:
+            case ChangePage():
+                self._refusals = 0
+                self._watch.take_page(outcome)
+            case Compacted(oldest=oldest):
+                expect(request.after < oldest, "changes are called compacted that are kept")
+                self._refusals += 1
+                if self._refusals >= len(self._client.route.all):
+                    self._setting.totals.watches_compacted += 1
+                    self._begin(Watch(self._prefix), NOTHING)
+                    self._break_off()
+
+    # --- judging
+
+    def _judge_stream(self, topic: bytes, body: bytes) -> None:
+        """Check that a node publishes each change once, in order."""
+        if topic.startswith(EVENT_TOPIC):
+            published = decode_published(body)
+            place = Place(published.revision, published.position)
+            is_old = published.revision <= self._stream.revision
+            expect(is_old or place > self._published, "a node published a change twice, or late")
+            self._published = max(place, self._published)
+
+    def _hear_change(self, change: Event) -> None:
+        place = Place(change.revision, change.position)
+        known = self._setting.judge.log.model.changes
+        expect(place > self._heard, "a watcher heard of a change twice, or too late")
+        self._expect_none_between(place)
+        right = known[place.revision - 1][place.position]
+        expect(change == right, "a watcher heard of a change that was not")
         self._heard = place
-        self._cluster.setting.totals.watched += 1
+        self._setting.totals.watched += 1
 
-    def _skip_to(self, place: tuple[int, int]) -> None:
+    def _check_missed(self) -> None:
+        """Check that the watch has not passed over a change."""
+        place = self._watch._place
+        assert place is not None
+        if self._heard == NOTHING:
+            self._heard = place
+        self._expect_none_between(Place(place.revision, min(place.position + 1, WHOLE)))
+        self._heard = max(self._heard, place)
+
+    def _expect_none_between(self, place: Place) -> None:
         """Check that no change between the last one received and this place was missed."""
-        known = self._cluster.setting.judge.log.model.changes
-        for events in known[max(0, self._heard[0] - 1) : place[0]]:
+        known = self._setting.judge.log.model.changes
+        for events in known[max(0, self._heard.revision - 1) : place.revision]:
             for event in events:
                 is_between = self._heard < (event.revision, event.position) < place
                 expect(
                     not (is_between and event.key.startswith(self._prefix)),
                     f"a watcher missed a change of revision {event.revision}",
                 )
-        if self._heard < place:
-            self._heard = (place[0] - 1, ALL) if place[1] == 0 else (place[0], place[1] - 1)

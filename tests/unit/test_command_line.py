@@ -54,6 +54,7 @@ def standing(
         (errors.RevisionMismatch("other", 3), 4),
         (errors.ClientConnectFailed("nobody"), 5),
         (errors.StreamClosed("gap"), 5),
+        (errors.Compacted("gone", 7), 5),
         (errors.Overloaded("busy"), 5),
         (errors.LeaderElectionTimeout("nobody leads"), 5),
         (errors.RequestTimeout("late"), 6),
@@ -75,6 +76,7 @@ def test_every_kind_of_error_has_its_exit_code(error: Exception, code: int) -> N
 MORE: dict[type, tuple[object, ...]] = {
     errors.RevisionMismatch: (3,),
     errors.PipelineFailed: ([],),
+    errors.Compacted: (7,),
 }
 
 

@@ -1,0 +1,168 @@
+"""Change history: the latest changes of the state, for watchers that resume.
+
+A row holds the changes of one entry, under the last of their revisions. It is written with the
+state, so that both agree after a crash. Rows are dropped by whole segments, the oldest first, once
+a limit is exceeded. A snapshot brings no history: what came before it is compacted.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from protocol.compaction import HistoryLimits
+from protocol.encoding import encode
+from protocol.keys import encode_prefix
+from protocol.messages.client import ChangePage, Compacted, ReadChanges
+from protocol.state.commands import Event
+from protocol.state.tables import SortedTable, Table
+
+SEGMENTS = 32  # into which the history is divided
+PAGE_EVENTS_MAX = 2_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
+PAGE_ROWS_MAX = 4_000  # read for a page
+PAGE_BYTES_MAX = 1 << 20
+ALL = (1 << 62) - 1  # above the position of any change of a revision
+
+AFTER_ALL_ROWS = b"\xff" * 9
+_SEGMENTS_KEY = b"history_segments"
+
+decode_events = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
+
+
+class Segment(msgspec.Struct, array_like=True):
+    """Consecutive rows, and when the first one was written."""
+
+    after: int  # revision before its first change
+    began_at: float  # seconds of the wall clock
+    changes: int = 0
+    bytes: int = 0
+
+
+_decode_segments = msgspec.msgpack.Decoder(list[Segment]).decode
+
+
+class ChangeHistory:
+    """The kept changes of one node."""
+
+    def __init__(
+        self, changes: SortedTable, meta: Table, limits: HistoryLimits, revision: int
+    ) -> None:
+        """Continue a history, or begin one after ``revision``."""
+        self._changes = changes
+        self._meta = meta
+        self._limits = limits
+        self._now = 0.0
+        stored = meta.get(_SEGMENTS_KEY)
+        self._segments = [] if stored is None else _decode_segments(stored)
+        if self._segments and self._last_revision() == revision:
+            self._count_last()
+        else:  # none yet, or the state was changed without it
+            self.restart(revision)
+
+    @property
+    def after(self) -> int:
+        """The revision after which every change is kept."""
+        return self._segments[0].after
+
+    def tell_time(self, now: float) -> None:
+        """Tell the time, in seconds of the wall clock; old segments are dropped at the next row."""
+        self._now = now
+
+    def restart(self, revision: int) -> None:
+        """Drop everything: the history begins after this revision."""
+        self._changes.delete_range(b"", AFTER_ALL_ROWS)
+        self._segments = [Segment(revision, self._now)]
+        self._store()
+
+    def add(self, events: tuple[Event, ...]) -> None:
+        """Add the changes of one entry."""
+        row = encode(events)
+        last = events[-1].revision
+        self._changes.put(_key(last), row)
+        segment = self._segments[-1]
+        segment.changes += len(events)
+        segment.bytes += len(row)
+        limits = self._limits
+        if (
+            segment.changes * SEGMENTS > limits.changes
+            or segment.bytes * SEGMENTS > limits.bytes
+            or (self._now - segment.began_at) * SEGMENTS > limits.seconds
+        ):
+            self._segments.append(Segment(last, self._now))
+            self._trim()
+            self._store()
+
+    def read(self, question: ReadChanges, revision: int) -> ChangePage | Compacted:
+        """Return changes after a place, of the state at ``revision``, which must be written."""
+        if question.after < self.after:
+            return Compacted(self.after)
+        return self._page(question, revision)
+
+    # ---
+
+    def _page(self, question: ReadChanges, revision: int) -> ChangePage:
+        prefix = encode_prefix(question.prefix)
+        start = (question.after, question.position)
+        found: list[Event] = []
+        rows = size = 0
+        for event, row_bytes in self._events_from(start):
+            place = (event.revision, event.position)
+            if place <= start:
+                continue
+            rows += bool(row_bytes)
+            if len(found) >= PAGE_EVENTS_MAX or size > PAGE_BYTES_MAX or rows > PAGE_ROWS_MAX:
+                return ChangePage(tuple(found), *_before(place), more=True)
+            if event.key.encode().startswith(prefix):
+                found.append(event)
+                size += len(event.key) + len(event.value or b"")
+        return ChangePage(tuple(found), revision, ALL, more=False)
+
+    def _events_from(self, start: tuple[int, int]) -> Iterator[tuple[Event, int]]:
+        """Yield the events of the rows from a place on, with the row's bytes at its first one."""
+        first = start[0] if start[1] < ALL else start[0] + 1
+        for _, row in self._changes.scan(_key(first)):
+            size = len(row)
+            for event in decode_events(row):
+                yield event, size
+                size = 0
+
+    def _trim(self) -> None:
+        """Drop the oldest segments beyond a limit."""
+        before = self.after
+        changes = sum(each.changes for each in self._segments)
+        size = sum(each.bytes for each in self._segments)
+        while len(self._segments) > 1 and (
+            changes > self._limits.changes
+            or size > self._limits.bytes
+            or self._segments[1].began_at < self._now - self._limits.seconds
+        ):
+            oldest = self._segments.pop(0)
+            changes -= oldest.changes
+            size -= oldest.bytes
+        if self.after > before:
+            self._changes.delete_range(b"", _key(self.after + 1))
+
+    def _last_revision(self) -> int:
+        """Return the revision of the last change; without any, the one after which it begins."""
+        last = next(iter(self._changes.keys(AFTER_ALL_ROWS, reverse=True)), None)
+        return self.after if last is None else int.from_bytes(last, "big")
+
+    def _count_last(self) -> None:
+        """Count the rows of the last segment, which was not stored when it ended."""
+        segment = self._segments[-1]
+        segment.changes = segment.bytes = 0
+        for _, row in self._changes.scan(_key(segment.after + 1)):
+            segment.changes += len(decode_events(row))
+            segment.bytes += len(row)
+
+    def _store(self) -> None:
+        self._meta.put(_SEGMENTS_KEY, encode(self._segments))
+
+
+def _key(revision: int) -> bytes:
+    return revision.to_bytes(8, "big")
+
+
+def _before(place: tuple[int, int]) -> tuple[int, int]:
+    """Return the place before that of a change."""
+    revision, position = place
+    return (revision, position - 1) if position else (revision - 1, ALL)

@@ -1,0 +1,69 @@
+"""Bugs in the history of changes, and in watches that resume."""
+
+from protocol.client.watch import Watch
+from protocol.gateway.publisher import Publisher
+from protocol.storage import history
+from protocol.storage.history import ChangeHistory
+from tests.simulation.bug import Bug, Edit
+
+BUGS = (
+    Bug(
+        "a watch goes on with a new stream without what it missed",
+        "the promise of watches",
+        Edit(Watch.begin_stream, "max(begin, self._complete_from)", "self._complete_from"),
+    ),
+    Bug(
+        "a watch that resumes misses the first change",
+        "the promise of watches",
+        Edit(
+            ChangeHistory._events_from,
+            "start[0] if start[1] < ALL else start[0] + 1",
+            "start[0] + 1 if start[1] < ALL else start[0] + 2",
+        ),
+    ),
+    Bug(
+        "a page repeats the change that it begins after",
+        "the promise of watches",
+        Edit(ChangeHistory._page, "if place <= start:", "if place < start:"),
+    ),
+    Bug(
+        "a full page claims the change after it",
+        "the promise of watches",
+        Edit(history._before, "(revision, position - 1)", "(revision, position)"),
+    ),
+    Bug(
+        "a node serves the changes that it has dropped",
+        "the promise of watches",
+        Edit(ChangeHistory.read, "question.after < self.after", "False"),
+    ),
+    Bug(
+        "more history is dropped than is called so",
+        "the promise of watches",
+        Edit(ChangeHistory._trim, "_key(self.after + 1)", "_key(self.after + 2)"),
+    ),
+    Bug(
+        "a snapshot leaves the history before it",
+        "the promise of watches",
+        Edit(ChangeHistory.__init__, "self._last_revision() == revision", "True"),
+    ),
+    Bug(
+        "a node answers with the changes that it has, though it is behind",
+        "the promise of watches",
+        Edit(Watch.request, "max(self._place.revision, self._complete_from.revision)", "0"),
+    ),
+    Bug(
+        "the changes after the last page are taken for received",
+        "the promise of watches",
+        Edit(ChangeHistory._page, "*_before(place), more=True", "revision, ALL, more=False"),
+    ),
+    Bug(
+        "a stream begins before the changes that were fetched",
+        "the promise of watches",
+        Edit(Watch.take, "if place <= self._place:", "if False:"),
+    ),
+    Bug(
+        "every change of a transaction counts as its last",
+        "the promise of watches",
+        Edit(Publisher.publish, "event.revision != next_revision", "True"),
+    ),
+)
