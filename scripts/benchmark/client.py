@@ -19,7 +19,10 @@ class KeyValue(Protocol[AnswerT_co]):
         """Write values durably and in order, as fast as one client can."""
 
     def transaction(self, puts: Sequence[tuple[str, bytes]]) -> AnswerT_co:
-        """Write values durably in one log entry."""
+        """Write values durably in one transaction."""
+
+    def scan(self, prefix: str) -> AnswerT_co:
+        """Read all entries under a prefix, at one revision; return their number."""
 
 
 class BlockingClient(KeyValue[object], Protocol):

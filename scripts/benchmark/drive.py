@@ -10,8 +10,6 @@ from contextlib import closing
 from scripts.benchmark.client import BlockingClient, LoopClient
 from scripts.benchmark.job import Job, Window
 
-WARM_UP_OPERATIONS = 20
-
 # Gate: called when a client is connected and warm; returns the window of all clients.
 Gate = Callable[[], Window]
 # Drive: runs a job; returns the nanoseconds of each operation that ended in the window.
@@ -24,7 +22,7 @@ def drive_threads(
     """Run a job on one blocking client, with one thread for each operation in flight."""
     with closing(connect(job.addresses)) as client, ThreadPoolExecutor(job.in_flight) as threads:
         numbers = itertools.count()
-        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
+        for number in itertools.islice(numbers, job.warm_up_operations):
             job.perform(client, number)
         window = gate()
         lanes = [threads.submit(_drive, job, client, numbers, window) for _ in range(job.in_flight)]
@@ -55,7 +53,7 @@ async def _drive_loop(
     client = connect(job.addresses)
     try:
         numbers = itertools.count()
-        for number in itertools.islice(numbers, WARM_UP_OPERATIONS):
+        for number in itertools.islice(numbers, job.warm_up_operations):
             await job.perform(client, number)
         window = gate()
         window.wait_for_start()

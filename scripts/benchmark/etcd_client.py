@@ -17,6 +17,7 @@ STATUS_MAX_S = 1.0
 # so longer waits were measured to lengthen the pause, and shorter ones not to shorten it.
 IMPATIENT_ATTEMPT_MAX_S = 0.1
 RETRY_PAUSE_S = 0.01
+PAGE_ENTRIES = 1_000  # as many as a page of skiff's scan has
 # Reconnect to a restarted node at once, not after gRPC's default of minutes.
 _CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 250), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -87,6 +88,16 @@ class EtcdClient:
         """Write values in one transaction."""
         self._ask("txn", _txn(puts))
 
+    def scan(self, prefix: str) -> int:
+        """Read all entries under a prefix, at one revision, by pages; return their number."""
+        count, request = 0, _first_page(prefix)
+        while True:
+            answer = self._ask("range", request)
+            count += len([(each.key.decode(), each.value) for each in answer.kvs])
+            if not answer.more:
+                return count
+            request = _next_page(request, answer)
+
     def status(self) -> Status:
         """Return the status that a node reports."""
         answer = self._ask("status", messages.StatusRequest())
@@ -147,6 +158,16 @@ class AsyncEtcdClient:
         answer: Awaitable[object] = self._calls.txn(_txn(puts), timeout=CALL_MAX_S)
         return answer
 
+    async def scan(self, prefix: str) -> int:
+        """Read all entries under a prefix, at one revision, by pages; return their number."""
+        count, request = 0, _first_page(prefix)
+        while True:
+            answer = await self._calls.range(request, timeout=CALL_MAX_S)
+            count += len([(each.key.decode(), each.value) for each in answer.kvs])
+            if not answer.more:
+                return count
+            request = _next_page(request, answer)
+
     async def close(self) -> None:
         """Close the channel."""
         await self._calls.channel.close()
@@ -156,6 +177,20 @@ def _txn(puts: Puts) -> Any:
     requests = [messages.PutRequest(key=key.encode(), value=value) for key, value in puts]
     operations = [messages.RequestOp(request_put=request) for request in requests]
     return messages.TxnRequest(success=operations)
+
+
+def _first_page(prefix: str) -> Any:
+    # The keys under a prefix end where its last byte is one higher.
+    end = prefix[:-1].encode() + bytes([prefix.encode()[-1] + 1])
+    return messages.RangeRequest(key=prefix.encode(), range_end=end, limit=PAGE_ENTRIES)
+
+
+def _next_page(request: Any, answer: Any) -> Any:
+    after = answer.kvs[-1].key + b"\0"
+    revision = request.revision or answer.header.revision
+    return messages.RangeRequest(
+        key=after, range_end=request.range_end, limit=PAGE_ENTRIES, revision=revision
+    )
 
 
 def _value(answer: Any) -> bytes | None:

@@ -13,10 +13,19 @@ PACKAGE = "etcdserverpb"
 
 # Message → field → (number, type). "*" marks a repeated field, a capital another message.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "ResponseHeader": {"member_id": (2, "uint64")},
+    "ResponseHeader": {"member_id": (2, "uint64"), "revision": (3, "int64")},
     "KeyValue": {"key": (1, "bytes"), "value": (5, "bytes")},
-    "RangeRequest": {"key": (1, "bytes")},
-    "RangeResponse": {"kvs": (2, "*KeyValue")},
+    "RangeRequest": {
+        "key": (1, "bytes"),
+        "range_end": (2, "bytes"),
+        "limit": (3, "int64"),
+        "revision": (4, "int64"),
+    },
+    "RangeResponse": {
+        "header": (1, "ResponseHeader"),
+        "kvs": (2, "*KeyValue"),
+        "more": (3, "bool"),
+    },
     "PutRequest": {"key": (1, "bytes"), "value": (2, "bytes")},
     "PutResponse": {"header": (1, "ResponseHeader")},
     "RequestOp": {"request_put": (2, "PutRequest")},
@@ -27,6 +36,8 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
 }
 _SCALARS = {
     "bytes": FieldDescriptorProto.TYPE_BYTES,
+    "bool": FieldDescriptorProto.TYPE_BOOL,
+    "int64": FieldDescriptorProto.TYPE_INT64,
     "uint64": FieldDescriptorProto.TYPE_UINT64,
 }
 

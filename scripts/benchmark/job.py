@@ -9,10 +9,14 @@ from typing import Literal, TypeVar, assert_never
 from scripts.benchmark.client import BlockingClient, KeyValue
 
 AnswerT = TypeVar("AnswerT")
-Verb = Literal["put", "get", "pipeline", "transaction"]
+Verb = Literal["put", "get", "pipeline", "transaction", "scan"]
 
 VALUE_BYTES = 256  # default of a workload
 SEEDED_KEYS = 256
+SCANNED_KEYS = 100_000
+SCANNED_BYTES = 64
+SCANNED = "scanned/"
+SEED_PUTS = 100  # in a transaction; etcd accepts 128
 # Wide enough that values within a storage block differ and do not compress away.
 _noise = random.Random(1).randbytes(1 << 18)
 
@@ -41,6 +45,11 @@ class Job:
     value_bytes: int = VALUE_BYTES
     puts: int = 1  # in one pipeline or transaction
 
+    @property
+    def warm_up_operations(self) -> int:
+        """How many operations are performed before the window."""
+        return 2 if self.verb == "scan" else 20
+
     def perform(self, client: KeyValue[AnswerT], number: int) -> AnswerT:
         """Start the operation of this number; return the client's result or awaitable."""
         match self.verb:
@@ -52,6 +61,8 @@ class Job:
                 return client.pipeline(self._puts(number))
             case "transaction":
                 return client.transaction(self._puts(number))
+            case "scan":
+                return client.scan(SCANNED)
             case unknown:
                 assert_never(unknown)
 
@@ -71,6 +82,17 @@ def value_of(number: int, size: int = VALUE_BYTES) -> bytes:
 def seeded_key(number: int) -> str:
     """Return a key that was written before the measurements."""
     return f"seeded/{number % SEEDED_KEYS}"
+
+
+def seed_scanned(client: BlockingClient) -> None:
+    """Write the keys to scan, and count them."""
+    for begin in range(0, SCANNED_KEYS, SEED_PUTS):
+        numbers = range(begin, begin + SEED_PUTS)
+        client.transaction(
+            [(f"{SCANNED}{number:06}", value_of(number, SCANNED_BYTES)) for number in numbers]
+        )
+    if client.scan(SCANNED) != SCANNED_KEYS:
+        raise RuntimeError("a scan returned another number of keys than were written")
 
 
 def seed(client: BlockingClient) -> None:

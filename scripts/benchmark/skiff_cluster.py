@@ -36,7 +36,13 @@ class SkiffClient:
             for key, value in puts:
                 pipeline.insert(key, value)
 
-    transaction = pipeline  # one log entry as well
+    def transaction(self, puts: Sequence[tuple[str, bytes]]) -> None:
+        """Write values in one transaction."""
+        self._client.insert_many(dict(puts))
+
+    def scan(self, prefix: str) -> int:
+        """Read all entries under a prefix, at one revision; return their number."""
+        return sum(1 for _ in self._client.scan(prefix, bytes))
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,7 +69,13 @@ class AsyncSkiffClient:
             for key, value in puts:
                 pipeline.insert(key, value)
 
-    transaction = pipeline  # one log entry as well
+    def transaction(self, puts: Sequence[tuple[str, bytes]]) -> Awaitable[object]:
+        """Start to write values in one transaction."""
+        return self._client.insert_many(dict(puts))
+
+    async def scan(self, prefix: str) -> int:
+        """Read all entries under a prefix, at one revision; return their number."""
+        return len([each async for each in self._client.scan(prefix, bytes)])
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scripts.benchmark.client_processes import ClientProcesses
 from scripts.benchmark.figures import Figures, summarize
-from scripts.benchmark.job import VALUE_BYTES, Job, Verb, seed
+from scripts.benchmark.job import SCANNED_KEYS, VALUE_BYTES, Job, Verb, seed, seed_scanned
 from scripts.benchmark.system import Cluster, System
 
 
@@ -20,7 +20,7 @@ class Workload:
     clients: int = 0  # blocking clients, each a process
     in_flight: int = 0  # in total, over the system's number of processes
     value_bytes: int = VALUE_BYTES
-    puts: int = 1  # in one operation
+    puts: int = 1  # in one operation, or entries that it reads
 
 
 PUT_1 = Workload("put-1", "put, 1 client", "put", clients=1)
@@ -34,10 +34,12 @@ WORKLOADS = (
     Workload("get-64", "get, 64 in flight", "get", in_flight=64),
     Workload("get-256", "get, 256 in flight", "get", in_flight=256),
     Workload("pipeline", "put, pipelines of 100", "pipeline", clients=1, puts=100),
-    Workload("transaction", "put, atomic by 100", "transaction", clients=1, puts=100),
+    Workload("transaction-10", "put, transactions of 10", "transaction", clients=1, puts=10),
+    Workload("transaction", "put, transactions of 100", "transaction", clients=1, puts=100),
     Workload("put-64B", "put 64 B, 64 in flight", "put", in_flight=64, value_bytes=64),
     Workload("put-4K", "put 4 KiB, 64 in flight", "put", in_flight=64, value_bytes=4 << 10),
     Workload("put-64K", "put 64 KiB, 64 in flight", "put", in_flight=64, value_bytes=64 << 10),
+    Workload("scan", "entry, scans of 100,000", "scan", clients=1, puts=SCANNED_KEYS),
 )
 
 
@@ -53,6 +55,9 @@ def run_workloads(
         with closing(system.connect(cluster.addresses())) as client:
             seed(client)
     for workload in workloads:
+        if workload.verb == "scan":
+            with closing(system.connect(cluster.addresses())) as client:
+                seed_scanned(client)
         drive = system.drive_blocking if workload.clients else system.drive_in_flight
         jobs = _jobs(workload, system, cluster.addresses())
         latencies_ns = processes.run(drive, jobs, duration_s)
