@@ -8,7 +8,7 @@ from tests.simulation.totals import Totals
 
 pytestmark = pytest.mark.simulation
 
-SEEDS = 80
+SEEDS = 120
 SEEDS_A_TEST = 40
 PROCESSES = 2
 
