@@ -158,9 +158,13 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         check_type(type)
         subscriber = AsyncSubscriber(self._caller, prefix, type, since)
         self._caller.dependents.add(subscriber)
-        await subscriber.establish(self._seconds(timeout))
-        if initial:
-            subscriber.begin_with(*await self._run(reads.entries(prefix), timeout))
+        try:
+            await subscriber.establish(self._seconds(timeout))
+            if initial:
+                subscriber.begin_with(*await self._run(reads.entries(prefix), timeout))
+        except BaseException:
+            subscriber.close()
+            raise
         return subscriber
 
     async def backup(

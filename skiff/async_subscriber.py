@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import zmq
 
-from protocol.client.backoff import SHORTEST_SECONDS
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
@@ -31,6 +30,7 @@ from skiff.subscriber import Subscriber
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
+    STEP_SECONDS,
     Refusals,
     Subscription,
     event_of,
@@ -260,10 +260,14 @@ class AsyncSubscriber(BoundToProcess):
 
     async def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""
+        self._close_channel()  # an attempt may have been interrupted
         welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = Subscription(self._caller.transport, endpoint, prefix, self._now)
-        await self._await_confirmation(min(deadline, self._now() + ESTABLISH_SECONDS))
+        now = self._now()
+        await self._await_confirmation(
+            min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS)
+        )
         self._watch.begin_stream(self._subscription.stream)
 
     async def _await_confirmation(self, deadline: float) -> None:
@@ -303,7 +307,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def _left(self, deadline: float) -> float | None:
         """Return the seconds until a deadline, as a timeout."""
-        return None if deadline == NEVER else max(deadline - self._now(), SHORTEST_SECONDS)
+        return None if deadline == NEVER else max(deadline - self._now(), STEP_SECONDS)
 
     def _deadline(self, timeout: float | None) -> float:
         return deadline_of(timeout, self._now())

@@ -192,8 +192,12 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         check_watch(prefix, since, initial=initial)
         check_type(type)
         subscriber = Subscriber(self._caller, prefix, type, self._seconds(timeout), since)
-        if initial:
-            subscriber.begin_with(*self._run(reads.entries(prefix), timeout))
+        try:
+            if initial:
+                subscriber.begin_with(*self._run(reads.entries(prefix), timeout))
+        except BaseException:
+            subscriber.close()
+            raise
         return subscriber
 
     def backup(

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import zmq
 
-from protocol.client.backoff import SHORTEST_SECONDS
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
@@ -23,6 +22,7 @@ from skiff.records import Event
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
+    STEP_SECONDS,
     Refusals,
     Subscription,
     event_of,
@@ -64,7 +64,11 @@ class Subscriber(BoundToProcess):
         self._refusals = Refusals()
         self._subscription: Subscription | None = None
         with caller.transport:
-            self._establish(deadline_of(timeout, time.monotonic()))
+            try:
+                self._establish(deadline_of(timeout, time.monotonic()))
+            except BaseException:
+                self._close_channel()
+                raise
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._compacted else ""
@@ -241,6 +245,7 @@ class Subscriber(BoundToProcess):
 
     def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""
+        self._close_channel()  # an attempt may have been interrupted
         welcome = expect(self._caller.call(Hello(), _left(deadline)), Welcome)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = Subscription(self._caller.transport, endpoint, prefix)
@@ -248,7 +253,8 @@ class Subscriber(BoundToProcess):
         self._poller = zmq.Poller()
         self._poller.register(channel.socket, zmq.POLLIN)
         self._poller.register(channel.monitor, zmq.POLLIN)
-        self._await_confirmation(min(deadline, time.monotonic() + ESTABLISH_SECONDS))
+        now = time.monotonic()
+        self._await_confirmation(min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS))
         self._watch.begin_stream(self._subscription.stream)
 
     def _await_confirmation(self, deadline: float) -> None:
@@ -289,7 +295,7 @@ class Subscriber(BoundToProcess):
 
 def _left(deadline: float) -> float | None:
     """Return the seconds until a deadline, as a timeout."""
-    return None if deadline == NEVER else max(deadline - time.monotonic(), SHORTEST_SECONDS)
+    return None if deadline == NEVER else max(deadline - time.monotonic(), STEP_SECONDS)
 
 
 def _deadline(timeout: float | None) -> float:
