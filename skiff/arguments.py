@@ -39,6 +39,9 @@ class ReadMode(NamedTuple):
     min_revision: int = 0
 
 
+LINEARIZABLE = ReadMode()
+
+
 def read_mode(
     read: Reading, max_staleness: float | None = None, at_least: int | None = None
 ) -> ReadMode:
@@ -48,6 +51,8 @@ def read_mode(
         InvalidRequest: ``read`` is unknown, ``max_staleness`` is no positive number or ``read`` is
             not "stale", or ``at_least`` is no revision.
     """
+    if read == "linearizable" and max_staleness is None and at_least is None:
+        return LINEARIZABLE  # the most frequent case
     if read not in READINGS:
         known = " or ".join(map(repr, READINGS))
         raise InvalidRequest(f"read must be {known}, not {read!r}")

@@ -6,7 +6,7 @@ guarantees: monotonic reads, and reads of the client's own writes (Terry et al.,
 
 from msgspec.structs import replace
 
-from protocol.messages.client import ModalRead, Operation, Outcome
+from protocol.messages.client import Get, ModalRead, Operation, Outcome
 from protocol.state.commands import Event
 
 
@@ -23,6 +23,8 @@ class HighWaterMark:
 
     def require(self, operation: Operation) -> Operation:
         """Return an operation that reads no older state, unless it is linearizable as it is."""
+        if type(operation) is Get and not (operation.leader_lease or operation.max_staleness_ms):
+            return operation  # the most frequent case
         if isinstance(operation, ModalRead) and (
             operation.leader_lease or operation.max_staleness_ms
         ):

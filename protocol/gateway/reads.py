@@ -22,6 +22,7 @@ from protocol.gateway.read_queues import ReadPath, ReadQueues, operations_of, re
 from protocol.gateway.reply_budget import ReplyBudget
 from protocol.messages.client import (
     ANY_STALENESS,
+    Get,
     ReadChanges,
     ReadOperation,
     ReadSnapshot,
@@ -87,6 +88,8 @@ class Reads:
     # ---
 
     def _path(self, operation: ReadOperation, now: float) -> ReadPath:
+        if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
+            return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
         if isinstance(operation, ReadSnapshot):
             return ReadPath.CONFIRMED
         if isinstance(operation, ReadChanges):

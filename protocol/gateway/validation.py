@@ -44,7 +44,8 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             check_write(operation, value_bytes_max)
         case Get(key=key):
             encode_key(key)
-            _validate_mode(operation)
+            if operation.max_staleness_ms or operation.min_revision:
+                _validate_mode(operation)
         case GetMany():
             _validate_many(operation)
         case ListKeys() | ListPrefixes() | Scan():

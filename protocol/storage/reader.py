@@ -139,6 +139,8 @@ class Reader:
 
 def _least(operation: ReadOperation) -> int:
     """Return the revision that the state must have reached."""
+    if type(operation) is Get:  # the most frequent case
+        return operation.min_revision
     if isinstance(operation, ReadSnapshot):
         return 0
     if isinstance(operation, ReadChanges):

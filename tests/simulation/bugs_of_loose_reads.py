@@ -2,7 +2,7 @@
 
 from protocol.client.high_water import HighWaterMark
 from protocol.gateway.reads import Reads
-from protocol.storage import reader
+from protocol.storage.reader import Reader
 from protocol.storage.scans import Scans
 from tests.simulation.bug import Bug, Edit
 
@@ -20,7 +20,7 @@ BUGS = (
     Bug(
         "a node serves a read although its state is behind",
         "monotonic reads",
-        Edit(reader._least, "return operation.min_revision", "return 0"),
+        Edit(Reader.serve, "(least := _least(operation)) > revision", "False"),
     ),
     Bug(
         "a state counts as current from the confirmation of a read",
