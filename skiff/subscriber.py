@@ -180,6 +180,8 @@ class Subscriber(BoundToProcess):
                 change = self._watch.next_fetched() or self._advance(deadline)
             except NoNodeReached as unreached:
                 raise RequestTimeout(f"no change in time: {unreached}") from None
+            if change is None and self._watch.is_lost and time.monotonic() >= deadline:
+                raise RequestTimeout("no change in time, and no node has confirmed the watch")
             if change is not None:
                 self._caller.see(change)
                 return change

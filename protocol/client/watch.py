@@ -62,6 +62,11 @@ class Watch:
         return self.stream is not None and self._is_checked
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it has neither a stream nor fetched changes."""
+        return self.stream is None and not self._fetched
+
+    @property
     def need(self) -> Need:
         """What the watch needs, once ``next_fetched`` has no change left."""
         if self.stream is None:
