@@ -1,25 +1,18 @@
 """AsyncClusterMethods: the operations of an asyncio client on members and leadership."""
 
 import uuid
-from typing import TypeVar
 
 from skiff import admin
 from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.async_runner import AsyncRunner
 from skiff.cluster_methods import ClusterMethods
 from skiff.descriptions import described_by
-from skiff.method import Method
 from skiff.records import Member, NodeStatus
-
-ReturnT = TypeVar("ReturnT")
 
 
 @described_by(ClusterMethods)
-class AsyncClusterMethods:
+class AsyncClusterMethods(AsyncRunner):
     """Operations on the cluster; see ``ClusterMethods``."""
-
-    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
 
     async def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
         """Return the members of the cluster; see ``Client.members``."""

@@ -5,23 +5,18 @@ from typing import Any, TypeVar, overload
 
 from skiff import reads
 from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, read_mode
+from skiff.async_runner import AsyncRunner
 from skiff.descriptions import described_by
-from skiff.method import Method
 from skiff.read_methods import ReadMethods
 from skiff.records import Entry
 from skiff.scan import PageOf, Scan
 
 ValueT = TypeVar("ValueT")
-ReturnT = TypeVar("ReturnT")
 
 
 @described_by(ReadMethods)
-class AsyncReadMethods:
+class AsyncReadMethods(AsyncRunner):
     """Reading operations; see ``ReadMethods``."""
-
-    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
 
     @overload
     async def get(

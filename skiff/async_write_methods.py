@@ -5,23 +5,18 @@ from typing import Any, TypeVar, overload
 
 from skiff import writes
 from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.async_runner import AsyncRunner
 from skiff.descriptions import described_by
-from skiff.method import Method
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry
 from skiff.write_methods import WriteMethods
 
 ValueT = TypeVar("ValueT")
-ReturnT = TypeVar("ReturnT")
 
 
 @described_by(WriteMethods)
-class AsyncWriteMethods:
+class AsyncWriteMethods(AsyncRunner):
     """Changing operations; see ``WriteMethods``."""
-
-    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
 
     async def insert(
         self,

@@ -47,9 +47,16 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
     holds for each request of a method, of which there is one, except where the method says more.
     Within it the client retries, on other nodes too, and a write is still applied at most once.
 
-    Every operation is linearizable: it sees all writes acknowledged before it began. A read with
-    ``read="leader-lease"`` saves the quorum round trip, and is linearizable only while clock drift
-    stays within the bounds that the README states.
+    Every operation is linearizable: it sees all writes acknowledged before it began. Reads may ask
+    for less by ``read``:
+
+    - "leader-lease" saves the quorum round trip, and is linearizable only while clock drift stays
+      within the bounds that the README states.
+    - "stale" takes the state of the node that answers as it is, without the leader; with
+      ``max_staleness``, in seconds, the state was linearizable at most so long ago.
+
+    Whatever the mode, a client never reads an older state than it has seen. ``at_least`` also
+    requires a revision, such as one that another process has passed on.
 
     Besides the errors listed with it, every method may raise:
 
@@ -187,6 +194,7 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
             InvalidRequest: the prefix is invalid, msgspec does not support the type, ``since`` is
                 no revision, or one from the future, or is given together with ``initial``.
             Compacted: no node has the changes after ``since`` any more.
+            StreamClosed: the entries could not be read at one revision.
             RequestTimeout: no node confirmed the subscription before the deadline.
         """
         check_watch(prefix, since, initial=initial)

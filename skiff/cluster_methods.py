@@ -1,22 +1,15 @@
 """ClusterMethods: the operations of a blocking client on members and leadership."""
 
 import uuid
-from typing import TypeVar
 
 from skiff import admin
 from skiff.arguments import CLIENT_DEFAULT, Timeout
-from skiff.method import Method
+from skiff.method import Runner
 from skiff.records import Member, NodeStatus
 
-ReturnT = TypeVar("ReturnT")
 
-
-class ClusterMethods:
+class ClusterMethods(Runner):
     """Operations on the cluster; see ``Client``."""
-
-    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
 
     def members(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
         """Return the members of the cluster by the last committed membership that the node knows.

@@ -4,6 +4,7 @@ It yields questions, is sent their outcomes and returns the result; ``Client`` a
 drive the same ones. Each raises ``InvalidRequest`` for invalid arguments before its first question.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,6 +15,7 @@ from protocol.client.pipeline import Pipelined
 from protocol.client.routing import Route
 from protocol.messages.client import Get, Operation, Outcome
 from protocol.state.commands import Command, Insert, Remove
+from skiff.arguments import Timeout
 
 
 class Anchor(msgspec.Struct):
@@ -45,6 +47,14 @@ class Order(msgspec.Struct, frozen=True):
 
 ReturnT = TypeVar("ReturnT")
 Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
+
+
+class Runner(ABC):
+    """A blocking client, as its methods on one subject see it."""
+
+    @abstractmethod
+    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
+        """Return the result of a method; the timeout holds for each of its requests."""
 
 
 def only_operation(method: Method[Any]) -> Pipelined:

@@ -5,32 +5,15 @@ from typing import Any, TypeVar, overload
 
 from skiff import reads
 from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, read_mode
-from skiff.method import Method
+from skiff.method import Runner
 from skiff.records import Entry
 from skiff.scan import PageOf, Scan
 
 ValueT = TypeVar("ValueT")
-ReturnT = TypeVar("ReturnT")
 
 
-class ReadMethods:
-    """Reading operations; see ``Client``.
-
-    ``read`` says what a read guarantees:
-
-    - "linearizable": it sees every write that was acknowledged before it began.
-    - "leader-lease": likewise, without the quorum round trip, while clock drift stays within the
-      bounds that the README states.
-    - "stale": the node that answers serves its state as it is, without asking the leader; with
-      ``max_staleness``, in seconds, the state was linearizable at most so long ago.
-
-    Whatever the mode, a client never reads an older state than it has seen. ``at_least`` also
-    requires a revision, such as one that another process has passed on.
-    """
-
-    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
+class ReadMethods(Runner):
+    """Reading operations; see ``Client``, which describes their modes."""
 
     @overload
     def get(

@@ -24,6 +24,7 @@ from skiff.scan import COUNT_PAGE, PAGE_ENTRIES, PageOf
 from skiff.values import check_type, decode_value, entry_of
 
 PAGE_NAMES = 10_000
+ATTEMPTS_MAX = 10  # at the entries that a watch begins with
 
 
 def get(key: str, type_: Any, default: Any, mode: ReadMode) -> Method[Any]:
@@ -79,16 +80,19 @@ def count(prefix: str, mode: ReadMode) -> Method[int]:
 
 def entries(prefix: str) -> Method[tuple[list[Event], int]]:
     """Return the entries under a prefix as inserts, and the revision that they show."""
-    while True:
+    for attempt in range(ATTEMPTS_MAX):
         pages = PageOf(prefix, ReadMode())
         found: list[Event] = []
         try:
             while not pages.is_over:
                 page = yield from pages.read(PAGE_ENTRIES)
                 found += [Event(e.mod_revision, e.key, e.value, 0) for e in page.entries]
-        except StreamClosed:
-            continue  # the node no longer has the view
-        return found, page.revision
+        except StreamClosed:  # the node no longer has the view
+            if attempt + 1 == ATTEMPTS_MAX:
+                raise
+        else:
+            return found, page.revision
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:

@@ -5,20 +5,15 @@ from typing import Any, TypeVar, overload
 
 from skiff import writes
 from skiff.arguments import CLIENT_DEFAULT, Timeout
-from skiff.method import Method
+from skiff.method import Runner
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry
 
 ValueT = TypeVar("ValueT")
-ReturnT = TypeVar("ReturnT")
 
 
-class WriteMethods:
+class WriteMethods(Runner):
     """Changing operations; see ``Client``."""
-
-    def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
-        raise NotImplementedError
 
     def insert(
         self,

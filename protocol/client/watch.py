@@ -11,10 +11,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from protocol.client.changes import ChangeStream
-from protocol.messages.client import ChangePage, Mark, Published, ReadChanges
+from protocol.messages.client import WHOLE, ChangePage, Mark, Published, ReadChanges
 from protocol.state.commands import Event
-
-WHOLE = (1 << 62) - 1  # position after all changes of a revision
 
 
 class Place(NamedTuple):

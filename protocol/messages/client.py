@@ -19,6 +19,7 @@ from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
 OPERATIONS_MAX = 10_000  # in one request
+WHOLE = (1 << 62) - 1  # as a position: after all changes of the revision
 ANY_STALENESS = NUMBER_MAX  # as ``max_staleness_ms``: the state may have any age
 
 

@@ -12,17 +12,16 @@ import msgspec
 from protocol.compaction import HistoryLimits
 from protocol.encoding import encode
 from protocol.keys import encode_prefix
-from protocol.messages.client import ChangePage, Compacted, ReadChanges
+from protocol.messages.client import WHOLE, ChangePage, Compacted, ReadChanges
 from protocol.state.commands import Event
 from protocol.state.tables import SortedTable, Table
+from protocol.storage.state_tables import AFTER_ALL_KEYS
 
 SEGMENTS = 32  # into which the history is divided
 PAGE_EVENTS_MAX = 2_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_ROWS_MAX = 4_000  # read for a page
 PAGE_BYTES_MAX = 1 << 20
-ALL = (1 << 62) - 1  # above the position of any change of a revision
 
-AFTER_ALL_ROWS = b"\xff" * 9
 _SEGMENTS_KEY = b"history_segments"
 
 decode_events = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
@@ -69,7 +68,7 @@ class ChangeHistory:
 
     def restart(self, revision: int) -> None:
         """Drop everything: the history begins after this revision."""
-        self._changes.delete_range(b"", AFTER_ALL_ROWS)
+        self._changes.delete_range(b"", AFTER_ALL_KEYS)
         self._segments = [Segment(revision, self._now)]
         self._store()
 
@@ -114,11 +113,11 @@ class ChangeHistory:
             if event.key.encode().startswith(prefix):
                 found.append(event)
                 size += len(event.key) + len(event.value or b"")
-        return ChangePage(tuple(found), revision, ALL, more=False)
+        return ChangePage(tuple(found), revision, WHOLE, more=False)
 
     def _events_from(self, start: tuple[int, int]) -> Iterator[tuple[Event, int]]:
         """Yield the events of the rows from a place on, with the row's bytes at its first one."""
-        first = start[0] if start[1] < ALL else start[0] + 1
+        first = start[0] if start[1] < WHOLE else start[0] + 1
         for _, row in self._changes.scan(_key(first)):
             size = len(row)
             for event in decode_events(row):
@@ -143,7 +142,7 @@ class ChangeHistory:
 
     def _last_revision(self) -> int:
         """Return the revision of the last change; without any, the one after which it begins."""
-        last = next(iter(self._changes.keys(AFTER_ALL_ROWS, reverse=True)), None)
+        last = next(iter(self._changes.keys(AFTER_ALL_KEYS, reverse=True)), None)
         return self.after if last is None else int.from_bytes(last, "big")
 
     def _count_last(self) -> None:
@@ -165,4 +164,4 @@ def _key(revision: int) -> bytes:
 def _before(place: tuple[int, int]) -> tuple[int, int]:
     """Return the place before that of a change."""
     revision, position = place
-    return (revision, position - 1) if position else (revision - 1, ALL)
+    return (revision, position - 1) if position else (revision - 1, WHOLE)

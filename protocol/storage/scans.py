@@ -11,7 +11,7 @@ from protocol.state.key_value import decode_stored_value
 from protocol.state.tables import SortedTable, TableView
 from protocol.storage.key_range import key_range
 
-SCANS_MAX = 16  # concurrent
+SCANS_MAX = 128  # concurrent
 IDLE_REVISIONS_MAX = 20_000
 PAGE_ENTRIES_MAX = 4_096  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_COUNT_MAX = 10_000  # likewise, where entries are only counted

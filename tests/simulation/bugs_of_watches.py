@@ -17,8 +17,8 @@ BUGS = (
         "the promise of watches",
         Edit(
             ChangeHistory._events_from,
-            "start[0] if start[1] < ALL else start[0] + 1",
-            "start[0] + 1 if start[1] < ALL else start[0] + 2",
+            "start[0] if start[1] < WHOLE else start[0] + 1",
+            "start[0] + 1 if start[1] < WHOLE else start[0] + 2",
         ),
     ),
     Bug(
@@ -54,7 +54,7 @@ BUGS = (
     Bug(
         "the changes after the last page are taken for received",
         "the promise of watches",
-        Edit(ChangeHistory._page, "*_before(place), more=True", "revision, ALL, more=False"),
+        Edit(ChangeHistory._page, "*_before(place), more=True", "revision, WHOLE, more=False"),
     ),
     Bug(
         "a stream begins before the changes that were fetched",

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.client.watch import WHOLE, Need, Place, Watch
-from protocol.messages.client import EVENT_TOPIC, ChangePage, Compacted, ReadChanges
+from protocol.client.watch import Need, Place, Watch
+from protocol.messages.client import EVENT_TOPIC, WHOLE, ChangePage, Compacted, ReadChanges
 from protocol.state.commands import Event
 from protocol.wire import decode_published
 from tests.simulation.breach import expect

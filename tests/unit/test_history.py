@@ -4,12 +4,11 @@ import pytest
 
 from protocol.compaction import HistoryLimits
 from protocol.entry import EntryKind, LogEntry
-from protocol.messages.client import ChangePage, Compacted, Failed, ReadBatch, ReadChanges
+from protocol.messages.client import WHOLE, ChangePage, Compacted, Failed, ReadBatch, ReadChanges
 from protocol.messages.gateway import ReadsDone
 from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.state.commands import Batch, Command, Event, Insert, OpenSession, Transact, Write
 from protocol.storage import history
-from protocol.storage.history import ALL
 from protocol.storage.writer import StorageWriter
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import NODE, StoredNode
@@ -35,13 +34,13 @@ class Store:
         """Write keys at one revision."""
         self._write(Transact((), tuple(Insert(key, b"v") for key in keys), ()))
 
-    def read(self, after: int, position: int = ALL, prefix: str = "") -> object:
+    def read(self, after: int, position: int = WHOLE, prefix: str = "") -> object:
         payload = encode(ReadBatch((ReadChanges(prefix, after, position),)))
         *_, done = self.node.turn(ReadAt(1, 0, payload, confirmed=True))
         assert isinstance(done, ReadsDone)
         return decode_outcome(bytes(done.outcomes[0]))
 
-    def page(self, after: int, position: int = ALL, prefix: str = "") -> ChangePage:
+    def page(self, after: int, position: int = WHOLE, prefix: str = "") -> ChangePage:
         page = self.read(after, position, prefix)
         assert isinstance(page, ChangePage)
         return page
@@ -78,8 +77,8 @@ def test_changes_are_read_after_a_revision_in_order(store: Store) -> None:
     store.insert("a", "b", "a")
     page = store.page(1)
     assert page.events == (Event(2, "b", b"v", 0), Event(3, "a", b"v", 1))
-    assert (page.revision, page.position, page.more) == (3, ALL, False)
-    assert store.page(3) == ChangePage((), 3, ALL, more=False)
+    assert (page.revision, page.position, page.more) == (3, WHOLE, False)
+    assert store.page(3) == ChangePage((), 3, WHOLE, more=False)
 
 
 def test_changes_of_one_revision_are_read_after_a_position(store: Store) -> None:
@@ -106,14 +105,14 @@ def test_pages_are_limited_and_continue(
     monkeypatch.setattr(history, limit, value)
     store.insert_together("a", "b", "c")
     store.insert("d", "e")
-    place, found = (0, ALL), list[str]()
+    place, found = (0, WHOLE), list[str]()
     for _ in range(9):
         page = store.page(*place)
         found += keys(page)
         place = (page.revision, page.position)
         if not page.more:
             break
-    assert (found, place) == (["a", "b", "c", "d", "e"], (3, ALL))
+    assert (found, place) == (["a", "b", "c", "d", "e"], (3, WHOLE))
 
 
 def test_a_revision_from_the_future_is_an_error(store: Store) -> None:

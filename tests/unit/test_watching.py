@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.client.changes import ChangeStream, StreamBroken
-from protocol.client.watch import WHOLE, Need, Place, Watch
+from protocol.client.watch import Need, Place, Watch
 from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
+    WHOLE,
     ChangePage,
     Established,
     Mark,
