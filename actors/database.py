@@ -28,6 +28,7 @@ from protocol.storage.state_tables import table_names
 FAMILIES = table_names()
 NEWER_FAMILIES = ("changes",)  # added to directories of older versions
 WRITE_BUFFER_BYTES = 32 << 20
+WRITE_BUFFERS_MAX = 4  # of a table; writes stall while all but one are being flushed
 WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes tables to free old write-ahead logs
 KEPT_INFO_LOGS = 3
 SYNCS_KEY = b"syncs"
@@ -276,6 +277,7 @@ def _options(*, create: bool) -> rocksdict.Options:
     # All tables are flushed together, so that the manifest describes one moment.
     options.set_atomic_flush(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
     options.set_max_total_wal_size(WAL_BYTES_MAX)
     options.set_keep_log_file_num(KEPT_INFO_LOGS)
     return options
