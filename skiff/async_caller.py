@@ -36,6 +36,7 @@ from skiff.errors import (
     RPCCallFailed,
     SkiffError,
 )
+from skiff.feed import Feeds
 from skiff.method import Anchor, anchored
 from skiff.transport import Transport
 
@@ -93,6 +94,7 @@ class AsyncCaller:
         self._calls = Calls(self.route, self._clock)
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
+        self.feeds = Feeds(self.transport)
         self._places = asyncio.Semaphore(max_in_flight)
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))

@@ -1,10 +1,9 @@
 """AsyncSubscriber: the changes of the keys under a prefix, in order, for one event loop."""
 
 import asyncio
+import threading
 from types import TracebackType
 from typing import Any, Self
-
-import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
 from protocol.client.watch import Need, Watch
@@ -13,7 +12,8 @@ from protocol.keys import encode_prefix
 from protocol.messages.client import Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
-from skiff.async_caller import AsyncCaller, acquire
+from skiff.async_caller import AsyncCaller
+from skiff.async_subscription import AsyncSubscription
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import (
@@ -28,15 +28,14 @@ from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscriber import Subscriber
 from skiff.subscription import (
-    CONNECTION_LOST,
     HEAL_SECONDS,
     STEP_SECONDS,
     Refusals,
-    Subscription,
     event_of,
 )
 from skiff.values import check_type, decode_value
 
+FOREIGN_LOOP = "a subscription belongs to the event loop in which it was made"
 FAIR_TURNS = 64  # changes delivered in a row before other tasks run
 
 
@@ -56,12 +55,12 @@ class AsyncSubscriber(BoundToProcess):
         self._type = type_
         self._watch = Watch(prefix, since)
         self._refusals = Refusals()
-        self._subscription: Subscription | None = None
+        self._subscription: AsyncSubscription | None = None
         self._closed = False
         self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._loop = asyncio.get_running_loop()
-        self._watched: tuple[int, ...] = ()  # descriptors
-        self._ready = asyncio.Event()
+        self._thread = threading.get_ident()  # of the loop: cheaper to compare than the loop
+        self._heal_at = 0.0  # when another node may be tried
         self._receiving = asyncio.Lock()
         self._turns = 0
 
@@ -119,19 +118,21 @@ class AsyncSubscriber(BoundToProcess):
         Raises:
             SkiffError: it belongs to another event loop, which still runs.
         """
-        if not self._loop.is_closed():
-            self._check_loop()
+        if not self._loop.is_closed() and asyncio.get_running_loop() is not self._loop:
+            raise SkiffError(FOREIGN_LOOP)
         self.close()
 
     def close(self) -> None:
         """End the subscription; a receiving task raises ``ClientClosed``."""
         self._closed = True
-        if self._subscription is not None and self._subscription.channel.is_inherited:
+        if self._subscription is not None and self._subscription.is_inherited:
             return  # the loop watches the parent's socket, which goes on
-        self._ready.set()
-        self._unwatch()
-        if not self._receiving.locked():
-            self._close_channel()
+        self._close_channel()
+
+    def __del__(self) -> None:
+        """Close the socket of a subscriber that is dropped without ``aclose``."""
+        if self._subscription is not None and not self._loop.is_closed():
+            self.close()
 
     def begin_with(self, entries: list[Change], revision: int) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
@@ -140,39 +141,61 @@ class AsyncSubscriber(BoundToProcess):
     # --- receiving
 
     async def _next(self, deadline: float) -> Change:
-        self._check_loop()
-        if self._subscription is not None and self._subscription.channel.is_inherited:
-            raise StreamClosed("the subscription belongs to the parent process of this fork")
+        if threading.get_ident() != self._thread:
+            raise SkiffError(FOREIGN_LOOP)
+        self._turns += 1
+        if self._turns % FAIR_TURNS == 0:
+            await asyncio.sleep(0)  # changes that have arrived are received without waiting
+        change = None if self._receiving.locked() else self._arrived()
+        if change is None:
+            change = await self._await_change(deadline)
+        self._caller.see(change)
+        return change
+
+    def _arrived(self) -> Change | None:
+        """Return the next change if it has arrived."""
+        self._check_open()
+        change = self._watch.next_fetched()
+        try:
+            while change is None and self._watch.need is Need.MESSAGES:
+                assert self._subscription is not None
+                message = self._subscription.take()
+                if message is None:
+                    break
+                change = self._watch.take(message, self._now())
+        except StreamBroken:
+            self._lose_stream()
+        return change
+
+    async def _await_change(self, deadline: float) -> Change:
+        """Wait while another task receives, then for the next change."""
+        self._check_place()
         await self._take_turn(deadline)
         try:
-            return await self._next_change(deadline)
+            while (change := self._arrived()) is None:
+                await self._advance(deadline)
+                if self._watch.is_lost and self._now() >= deadline:
+                    raise RequestTimeout("no change in time, and no node has confirmed the watch")
+            return change
+        except NoNodeReached as unreached:
+            raise RequestTimeout(f"no change in time: {unreached}") from None
         finally:
             self._receiving.release()
             if self._closed:
                 self._close_channel()
 
     async def _take_turn(self, deadline: float) -> None:
-        """Wait while another task receives; now and then, let other tasks run."""
-        self._turns += 1
-        if self._turns % FAIR_TURNS == 0:
-            await asyncio.sleep(0)  # changes that have arrived are received without waiting
-        await acquire(self._receiving, deadline, "no change in time")
+        if not self._receiving.locked():
+            await self._receiving.acquire()  # returns at once
+            return
+        try:
+            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
+                await self._receiving.acquire()
+        except TimeoutError:
+            raise RequestTimeout("no change in time") from None
 
-    async def _next_change(self, deadline: float) -> Change:
-        while True:
-            self._check_open()
-            try:
-                change = self._watch.next_fetched() or await self._advance(deadline)
-            except NoNodeReached as unreached:
-                raise RequestTimeout(f"no change in time: {unreached}") from None
-            if change is None and self._watch.is_lost and self._now() >= deadline:
-                raise RequestTimeout("no change in time, and no node has confirmed the watch")
-            if change is not None:
-                self._caller.see(change)
-                return change
-
-    async def _advance(self, deadline: float) -> Change | None:
-        """Take what the watch needs next; return a change if that has one."""
+    async def _advance(self, deadline: float) -> None:
+        """Take what the watch needs next."""
         try:
             match self._watch.need:
                 case Need.STREAM:
@@ -180,64 +203,24 @@ class AsyncSubscriber(BoundToProcess):
                 case Need.CHANGES:
                     await self._fetch(deadline)
                 case Need.MESSAGES:
-                    return await self._listen(deadline)
+                    await self._listen(deadline)
         except StreamBroken:
-            await self._lose_stream()
-        return None
+            self._lose_stream()
 
-    async def _listen(self, deadline: float) -> Change | None:
-        """Process the next published message."""
-        stream = self._watch.stream
-        assert stream is not None
-        frames = await self._receive(min(deadline, stream.silent_at))
-        if frames is not None:
-            return self._watch.take(frames, self._now())
+    async def _listen(self, deadline: float) -> None:
+        """Wait for published messages."""
+        assert self._subscription is not None
+        stream = self._subscription.stream
         if self._now() >= deadline:
             raise RequestTimeout("no change in time")
         stream.check_silence(self._now())
-        return None
+        await self._subscription.wait(min(deadline, stream.silent_at))
 
-    async def _receive(self, deadline: float) -> list[bytes] | None:
-        """Return the next message, or None at the deadline."""
-        assert self._subscription is not None
-        channel = self._subscription.channel
-        while True:
-            self._check_open()
-            self._ready.clear()
-            try:
-                return channel.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                if int(channel.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                    raise StreamBroken(CONNECTION_LOST) from None
-            if self._now() >= deadline:
-                return None
-            await self._wait(channel.descriptors, deadline)
-
-    async def _wait(self, descriptors: tuple[int, int], deadline: float) -> None:
-        """Wait until a descriptor becomes readable.
-
-        They are watched only meanwhile: unread, they stay readable and would spin the loop.
-        """
-        for descriptor in descriptors:
-            self._loop.add_reader(descriptor, self._ready.set)
-        self._watched = descriptors
-        try:
-            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
-                await self._ready.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._unwatch()
-
-    def _unwatch(self) -> None:
-        """Stop watching the descriptors before they are closed and their numbers reused."""
-        for descriptor in self._watched:
-            self._loop.remove_reader(descriptor)
-        self._watched = ()
-
-    def _check_loop(self) -> None:
+    def _check_place(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
-            raise SkiffError("a subscription belongs to the event loop in which it was made")
+            raise SkiffError(FOREIGN_LOOP)
+        if self._subscription is not None and self._subscription.is_inherited:
+            raise StreamClosed("the subscription belongs to the parent process of this fork")
 
     def _check_open(self) -> None:
         if self._compacted is not None:
@@ -263,9 +246,10 @@ class AsyncSubscriber(BoundToProcess):
     async def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""
         self._close_channel()  # an attempt may have been interrupted
+        await asyncio.sleep(max(0.0, self._heal_at - self._now()))
         welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
-        self._subscription = Subscription(self._caller.transport, endpoint, prefix, self._now)
+        self._subscription = self._caller.feeds.subscribe(endpoint, prefix, self._now)
         now = self._now()
         await self._await_confirmation(
             min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS)
@@ -273,19 +257,24 @@ class AsyncSubscriber(BoundToProcess):
         self._watch.begin_stream(self._subscription.stream)
 
     async def _await_confirmation(self, deadline: float) -> None:
-        assert self._subscription is not None
-        while not self._subscription.stream.is_established:
-            frames = await self._receive(deadline)
-            if frames is None:
+        subscription = self._subscription
+        assert subscription is not None
+        while not subscription.stream.is_established:
+            self._check_open()
+            message = subscription.take()
+            if message is not None:
+                subscription.take_confirmation(message)
+            elif self._now() >= deadline:
                 raise StreamBroken("the node has not confirmed the subscription")
-            self._subscription.take_confirmation(frames)
+            else:
+                await subscription.wait(deadline)
 
-    async def _lose_stream(self) -> None:
-        """Leave the node, and pause before another one is tried."""
+    def _lose_stream(self) -> None:
+        """Leave the node; another one is tried after a pause."""
         self._watch.end_stream()
         self._close_channel()
         self._caller.move_on()
-        await asyncio.sleep(HEAL_SECONDS)
+        self._heal_at = self._now() + HEAL_SECONDS
 
     async def _fetch(self, deadline: float) -> None:
         """Read missing changes from any node that has them."""
@@ -305,7 +294,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def _close_channel(self) -> None:
         if self._subscription is not None:
-            self._subscription.channel.close()
+            self._subscription.close()
 
     def _left(self, deadline: float) -> float | None:
         """Return the seconds until a deadline, as a timeout."""

@@ -29,7 +29,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def until_waiting(*subscribers: AsyncSubscriber) -> None:
     """Wait until a task waits for the next change of each subscriber."""
-    await until(lambda: all(each._watched for each in subscribers))
+    await until(
+        lambda: all(each._subscription and each._subscription.is_awaited for each in subscribers)
+    )
 
 
 def in_flight(client: AsyncClient) -> int:
