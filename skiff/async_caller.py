@@ -20,7 +20,6 @@ from protocol.client.steps import (
     Pause,
     Result,
     ReturnT,
-    Step,
     Steps,
     TakeCensus,
 )
@@ -32,15 +31,14 @@ from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
-    RequestTimeout,
     RPCCallFailed,
     SkiffError,
 )
 from skiff.feed import Feeds
 from skiff.method import Anchor, anchored
+from skiff.places import Places
 from skiff.transport import Transport
 
-TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
 LOOK_SECONDS = 0.02  # between two checks of a census in progress
 
 
@@ -49,39 +47,6 @@ class Dependent(Protocol):
 
     def close(self) -> None:
         """Close it, even while it is in use."""
-
-
-async def acquire(lock: asyncio.Lock | asyncio.Semaphore, deadline: float, late: str) -> None:
-    """Acquire a lock by a deadline, in seconds of the loop's clock.
-
-    Raises:
-        RequestTimeout: it was held until then; ``late`` is the message.
-    """
-    if not lock.locked():
-        await lock.acquire()  # returns without waiting
-        return
-    try:
-        async with asyncio.timeout_at(None if deadline == NEVER else deadline):
-            await lock.acquire()
-    except TimeoutError:
-        raise RequestTimeout(late) from None
-
-
-class _Place:
-    """A place among the calls in flight; a cancelled call keeps it until its request has ended."""
-
-    __slots__ = ("_places", "waiting")
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
-        self.waiting: PendingAsk | None = None
-
-    def leave(self) -> None:
-        """Give up the place now, or when the pending request ends."""
-        if self.waiting is not None and self.waiting.is_sent:
-            self.waiting.on_end = self._places.release
-        else:
-            self._places.release()
 
 
 class AsyncCaller:
@@ -95,7 +60,7 @@ class AsyncCaller:
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
         self.feeds = Feeds(self.transport)
-        self._places = asyncio.Semaphore(max_in_flight)
+        self._places = Places(max_in_flight)
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -184,23 +149,33 @@ class AsyncCaller:
 
     async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
-        await acquire(self._places, deadline, TOO_MANY)
-        place = _Place(self._places)
+        if self._places.are_free:
+            self._places.take()
+        else:
+            await self._places.wait(deadline)
+        pending: PendingAsk | None = None
         result: Result = None
         try:
             while True:
-                result = await self._perform(steps.send(result), place)
+                step = steps.send(result)
+                if isinstance(step, Ask):
+                    pending = self._ask(step)
+                    result = await pending.future
+                    self._tell_news()
+                else:
+                    result = await self._perform(step)
         except StopIteration as stop:
             ending: ReturnT = stop.value
             return ending
         finally:
             steps.close()
-            place.leave()
+            if pending is not None and pending.is_sent:  # cancelled: the request is on its way
+                pending.on_end = self._places.leave
+            else:
+                self._places.leave()
 
-    async def _perform(self, step: Step, place: _Place) -> Result:
+    async def _perform(self, step: Pause | AwaitOthers | TakeCensus) -> Counted | None:
         match step:
-            case Ask():
-                return await self._ask(step, place)
             case Pause(seconds=seconds):
                 await asyncio.sleep(seconds)
                 return None
@@ -210,20 +185,22 @@ class AsyncCaller:
             case TakeCensus():
                 return await self._take_census(step)
 
-    async def _ask(self, ask: Ask, place: _Place | None = None) -> Answered | Lost:
-        if self.is_closed or self._was_lost(ask.endpoint):
-            return Lost(sent=False)
-        try:
-            connection = self._connect(ask.endpoint)
-        except ClientConnectFailed as failure:  # out of sockets, which may pass
-            return Lost(sent=False, obstacle=str(failure))
-        waiting = connection.ask(ask)
-        if place is not None:
-            place.waiting = waiting
-        result = await waiting.future
+    def _ask(self, ask: Ask) -> PendingAsk:
+        """Send a request, with the next ones of this turn; its future always gets a result."""
+        obstacle = ""
+        if not self.is_closed and not self._was_lost(ask.endpoint):
+            try:
+                return self._connect(ask.endpoint).ask(ask)
+            except ClientConnectFailed as failure:  # out of sockets, which may pass
+                obstacle = str(failure)
+        unsent = PendingAsk(ask, asyncio.get_running_loop().create_future())
+        unsent.resolve(Lost(sent=False, obstacle=obstacle))
+        return unsent
+
+    def _tell_news(self) -> None:
+        """Wake the calls that wait for a result of another one."""
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
-        return result
 
     async def _await_news(self, seconds: float) -> None:
         """Wait until any call gets a result, at most ``seconds``."""
@@ -267,7 +244,8 @@ class AsyncCaller:
 
     async def _ask_for_census(self, endpoint: str, step: TakeCensus) -> None:
         try:
-            result: Answered | Lost = await self._ask(Ask(endpoint, (Hello(),), step.deadline))
+            result = await self._ask(Ask(endpoint, (Hello(),), step.deadline)).future
+            self._tell_news()
         except RPCCallFailed:
             result = Lost(sent=True)
         outcome = result.outcomes[0] if isinstance(result, Answered) else None
@@ -298,7 +276,8 @@ class AsyncCaller:
             raise SkiffError("an AsyncClient cannot be used after a fork; create a new one")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        self._check_loop()
+        else:
+            self._check_loop()
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from protocol.client.attempts import ATTEMPT_SECONDS, PAUSE_SECONDS, Attempts
-from protocol.client.exchange import OTHERS_SECONDS, Asked, Exchange
+from protocol.client.exchange import OTHERS_SECONDS, Asked, Exchange, is_settled
 from protocol.client.high_water import HighWaterMark
 from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
 from protocol.client.session import Session
-from protocol.client.steps import AwaitOthers, Pause, Steps
+from protocol.client.steps import Ask, AwaitOthers, Pause, Steps
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 from protocol.state.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 
@@ -54,7 +54,7 @@ class Calls:
         self, link: Link, operation: Operation, deadline: float, *, writes: bool = False
     ) -> Steps[Ending]:
         """Perform an idempotent operation; ``writes``: whether it changes anything."""
-        (ending,) = yield from self._call_all(link, [Asked(operation, writes)], deadline)
+        (ending,) = yield from self._call_all(link, [operation], deadline, writes=writes)
         return ending
 
     def write(self, link: Link, command: Command, deadline: float) -> Steps[Ending]:
@@ -73,7 +73,7 @@ class Calls:
         """
         endings: list[Ending] = []
         for run in runs(operations):
-            gets = [Asked(each) for each in run if isinstance(each, Get)]
+            gets = [each for each in run if isinstance(each, Get)]
             if gets:
                 ended = yield from self._call_all(link, gets, deadline)
             else:
@@ -89,14 +89,30 @@ class Calls:
 
     # --- idempotent operations
 
-    def _call_all(self, link: Link, asked: list[Asked], deadline: float) -> Steps[list[Ending]]:
+    def _call_all(
+        self, link: Link, operations: Sequence[Operation], deadline: float, *, writes: bool = False
+    ) -> Steps[list[Ending]]:
         attempts = self._attempts(deadline)
-        for each in asked:
-            each.operation = self.high_water.require(each.operation)
-        yield from self._exchange(link, attempts).run(asked)
+        required = tuple([self.high_water.require(each) for each in operations])
+        first = None
+        if ask := self._ask_at_once(link, required, attempts):
+            first = yield ask
+            if is_settled(first):
+                return self._endings(attempts, first.outcomes, [None] * len(required))
+        asked = [Asked(each, writes) for each in required]
+        yield from self._exchange(link, attempts).run(asked, ask, first)
         for each in asked:
             self.high_water.note(each.outcome)
         return [Ending(_final(each), attempts, each.writes and each.maybe_done) for each in asked]
+
+    def _ask_at_once(
+        self, link: Link, operations: tuple[Operation, ...], attempts: Attempts
+    ) -> Ask | None:
+        """Return the request if its node is chosen and greeted, the most frequent case."""
+        now = self._clock()
+        if now < attempts.deadline and link.is_ready(now):
+            return Ask(link.endpoint, operations, attempts.next_deadline(now))
+        return None
 
     # --- writes, applied exactly once
 
@@ -105,7 +121,7 @@ class Calls:
     ) -> Steps[list[Ending]]:
         endings = yield from self._write_once(link, commands, deadline)
         # A write that may have been applied is not repeated: a new session cannot recognize it.
-        while left := [place for place, each in enumerate(endings) if _certainly_not_done(each)]:
+        while left := _certainly_not_done(endings):
             again = yield from self._write_once(link, [commands[each] for each in left], deadline)
             for place, ending in zip(left, again, strict=True):
                 endings[place] = ending
@@ -123,7 +139,7 @@ class Calls:
             session = self.session
             assert session is not None
         endings = yield from self._write_in(session, link, commands, deadline)
-        has_expired = any(isinstance(each.outcome, SessionExpired) for each in endings)
+        has_expired = SessionExpired in [type(each.outcome) for each in endings]
         if has_expired and self.session is session:
             self.session = None
         return endings
@@ -133,13 +149,21 @@ class Calls:
     ) -> Steps[list[Ending]]:
         attempts = self._attempts(deadline)
         sequences, acknowledged = session.begin_writes(len(commands))
-        writes = [
-            Write(session.number, sequence, acknowledged, command)
-            for sequence, command in zip(sequences, commands, strict=True)
-        ]
-        asked = [Asked(write, writes=True) for write in writes]
+        number = session.number
+        writes = tuple(
+            [
+                Write(number, sequence, acknowledged, command)
+                for sequence, command in zip(sequences, commands, strict=True)
+            ]
+        )
+        first = None
         try:
-            yield from self._exchange(link, attempts).run(asked)
+            if ask := self._ask_at_once(link, writes, attempts):
+                first = yield ask
+                if is_settled(first):
+                    return self._endings(attempts, first.outcomes, writes)
+            asked = [Asked(write, writes=True) for write in writes]
+            yield from self._exchange(link, attempts).run(asked, ask, first)
         finally:
             session.end_writes(sequences)
         for each in asked:
@@ -188,6 +212,17 @@ class Calls:
 
     # ---
 
+    def _endings(
+        self, attempts: Attempts, outcomes: Sequence[Outcome], writes: Sequence[Write | None]
+    ) -> list[Ending]:
+        """Return the endings of operations that were performed at the first attempt."""
+        for outcome in outcomes:
+            self.high_water.note(outcome)
+        return [
+            Ending(outcome, attempts, False, write)
+            for outcome, write in zip(outcomes, writes, strict=True)
+        ]
+
     def _attempts(self, deadline: float) -> Attempts:
         return Attempts(deadline, self._attempt_seconds)
 
@@ -203,9 +238,13 @@ def _is_uncertain(ending: Ending) -> bool:
     return ending.maybe_done and outcome is None
 
 
-def _certainly_not_done(ending: Ending) -> bool:
-    """Whether the session had expired before any attempt at the write."""
-    return isinstance(ending.outcome, SessionExpired) and not ending.maybe_done
+def _certainly_not_done(endings: Sequence[Ending]) -> list[int]:
+    """Return the places of the writes whose session had expired before any attempt."""
+    return [
+        place
+        for place, ending in enumerate(endings)
+        if isinstance(ending.outcome, SessionExpired) and not ending.maybe_done
+    ]
 
 
 def _final(asked: Asked) -> Outcome | None:

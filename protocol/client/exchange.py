@@ -5,6 +5,7 @@ operations are idempotent.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import msgspec
 
@@ -55,6 +56,16 @@ class Asked(msgspec.Struct):
     maybe_done: bool = False  # whether an unanswered attempt may have taken effect
 
 
+def is_settled(result: Result) -> TypeGuard[Answered]:
+    """Whether a request has a reply in which no operation has failed."""
+    if not isinstance(result, Answered):
+        return False
+    for outcome in result.outcomes:  # noqa: SIM110 - a call of any() costs more than most replies
+        if isinstance(outcome, Failed):
+            return False
+    return True
+
+
 class Exchange:
     """One exchange over a link."""
 
@@ -68,13 +79,18 @@ class Exchange:
         self._attempts = attempts
         self._clock = clock
 
-    def run(self, asked: Sequence[Asked]) -> Steps[None]:
+    def run(
+        self, asked: Sequence[Asked], first: Ask | None = None, result: Result = None
+    ) -> Steps[None]:
         """Obtain the outcome of each operation, if possible by the deadline.
 
-        Writes take effect in their order: a node puts the writes of one request into one log entry
-        and, after refusing an insert for lack of room, refuses all later ones of the request.
+        ``first`` is a request that was sent already, and ``result`` its result. Writes take effect
+        in their order: a node puts the writes of one request into one log entry and, after refusing
+        an insert for lack of room, refuses all later ones of the request.
         """
         link, attempts, pending = self._link, self._attempts, asked
+        if first is not None:
+            pending = yield from self._take(first, result, pending)
         while pending:
             now = self._clock()
             if now >= attempts.deadline:
@@ -87,12 +103,9 @@ class Exchange:
             ask = Ask(endpoint, operations, attempts.next_deadline(now))
             if link.owes_greeting(now):
                 outcomes = yield from self._ask_and_greet(ask, pending)
+                pending = yield from self._judge(endpoint, pending, outcomes)
             else:
-                result = yield ask
-                outcomes = yield from self._take_result(result, ask, pending)
-            if outcomes and self._judge(endpoint, pending, outcomes):
-                yield self._pause()
-            pending = [each for each in pending if each.outcome is None]
+                pending = yield from self._take(ask, (yield ask), pending)
 
     # --- requests
 
@@ -118,10 +131,9 @@ class Exchange:
         operations = (Hello(),) if alone else (Hello(), *ask.operations)
         began = self._clock()
         result = yield Ask(ask.endpoint, operations, ask.deadline)
-        outcomes = yield from self._take_result(result, ask, [] if alone else pending)
-        if not outcomes:
-            return ()
-        welcome, *others = outcomes
+        if not isinstance(result, Answered):
+            return (yield from self._take_loss(result, ask, [] if alone else pending))
+        welcome, *others = result.outcomes
         if not isinstance(welcome, Welcome):
             return (welcome,) * len(pending)
         yield from self._learn(ask.endpoint, welcome, ask.deadline)
@@ -132,12 +144,16 @@ class Exchange:
             self._link.welcome(ask.endpoint, began)
         return tuple(others)
 
-    def _take_result(
-        self, result: Result, ask: Ask, pending: Sequence[Asked]
-    ) -> Steps[tuple[Outcome, ...]]:
-        """Return the outcomes of a request; empty if there is no reply."""
+    def _take(self, ask: Ask, result: Result, pending: Sequence[Asked]) -> Steps[list[Asked]]:
+        """Process the result of a request; return the operations still without an outcome."""
         if isinstance(result, Answered):
-            return result.outcomes
+            outcomes = result.outcomes
+        else:
+            outcomes = yield from self._take_loss(result, ask, pending)
+        return (yield from self._judge(ask.endpoint, pending, outcomes))
+
+    def _take_loss(self, result: Result, ask: Ask, pending: Sequence[Asked]) -> Steps[tuple[()]]:
+        """Note that a request has no reply; return no outcomes."""
         assert isinstance(result, Lost)
         self._attempts.obstacle = result.obstacle or self._attempts.obstacle
         self._attempts.reached |= result.sent
@@ -171,14 +187,18 @@ class Exchange:
 
     def _judge(
         self, endpoint: str, pending: Sequence[Asked], outcomes: tuple[Outcome, ...]
-    ) -> bool:
-        """Record the final outcomes; return whether to pause before another attempt."""
-        self._attempts.reached = True
-        has_failed = False
-        for each, outcome in zip(pending, outcomes, strict=True):
-            each.outcome = outcome
-            has_failed = has_failed or isinstance(outcome, Failed)
-        return has_failed and self._judge_failures(endpoint, pending)
+    ) -> Steps[list[Asked]]:
+        """Record the final outcomes; return the operations without one, after a pause if need be.
+
+        There are no outcomes if there is no reply.
+        """
+        if outcomes:
+            self._attempts.reached = True
+            for each, outcome in zip(pending, outcomes, strict=True):
+                each.outcome = outcome
+            if self._judge_failures(endpoint, pending):
+                yield self._pause()
+        return [each for each in pending if each.outcome is None]
 
     def _judge_failures(self, endpoint: str, pending: Sequence[Asked]) -> bool:
         """Clear failures that are to be retried, and abandon the node if another may do better."""

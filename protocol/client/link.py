@@ -25,6 +25,10 @@ class Link:
             self.endpoint = self._route.choose(now)
         return self.endpoint
 
+    def is_ready(self, now: float) -> bool:
+        """Whether a request needs no choice of a node, and no greeting."""
+        return self._greeted and now - self._asked_at <= WELCOME_SECONDS
+
     @property
     def is_greeted(self) -> bool:
         """Whether the node has confirmed that it belongs to the client's cluster."""

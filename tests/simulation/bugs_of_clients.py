@@ -125,7 +125,7 @@ BUGS = (
         "a retry of a write takes a new sequence",
         "Raft §8",
         Edit(
-            Exchange._take_result,
+            Exchange._take_loss,
             "each.maybe_done |= result.sent",
             "each.maybe_done |= result.sent\n"
             "            if each.writes and result.sent:\n"
@@ -136,7 +136,7 @@ BUGS = (
     Bug(
         "a client takes a lost write for one that was not done",
         "exactly-once of retries",
-        Edit(Exchange._take_result, "each.maybe_done |= result.sent", "pass"),
+        Edit(Exchange._take_loss, "each.maybe_done |= result.sent", "pass"),
     ),
     Bug(
         "a client forgets an outcome that a node did not know",
@@ -180,8 +180,8 @@ BUGS = (
         "the promise of pipelines",
         Edit(
             Calls._write_in,
-            "yield from self._exchange(link, attempts).run(asked)",
-            "yield from self._exchange(link, attempts).run(asked[::-1])",
+            "self._ask_at_once(link, writes, attempts)",
+            "self._ask_at_once(link, writes[::-1], attempts)",
         ),
     ),
     Bug(
@@ -196,6 +196,15 @@ BUGS = (
     ),
     Bug(
         "a client takes the answers of a request one place further on",
+        "the promise of pipelines",
+        Edit(
+            Calls._endings,
+            "zip(outcomes, writes, strict=True)",
+            "zip((*outcomes[1:], outcomes[0]), writes, strict=True)",
+        ),
+    ),
+    Bug(
+        "a client takes the answers of another attempt one place further on",
         "the promise of pipelines",
         Edit(
             Exchange._judge,

@@ -1,0 +1,53 @@
+"""Places: the calls of an asyncio client that may be in flight together; others queue."""
+
+import asyncio
+from collections import deque
+
+from protocol.deadlines import NEVER
+from skiff.errors import RequestTimeout
+
+TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
+
+
+class Places:
+    """Places, given to the waiting calls in their order. Used by one event loop."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def are_free(self) -> bool:
+        """Whether a place can be taken without waiting."""
+        return self._free > 0
+
+    def take(self) -> None:
+        """Take a free place."""
+        self._free -= 1
+
+    async def wait(self, deadline: float) -> None:
+        """Wait for a place, and take it; the deadline is in seconds of the loop's clock.
+
+        Raises:
+            RequestTimeout: none became free in time.
+        """
+        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(given)
+        try:
+            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
+                await given
+        except BaseException as error:
+            if given.done() and not given.cancelled():
+                self.leave()  # it was given one just as it ended
+            if isinstance(error, TimeoutError):
+                raise RequestTimeout(TOO_MANY) from None
+            raise
+
+    def leave(self) -> None:
+        """Give up a place: the first call that still waits gets it."""
+        while self._queue:
+            given = self._queue.popleft()
+            if not given.done():
+                given.set_result(None)
+                return
+        self._free += 1
