@@ -141,9 +141,15 @@ class AsyncCaller:
         self._nodes.clear()
         self.transport.close()
 
-    def move_on(self) -> None:
-        """Send the next request to another node, if there is one."""
-        self._link.abandon(self._link.endpoint, self._clock())
+    @property
+    def endpoint(self) -> str:
+        """The node that requests are sent to; empty while none is chosen."""
+        return self._link.endpoint
+
+    def move_on(self, anchor: Anchor | None = None) -> None:
+        """Send the next request, or an anchor's, to another node if there is one."""
+        link = self._link if anchor is None else anchored(anchor, self.route)
+        link.abandon(link.endpoint, self._clock())
 
     # --- steps
 

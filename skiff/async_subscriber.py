@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -18,20 +19,23 @@ from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import (
     ClientClosed,
+    ClientConnectFailed,
     Compacted,
     NoNodeReached,
     RequestTimeout,
     SkiffError,
     StreamClosed,
 )
+from skiff.method import Anchor
 from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscriber import Subscriber
 from skiff.subscription import (
     HEAL_SECONDS,
     STEP_SECONDS,
-    Refusals,
+    compacted,
     event_of,
+    page_of,
 )
 from skiff.values import check_type, decode_value
 
@@ -54,8 +58,10 @@ class AsyncSubscriber(BoundToProcess):
         self._prefix = prefix
         self._type = type_
         self._watch = Watch(prefix, since)
-        self._refusals = Refusals()
+        self._refusals = Refusals(caller.route)
+        self._anchor = Anchor(self._refusals.link)
         self._subscription: AsyncSubscription | None = None
+        self._node = ""  # endpoint of the node that publishes to it
         self._closed = False
         self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._loop = asyncio.get_running_loop()
@@ -248,6 +254,7 @@ class AsyncSubscriber(BoundToProcess):
         self._close_channel()  # an attempt may have been interrupted
         await asyncio.sleep(max(0.0, self._heal_at - self._now()))
         welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
+        self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = self._caller.feeds.subscribe(endpoint, prefix, self._now)
         now = self._now()
@@ -273,24 +280,34 @@ class AsyncSubscriber(BoundToProcess):
         """Leave the node; another one is tried after a pause."""
         self._watch.end_stream()
         self._close_channel()
-        self._caller.move_on()
+        if self._caller.endpoint == self._node:  # else another watch of the client has left it
+            self._caller.move_on()
         self._heal_at = self._now() + HEAL_SECONDS
 
     async def _fetch(self, deadline: float) -> None:
-        """Read missing changes from any node that has them."""
+        """Read missing changes from any node that has them, or find that none has."""
+        last = self._refusals.deadline(self._now())
+        left = self._left(min(deadline, last))
         try:
-            outcome = await self._caller.call(self._watch.request(), self._left(deadline))
-        except RequestTimeout:
-            self._caller.move_on()  # the next call asks another node
-            raise
-        page = self._refusals.page_of(outcome, len(self._caller.route.all), self.revision)
-        if isinstance(page, Compacted):
-            self._compacted = page
-            self._close_channel()
-        elif page is not None:
-            self._watch.take_page(page)
+            outcome = await self._caller.call(self._watch.request(), left, anchor=self._anchor)
+        except (RequestTimeout, ClientConnectFailed):
+            self._caller.move_on(self._anchor)  # the next call asks another node
+            self._check_refusals()
+            if deadline <= last and self._compacted is None:
+                raise
+            return
+        page = page_of(outcome, self._refusals, self._now())
+        if page is None:
+            self._check_refusals()
         else:
-            self._caller.move_on()
+            self._watch.take_page(page)
+
+    def _check_refusals(self) -> None:
+        """End once no node will have the missing changes."""
+        oldest = self._refusals.verdict(self._now())
+        if oldest is not None:
+            self._compacted = compacted(self.revision, oldest)
+            self._close_channel()
 
     def _close_channel(self) -> None:
         if self._subscription is not None:

@@ -89,7 +89,7 @@ class Caller:
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
-        self._check_process()
+        self.check_process()
         link = self._link if anchor is None else anchored(anchor, self.route)
         steps = self._calls.call(
             link, operation, deadline_of(timeout, time.monotonic()), writes=writes
@@ -102,7 +102,7 @@ class Caller:
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
-        self._check_process()
+        self.check_process()
         steps = self._calls.write(self._link, command, deadline_of(timeout, time.monotonic()))
         return outcome_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
@@ -110,7 +110,7 @@ class Caller:
         self, operations: Sequence[Pipelined], timeout: float | None
     ) -> list[Outcome | SkiffError]:
         """Return the outcome or the error of each operation, in order."""
-        self._check_process()
+        self.check_process()
         steps = self._calls.pipeline(self._link, operations, deadline_of(timeout, time.monotonic()))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
@@ -134,10 +134,11 @@ class Caller:
         self._link.drop()
         self._close_connection()
 
-    def move_on(self) -> None:
-        """Send this thread's next request to another node, if there is one."""
+    def move_on(self, anchor: Anchor | None = None) -> None:
+        """Send this thread's next request, or an anchor's, to another node if there is one."""
+        link = self._link if anchor is None else anchored(anchor, self.route)
         with self._lock:
-            self._link.abandon(self._link.endpoint, time.monotonic())
+            link.abandon(link.endpoint, time.monotonic())
         self._close_connection()
 
     # --- steps
@@ -234,6 +235,7 @@ class Caller:
             connection.close()
             del self._local.connection
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Begin anew in a forked child: with a route and connections of its own."""
         if self._pid != os.getpid():
             self._begin(self.route.cluster)

@@ -140,8 +140,9 @@ class PeerConnectFailed(SkiffError, ConnectionError):
 
 
 class Compacted(SkiffError):
-    """The changes that a watch needs are no longer kept by any node.
+    """The changes that a watch needs are no longer kept by any node, or by any that answers.
 
+    A majority has refused them, and the others have not answered for three seconds.
     ``oldest`` is the revision after which all changes are kept: the earliest one to watch from.
     """
 

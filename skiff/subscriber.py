@@ -8,6 +8,7 @@ from typing import Any, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -16,16 +17,25 @@ from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
 from skiff.caller import Caller
-from skiff.errors import ClientClosed, Compacted, NoNodeReached, RequestTimeout, StreamClosed
+from skiff.errors import (
+    ClientClosed,
+    ClientConnectFailed,
+    Compacted,
+    NoNodeReached,
+    RequestTimeout,
+    StreamClosed,
+)
+from skiff.method import Anchor
 from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
     STEP_SECONDS,
-    Refusals,
     Subscription,
+    compacted,
     event_of,
+    page_of,
 )
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
 from skiff.values import check_type, decode_value
@@ -39,8 +49,8 @@ class Subscriber(BoundToProcess):
     Iterate for ``Event`` values, or call ``recv`` for the values of inserts only. The subscriber
     heals itself: after the loss of its node, or of changes, it fetches what it missed from the
     history of any node, and goes on. ``Compacted`` means that no node has that part of the history
-    any more, ``ClientClosed`` that the subscriber or its client was closed. One thread at a time
-    receives; any thread may close.
+    any more, or a majority has not and no other node answers; ``ClientClosed`` that the subscriber
+    or its client was closed. One thread at a time receives; any thread may close.
 
     Up to 10,000 messages wait in memory to be received; a subscriber that falls behind further is
     cut off by its node, and fetches the rest.
@@ -54,6 +64,7 @@ class Subscriber(BoundToProcess):
         timeout: float | None,
         since: int | None = None,
     ) -> None:
+        caller.check_process()
         self._caller = caller
         self._prefix = prefix
         self._type = type_
@@ -61,7 +72,8 @@ class Subscriber(BoundToProcess):
         self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._receiving = threading.Lock()
         self._watch = Watch(prefix, since)
-        self._refusals = Refusals()
+        self._refusals = Refusals(caller.route)
+        self._anchor = Anchor(self._refusals.link)
         self._subscription: Subscription | None = None
         with caller.transport:
             try:
@@ -275,20 +287,29 @@ class Subscriber(BoundToProcess):
         self._caller.transport.pause(HEAL_SECONDS)
 
     def _fetch(self, deadline: float) -> None:
-        """Read missing changes from any node that has them."""
+        """Read missing changes from any node that has them, or find that none has."""
+        last = self._refusals.deadline(time.monotonic())
+        left = _left(min(deadline, last))
         try:
-            outcome = self._caller.call(self._watch.request(), _left(deadline))
-        except RequestTimeout:
-            self._caller.move_on()  # the next call asks another node
-            raise
-        page = self._refusals.page_of(outcome, len(self._caller.route.all), self.revision)
-        if isinstance(page, Compacted):
-            self._compacted = page
-            self._close_channel()
-        elif page is not None:
-            self._watch.take_page(page)
+            outcome = self._caller.call(self._watch.request(), left, anchor=self._anchor)
+        except (RequestTimeout, ClientConnectFailed):
+            self._caller.move_on(self._anchor)  # the next call asks another node
+            self._check_refusals()
+            if deadline <= last and self._compacted is None:
+                raise
+            return
+        page = page_of(outcome, self._refusals, time.monotonic())
+        if page is None:
+            self._check_refusals()
         else:
-            self._caller.move_on()
+            self._watch.take_page(page)
+
+    def _check_refusals(self) -> None:
+        """End once no node will have the missing changes."""
+        oldest = self._refusals.verdict(time.monotonic())
+        if oldest is not None:
+            self._compacted = compacted(self.revision, oldest)
+            self._close_channel()
 
     def _close_channel(self) -> None:
         if self._subscription is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import zmq
 
 from protocol.client.changes import ChangeStream
+from protocol.client.refusals import Refusals
 from protocol.messages import client as wire
 from protocol.messages.client import ChangePage, Outcome
 from protocol.state.commands import Event as Change
@@ -61,30 +62,27 @@ class Subscription:
             self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
 
 
-class Refusals:
-    """The nodes that no longer have what a watch needs."""
+def page_of(outcome: Outcome, refusals: Refusals, now: float) -> ChangePage | None:
+    """Return a node's page, None if it has refused; record either.
 
-    def __init__(self) -> None:
-        self._oldest: list[int] = []
+    Raises:
+        RPCCallFailed: the outcome is of another operation.
+    """
+    if isinstance(outcome, wire.Compacted):
+        refusals.note(outcome.oldest, now)
+        return None
+    page = expect(outcome, ChangePage)
+    refusals.clear()
+    return page
 
-    def page_of(self, outcome: Outcome, nodes: int, revision: int) -> ChangePage | Compacted | None:
-        """Return a node's page, None to ask another node, or the error once all have refused.
 
-        Raises:
-            RPCCallFailed: the outcome is of another operation.
-        """
-        if not isinstance(outcome, wire.Compacted):
-            self._oldest.clear()
-            return expect(outcome, ChangePage)
-        self._oldest.append(outcome.oldest)
-        if len(self._oldest) < nodes:
-            return None
-        oldest = min(self._oldest)
-        return Compacted(
-            f"the changes after revision {revision} are no longer kept; all after revision "
-            f"{oldest} are: read the keys again, as by watch(initial=True)",
-            oldest,
-        )
+def compacted(revision: int, oldest: int) -> Compacted:
+    """Return the end of a watch at a revision, if only all changes after ``oldest`` are kept."""
+    return Compacted(
+        f"the changes after revision {revision} are no longer kept; all after revision "
+        f"{oldest} are: read the keys again, as by watch(initial=True)",
+        oldest,
+    )
 
 
 def event_of(change: Change, type_: Any) -> Event[Any]:

@@ -1,5 +1,7 @@
 """Link: the node that one thread or event loop of a client currently uses."""
 
+from collections.abc import Container
+
 from protocol.client.routing import Route
 from protocol.deadlines import NEVER
 
@@ -10,11 +12,15 @@ GREETING_SECONDS = 1.0  # during which other calls wait for one call's greeting
 class Link:
     """One node, until it fails or another one leads. Times are seconds of a steady clock."""
 
-    def __init__(self, route: Route, *, stays: bool = False) -> None:
-        """Begin without a node; with ``stays``, do not leave one because another leads."""
+    def __init__(self, route: Route, *, stays: bool = False, shunned: Container[str] = ()) -> None:
+        """Begin without a node; with ``stays``, do not leave one because another leads.
+
+        The ``shunned`` endpoints are chosen only if there is no other; they may change.
+        """
         self.endpoint = ""  # empty while no node is chosen
         self._route = route
         self._stays = stays
+        self._shunned = shunned
         self._greeted = False
         self._asked_at = -NEVER
         self._greeting_since = -NEVER  # when the pending greeting was sent
@@ -22,7 +28,7 @@ class Link:
     def choose(self, now: float) -> str:
         """Return the endpoint to use: the current one, or the best known one."""
         if not self.endpoint:
-            self.endpoint = self._route.choose(now)
+            self.endpoint = self._route.choose(now, self._shunned)
         return self.endpoint
 
     def is_ready(self, now: float) -> bool:

@@ -5,6 +5,7 @@ at the same address.
 """
 
 import itertools
+from collections.abc import Container
 
 from protocol.address import parse_address
 from protocol.messages.client import Welcome
@@ -40,15 +41,17 @@ class Route:
         """Use only nodes of this cluster from now on."""
         self.cluster = self.cluster or cluster
 
-    def choose(self, now: float) -> str:
-        """Return the leader's endpoint, or else one that is not avoided.
+    def choose(self, now: float, shunned: Container[str] = ()) -> str:
+        """Return the leader's endpoint, or else one that is not avoided, none that is shunned.
 
-        Of several, it is the least recently chosen one, so that each has its turn.
+        Of several, it is the least recently chosen one, so that each has its turn. A shunned one is
+        returned only if all are shunned.
         """
         endpoint = self._leader
-        if not endpoint or self._is_avoided(endpoint, now):
-            hopeful = [each for each in self.all if not self._is_avoided(each, now)]
-            endpoint = min(hopeful or self.all, key=lambda each: self._asked.get(each, 0))
+        if not endpoint or endpoint in shunned or self._is_avoided(endpoint, now):
+            usable = [each for each in self.all if each not in shunned] or self.all
+            hopeful = [each for each in usable if not self._is_avoided(each, now)]
+            endpoint = min(hopeful or usable, key=lambda each: self._asked.get(each, 0))
         self._asked[endpoint] = next(self._turns)
         return endpoint
 
@@ -63,6 +66,10 @@ class Route:
         if self._leader == endpoint:
             self._leader = ""
 
+    def has_failed_since(self, endpoint: str, since: float) -> bool:
+        """Whether an endpoint has failed at a time or later."""
+        return self._avoided.get(endpoint, 0.0) >= since + AVOID_SECONDS
+
     def learn(self, welcome: Welcome) -> bool:
         """Learn members and leader from a greeting; return False for a node of another cluster.
 
@@ -72,8 +79,9 @@ class Route:
             self.cluster = self.cluster or welcome.cluster
         if welcome.cluster not in (b"", self.cluster):
             return False
-        if self._follow_leader:
+        if welcome.membership.members:  # a standby node knows none
             self._members = [_endpoint(each.address) for each in welcome.membership.members]
+        if self._follow_leader:
             self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
         return True
 
@@ -87,8 +95,17 @@ class Route:
 
     @property
     def all(self) -> list[str]:
-        """All known endpoints, the given ones first."""
-        return list(dict.fromkeys([*self.given, *self._members]))
+        """All endpoints to use, the given ones first."""
+        followed = self._members if self._follow_leader else []
+        return list(dict.fromkeys([*self.given, *followed]))
+
+    @property
+    def nodes(self) -> list[str]:
+        """The endpoints of the members among those to use, as far as known; else all of these.
+
+        Each node counts once, at the address that the members know, whatever others it was given.
+        """
+        return [each for each in self.all if each in self._members] or self.all
 
 
 def address_of(endpoint: str) -> str:

@@ -1,8 +1,8 @@
 """Watch: all changes under a prefix from a place on, over any number of streams.
 
 A node publishes each change once. Whenever a stream may have missed some, the watch fetches what
-follows the last change from any node's history, and goes on with another stream. It ends when no
-node has that part of the history any more.
+follows the last change from any node's history, and goes on with another stream. ``refusals`` has
+the rule by which it ends.
 """
 
 from collections import deque

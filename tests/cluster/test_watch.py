@@ -1,6 +1,8 @@
 """Watching: delivery, order, start and end of change streams."""
 
+import asyncio
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from protocol.client.refusals import GRACE_SECONDS
 from skiff import (
+    AsyncClient,
     Client,
     ClientClosed,
     Compacted,
@@ -378,6 +382,29 @@ def test_a_history_that_is_gone_is_reported_with_the_oldest_revision_left(tmp_pa
         assert revision - 70 < gone.value.oldest < revision
         with client.watch(since=gone.value.oldest) as changes:
             assert changes.next_event(10).revision == gone.value.oldest + 1
+
+
+def test_refusals_by_a_majority_end_a_watch_if_the_other_node_is_silent(tmp_path: Path) -> None:
+    async def watch(since: int) -> None:
+        async with AsyncClient(cluster.addresses, timeout=20) as client:
+            with pytest.raises(Compacted):
+                await client.watch(since=since)
+
+    options = ("--history-changes-kept", "64")
+    with (
+        Cluster(3, directory=tmp_path, options=options) as cluster,
+        cluster.client(timeout=20) as client,
+    ):
+        for number in range(200):
+            revision = client.insert("key", number)
+        cluster.pause(cluster.followers()[0])
+        began = time.monotonic()
+        with pytest.raises(Compacted):
+            client.watch(since=revision - 150)
+        between = time.monotonic()
+        asyncio.run(watch(revision - 150))
+        seconds = (between - began, time.monotonic() - between)
+    assert all(GRACE_SECONDS <= each < 3 * GRACE_SECONDS for each in seconds)
 
 
 def test_a_watch_goes_on_after_a_snapshot_on_its_node(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Bugs in the history of changes, and in watches that resume."""
 
+from protocol.client.refusals import Refusals
+from protocol.client.routing import Route
 from protocol.client.watch import Watch
 from protocol.gateway.publisher import Publisher
 from protocol.storage import history
@@ -65,5 +67,24 @@ BUGS = (
         "every change of a transaction counts as its last",
         "the promise of watches",
         Edit(Publisher.publish, "event.revision != next_revision", "True"),
+    ),
+    Bug(
+        "a watch ends because one node refuses repeatedly",
+        "the promise of watches",
+        Edit(Route.choose, "each not in shunned", "each not in ()"),
+        Edit(
+            Refusals.note,
+            "self._oldest[self.link.endpoint] = oldest",
+            "left = self._left or [self.link.endpoint]\n        self._oldest[left[0]] = oldest",
+        ),
+    ),
+    Bug(
+        "a watch ends because a minority refuses and the others are silent",
+        "the promise of watches",
+        Edit(
+            Refusals._is_majority_without,
+            "is_majority(nodes - len(left), nodes)",
+            "len(left) < nodes",
+        ),
     ),
 )

@@ -89,6 +89,7 @@ class Thread:
         self.setting = client.cluster.setting
         self.stopped = False
         self.idle = True
+        self.heard_from = ""  # endpoint of the last reply
         self._link = client.link or Link(client.route)
         self._random = self.setting.chance.random
         self._values = 0
@@ -103,10 +104,6 @@ class Thread:
         if not self.stopped:
             delay = self.setting.options.think_delay * 2 * self._random()
             self.setting.events.after(delay, self._next)
-
-    def move_on(self) -> None:
-        """Send the next request to another node, if there is one."""
-        self._link.abandon(self._link.endpoint, self.setting.events.now)
 
     def read(self, key: str, timeout: float, done: Callable[[bool], None]) -> None:
         """Read a key, independently of the other operations; report whether there was a reply."""

@@ -75,6 +75,7 @@ class Driver(Generic[ReturnT]):
         def ended(result: Answered | Lost) -> None:
             if isinstance(result, Answered):
                 self._events.note(self._thread.name, "hears", result)
+                self._thread.heard_from = ask.endpoint
                 self._judge.hears(ask.operations, result.outcomes)
             self._advance(result)
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Place, Watch
-from protocol.messages.client import EVENT_TOPIC, WHOLE, ChangePage, Compacted, ReadChanges
+from protocol.membership import is_majority
+from protocol.messages.client import EVENT_TOPIC, WHOLE, ChangePage, Compacted, Failed, ReadChanges
 from protocol.state.commands import Event
 from protocol.wire import decode_published
 from tests.simulation.breach import expect
@@ -40,7 +42,8 @@ class Watcher:
         self._published = NOTHING  # last place of the stream
         self._messages: deque[tuple[bytes, bytes]] = deque()
         self._is_fetching = False
-        self._refusals = 0
+        self._refusals = Refusals(self._client.route)
+        self._refused_by: set[str] = set()  # endpoints, since the last page
 
     def watch(self) -> None:
         """Subscribe to a serving node."""
@@ -138,7 +141,8 @@ class Watcher:
 
     def _begin(self, watch: Watch, heard: Place) -> None:
         self._watch, self._heard = watch, heard
-        self._refusals = 0
+        self._refusals = Refusals(self._client.route)
+        self._refused_by.clear()
 
     # --- missing changes
 
@@ -150,29 +154,43 @@ class Watcher:
             self._is_fetching = False
             if watch is self._watch:
                 self._take_outcome(request, ending.outcome)
-            if isinstance(ending.outcome, ChangePage):
-                self._go_on()
-            else:
-                self._thread.move_on()
+            if isinstance(ending.outcome, Failed | None):
                 self._setting.events.after(WATCH_AGAIN_DELAY, self._go_on)
+            else:
+                self._go_on()
 
         self._setting.totals.pages_fetched += 1
-        self._thread.drive_loosely(request, self._setting.events.now + FETCH_SECONDS, ended)
+        now = self._setting.events.now
+        deadline = min(now + FETCH_SECONDS, self._refusals.deadline(now))
+        self._thread.drive_loosely(request, deadline, ended, self._refusals.link)
 
     def _take_outcome(self, request: ReadChanges, outcome: object) -> None:
+        refusals, now = self._refusals, self._setting.events.now
         match outcome:
             case ChangePage():
-                self._refusals = 0
+                refusals.clear()
+                self._refused_by.clear()
                 self._watch.take_page(outcome)
+                return
             case Compacted(oldest=oldest):
                 expect(request.after < oldest, "changes are called compacted that are kept")
-                self._refusals += 1
-                if self._refusals >= len(self._client.route.all):
-                    self._setting.totals.watches_compacted += 1
-                    self._begin(Watch(self._prefix), NOTHING)
-                    self._break_off()
+                self._refused_by.add(self._thread.heard_from)
+                refusals.note(oldest, now)
+            case _:
+                refusals.link.abandon(refusals.link.endpoint, now)
+        if refusals.verdict(now) is not None:
+            self._judge_end()
+            self._setting.totals.watches_compacted += 1
+            self._begin(Watch(self._prefix), NOTHING)
+            self._break_off()
 
     # --- judging
+
+    def _judge_end(self) -> None:
+        """Check that a majority of the known nodes have refused, each by a reply of its own."""
+        nodes = self._client.route.nodes
+        refused = sum(each in self._refused_by for each in nodes)
+        expect(is_majority(refused, len(nodes)), "a minority's refusals end a watch")
 
     def _judge_stream(self, topic: bytes, body: bytes) -> None:
         """Check that a node publishes each change once, in order."""

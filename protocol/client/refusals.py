@@ -1,0 +1,74 @@
+"""Refusals: the nodes that no longer have the changes that a watch needs next.
+
+One refusal says little: the history of a node that installed a snapshot begins there, and others
+may have what it lacks. So the watch ends once all nodes have refused, or once a majority has and
+none of the others answers for a while. No history ever reaches back further than before: a node
+that has refused is not asked again until a page has come from another, and the requests need no
+pauses of their own.
+"""
+
+from protocol.client.attempts import ATTEMPT_SECONDS
+from protocol.client.link import Link
+from protocol.client.routing import Route
+from protocol.deadlines import NEVER
+from protocol.membership import is_majority
+
+# For the other nodes, from the first refusal on: three attempts at a silent one, and longer than an
+# election or the restart of a process.
+GRACE_SECONDS = 3.0
+
+
+class Refusals:
+    """The refusals since the last page of changes. Times are seconds of a steady clock."""
+
+    def __init__(self, route: Route) -> None:
+        """Begin with the nodes of a client's route."""
+        self._route = route
+        # By the endpoint that refused: the revision after which it has all changes.
+        self._oldest: dict[str, int] = {}
+        self._first = self._last = 0.0  # times of refusals
+        self.link = Link(route, stays=True, shunned=self._oldest)  # to ask for a page
+
+    def clear(self) -> None:
+        """Forget the refusals: a page has come."""
+        self._oldest.clear()
+
+    def note(self, oldest: int, now: float) -> None:
+        """Record a refusal by the node of the link, and choose another one for the next request."""
+        if not self._oldest:
+            self._first = now
+        self._last = now
+        self._oldest[self.link.endpoint] = oldest
+        self.link.drop()
+
+    def deadline(self, now: float) -> float:
+        """Return when the next request ends: with time for each node left, if it may be the last.
+
+        It has no deadline while less than a majority has refused.
+        """
+        left = self._left
+        if not self._is_majority_without(left):
+            return NEVER
+        return max(self._first + GRACE_SECONDS, now + ATTEMPT_SECONDS * len(left))
+
+    def verdict(self, now: float) -> int | None:
+        """Return the revision after which some node has all changes, if the watch ends; else None.
+
+        A node that was not asked since the last refusal may yet have a page.
+        """
+        left = self._left
+        may_end = self._is_majority_without(left) and now >= self._first + GRACE_SECONDS
+        if left and not (may_end and all(map(self._has_failed, left))):
+            return None
+        return min(self._oldest.values())
+
+    @property
+    def _left(self) -> list[str]:
+        return [each for each in self._route.nodes if each not in self._oldest]
+
+    def _is_majority_without(self, left: list[str]) -> bool:
+        nodes = len(self._route.nodes)
+        return is_majority(nodes - len(left), nodes)
+
+    def _has_failed(self, endpoint: str) -> bool:
+        return self._route.has_failed_since(endpoint, self._last)
