@@ -1,11 +1,13 @@
 """Reads: the methods that read keys and their values, as generators; see ``method``."""
 
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names
+from protocol.client.beginning import Beginning
+from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names, Page
 from protocol.state.commands import Event, Found, Missing
 from skiff.arguments import (
     ReadMode,
@@ -17,14 +19,13 @@ from skiff.arguments import (
     check_start,
 )
 from skiff.errors import StreamClosed
-from skiff.method import Method, Question
+from skiff.method import Anchor, Method, Question
 from skiff.outcomes import expect
 from skiff.records import Entry
-from skiff.scan import COUNT_PAGE, PAGE_ENTRIES, PageOf
+from skiff.scan import COUNT_PAGE, PageOf
 from skiff.values import check_type, decode_value, entry_of
 
 PAGE_NAMES = 10_000
-ATTEMPTS_MAX = 10  # at the entries that a watch begins with
 
 
 def get(key: str, type_: Any, default: Any, mode: ReadMode) -> Method[Any]:
@@ -80,19 +81,16 @@ def count(prefix: str, mode: ReadMode) -> Method[int]:
 
 def entries(prefix: str) -> Method[tuple[list[Event], int]]:
     """Return the entries under a prefix as inserts, and the revision that they show."""
-    for attempt in range(ATTEMPTS_MAX):
-        pages = PageOf(prefix, ReadMode())
-        found: list[Event] = []
+    beginning, anchor = Beginning(prefix), Anchor()
+    while not beginning.is_over:
+        question = Question(beginning.request(uuid.uuid4().bytes), anchor=anchor)
         try:
-            while not pages.is_over:
-                page = yield from pages.read(PAGE_ENTRIES)
-                found += [Event(e.mod_revision, e.key, e.value, 0) for e in page.entries]
+            beginning.take(expect((yield question), Page))
         except StreamClosed:  # the node no longer has the view
-            if attempt + 1 == ATTEMPTS_MAX:
+            if not beginning.begin_anew():
                 raise
-        else:
-            return found, page.revision
-    raise AssertionError("the last attempt returns or raises")
+            anchor = Anchor()
+    return beginning.entries, beginning.revision
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:

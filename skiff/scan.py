@@ -4,8 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import replace
-
+from protocol.client.pages import PAGE_ENTRIES, Pages
 from protocol.messages import client as wire
 from protocol.messages.client import Page
 from skiff.arguments import ReadMode, check_limit, check_prefix, check_reverse, check_start
@@ -14,7 +13,6 @@ from skiff.outcomes import expect
 from skiff.records import Entry
 from skiff.values import check_type, decode_value
 
-PAGE_ENTRIES = 1_000
 COUNT_PAGE = 10_000
 
 
@@ -38,18 +36,22 @@ class PageOf:
         check_prefix(prefix)
         check_start(start_after)
         check_reverse(reverse)
-        self.is_over = False
         self._anchor = Anchor()  # to the node that keeps the view
-        self._next = wire.Scan(
-            uuid.uuid4().bytes, prefix, 0, start_after, *mode, reverse=reverse, counts=counts
+        scan = uuid.uuid4().bytes
+        self._pages = Pages(
+            wire.Scan(scan, prefix, 0, start_after, *mode, reverse=reverse, counts=counts)
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last page was read."""
+        return self._pages.is_over
 
     def read(self, limit: int) -> Method[Page]:
         """Read the next page, of at most ``limit`` entries."""
-        question = Question(replace(self._next, limit=limit), anchor=self._anchor)
+        question = Question(self._pages.request(limit), anchor=self._anchor)
         page = expect((yield question), Page)
-        self.is_over = not page.more
-        self._next = replace(self._next, start_after=page.end, revision=page.revision)
+        self._pages.take(page)
         return page
 
 

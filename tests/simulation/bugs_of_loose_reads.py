@@ -1,6 +1,7 @@
 """Bugs in stale reads and scans, which break the guarantees of a session."""
 
 from protocol.client.high_water import HighWaterMark
+from protocol.client.pages import Pages
 from protocol.gateway.reads import Reads
 from protocol.storage.reader import Reader
 from protocol.storage.scans import Scans
@@ -45,6 +46,30 @@ BUGS = (
             "view = self._views.pop(scan.scan, None)",
             "view = _View(scan.revision, self._values.view(), revision)",
         ),
+    ),
+    Bug(
+        "each page of a scan shows the state of its own time",
+        "the promise of scans",
+        Edit(Pages.take, "revision=page.revision", "revision=0"),
+    ),
+    Bug(
+        "several keys are read at two revisions",
+        "the promise of reads of several keys",
+        Edit(
+            Reader._get_many,
+            "found.append(self._get(key, revision))",
+            "from msgspec.structs import replace\n"
+            "            before = self.__dict__.setdefault('before', {})\n"
+            "            now = self._get(key, revision)\n"
+            "            old = replace(before.get(key, now), revision=revision)\n"
+            "            found.append(old if found else now)\n"
+            "            before[key] = now",
+        ),
+    ),
+    Bug(
+        "the values of several keys are in another order",
+        "the promise of reads of several keys",
+        Edit(Reader._get_many, "tuple(found)", "tuple(found[::-1])"),
     ),
     Bug(
         "a first page is read without confirmation",

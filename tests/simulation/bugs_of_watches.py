@@ -1,5 +1,6 @@
 """Bugs in the history of changes, and in watches that resume."""
 
+from protocol.client.beginning import Beginning
 from protocol.client.refusals import Refusals
 from protocol.client.routing import Route
 from protocol.client.watch import Watch
@@ -86,5 +87,37 @@ BUGS = (
             "is_majority(nodes - len(left), nodes)",
             "len(left) < nodes",
         ),
+    ),
+    Bug(
+        "the mark after the entries of a watch is a revision too far",
+        "the promise of watches",
+        Edit(
+            Watch.begin_with,
+            "self._fetched_until = Place(revision)",
+            "self._fetched_until = Place(revision + 1)",
+        ),
+    ),
+    Bug(
+        "a watch goes on with its stream, though that began after the entries",
+        "the promise of watches",
+        Edit(
+            Watch.begin_with,
+            "self._fetched_until = Place(revision)",
+            "self._fetched_until = max(Place(revision), self._complete_from)",
+        ),
+    ),
+    Bug(
+        "a watch repeats the changes that its entries show",
+        "the promise of watches",
+        Edit(
+            Watch.begin_with,
+            "self._fetched_until = Place(revision)",
+            "self._fetched_until = self._place or Place(revision)",
+        ),
+    ),
+    Bug(
+        "a watch that reads its entries anew keeps those of before",
+        "the promise of watches",
+        Edit(Beginning.begin_anew, "self.entries = []", "pass"),
     ),
 )

@@ -13,10 +13,9 @@ from protocol.messages.client import (
     Failed,
     FailureCode,
     Get,
-    ReadChanges,
+    ReadOperation,
     Reply,
     Request,
-    Scan,
 )
 from protocol.state.commands import (
     Found,
@@ -131,6 +130,9 @@ class Thread:
         if self._random() < self.setting.options.loose:
             self.client.cluster.loose_reads.begin(self, self._random_key(), deadline)
             return
+        if self._random() < self.setting.options.many:
+            self.client.cluster.many_reads.begin(self, deadline)
+            return
         operation = self._choose()
         self._begin(operation)
         self._do(operation, deadline)
@@ -170,7 +172,7 @@ class Thread:
 
     def drive_loosely(
         self,
-        read: Get | Scan | ReadChanges,
+        read: ReadOperation,
         deadline: float,
         done: Callable[[Ending], None],
         link: Link | None = None,

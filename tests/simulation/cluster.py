@@ -14,6 +14,7 @@ from tests.simulation.client import Client, Thread
 from tests.simulation.door import Asker
 from tests.simulation.history import History
 from tests.simulation.loose_reads import LooseReads
+from tests.simulation.many_reads import ManyReads
 from tests.simulation.node import Node
 from tests.simulation.setting import Setting
 from tests.simulation.watcher import Watcher
@@ -35,6 +36,7 @@ class Cluster:
         self.setting = setting
         self.history = History()
         self.loose_reads = LooseReads(setting)
+        self.many_reads = ManyReads(setting, self.loose_reads)
         self.nodes: dict[str, Node] = {}
         self.copies: dict[str, Copy] = {}  # of node directories, by address
         options = setting.options

@@ -6,6 +6,7 @@ from protocol.entry import LogEntry
 from protocol.membership import Membership
 from protocol.messages.client import (
     ANY_STALENESS,
+    FoundMany,
     ModalRead,
     Names,
     Operation,
@@ -42,6 +43,7 @@ from tests.simulation.leaders import Leaders
 from tests.simulation.levels import Levels
 from tests.simulation.members import Members
 from tests.simulation.promises import Promises
+from tests.simulation.states import States
 from tests.simulation.totals import Totals
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Judge:
         self._totals = totals
         self.disks: dict[bytes, DurableState] = {}
         self.log = CommittedLog(totals)
+        self.states = States(self.log.model.changes)
         self.levels = Levels()
         self.leaders = Leaders(self.log, self.disks, self.levels, totals)
         self._leader_leases = LeaderLeases(events, self.leaders.cores)
@@ -256,7 +259,7 @@ class Judge:
         They include every change committed before the request, or are as new as it demands.
         """
         for operation, outcome in asked:
-            if not isinstance(outcome, Found | Missing | Names | Page):
+            if not isinstance(outcome, Found | Missing | FoundMany | Names | Page):
                 continue
             assert isinstance(operation, ModalRead)
             if isinstance(operation, Scan) and operation.revision:

@@ -3,17 +3,17 @@
 They are not linearizable: their guarantees are those of a session, and the bounds that they name.
 """
 
-from bisect import bisect_right
+from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from protocol.client.calls import Ending
 from protocol.client.link import Link
+from protocol.client.pages import Pages
 from protocol.messages.client import ANY_STALENESS, Failed, FailureCode, Get, Page, Scan
-from protocol.state.commands import Event, Found, Missing
+from protocol.state.commands import Found, Missing
 from tests.simulation.breach import expect
-from tests.simulation.change import Row
 from tests.simulation.setting import Setting
 
 if TYPE_CHECKING:
@@ -27,49 +27,12 @@ PREFIXES = ("", "k/", "k/1", "n/", "p/")
 LIMIT_MAX = 3  # entries of a page
 
 
-class States:
-    """The state at each revision, by the model's changes."""
-
-    def __init__(self, changes: list[tuple[Event, ...]]) -> None:
-        self._changes = changes
-        self._known = 0  # changes in the histories
-        self._histories: dict[str, list[tuple[int, Row | None]]] = {}  # by key and revision
-
-    def row(self, key: str, revision: int) -> Row | None:
-        """Return a key's row at a revision, or None."""
-        self._catch_up()
-        history = self._histories.get(key, [])
-        place = bisect_right(history, revision, key=lambda each: each[0])
-        return history[place - 1][1] if place else None
-
-    def rows(self, prefix: str, revision: int) -> dict[str, Row]:
-        """Return the rows under a prefix at a revision."""
-        self._catch_up()
-        keys = [key for key in self._histories if key.startswith(prefix)]
-        found = {key: self.row(key, revision) for key in keys}
-        return {key: row for key, row in found.items() if row is not None}
-
-    def _catch_up(self) -> None:
-        for events in self._changes[self._known :]:
-            for event in events:
-                history = self._histories.setdefault(event.key, [])
-                history.append((event.revision, _after(event, history[-1][1] if history else None)))
-        self._known = len(self._changes)
-
-
-def _after(event: Event, before: Row | None) -> Row | None:
-    if event.value is None:
-        return None
-    created, version = (event.revision, 0) if before is None else (before[0], before[2])
-    return (created, event.revision, version + 1, event.value)
-
-
 class LooseReads:
     """The loose reads of all clients. Times are seconds."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._states = States(setting.judge.log.model.changes)
+        self._states = setting.judge.states
         self.applied = setting.judge.applied_revisions
 
     def begin(self, thread: "Thread", key: str, deadline: float) -> None:
@@ -149,22 +112,28 @@ class _ScanInProgress:
         self._least = thread.client.newest
         self._link = Link(thread.client.route, stays=True)
         staleness, revision = reads.bounds() if chance.random() < 0.5 else (0, 0)
-        self._scan = Scan(
+        scan = Scan(
             chance.randbytes(16),
             chance.choice(PREFIXES),
-            chance.randint(1, LIMIT_MAX),
+            0,
             max_staleness_ms=staleness,
             min_revision=revision,
             reverse=chance.random() < 0.5,
         )
+        self._pages = Pages(scan)
+        self._limit = chance.randint(1, LIMIT_MAX)
 
     def begin(self) -> None:
         """Read the first page."""
         self._thread.setting.totals.scans += 1
-        self._thread.drive_loosely(self._scan, self._deadline, self._ended, self._link)
+        self._go_on()
 
-    def _ended(self, ending: Ending) -> None:
-        page, scan = ending.outcome, self._scan
+    def _go_on(self) -> None:
+        scan = self._pages.request(self._limit)
+        self._thread.drive_loosely(scan, self._deadline, partial(self._ended, scan), self._link)
+
+    def _ended(self, scan: Scan, ending: Ending) -> None:
+        page = ending.outcome
         if not isinstance(page, Page):
             is_gone = isinstance(page, Failed) and page.code is FailureCode.VIEW_GONE
             expect(bool(scan.revision) or not is_gone, "a scan had ended before it began")
@@ -172,10 +141,11 @@ class _ScanInProgress:
             return
         self._check(scan, page)
         self._thread.client.see(page)
-        if page.more:
-            self._next(page)
-        else:
+        self._pages.take(page)
+        if self._pages.is_over:
             self._thread.go_on()
+        else:
+            self._go_on()
 
     def _check(self, scan: Scan, page: Page) -> None:
         if scan.revision:
@@ -183,7 +153,3 @@ class _ScanInProgress:
         else:
             expect(page.revision >= self._least, "a scan shows an older state than was seen")
         self._reads.check_page(scan, page)
-
-    def _next(self, page: Page) -> None:
-        self._scan = replace(self._scan, start_after=page.end, revision=page.revision)
-        self._thread.drive_loosely(self._scan, self._deadline, self._ended, self._link)

@@ -82,6 +82,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     held_log_factor: int | None = None
     sessions_max: int | None = None
     page_events_max: int | None = None
+    page_entries: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
 
@@ -117,6 +118,7 @@ class Options(msgspec.Struct, frozen=True):
     transactions: float  # share of a thread's other turns
     history: HistoryLimits
     loose: float  # share of a thread's further turns: stale reads and scans
+    many: float  # share of a thread's turns after those: reads of several keys
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
     late_requests: float  # share of requests to join that arrive a second time, seconds later
@@ -212,6 +214,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
+        many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
     )
@@ -261,6 +264,7 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         page_events_max=Random(f"pages {seed}").choice((None, 2)),
+        page_entries=Random(f"entries {seed}").choice((None, 1, 2)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )
 

@@ -12,7 +12,7 @@ from tests.simulation.bugs import BUGS, PLANTED
 
 FOUND_SOON = {
     "a voter votes twice in a term": "vote",
-    "a leader that meets a newer term leads on": "two leaders in term",
+    "a leader that meets a newer term leads on": "two leaders in term|a term that is not durable",
     "half of the disks commit": "committed before a majority's disks hold it",
     "a heartbeat commits beyond what is known to match": "two entries are committed",
     "two changes of members are under way at once": "two changes of members are under way",

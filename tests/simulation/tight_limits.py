@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol import compaction
-from protocol.client import multiplexer, pipeline, session
+from protocol.client import beginning, multiplexer, pipeline, session
 from protocol.gateway import batching
 from protocol.raft import membership_changes, replication
 from protocol.state import batches, sessions
@@ -25,6 +25,7 @@ PLACES = (
     (multiplexer, "BATCH_OPERATIONS_MAX"),
     (compaction, "HELD_LOG_FACTOR"),
     (history, "PAGE_EVENTS_MAX"),
+    (beginning, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
 )

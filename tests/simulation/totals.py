@@ -17,6 +17,7 @@ class Totals(msgspec.Struct):
     transactions: int = 0
     stale_reads: int = 0
     scans: int = 0
+    reads_of_many: int = 0
     shared_frames: int = 0  # with requests of several calls
     cancelled: int = 0
     unknown_outcomes: int = 0
@@ -49,6 +50,8 @@ class Totals(msgspec.Struct):
     watched: int = 0
     pages_fetched: int = 0
     watches_compacted: int = 0
+    initial_watches: int = 0
+    views_gone: int = 0
     streams_closed: int = 0
     full_pipes: int = 0
     bursts: int = 0

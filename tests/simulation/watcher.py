@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
 from protocol.client.refusals import Refusals
@@ -13,6 +14,7 @@ from protocol.state.commands import Event
 from protocol.wire import decode_published
 from tests.simulation.breach import expect
 from tests.simulation.client import Client, Thread
+from tests.simulation.entries_read import EntriesRead
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 WATCH_AGAIN_DELAY = 0.05
 FETCH_SECONDS = 1.0  # for a page of missing changes
 RESUMPTIONS = 0.3  # share of lost streams after which another process goes on
+BEGINNINGS = 0.1  # share of them after which another one begins anew
+INITIAL = 0.6  # share of the watches that begin with the entries that are there
 NOTHING = Place(-1)  # before the first subscription
 
 
@@ -36,6 +40,9 @@ class Watcher:
         self._client = Client(cluster, name, cluster.history, list(cluster.nodes))
         self._thread = Thread(self._client, name)  # asks for missing changes
         self._watch = Watch(prefix)
+        # Received so far of the entries that it begins with; None without, and after the mark.
+        self._entries: list[Event] | None = None
+        self._awaits_entries = False
         self._stream = ChangeStream(b"", b"", 0.0)
         self._nonces = 0
         self._pipes: Pipes | None = None
@@ -44,6 +51,7 @@ class Watcher:
         self._is_fetching = False
         self._refusals = Refusals(self._client.route)
         self._refused_by: set[str] = set()  # endpoints, since the last page
+        self._begin_anew()
 
     def watch(self) -> None:
         """Subscribe to a serving node."""
@@ -94,11 +102,13 @@ class Watcher:
             self._published = Place(self._stream.revision)
             self._watch.begin_stream(self._stream)
             self._check_missed()
+            if self._entries is not None and not self._awaits_entries:
+                self._read_entries()
             self._go_on()
 
     def _go_on(self) -> None:
         """Take what has arrived, as far as the watch needs it."""
-        while True:
+        while not self._awaits_entries:
             change = self._watch.next_fetched()
             if change is None:
                 if self._watch.need is Need.CHANGES and not self._is_fetching:
@@ -135,14 +145,41 @@ class Watcher:
         self._pipes = None
         self._watch.end_stream()
         self._setting.totals.streams_closed += 1
-        if self._watch.revision and self._setting.chance.random() < RESUMPTIONS:
+        drawn = self._setting.chance.random()
+        if self._watch.revision and drawn < RESUMPTIONS:
             self._begin(Watch(self._prefix, self._watch.revision), Place(self._watch.revision))
+        elif drawn > 1 - BEGINNINGS:
+            self._begin_anew()
         self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
 
     def _begin(self, watch: Watch, heard: Place) -> None:
         self._watch, self._heard = watch, heard
         self._refusals = Refusals(self._client.route)
         self._refused_by.clear()
+        self._entries, self._awaits_entries = None, False
+
+    def _begin_anew(self) -> None:
+        self._begin(Watch(self._prefix), NOTHING)
+        if self._setting.chance.random() < INITIAL:
+            self._entries = []
+
+    def _read_entries(self) -> None:
+        """Read the entries that the watch begins with; meanwhile, its stream waits."""
+        watch = self._watch
+        self._awaits_entries = True
+
+        def ended(beginning: Beginning | None) -> None:
+            if watch is not self._watch:
+                return
+            if beginning is None:
+                self._begin_anew()
+                self._break_off()
+                return
+            self._awaits_entries = False
+            watch.begin_with(beginning.entries, beginning.revision)
+            self._go_on()
+
+        EntriesRead(self._thread, self._prefix, ended).go_on()
 
     # --- missing changes
 
@@ -181,7 +218,7 @@ class Watcher:
         if refusals.verdict(now) is not None:
             self._judge_end()
             self._setting.totals.watches_compacted += 1
-            self._begin(Watch(self._prefix), NOTHING)
+            self._begin_anew()
             self._break_off()
 
     # --- judging
@@ -202,6 +239,9 @@ class Watcher:
             self._published = max(place, self._published)
 
     def _hear_change(self, change: Event) -> None:
+        if self._entries is not None:
+            self._hear_entry(self._entries, change)
+            return
         place = Place(change.revision, change.position)
         known = self._setting.judge.log.model.changes
         expect(place > self._heard, "a watcher heard of a change twice, or too late")
@@ -211,10 +251,24 @@ class Watcher:
         self._heard = place
         self._setting.totals.watched += 1
 
+    def _hear_entry(self, entries: list[Event], change: Event) -> None:
+        """Check the entries that the watch begins with, once their mark has come."""
+        if change.key:
+            entries.append(change)
+            return
+        rows = self._setting.judge.states.rows(self._prefix, change.revision)
+        known = sorted(rows.items(), key=lambda each: each[0].encode())
+        right = [Event(row[1], key, row[3], 0) for key, row in known]
+        expect(entries == right, f"a watch begins with other entries than at {change.revision}")
+        self._entries, self._heard = None, Place(change.revision)
+        self._setting.totals.initial_watches += 1
+
     def _check_missed(self) -> None:
         """Check that the watch has not passed over a change."""
         place = self._watch._place
         assert place is not None
+        is_committed = place.revision <= self._setting.judge.log.model.revision
+        expect(is_committed, "a watch passes over changes that are not yet committed")
         if self._heard == NOTHING:
             self._heard = place
         self._expect_none_between(Place(place.revision, min(place.position + 1, WHOLE)))
