@@ -7,7 +7,14 @@ changes from before it may still arrive.
 
 from collections.abc import Sequence
 
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, Mark, Published
+from protocol.messages.client import (
+    ESTABLISHED_TOPIC,
+    EVENT_TOPIC,
+    MARK_TOPIC,
+    PREV_TOPIC,
+    Mark,
+    Published,
+)
 from protocol.wire import decode_established, decode_mark, decode_published
 
 SILENCE_SECONDS = 5.0  # without even a mark, after which the node counts as lost
@@ -18,16 +25,29 @@ class StreamBroken(Exception):
     """The stream has ended, for the reason in its text."""
 
 
+class OlderNode(StreamBroken):
+    """The node runs a version that does not know previous values."""
+
+    def __init__(self) -> None:
+        super().__init__("the node runs an older version, which keeps no previous values")
+
+
 class ChangeStream:
     """One subscription at one node. Times are seconds of a steady clock."""
 
-    def __init__(self, prefix: bytes, nonce: bytes, now: float) -> None:
-        """Watch the keys under ``prefix``; the node's confirmation repeats ``nonce``."""
+    def __init__(
+        self, prefix: bytes, nonce: bytes, now: float, *, prev_value: bool = False
+    ) -> None:
+        """Watch the keys under ``prefix``; the node's confirmation repeats ``nonce``.
+
+        With ``prev_value``, the changes have the values before them.
+        """
         self.is_established = False
         self.revision = 0  # after which every change arrives, once that is confirmed
         self.silent_at = now + SILENCE_SECONDS
         self._confirmation = ESTABLISHED_TOPIC + nonce
-        self._events = EVENT_TOPIC + prefix
+        self._events = (PREV_TOPIC if prev_value else EVENT_TOPIC) + prefix
+        self._prev_value = prev_value
         self._losses = 0
 
     @property
@@ -40,6 +60,7 @@ class ChangeStream:
 
         Raises:
             StreamBroken: changes may have been missed, or the message is malformed.
+            OlderNode: the node publishes no previous values, which are asked for.
         """
         self.silent_at = now + SILENCE_SECONDS
         try:
@@ -60,6 +81,8 @@ class ChangeStream:
     def _take(self, topic: bytes, body: bytes) -> Published | Mark | None:
         if topic == self._confirmation:
             established = decode_established(body)
+            if self._prev_value and not established.prev_values:
+                raise OlderNode
             self._losses, self.revision = established.losses, established.revision
             self.is_established = True
             return None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from protocol.client.changes import ChangeStream
+from protocol.client.changes import ChangeStream, OlderNode
 from protocol.messages.client import WHOLE, ChangePage, Mark, Published, ReadChanges
 from protocol.state.commands import Event
 
@@ -33,10 +33,14 @@ class Need(Enum):
 class Watch:
     """One watch. Times are seconds of a steady clock."""
 
-    def __init__(self, prefix: str, since: int | None = None) -> None:
-        """Begin after a revision, or with the first subscription."""
+    def __init__(self, prefix: str, since: int | None = None, *, prev_value: bool = False) -> None:
+        """Begin after a revision, or with the first subscription.
+
+        ``prev_value``: whether the changes have the values before them, if its streams have them.
+        """
         self.stream: ChangeStream | None = None  # the confirmed one
         self._prefix = prefix
+        self._prev_value = prev_value
         self._place = None if since is None else Place(since)
         self._complete_from = Place(0)  # where the stream goes on
         self._is_checked = since is None  # whether a node has the changes after the place
@@ -111,10 +115,16 @@ class Watch:
         """Return the read of the next page of missing changes."""
         assert self._place is not None
         least = max(self._place.revision, self._complete_from.revision)
-        return ReadChanges(self._prefix, *self._place, least)
+        return ReadChanges(self._prefix, *self._place, least, self._prev_value)
 
     def take_page(self, page: ChangePage) -> None:
-        """Take a page of missing changes, to be delivered one by one."""
+        """Take a page of missing changes, to be delivered one by one.
+
+        Raises:
+            OlderNode: it has no previous values, which are asked for.
+        """
+        if self._prev_value and not page.prev_values:
+            raise OlderNode
         self._is_checked = True
         self._fetched_until = Place(page.revision, page.position)
         if not page.events:
@@ -149,4 +159,5 @@ def _event(published: Published) -> Event:
         published.value,
         published.prev_revision,
         published.position,
+        published.prev_value,
     )

@@ -28,7 +28,8 @@ class ChangeFeed:
         """Take any message of the node's other actors; the rest concerns requests alone."""
         match message:
             case Changes(events=events):
-                self.publisher.publish(events, now)
+                prev_values = self.subscriptions.wants_prev_values
+                self.publisher.publish(events, now, prev_values=prev_values)
             case ChangesLost(revision=revision):
                 self.publisher.lose(revision, now)
             case Following():

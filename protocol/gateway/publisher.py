@@ -9,11 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from protocol.deadlines import NEVER
 from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
+    PREV_TOPIC,
     Established,
     Mark,
     Published,
@@ -51,11 +54,14 @@ class Publisher:
         """Confirm a subscription: the subscriber receives every change after this revision."""
         self._revision = max(self._revision, following.revision)
         self._mark_at = min(self._mark_at, now + MARK_SECONDS)
-        body = encode(Established(self._losses, following.revision))
+        body = encode(Established(self._losses, following.revision, prev_values=True))
         self._add(ESTABLISHED_TOPIC + following.nonce, body, now)
 
-    def publish(self, events: tuple[Event, ...], now: float) -> None:
-        """Publish changes in the order in which they were applied."""
+    def publish(self, events: tuple[Event, ...], now: float, *, prev_values: bool = False) -> None:
+        """Publish changes in the order in which they were applied.
+
+        With ``prev_values``, each is also published with the value before it, to other topics.
+        """
         following = [event.revision for event in events[1:]]
         for event, next_revision in zip(events, [*following, 0], strict=True):
             body = Published(
@@ -68,6 +74,9 @@ class Publisher:
                 event.revision != next_revision,
             )
             self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)
+            if prev_values:
+                full = replace(body, prev_value=event.prev_value)
+                self._add(PREV_TOPIC + event.key.encode(), encode(full), now)
         self._revision = events[-1].revision
 
     def lose(self, revision: int, now: float) -> None:

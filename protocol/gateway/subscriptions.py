@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, PREV_TOPIC
 
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
@@ -15,6 +15,7 @@ TOTAL_TOPIC_BYTES_MAX = 4 << 20
 TOPIC_OVERHEAD_BYTES = 16  # added to the length of each topic
 
 GONE = -1  # in place of a connection that is closed
+CHANGE_TOPICS = (EVENT_TOPIC, PREV_TOPIC)
 UNSUBSCRIBE, SUBSCRIBE = b"\0", b"\1"
 
 
@@ -30,7 +31,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._topics: Counter[bytes] = Counter()
-        self._watched = 0  # of these, topics of changes
+        self._watched = dict.fromkeys(CHANGE_TOPICS, 0)  # of these, topics of changes
         self._bytes = 0
         self._connections: dict[int, _Topics] = {}
         self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
@@ -38,7 +39,12 @@ class Subscriptions:
     @property
     def has_watchers(self) -> bool:
         """Whether any subscriber watches changes."""
-        return self._watched > 0
+        return any(self._watched.values())
+
+    @property
+    def wants_prev_values(self) -> bool:
+        """Whether any subscriber watches changes with the values before them."""
+        return self._watched[PREV_TOPIC] > 0
 
     def __bool__(self) -> bool:
         return bool(self._topics)
@@ -118,15 +124,19 @@ class Subscriptions:
     def _count(self, topic: bytes) -> None:
         self._topics[topic] += 1
         if self._topics[topic] == 1:
-            self._watched += topic.startswith(EVENT_TOPIC)
+            self._note_watched(topic, 1)
             self._bytes += _weight(topic)
 
     def _discount(self, topic: bytes) -> None:
         self._topics[topic] -= 1
         if not self._topics[topic]:
             del self._topics[topic]
-            self._watched -= topic.startswith(EVENT_TOPIC)
+            self._note_watched(topic, -1)
             self._bytes -= _weight(topic)
+
+    def _note_watched(self, topic: bytes, change: int) -> None:
+        if topic[:1] in self._watched:
+            self._watched[topic[:1]] += change
 
 
 def is_subscription(frame: bytes) -> bool:

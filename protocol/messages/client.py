@@ -94,6 +94,7 @@ class ReadChanges(msgspec.Struct, frozen=True, array_like=True, tag=33):
     after: int  # revision of the place
     position: int  # of the place, among the changes of its revision
     min_revision: int = 0  # that the state must have reached
+    prev_value: bool = False  # whether to return the values before the changes, too
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -208,6 +209,7 @@ class ChangePage(msgspec.Struct, frozen=True, array_like=True, tag=34):
     revision: int  # of the place
     position: int  # of the place
     more: bool  # whether the node has further changes
+    prev_values: bool = False  # whether the events have the values before them
 
 
 class Compacted(msgspec.Struct, frozen=True, array_like=True, tag=35):
@@ -295,6 +297,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 # --- published by the gateway to subscribers
 
 EVENT_TOPIC = b"\x01"  # followed by the key, so that the publisher filters by prefix
+PREV_TOPIC = b"\x04"  # likewise, for changes with the values before them
 ESTABLISHED_TOPIC = b"\x02"  # followed by the subscriber's nonce
 MARK_TOPIC = b"\x03"
 
@@ -309,6 +312,8 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     prev_revision: int  # the key's revision before; 0 where it was absent
     position: int = 0  # among the changes of this revision
     last: bool = True  # whether it is the last change of this revision
+    # Value before this change; None where the key was absent, or it is not kept or not asked for.
+    prev_value: bytes | None = None
 
 
 class Established(msgspec.Struct, frozen=True, array_like=True):
@@ -316,6 +321,7 @@ class Established(msgspec.Struct, frozen=True, array_like=True):
 
     losses: int  # number of times that this publisher dropped changes
     revision: int  # after which every change is published
+    prev_values: bool = False  # whether the node publishes the values before changes, too
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):

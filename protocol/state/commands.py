@@ -249,3 +249,5 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes | None  # None for a removal
     prev_revision: int  # the key's revision before; 0 where it was absent
     position: int = 0  # among the changes of this revision
+    # Value before this change; None where the key was absent, or where it is not kept.
+    prev_value: bytes | None = None

@@ -5,6 +5,7 @@ import msgspec
 from protocol.encoding import encode
 from protocol.keys import parent_of
 from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.state.limits import PREV_BYTES_MAX
 from protocol.state.tables import Table
 
 FIRST_USER_KEY = b"\1"  # lower keys are skiff's own
@@ -47,6 +48,11 @@ class KeyValue:
         self._counts: dict[bytes, int] = {}  # of keys, by parent, that are not in the table yet
         self.revision = revision
         self.state_bytes = state_bytes  # of all keys and values
+        self._prev_bytes_left = PREV_BYTES_MAX  # of previous values, in the events of this entry
+
+    def begin_entry(self) -> None:
+        """Begin the writes of an entry, whose events keep so many bytes of previous values."""
+        self._prev_bytes_left = PREV_BYTES_MAX
 
     def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
         """Write the value if the key has the required revision."""
@@ -94,9 +100,9 @@ class KeyValue:
 
         ``key`` is the encoded ``name``; it is removed if ``value`` is None, and must exist then.
         """
-        previous = 0
+        previous, prev_value = 0, None
         if before is not None:
-            previous = before.revision
+            previous, prev_value = before.revision, self._kept(before.value)
             self.state_bytes -= len(key) + len(before.value)
         if value is None:
             self._values.delete(key)
@@ -106,7 +112,17 @@ class KeyValue:
             self.state_bytes += len(key) + len(value)
             if before is None:
                 self._count(name, 1)
-        events.append(Event(self.revision, name, value, previous, position))
+        events.append(Event(self.revision, name, value, previous, position, prev_value))
+
+    def _kept(self, value: bytes) -> bytes | None:
+        """Return a previous value if the events of this entry have room for it.
+
+        One removal by a prefix may replace any number of bytes, and memory must hold its events.
+        """
+        if len(value) > self._prev_bytes_left:
+            return None
+        self._prev_bytes_left -= len(value)
+        return value
 
     def _count(self, key: str, change: int) -> None:
         """Update the number of keys under the key's parent, which makes listing prefixes cheap."""

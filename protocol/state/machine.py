@@ -177,6 +177,7 @@ class StateMachine:
 
     def _apply_batch(self, batch: Batch) -> EntryOutcome:
         events: list[Event] = []
+        self._key_value.begin_entry()
         results = tuple([self._apply_once(write, events) for write in batch.writes])
         return EntryOutcome(batch.origin, batch.incarnation, batch.number, results, tuple(events))
 

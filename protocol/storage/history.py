@@ -72,8 +72,8 @@ class ChangeHistory:
         self._segments = [Segment(revision, self._now)]
         self._store()
 
-    def add(self, events: tuple[Event, ...]) -> None:
-        """Add the changes of one entry."""
+    def add(self, events: tuple[Event, ...]) -> int:
+        """Add the changes of one entry; return the bytes of their row."""
         row = encode(events)
         last = events[-1].revision
         self._changes.put(_key(last), row)
@@ -89,6 +89,7 @@ class ChangeHistory:
             self._segments.append(Segment(last, self._now))
             self._trim()
             self._store()
+        return len(row)
 
     def read(self, question: ReadChanges, revision: int) -> ChangePage | Compacted:
         """Return changes after a place, of the state at ``revision``, which must be written."""
@@ -102,6 +103,7 @@ class ChangeHistory:
         prefix = encode_prefix(question.prefix)
         start = (question.after, question.position)
         found: list[Event] = []
+        full = question.prev_value
         rows = size = 0
         for event, row_bytes in self._events_from(start):
             place = (event.revision, event.position)
@@ -109,11 +111,11 @@ class ChangeHistory:
                 continue
             rows += bool(row_bytes)
             if len(found) >= PAGE_EVENTS_MAX or size > PAGE_BYTES_MAX or rows > PAGE_ROWS_MAX:
-                return ChangePage(tuple(found), *_before(place), more=True)
+                return ChangePage(tuple(found), *_before(place), more=True, prev_values=full)
             if event.key.encode().startswith(prefix):
-                found.append(event)
-                size += len(event.key) + len(event.value or b"")
-        return ChangePage(tuple(found), revision, WHOLE, more=False)
+                found.append(event if full else _without_prev_value(event))
+                size += _size(found[-1])
+        return ChangePage(tuple(found), revision, WHOLE, more=False, prev_values=full)
 
     def _events_from(self, start: tuple[int, int]) -> Iterator[tuple[Event, int]]:
         """Yield the events of the rows from a place on, with the row's bytes at its first one."""
@@ -159,6 +161,14 @@ class ChangeHistory:
 
 def _key(revision: int) -> bytes:
     return revision.to_bytes(8, "big")
+
+
+def _without_prev_value(event: Event) -> Event:
+    return Event(event.revision, event.key, event.value, event.prev_revision, event.position)
+
+
+def _size(event: Event) -> int:
+    return len(event.key) + len(event.value or b"") + len(event.prev_value or b"")
 
 
 def _before(place: tuple[int, int]) -> tuple[int, int]:

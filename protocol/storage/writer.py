@@ -53,6 +53,7 @@ from protocol.storage.snapshot_staging import SnapshotStaging
 from protocol.storage.state_tables import TableSets
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that a backlog delays appends only briefly
+APPLY_BYTES_MAX = 16 << 20  # likewise, of entries and the changes that they make
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
 UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
@@ -256,9 +257,10 @@ class StorageWriter:
         if self._machine.applied_index >= last:
             return
         events: list[Event] = []
-        while self._machine.applied_index < last:
+        while self._machine.applied_index < last and self._unwritten_bytes <= APPLY_BYTES_MAX:
             entry = self._next_entry()
             self._report(entry, self._machine.apply(entry), events)
+        last = self._machine.applied_index
         self._machine.store_progress()
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
@@ -277,7 +279,7 @@ class StorageWriter:
 
     def _report(self, entry: LogEntry, outcome: EntryOutcome, events: list[Event]) -> None:
         if outcome.events:
-            self._history.add(outcome.events)
+            self._unwritten_bytes += self._history.add(outcome.events)
             events.extend(outcome.events)
         if outcome.fault:
             self._outbox.errors.append(

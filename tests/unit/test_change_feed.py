@@ -6,11 +6,12 @@ import pytest
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.publisher import Message
 from protocol.membership import Membership
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, Mark
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, PREV_TOPIC, Mark
 from protocol.messages.gateway import Changes, ChangesLost, Following, Leadership
 from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.state.commands import Event
 from protocol.status import RoleName
+from protocol.wire import decode_established, decode_published
 
 MEMBER = Leadership(b"c" * 16, 1, RoleName.FOLLOWER, None, "", Membership(), False, False)
 REMOVED = msgspec.structs.replace(MEMBER, removed=True)
@@ -64,6 +65,33 @@ def test_messages_of_storage_are_published_in_order(feed: ChangeFeed) -> None:
     feed.step(Following(b"n", 4), 0.0)
     topics = [message.topic for message in published(feed, 0.0)]
     assert topics == [EVENT_TOPIC + b"a", ESTABLISHED_TOPIC + b"n"]
+
+
+def test_previous_values_are_published_only_to_those_who_ask_and_while_they_do(
+    feed: ChangeFeed,
+) -> None:
+    def topics_and_values(revision: int) -> list[tuple[bytes, bytes | None]]:
+        feed.step(Changes((Event(revision, "a", b"new", 1, prev_value=b"old"),)), 0.0)
+        sent = published(feed, 0.0)
+        return [(each.topic[:1], decode_published(each.body).prev_value) for each in sent]
+
+    feed.subscriptions.take(SUBSCRIBE + EVENT_TOPIC, 7, is_lost=False)
+    assert topics_and_values(2) == [(EVENT_TOPIC, None)]
+    feed.subscriptions.take(SUBSCRIBE + PREV_TOPIC + b"else", 8, is_lost=False)
+    assert topics_and_values(3) == [(EVENT_TOPIC, None), (PREV_TOPIC, b"old")]
+    feed.subscriptions.take(UNSUBSCRIBE + PREV_TOPIC + b"else", 8, is_lost=False)
+    assert topics_and_values(4) == [(EVENT_TOPIC, None)]
+
+
+def test_a_subscriber_of_previous_values_is_a_watcher_and_learns_that_there_are_some(
+    feed: ChangeFeed,
+) -> None:
+    feed.subscriptions.take(SUBSCRIBE + PREV_TOPIC, 7, is_lost=False)
+    assert feed.follow([b"n"]) == [FollowChanges(b"n")]
+    assert feed.follow([]) == []
+    feed.step(Following(b"n", 4), 0.0)
+    (confirmation,) = published(feed, 0.0)
+    assert decode_established(confirmation.body).prev_values
 
 
 def test_a_loss_is_reported_at_once(feed: ChangeFeed) -> None:

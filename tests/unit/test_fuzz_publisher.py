@@ -21,7 +21,7 @@ from protocol.gateway.subscriptions import (
     UNSUBSCRIBE,
     Subscriptions,
 )
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, PREV_TOPIC
 from protocol.messages.gateway import Following
 from protocol.state.commands import Event
 from protocol.wire import SUBSCRIPTION_BYTES_MAX
@@ -29,9 +29,16 @@ from skiff.testing import free_port
 from skiff.testing.waiting import wait_until
 from tests.harness.fuzzing import FUZZ, messages
 
-TOPICS = (b"", EVENT_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC, b"x" * (SUBSCRIPTION_BYTES_MAX - 1))
+TOPICS = (
+    b"",
+    EVENT_TOPIC,
+    PREV_TOPIC,
+    ESTABLISHED_TOPIC,
+    MARK_TOPIC,
+    b"x" * (SUBSCRIPTION_BYTES_MAX - 1),
+)
 topics = st.sampled_from(TOPICS) | st.builds(
-    bytes.__add__, st.sampled_from(TOPICS[:4]), st.binary(max_size=8)
+    bytes.__add__, st.sampled_from(TOPICS[:5]), st.binary(max_size=8)
 )
 orders = st.builds(bytes.__add__, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), topics)
 subscriptions = orders | st.binary(max_size=20)
@@ -50,7 +57,9 @@ def test_no_subscription_raises_and_a_closed_connection_drops_its_own(
         if change is not None:
             change((frame[1:], connection))
     assert bool(subject) is bool(held)
-    assert subject.has_watchers is any(topic.startswith(EVENT_TOPIC) for topic, _ in held)
+    watched = {topic[:1] for topic, _ in held}
+    assert subject.has_watchers is bool(watched & {EVENT_TOPIC, PREV_TOPIC})
+    assert subject.wants_prev_values is (PREV_TOPIC in watched)
     for connection in range(4):
         subject.forget(connection)
     for topic, _ in held:  # as ZeroMQ does, once the connections are gone
@@ -66,7 +75,7 @@ def test_a_connection_is_excessive_before_its_topics_use_much_memory() -> None:
     def fuzz(chosen: list[bytes]) -> None:
         subject = Subscriptions()
         for number in range(TOPICS_MAX + 1):
-            subject.take(SUBSCRIBE + chosen[number % len(chosen)] + b"%d" % number, 7)
+            subject.take(SUBSCRIBE + chosen[number % len(chosen)] + b"%03d" % number, 7)
             if subject.is_excessive(7):
                 break
         assert subject.is_excessive(7)

@@ -1,13 +1,23 @@
 """Change history: which changes a node keeps, and the pages that it serves."""
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.compaction import HistoryLimits
 from protocol.entry import EntryKind, LogEntry
 from protocol.messages.client import WHOLE, ChangePage, Compacted, Failed, ReadBatch, ReadChanges
 from protocol.messages.gateway import ReadsDone
 from protocol.messages.storage import Append, Commit, ReadAt
-from protocol.state.commands import Batch, Command, Event, Insert, OpenSession, Transact, Write
+from protocol.state.commands import (
+    Batch,
+    Command,
+    Event,
+    Insert,
+    OpenSession,
+    Remove,
+    Transact,
+    Write,
+)
 from protocol.storage import history
 from protocol.storage.writer import StorageWriter
 from protocol.wire import decode_outcome, encode
@@ -34,14 +44,26 @@ class Store:
         """Write keys at one revision."""
         self._write(Transact((), tuple(Insert(key, b"v") for key in keys), ()))
 
-    def read(self, after: int, position: int = WHOLE, prefix: str = "") -> object:
-        payload = encode(ReadBatch((ReadChanges(prefix, after, position),)))
+    def remove(self, key: str) -> None:
+        self._write(Remove(key))
+
+    def read(
+        self, after: int, position: int = WHOLE, prefix: str = "", *, prev_value: bool = False
+    ) -> object:
+        question = ReadChanges(prefix, after, position, prev_value=prev_value)
+        payload = encode(ReadBatch((question,)))
         *_, done = self.node.turn(ReadAt(1, 0, payload, confirmed=True))
         assert isinstance(done, ReadsDone)
         return decode_outcome(bytes(done.outcomes[0]))
 
     def page(self, after: int, position: int = WHOLE, prefix: str = "") -> ChangePage:
         page = self.read(after, position, prefix)
+        assert isinstance(page, ChangePage)
+        return page
+
+    def full_page(self, after: int, position: int = WHOLE) -> ChangePage:
+        """Return a page with the values before the changes."""
+        page = self.read(after, position, prev_value=True)
         assert isinstance(page, ChangePage)
         return page
 
@@ -115,6 +137,40 @@ def test_pages_are_limited_and_continue(
     assert (found, place) == (["a", "b", "c", "d", "e"], (3, WHOLE))
 
 
+def test_the_values_before_the_changes_are_returned_where_they_are_asked_for(store: Store) -> None:
+    store.insert("a", value=b"1")
+    store.insert("a", value=b"2")
+    store.remove("a")
+    store.insert("a", value=b"3")
+    page = store.full_page(0)
+    assert [each.prev_value for each in page.events] == [None, b"1", b"2", None]
+    assert page.prev_values
+    assert store.page(0).events == tuple(replace(each, prev_value=None) for each in page.events)
+    assert not store.page(0).prev_values
+
+
+def test_previous_values_count_towards_a_page_and_survive_a_crash(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.insert("a", value=b"old")
+    store.insert("a", "a", value=b"")
+    monkeypatch.setattr(history, "PAGE_BYTES_MAX", 3)
+    page = store.full_page(1)
+    assert (page.events, page.more) == ((Event(2, "a", b"", 1, 0, b"old"),), True)
+    assert len(store.page(1).events) == 2
+    store.node.disk.write(sync=True)
+    store.node.disk.finish_sync()
+    store.node.crash()
+    assert store.full_page(1) == page
+
+
+def test_rows_of_an_older_version_have_no_previous_values(store: Store) -> None:
+    store.insert("a", "a")
+    row = encode(((2, "a", b"v", 1, 0),))
+    store.node.disk.table("changes").put((2).to_bytes(8, "big"), row)
+    assert store.full_page(1).events == (Event(2, "a", b"v", 1),)
+
+
 def test_a_revision_from_the_future_is_an_error(store: Store) -> None:
     store.insert("a")
     outcome = store.read(2)
@@ -136,6 +192,12 @@ def test_the_size_of_changes_is_limited() -> None:
     store = Store(HistoryLimits(changes=1 << 30, bytes=32_000, seconds=1 << 30))
     for number in range(100):
         store.insert(f"k/{number}", value=bytes(1000))
+    assert 100 - 32 <= store.oldest() <= 100 - 28
+
+
+def test_previous_values_count_towards_the_size_of_changes() -> None:
+    store = Store(HistoryLimits(changes=1 << 30, bytes=64_000, seconds=1 << 30))
+    store.insert(*["k"] * 100, value=bytes(1000))
     assert 100 - 32 <= store.oldest() <= 100 - 28
 
 

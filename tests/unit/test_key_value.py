@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from protocol.keys import parent_of
 from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
 from protocol.state.key_value import KeyValue, StoredValue, decode_stored_value
+from protocol.state.limits import PREV_BYTES_MAX
 from tests.harness.memory_table import MemoryTable
 
 
@@ -57,14 +58,30 @@ def test_a_later_write_keeps_the_create_revision(store: Store) -> None:
     store.insert("b")
     assert store.insert("a", b"y") == Inserted(3)
     assert store.stored("a") == StoredValue(1, 3, 2, b"y")
-    assert store.events[-1] == Event(3, "a", b"y", 1)
+    assert store.events[-1] == Event(3, "a", b"y", 1, prev_value=b"x")
 
 
 def test_removing_a_key_has_its_own_revision(store: Store) -> None:
     store.insert("a")
     assert store.remove("a") == Removed(existed=True, revision=2)
     assert store.stored("a") is None
-    assert store.events[-1] == Event(2, "a", None, 1)
+    assert store.events[-1] == Event(2, "a", None, 1, prev_value=b"x")
+
+
+def test_the_events_of_an_entry_keep_a_bounded_number_of_previous_bytes(store: Store) -> None:
+    half = bytes(PREV_BYTES_MAX // 2)
+    store.insert("a", half)
+    store.insert("b", half + b"x")
+    store.insert("c", half)
+    store.events.clear()
+    for key in ("a", "b", "c", "new"):
+        store.insert(key)
+    kept = [(each.prev_revision, each.prev_value) for each in store.events]
+    assert kept == [(1, half), (2, None), (3, half), (0, None)]
+    store.insert("a")
+    store.key_value.begin_entry()
+    store.insert("a")
+    assert [each.prev_value for each in store.events[-2:]] == [None, b"x"]
 
 
 def test_removing_an_absent_key_changes_nothing(store: Store) -> None:

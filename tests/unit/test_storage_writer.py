@@ -20,7 +20,7 @@ from protocol.messages.storage import (
     ReadAt,
 )
 from protocol.state.commands import Found, Insert, Inserted, Missing, OpenSession
-from protocol.storage import log_store, snapshot_source
+from protocol.storage import log_store, snapshot_source, writer
 from protocol.storage.log_store import DamagedLog
 from protocol.storage.writer import (
     APPLY_ENTRIES_MAX,
@@ -173,6 +173,21 @@ def test_a_backlog_is_applied_over_several_turns() -> None:
     assert node.writer.has_work
     node.turn()
     assert node.applied_index == 3 * APPLY_ENTRIES_MAX
+    assert not node.writer.has_work
+
+
+def test_a_backlog_of_large_changes_is_applied_over_several_turns(
+    node: StoredNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = bytes(writer.UNWRITTEN_BYTES_MAX)
+    monkeypatch.setattr(writer, "APPLY_BYTES_MAX", 2 * len(large))
+    node.turn(node.append(*[entry(number, Insert("large", large)) for number in range(11, 16)]))
+    node.turn(Commit(15))
+    assert node.applied_index == 12, "each has the value in the entry and in the change"
+    node.turn()
+    assert node.applied_index == 14
+    node.turn()
+    assert node.applied_index == 15
     assert not node.writer.has_work
 
 

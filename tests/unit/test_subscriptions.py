@@ -7,7 +7,7 @@ from protocol.gateway.subscriptions import (
     TOTAL_TOPIC_BYTES_MAX,
     Subscriptions,
 )
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
+from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, PREV_TOPIC
 
 ON, OFF = b"\1", b"\0"
 
@@ -36,6 +36,18 @@ def test_a_topic_of_two_subscribers_ends_with_the_second() -> None:
     subscriptions.take(OFF + EVENT_TOPIC, GONE)
     assert not watched(subscriptions)
     assert not subscriptions
+
+
+def test_previous_values_are_wanted_while_a_subscriber_has_a_topic_of_theirs() -> None:
+    subscriptions = Subscriptions()
+    seen: list[tuple[bool, bool]] = []
+    for frame in (ON + EVENT_TOPIC, ON + PREV_TOPIC + b"jobs/", OFF + EVENT_TOPIC):
+        subscriptions.take(frame, 1)
+        seen.append((watched(subscriptions), subscriptions.wants_prev_values))
+    assert seen == [(True, False), (True, True), (True, True)]
+    subscriptions.take(OFF + PREV_TOPIC + b"jobs/", 1)
+    assert not subscriptions
+    assert (watched(subscriptions), subscriptions.wants_prev_values) == (False, False)
 
 
 def test_a_connection_has_a_bounded_number_of_topics() -> None:

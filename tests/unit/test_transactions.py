@@ -81,8 +81,8 @@ def test_all_writes_have_one_revision_and_their_events_have_positions(store: Sto
     assert store.key_value.revision == 3
     assert store.events == [
         Event(3, "c", b"3", 0, 0),
-        Event(3, "a", None, 1, 1),
-        Event(3, "b", b"4", 2, 2),
+        Event(3, "a", None, 1, 1, b"1"),
+        Event(3, "b", b"4", 2, 2, b"2"),
     ]
     assert store.keys() == {"b": b"4", "c": b"3"}
 
@@ -192,7 +192,7 @@ def test_a_prefix_is_removed_at_one_revision(store: Store) -> None:
         store.key_value.insert(Insert(key, b""), store.events)
     store.events.clear()
     assert store.remove_prefix("d/") == PrefixRemoved(2, 6)
-    assert store.events == [Event(6, "d/1", None, 3, 0), Event(6, "d/2", None, 4, 1)]
+    assert store.events == [Event(6, "d/1", None, 3, 0, b""), Event(6, "d/2", None, 4, 1, b"")]
     assert sorted(store.keys()) == ["a", "b", "dd"]
     assert store.remove_prefix("") == PrefixRemoved(3, 7)
     assert store.keys() == {}

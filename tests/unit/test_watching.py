@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.client.changes import ChangeStream, StreamBroken
+from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
 from protocol.client.watch import Need, Place, Watch
 from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
+    PREV_TOPIC,
     WHOLE,
     ChangePage,
     Established,
@@ -184,6 +185,34 @@ def _fetch(watch: Watch, log: list[Event], count: int) -> list[Event]:
         place = Place(log[-1].revision)
     watch.take_page(ChangePage(events, *place, more=len(left) > count))
     return fetched(watch)
+
+
+def test_a_watch_of_previous_values_subscribes_to_them_and_asks_for_them() -> None:
+    stream = ChangeStream(b"k/", b"nonce", NOW, prev_value=True)
+    assert stream.topics[0] == PREV_TOPIC + b"k/"
+    confirmation = encode(Established(0, 5, prev_values=True))
+    stream.take((ESTABLISHED_TOPIC + b"nonce", confirmation), NOW)
+    watch = Watch("k/", since=4, prev_value=True)
+    watch.begin_stream(stream)
+    assert watch.request().prev_value
+    event = Event(5, "k/a", b"new", 3, prev_value=b"old")
+    watch.take_page(ChangePage((event,), 5, WHOLE, more=False, prev_values=True))
+    assert fetched(watch) == [event]
+    body = encode(Published(0, 6, "k/a", None, 5, prev_value=b"new"))
+    heard = watch.take((PREV_TOPIC + b"k/a", body), NOW)
+    assert heard == Event(6, "k/a", None, 5, prev_value=b"new")
+
+
+def test_a_watch_of_previous_values_takes_neither_streams_nor_pages_of_an_older_node() -> None:
+    stream = ChangeStream(b"k/", b"nonce", NOW, prev_value=True)
+    with pytest.raises(OlderNode, match="older version"):
+        stream.take((ESTABLISHED_TOPIC + b"nonce", encode((0, 5))), NOW)
+    assert not stream.is_established
+    watch = Watch("k/", since=4, prev_value=True)
+    watch.begin_stream(stream_after(5))
+    with pytest.raises(OlderNode):
+        watch.take_page(ChangePage((change(5),), 5, WHOLE, more=False))
+    assert (watch.is_established, fetched(watch)) == (False, [])
 
 
 def test_a_loss_ends_the_stream_only() -> None:

@@ -84,7 +84,7 @@ OPERATIONS: list[Any] = [
     client.ListKeys("a/", 100, "a/b"),
     client.ListPrefixes("", 100, None, True),
     client.GetMany(("a", "b"), max_staleness_ms=5, min_revision=7),
-    client.ReadChanges("a/", 7, 2, 9),
+    client.ReadChanges("a/", 7, 2, 9, prev_value=True),
     client.Scan(ID, "a/", 10, "a/b", reverse=True, revision=9),
     client.Status(),
     client.RemoveNode(ID),
@@ -98,7 +98,7 @@ OUTCOMES: list[Any] = [
     commands.Found(9, 1, 3, 2, b"value"),
     commands.Missing(9),
     client.Names(9, ("a", "b"), True),
-    client.ChangePage((commands.Event(7, "a", b"v", 3, 1),), 7, 1, True),
+    client.ChangePage((commands.Event(7, "a", b"v", 3, 1, b"w"),), 7, 1, True, prev_values=True),
     client.Compacted(9),
     client.FoundMany(9, (commands.Found(9, 1, 3, 2, b"value"), commands.Missing(9))),
     client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value"),), 1, "a", True),
@@ -188,7 +188,7 @@ FOR_GATEWAY: list[Any] = [
     gateway.ReadsDone(1, (msgspec.Raw(encode(commands.Missing(9))),), confirmed=True),
     gateway.ReadsConfirmed((1, 2)),
     gateway.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
-    gateway.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1))),
+    gateway.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1, 0, b"x"))),
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
 ]
@@ -203,8 +203,8 @@ SAMPLES: list[tuple[Decoder[Any], Any]] = [
     (decode_for_replicator, FOR_REPLICATOR),
     (decode_for_gateway, FOR_GATEWAY),
     (decode_for_timer, [timer.ClockState(True, True, 4)]),
-    (decode_published, client.Published(0, 7, "a", b"x", 3)),
-    (decode_established, client.Established(0, 7)),
+    (decode_published, client.Published(0, 7, "a", b"x", 3, prev_value=b"w")),
+    (decode_established, client.Established(0, 7, prev_values=True)),
     (decode_mark, client.Mark(0, 7)),
 ]
 DECODERS = list(dict.fromkeys(decoder for decoder, _ in SAMPLES))

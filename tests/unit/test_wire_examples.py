@@ -15,6 +15,7 @@ from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
     MARK_TOPIC,
+    PREV_TOPIC,
     Established,
     Failed,
     FailureCode,
@@ -87,7 +88,7 @@ MESSAGES: dict[str, tuple[Decoder[Any], Any]] = {
         decode_reply,
         Reply(4, (Transacted(True, 3, (Inserted(3), Incremented(1, 3))),)),
     ),
-    "body: established after revision 0": (decode_established, Established(0, 0)),
+    "body: established after revision 0": (decode_established, Established(0, 0, prev_values=True)),
     "body: jobs/1 was written at revision 1": (
         decode_published,
         Published(0, 1, "jobs/1", NEW, 0),
@@ -141,7 +142,8 @@ def test_documented_notation_matches_the_bytes(caption: str) -> None:
 
 def test_documented_topics_match_the_code() -> None:
     documented = re.findall(r"^\| `0x(\d\d)`", README, re.MULTILINE)
-    assert documented == [topic.hex() for topic in (EVENT_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC)]
+    topics = (EVENT_TOPIC, PREV_TOPIC, ESTABLISHED_TOPIC, MARK_TOPIC)
+    assert documented == [topic.hex() for topic in topics]
 
 
 # --- the tables
