@@ -174,16 +174,17 @@ def check_prefix(prefix: str) -> None:
         raise InvalidRequest(f"prefix: {error}") from None
 
 
-def check_watch(prefix: str, since: int | None, *, initial: bool) -> None:
-    """Check the beginning of a watch.
+def check_watch(prefix: str, since: int | None, *, initial: bool, prev_value: bool) -> None:
+    """Check the beginning of a watch, and what its events have.
 
     Raises:
         InvalidRequest: the message says what is wrong.
     """
     check_prefix(prefix)
     _check_revision("since", since)
-    if not isinstance(initial, bool):
-        raise InvalidRequest(f"initial must be True or False, not {initial!r}")
+    for name, given in (("initial", initial), ("prev_value", prev_value)):
+        if not isinstance(given, bool):
+            raise InvalidRequest(f"{name} must be True or False, not {given!r}")
     if initial and since is not None:
         raise InvalidRequest("a watch begins with the entries that are there, or after a revision")
 

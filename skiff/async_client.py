@@ -151,12 +151,13 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         type: Any = Any,
         since: int | None = None,
         initial: bool = False,
+        prev_value: bool = False,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> AsyncSubscriber:
         """Subscribe to the changes of the keys under a prefix; see ``Client.watch``."""
-        check_watch(prefix, since, initial=initial)
+        check_watch(prefix, since, initial=initial, prev_value=prev_value)
         check_type(type)
-        subscriber = AsyncSubscriber(self._caller, prefix, type, since)
+        subscriber = AsyncSubscriber(self._caller, prefix, type, since, prev_value=prev_value)
         self._caller.dependents.add(subscriber)
         try:
             await subscriber.establish(self._seconds(timeout))

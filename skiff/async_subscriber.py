@@ -5,12 +5,12 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import Hello, Welcome
+from protocol.messages.client import ChangePage, Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller
@@ -36,6 +36,7 @@ from skiff.subscription import (
     compacted,
     event_of,
     page_of,
+    unconfirmed,
 )
 from skiff.values import check_type, decode_value
 
@@ -52,14 +53,22 @@ class AsyncSubscriber(BoundToProcess):
     """
 
     def __init__(
-        self, caller: AsyncCaller, prefix: str, type_: Any, since: int | None = None
+        self,
+        caller: AsyncCaller,
+        prefix: str,
+        type_: Any,
+        since: int | None = None,
+        *,
+        prev_value: bool = False,
     ) -> None:
         self._caller = caller
         self._prefix = prefix
         self._type = type_
-        self._watch = Watch(prefix, since)
+        self._prev_value = prev_value
+        self._watch = Watch(prefix, since, prev_value=prev_value)
         self._refusals = Refusals(caller.route)
         self._anchor = Anchor(self._refusals.link)
+        self._broken: StreamBroken | None = None  # why the last stream has ended
         self._subscription: AsyncSubscription | None = None
         self._node = ""  # endpoint of the node that publishes to it
         self._closed = False
@@ -169,8 +178,8 @@ class AsyncSubscriber(BoundToProcess):
                 if message is None:
                     break
                 change = self._watch.take(message, self._now())
-        except StreamBroken:
-            self._lose_stream()
+        except StreamBroken as broken:
+            self._lose_stream(broken)
         return change
 
     async def _await_change(self, deadline: float) -> Change:
@@ -210,8 +219,8 @@ class AsyncSubscriber(BoundToProcess):
                     await self._fetch(deadline)
                 case Need.MESSAGES:
                     await self._listen(deadline)
-        except StreamBroken:
-            self._lose_stream()
+        except StreamBroken as broken:
+            self._lose_stream(broken)
 
     async def _listen(self, deadline: float) -> None:
         """Wait for published messages."""
@@ -241,11 +250,12 @@ class AsyncSubscriber(BoundToProcess):
 
         Raises:
             RequestTimeout: no node confirmed the subscription in time.
+            Unsupported: nor will one: it runs an older version, which keeps no previous values.
         """
         deadline = self._deadline(timeout)
         while not self._watch.is_established:
             if self._now() >= deadline:
-                raise RequestTimeout("no node confirmed the subscription in time")
+                raise unconfirmed(self._broken)
             await self._advance(deadline)
             self._check_open()
 
@@ -256,7 +266,9 @@ class AsyncSubscriber(BoundToProcess):
         welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
         self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
-        self._subscription = self._caller.feeds.subscribe(endpoint, prefix, self._now)
+        self._subscription = self._caller.feeds.subscribe(
+            endpoint, prefix, self._now, prev_value=self._prev_value
+        )
         now = self._now()
         await self._await_confirmation(
             min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS)
@@ -276,8 +288,9 @@ class AsyncSubscriber(BoundToProcess):
             else:
                 await subscription.wait(deadline)
 
-    def _lose_stream(self) -> None:
+    def _lose_stream(self, broken: StreamBroken) -> None:
         """Leave the node; another one is tried after a pause."""
+        self._broken = broken
         self._watch.end_stream()
         self._close_channel()
         if self._caller.endpoint == self._node:  # else another watch of the client has left it
@@ -300,7 +313,14 @@ class AsyncSubscriber(BoundToProcess):
         if page is None:
             self._check_refusals()
         else:
+            self._take_page(page)
+
+    def _take_page(self, page: ChangePage) -> None:
+        try:
             self._watch.take_page(page)
+        except OlderNode:
+            self._caller.move_on(self._anchor)
+            raise
 
     def _check_refusals(self) -> None:
         """End once no node will have the missing changes."""

@@ -18,9 +18,12 @@ FELL_BEHIND = f"more than {UNREAD_MAX} messages were not received"
 class AsyncSubscription:
     """A subscription of one task of an event loop; its feed puts the messages."""
 
-    def __init__(self, feed: "Feed", prefix: bytes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, feed: "Feed", prefix: bytes, clock: Callable[[], float], *, prev_value: bool
+    ) -> None:
         """Subscribe at the feed's node, which confirms later."""
-        self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
+        nonce = os.urandom(NONCE_BYTES)
+        self.stream = ChangeStream(prefix, nonce, clock(), prev_value=prev_value)
         self.topics: tuple[bytes, ...] = self.stream.topics
         self._feed = feed
         self._clock = clock
@@ -58,6 +61,7 @@ class AsyncSubscription:
 
         Raises:
             StreamBroken: the message is malformed.
+            OlderNode: the node has no previous values, which are asked for.
         """
         self.stream.take(message, self._clock())
         if self.stream.is_established:

@@ -180,6 +180,7 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         type: Any = Any,
         since: int | None = None,
         initial: bool = False,
+        prev_value: bool = False,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> Subscriber:
         """Subscribe to the changes of the keys under a prefix.
@@ -188,7 +189,8 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         ``type``. With ``since``, so is every change after that revision. With ``initial``, the
         entries that are there come first, as inserts of their revisions, then a mark of kind
         "synced", then the changes after them; they are read at once, and kept until they are
-        received. ``timeout`` is for the subscription to be confirmed, and for each page of entries.
+        received. With ``prev_value``, each event has the value before the change, as ``type``, too.
+        ``timeout`` is for the subscription to be confirmed, and for each page of entries.
 
         Raises:
             InvalidRequest: the prefix is invalid, msgspec does not support the type, ``since`` is
@@ -196,10 +198,12 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
             Compacted: no node has the changes after ``since`` any more.
             StreamClosed: the entries could not be read at one revision.
             RequestTimeout: no node confirmed the subscription before the deadline.
+            Unsupported: likewise, as the nodes run an older version, without previous values.
         """
-        check_watch(prefix, since, initial=initial)
+        check_watch(prefix, since, initial=initial, prev_value=prev_value)
         check_type(type)
-        subscriber = Subscriber(self._caller, prefix, type, self._seconds(timeout), since)
+        seconds = self._seconds(timeout)
+        subscriber = Subscriber(self._caller, prefix, type, seconds, since, prev_value=prev_value)
         try:
             if initial:
                 subscriber.begin_with(*self._run(reads.entries(prefix), timeout))

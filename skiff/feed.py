@@ -127,7 +127,7 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
 
     def subscribe(
-        self, endpoint: str, prefix: bytes, clock: Callable[[], float]
+        self, endpoint: str, prefix: bytes, clock: Callable[[], float], *, prev_value: bool
     ) -> AsyncSubscription:
         """Subscribe to a node, which confirms later.
 
@@ -137,4 +137,4 @@ class Feeds:
         feed = self._feeds.get(endpoint)
         if feed is None or feed.is_closed or not feed.has_room(len(prefix)):
             feed = self._feeds[endpoint] = Feed(self._transport, endpoint)
-        return AsyncSubscription(feed, prefix, clock)
+        return AsyncSubscription(feed, prefix, clock, prev_value=prev_value)

@@ -35,7 +35,10 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
     """One change of one key.
 
     ``value`` is None for a removal. ``prev_revision`` is the key's revision before the change, 0 if
-    the key was absent.
+    the key was absent. ``prev_value`` is its value before the change; None if the key was absent,
+    or if the watch has not asked for it by ``prev_value=True``. It is also None, with a
+    ``prev_revision`` other than 0, where the nodes have not kept it: beyond 4 MiB in one log entry,
+    as a removal by a prefix may replace, and in the history of nodes of an older version.
     """
 
     kind: EventKind
@@ -43,6 +46,7 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
     value: ValueT | None
     revision: int
     prev_revision: int
+    prev_value: ValueT | None = None
 
 
 class Member(msgspec.Struct, frozen=True):

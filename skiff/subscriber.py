@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import zmq
 
-from protocol.client.changes import ESTABLISH_SECONDS, StreamBroken
+from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import Hello, Welcome
+from protocol.messages.client import ChangePage, Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
@@ -36,6 +36,7 @@ from skiff.subscription import (
     compacted,
     event_of,
     page_of,
+    unconfirmed,
 )
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
 from skiff.values import check_type, decode_value
@@ -63,6 +64,8 @@ class Subscriber(BoundToProcess):
         type_: Any,
         timeout: float | None,
         since: int | None = None,
+        *,
+        prev_value: bool = False,
     ) -> None:
         caller.check_process()
         self._caller = caller
@@ -71,9 +74,11 @@ class Subscriber(BoundToProcess):
         self._closed = False
         self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._receiving = threading.Lock()
-        self._watch = Watch(prefix, since)
+        self._prev_value = prev_value
+        self._watch = Watch(prefix, since, prev_value=prev_value)
         self._refusals = Refusals(caller.route)
         self._anchor = Anchor(self._refusals.link)
+        self._broken: StreamBroken | None = None  # why the last stream has ended
         self._subscription: Subscription | None = None
         with caller.transport:
             try:
@@ -208,7 +213,8 @@ class Subscriber(BoundToProcess):
                     self._fetch(deadline)
                 case Need.MESSAGES:
                     return self._listen(deadline)
-        except StreamBroken:
+        except StreamBroken as broken:
+            self._broken = broken
             self._lose_stream()
         return None
 
@@ -253,7 +259,7 @@ class Subscriber(BoundToProcess):
         """Take what the watch needs until it is established."""
         while not self._watch.is_established:
             if time.monotonic() >= deadline:
-                raise RequestTimeout("no node confirmed the subscription in time")
+                raise unconfirmed(self._broken)
             self._advance(deadline)
             self._check_open()
 
@@ -262,7 +268,9 @@ class Subscriber(BoundToProcess):
         self._close_channel()  # an attempt may have been interrupted
         welcome = expect(self._caller.call(Hello(), _left(deadline)), Welcome)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
-        self._subscription = Subscription(self._caller.transport, endpoint, prefix)
+        self._subscription = Subscription(
+            self._caller.transport, endpoint, prefix, prev_value=self._prev_value
+        )
         channel = self._subscription.channel
         self._poller = zmq.Poller()
         self._poller.register(channel.socket, zmq.POLLIN)
@@ -302,7 +310,14 @@ class Subscriber(BoundToProcess):
         if page is None:
             self._check_refusals()
         else:
+            self._take_page(page)
+
+    def _take_page(self, page: ChangePage) -> None:
+        try:
             self._watch.take_page(page)
+        except OlderNode:
+            self._caller.move_on(self._anchor)
+            raise
 
     def _check_refusals(self) -> None:
         """End once no node will have the missing changes."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import zmq
 
-from protocol.client.changes import ChangeStream
+from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
 from protocol.client.refusals import Refusals
 from protocol.messages import client as wire
 from protocol.messages.client import ChangePage, Outcome
 from protocol.state.commands import Event as Change
 from skiff.channel import Channel
-from skiff.errors import Compacted
+from skiff.errors import Compacted, RequestTimeout, SkiffError, Unsupported
 from skiff.outcomes import expect
 from skiff.records import Event, EventKind
 from skiff.transport import Transport
@@ -36,6 +36,8 @@ class Subscription:
         endpoint: str,
         prefix: bytes,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        prev_value: bool = False,
     ) -> None:
         """Subscribe to a node, which confirms later.
 
@@ -43,7 +45,8 @@ class Subscription:
             ClientConnectFailed: the process has too many sockets or descriptors.
         """
         self._clock = clock
-        self.stream = ChangeStream(prefix, os.urandom(NONCE_BYTES), clock())
+        nonce = os.urandom(NONCE_BYTES)
+        self.stream = ChangeStream(prefix, nonce, clock(), prev_value=prev_value)
         self.channel = Channel(transport, zmq.SUB, BROKEN_EVENTS)
         socket = self.channel.socket
         socket.setsockopt(zmq.RCVHWM, UNREAD_MAX)
@@ -56,6 +59,7 @@ class Subscription:
 
         Raises:
             StreamBroken: the message is malformed.
+            OlderNode: the node has no previous values, which are asked for.
         """
         self.stream.take(frames, self._clock())
         if self.stream.is_established:
@@ -89,16 +93,24 @@ def event_of(change: Change, type_: Any) -> Event[Any]:
     """Return the public form of a change.
 
     Raises:
-        DeserializeFailed: the value is not of this type.
+        DeserializeFailed: a value is not of this type.
     """
-    value = change.value
+    value, before = change.value, change.prev_value
     return Event(
         _kind(change),
         change.key,
         None if value is None else decode_value(change.key, value, type_),
         change.revision,
         change.prev_revision,
+        None if before is None else decode_value(change.key, before, type_),
     )
+
+
+def unconfirmed(broken: StreamBroken | None) -> SkiffError:
+    """Return the error that no node has confirmed a watch, whose last stream broke for a reason."""
+    if isinstance(broken, OlderNode):
+        return Unsupported(f"no node confirmed the subscription in time: {broken}")
+    return RequestTimeout("no node confirmed the subscription in time")
 
 
 def _kind(change: Change) -> EventKind:

@@ -31,27 +31,32 @@ def watch(
             "--initial", help="Print the entries that are there first, and a line 'synced'."
         ),
     ] = False,
+    prev_value: Annotated[
+        bool,
+        typer.Option("--prev-value", help="Print the value before each change, too."),
+    ] = False,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Print changes as they happen, one on each line.
 
-    A line has the revision, the kind of change, the key, and the value as JSON. Every change
-    after the note on standard error is printed, once and in order, whatever happens to the nodes;
-    if none of them keeps the next changes any more, the command ends with an error. Ctrl-C ends
-    it, too.
+    A line has the revision, the kind of change, the key, and the value as JSON; with
+    --prev-value, the word 'was' and the value before the change follow, if there was one. Every
+    change after the note on standard error is printed, once and in order, whatever happens to the
+    nodes; if none of them keeps the next changes any more, the command ends with an error. Ctrl-C
+    ends it, too.
     """
     with (
         connect(url, timeout) as client,
-        client.watch(prefix, since=since, initial=initial) as changes,
+        client.watch(prefix, since=since, initial=initial, prev_value=prev_value) as changes,
     ):
         if not initial:
             output.note(f"watching {prefix!r} after revision {changes.revision}")
         for changed in itertools.islice(changes, count):
-            event = replace(changed, value=output.showable(changed.key, changed.value))
+            event = _showable(changed)
             if as_json:
-                output.json(output.facts(event, event.value))
+                output.json(_facts(event, prev_value=prev_value))
             else:
                 output.write(change_line(event))
 
@@ -63,4 +68,22 @@ def change_line(event: Event[Any]) -> bytes:
         words.append(event.key.encode())
     if event.kind is EventKind.INSERT:
         words.append(output.as_json(event.value))
+    if event.prev_value is not None:
+        words += [b"was", output.as_json(event.prev_value)]
     return b" ".join(words) + b"\n"
+
+
+def _showable(event: Event[Any]) -> Event[Any]:
+    """Return an event with values that JSON can represent."""
+    value = output.showable(event.key, event.value)
+    return replace(event, value=value, prev_value=output.showable(event.key, event.prev_value))
+
+
+def _facts(event: Event[Any], *, prev_value: bool) -> dict[str, object]:
+    """Return an event's fields for JSON, the previous value only if it is asked for."""
+    facts = output.facts(event, event.value)
+    if not prev_value:
+        del facts["prev_value"]
+    elif isinstance(event.prev_value, bytes):
+        facts["prev_encoding"] = "base64"
+    return facts

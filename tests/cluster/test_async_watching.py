@@ -143,6 +143,20 @@ def test_a_watch_outlives_its_node(own_cluster: Cluster) -> None:
     run(use())
 
 
+def test_previous_values_come_on_request(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with (
+            client_of(cluster) as client,
+            await client.watch("before/", type=int, prev_value=True) as changes,
+        ):
+            for number in range(3):
+                await client.insert("before/a", number)
+            seen = [(await anext(changes)).prev_value for _ in range(3)]
+            assert seen == [None, 0, 1]
+
+    run(use())
+
+
 def test_an_invalid_prefix_is_refused(cluster: Cluster) -> None:
     async def use() -> None:
         async with client_of(cluster) as client:

@@ -267,6 +267,22 @@ def test_watch_prints_json_immediately_and_ends_on_an_interrupt(
     assert watching.returncode == 130
 
 
+def test_watch_prints_previous_values_on_request(run: Run, cluster: Cluster, key: str) -> None:
+    revision = int(run("insert", key, "x").stdout)
+    run("insert", key, "--bytes", "y")
+    run("remove", key)
+    asked = ["watch", key, "--since", str(revision - 1), "--count", "3", "--prev-value"]
+    lines = run(*asked).stdout.decode().splitlines()
+    assert [line.split(" ", 3)[3:] for line in lines] == [
+        ['"x"'],
+        ['"eQ==" was "x"'],
+        ['was "eQ=="'],
+    ]
+    *_, removed = map(json.loads, run(*asked, "--json").stdout.splitlines())
+    assert (removed["value"], removed["prev_value"]) == (None, "eQ==")
+    assert removed["prev_encoding"] == "base64"
+
+
 def test_watch_continues_after_a_value_json_cannot_represent(cluster: Cluster, key: str) -> None:
     wanted = ["watch", key, "--count", "2", "--url", cluster.addresses[0]]
     with command.start(wanted) as watching, cluster.client() as client:

@@ -11,8 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.client.refusals import GRACE_SECONDS
+from protocol.messages.client import Established
+from protocol.wire import decode_established
 from skiff import (
     AsyncClient,
     Client,
@@ -24,6 +27,7 @@ from skiff import (
     InvalidRequest,
     RequestTimeout,
     Subscriber,
+    Unsupported,
 )
 from skiff.testing import Cluster, Node, wait_until
 
@@ -352,6 +356,69 @@ def test_a_directory_is_not_its_neighbour(client: Client, prefix: str) -> None:
     assert keys == [prefix + "parent/a", prefix + "parent/c"]
 
 
+def test_previous_values_come_on_request_live_and_from_the_history(
+    client: Client, watchers: list[Client], prefix: str
+) -> None:
+    key = prefix + "a"
+    before = client.insert(key, 1) - 1
+    with (
+        watchers[0].watch(prefix, type=int, since=before, prev_value=True) as full,
+        watchers[0].watch(prefix, type=int) as plain,
+        watchers[1].watch(prefix, type=int, initial=True, prev_value=True) as initial,
+    ):
+        client.insert(key, 2)
+        client.remove(key)
+        client.insert_many({key: 3, prefix + "b": 4})
+        client.insert(key, 5)
+        changes = [(None, 1), (1, 2), (2, None), (None, 3), (None, 4), (3, 5)]
+        assert [(each.prev_value, each.value) for each in take(full, 6)] == changes
+        with watchers[2].watch(prefix, type=int, since=before, prev_value=True) as resumed:
+            assert [(each.prev_value, each.value) for each in take(resumed, 6)] == changes
+        while (last := plain.next_event(20)).value != 5:
+            assert last.prev_value is None
+        assert (last.prev_value, last.prev_revision) == (None, last.revision - 1)
+        assert take(initial, 2)[1].kind is EventKind.SYNCED
+        assert [(each.prev_value, each.value) for each in take(initial, 5)] == changes[1:]
+
+
+def test_older_nodes_are_left_for_one_that_has_previous_values(
+    client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = 2  # confirmations of nodes that do not know previous values
+
+    def decoded(body: bytes) -> Established:
+        nonlocal older
+        older -= 1
+        return replace(decode_established(body), prev_values=older < 0)
+
+    monkeypatch.setattr("protocol.client.changes.decode_established", decoded)
+    with client.watch(prefix, prev_value=True) as changes:
+        client.insert(prefix + "a", 1)
+        client.insert(prefix + "a", 2)
+        assert [each.prev_value for each in take(changes, 2)] == [None, 1]
+    older = 10**6
+    with pytest.raises(Unsupported, match="older version, which keeps no previous values"):
+        client.watch(prefix, prev_value=True, timeout=1)
+    with client.watch(prefix, timeout=5):
+        pass
+
+
+@pytest.mark.timeout(120)
+def test_previous_values_survive_the_loss_of_the_node(own_cluster: Cluster) -> None:
+    node, other, _ = own_cluster.nodes
+    with (
+        Client(own_cluster.addresses, follow_leader=False, timeout=20) as watching,
+        watching.watch("k", type=int, prev_value=True) as changes,
+        other.client(timeout=20) as client,
+    ):
+        for number in range(40):
+            if number == 20:
+                own_cluster.kill(node)
+            client.insert("k", number)
+        seen = take(changes, 40)
+    assert [each.prev_value for each in seen] == [None, *range(39)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -362,6 +429,7 @@ def test_a_directory_is_not_its_neighbour(client: Client, prefix: str) -> None:
         {"since": 10**9},
         {"initial": 1},
         {"since": 1, "initial": True},
+        {"prev_value": 1},
     ],
 )
 def test_an_invalid_beginning_is_refused(client: Client, arguments: dict[str, Any]) -> None:

@@ -168,6 +168,8 @@ def test_a_change_is_one_line() -> None:
     removed: Event[str] = Event(EventKind.REMOVE, "key", None, 8, 7)
     assert change_line(inserted) == b'7 insert key "two\\nlines"\n'
     assert change_line(removed) == b"8 remove key\n"
+    assert change_line(replace(inserted, prev_value=1)) == b'7 insert key "two\\nlines" was 1\n'
+    assert change_line(replace(removed, prev_value="two")) == b'8 remove key was "two"\n'
 
 
 # --- the cluster
