@@ -40,8 +40,8 @@ BUGS = (
         "the promise of watches",
         Edit(
             KeyValue.write,
-            "Event(self.revision, name, value, previous, position)",
-            "Event(self.revision, name, value, previous, 0)",
+            "Event(self.revision, name, value, previous, position, prev_value)",
+            "Event(self.revision, name, value, previous, 0, prev_value)",
         ),
     ),
     Bug(

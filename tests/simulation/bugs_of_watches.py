@@ -120,4 +120,18 @@ BUGS = (
         "the promise of watches",
         Edit(Beginning.begin_anew, "self.entries = []", "pass"),
     ),
+    Bug(
+        "the history returns no previous values",
+        "the promise of watches",
+        Edit(
+            ChangeHistory._page,
+            "event if full else _without_prev_value(event)",
+            "_without_prev_value(event)",
+        ),
+    ),
+    Bug(
+        "a previous value is that of the change before",
+        "the promise of watches",
+        Edit(Publisher.publish, "prev_value=event.prev_value", "prev_value=events[0].prev_value"),
+    ),
 )

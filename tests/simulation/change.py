@@ -78,10 +78,11 @@ class Change:
 
     def _write(self, key: str, value: bytes | None) -> None:
         before = self.rows.pop(key, None)
-        created, previous, version = (self._revision, 0, 0) if before is None else before[:3]
+        created, previous, version, prev_value = before or (self._revision, 0, 0, None)
         if value is not None:
             self.rows[key] = (created, self._revision, version + 1, value)
-        self.events.append(Event(self._revision, key, value, previous, len(self.events)))
+        place = len(self.events)
+        self.events.append(Event(self._revision, key, value, previous, place, prev_value))
 
 
 def _integer(stored: bytes) -> int | None:

@@ -54,7 +54,9 @@ class Cluster:
             for number in range(threads):
                 client.new_thread(f"{client.name}.{number}")
         self.watchers = [
-            Watcher(self, f"w{number + 1}", setting.chance.choice(PREFIXES))
+            Watcher(
+                self, f"w{number + 1}", setting.chance.choice(PREFIXES), prev_value=number % 2 == 0
+            )
             for number in range(options.watchers)
         ]
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC
-
 if TYPE_CHECKING:
     from tests.simulation.setting import Setting
     from tests.simulation.watcher import Watcher
@@ -25,15 +23,11 @@ class Pipes:
         self._subscriptions = 0
         self.orders: list[tuple[bytes, int]] = []
 
-    def subscribe(self, watcher: "Watcher", nonce: bytes, prefix: str) -> None:
+    def subscribe(self, watcher: "Watcher", topics: tuple[bytes, ...]) -> None:
         """Connect a watcher, whose subscription is to be confirmed."""
         self._watchers.append(watcher)
-        event_topic = EVENT_TOPIC + prefix.encode()
         self._subscriptions += 1
-        self.orders += [
-            (b"\1" + topic, self._subscriptions)
-            for topic in (event_topic, MARK_TOPIC, ESTABLISHED_TOPIC + nonce)
-        ]
+        self.orders += [(b"\1" + topic, self._subscriptions) for topic in topics]
         self._rouse()
 
     def leave(self, watcher: "Watcher") -> None:

@@ -3,13 +3,15 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
 from protocol.client.refusals import Refusals
 from protocol.client.watch import Need, Place, Watch
 from protocol.membership import is_majority
-from protocol.messages.client import EVENT_TOPIC, WHOLE, ChangePage, Compacted, Failed, ReadChanges
+from protocol.messages.client import WHOLE, ChangePage, Compacted, Failed, ReadChanges
 from protocol.state.commands import Event
 from protocol.wire import decode_published
 from tests.simulation.breach import expect
@@ -31,15 +33,18 @@ NOTHING = Place(-1)  # before the first subscription
 class Watcher:
     """Subscribes to one node after another, and compares the changes with the committed log."""
 
-    def __init__(self, cluster: "Cluster", name: str, prefix: str) -> None:
+    def __init__(
+        self, cluster: "Cluster", name: str, prefix: str, *, prev_value: bool = False
+    ) -> None:
         self.name = name
+        self._prev_value = prev_value  # whether it asks for the values before the changes
         self._heard = NOTHING  # up to which nothing was missed
         self._cluster = cluster
         self._setting = cluster.setting
         self._prefix = prefix
         self._client = Client(cluster, name, cluster.history, list(cluster.nodes))
         self._thread = Thread(self._client, name)  # asks for missing changes
-        self._watch = Watch(prefix)
+        self._watch = self._watch_after(None)
         # Received so far of the entries that it begins with; None without, and after the mark.
         self._entries: list[Event] | None = None
         self._awaits_entries = False
@@ -61,10 +66,11 @@ class Watcher:
             return
         self._nonces += 1
         nonce, events = f"{self.name} {self._nonces}".encode(), self._setting.events
-        self._stream = ChangeStream(self._prefix.encode(), nonce, events.now)
+        prefix, full = self._prefix.encode(), self._prev_value
+        self._stream = ChangeStream(prefix, nonce, events.now, prev_value=full)
         self._messages.clear()
         self._pipes = node.door.pipes
-        self._pipes.subscribe(self, nonce, self._prefix)
+        self._pipes.subscribe(self, self._stream.topics)
         events.after(ESTABLISH_SECONDS, self._give_up, self._stream)
 
     @property
@@ -147,10 +153,13 @@ class Watcher:
         self._setting.totals.streams_closed += 1
         drawn = self._setting.chance.random()
         if self._watch.revision and drawn < RESUMPTIONS:
-            self._begin(Watch(self._prefix, self._watch.revision), Place(self._watch.revision))
+            self._begin(self._watch_after(self._watch.revision), Place(self._watch.revision))
         elif drawn > 1 - BEGINNINGS:
             self._begin_anew()
         self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
+
+    def _watch_after(self, since: int | None) -> Watch:
+        return Watch(self._prefix, since, prev_value=self._prev_value)
 
     def _begin(self, watch: Watch, heard: Place) -> None:
         self._watch, self._heard = watch, heard
@@ -159,7 +168,7 @@ class Watcher:
         self._entries, self._awaits_entries = None, False
 
     def _begin_anew(self) -> None:
-        self._begin(Watch(self._prefix), NOTHING)
+        self._begin(self._watch_after(None), NOTHING)
         if self._setting.chance.random() < INITIAL:
             self._entries = []
 
@@ -210,7 +219,8 @@ class Watcher:
                 self._watch.take_page(outcome)
                 return
             case Compacted(oldest=oldest):
-                expect(request.after < oldest, "changes are called compacted that are kept")
+                is_gone = (request.after, request.position) < (oldest, WHOLE)
+                expect(is_gone, "changes are called compacted that are kept")
                 self._refused_by.add(self._thread.heard_from)
                 refusals.note(oldest, now)
             case _:
@@ -231,7 +241,7 @@ class Watcher:
 
     def _judge_stream(self, topic: bytes, body: bytes) -> None:
         """Check that a node publishes each change once, in order."""
-        if topic.startswith(EVENT_TOPIC):
+        if topic.startswith(self._stream.topics[0]):
             published = decode_published(body)
             place = Place(published.revision, published.position)
             is_old = published.revision <= self._stream.revision
@@ -247,6 +257,8 @@ class Watcher:
         expect(place > self._heard, "a watcher heard of a change twice, or too late")
         self._expect_none_between(place)
         right = known[place.revision - 1][place.position]
+        if not self._prev_value:
+            right = replace(right, prev_value=None)
         expect(change == right, "a watcher heard of a change that was not")
         self._heard = place
         self._setting.totals.watched += 1
