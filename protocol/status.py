@@ -27,3 +27,4 @@ class ReplicationStatus(msgspec.Struct, frozen=True, array_like=True):
     removed: bool  # whether the node knows that it was removed
     # Milliseconds since contact with the leader or, if it leads, a majority; None before any.
     silence_ms: int | None = None
+    level: int = 0  # of the commands that the node can apply; 0 where it does not tell

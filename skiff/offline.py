@@ -14,6 +14,7 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from protocol.storage.restoring import DamagedSnapshot
 from skiff import backup, errors
 from skiff.errors import StorageError
+from skiff.outcomes import members_of
 from skiff.progress import Progress, show_nothing
 from skiff.records import Member
 
@@ -136,10 +137,7 @@ def _survivor(path: str, holding: "Holding") -> Survivor:
         last_index=holding.last_index,
         applied_index=holding.applied_index,
         revision=holding.revision,
-        members=tuple(
-            Member(uuid.UUID(bytes=each.id), each.address, each.voter)
-            for each in holding.membership.members
-        ),
+        members=members_of(holding.membership),
     )
 
 

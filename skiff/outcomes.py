@@ -122,16 +122,19 @@ def status_of(status: WireStatus) -> NodeStatus:
         commit_index=status.commit_index,
         applied_index=status.applied_index,
         removed=status.removed,
-        members=_members(status.membership),
+        members=members_of(status.membership),
         free_bytes=status.room.free_bytes,
         state_bytes=status.room.state_bytes,
         shortage=Shortage(status.room.shortage.name.lower()),
         silence_ms=status.silence_ms,
+        level=status.level or None,
+        cluster_level=status.membership.level if status.membership.members else None,
     )
 
 
-def _members(membership: Membership) -> tuple[Member, ...]:
+def members_of(membership: Membership) -> tuple[Member, ...]:
+    """Return the public form of a membership."""
     return tuple(
-        Member(uuid.UUID(bytes=member.id), member.address, member.voter)
+        Member(uuid.UUID(bytes=member.id), member.address, member.voter, member.level)
         for member in membership.members
     )

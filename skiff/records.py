@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from protocol.ranges import LEVEL_MIN
+
 ValueT = TypeVar("ValueT")
 
 
@@ -50,11 +52,15 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A member of the cluster: a voter, or a learner, which receives the log without a vote."""
+    """A member of the cluster: a voter, or a learner, which receives the log without a vote.
+
+    ``level`` is that of the commands that its version can apply, as the cluster has recorded it.
+    """
 
     id: uuid.UUID
     address: str
     voter: bool
+    level: int = LEVEL_MIN
 
 
 class Role(StrEnum):
@@ -79,7 +85,9 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
     ``free_bytes`` is the free space of its disk, ``state_bytes`` the size of all keys and values.
     ``silence_ms`` is the time in milliseconds since the last message from its leader or, on the
-    leader, from a majority; None if there was none since the start.
+    leader, from a majority; None if there was none since the start. ``level`` is that of the
+    commands that its version can apply, None where an older version does not report it, and
+    ``cluster_level`` that of those which every member can apply, None before it has joined one.
     """
 
     id: uuid.UUID
@@ -98,3 +106,5 @@ class NodeStatus(msgspec.Struct, frozen=True):
     state_bytes: int = 0
     shortage: Shortage = Shortage.NONE
     silence_ms: int | None = None
+    level: int | None = None
+    cluster_level: int | None = None

@@ -102,6 +102,7 @@ def node_status(
         removed=status.removed,
         room=report.room,
         silence_ms=status.silence_ms,
+        level=status.level,
     )
 
 

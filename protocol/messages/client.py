@@ -236,6 +236,7 @@ class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     room: Room = Room()  # of its disk and its quota
     # Milliseconds since contact with the leader or, if it leads, a majority; None before any.
     silence_ms: int | None = None
+    level: int = 0  # of the commands that it can apply; 0 from a version that does not tell
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):

@@ -45,6 +45,7 @@ def status_of(state: RaftState) -> ReplicationStatus:
         membership=state.memberships.committed.membership,
         removed=state.removed,
         silence_ms=_silence_ms(state),
+        level=state.level,
     )
 
 

@@ -14,7 +14,7 @@ from skiff.records import Member
 
 app = typer.Typer(help="List and change the members of the cluster.")
 
-COLUMNS = ("id", "address", "votes")
+COLUMNS = ("id", "address", "votes", "level")
 
 
 @app.command("list")
@@ -39,8 +39,12 @@ def list_members(
 def _show(members: list[Member]) -> None:
     from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
 
-    rows = [(str(each.id), each.address, "yes" if each.voter else "not yet") for each in members]
-    table.show(COLUMNS, rows)
+    table.show(COLUMNS, [_row(each) for each in members])
+
+
+def _row(member: Member) -> tuple[str, ...]:
+    votes = "yes" if member.voter else "not yet"
+    return str(member.id), member.address, votes, str(member.level)
 
 
 @app.command()

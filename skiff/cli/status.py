@@ -7,7 +7,7 @@ from skiff.cli.member_status import MEMBER_SECONDS, MemberStatus, ask_members, l
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 
-COLUMNS = ("id", "address", "role", "term", "revision")
+COLUMNS = ("id", "address", "role", "term", "revision", "level")
 
 
 def status(
@@ -43,20 +43,22 @@ def show(standings: list[MemberStatus]) -> None:
 
 
 def summary(standings: list[MemberStatus]) -> str:
-    """Return a one-line summary: reachable members, the leader, removed and foreign nodes."""
+    """Return a one-line summary: reachable members, leader, level, removed and foreign nodes."""
     if all(standing.is_waiting for standing in standings):
         return "in no cluster yet: waits to join, or for 'skiff member add'"
     members = [each for each in standings if each.is_member and not each.is_removed]
     reached = [standing for standing in members if standing.is_reachable]
     leader = leader_of(standings)
     led = "no leader is known" if leader is None else f"{leader.member.address} leads"
+    level = cluster_level(standings)
+    levelled = "" if level is None else f", level {level}"
     removed = [f", {each.member.address} was removed" for each in standings if each.is_removed]
     foreign = [
         f", foreign cluster at {each.member.address}" for each in standings if each.is_foreign
     ]
     short = [f", {each.shortage} at {each.member.address}" for each in members if each.shortage]
     others = "".join([*removed, *foreign, *short])
-    return f"{len(reached)} of {len(members)} reachable, {led}{others}"
+    return f"{len(reached)} of {len(members)} reachable, {led}{levelled}{others}"
 
 
 def report(standings: list[MemberStatus]) -> dict[str, object]:
@@ -66,8 +68,18 @@ def report(standings: list[MemberStatus]) -> dict[str, object]:
     return {
         "cluster_id": next(iter(own - {None}), None),
         "leader": leader.member.id if leader else None,
+        "level": cluster_level(standings),
         "members": [_facts(standing) for standing in standings],
     }
+
+
+def cluster_level(standings: list[MemberStatus]) -> int | None:
+    """Return the level of commands that all members can apply, None if no member tells.
+
+    It never falls: the highest that any member knows is the latest.
+    """
+    own = [each.status for each in standings if each.status and not each.is_foreign]
+    return max((each.cluster_level for each in own if each.cluster_level), default=None)
 
 
 def _facts(standing: MemberStatus) -> dict[str, object]:
@@ -95,11 +107,12 @@ def _facts(standing: MemberStatus) -> dict[str, object]:
         "free_bytes": answer.free_bytes,
         "state_bytes": answer.state_bytes,
         "shortage": answer.shortage,
+        "level": answer.level,
     }
 
 
 def _row(standing: MemberStatus) -> tuple[str, ...]:
     member, answer = standing.member, standing.status
-    numbers = (answer.term, answer.revision) if answer else ("-", "-")
+    numbers = (answer.term, answer.revision, answer.level or "-") if answer else ("-", "-", "-")
     role = ", ".join(filter(None, [standing.role, standing.shortage]))
     return (str(member.id), member.address, role, *map(str, numbers))

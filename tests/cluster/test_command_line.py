@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from protocol.state.levels import STATE_LEVEL
 from skiff import PeerNotFound, backup
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.cluster import command
@@ -320,9 +321,13 @@ def test_a_backup_can_be_written_to_standard_output(run: Run, key: str, tmp_path
 def test_status_shows_every_member(run: Run, cluster: Cluster) -> None:
     text = run("status").stdout.decode()
     assert all(str(node.id) in text and node.address in text for node in cluster.nodes)
-    assert text.endswith(f"3 of 3 reachable, {cluster.leader().address} leads\n")
+    assert text.endswith(
+        f"3 of 3 reachable, {cluster.leader().address} leads, level {STATE_LEVEL}\n"
+    )
     report = parsed(run("status", "--json"))
     assert report["leader"] == str(cluster.leader().id)
+    levels = [report["level"], *[member["level"] for member in report["members"]]]
+    assert levels == [STATE_LEVEL] * 4
     assert sorted(member["role"] for member in report["members"]) == [
         "follower",
         "follower",
@@ -333,6 +338,7 @@ def test_status_shows_every_member(run: Run, cluster: Cluster) -> None:
 def test_members_are_listed(run: Run, cluster: Cluster) -> None:
     members = parsed(run("member", "list", "--json"))
     assert {member["address"] for member in members} == set(cluster.addresses)
+    assert {member["level"] for member in members} == {STATE_LEVEL}
     assert all(node.address in run("member", "list").stdout.decode() for node in cluster.nodes)
 
 
@@ -402,7 +408,8 @@ def test_a_standby_node_is_added_and_removed(single: Cluster, tmp_path: Path) ->
         assert command.run("member", "remove", str(standby.id), *place).returncode == 0
         wait_until(lambda: standing_of(standby) == "removed", "it has heard of its removal")
         text = command.run("status", "--url", standby.address).stdout.decode()
-        assert text.endswith(f"1 of 1 reachable, {place[1]} leads, {standby.address} was removed\n")
+        led = f"1 of 1 reachable, {place[1]} leads, level {STATE_LEVEL}"
+        assert text.endswith(f"{led}, {standby.address} was removed\n")
         assert len(parsed(command.run("member", "list", "--json", *place))) == 1
         expect_failure(command.run("member", "remove", str(standby.id), *place), 3, "member list")
     finally:

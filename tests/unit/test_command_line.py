@@ -14,7 +14,7 @@ from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.member_status import MemberStatus, ask_members, leader_of
 from skiff.cli.settings import combine, read_file
-from skiff.cli.status import report, summary
+from skiff.cli.status import _row, report, summary
 from skiff.cli.watch import change_line
 from skiff.client import Client
 from skiff.records import Event, EventKind, Member, NodeStatus, Role
@@ -186,6 +186,20 @@ def test_an_unreachable_member_is_shown_as_such() -> None:
     assert standings[1].role == "unreachable"
     assert summary(standings) == "1 of 2 reachable, no leader is known"
     assert report(standings)["leader"] is None
+
+
+def test_levels_of_nodes_and_of_the_cluster_are_shown_as_far_as_they_are_known() -> None:
+    standings = [standing(each, Role.FOLLOWER, 3) for each in (FIRST, SECOND)]
+    assert report(standings)["level"] is None
+    newer, older = standings
+    assert newer.status is not None
+    told = replace(newer.status, level=3, cluster_level=2)
+    standings = [replace(newer, status=told), older]
+    assert summary(standings) == "2 of 2 reachable, no leader is known, level 2"
+    assert [facts["level"] for facts in report(standings)["members"]] == [3, None]  # type: ignore[attr-defined]
+    assert [_row(each)[-1] for each in (*standings, MemberStatus(SECOND, None))] == ["3", "-", "-"]
+    foreign = replace(standings[0], is_foreign=True)
+    assert report([foreign])["level"] is None
 
 
 def test_a_non_voting_member_is_shown_as_a_learner() -> None:

@@ -44,7 +44,7 @@ CHUNK = SnapshotChunk(
 )
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
 ENTRIES = (LogEntry(4, 2, EntryKind.BATCH, b"payload"), LogEntry(5, 2, EntryKind.NO_OP))
-STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False)
+STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False, 5, 2)
 
 WRITES = [
     commands.Write(1, 2, 2, commands.OpenSession()),
@@ -104,7 +104,9 @@ OUTCOMES: list[Any] = [
     client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value"),), 1, "a", True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
-    client.NodeStatus(ID, ID, "n", status.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False),
+    client.NodeStatus(
+        ID, ID, "n", status.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False, level=2
+    ),
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
