@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
 from protocol.messages.client import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import backup
-from skiff.backup import Backup, Writable
+from skiff.backup import Backup, Origin, Writable
 from skiff.caller import Caller
 from skiff.errors import RPCCallFailed, StreamClosed
 from skiff.progress import Progress, show_nothing
@@ -43,13 +44,22 @@ def _back_up(
     timeout: float | None,
     progress: Progress,
 ) -> Backup:
+    chunks = _read_chunks(caller, timeout, progress)
+    if isinstance(target, str | PathLike):
+        backup.check_free(Path(target))
+    chunks = chain([next(chunks)], chunks)
+    # Now that the snapshot is taken, as the level may rise, and never falls.
+    origin = _read_origin(caller, timeout)
+    if isinstance(target, str | PathLike):
+        return backup.write(Path(target), origin, chunks)
+    return backup.write_to(target, origin, chunks)
+
+
+def _read_origin(caller: Caller, timeout: float | None) -> Origin:
     status = caller.call(Status(), timeout)
     if not isinstance(status, NodeStatus):
         raise RPCCallFailed(f"expected a NodeStatus, not {status!r}")
-    chunks = _read_chunks(caller, timeout, progress)
-    if isinstance(target, str | PathLike):
-        return backup.write(Path(target), status.cluster, status.node, chunks)
-    return backup.write_to(target, status.cluster, status.node, chunks)
+    return Origin(status.cluster, status.node, status.membership.level)
 
 
 def _read_chunks(

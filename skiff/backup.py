@@ -1,7 +1,8 @@
 """Backup files: the chunks of a snapshot in sequence, each with a checksum.
 
 A file is the line "skiff backup 1" and then records: length and CRC-32 (four bytes each,
-big-endian), followed by MessagePack. The first record is the header, the others are the chunks.
+big-endian), followed by MessagePack. The first record is the header, the others are the chunks. The
+header has the level of the state: a version below it cannot go on from there.
 """
 
 import os
@@ -12,15 +13,17 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
 from protocol.encoding import encode
+from protocol.ranges import LEVEL_MIN
 from protocol.snapshot import SnapshotChunk, SnapshotPosition, decode_rows
 from skiff.errors import StorageError
 
-MAGIC = b"skiff backup 1\n"
+KIND = b"skiff backup "
+MAGIC = KIND + b"1\n"
 RECORD_BYTES_MAX = 64 << 20
 
 _RECORD = struct.Struct(">II")
@@ -40,6 +43,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     cluster: bytes
     node: bytes
     taken_at: float  # seconds since 1970
+    level: int = LEVEL_MIN  # of commands that the cluster could apply; no older version restores it
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -50,23 +54,31 @@ class Backup(msgspec.Struct, frozen=True):
     index: int  # of the last log entry that it includes
     rows: int
     size: int  # of the file, in bytes
+    level: int = LEVEL_MIN  # of the state: a version below it cannot restore the backup
+
+
+class Origin(NamedTuple):
+    """Where a backup was taken, and the level of the state there."""
+
+    cluster: bytes  # id of 16 bytes
+    node: bytes  # id of 16 bytes
+    level: int  # not below that of any command that was applied to the state
 
 
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
-def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]) -> Backup:
+def write(path: Path, origin: Origin, chunks: Iterable[SnapshotChunk]) -> Backup:
     """Write a backup file and verify it; the path gets it only after both succeeded.
 
     Raises:
         OSError: the file exists, or cannot be written.
     """
-    if path.exists():
-        raise _taken(path)
+    check_free(path)
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     with part.open("xb") as file:
         try:
-            write_to(file, cluster, node, chunks)
+            write_to(file, origin, chunks)
             file.flush()
             os.fsync(file.fileno())
             backup = verify(part)
@@ -77,18 +89,26 @@ def write(path: Path, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChun
     return backup
 
 
-def write_to(
-    stream: Writable, cluster: bytes, node: bytes, chunks: Iterable[SnapshotChunk]
-) -> Backup:
+def check_free(path: Path) -> None:
+    """Check whether a backup may take this path.
+
+    Raises:
+        FileExistsError: a file has it.
+    """
+    if path.exists():
+        raise _taken(path)
+
+
+def write_to(stream: Writable, origin: Origin, chunks: Iterable[SnapshotChunk]) -> Backup:
     """Write a backup to a stream; if this raises, the stream holds no usable backup."""
-    header = Header(cluster, node, time.time())
+    header = Header(origin.cluster, origin.node, time.time(), origin.level)
     size = _write_header(stream, header)
     rows = index = 0
     for chunk in chunks:
         size += _write_record(stream, encode(chunk))
         rows += len(decode_rows(chunk.rows))
         index = chunk.end.snapshot.index
-    return Backup(uuid.UUID(bytes=cluster), header.taken_at, index, rows, size)
+    return _backup(header, index, rows, size)
 
 
 def read(path: Path) -> Iterator[SnapshotChunk]:
@@ -118,15 +138,32 @@ def verify(path: Path) -> Backup:
     Raises:
         StorageError: the file is no backup, damaged or truncated.
     """
-    with path.open("rb") as file:
-        header = _read_header(file, path)
+    header = read_header(path)
     rows = index = 0
     for chunk in read(path):
         rows += len(decode_rows(chunk.rows))
         index = chunk.end.snapshot.index
-    return Backup(
-        uuid.UUID(bytes=header.cluster), header.taken_at, index, rows, path.stat().st_size
-    )
+    return _backup(header, index, rows, path.stat().st_size)
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a backup file.
+
+    Raises:
+        StorageError: the file is no backup, or begins with damage.
+    """
+    with path.open("rb") as file:
+        return _read_header(file, path)
+
+
+def needs_newer_version(path: Path, why: str) -> StorageError:
+    """Return the error that this version cannot read or restore a backup."""
+    return StorageError(f"the backup {path} needs a newer version of skiff: {why}")
+
+
+def _backup(header: Header, index: int, rows: int, size: int) -> Backup:
+    cluster = uuid.UUID(bytes=header.cluster)
+    return Backup(cluster, header.taken_at, index, rows, size, header.level)
 
 
 def _write_header(stream: Writable, header: Header) -> int:
@@ -180,7 +217,10 @@ def _read_record(file: BinaryIO, path: Path) -> bytes:
 
 
 def _read_header(file: BinaryIO, path: Path) -> Header:
-    if file.read(len(MAGIC)) != MAGIC:
+    magic = file.read(len(MAGIC))
+    if magic != MAGIC and magic.startswith(KIND):
+        raise needs_newer_version(path, "it has another format")
+    if magic != MAGIC:
         raise StorageError(f"{path} is no backup of skiff")
     try:
         return _decode_header(_read_record(file, path))

@@ -11,6 +11,7 @@ import msgspec
 from actors.failure import ActorFailure
 from protocol.membership import is_majority
 from protocol.snapshot import SnapshotChunk, decode_rows
+from protocol.state.levels import STATE_LEVEL
 from protocol.storage.restoring import DamagedSnapshot
 from skiff import backup, errors
 from skiff.errors import StorageError
@@ -81,7 +82,8 @@ def restore(
     created. ``progress`` is called after each chunk with the rows restored and their total.
 
     Raises:
-        StorageError: the backup is damaged, or the directory is not empty; both are unchanged.
+        StorageError: the backup is damaged or needs a newer version, or the directory is not empty;
+            both are unchanged.
         DataDirectoryCreateFailed: the directory cannot be created or written to.
         OSError: the backup cannot be read.
     """
@@ -89,6 +91,7 @@ def restore(
 
     source = Path(path)
     try:
+        _check_level(source)
         whole = backup.verify(source)
         chunks = _showing(backup.read(source), whole.rows, progress or show_nothing)
         return Restored(*restoring.restore(str(directory), chunks))
@@ -139,6 +142,18 @@ def _survivor(path: str, holding: "Holding") -> Survivor:
         revision=holding.revision,
         members=members_of(holding.membership),
     )
+
+
+def _check_level(source: Path) -> None:
+    """Check whether this version can apply all commands that may follow on a backup's state.
+
+    Raises:
+        StorageError: the backup is of a newer version, or is none.
+    """
+    level = backup.read_header(source).level
+    if level > STATE_LEVEL:
+        why = f"its state has level {level}, and this version can apply level {STATE_LEVEL}"
+        raise backup.needs_newer_version(source, why)
 
 
 def _refused(reason: str) -> StorageError:

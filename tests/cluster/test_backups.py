@@ -39,6 +39,7 @@ def test_a_restored_backup_continues_as_a_new_cluster(source: Cluster, tmp_path:
         taken = client.backup(file, progress=lambda *rows: shown.append(rows))
         assert len(shown) > 1, "it took several chunks"
         assert shown[-1][0] == taken.rows > KEYS
+        assert taken.level == client.status().cluster_level
     restored = skiff.restore(file, directory)
     with Skiff(directory, port=free_port()) as node:
         node.wait_for_leader()
