@@ -93,7 +93,7 @@ class ChangeHistory:
 
     def read(self, question: ReadChanges, revision: int) -> ChangePage | Compacted:
         """Return changes after a place, of the state at ``revision``, which must be written."""
-        if question.after < self.after:
+        if (question.after, question.position) < (self.after, WHOLE):
             return Compacted(self.after)
         return self._page(question, revision)
 

@@ -37,7 +37,20 @@ BUGS = (
     Bug(
         "a node serves the changes that it has dropped",
         "the promise of watches",
-        Edit(ChangeHistory.read, "question.after < self.after", "False"),
+        Edit(
+            ChangeHistory.read,
+            "(question.after, question.position) < (self.after, WHOLE)",
+            "False",
+        ),
+    ),
+    Bug(
+        "a node has dropped the rest of the revision that a page begins within",
+        "the promise of watches",
+        Edit(
+            ChangeHistory.read,
+            "(question.after, question.position) < (self.after, WHOLE)",
+            "question.after < self.after",
+        ),
     ),
     Bug(
         "more history is dropped than is called so",

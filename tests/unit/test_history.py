@@ -188,6 +188,15 @@ def test_the_oldest_changes_are_dropped_beyond_the_limit() -> None:
     assert store.read(oldest - 1) == Compacted(oldest)
 
 
+def test_the_rest_of_a_revision_is_dropped_with_it() -> None:
+    store = Store(LITTLE)
+    for number in range(200):
+        store.insert_together(f"k/{number}", "k")
+    oldest = store.oldest()
+    assert store.read(oldest, 0) == Compacted(oldest)
+    assert keys(store.page(oldest + 1, 0))[0] == "k"
+
+
 def test_the_size_of_changes_is_limited() -> None:
     store = Store(HistoryLimits(changes=1 << 30, bytes=32_000, seconds=1 << 30))
     for number in range(100):
