@@ -59,12 +59,11 @@ class RocksDatabase:
             name: RocksTable(
                 self._db.get_column_family(name),
                 self._db.get_column_family_handle(name),
-                lambda: self._batch,
+                self._batch,
                 path,
             )
             for name in FAMILIES
         }
-        self._pending = [table.pending for table in self._tables.values()]
         self._meta = self._tables["raft_meta"]
         self._syncs = int.from_bytes(self._meta.get(SYNCS_KEY) or b"", "big")
         self._syncs_file = os.open(path / SYNCS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -88,8 +87,8 @@ class RocksDatabase:
         self._guard(lambda: self._db.write(batch, self._synced if sync else self._buffered))
         if sync:
             os.pwrite(self._syncs_file, self._syncs.to_bytes(8, "big"), 0)
-        for pending in self._pending:
-            pending.clear()  # readable from the database now
+        for table in self._tables.values():
+            table.begin(self._batch)
 
     def close(self) -> None:
         """Close the database; unsynced writes are left to the operating system.
@@ -130,7 +129,7 @@ class RocksTable:
         self,
         family: rocksdict.Rdict,
         handle: rocksdict.ColumnFamily,
-        batch: Callable[[], rocksdict.WriteBatch],
+        batch: rocksdict.WriteBatch,
         path: Path,
     ) -> None:
         self._path = path
@@ -139,6 +138,11 @@ class RocksTable:
         self._batch = batch
         self.pending: dict[bytes, bytes | None] = {}  # changes that are not yet written
         self._read: Callable[[bytes], Any] = family.get
+
+    def begin(self, batch: rocksdict.WriteBatch) -> None:
+        """Put further changes into a batch; those of the last one are written."""
+        self._batch = batch
+        self.pending.clear()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
@@ -153,18 +157,18 @@ class RocksTable:
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
         self.pending[key] = value
-        self._batch().put(key, value, self._handle)
+        self._batch.put(key, value, self._handle)
 
     def delete(self, key: bytes) -> None:
         """Delete a key."""
         self.pending[key] = None
-        self._batch().delete(key, self._handle)
+        self._batch.delete(key, self._handle)
 
     def delete_range(self, first: bytes, end: bytes) -> None:
         """Delete all keys from ``first`` up to, but not including, ``end``."""
         for key in [key for key in self.pending if first <= key < end]:
             self.pending[key] = None
-        self._batch().delete_range(first, end, self._handle)
+        self._batch.delete_range(first, end, self._handle)
 
     def keys_under(self, prefix: bytes, first: bytes, count_max: int) -> list[bytes]:
         """Return the keys with a prefix from ``first`` on, written or not, in order."""

@@ -45,7 +45,7 @@ class KeyValue:
     ) -> None:
         self._values = values
         self._prefixes = prefixes
-        self._counts: dict[bytes, int] = {}  # of keys, by parent, that are not in the table yet
+        self._counts: dict[str, int] = {}  # of keys, by parent, that are not in the table yet
         self.revision = revision
         self.state_bytes = state_bytes  # of all keys and values
         self._prev_bytes_left = PREV_BYTES_MAX  # of previous values, in the events of this entry
@@ -126,11 +126,11 @@ class KeyValue:
 
     def _count(self, key: str, change: int) -> None:
         """Update the number of keys under the key's parent, which makes listing prefixes cheap."""
-        parent = parent_of(key).encode()
+        parent = parent_of(key)
         if not parent:
             return
         if parent not in self._counts:
-            stored = self._prefixes.get(parent)
+            stored = self._prefixes.get(parent.encode())
             self._counts[parent] = 0 if stored is None else _decode_count(stored)
         self._counts[parent] += change
 
@@ -138,7 +138,7 @@ class KeyValue:
         """Put the numbers of keys into their table, each once however many keys have changed."""
         for parent, count in self._counts.items():
             if count:
-                self._prefixes.put(parent, encode(count))
+                self._prefixes.put(parent.encode(), encode(count))
             else:
-                self._prefixes.delete(parent)
+                self._prefixes.delete(parent.encode())
         self._counts.clear()

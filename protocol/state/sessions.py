@@ -178,10 +178,10 @@ def _acknowledge(session: Session, acknowledged: int) -> None:
     for sequence in _fewer(range(before, acknowledged), results):
         if sequence < acknowledged:
             results.pop(sequence, None)
-    last = acknowledged // BLOCK_RESULTS
-    for block in _fewer(range(before // BLOCK_RESULTS, last + 1), saved):
-        if block <= last and block in saved:
-            session.unsaved.add(block)
+    if saved:
+        last = acknowledged // BLOCK_RESULTS
+        blocks = _fewer(range(before // BLOCK_RESULTS, last + 1), saved)
+        session.unsaved.update(block for block in blocks if block <= last and block in saved)
 
 
 def _fewer(numbers: range, known: Collection[int]) -> Iterable[int]:
