@@ -57,10 +57,12 @@ def remove_prefix(prefix: str) -> Method[int]:
 
 def insert_many(values: Mapping[str, object]) -> Method[int]:
     """Write several values as one change; return its revision."""
-    result = yield from transact(
-        (), [operations.Insert(key, value) for key, value in values.items()], ()
+    command = commands.Transact(
+        (), tuple([commands.Insert(key, encode_value(key, value)) for key, value in values.items()])
     )
-    return result.revision
+    check_change(command)
+    outcome = yield Order(command)
+    return expect(applied(outcome), Transacted).revision
 
 
 def transact(

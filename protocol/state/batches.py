@@ -116,11 +116,11 @@ def check_command(command: Command, value_bytes_max: int) -> None:
 
 
 def _check_value(insert: Insert, value_bytes_max: int) -> None:
-    require(
-        len(insert.value) <= value_bytes_max,
-        f"the value of {insert.key!r} has {len(insert.value)} bytes and at most {value_bytes_max} "
-        "are allowed",
-    )
+    if len(insert.value) > value_bytes_max:
+        raise InvalidOperation(
+            f"the value of {insert.key!r} has {len(insert.value)} bytes and at most "
+            f"{value_bytes_max} are allowed"
+        )
 
 
 def _check_transaction(transaction: Transact, value_bytes_max: int) -> None:
@@ -149,7 +149,8 @@ def _check_operations(operations: tuple[TransactionOperation, ...], value_bytes_
                 encode_prefix(prefix)
                 removed.append("" if prefix == SEPARATOR else prefix)
             case Insert() | Remove() | Increment():
-                require(operation.key not in keys, f"{operation.key!r} is written twice")
+                if operation.key in keys:
+                    raise InvalidOperation(f"{operation.key!r} is written twice")
                 keys.add(operation.key)
                 _check_write_in(operation, value_bytes_max)
             case Lookup():

@@ -83,7 +83,7 @@ class _Draft:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
         self._rows: dict[str, StoredValue | None] = {}  # as written so far
-        self._writes: list[tuple[str, bytes | None]] = []
+        self._writes: list[tuple[str, StoredValue | None, bytes | None]] = []  # before and after
         self._results: list[OperationResult] = []
         self._removed = 0  # keys, by prefixes
         self._read_bytes = 0
@@ -94,9 +94,8 @@ class _Draft:
         if not self._writes:
             return tuple(_at(self._store.revision, each) for each in self._results)
         self._store.revision = self._revision
-        for position, (name, value) in enumerate(self._writes):
-            key = name.encode()
-            self._store.write(name, key, self._store.read(key), value, events, position)
+        for position, (name, before, value) in enumerate(self._writes):
+            self._store.write(name, name.encode(), before, value, events, position)
         return tuple(self._results)
 
     def perform(self, operation: TransactionOperation) -> None:
@@ -166,7 +165,7 @@ class _Draft:
     def _write(self, key: str, value: bytes | None) -> None:
         before = self._read(key)
         self._rows[key] = None if value is None else written(before, value, self._revision)
-        self._writes.append((key, value))
+        self._writes.append((key, before, value))
 
 
 def _holds(check: Check, stored: StoredValue | None) -> bool:
