@@ -31,8 +31,8 @@ BUGS = (
         "etcd #1163",
         Edit(
             _Draft.commit,
-            "key = name.encode()",
-            "key = name.encode()\n            self._store.revision += position > 0",
+            "in enumerate(self._writes):",
+            "in enumerate(self._writes):\n            self._store.revision += position > 0",
         ),
     ),
     Bug(

@@ -4,9 +4,11 @@ A linearizable one shows every change that was committed when it began; a loose 
 requires, and no older than what its client has seen.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
+from protocol.client.link import Link
 from protocol.messages.client import FoundMany, GetMany
 from protocol.state.commands import Found, Missing
 from tests.simulation.breach import expect
@@ -18,8 +20,9 @@ from tests.simulation.setting import Setting
 if TYPE_CHECKING:
     from tests.simulation.client import Thread
 
-LOOSE = 0.3  # share of these reads
+LOOSE = 0.6  # share of these reads
 KEYS_MAX = 5  # in one read
+AT_ONCE = (1, 1, 3)  # reads
 
 
 class ManyReads:
@@ -30,9 +33,22 @@ class ManyReads:
         self._loose = loose
 
     def begin(self, thread: "Thread", deadline: float) -> None:
-        """Begin one."""
-        read = self._draw()
-        least = thread.client.newest
+        """Begin one, or several at once, as the threads or tasks of a client do."""
+        left = self._setting.chance.choice(AT_ONCE)
+
+        def ended() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                thread.go_on()
+
+        for _ in range(left):
+            self._read(thread, deadline, ended)
+
+    def _read(self, thread: "Thread", deadline: float, done: Callable[[], None]) -> None:
+        """Read from any node, as the nodes that serve loose reads lag behind differently."""
+        read, client = self._draw(), thread.client
+        least = client.newest
         if not read.max_staleness_ms:
             least = max(least, self._setting.judge.log.model.revision)
         self._setting.totals.reads_of_many += 1
@@ -40,10 +56,10 @@ class ManyReads:
         def ended(ending: Ending) -> None:
             if isinstance(ending.outcome, FoundMany):
                 self._check(read, least, ending.outcome)
-                thread.client.see(ending.outcome)
-            thread.go_on()
+                client.see(ending.outcome)
+            done()
 
-        thread.drive_loosely(read, deadline, ended)
+        thread.drive_loosely(read, deadline, ended, Link(client.route, stays=True))
 
     def _draw(self) -> GetMany:
         chance, options = self._setting.chance, self._setting.options
