@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from protocol.client.attempts import PAUSE_SECONDS
 from protocol.client.calls import Calls
 from protocol.client.link import Link
+from protocol.client.multiplexer import NO_REQUEST
 from protocol.client.pipeline import Pipelined
 from protocol.client.routing import Route
 from protocol.client.steps import (
@@ -197,6 +198,10 @@ class Caller:
             reply = decode_reply(answer)
         except Malformed as error:
             raise RPCCallFailed(f"{connection.endpoint} gave no valid reply: {error}") from error
+        if reply.id == NO_REQUEST:
+            raise RPCCallFailed(
+                f"{connection.endpoint} could not read the request: {reply.outcomes}"
+            )
         if reply.id != request.id or len(reply.outcomes) != len(ask.operations):
             raise RPCCallFailed(f"{connection.endpoint} answered another request: {reply!r}")
         return reply.outcomes

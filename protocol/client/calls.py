@@ -10,6 +10,7 @@ import msgspec
 from protocol.client.attempts import ATTEMPT_SECONDS, PAUSE_SECONDS, Attempts
 from protocol.client.exchange import OTHERS_SECONDS, Asked, Exchange, is_settled
 from protocol.client.high_water import HighWaterMark
+from protocol.client.levels import are_readable
 from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
@@ -110,7 +111,7 @@ class Calls:
     ) -> Ask | None:
         """Return the request if its node is chosen and greeted, the most frequent case."""
         now = self._clock()
-        if now < attempts.deadline and link.is_ready(now):
+        if now < attempts.deadline and link.is_ready(now) and are_readable(operations, link.level):
             return Ask(link.endpoint, operations, attempts.next_deadline(now))
         return None
 

@@ -10,8 +10,9 @@ from typing import TypeGuard
 import msgspec
 
 from protocol.client.attempts import Attempts
+from protocol.client.levels import are_readable, unsupported
 from protocol.client.link import Link
-from protocol.client.routing import Route
+from protocol.client.routing import Route, address_of
 from protocol.client.steps import (
     Answered,
     Ask,
@@ -24,6 +25,7 @@ from protocol.client.steps import (
     TakeCensus,
 )
 from protocol.messages.client import Failed, FailureCode, Hello, Operation, Outcome, Welcome
+from protocol.ranges import LEVEL_MIN
 
 OTHERS_SECONDS = 0.2  # between checks for the result of another call
 
@@ -100,6 +102,9 @@ class Exchange:
                 continue
             endpoint = link.choose(now)
             operations = tuple([each.operation for each in pending])
+            if link.is_greeted and not are_readable(operations, link.level):
+                pending = self._drop_unreadable(endpoint, pending)
+                continue
             ask = Ask(endpoint, operations, attempts.next_deadline(now))
             if link.owes_greeting(now):
                 outcomes = yield from self._ask_and_greet(ask, pending)
@@ -127,7 +132,8 @@ class Exchange:
         # the same number.
         writes = any(each.writes for each in pending)
         is_comparable = self._route.has_choice or bool(self._route.cluster)
-        alone = writes and is_comparable and not self._link.is_greeted
+        is_sendable = not (writes and is_comparable) and are_readable(ask.operations, LEVEL_MIN)
+        alone = not (is_sendable or self._link.is_greeted)
         operations = (Hello(),) if alone else (Hello(), *ask.operations)
         began = self._clock()
         result = yield Ask(ask.endpoint, operations, ask.deadline)
@@ -141,8 +147,16 @@ class Exchange:
             raise ForeignCluster(f"{ask.endpoint} belongs to no cluster yet")
         self._attempts.reached = True
         if welcome.cluster:  # a node without one may still join any
-            self._link.welcome(ask.endpoint, began)
+            self._link.welcome(ask.endpoint, welcome.level, began)
         return tuple(others)
+
+    def _drop_unreadable(self, endpoint: str, pending: Sequence[Asked]) -> list[Asked]:
+        """Fail the operations that the node cannot read; return the others."""
+        self._attempts.reached = True
+        for each in pending:
+            if not are_readable([each.operation], self._link.level):
+                each.outcome = unsupported(address_of(endpoint))
+        return [each for each in pending if each.outcome is None]
 
     def _take(self, ask: Ask, result: Result, pending: Sequence[Asked]) -> Steps[list[Asked]]:
         """Process the result of a request; return the operations still without an outcome."""

@@ -4,6 +4,7 @@ from collections.abc import Container
 
 from protocol.client.routing import Route
 from protocol.deadlines import NEVER
+from protocol.ranges import LEVEL_MIN
 
 WELCOME_SECONDS = 1.0  # after which the leader is asked for again
 GREETING_SECONDS = 1.0  # during which other calls wait for one call's greeting
@@ -21,6 +22,7 @@ class Link:
         self._route = route
         self._stays = stays
         self._shunned = shunned
+        self.level = LEVEL_MIN  # of the operations that the greeted node can read
         self._greeted = False
         self._asked_at = -NEVER
         self._greeting_since = -NEVER  # when the pending greeting was sent
@@ -56,10 +58,10 @@ class Link:
         """Record that the greeting was answered or lost."""
         self._greeting_since = -NEVER
 
-    def welcome(self, endpoint: str, now: float) -> None:
+    def welcome(self, endpoint: str, level: int, now: float) -> None:
         """Record a greeting by a node of the client's cluster; move to the leader if need be."""
         if endpoint == self.endpoint:
-            self._greeted = True
+            self._greeted, self.level = True, level
             if not self._stays and self._route.should_move(endpoint, now):
                 self.drop()
 

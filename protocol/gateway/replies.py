@@ -15,6 +15,7 @@ from protocol.messages.gateway import Leadership, Opened, Refused, StatusReport
 from protocol.messages.replicator import AskStatus, Read
 from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
+from protocol.state.levels import STATE_LEVEL
 
 NOT_PROPOSED = Failed(FailureCode.NOT_APPLIED, "no leader accepted it before the deadline")
 NOT_MEMBER = Failed(FailureCode.NOT_MEMBER, "this node was removed from the cluster")
@@ -71,7 +72,7 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
     """Return the node's identity, the leader and the members."""
     endpoint = config.address.publish_endpoint
     if leadership is None:
-        return Welcome(opened.cluster, opened.node, endpoint)
+        return Welcome(opened.cluster, opened.node, endpoint, level=STATE_LEVEL)
     return Welcome(
         cluster=leadership.cluster,
         node=opened.node,
@@ -79,6 +80,7 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
         leader=leadership.leader,
         leader_address=leadership.leader_address,
         membership=leadership.membership,
+        level=STATE_LEVEL,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from protocol.membership import Membership, NodeId
-from protocol.ranges import NUMBER_MAX
+from protocol.ranges import LEVEL_MIN, NUMBER_MAX, Level
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
 from protocol.state.commands import Event, Found, Missing, Result, Write
@@ -165,6 +165,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
     leader: NodeId | None = None  # id; None where none is known
     leader_address: str = ""  # host:port of its gateway; empty where none is known
     membership: Membership = Membership()  # last committed one that the node knows
+    level: Level = LEVEL_MIN  # of the operations that the node can read
 
 
 class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):

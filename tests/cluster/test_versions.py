@@ -1,10 +1,12 @@
 """Versions: real nodes beside members of an older or a newer version.
 
-The members of another version exist only in the log of a directory, which a test has written to.
+Those are a copy of the packages that lacks the newest commands or, where one node is enough, exist
+only in the log of its directory, which the test has written to.
 """
 
 import uuid
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,9 @@ from protocol.storage.log_store import LogStore
 from protocol.wire import encode
 from skiff import Remove, Unsupported
 from skiff.testing import Cluster, Node
+from skiff.testing.waiting import wait_until
 from tests.cluster.command import run
+from tests.cluster.older_build import OlderCluster, copy_older_build
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -68,3 +72,22 @@ def test_a_directory_of_a_newer_cluster_is_left_alone(single: Cluster) -> None:
     assert "upgraded to a newer version of skiff" in node.log()
     recovered = run("recover", "--dir", str(node.directory))
     assert b"use that version" in recovered.stderr
+
+
+def test_a_rolling_upgrade_serves_throughout_and_ends_with_newer_commands(tmp_path: Path) -> None:
+    copy_older_build(tmp_path / "build")
+    with OlderCluster(tmp_path / "build", tmp_path) as cluster, cluster.client(20) as client:
+        for count, node in enumerate([*cluster.followers(), cluster.leader()]):
+            assert client.status().cluster_level == 1
+            with pytest.raises(Unsupported, match="upgrade it, or remove it"):
+                client.increment("n")
+            assert client.insert("k", count)
+            cluster.upgrade(node)
+            assert client.get("k", int) == count
+        wait_until(lambda: client.status().cluster_level == STATE_LEVEL, "the level rises")
+        assert client.increment("n") == 1
+        late = cluster.followers()[0]
+        cluster.downgrade(late)
+        assert late.wait() != 0
+        assert "upgraded to a newer version of skiff" in late.log()
+        assert client.increment("n") == 2

@@ -11,7 +11,7 @@ from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
 from protocol.gateway.publisher import Message
-from protocol.messages.client import Operation, Reply, Request
+from protocol.messages.client import Operation, Reply, Request, Welcome
 from protocol.messages.gateway import (
     Changes,
     Following,
@@ -206,7 +206,7 @@ class Door(Actor):
         number = int.from_bytes(call.client[0], "big")
         address, answer, _ = self._askers.pop(number)
         del self._writes[call.client[0]]
-        outcomes = tuple([_decoded(outcome) for outcome in call.outcomes])
+        outcomes = tuple([self._as_built(_decoded(outcome)) for outcome in call.outcomes])
         arrived, operations = self._arrived.pop(number)
         asked = list(zip(operations, outcomes, strict=True))
         self._judge.gateway_answers(arrived, self._revisions.pop(number), asked)
@@ -215,6 +215,12 @@ class Door(Actor):
         self._events.note(self._place, f"answers {address}", reply)
         network = self.life.setting.network
         network.send_once(self.life.node.address, address, answer, reply)
+
+    def _as_built(self, outcome: Any) -> Any:
+        """Return an outcome as the node's build states it: in a greeting, with its own level."""
+        if isinstance(outcome, Welcome):
+            return msgspec.structs.replace(outcome, level=self.life.level)
+        return outcome
 
     def _count(self, call: Call, reply: Reply) -> None:
         """Let the core count unread replies; here, they are read at once."""

@@ -103,7 +103,7 @@ OUTCOMES: list[Any] = [
     client.FoundMany(9, (commands.Found(9, 1, 3, 2, b"value"), commands.Missing(9))),
     client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value"),), 1, "a", True),
     client.SnapshotPart(CHUNK, 10),
-    client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP),
+    client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP, 2),
     client.NodeStatus(
         ID, ID, "n", status.RoleName.LEADER, 1, ID, 2, 2, 2, 2, MEMBERSHIP, False, level=2
     ),

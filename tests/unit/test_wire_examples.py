@@ -57,7 +57,7 @@ from protocol.wire import (
 README = (Path(__file__).parents[2] / "protocol" / "README.md").read_text(encoding="utf-8")
 CLUSTER, NODE = bytes(range(0xA0, 0xB0)), bytes(range(0x10, 0x20))
 MEMBERSHIP = Membership((Member(NODE, "127.0.0.1:9400", True, 2),))
-WELCOME = Welcome(CLUSTER, NODE, "tcp://127.0.0.1:9401", NODE, "127.0.0.1:9400", MEMBERSHIP)
+WELCOME = Welcome(CLUSTER, NODE, "tcp://127.0.0.1:9401", NODE, "127.0.0.1:9400", MEMBERSHIP, 2)
 NEW = msgspec.msgpack.encode("new")
 TRANSACTION = Transact((Check("jobs/1", revision=1),), (Insert("jobs/2", NEW), Increment("count")))
 
