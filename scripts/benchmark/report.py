@@ -48,7 +48,7 @@ def _table(title: str, *columns: str, figures: Sequence[str]) -> Table:
 
 def _workload_table(results: Results) -> Table:
     columns = [
-        f"{system}\n{what}" for system in (THEIRS, OURS) for what in ("per s", "p50 ms", "p99 ms")
+        f"{system}\n{what}" for system in (THEIRS, OURS) for what in ("per s", "p50\nms", "p99\nms")
     ]
     title = "Operations a second and their latency; clients block, gets are linearizable"
     table = _table(title, "", figures=[*columns, f"{OURS}/\n{THEIRS}"])
