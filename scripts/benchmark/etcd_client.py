@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from scripts.benchmark import etcd_messages as messages
+from scripts.benchmark.etcd_watches import EtcdWatch, EtcdWatches
 
 CALL_MAX_S = 5.0  # for one put or get, over all attempts
 STATUS_MAX_S = 1.0
@@ -136,6 +137,7 @@ class AsyncEtcdClient:
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._calls = _Calls(grpc.aio.insecure_channel(addresses[0]))
+        self._watches: EtcdWatches | None = None
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
         """Start to write a value."""
@@ -168,8 +170,16 @@ class AsyncEtcdClient:
                 return count
             request = _next_page(request, answer)
 
+    async def watch(self, prefix: str, subscribers: int) -> list[EtcdWatch]:
+        """Watch a prefix a number of times over one stream; return when all are confirmed."""
+        if self._watches is None:
+            self._watches = EtcdWatches(self._calls.channel)
+        return await self._watches.create(prefix, subscribers)
+
     async def close(self) -> None:
         """Close the channel."""
+        if self._watches is not None:
+            await self._watches.close()
         await self._calls.channel.close()
 
 
@@ -180,9 +190,8 @@ def _txn(puts: Puts) -> Any:
 
 
 def _first_page(prefix: str) -> Any:
-    # The keys under a prefix end where its last byte is one higher.
-    end = prefix[:-1].encode() + bytes([prefix.encode()[-1] + 1])
-    return messages.RangeRequest(key=prefix.encode(), range_end=end, limit=PAGE_ENTRIES)
+    begin, end = messages.range_of(prefix)
+    return messages.RangeRequest(key=begin, range_end=end, limit=PAGE_ENTRIES)
 
 
 def _next_page(request: Any, answer: Any) -> Any:

@@ -33,6 +33,10 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "TxnResponse": {"header": (1, "ResponseHeader")},
     "StatusRequest": {},
     "StatusResponse": {"header": (1, "ResponseHeader"), "leader": (4, "uint64")},
+    "WatchCreateRequest": {"key": (1, "bytes"), "range_end": (2, "bytes")},
+    "WatchRequest": {"create_request": (1, "WatchCreateRequest")},
+    "WatchResponse": {"watch_id": (2, "int64"), "created": (3, "bool"), "events": (11, "*Event")},
+    "Event": {"kv": (2, "KeyValue")},
 }
 _SCALARS = {
     "bytes": FieldDescriptorProto.TYPE_BYTES,
@@ -84,3 +88,13 @@ TxnRequest: Any = _message_class("TxnRequest")
 TxnResponse: Any = _message_class("TxnResponse")
 StatusRequest: Any = _message_class("StatusRequest")
 StatusResponse: Any = _message_class("StatusResponse")
+WatchCreateRequest: Any = _message_class("WatchCreateRequest")
+WatchRequest: Any = _message_class("WatchRequest")
+WatchResponse: Any = _message_class("WatchResponse")
+
+
+def range_of(prefix: str) -> tuple[bytes, bytes]:
+    """Return the first key under a prefix, and the first after all of them."""
+    first = prefix.encode()
+    # The keys under a prefix end where its last byte is one higher.
+    return first, first[:-1] + bytes([first[-1] + 1])
