@@ -12,6 +12,7 @@ from scripts.benchmark.client_processes import ClientFailed
 from scripts.benchmark.conditions import note_conditions
 from scripts.benchmark.etcd import EtcdFailed
 from scripts.benchmark.failover import NoRecovery
+from scripts.benchmark.fan_out import EventsMissing
 from scripts.benchmark.report import print_json, print_tables
 from scripts.benchmark.run import Plan, run
 from scripts.benchmark.system import System
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     conditions = note_conditions(systems, plan.rounds, plan.duration_s)
     try:
         results = run(plan, systems, _say)
-    except (ClientFailed, EtcdFailed, NoRecovery) as error:
+    except (ClientFailed, EtcdFailed, EventsMissing, NoRecovery) as error:
         sys.exit(f"The benchmark failed: {error}")
     except KeyboardInterrupt:
         sys.exit("The benchmark was interrupted.")

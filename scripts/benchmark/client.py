@@ -1,9 +1,20 @@
 """Client: the interface that the benchmark requires of a store's client."""
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterable, Awaitable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
+
+
+class Change(Protocol):
+    """A change of a key that is watched."""
+
+    @property
+    def value(self) -> Any:
+        """The value that was written, in bytes."""
+
+
+Changes: TypeAlias = AsyncIterable[Change]
 
 
 class KeyValue(Protocol[AnswerT_co]):
@@ -34,6 +45,9 @@ class BlockingClient(KeyValue[object], Protocol):
 
 class LoopClient(KeyValue[Awaitable[object]], Protocol):
     """A client of an event loop, for concurrent operations."""
+
+    async def watch(self, prefix: str, subscribers: int) -> Sequence[Changes]:
+        """Watch a prefix a number of times; return when the store has confirmed all."""
 
     async def close(self) -> None:
         """Close the connections."""

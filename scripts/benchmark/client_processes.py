@@ -34,20 +34,19 @@ class ClientProcesses:
             process.kill()
             process.join()
 
-    def run(self, drive: Drive, jobs: Sequence[Job], duration_s: float) -> list[int]:
-        """Run all jobs concurrently; return the latencies of all of them."""
-        while len(self._processes) < len(jobs):
+    def run(self, tasks: Sequence[tuple[Drive, Job]], duration_s: float) -> list[list[int]]:
+        """Run all jobs concurrently, each by its driver; return the latencies of each."""
+        while len(self._processes) < len(tasks):
             self._processes.append(_start_process())
-        pipes = [pipe for _, pipe in self._processes[: len(jobs)]]
-        for pipe, job in zip(pipes, jobs, strict=True):
-            pipe.send((drive, job))
+        pipes = [pipe for _, pipe in self._processes[: len(tasks)]]
+        for pipe, task in zip(pipes, tasks, strict=True):
+            pipe.send(task)
         for pipe in pipes:
             _receive(pipe, ANSWER_MAX_S)
         start_ns = time.monotonic_ns() + START_DELAY_NS
         for pipe in pipes:
             pipe.send(Window(start_ns, start_ns + round(duration_s * 1e9)))
-        answers = [_receive(pipe, duration_s + ANSWER_MAX_S) for pipe in pipes]
-        return [latency_ns for latencies_ns in answers for latency_ns in latencies_ns]
+        return [_receive(pipe, duration_s + ANSWER_MAX_S) for pipe in pipes]
 
 
 def _start_process() -> tuple[BaseProcess, Connection]:

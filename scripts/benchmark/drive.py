@@ -12,7 +12,8 @@ from scripts.benchmark.job import Job, Window
 
 # Gate: called when a client is connected and warm; returns the window of all clients.
 Gate = Callable[[], Window]
-# Drive: runs a job; returns the nanoseconds of each operation that ended in the window.
+# Drive: runs a job; returns the nanoseconds of each operation that ended in the window (of a
+# fan-out: of each write that began in it, or each event of such a write).
 Drive = Callable[[Job, Gate], list[int]]
 
 

@@ -18,6 +18,7 @@ import grpc
 from scripts.benchmark import etcd_client
 from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.etcd_client import AsyncEtcdClient, EtcdClient, Status
+from scripts.benchmark.fan_out import drive_paced, drive_watches
 from scripts.benchmark.system import System
 
 NODES = 3
@@ -209,5 +210,7 @@ def find() -> System | None:
         connect_impatiently=etcd_client.connect_impatiently,
         drive_blocking=functools.partial(drive_threads, EtcdClient),
         drive_in_flight=functools.partial(drive_loop, AsyncEtcdClient),
+        drive_paced=functools.partial(drive_paced, AsyncEtcdClient),
+        drive_watches=functools.partial(drive_watches, AsyncEtcdClient),
         in_flight_processes=2,
     )

@@ -40,10 +40,16 @@ class Job:
     name: str
     verb: Verb
     client: int
-    in_flight: int
+    in_flight: int  # operations, or watches
     addresses: Sequence[str]
     value_bytes: int = VALUE_BYTES
     puts: int = 1  # in one pipeline or transaction
+    puts_a_second: int = 0  # of a client that writes at a fixed pace
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the keys of all clients of the workload."""
+        return f"{self.name}/"
 
     @property
     def warm_up_operations(self) -> int:
@@ -70,7 +76,7 @@ class Job:
         return [self._put(number * self.puts + each) for each in range(self.puts)]
 
     def _put(self, number: int) -> tuple[str, bytes]:
-        return f"{self.name}/{self.client}/{number}", value_of(number, self.value_bytes)
+        return f"{self.prefix}{self.client}/{number}", value_of(number, self.value_bytes)
 
 
 def value_of(number: int, size: int = VALUE_BYTES) -> bytes:

@@ -8,8 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 from scripts.benchmark.drive import drive_loop, drive_threads
+from scripts.benchmark.fan_out import drive_paced, drive_watches
 from scripts.benchmark.system import System
-from skiff import AsyncClient, Client
+from skiff import AsyncClient, AsyncSubscriber, Client
 from skiff.testing import Cluster, Node
 
 NODES = 3
@@ -77,6 +78,10 @@ class AsyncSkiffClient:
         """Read all entries under a prefix, at one revision; return their number."""
         return len([each async for each in self._client.scan(prefix, bytes)])
 
+    async def watch(self, prefix: str, subscribers: int) -> list[AsyncSubscriber]:
+        """Watch a prefix a number of times; return when all are confirmed."""
+        return [await self._client.watch(prefix, type=bytes) for _ in range(subscribers)]
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -128,5 +133,7 @@ def find() -> System:
         connect_impatiently=SkiffClient,
         drive_blocking=functools.partial(drive_threads, SkiffClient),
         drive_in_flight=functools.partial(drive_loop, AsyncSkiffClient),
+        drive_paced=functools.partial(drive_paced, AsyncSkiffClient),
+        drive_watches=functools.partial(drive_watches, AsyncSkiffClient),
         in_flight_processes=1,
     )

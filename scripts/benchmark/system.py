@@ -42,4 +42,6 @@ class System:
     connect_impatiently: Callable[[Sequence[str]], BlockingClient]  # with fast failover
     drive_blocking: Drive
     drive_in_flight: Drive
+    drive_paced: Drive  # the writer of a fan-out
+    drive_watches: Drive  # its subscribers
     in_flight_processes: int  # for the clients, the best number by measurement

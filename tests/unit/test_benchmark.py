@@ -1,4 +1,4 @@
-"""The pure parts of the benchmark: percentiles, medians, ratios and the trace's table."""
+"""The parts of the benchmark without a cluster: figures, the trace's table and the division."""
 
 import math
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from scripts.benchmark.figures import Figures, median_of, percentile, ratio, summarize
 from scripts.benchmark.results import Results
 from scripts.benchmark.trace import Event, aggregate, read_events
+from scripts.benchmark.workloads import WORKLOADS, split
 
 
 def a_put(batch: int, began: int, *, pace: int = 1_000) -> list[Event]:
@@ -102,3 +103,16 @@ def test_an_incomplete_line_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "gateway.ndjson"
     file.write_text('{"t": 5, "at": "received", "batch": 1, "node": "aa"}\n{"t": 6, "at": "re')
     assert read_events([file]) == [Event(t=5, at="received", batch=1, node="aa")]
+
+
+@pytest.mark.parametrize(
+    ("total", "processes", "expected"), [(1, 2, [1]), (1000, 1, [1000]), (100, 3, [34, 33, 33])]
+)
+def test_work_is_divided_evenly_and_no_process_is_idle(
+    total: int, processes: int, expected: list[int]
+) -> None:
+    assert split(total, processes) == expected
+
+
+def test_every_row_of_the_table_fits_80_columns() -> None:
+    assert max(len(workload.title) for workload in WORKLOADS) <= 24
