@@ -57,6 +57,8 @@ class ChangePublisher:
         """Send queued messages, and disconnect subscribers that delay them."""
         if self._connections.is_readable(readable):
             self._follow_connections(now)
+        if not self._connections:
+            self._subscriptions.drop_lost()
         self._core.mark(now, has_subscribers=bool(self._subscriptions))
         if not self._core.is_clear:
             self._publish(now)

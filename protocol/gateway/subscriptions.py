@@ -35,6 +35,7 @@ class Subscriptions:
         self._bytes = 0
         self._connections: dict[int, _Topics] = {}
         self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
+        self._early: Counter[bytes] = Counter()  # unsubscribed before their connection was lost
 
     @property
     def has_watchers(self) -> bool:
@@ -80,10 +81,31 @@ class Subscriptions:
         )
 
     def forget(self, connection: int) -> None:
-        """Record that a connection is lost; ZeroMQ unsubscribes its topics one by one."""
+        """Record that a connection is lost; ZeroMQ unsubscribes its topics one by one.
+
+        Some may have been unsubscribed already, as losses are reported by another socket.
+        """
         held = self._connections.pop(connection, None)
-        if held is not None and held.topics:
-            self._lost.setdefault(connection, Counter()).update(held.topics)
+        if held is None:
+            return
+        for topic in held.topics:
+            if self._early[topic]:
+                self._early[topic] -= 1
+                self._discount(topic)
+            else:
+                self._lost.setdefault(connection, Counter())[topic] += 1
+        self._early = +self._early if self._connections else Counter()
+
+    def drop_lost(self) -> None:
+        """Drop what is left of lost connections, because none is open.
+
+        ZeroMQ does not say whose topic it takes back, which may be ambiguous if several were lost.
+        """
+        for topics in self._lost.values():
+            for topic in topics.elements():
+                self._discount(topic)
+        self._lost.clear()
+        self._early.clear()
 
     def _add(self, topic: bytes, connection: int) -> None:
         held = self._connections.setdefault(connection, _Topics())
@@ -106,10 +128,13 @@ class Subscriptions:
             held.topics.remove(topic)
             held.bytes -= _weight(topic)
             self._discount(topic)
-        elif held is None:
-            self._remove_lost(topic, list(self._lost) if connection == GONE else [connection])
+        elif connection != GONE:
+            self._remove_lost(topic, [connection])
+        elif not self._remove_lost(topic, list(self._lost)):
+            self._early[topic] = min(self._early[topic] + 1, self._topics[topic])
 
-    def _remove_lost(self, topic: bytes, connections: list[int]) -> None:
+    def _remove_lost(self, topic: bytes, connections: list[int]) -> bool:
+        """Remove a topic of one of these lost connections; return whether one had it."""
         for connection in connections:
             lost = self._lost.get(connection)
             if lost is not None and topic in lost:
@@ -119,7 +144,8 @@ class Subscriptions:
                 if not lost:
                     del self._lost[connection]
                 self._discount(topic)
-                return
+                return True
+        return False
 
     def _count(self, topic: bytes) -> None:
         self._topics[topic] += 1

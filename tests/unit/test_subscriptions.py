@@ -38,6 +38,39 @@ def test_a_topic_of_two_subscribers_ends_with_the_second() -> None:
     assert not subscriptions
 
 
+def test_a_topic_may_be_taken_back_before_its_connection_is_reported_lost() -> None:
+    subscriptions = Subscriptions()
+    for connection in (1, 2):
+        subscriptions.take(ON + EVENT_TOPIC, connection)
+    subscriptions.take(ON + MARK_TOPIC, 1)
+    for _ in range(3):  # of which two have no subscription, or belong to another connection
+        subscriptions.take(OFF + MARK_TOPIC, GONE)
+    subscriptions.take(OFF + EVENT_TOPIC, GONE)
+    assert watched(subscriptions)
+    subscriptions.forget(1)
+    assert watched(subscriptions)
+    subscriptions.take(OFF + EVENT_TOPIC, GONE)  # the second loss, likewise
+    subscriptions.forget(2)
+    assert not watched(subscriptions)
+    assert not subscriptions
+    assert not subscriptions._lost
+    assert not subscriptions._early
+
+
+def test_nothing_is_left_of_lost_connections_once_none_is_open() -> None:
+    subscriptions = Subscriptions()
+    subscriptions.take(ON + EVENT_TOPIC, 2)
+    subscriptions.take(ON + EVENT_TOPIC, 1, is_lost=True)
+    subscriptions.forget(2)
+    subscriptions.take(OFF + EVENT_TOPIC, GONE)
+    subscriptions.take(ON + EVENT_TOPIC, 1, is_lost=True)  # which ZeroMQ counts once
+    subscriptions.take(OFF + EVENT_TOPIC, GONE)
+    assert watched(subscriptions)
+    subscriptions.drop_lost()
+    assert not subscriptions
+    assert subscriptions._bytes == 0
+
+
 def test_previous_values_are_wanted_while_a_subscriber_has_a_topic_of_theirs() -> None:
     subscriptions = Subscriptions()
     seen: list[tuple[bool, bool]] = []
