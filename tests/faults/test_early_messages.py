@@ -14,6 +14,7 @@ from protocol.config import NodeConfig
 from protocol.membership import Member, Membership
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
 from protocol.messages.gateway import Leadership, Opened
+from protocol.state.levels import STATE_LEVEL
 from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
@@ -50,7 +51,13 @@ def test_the_gateway_keeps_a_leadership_message_that_arrives_before_it_is_ready(
                     inbox.send(encode([message]))
                 assert lifeline.reports() == [Ready(NODE.hex())]
             assert greet(context, config) == Welcome(
-                CLUSTER, NODE, config.address.publish_endpoint, NODE, address, membership
+                CLUSTER,
+                NODE,
+                config.address.publish_endpoint,
+                NODE,
+                address,
+                membership,
+                STATE_LEVEL,
             )
     finally:
         end(gateway)
