@@ -79,8 +79,11 @@ class Route:
             self.cluster = self.cluster or welcome.cluster
         if welcome.cluster not in (b"", self.cluster):
             return False
-        if welcome.membership.members:  # a standby node knows none
-            self._members = [_endpoint(each.address) for each in welcome.membership.members]
+        members = welcome.membership.members
+        if members:  # a standby node knows none
+            if self._members and welcome.node not in {each.id for each in members}:
+                return True  # removed: it has missed what came after
+            self._members = [_endpoint(each.address) for each in members]
         if self._follow_leader:
             self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
         return True

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from protocol.config import NodeConfig
 from protocol.gateway.pending import PendingRequest
+from protocol.membership import Membership
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
@@ -79,9 +80,17 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
         publish_endpoint=endpoint,
         leader=leadership.leader,
         leader_address=leadership.leader_address,
-        membership=leadership.membership,
+        membership=_membership(opened, leadership),
         level=STATE_LEVEL,
     )
+
+
+def _membership(opened: Opened, leadership: Leadership) -> Membership:
+    """Return the members; a removed node may not have the entry by which it was removed."""
+    if not leadership.removed:
+        return leadership.membership
+    members = leadership.membership.members
+    return Membership(tuple(each for each in members if each.id != opened.node))
 
 
 def node_status(

@@ -513,6 +513,15 @@ def test_a_removed_node_refuses_writes_but_still_requests_its_status(desk: Desk)
     assert desk.count(AskStatus) == 1
 
 
+def test_the_greeting_of_a_removed_node_does_not_name_it_as_a_member(desk: Desk) -> None:
+    for removed, expected in ((False, MEMBERS.members), (True, MEMBERS.members[1:])):
+        desk.step(leadership(removed=removed))
+        desk.ask(Hello())
+        answer = desk.answers[-1]
+        assert isinstance(answer, Welcome)
+        assert answer.membership.members == expected
+
+
 def test_a_node_with_hung_storage_refuses_operations_until_it_recovers(desk: Desk) -> None:
     desk.step(leadership(stalled=True))
     for operation in (insert(), Get("key"), ListKeys("", 10), Status(), RemoveNode(OTHER)):

@@ -8,11 +8,15 @@ ADDRESSES = ("a:1", "b:1", "c:1")
 A, B, C = (f"tcp://{address}" for address in ADDRESSES)
 
 
-def welcome(leader: str = "", cluster: bytes = b"cluster") -> Welcome:
+def members(*addresses: str) -> Membership:
+    """Return a membership of voters, whose ids are their addresses."""
+    return Membership(tuple(Member(each.encode(), each, True) for each in addresses))
+
+
+def welcome(leader: str = "", cluster: bytes = b"cluster", node: bytes = b"a:1") -> Welcome:
     """Return a node's greeting with three members and the leader."""
-    members = tuple(Member(address.encode(), address, True) for address in ADDRESSES)
     publishes_at = "tcp://a:2"
-    return Welcome(cluster, b"node", publishes_at, None, leader, Membership(members))
+    return Welcome(cluster, node, publishes_at, None, leader, members(*ADDRESSES))
 
 
 def test_nodes_take_turns_without_a_known_leader() -> None:
@@ -28,6 +32,18 @@ def test_the_leader_is_preferred_until_it_fails() -> None:
     route.note_failure(B, 0.0)
     assert not route.should_move(A, 0.0)
     assert {route.choose(0.0), route.choose(0.0)} == {A, C}
+
+
+def test_a_removed_node_is_believed_only_while_no_member_is_known() -> None:
+    route = Route([A], follow_leader=True)
+    route.learn(welcome("b:1", node=b"removed"))
+    assert route.nodes == [A, B, C]
+    assert route.should_move(A, 0.0)
+    route.learn(Welcome(b"cluster", b"a:1", "tcp://a:2", membership=members("a:1", "d:1")))
+    assert route.nodes == [A, "tcp://d:1"]
+    route.learn(welcome("b:1", node=b"removed"))
+    assert route.nodes == [A, "tcp://d:1"]
+    assert not route.should_move(A, 0.0)
 
 
 def test_every_node_gets_a_turn_although_failed_nodes_are_avoided() -> None:
