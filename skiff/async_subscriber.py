@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
-from protocol.client.refusals import Refusals
+from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -25,6 +25,7 @@ from skiff.errors import (
     RequestTimeout,
     SkiffError,
     StreamClosed,
+    Unsupported,
 )
 from skiff.method import Anchor
 from skiff.outcomes import expect
@@ -32,6 +33,7 @@ from skiff.records import Event
 from skiff.subscriber import Subscriber
 from skiff.subscription import (
     HEAL_SECONDS,
+    OLDER_NODES,
     STEP_SECONDS,
     compacted,
     event_of,
@@ -309,6 +311,10 @@ class AsyncSubscriber(BoundToProcess):
             if deadline <= last and self._compacted is None:
                 raise
             return
+        except Unsupported:
+            self._refusals.note(NO_HISTORY, self._now())
+            self._check_refusals()
+            return
         page = page_of(outcome, self._refusals, self._now())
         if page is None:
             self._check_refusals()
@@ -323,8 +329,15 @@ class AsyncSubscriber(BoundToProcess):
             raise
 
     def _check_refusals(self) -> None:
-        """End once no node will have the missing changes."""
+        """End once no node will have the missing changes.
+
+        Raises:
+            Unsupported: all nodes that answer run older versions.
+        """
         oldest = self._refusals.verdict(self._now())
+        if oldest == NO_HISTORY:
+            self._refusals.clear()  # they may be upgraded
+            raise Unsupported(OLDER_NODES)
         if oldest is not None:
             self._compacted = compacted(self.revision, oldest)
             self._close_channel()

@@ -8,7 +8,7 @@ from typing import Any, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
-from protocol.client.refusals import Refusals
+from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -24,6 +24,7 @@ from skiff.errors import (
     NoNodeReached,
     RequestTimeout,
     StreamClosed,
+    Unsupported,
 )
 from skiff.method import Anchor
 from skiff.outcomes import expect
@@ -31,6 +32,7 @@ from skiff.records import Event
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
+    OLDER_NODES,
     STEP_SECONDS,
     Subscription,
     compacted,
@@ -151,6 +153,7 @@ class Subscriber(BoundToProcess):
             RequestTimeout: no change arrived in time.
             Compacted: no node has the next changes any more.
             ClientClosed: the subscriber or its client is closed.
+            Unsupported: changes were missed, and all nodes that answer run versions that keep none.
             DeserializeFailed: the value is not of the subscription's type.
             InvalidRequest: the timeout is invalid; no change is lost.
         """
@@ -306,6 +309,10 @@ class Subscriber(BoundToProcess):
             if deadline <= last and self._compacted is None:
                 raise
             return
+        except Unsupported:
+            self._refusals.note(NO_HISTORY, time.monotonic())
+            self._check_refusals()
+            return
         page = page_of(outcome, self._refusals, time.monotonic())
         if page is None:
             self._check_refusals()
@@ -320,8 +327,15 @@ class Subscriber(BoundToProcess):
             raise
 
     def _check_refusals(self) -> None:
-        """End once no node will have the missing changes."""
+        """End once no node will have the missing changes.
+
+        Raises:
+            Unsupported: all nodes that answer run older versions.
+        """
         oldest = self._refusals.verdict(time.monotonic())
+        if oldest == NO_HISTORY:
+            self._refusals.clear()  # they may be upgraded
+            raise Unsupported(OLDER_NODES)
         if oldest is not None:
             self._compacted = compacted(self.revision, oldest)
             self._close_channel()

@@ -16,6 +16,7 @@ from protocol.membership import is_majority
 # For the other nodes, from the first refusal on: three attempts at a silent one, and longer than an
 # election or the restart of a process.
 GRACE_SECONDS = 3.0
+NO_HISTORY = 1 << 62  # in place of a revision, of a node whose version keeps no changes
 
 
 class Refusals:
@@ -54,7 +55,8 @@ class Refusals:
     def verdict(self, now: float) -> int | None:
         """Return the revision after which some node has all changes, if the watch ends; else None.
 
-        A node that was not asked since the last refusal may yet have a page.
+        It is ``NO_HISTORY`` if all that have refused run older versions. A node that was not asked
+        since the last refusal may yet have a page.
         """
         left = self._left
         may_end = self._is_majority_without(left) and now >= self._first + GRACE_SECONDS

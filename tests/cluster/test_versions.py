@@ -91,3 +91,19 @@ def test_a_rolling_upgrade_serves_throughout_and_ends_with_newer_commands(tmp_pa
         assert late.wait() != 0
         assert "upgraded to a newer version of skiff" in late.log()
         assert client.increment("n") == 2
+
+
+def test_a_watch_of_older_nodes_says_that_they_cannot_return_what_it_missed(
+    tmp_path: Path,
+) -> None:
+    copy_older_build(tmp_path / "build")
+    with OlderCluster(tmp_path / "build", tmp_path) as cluster, cluster.client(20) as client:
+        with client.watch("k/") as changes:
+            client.insert("k/1", 1)
+            assert changes.next_event(timeout=20).value == 1
+        with pytest.raises(Unsupported, match="the nodes run older versions"):
+            client.watch("k/", since=0)
+        cluster.upgrade(cluster.followers()[0])
+        with client.watch("k/", since=client.status().revision, timeout=20) as changes:
+            client.insert("k/2", 2)
+            assert changes.next_event(timeout=20).value == 2

@@ -7,6 +7,7 @@ from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, R
 from protocol.messages.replicator import StepAside
 from protocol.raft.senders import LAPSE_MICROSECONDS
 from protocol.state.commands import OpenSession, Write
+from protocol.state.levels import STATE_LEVEL
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
@@ -226,6 +227,8 @@ class Calm:
         return not any(network.is_cut(*pair) for pair in both)
 
     def _has_heard_all(self, node: Node) -> bool:
+        if all(each.level < STATE_LEVEL for each in self.healed):
+            return True  # they cannot return the changes that a watch has missed
         pipes = None if node.door is None else node.door.pipes
         watchers = [each for each in self._cluster.watchers if each.pipes is pipes]
         return all(each.revision >= self._setting.judge.log.model.revision for each in watchers)

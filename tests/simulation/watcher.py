@@ -8,10 +8,17 @@ from msgspec.structs import replace
 from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
-from protocol.client.refusals import Refusals
+from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.watch import Need, Place, Watch
 from protocol.membership import is_majority
-from protocol.messages.client import WHOLE, ChangePage, Compacted, Failed, ReadChanges
+from protocol.messages.client import (
+    WHOLE,
+    ChangePage,
+    Compacted,
+    Failed,
+    FailureCode,
+    ReadChanges,
+)
 from protocol.state.commands import Event
 from protocol.wire import decode_published
 from tests.simulation.breach import expect
@@ -223,9 +230,16 @@ class Watcher:
                 expect(is_gone, "changes are called compacted that are kept")
                 self._refused_by.add(self._thread.heard_from)
                 refusals.note(oldest, now)
+            case Failed(code=FailureCode.UNSUPPORTED):
+                self._refused_by.add(self._thread.heard_from)
+                refusals.note(NO_HISTORY, now)
             case _:
                 refusals.link.abandon(refusals.link.endpoint, now)
-        if refusals.verdict(now) is not None:
+        verdict = refusals.verdict(now)
+        if verdict == NO_HISTORY:
+            refusals.clear()
+            self._refused_by.clear()
+        elif verdict is not None:
             self._judge_end()
             self._setting.totals.watches_compacted += 1
             self._begin_anew()

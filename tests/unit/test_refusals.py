@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.client.attempts import ATTEMPT_SECONDS
-from protocol.client.refusals import GRACE_SECONDS, Refusals
+from protocol.client.refusals import GRACE_SECONDS, NO_HISTORY, Refusals
 from protocol.client.routing import Route
 from protocol.deadlines import NEVER
 from protocol.membership import Member, Membership
@@ -132,3 +132,17 @@ def test_a_standby_node_does_not_make_a_client_forget_the_members() -> None:
     route.learn(members("a", "b"))
     route.learn(Welcome(b"", b"d", "tcp://d:2"))
     assert route.nodes == [A, B]
+
+
+def test_older_nodes_count_as_refusing_and_end_no_watch_alone() -> None:
+    _, refusals = refusing(A, B, C)
+    for _ in range(3):
+        refusals.link.choose(NOW)
+        refusals.note(NO_HISTORY, NOW)
+    assert refusals.verdict(NOW) == NO_HISTORY
+    refusals.clear()
+    refuse(refusals)
+    for _ in range(2):
+        refusals.link.choose(NOW)
+        refusals.note(NO_HISTORY, NOW)
+    assert refusals.verdict(NOW) == 9
