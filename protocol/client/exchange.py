@@ -222,6 +222,8 @@ class Exchange:
                 each.maybe_done |= each.refusal.code is FailureCode.UNKNOWN
         _ask_again_alone(pending)
         codes = {each.refusal.code for each in pending if each.outcome is None and each.refusal}
+        if FailureCode.NOT_MEMBER in codes:
+            self._route.note_removed(endpoint)
         if codes & ABANDONING:
             self._link.abandon(endpoint, self._clock())
         return bool(codes & PAUSING)

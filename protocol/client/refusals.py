@@ -69,8 +69,9 @@ class Refusals:
         return [each for each in self._route.nodes if each not in self._oldest]
 
     def _is_majority_without(self, left: list[str]) -> bool:
-        nodes = len(self._route.nodes)
-        return is_majority(nodes - len(left), nodes)
+        # A removed node may be all that a client still asks: those that refused were members.
+        refused = len(self._oldest)
+        return is_majority(refused, refused + len(left))
 
     def _has_failed(self, endpoint: str) -> bool:
         return self._route.has_failed_since(endpoint, self._last)

@@ -66,6 +66,10 @@ class Route:
         if self._leader == endpoint:
             self._leader = ""
 
+    def note_removed(self, endpoint: str) -> None:
+        """No longer count an endpoint among the members: its node was removed."""
+        self._members = [each for each in self._members if each != endpoint]
+
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
         return self._avoided.get(endpoint, 0.0) >= since + AVOID_SECONDS

@@ -388,7 +388,7 @@ class RaftNode:
         state = self._state
         # Compared by identity: every change replaces one of these objects.
         committed = state.memberships.committed
-        condition = (state.removed, state.durability.stalled)
+        condition = (state.removed, state.durability.stalled, state.founding)
         standing = (state.cluster, state.role, state.term, committed, *condition)
         moved = not all(map(operator.is_, standing, self._standing_told))
         if moved:

@@ -17,7 +17,8 @@ def on_ask_status(state: RaftState, _: Role, message: AskStatus) -> None:
 def leadership_of(state: RaftState) -> Leadership:
     """Return the cluster, leader and members as the gateway must know them."""
     return Leadership(
-        cluster=state.cluster,
+        # A client keeps to the first cluster that it is told of, which must outlast a crash.
+        cluster=b"" if state.founding else state.cluster,
         term=state.term,
         role=_role_name(state.role),
         leader=state.leader,

@@ -97,8 +97,8 @@ BUGS = (
         "the promise of watches",
         Edit(
             Refusals._is_majority_without,
-            "is_majority(nodes - len(left), nodes)",
-            "len(left) < nodes",
+            "is_majority(refused, refused + len(left))",
+            "refused > 0",
         ),
     ),
     Bug(

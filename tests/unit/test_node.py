@@ -13,8 +13,8 @@ from protocol.messages.peer import (
     PeerFrame,
     RequestVote,
 )
-from protocol.messages.replicator import AskStatus, Propose, Recovered
-from protocol.messages.storage import Commit, ReportStatus
+from protocol.messages.replicator import AskStatus, Persisted, Propose, Recovered
+from protocol.messages.storage import Append, Commit, ReportStatus
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode, StrangeFrame
 from protocol.status import RoleName
@@ -158,3 +158,20 @@ def test_a_node_without_members_does_not_campaign() -> None:
     cluster.time_out(A)
     assert cluster.sent() == []
     assert cluster[A].core.membership == Membership()
+
+
+def test_a_founder_states_its_cluster_only_once_that_is_durable() -> None:
+    core = RaftNode(Recovered(A, b"", 1, HardState(), 0, 0, 0, (), ()))
+    core.found(CLUSTER, Membership((Member(A, address_of(A), voter=True),)))
+    stated, writes = told(core)
+    assert [each.cluster for each in stated] == [b""]
+    core.step(Persisted(writes[-1].number, 1, 1, 1))
+    stated, _ = told(core)
+    assert [each.cluster for each in stated] == [CLUSTER]
+
+
+def told(core: RaftNode) -> tuple[list[Leadership], list[Append]]:
+    """Return what a turn tells the gateway of the cluster, and its writes."""
+    outbox = core.flush()
+    stated = [each for each in outbox.gateway if isinstance(each, Leadership)]
+    return stated, [each for each in outbox.storage if isinstance(each, Append)]

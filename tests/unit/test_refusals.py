@@ -146,3 +146,13 @@ def test_older_nodes_count_as_refusing_and_end_no_watch_alone() -> None:
         refusals.link.choose(NOW)
         refusals.note(NO_HISTORY, NOW)
     assert refusals.verdict(NOW) == 9
+
+
+def test_refusals_by_nodes_that_are_no_longer_known_as_members_count() -> None:
+    route, refusals = refusing(A, B, C)
+    assert [refuse(refusals), refuse(refusals)] == [A, B]
+    route.learn(members("b", "c"))  # by the last one, which was removed and does not know it yet
+    fail(refusals, NOW)
+    assert refusals.verdict(NOW) is None
+    fail(refusals, LATER)
+    assert refusals.verdict(LATER) == 9
