@@ -14,7 +14,7 @@ from tests.simulation.breach import Breach
 from tests.simulation.history import Kind, Operation
 from tests.simulation.parts import counters_of, parts_of, prefixes_of
 
-STEPS_MAX = 300_000  # for one key; beyond it is undecided, which counts as a breach
+STEPS_MAX = 300_000  # for one key; beyond it is undecided, and counted in the totals
 ENDLESS = 1 << 62
 
 State = bytes | None  # the value of the key

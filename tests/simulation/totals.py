@@ -52,6 +52,7 @@ class Totals(msgspec.Struct):
     watches_compacted: int = 0
     initial_watches: int = 0
     views_gone: int = 0
+    undecided: int = 0  # searches for an order that took too long
     streams_closed: int = 0
     full_pipes: int = 0
     bursts: int = 0
