@@ -44,6 +44,7 @@ class Feed:
             self._descriptors, (self._read, self._look_for_loss), strict=True
         ):
             self._loop.add_reader(descriptor, react)
+            self._loop.call_soon(react)  # ZeroMQ signals nothing before the first look
 
     @property
     def is_inherited(self) -> bool:
@@ -75,6 +76,8 @@ class Feed:
 
     def release(self, topic: bytes) -> None:
         """Unsubscribe from a topic that no other subscription has."""
+        if self.is_closed:
+            return
         self._topics[topic] -= 1
         if not self._topics[topic]:
             del self._topics[topic]
