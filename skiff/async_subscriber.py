@@ -14,7 +14,7 @@ from protocol.messages.client import ChangePage, Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller
-from skiff.async_subscription import AsyncSubscription
+from skiff.async_subscription import AsyncSubscription, FellBehind
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import (
@@ -50,8 +50,10 @@ FAIR_TURNS = 64  # changes delivered in a row before other tasks run
 class AsyncSubscriber(BoundToProcess):
     """Changes of the keys under a prefix; ``Subscriber`` for an event loop, with ``async for``.
 
-    One task at a time receives; others wait for it. The socket buffers changes until they are
-    received.
+    One task at a time receives; others wait for it. The watches of one client share a connection to
+    their node, which is read while the loop runs: up to 10,000 messages of each watch wait in
+    memory, and as many of the connection while other tasks keep the loop busy. A subscriber that
+    falls behind further gets no more of its stream, and fetches the rest.
     """
 
     def __init__(
@@ -147,9 +149,14 @@ class AsyncSubscriber(BoundToProcess):
         self._close_channel()
 
     def __del__(self) -> None:
-        """Close the socket of a subscriber that is dropped without ``aclose``."""
-        if self._subscription is not None and not self._loop.is_closed():
-            self.close()
+        """Unsubscribe a subscriber that is dropped without ``aclose``, by whatever thread."""
+        subscription = self._subscription
+        if subscription is None or subscription.is_inherited or self._loop.is_closed():
+            return
+        if threading.get_ident() == self._thread:
+            subscription.close()
+        else:
+            self._loop.call_soon_threadsafe(subscription.close)
 
     def begin_with(self, entries: list[Change], revision: int) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
@@ -202,8 +209,8 @@ class AsyncSubscriber(BoundToProcess):
                 self._close_channel()
 
     async def _take_turn(self, deadline: float) -> None:
-        if not self._receiving.locked():
-            await self._receiving.acquire()  # returns at once
+        if deadline == NEVER:
+            await self._receiving.acquire()
             return
         try:
             async with asyncio.timeout_at(None if deadline == NEVER else deadline):
@@ -269,7 +276,7 @@ class AsyncSubscriber(BoundToProcess):
         self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = self._caller.feeds.subscribe(
-            endpoint, prefix, self._now, prev_value=self._prev_value
+            endpoint, prefix, self._loop.time, prev_value=self._prev_value
         )
         now = self._now()
         await self._await_confirmation(
@@ -291,11 +298,12 @@ class AsyncSubscriber(BoundToProcess):
                 await subscription.wait(deadline)
 
     def _lose_stream(self, broken: StreamBroken) -> None:
-        """Leave the node; another one is tried after a pause."""
+        """Give up the stream, and mostly its node; another one is tried after a pause."""
         self._broken = broken
         self._watch.end_stream()
         self._close_channel()
-        if self._caller.endpoint == self._node:  # else another watch of the client has left it
+        # Else the node is not to blame, or another watch of the client has left it.
+        if not isinstance(broken, FellBehind) and self._caller.endpoint == self._node:
             self._caller.move_on()
         self._heal_at = self._now() + HEAL_SECONDS
 

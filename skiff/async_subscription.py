@@ -12,7 +12,12 @@ from skiff.subscription import NONCE_BYTES, UNREAD_MAX
 if TYPE_CHECKING:
     from skiff.feed import Feed
 
-FELL_BEHIND = f"more than {UNREAD_MAX} messages were not received"
+
+class FellBehind(StreamBroken):
+    """The watch has not received its messages for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {UNREAD_MAX} messages were not received")
 
 
 class AsyncSubscription:
@@ -29,7 +34,7 @@ class AsyncSubscription:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._messages: deque[list[bytes]] = deque()
-        self._end = ""  # why no further messages arrive
+        self._end: StreamBroken | None = None  # why no further messages arrive
         self._awaited: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         feed.add(self)
@@ -49,11 +54,12 @@ class AsyncSubscription:
 
         Raises:
             StreamBroken: there is none, and no further ones will arrive.
+            FellBehind: likewise, as too many were not received.
         """
         if self._messages:
             return self._messages.popleft()
-        if self._end:
-            raise StreamBroken(self._end)
+        if self._end is not None:
+            raise self._end
         return None
 
     def take_confirmation(self, message: list[bytes]) -> None:
@@ -86,21 +92,22 @@ class AsyncSubscription:
             self._alarm.cancel()
             self._alarm = None
         self._feed.remove(self)
+        self._messages.clear()
         self.end("closed")
 
     # --- by the feed
 
     def put(self, message: list[bytes]) -> None:
         """Add a message; a subscriber that has fallen behind too far gets no more."""
-        if len(self._messages) < UNREAD_MAX and not self._end:
+        if len(self._messages) < UNREAD_MAX and self._end is None:
             self._messages.append(message)
         else:
-            self._end = self._end or FELL_BEHIND
+            self._end = self._end or FellBehind()
         self._wake()
 
     def end(self, reason: str) -> None:
         """Record that no further messages arrive."""
-        self._end = self._end or reason
+        self._end = self._end or StreamBroken(reason)
         self._wake()
 
     # ---

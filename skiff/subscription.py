@@ -25,7 +25,7 @@ CONNECTION_LOST = "the connection to the node was lost"
 OLDER_NODES = "changes were missed, and the nodes run older versions, which keep none: upgrade them"
 HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
 STEP_SECONDS = 0.25  # that a step of healing may take at least, whatever the caller's deadline
-UNREAD_MAX = 10_000  # messages that wait in the socket; then the node cuts the subscriber off
+UNREAD_MAX = 10_000  # messages that wait to be received; then a subscriber loses its stream
 
 
 class Subscription:

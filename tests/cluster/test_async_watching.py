@@ -73,6 +73,28 @@ def test_tasks_watch_concurrently_and_a_cancelled_receive_loses_no_change(cluste
     run(use())
 
 
+def test_a_task_that_receives_again_while_another_waits_keeps_its_deadline(
+    cluster: Cluster,
+) -> None:
+    async def use() -> None:
+        async with client_of(cluster) as client, await client.watch("again/") as changes:
+
+            async def receive_twice() -> None:
+                await anext(changes)
+                with pytest.raises(RequestTimeout):
+                    await changes.next_event(timeout=0.2)
+
+            twice = asyncio.ensure_future(receive_twice())
+            await until_waiting(changes)
+            other = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)
+            await client.insert("again/1", 1)
+            await twice
+            other.cancel()
+
+    run(use())
+
+
 def test_unreceived_changes_do_not_spin_the_loop(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,5 +218,17 @@ def test_closing_the_client_ends_a_backup(cluster: Cluster, tmp_path: Path) -> N
         with pytest.raises(ClientClosed):
             await backup
         assert not (tmp_path / "ended.backup").exists()
+
+    run(use())
+
+
+def test_a_dropped_subscriber_leaves_its_node(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster) as client:
+            changes = await client.watch("dropped/")
+            assert changes._subscription is not None
+            feed = changes._subscription._feed
+            del changes
+            assert feed.is_closed
 
     run(use())
