@@ -39,6 +39,7 @@ class Places:
         except BaseException as error:
             if given.done() and not given.cancelled():
                 self.leave()  # it was given one just as it ended
+            self._drop_ended()
             if isinstance(error, TimeoutError):
                 raise RequestTimeout(TOO_MANY) from None
             raise
@@ -51,3 +52,8 @@ class Places:
                 given.set_result(None)
                 return
         self._free += 1
+
+    def _drop_ended(self) -> None:
+        """Forget the calls in front that wait no longer, though no place has become free."""
+        while self._queue and self._queue[0].done():
+            del self._queue[0]
