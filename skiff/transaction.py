@@ -22,7 +22,7 @@ class _Buffer(BoundToProcess):
         self._written: dict[str, bytes | None] = {}  # stored values; None for removals
         self._operations: dict[str, Operation] = {}
         self._is_over = False
-        self.revision: int | None = None  # of the store after the commit
+        self.revision: int | None = None  # of the store after the commit, if that did anything
 
     def __repr__(self) -> str:
         reads, writes = len(self._read), len(self._operations)
@@ -118,7 +118,7 @@ class Transaction(_Buffer):
         return self._value(key, type, default)
 
     def commit(self) -> None:
-        """Check the reads and make the writes, all or none.
+        """Check the reads and make the writes, all or none; without any, do nothing.
 
         Raises:
             TransactionConflict: a key that was read has changed; nothing was written.
@@ -126,7 +126,9 @@ class Transaction(_Buffer):
             OutcomeUnknown: the deadline passed; it may have been committed, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        self._end_commit(self._transact(*self._begin_commit()))
+        checks, writes = self._begin_commit()
+        if checks or writes:
+            self._end_commit(self._transact(checks, writes))
 
     def __enter__(self) -> Self:
         return self
@@ -157,12 +159,15 @@ class AsyncTransaction(_Buffer):
     async def get(self, key: str, type: Any = Any, *, default: Any = None) -> Any:
         """Return a key's value as ``type``, or ``default``; see ``Transaction.get``."""
         if not self._is_known(key, type):
-            self._read[key] = await self._read_entry(key)
+            entry = await self._read_entry(key)
+            self._read.setdefault(key, entry)  # else a concurrent read of it would be unchecked
         return self._value(key, type, default)
 
     async def commit(self) -> None:
-        """Check the reads and make the writes, all or none; see ``Transaction.commit``."""
-        self._end_commit(await self._transact(*self._begin_commit()))
+        """Check the reads and make the writes; see ``Transaction.commit``."""
+        checks, writes = self._begin_commit()
+        if checks or writes:
+            self._end_commit(await self._transact(checks, writes))
 
     async def __aenter__(self) -> Self:
         return self
