@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final, Literal, NamedTuple, TypeGuard, get_args
+from typing import Final, Literal, NamedTuple, TypeGuard, TypeVar, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
@@ -11,6 +11,8 @@ from protocol.state.batches import InvalidOperation, check_command
 from protocol.state.commands import Command
 from protocol.state.limits import BATCH_OPERATIONS_MAX
 from skiff.errors import InvalidRequest
+
+ItemT = TypeVar("ItemT")
 
 REVISION_MAX = (1 << 63) - 1
 
@@ -56,7 +58,7 @@ def read_mode(
     if read not in READINGS:
         known = " or ".join(map(repr, READINGS))
         raise InvalidRequest(f"read must be {known}, not {read!r}")
-    _check_revision("at_least", at_least)
+    check_number("at_least", at_least)
     staleness = ANY_STALENESS if read == "stale" else 0
     if max_staleness is not None:
         staleness = _milliseconds(read, max_staleness)
@@ -112,16 +114,21 @@ def check_revision(revision: int | None) -> None:
     Raises:
         InvalidRequest: the revision is no int, or out of range.
     """
-    _check_revision("if_revision", revision)
+    check_number("if_revision", revision)
 
 
-def _check_revision(name: str, revision: object) -> None:
-    if revision is None:
+def check_number(name: str, number: object) -> None:
+    """Check a revision or a version, named as in the message; None is none.
+
+    Raises:
+        InvalidRequest: it is no int, or out of range.
+    """
+    if number is None:
         return
-    if type(revision) is not int:
-        raise InvalidRequest(f"{name} must be an int, not {revision!r}")
-    if not 0 <= revision <= REVISION_MAX:
-        raise InvalidRequest(f"{name} must be from 0 to {REVISION_MAX}, not {revision}")
+    if type(number) is not int:
+        raise InvalidRequest(f"{name} must be an int, not {number!r}")
+    if not 0 <= number <= REVISION_MAX:
+        raise InvalidRequest(f"{name} must be from 0 to {REVISION_MAX}, not {number}")
 
 
 def check_timeout(timeout: object) -> None:
@@ -181,7 +188,7 @@ def check_watch(prefix: str, since: int | None, *, initial: bool, prev_value: bo
         InvalidRequest: the message says what is wrong.
     """
     check_prefix(prefix)
-    _check_revision("since", since)
+    check_number("since", since)
     for name, given in (("initial", initial), ("prev_value", prev_value)):
         if not isinstance(given, bool):
             raise InvalidRequest(f"{name} must be True or False, not {given!r}")
@@ -240,6 +247,18 @@ def check_increment(by: object) -> None:
     """
     if type(by) is not int or not -REVISION_MAX - 1 <= by <= REVISION_MAX:
         raise InvalidRequest(f"by must be a whole number of 64 bits, not {by!r}")
+
+
+def check_collection(name: str, given: Iterable[ItemT]) -> tuple[ItemT, ...]:
+    """Return the items of a collection, named as in the message.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        return tuple(given)
+    except TypeError as error:
+        raise InvalidRequest(f"{name} must be a collection: {error}") from None
 
 
 def check_change(command: Command) -> None:

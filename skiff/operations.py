@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.state import commands
+from skiff.arguments import check_increment, check_number
 from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.values import check_type, encode_value, entry_of
 
@@ -81,7 +82,8 @@ def command_of(operation: Operation) -> commands.TransactionOperation:
     """Return the command of an operation.
 
     Raises:
-        InvalidRequest: it is no operation, or its type cannot be decoded.
+        InvalidRequest: it is no operation, its type cannot be decoded, or it increments by no
+            whole number of 64 bits.
         SerializeFailed: MessagePack cannot encode the value.
     """
     match operation:
@@ -92,6 +94,7 @@ def command_of(operation: Operation) -> commands.TransactionOperation:
         case RemovePrefix(prefix):
             return commands.RemovePrefix(prefix)
         case Increment(key, by):
+            check_increment(by)
             return commands.Increment(key, by)
         case Get(key, type_):
             check_type(type_)
@@ -128,11 +131,15 @@ def check_of(check: Check) -> commands.Check:
     """Return the wire form of a check.
 
     Raises:
-        InvalidRequest: it is no check.
+        InvalidRequest: it is no check, or one of its conditions has another type.
         SerializeFailed: MessagePack cannot encode the value.
     """
     if not isinstance(check, Check):
         raise InvalidRequest(f"{check!r} is no check of a transaction")
+    if not isinstance(check.exists, bool | None):
+        raise InvalidRequest(f"exists must be True, False or None, not {check.exists!r}")
+    for name in ("revision", "create_revision", "version"):
+        check_number(name, getattr(check, name))
     value = None if check.value is UNSET else encode_value(check.key, check.value)
     history = (check.revision, check.create_revision, check.version)
     return commands.Check(check.key, check.exists, *history, value)

@@ -105,10 +105,10 @@ class WriteMethods(Runner):
     ) -> int:
         """Write several values as one change; return its revision.
 
-        Up to 1,000 keys and 4 MiB of values.
+        One to 1,000 keys, and up to 4 MiB of values.
 
         Raises:
-            InvalidRequest: a key is invalid, or there are too many or too large values.
+            InvalidRequest: a key is invalid, or there are no, too many or too large values.
             SerializeFailed: MessagePack cannot encode a value.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; all may have been written, or may yet be.
@@ -153,7 +153,7 @@ class WriteMethods(Runner):
     ) -> TransactionResult:
         """Perform ``then`` if all checks hold, else ``otherwise``, as one change of the state.
 
-        All writes have one revision; if an operation cannot be performed, none is. Up to 1,000
+        All writes have one revision; if an operation cannot be performed, none is. One to 1,000
         checks and operations, 4 MiB of values, 10,000 keys removed by prefixes and 64 KiB of
         values read; no key is written twice in a branch.
 

@@ -6,7 +6,15 @@ from typing import Any
 from protocol.state import commands
 from protocol.state.commands import Incremented, Inserted, PrefixRemoved, Removed, Transacted
 from skiff import operations
-from skiff.arguments import check_change, check_increment, check_key, check_prefix, check_revision
+from skiff.arguments import (
+    check_change,
+    check_collection,
+    check_increment,
+    check_key,
+    check_prefix,
+    check_revision,
+)
+from skiff.errors import InvalidRequest
 from skiff.method import Method, Order
 from skiff.operations import TransactionResult, check_of, command_of, result_of
 from skiff.outcomes import applied, expect, matching
@@ -57,6 +65,8 @@ def remove_prefix(prefix: str) -> Method[int]:
 
 def insert_many(values: Mapping[str, object]) -> Method[int]:
     """Write several values as one change; return its revision."""
+    if not isinstance(values, Mapping):
+        raise InvalidRequest(f"values must be a mapping, not {type(values).__name__}")
     command = commands.Transact(
         (), tuple([commands.Insert(key, encode_value(key, value)) for key, value in values.items()])
     )
@@ -71,9 +81,10 @@ def transact(
     otherwise: Iterable[operations.Operation],
 ) -> Method[TransactionResult]:
     """Perform operations as one change, by whether the checks hold."""
-    branches = (tuple(then), tuple(otherwise))
+    conditions = check_collection("checks", checks)
+    branches = (check_collection("then", then), check_collection("otherwise", otherwise))
     command = commands.Transact(
-        tuple(check_of(each) for each in checks),
+        tuple(check_of(each) for each in conditions),
         *(tuple(command_of(each) for each in branch) for branch in branches),
     )
     check_change(command)

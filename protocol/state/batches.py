@@ -127,6 +127,7 @@ def _check_transaction(transaction: Transact, value_bytes_max: int) -> None:
     """Check the limits of a transaction, and that no key is written twice in it."""
     branches = (transaction.then, transaction.otherwise)
     count = len(transaction.checks) + sum(map(len, branches))
+    require(count > 0, "the transaction has neither checks nor operations")
     require(
         count <= BATCH_OPERATIONS_MAX,
         f"the transaction has {count} checks and operations; the limit is {BATCH_OPERATIONS_MAX}",

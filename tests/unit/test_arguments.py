@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skiff import Client, InvalidRequest
+from skiff import Check, Client, Increment, Insert, InvalidRequest
 
 NOWHERE = "127.0.0.1:1"
 
@@ -28,3 +28,39 @@ def test_a_limit_is_a_non_negative_integer(limit: Any) -> None:
         pytest.raises(InvalidRequest, match="limit must be a whole number from 0 on"),
     ):
         client.list_keys(limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("checks", "then", "reason"),
+    [
+        ([], [], "neither checks nor operations"),
+        (None, [Insert("a", 1)], "checks must be a collection"),
+        ([], Insert("a", 1), "then must be a collection"),
+        ([], [Increment("a", "1")], "by must be a whole number of 64 bits"),  # type: ignore[arg-type]
+        ([], [Increment("a", 1 << 63)], "by must be a whole number of 64 bits"),
+        ([], [Increment("a", True)], "by must be a whole number of 64 bits"),
+        ([Check("a", exists=1)], [], "exists must be True, False or None"),  # type: ignore[arg-type]
+        ([Check("a", revision="1")], [], "revision must be an int"),  # type: ignore[arg-type]
+        ([Check("a", create_revision=-1)], [], "create_revision must be from 0"),
+        ([Check("a", version=1 << 63)], [], "version must be from 0"),
+    ],
+)
+def test_a_transaction_has_operations_and_conditions_of_their_types(
+    checks: Any, then: Any, reason: str
+) -> None:
+    with Client(NOWHERE) as client, pytest.raises(InvalidRequest, match=reason):
+        client.transact(checks, then)
+
+
+@pytest.mark.parametrize("values", [{}, [("a", 1)], None])
+def test_values_to_insert_are_a_mapping_with_keys(values: Any) -> None:
+    reason = "must be a mapping|neither checks nor operations"
+    with Client(NOWHERE) as client, pytest.raises(InvalidRequest, match=reason):
+        client.insert_many(values)
+
+
+def test_a_transaction_without_reads_and_writes_sends_nothing() -> None:
+    with Client(NOWHERE) as client:
+        with client.transaction() as transaction:
+            pass
+        assert transaction.revision is None

@@ -12,7 +12,16 @@ from protocol.messages.storage import Commit
 from protocol.raft.node import RaftNode
 from protocol.refusal import Refusal
 from protocol.state.batches import PROPOSAL_BYTES_MAX, InvalidOperation, check_proposal
-from protocol.state.commands import Batch, Insert, OpenSession, Remove, Write
+from protocol.state.commands import (
+    Batch,
+    Check,
+    Increment,
+    Insert,
+    OpenSession,
+    Remove,
+    Transact,
+    Write,
+)
 from protocol.state.levels import STATE_LEVEL
 from protocol.wire import encode
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, frame_of, led_by
@@ -59,6 +68,10 @@ def test_trailing_data_after_a_batch_is_not_appended() -> None:
         (batch(Write(1, 1, 1, Remove(""))), "cannot be a key"),
         (batch(Write(1, 1, 1, Remove("é" * 4000))), "bytes"),
         (batch(Write(1, 1, 1, Insert("k", bytes(VALUE_BYTES_CEILING + 1)))), "at most"),
+        (batch(Write(1, 1, 1, Transact((), ()))), "neither checks nor operations"),
+        (batch(Write(1, 1, 1, Transact((), (Remove("k"), Remove("k"))))), "written twice"),
+        (batch(Write(1, 1, 1, Transact((), (Increment("k", 1 << 63),)))), "<="),
+        (batch(Write(1, 1, 1, Transact((Check("k", version=-1),), ()))), ">= 0"),
         (batch(*[WRITE] * 1001), "1001 writes"),
         (bytes(PROPOSAL_BYTES_MAX + 1), "the limit is"),
     ],
