@@ -37,6 +37,7 @@ from skiff.subscription import (
     STEP_SECONDS,
     compacted,
     event_of,
+    greet_until,
     page_of,
     unconfirmed,
 )
@@ -272,7 +273,7 @@ class AsyncSubscriber(BoundToProcess):
         """Subscribe to a node; leave it if it does not confirm in time."""
         self._close_channel()  # an attempt may have been interrupted
         await asyncio.sleep(max(0.0, self._heal_at - self._now()))
-        welcome = expect(await self._caller.call(Hello(), self._left(deadline)), Welcome)
+        welcome = await self._greet(deadline)
         self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = self._caller.feeds.subscribe(
@@ -283,6 +284,17 @@ class AsyncSubscriber(BoundToProcess):
             min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS)
         )
         self._watch.begin_stream(self._subscription.stream)
+
+    async def _greet(self, deadline: float) -> Welcome:
+        """Greet a node; while none answers, notice in between that the subscriber is closed."""
+        while True:
+            until = greet_until(deadline, self._now(), self._caller.route)
+            try:
+                return expect(await self._caller.call(Hello(), self._left(until)), Welcome)
+            except (RequestTimeout, ClientConnectFailed):
+                self._check_open()
+                if until == deadline:
+                    raise
 
     async def _await_confirmation(self, deadline: float) -> None:
         subscription = self._subscription

@@ -37,6 +37,7 @@ from skiff.subscription import (
     Subscription,
     compacted,
     event_of,
+    greet_until,
     page_of,
     unconfirmed,
 )
@@ -269,7 +270,7 @@ class Subscriber(BoundToProcess):
     def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""
         self._close_channel()  # an attempt may have been interrupted
-        welcome = expect(self._caller.call(Hello(), _left(deadline)), Welcome)
+        welcome = self._greet(deadline)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = Subscription(
             self._caller.transport, endpoint, prefix, prev_value=self._prev_value
@@ -281,6 +282,17 @@ class Subscriber(BoundToProcess):
         now = time.monotonic()
         self._await_confirmation(min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS))
         self._watch.begin_stream(self._subscription.stream)
+
+    def _greet(self, deadline: float) -> Welcome:
+        """Greet a node; while none answers, notice in between that the subscriber is closed."""
+        while True:
+            until = greet_until(deadline, time.monotonic(), self._caller.route)
+            try:
+                return expect(self._caller.call(Hello(), _left(until)), Welcome)
+            except (RequestTimeout, ClientConnectFailed):
+                self._check_open()
+                if until == deadline:
+                    raise
 
     def _await_confirmation(self, deadline: float) -> None:
         assert self._subscription is not None

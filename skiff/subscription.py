@@ -9,6 +9,7 @@ import zmq
 
 from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
 from protocol.client.refusals import Refusals
+from protocol.client.routing import Route
 from protocol.messages import client as wire
 from protocol.messages.client import ChangePage, Outcome
 from protocol.state.commands import Event as Change
@@ -25,6 +26,7 @@ CONNECTION_LOST = "the connection to the node was lost"
 OLDER_NODES = "changes were missed, and the nodes run older versions, which keep none: upgrade them"
 HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
 STEP_SECONDS = 0.25  # that a step of healing may take at least, whatever the caller's deadline
+GREET_SECONDS = 1.0  # between two looks whether a subscriber was closed, while no node answers
 UNREAD_MAX = 10_000  # messages that wait to be received; then a subscriber loses its stream
 
 
@@ -65,6 +67,11 @@ class Subscription:
         self.stream.take(frames, self._clock())
         if self.stream.is_established:
             self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
+
+
+def greet_until(deadline: float, now: float, route: Route) -> float:
+    """Return when one attempt to greet a node ends; a census of several takes its time."""
+    return deadline if route.needs_census else min(deadline, now + GREET_SECONDS)
 
 
 def page_of(outcome: Outcome, refusals: Refusals, now: float) -> ChangePage | None:

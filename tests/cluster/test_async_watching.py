@@ -232,3 +232,17 @@ def test_a_dropped_subscriber_leaves_its_node(cluster: Cluster) -> None:
             assert feed.is_closed
 
     run(use())
+
+
+def test_a_closed_subscriber_does_not_wait_for_a_node_to_return(single: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(single) as client:
+            changes = await client.watch()
+            receiving = asyncio.ensure_future(anext(changes))
+            single.kill(single.nodes[0])
+            await asyncio.sleep(1.0)
+            await changes.aclose()
+            with pytest.raises(ClientClosed):
+                await asyncio.wait_for(receiving, 5)
+
+    run(use())

@@ -489,3 +489,14 @@ def test_a_watch_goes_on_after_a_snapshot_on_its_node(tmp_path: Path) -> None:
                 cluster.resume(behind)
             received = [changes.recv(int, timeout=20)[1] for _ in range(59)]
     assert received == list(range(1, 60))
+
+
+def test_a_closed_subscriber_does_not_wait_for_a_node_to_return(single: Cluster) -> None:
+    with single.client() as client, ThreadPoolExecutor(1) as pool:
+        changes = client.watch()
+        receiving = pool.submit(next, changes)
+        single.kill(single.nodes[0])
+        time.sleep(1.0)
+        changes.close()
+        with pytest.raises(ClientClosed):
+            receiving.result(timeout=5)
