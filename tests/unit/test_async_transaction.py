@@ -24,7 +24,8 @@ def test_concurrent_reads_of_a_key_return_what_the_commit_checks() -> None:
 
     async def use() -> None:
         async with AsyncTransaction(read, transact) as transaction:
-            assert await asyncio.gather(transaction.get("k"), transaction.get("k")) == [5, 5]
+            read_twice = asyncio.gather(transaction.get("k"), transaction.get("k"))
+            assert list(await read_twice) == [5, 5]
         assert checked == [Check("k", revision=5)]
 
     asyncio.run(use())
