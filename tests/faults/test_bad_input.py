@@ -16,9 +16,12 @@ from protocol.messages.client import (
     Failed,
     FailureCode,
     Get,
+    GetMany,
     ListKeys,
+    ReadChanges,
     ReadSnapshot,
     Reply,
+    Scan,
 )
 from protocol.messages.peer import (
     PEER_PROTOCOL_VERSION,
@@ -27,7 +30,15 @@ from protocol.messages.peer import (
     PeerFrame,
     RequestVote,
 )
-from protocol.state.commands import Insert, Write
+from protocol.state.commands import (
+    Check,
+    Increment,
+    Insert,
+    Remove,
+    RemovePrefix,
+    Transact,
+    Write,
+)
 from protocol.wire import (
     PEER_FRAME_BYTES_MAX,
     REQUEST_BYTES_MAX,
@@ -152,6 +163,20 @@ def test_a_client_of_another_protocol_version_is_refused(
         Write(1, 1, 2, Insert("key", b"")),
         Write(1, 10_000, 1, Insert("key", b"")),
         Write(1 << 63, 1, 1, Insert("key", b"")),
+        Write(1, 1, 1, RemovePrefix("a\0b")),
+        Write(1, 1, 1, Increment("key", 1 << 63)),
+        Write(1, 1, 1, Transact((), ())),
+        Write(1, 1, 1, Transact((), (Remove("k"),) * 2)),
+        Write(1, 1, 1, Transact((Check("key"),) * 1001, ())),
+        Write(1, 1, 1, Transact((Check("key", version=-1),), ())),
+        Write(1, 1, 1, Transact((), (Insert("key", b"", if_revision=1),))),
+        GetMany(("key",) * 1001),
+        GetMany(("key",), min_revision=1 << 40),
+        Get("key", max_staleness_ms=-1),
+        Scan(b"sixteen bytes...", "a\0b", 1),
+        Scan(b"fifteen bytes..", "", 1),
+        ReadChanges("", -1, 0),
+        ReadChanges("", 1 << 40, 0),
         ReadSnapshot(b"fifteen bytes..", None),
         ReadSnapshot(b"seventeen bytes..", None),
     ],
