@@ -79,6 +79,7 @@ class AsyncConnection:
             self._channel.descriptors, (self._on_socket, self._on_monitor), strict=True
         ):
             self._loop.add_reader(descriptor, react)
+            self._loop.call_soon(react)  # ZeroMQ signals nothing before the first look
         self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
     def ask(self, ask: Ask) -> PendingAsk:

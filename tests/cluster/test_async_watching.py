@@ -111,6 +111,25 @@ def test_unreceived_changes_do_not_spin_the_loop(
     run(use())
 
 
+def test_a_thousand_watches_of_a_node_share_a_few_connections(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with AsyncClient([cluster.leader().address], timeout=SECONDS) as client:
+            watches = await asyncio.gather(*[client.watch("crowd/") for _ in range(500)])
+            watches += await asyncio.gather(*[client.watch(f"crowd/{n}") for n in range(500)])
+            feeds = {each._subscription._feed for each in watches if each._subscription}
+            assert len(feeds) < 10
+            revisions = [await client.insert(f"crowd/{n}", n) for n in (7, 499)]
+            for watch in watches[:500]:
+                seen = [await watch.next_event(SECONDS) for _ in revisions]
+                assert [each.revision for each in seen] == revisions
+            assert (await watches[999].next_event(SECONDS)).revision == revisions[1]
+            for watch in watches:
+                await watch.aclose()
+            assert all(each.is_closed for each in feeds)
+
+    run(use())
+
+
 def test_closing_a_subscriber_or_its_client_ends_a_pending_receive(cluster: Cluster) -> None:
     async def use() -> None:
         client = client_of(cluster)

@@ -1,5 +1,6 @@
 """Connection: requests reach one node only, even if another takes over its address."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from threading import Event, Thread
 import pytest
 import zmq
 
-from skiff.connection import Connection, ConnectionLost
+from skiff.async_connection import AsyncConnection
+from skiff.connection import CONNECT_SECONDS, Connection, ConnectionLost
 from skiff.testing import wait_until
 from skiff.transport import Transport
 
@@ -56,4 +58,18 @@ def test_a_connection_never_reconnects_to_another_node_at_its_address() -> None:
             fresh = Connection(transport, f"tcp://127.0.0.1:{port}")
             assert fresh.ask(b"who?", time.monotonic() + SECONDS) == b"second"
             fresh.close()
+    transport.close()
+
+
+def test_an_event_loop_notices_at_once_that_a_connection_is_refused() -> None:
+    async def use() -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        connection = AsyncConnection(transport, "tcp://127.0.0.1:1")
+        while not connection.is_lost:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+        return loop.time() - began
+
+    transport = Transport()
+    assert asyncio.run(use()) < CONNECT_SECONDS / 2
     transport.close()
