@@ -145,12 +145,10 @@ class AsyncSubscriber(BoundToProcess):
     def close(self) -> None:
         """End the subscription; a receiving task raises ``ClientClosed``."""
         self._closed = True
-        if self._subscription is not None and self._subscription.is_inherited:
-            return  # the loop watches the parent's socket, which goes on
         self._close_channel()
 
     def __del__(self) -> None:
-        """Unsubscribe a subscriber that is dropped without ``aclose``, by whatever thread."""
+        """Unsubscribe a subscriber that is dropped without ``aclose``, in any thread."""
         subscription = self._subscription
         if subscription is None or subscription.is_inherited or self._loop.is_closed():
             return
@@ -363,7 +361,8 @@ class AsyncSubscriber(BoundToProcess):
             self._close_channel()
 
     def _close_channel(self) -> None:
-        if self._subscription is not None:
+        # The loop watches a parent process's socket, which goes on.
+        if self._subscription is not None and not self._subscription.is_inherited:
             self._subscription.close()
 
     def _left(self, deadline: float) -> float | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FellBehind(StreamBroken):
-    """The watch has not received its messages for too long."""
+    """Too many messages of the watch were not received."""
 
     def __init__(self) -> None:
         super().__init__(f"more than {UNREAD_MAX} messages were not received")

@@ -1,8 +1,10 @@
-"""Subscription: the SUB socket of a change stream, shared by both kinds of subscribers."""
+"""Subscription: the change stream of one watch, over a SUB socket of its own.
+
+The functions are of both kinds of subscribers; those of asyncio clients share sockets by ``feed``.
+"""
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -38,7 +40,6 @@ class Subscription:
         transport: Transport,
         endpoint: str,
         prefix: bytes,
-        clock: Callable[[], float] = time.monotonic,
         *,
         prev_value: bool = False,
     ) -> None:
@@ -47,9 +48,8 @@ class Subscription:
         Raises:
             ClientConnectFailed: the process has too many sockets or descriptors.
         """
-        self._clock = clock
         nonce = os.urandom(NONCE_BYTES)
-        self.stream = ChangeStream(prefix, nonce, clock(), prev_value=prev_value)
+        self.stream = ChangeStream(prefix, nonce, time.monotonic(), prev_value=prev_value)
         self.channel = Channel(transport, zmq.SUB, BROKEN_EVENTS)
         socket = self.channel.socket
         socket.setsockopt(zmq.RCVHWM, UNREAD_MAX)
@@ -64,7 +64,7 @@ class Subscription:
             StreamBroken: the message is malformed.
             OlderNode: the node has no previous values, which are asked for.
         """
-        self.stream.take(frames, self._clock())
+        self.stream.take(frames, time.monotonic())
         if self.stream.is_established:
             self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
 
