@@ -51,10 +51,10 @@ FAIR_TURNS = 64  # changes delivered in a row before other tasks run
 class AsyncSubscriber(BoundToProcess):
     """Changes of the keys under a prefix; ``Subscriber`` for an event loop, with ``async for``.
 
-    One task at a time receives; others wait for it. The watches of one client share a connection to
-    their node, which is read while the loop runs: up to 10,000 messages of each watch wait in
-    memory, and as many of the connection while other tasks keep the loop busy. A subscriber that
-    falls behind further gets no more of its stream, and fetches the rest.
+    One task at a time receives; others wait for it. Up to about 200 watches of one client share a
+    connection to their node, which is read while the loop runs: up to 10,000 messages of each watch
+    wait in memory, and as many of each connection while other tasks keep the loop busy. A
+    subscriber that falls behind further gets no more of its stream, and fetches the rest.
     """
 
     def __init__(
