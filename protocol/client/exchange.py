@@ -121,6 +121,7 @@ class Exchange:
             return (yield from self._greet(ask, pending))
         except ForeignCluster as foreign:
             self._attempts.obstacle = str(foreign)
+            self._route.note_removed(ask.endpoint)
             self._link.abandon(ask.endpoint, self._clock())
             yield self._pause()
             return ()

@@ -22,6 +22,7 @@ class Route:
         self.given = list(dict.fromkeys(endpoints))
         self._follow_leader = follow_leader
         self._members: list[str] = []
+        self._outsiders: set[str] = set()  # whose nodes have said that they are no members
         self._leader = ""
         self._avoided: dict[str, float] = {}
         self._asked: dict[str, int] = {}  # turn in which each endpoint was last chosen
@@ -67,8 +68,8 @@ class Route:
             self._leader = ""
 
     def note_removed(self, endpoint: str) -> None:
-        """No longer count an endpoint among the members: its node was removed."""
-        self._members = [each for each in self._members if each != endpoint]
+        """No longer count an endpoint among the members: its node has another cluster, or none."""
+        self._outsiders.add(endpoint)
 
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
@@ -88,6 +89,7 @@ class Route:
             if self._members and welcome.node not in {each.id for each in members}:
                 return True  # removed: it has missed what came after
             self._members = [_endpoint(each.address) for each in members]
+            self._outsiders.difference_update(self._members)
         if self._follow_leader:
             self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
         return True
@@ -112,7 +114,8 @@ class Route:
 
         Each node counts once, at the address that the members know, whatever others it was given.
         """
-        return [each for each in self.all if each in self._members] or self.all
+        known = [each for each in self.all if each in self._members] or self.all
+        return [each for each in known if each not in self._outsiders] or known
 
 
 def address_of(endpoint: str) -> str:

@@ -47,12 +47,16 @@ def test_a_removed_node_is_believed_only_while_no_member_is_known() -> None:
 
 
 def test_a_node_that_says_that_it_was_removed_is_no_member() -> None:
-    route = Route([A], follow_leader=True)
+    route = Route([A, C], follow_leader=True)
+    route.settle(b"cluster")
+    route.note_removed(C)
+    assert route.nodes == [A]
     route.learn(welcome())
+    assert route.nodes == [A, C, B]
     route.note_removed(C)
     assert route.nodes == [A, B]
     route.learn(welcome())
-    assert route.nodes == [A, B, C]
+    assert route.nodes == [A, C, B]
 
 
 def test_every_node_gets_a_turn_although_failed_nodes_are_avoided() -> None:
