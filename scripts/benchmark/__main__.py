@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure skiff and etcd side by side, three nodes each, on this machine.",
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="fewer and shorter rounds, about five minutes")
+    add("--quick", action="store_true", help="fewer and shorter rounds, about six minutes")
     add("--json", action="store_true", help="print one JSON document in place of tables")
     add("--skip-etcd", action="store_true", help="measure only skiff")
     add("--duration", type=float, metavar="SECONDS", help="of each workload in each round")
