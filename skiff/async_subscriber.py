@@ -6,11 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
-from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import ChangePage, Hello, Welcome
+from protocol.messages.client import Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller
@@ -20,25 +19,21 @@ from skiff.descriptions import described_by
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
-    Compacted,
     NoNodeReached,
     RequestTimeout,
     SkiffError,
     StreamClosed,
     Unsupported,
 )
-from skiff.method import Anchor
+from skiff.missing_changes import MissingChanges
 from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscriber import Subscriber
 from skiff.subscription import (
     HEAL_SECONDS,
-    OLDER_NODES,
     STEP_SECONDS,
-    compacted,
     event_of,
     greet_until,
-    page_of,
     unconfirmed,
 )
 from skiff.values import check_type, decode_value
@@ -71,13 +66,11 @@ class AsyncSubscriber(BoundToProcess):
         self._type = type_
         self._prev_value = prev_value
         self._watch = Watch(prefix, since, prev_value=prev_value)
-        self._refusals = Refusals(caller.route)
-        self._anchor = Anchor(self._refusals.link)
+        self._missing = MissingChanges(self._watch, caller.route)
         self._broken: StreamBroken | None = None  # why the last stream has ended
         self._subscription: AsyncSubscription | None = None
         self._node = ""  # endpoint of the node that publishes to it
         self._closed = False
-        self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()  # of the loop: cheaper to compare than the loop
         self._heal_at = 0.0  # when another node may be tried
@@ -85,7 +78,7 @@ class AsyncSubscriber(BoundToProcess):
         self._turns = 0
 
     def __repr__(self) -> str:
-        ended = ", closed" if self._closed or self._compacted else ""
+        ended = ", closed" if self._closed or self._missing.gone else ""
         return f"<AsyncSubscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     async def __aenter__(self) -> Self:
@@ -246,8 +239,8 @@ class AsyncSubscriber(BoundToProcess):
             raise StreamClosed("the subscription belongs to the parent process of this fork")
 
     def _check_open(self) -> None:
-        if self._compacted is not None:
-            raise self._compacted
+        if self._missing.gone is not None:
+            raise self._missing.gone
         if self._closed or self._caller.is_closed:
             raise ClientClosed("the subscription is closed")
 
@@ -319,45 +312,24 @@ class AsyncSubscriber(BoundToProcess):
 
     async def _fetch(self, deadline: float) -> None:
         """Read missing changes from any node that has them, or find that none has."""
-        last = self._refusals.deadline(self._now())
+        missing = self._missing
+        last = missing.deadline(self._now())
         left = self._left(min(deadline, last))
         try:
-            outcome = await self._caller.call(self._watch.request(), left, anchor=self._anchor)
+            request = self._watch.request()
+            outcome = await self._caller.call(request, left, anchor=missing.anchor)
+            missing.take(outcome, self._now())
         except (RequestTimeout, ClientConnectFailed):
-            self._caller.move_on(self._anchor)  # the next call asks another node
-            self._check_refusals()
-            if deadline <= last and self._compacted is None:
+            self._caller.move_on(missing.anchor)  # the next call asks another node
+            missing.judge(self._now())
+            if deadline <= last and missing.gone is None:
                 raise
-            return
-        except Unsupported:
-            self._refusals.note(NO_HISTORY, self._now())
-            self._check_refusals()
-            return
-        page = page_of(outcome, self._refusals, self._now())
-        if page is None:
-            self._check_refusals()
-        else:
-            self._take_page(page)
-
-    def _take_page(self, page: ChangePage) -> None:
-        try:
-            self._watch.take_page(page)
         except OlderNode:
-            self._caller.move_on(self._anchor)
+            self._caller.move_on(missing.anchor)
             raise
-
-    def _check_refusals(self) -> None:
-        """End once no node will have the missing changes.
-
-        Raises:
-            Unsupported: all nodes that answer run older versions.
-        """
-        oldest = self._refusals.verdict(self._now())
-        if oldest == NO_HISTORY:
-            self._refusals.clear()  # they may be upgraded
-            raise Unsupported(OLDER_NODES)
-        if oldest is not None:
-            self._compacted = compacted(self.revision, oldest)
+        except Unsupported:
+            missing.take_older(self._now())
+        if missing.gone is not None:
             self._close_channel()
 
     def _close_channel(self) -> None:

@@ -8,11 +8,10 @@ from typing import Any, Self
 import zmq
 
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
-from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import ChangePage, Hello, Welcome
+from protocol.messages.client import Hello, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
@@ -20,25 +19,21 @@ from skiff.caller import Caller
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
-    Compacted,
     NoNodeReached,
     RequestTimeout,
     StreamClosed,
     Unsupported,
 )
-from skiff.method import Anchor
+from skiff.missing_changes import MissingChanges
 from skiff.outcomes import expect
 from skiff.records import Event
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
-    OLDER_NODES,
     STEP_SECONDS,
     Subscription,
-    compacted,
     event_of,
     greet_until,
-    page_of,
     unconfirmed,
 )
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
@@ -75,12 +70,10 @@ class Subscriber(BoundToProcess):
         self._prefix = prefix
         self._type = type_
         self._closed = False
-        self._compacted: Compacted | None = None  # why it has ended; None while it has not
         self._receiving = threading.Lock()
         self._prev_value = prev_value
         self._watch = Watch(prefix, since, prev_value=prev_value)
-        self._refusals = Refusals(caller.route)
-        self._anchor = Anchor(self._refusals.link)
+        self._missing = MissingChanges(self._watch, caller.route)
         self._broken: StreamBroken | None = None  # why the last stream has ended
         self._subscription: Subscription | None = None
         with caller.transport:
@@ -91,7 +84,7 @@ class Subscriber(BoundToProcess):
                 raise
 
     def __repr__(self) -> str:
-        ended = ", closed" if self._closed or self._compacted else ""
+        ended = ", closed" if self._closed or self._missing.gone else ""
         return f"<Subscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     @property
@@ -252,8 +245,8 @@ class Subscriber(BoundToProcess):
                 raise StreamBroken(CONNECTION_LOST)
 
     def _check_open(self) -> None:
-        if self._compacted is not None:
-            raise self._compacted
+        if self._missing.gone is not None:
+            raise self._missing.gone
         if self._closed or self._caller.transport.closed:
             raise ClientClosed("the subscription is closed")
 
@@ -311,45 +304,24 @@ class Subscriber(BoundToProcess):
 
     def _fetch(self, deadline: float) -> None:
         """Read missing changes from any node that has them, or find that none has."""
-        last = self._refusals.deadline(time.monotonic())
+        missing = self._missing
+        last = missing.deadline(time.monotonic())
         left = _left(min(deadline, last))
         try:
-            outcome = self._caller.call(self._watch.request(), left, anchor=self._anchor)
+            request = self._watch.request()
+            outcome = self._caller.call(request, left, anchor=missing.anchor)
+            missing.take(outcome, time.monotonic())
         except (RequestTimeout, ClientConnectFailed):
-            self._caller.move_on(self._anchor)  # the next call asks another node
-            self._check_refusals()
-            if deadline <= last and self._compacted is None:
+            self._caller.move_on(missing.anchor)  # the next call asks another node
+            missing.judge(time.monotonic())
+            if deadline <= last and missing.gone is None:
                 raise
-            return
-        except Unsupported:
-            self._refusals.note(NO_HISTORY, time.monotonic())
-            self._check_refusals()
-            return
-        page = page_of(outcome, self._refusals, time.monotonic())
-        if page is None:
-            self._check_refusals()
-        else:
-            self._take_page(page)
-
-    def _take_page(self, page: ChangePage) -> None:
-        try:
-            self._watch.take_page(page)
         except OlderNode:
-            self._caller.move_on(self._anchor)
+            self._caller.move_on(missing.anchor)
             raise
-
-    def _check_refusals(self) -> None:
-        """End once no node will have the missing changes.
-
-        Raises:
-            Unsupported: all nodes that answer run older versions.
-        """
-        oldest = self._refusals.verdict(time.monotonic())
-        if oldest == NO_HISTORY:
-            self._refusals.clear()  # they may be upgraded
-            raise Unsupported(OLDER_NODES)
-        if oldest is not None:
-            self._compacted = compacted(self.revision, oldest)
+        except Unsupported:
+            missing.take_older(time.monotonic())
+        if missing.gone is not None:
             self._close_channel()
 
     def _close_channel(self) -> None:

@@ -10,14 +10,10 @@ from typing import Any
 import zmq
 
 from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
-from protocol.client.refusals import Refusals
 from protocol.client.routing import Route
-from protocol.messages import client as wire
-from protocol.messages.client import ChangePage, Outcome
 from protocol.state.commands import Event as Change
 from skiff.channel import Channel
-from skiff.errors import Compacted, RequestTimeout, SkiffError, Unsupported
-from skiff.outcomes import expect
+from skiff.errors import RequestTimeout, SkiffError, Unsupported
 from skiff.records import Event, EventKind
 from skiff.transport import Transport
 from skiff.values import decode_value
@@ -25,7 +21,6 @@ from skiff.values import decode_value
 NONCE_BYTES = 12
 BROKEN_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 CONNECTION_LOST = "the connection to the node was lost"
-OLDER_NODES = "changes were missed, and the nodes run older versions, which keep none: upgrade them"
 HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
 STEP_SECONDS = 0.25  # that a step of healing may take at least, whatever the caller's deadline
 GREET_SECONDS = 1.0  # between two looks whether a subscriber was closed, while no node answers
@@ -72,29 +67,6 @@ class Subscription:
 def greet_until(deadline: float, now: float, route: Route) -> float:
     """Return when one attempt to greet a node ends; a census of several takes its time."""
     return deadline if route.needs_census else min(deadline, now + GREET_SECONDS)
-
-
-def page_of(outcome: Outcome, refusals: Refusals, now: float) -> ChangePage | None:
-    """Return a node's page, None if it has refused; record either.
-
-    Raises:
-        RPCCallFailed: the outcome is of another operation.
-    """
-    if isinstance(outcome, wire.Compacted):
-        refusals.note(outcome.oldest, now)
-        return None
-    page = expect(outcome, ChangePage)
-    refusals.clear()
-    return page
-
-
-def compacted(revision: int, oldest: int) -> Compacted:
-    """Return the end of a watch at a revision, if only all changes after ``oldest`` are kept."""
-    return Compacted(
-        f"the changes after revision {revision} are no longer kept; all after revision "
-        f"{oldest} are: read the keys again, as by watch(initial=True)",
-        oldest,
-    )
 
 
 def event_of(change: Change, type_: Any) -> Event[Any]:

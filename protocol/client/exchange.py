@@ -121,7 +121,7 @@ class Exchange:
             return (yield from self._greet(ask, pending))
         except ForeignCluster as foreign:
             self._attempts.obstacle = str(foreign)
-            self._route.note_removed(ask.endpoint)
+            self._route.note_outsider(ask.endpoint)
             self._link.abandon(ask.endpoint, self._clock())
             yield self._pause()
             return ()
@@ -224,7 +224,7 @@ class Exchange:
         _ask_again_alone(pending)
         codes = {each.refusal.code for each in pending if each.outcome is None and each.refusal}
         if FailureCode.NOT_MEMBER in codes:
-            self._route.note_removed(endpoint)
+            self._route.note_outsider(endpoint)
         if codes & ABANDONING:
             self._link.abandon(endpoint, self._clock())
         return bool(codes & PAUSING)

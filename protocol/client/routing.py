@@ -67,7 +67,7 @@ class Route:
         if self._leader == endpoint:
             self._leader = ""
 
-    def note_removed(self, endpoint: str) -> None:
+    def note_outsider(self, endpoint: str) -> None:
         """No longer count an endpoint among the members: its node has another cluster, or none."""
         self._outsiders.add(endpoint)
 

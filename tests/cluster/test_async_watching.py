@@ -17,7 +17,7 @@ from skiff import (
     SkiffError,
 )
 from skiff.testing import Cluster
-from tests.cluster.asyncio_client import SECONDS, client_of, run, until_waiting
+from tests.cluster.asyncio_client import SECONDS, client_of, run, until, until_waiting
 
 pytestmark = pytest.mark.cluster
 
@@ -259,7 +259,7 @@ def test_a_closed_subscriber_does_not_wait_for_a_node_to_return(single: Cluster)
             changes = await client.watch()
             receiving = asyncio.ensure_future(anext(changes))
             single.kill(single.nodes[0])
-            await asyncio.sleep(1.0)
+            await until(lambda: changes._watch.is_lost)
             await changes.aclose()
             with pytest.raises(ClientClosed):
                 await asyncio.wait_for(receiving, 5)

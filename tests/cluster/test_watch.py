@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -437,41 +437,54 @@ def test_an_invalid_beginning_is_refused(client: Client, arguments: dict[str, An
         client.watch(**arguments)
 
 
-def test_a_history_that_is_gone_is_reported_with_the_oldest_revision_left(tmp_path: Path) -> None:
+class ShortHistory(NamedTuple):
+    """A cluster that keeps few changes, and the revision of the last of many."""
+
+    cluster: Cluster
+    client: Client
+    revision: int
+
+
+@pytest.fixture
+def short_history(tmp_path: Path) -> Iterator[ShortHistory]:
+    """A key written 200 times on three nodes that keep about 64 changes."""
     options = ("--history-changes-kept", "64")
     with (
         Cluster(3, directory=tmp_path, options=options) as cluster,
         cluster.client(timeout=20) as client,
     ):
-        for number in range(200):
-            revision = client.insert("key", number)
-        with pytest.raises(Compacted, match="are no longer kept") as gone:
-            client.watch(since=revision - 150)
-        assert revision - 70 < gone.value.oldest < revision
-        with client.watch(since=gone.value.oldest) as changes:
-            assert changes.next_event(10).revision == gone.value.oldest + 1
+        revisions = [client.insert("key", number) for number in range(200)]
+        yield ShortHistory(cluster, client, revisions[-1])
 
 
-def test_refusals_by_a_majority_end_a_watch_if_the_other_node_is_silent(tmp_path: Path) -> None:
-    async def watch(since: int) -> None:
-        async with AsyncClient(cluster.addresses, timeout=20) as client:
+def test_a_history_that_is_gone_is_reported_with_the_oldest_revision_left(
+    short_history: ShortHistory,
+) -> None:
+    _, client, revision = short_history
+    with pytest.raises(Compacted, match="are no longer kept") as gone:
+        client.watch(since=revision - 150)
+    assert revision - 70 < gone.value.oldest < revision
+    with client.watch(since=gone.value.oldest) as changes:
+        assert changes.next_event(10).revision == gone.value.oldest + 1
+
+
+def test_refusals_by_a_majority_end_a_watch_if_the_other_node_is_silent(
+    short_history: ShortHistory,
+) -> None:
+    cluster, client, revision = short_history
+
+    async def watch() -> None:
+        async with AsyncClient(cluster.addresses, timeout=20) as asynchronous:
             with pytest.raises(Compacted):
-                await client.watch(since=since)
+                await asynchronous.watch(since=revision - 150)
 
-    options = ("--history-changes-kept", "64")
-    with (
-        Cluster(3, directory=tmp_path, options=options) as cluster,
-        cluster.client(timeout=20) as client,
-    ):
-        for number in range(200):
-            revision = client.insert("key", number)
-        cluster.pause(cluster.followers()[0])
-        began = time.monotonic()
-        with pytest.raises(Compacted):
-            client.watch(since=revision - 150)
-        between = time.monotonic()
-        asyncio.run(watch(revision - 150))
-        seconds = (between - began, time.monotonic() - between)
+    cluster.pause(cluster.followers()[0])
+    began = time.monotonic()
+    with pytest.raises(Compacted):
+        client.watch(since=revision - 150)
+    between = time.monotonic()
+    asyncio.run(watch())
+    seconds = (between - began, time.monotonic() - between)
     assert all(GRACE_SECONDS <= each < 3 * GRACE_SECONDS for each in seconds)
 
 
@@ -496,7 +509,7 @@ def test_a_closed_subscriber_does_not_wait_for_a_node_to_return(single: Cluster)
         changes = client.watch()
         receiving = pool.submit(next, changes)
         single.kill(single.nodes[0])
-        time.sleep(1.0)
+        wait_until(lambda: changes._watch.is_lost, "the loss is noticed")
         changes.close()
         with pytest.raises(ClientClosed):
             receiving.result(timeout=5)

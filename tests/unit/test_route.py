@@ -49,11 +49,11 @@ def test_a_removed_node_is_believed_only_while_no_member_is_known() -> None:
 def test_a_node_that_says_that_it_was_removed_is_no_member() -> None:
     route = Route([A, C], follow_leader=True)
     route.settle(b"cluster")
-    route.note_removed(C)
+    route.note_outsider(C)
     assert route.nodes == [A]
     route.learn(welcome())
     assert route.nodes == [A, C, B]
-    route.note_removed(C)
+    route.note_outsider(C)
     assert route.nodes == [A, B]
     route.learn(welcome())
     assert route.nodes == [A, C, B]
