@@ -6,8 +6,10 @@
     values      key -> value and its history; also the applied index, so that both agree
     prefixes    parent path -> number of keys in it
     sessions    session, eight bytes big-endian -> results kept to answer retries
+    leases      lease, eight bytes big-endian -> its TTL and its number of keys
+    lease_keys  lease and key -> nothing
 
-Values, prefixes and sessions exist twice, as ``values.0`` and ``values.1``: one set is active, the
+The last five exist twice, as ``values.0`` and ``values.1``: one set is active, the
 other one stages a snapshot. No other module imports rocksdict.
 """
 
@@ -26,7 +28,11 @@ from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
 
 FAMILIES = table_names()
-NEWER_FAMILIES = ("changes",)  # added to directories of older versions
+# Those that directories of older versions lack.
+NEWER_FAMILIES = (
+    {"leases.0", "lease_keys.0", "leases.1", "lease_keys.1"},
+    {"leases.0", "lease_keys.0", "leases.1", "lease_keys.1", "changes"},
+)
 WRITE_BUFFER_BYTES = 32 << 20
 WRITE_BUFFERS_MAX = 4  # of a table; writes stall while all but one are being flushed
 WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes tables to free old write-ahead logs
@@ -268,7 +274,7 @@ def storage_failure(path: Path, error: Exception) -> ActorFailure:
 
 def _is_older(path: Path) -> bool:
     """Whether the database was made by a version without the newer tables, and has all others."""
-    return set(FAMILIES) - set(rocksdict.Rdict.list_cf(str(path))) == set(NEWER_FAMILIES)
+    return set(FAMILIES) - set(rocksdict.Rdict.list_cf(str(path))) in NEWER_FAMILIES
 
 
 def _options(*, create: bool) -> rocksdict.Options:

@@ -103,6 +103,18 @@ class CounterOverflow(InsertFailed, OverflowError):
     """The sum would have more than 64 bits; nothing was written."""
 
 
+class LeaseNotFound(InsertFailed, LookupError):
+    """There is no such lease, and there never was; nothing was written."""
+
+
+class LeaseExpired(InsertFailed):
+    """The lease has expired, or was revoked; nothing was written."""
+
+
+class TooManyLeases(InsertFailed):
+    """The cluster has as many leases as it can have; nothing was written."""
+
+
 class TransactionConflict(SkiffError):
     """A key that the transaction has read was changed meanwhile; nothing was written."""
 

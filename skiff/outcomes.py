@@ -6,13 +6,15 @@ from typing import NoReturn, TypeVar
 from protocol.membership import Membership
 from protocol.messages.client import Failed, FailureCode, Outcome
 from protocol.messages.client import NodeStatus as WireStatus
-from protocol.state.commands import Inapplicable, Obstacle
+from protocol.state.commands import Inapplicable, NoLease, Obstacle
 from protocol.state.commands import RevisionMismatch as Mismatch
-from protocol.state.limits import READ_BYTES_MAX, REMOVED_MAX
+from protocol.state.limits import LEASE_KEYS_MAX, LEASES_MAX, READ_BYTES_MAX, REMOVED_MAX
 from skiff.errors import (
     ClientConnectFailed,
     CounterOverflow,
     InvalidRequest,
+    LeaseExpired,
+    LeaseNotFound,
     NotInteger,
     OutcomeUnknown,
     Overloaded,
@@ -24,6 +26,7 @@ from skiff.errors import (
     SkiffError,
     StorageFull,
     StreamClosed,
+    TooManyLeases,
     UnsafeMembershipChange,
     Unsupported,
 )
@@ -42,6 +45,8 @@ OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
         InvalidRequest,
         f"is read beyond the {READ_BYTES_MAX} bytes that one transaction may read",
     ),
+    Obstacle.TOO_MANY_LEASES: (TooManyLeases, f"would be one lease more than {LEASES_MAX}"),
+    Obstacle.LEASE_FULL: (InvalidRequest, f"is a lease that has {LEASE_KEYS_MAX} keys"),
 }
 
 ERRORS: dict[FailureCode, type[SkiffError]] = {
@@ -89,8 +94,15 @@ def applied(result: OutcomeT) -> OutcomeT:
     Raises:
         NotInteger: a value to increment is no integer of 64 bits.
         CounterOverflow: a sum would have more than 64 bits.
-        InvalidRequest: too many keys are removed, or too much is read.
+        InvalidRequest: too many keys are removed or attached to a lease, or too much is read.
+        LeaseExpired: a lease has ended.
+        LeaseNotFound: a lease was never granted.
+        TooManyLeases: there are as many leases as there may be.
     """
+    if isinstance(result, NoLease):
+        if result.has_ended:
+            raise LeaseExpired(f"lease {result.lease} has ended; nothing was written")
+        raise LeaseNotFound(f"lease {result.lease} was never granted; nothing was written")
     if isinstance(result, Inapplicable):
         error, reason = OBSTACLES[result.obstacle]
         raise error(f"{result.detail!r} {reason}; nothing was written")

@@ -30,13 +30,15 @@ class EventKind(StrEnum):
 
     INSERT = "insert"
     REMOVE = "remove"
+    EXPIRE = "expire"
     SYNCED = "synced"
 
 
 class Event(msgspec.Struct, Generic[ValueT], frozen=True):
     """One change of one key.
 
-    ``value`` is None for a removal. ``prev_revision`` is the key's revision before the change, 0 if
+    ``value`` is None for a removal, and for an expiry: the end of the key's lease, or of its TTL,
+    for lack of keep-alives. ``prev_revision`` is the key's revision before the change, 0 if
     the key was absent. ``prev_value`` is its value before the change; None if the key was absent,
     or if the watch has not asked for it by ``prev_value=True``. It is also None, with a
     ``prev_revision`` other than 0, where the nodes have not kept it: beyond 4 MiB in one log entry,

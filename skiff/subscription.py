@@ -96,4 +96,6 @@ def unconfirmed(broken: StreamBroken | None) -> SkiffError:
 def _kind(change: Change) -> EventKind:
     if not change.key:
         return EventKind.SYNCED
+    if change.expired:
+        return EventKind.EXPIRE
     return EventKind.REMOVE if change.value is None else EventKind.INSERT

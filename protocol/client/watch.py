@@ -160,4 +160,5 @@ def _event(published: Published) -> Event:
         published.prev_revision,
         published.position,
         published.prev_value,
+        published.expired,
     )

@@ -72,6 +72,7 @@ class Publisher:
                 event.prev_revision,
                 event.position,
                 event.revision != next_revision,
+                expired=event.expired,
             )
             self._add(EVENT_TOPIC + event.key.encode(), encode(body), now)
             if prev_values:

@@ -316,6 +316,7 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     last: bool = True  # whether it is the last change of this revision
     # Value before this change; None where the key was absent, or it is not kept or not asked for.
     prev_value: bytes | None = None
+    expired: bool = False  # whether it is a removal because the key's lease expired
 
 
 class Established(msgspec.Struct, frozen=True, array_like=True):

@@ -13,12 +13,15 @@ from protocol.membership import NodeId
 from protocol.state.commands import (
     Batch,
     Command,
+    ExpireLeases,
+    GrantLease,
     Increment,
     Insert,
     Lookup,
     OpenSession,
     Remove,
     RemovePrefix,
+    RevokeLease,
     Transact,
     TransactionOperation,
     Write,
@@ -26,7 +29,12 @@ from protocol.state.commands import (
     keys_of,
 )
 from protocol.state.levels import STATE_LEVEL, level_of_writes
-from protocol.state.limits import BATCH_OPERATIONS_MAX, TRANSACTION_BYTES_MAX
+from protocol.state.limits import (
+    BATCH_OPERATIONS_MAX,
+    LEASE_TTL_MS_MAX,
+    LEASE_TTL_MS_MIN,
+    TRANSACTION_BYTES_MAX,
+)
 from protocol.state.machine import decode_batch
 from protocol.state.sessions import UNACKNOWLEDGED_MAX
 from protocol.wire import Malformed, encode
@@ -104,18 +112,38 @@ def check_command(command: Command, value_bytes_max: int) -> None:
         encode_key(key)
     match command:
         case Insert():
-            _check_value(command, value_bytes_max)
+            _check_insert(command, value_bytes_max)
         case RemovePrefix(prefix=prefix):
             encode_prefix(prefix)
         case Transact():
             _check_transaction(command, value_bytes_max)
-        case OpenSession() | Remove() | Increment():
+        case GrantLease(ttl_ms=ttl_ms):
+            check_ttl(ttl_ms)
+        case ExpireLeases():
+            raise InvalidOperation("only a leader finds that leases have expired")
+        case OpenSession() | Remove() | Increment() | RevokeLease():
             pass
         case unknown:
             assert_never(unknown)
 
 
-def _check_value(insert: Insert, value_bytes_max: int) -> None:
+def check_ttl(ttl_ms: int) -> None:
+    """Check the milliseconds that a lease lasts.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+    """
+    require(
+        LEASE_TTL_MS_MIN <= ttl_ms <= LEASE_TTL_MS_MAX,
+        f"a lease lasts from {LEASE_TTL_MS_MIN} ms to {LEASE_TTL_MS_MAX} ms (30 days), "
+        f"not {ttl_ms} ms",
+    )
+
+
+def _check_insert(insert: Insert, value_bytes_max: int) -> None:
+    if insert.ttl_ms:
+        check_ttl(insert.ttl_ms)
+        require(not insert.lease, f"{insert.key!r} has a lease and a TTL of its own")
     if len(insert.value) > value_bytes_max:
         raise InvalidOperation(
             f"the value of {insert.key!r} has {len(insert.value)} bytes and at most "
@@ -167,7 +195,7 @@ def _check_operations(operations: tuple[TransactionOperation, ...], value_bytes_
 
 def _check_write_in(operation: Insert | Remove | Increment, value_bytes_max: int) -> None:
     if isinstance(operation, Insert):
-        _check_value(operation, value_bytes_max)
+        _check_insert(operation, value_bytes_max)
     if isinstance(operation, Insert | Remove):
         require(
             operation.if_revision is None,

@@ -19,6 +19,8 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     key: str  # 1 to 4096 bytes of UTF-8
     value: bytes  # opaque to the cluster; clients of this project use MessagePack
     if_revision: Number | None = None  # required revision of the key; 0: absent; None: any
+    lease: Number = 0  # id of the lease that the key goes with; 0: none
+    ttl_ms: Number = 0  # milliseconds of a lease of the key's own, granted with it; 0: none
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
@@ -58,6 +60,28 @@ class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes | None = None  # its bytes
 
 
+class GrantLease(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Begin a lease, with which the keys that are attached to it go when it ends."""
+
+    ttl_ms: Number  # milliseconds without a keep-alive that it lasts at least
+
+
+class RevokeLease(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """End a lease now, and remove its keys."""
+
+    lease: Number  # id from ``LeaseGranted``
+
+
+class ExpireLeases(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """End leases whose time has passed, and remove their keys; only a leader proposes it.
+
+    It has no session, and ignores leases that have ended. What would remove too many keys at once
+    is left for another one.
+    """
+
+    leases: tuple[Number, ...]  # ids
+
+
 TransactionOperation = Insert | Remove | RemovePrefix | Increment | Lookup
 
 
@@ -69,14 +93,14 @@ class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
     otherwise: tuple[TransactionOperation, ...] = ()  # performed in order, if one does not
 
 
-StateCommand = Insert | Remove | RemovePrefix | Increment | Transact
-Command = OpenSession | StateCommand
+StateCommand = Insert | Remove | RemovePrefix | Increment | Transact | GrantLease | RevokeLease
+Command = OpenSession | ExpireLeases | StateCommand
 
 
 def grows(command: Command) -> bool:
     """Whether a command may need space, so that it is refused when there is none."""
     match command:
-        case Insert() | Increment():
+        case Insert() | Increment() | GrantLease():
             return True
         case Transact(then=then, otherwise=otherwise):
             return any(isinstance(each, Insert | Increment) for each in (*then, *otherwise))
@@ -95,7 +119,7 @@ def keys_of(command: Command) -> list[str]:
                 *(check.key for check in checks),
                 *(each.key for each in operations if not isinstance(each, RemovePrefix)),
             ]
-        case OpenSession() | RemovePrefix():
+        case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease() | ExpireLeases():
             return []
         case unknown:
             assert_never(unknown)
@@ -192,13 +216,15 @@ class Obstacle(IntEnum):
     OUT_OF_RANGE = 2  # the sum has more than 64 bits
     TOO_MANY_KEYS = 3  # more keys begin with the prefixes than one change may remove
     TOO_LARGE = 4  # the values read by a transaction exceed its limit
+    TOO_MANY_LEASES = 5  # the cluster has no room for another lease
+    LEASE_FULL = 6  # the lease has as many keys as one change may remove
 
 
 class Inapplicable(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """The command was not applied; nothing was changed."""
 
     obstacle: Obstacle  # why not
-    detail: str = ""  # the key or prefix concerned
+    detail: str = ""  # the key or prefix concerned, or the id of the lease
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
@@ -220,6 +246,26 @@ class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
 OperationResult = Inserted | Removed | PrefixRemoved | Incremented | Found | Missing
 
 
+class LeaseGranted(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+    """A lease has begun."""
+
+    lease: int  # its id, from 1 on; none is given twice
+
+
+class LeaseEnded(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+    """A lease has ended, or several have, and their keys are absent now."""
+
+    count: int  # of the keys removed
+    revision: int  # of the store afterwards
+
+
+class NoLease(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+    """There is no such lease; nothing was changed."""
+
+    lease: int  # id as asked for
+    has_ended: bool  # whether there was one, which was revoked or has expired
+
+
 class Transacted(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """The transaction was performed."""
 
@@ -238,6 +284,9 @@ Result = (
     | Incremented
     | Inapplicable
     | Transacted
+    | LeaseGranted
+    | LeaseEnded
+    | NoLease
 )
 
 
@@ -251,3 +300,4 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     position: int = 0  # among the changes of this revision
     # Value before this change; None where the key was absent, or where it is not kept.
     prev_value: bytes | None = None
+    expired: bool = False  # whether it is a removal because the key's lease expired

@@ -4,7 +4,17 @@ import msgspec
 
 from protocol.encoding import encode
 from protocol.keys import parent_of
-from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.state.commands import (
+    Event,
+    Inapplicable,
+    Insert,
+    Inserted,
+    NoLease,
+    Remove,
+    Removed,
+    RevisionMismatch,
+)
+from protocol.state.key_leases import KeyLeases
 from protocol.state.limits import PREV_BYTES_MAX
 from protocol.state.tables import Table
 
@@ -12,12 +22,13 @@ FIRST_USER_KEY = b"\1"  # lower keys are skiff's own
 
 
 class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A key's value, and the revisions and number of its writes."""
+    """A key's value, the revisions and number of its writes, and its lease."""
 
     create_revision: int
     revision: int
     version: int
     value: bytes
+    lease: int = 0  # id of the lease that the key goes with; 0: none
 
 
 _decode_value = msgspec.msgpack.Decoder(StoredValue).decode
@@ -26,11 +37,11 @@ _decode_count = msgspec.msgpack.Decoder(int).decode
 decode_stored_value, decode_count = _decode_value, _decode_count
 
 
-def written(before: StoredValue | None, value: bytes, revision: int) -> StoredValue:
+def written(before: StoredValue | None, value: bytes, revision: int, lease: int = 0) -> StoredValue:
     """Return the row of a key after a write at a revision."""
     if before is None:
-        return StoredValue(revision, revision, 1, value)
-    return StoredValue(before.create_revision, revision, before.version + 1, value)
+        return StoredValue(revision, revision, 1, value, lease)
+    return StoredValue(before.create_revision, revision, before.version + 1, value, lease)
 
 
 class KeyValue:
@@ -41,8 +52,14 @@ class KeyValue:
     """
 
     def __init__(
-        self, values: Table, prefixes: Table, revision: int = 0, state_bytes: int = 0
+        self,
+        values: Table,
+        prefixes: Table,
+        leases: KeyLeases,
+        revision: int = 0,
+        state_bytes: int = 0,
     ) -> None:
+        self.leases = leases
         self._values = values
         self._prefixes = prefixes
         self._counts: dict[str, int] = {}  # of keys, by parent, that are not in the table yet
@@ -54,16 +71,36 @@ class KeyValue:
         """Begin the writes of an entry, whose events keep so many bytes of previous values."""
         self._prev_bytes_left = PREV_BYTES_MAX
 
-    def insert(self, command: Insert, events: list[Event]) -> Inserted | RevisionMismatch:
-        """Write the value if the key has the required revision."""
+    def insert(
+        self, command: Insert, events: list[Event]
+    ) -> Inserted | RevisionMismatch | NoLease | Inapplicable:
+        """Write the value if the key has the required revision, and its lease has room."""
         key = command.key.encode()
         before = self.read(key)
         current = before.revision if before else 0
         if command.if_revision not in (None, current):
             return RevisionMismatch(current)
+        lease = command.lease
+        if lease or command.ttl_ms:
+            why_not = self.why_not_attach(command, before)
+            if why_not is not None:
+                return why_not
+            if command.ttl_ms:
+                lease = self.leases.grant(command.ttl_ms, is_own=True)
         self.revision += 1
-        self.write(command.key, key, before, command.value, events)
+        after = written(before, command.value, self.revision, lease)
+        self.write(command.key, key, before, after, events)
         return Inserted(self.revision)
+
+    def why_not_attach(
+        self, insert: Insert, before: StoredValue | None
+    ) -> NoLease | Inapplicable | None:
+        """Return why an insert with a lease or a TTL cannot be applied."""
+        if insert.ttl_ms:
+            return self.leases.why_not_grant()
+        if before is not None and before.lease == insert.lease:
+            return None
+        return self.leases.why_not_attach(insert)
 
     def remove(self, command: Remove, events: list[Event]) -> Removed | RevisionMismatch:
         """Remove the key, if it exists and has the required revision."""
@@ -77,6 +114,16 @@ class KeyValue:
         self.revision += 1
         self.write(command.key, key, before, None, events)
         return Removed(existed=True, revision=self.revision)
+
+    def end_lease(self, lease: int, events: list[Event]) -> int:
+        """End a lease, and remove its keys at one revision; return their number."""
+        keys = self.leases.keys_of(lease)
+        self.revision += bool(keys)
+        for position, key in enumerate(keys):
+            self.write(key.decode(), key, self.read(key), None, events, position)
+        if self.leases.find(lease) is not None:  # one of a key's own has ended with its key
+            self.leases.end(lease)
+        return len(keys)
 
     def read(self, key: bytes) -> StoredValue | None:
         """Return the value of a key with its history."""
@@ -92,23 +139,28 @@ class KeyValue:
         name: str,
         key: bytes,
         before: StoredValue | None,
-        value: bytes | None,
+        after: StoredValue | None,
         events: list[Event],
         position: int = 0,
     ) -> None:
         """Write or remove a key at the present revision, as one of its changes.
 
-        ``key`` is the encoded ``name``; it is removed if ``value`` is None, and must exist then.
+        ``key`` is the encoded ``name``; it is removed if ``after`` is None, and must exist then.
         """
         previous, prev_value = 0, None
+        leases = (before.lease if before else 0, after.lease if after else 0)
+        if any(leases):
+            self.leases.move(key, *leases)
         if before is not None:
             previous, prev_value = before.revision, self._kept(before.value)
             self.state_bytes -= len(key) + len(before.value)
-        if value is None:
+        value = None
+        if after is None:
             self._values.delete(key)
             self._count(name, -1)
         else:
-            self._values.put(key, encode(written(before, value, self.revision)))
+            value = after.value
+            self._values.put(key, encode(after))
             self.state_bytes += len(key) + len(value)
             if before is None:
                 self._count(name, 1)

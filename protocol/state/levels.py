@@ -7,17 +7,22 @@ others for ever.
 
 from protocol.state.commands import (
     Command,
+    ExpireLeases,
+    GrantLease,
     Increment,
     Insert,
     Lookup,
     OpenSession,
     Remove,
     RemovePrefix,
+    RevokeLease,
     Transact,
+    TransactionOperation,
     Write,
 )
 
-STATE_LEVEL = 2  # of this build
+STATE_LEVEL = 3  # of this build
+LEASES_LEVEL = 3  # of the first builds with leases on keys
 
 # A command, or a change of what one does, that older builds cannot apply begins a level.
 LEVELS: dict[type, int] = {
@@ -28,16 +33,24 @@ LEVELS: dict[type, int] = {
     Increment: 2,
     Lookup: 2,
     Transact: 2,
+    GrantLease: LEASES_LEVEL,
+    RevokeLease: LEASES_LEVEL,
+    ExpireLeases: LEASES_LEVEL,
 }
 
 
 def level_of(command: Command) -> int:
     """Return the level that a state machine needs to apply a command."""
-    level = LEVELS[type(command)]
     if isinstance(command, Transact):
         operations = (*command.then, *command.otherwise)
-        return max([level, *(LEVELS[type(each)] for each in operations)])
-    return level
+        return max([LEVELS[Transact], *map(_level_of_one, operations)])
+    return _level_of_one(command)
+
+
+def _level_of_one(command: Command | TransactionOperation) -> int:
+    if isinstance(command, Insert) and (command.lease or command.ttl_ms):
+        return LEASES_LEVEL
+    return LEVELS[type(command)]
 
 
 def level_of_writes(writes: tuple[Write, ...]) -> int:

@@ -13,12 +13,19 @@ from protocol.state.commands import (
     Batch,
     BatchOrigin,
     Event,
+    ExpireLeases,
+    GrantLease,
+    Inapplicable,
     Increment,
     Insert,
+    LeaseEnded,
+    LeaseGranted,
+    NoLease,
     OpenSession,
     Remove,
     RemovePrefix,
     Result,
+    RevokeLease,
     SessionExpired,
     SessionOpened,
     StateCommand,
@@ -26,7 +33,9 @@ from protocol.state.commands import (
     Write,
     keys_of,
 )
+from protocol.state.key_leases import KeyLeases, LeaseChanges
 from protocol.state.key_value import KeyValue, decode_stored_value
+from protocol.state.limits import REMOVED_MAX
 from protocol.state.sessions import Sessions, is_duplicate, remember
 from protocol.state.tables import Table
 from protocol.state.transactions import perform_alone, transact
@@ -50,6 +59,8 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
     sessions_opened: int = 0
     session_uses: int = 0
     state_bytes: int | None = None  # of all keys and values; None in directories of older versions
+    leases_granted: int = 0
+    leases: int = 0  # that have not ended
 
 
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
@@ -82,6 +93,8 @@ class StateMachine:
         values: Table,
         prefixes: Table,
         sessions: Table,
+        leases: Table,
+        lease_keys: Table,
         stored_sessions: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         stored = values.get(APPLIED_KEY)
@@ -89,7 +102,10 @@ class StateMachine:
         self._values = values
         self._session_table = sessions
         self._sessions = Sessions(stored_sessions)
-        self._key_value = KeyValue(values, prefixes, applied.revision, applied.state_bytes or 0)
+        self._leases = KeyLeases(leases, lease_keys, applied.leases_granted, applied.leases)
+        self._key_value = KeyValue(
+            values, prefixes, self._leases, applied.revision, applied.state_bytes or 0
+        )
         self.counts_bytes = stored is None or applied.state_bytes is not None
         self._sessions_opened = applied.sessions_opened
         self._session_uses = applied.session_uses
@@ -125,8 +141,12 @@ class StateMachine:
         self.applied_term = entry.term
         return outcome
 
+    def take_lease_changes(self) -> LeaseChanges:
+        """Return the leases that were granted and ended since the last call."""
+        return self._leases.take_changes()
+
     def skip_sessions(self, count: int) -> None:
-        """Skip ``count`` session numbers; ``store_progress`` stores that.
+        """Skip ``count`` session numbers and ids of leases; ``store_progress`` stores that.
 
         Raises:
             OverflowError: too few numbers are left.
@@ -134,6 +154,7 @@ class StateMachine:
         if self._sessions_opened + count > SESSION_MAX:
             raise OverflowError("too few session numbers are left")
         self._sessions_opened += count
+        self._leases.granted += count
 
     def store_progress(self) -> None:
         """Put the state machine's progress and the changed sessions into the tables."""
@@ -153,6 +174,8 @@ class StateMachine:
             self._sessions_opened,
             self._session_uses,
             self.state_bytes,
+            self._leases.granted,
+            self._leases.count,
         )
 
     def _outcome(self, entry: LogEntry) -> EntryOutcome:
@@ -187,6 +210,8 @@ class StateMachine:
             self._sessions_opened += 1
             self._sessions.open(self._sessions_opened, self._session_uses)
             return SessionOpened(self._sessions_opened)
+        if isinstance(write.command, ExpireLeases):
+            return self._expire(write.command, events)
         session = self._sessions.find(write.session, self._session_uses)
         if session is None:
             return SessionExpired()
@@ -207,8 +232,32 @@ class StateMachine:
                 return transact(self._key_value, command, events)
             case Increment() | RemovePrefix():
                 return perform_alone(self._key_value, command, events)
+            case GrantLease():
+                return self._grant(command)
+            case RevokeLease():
+                return self._revoke(command, events)
             case unknown:
                 assert_never(unknown)
+
+    def _grant(self, command: GrantLease) -> LeaseGranted | Inapplicable:
+        return self._leases.why_not_grant() or LeaseGranted(self._leases.grant(command.ttl_ms))
+
+    def _revoke(self, command: RevokeLease, events: list[Event]) -> LeaseEnded | NoLease:
+        if self._leases.find_shared(command.lease) is None:
+            return self._leases.missing(command.lease)
+        count = self._key_value.end_lease(command.lease, events)
+        return LeaseEnded(count, self.revision)
+
+    def _expire(self, command: ExpireLeases, events: list[Event]) -> LeaseEnded:
+        """End leases, one at least, until they have too many keys for one change."""
+        removed: list[Event] = []
+        count = 0
+        for lease in dict.fromkeys(command.leases):
+            row = self._leases.find(lease)
+            if row is not None and (not count or count + row.keys <= REMOVED_MAX):
+                count += self._key_value.end_lease(lease, removed)
+        events.extend(msgspec.structs.replace(each, expired=True) for each in removed)
+        return LeaseEnded(count, self.revision)
 
 
 def decode_batch(payload: bytes) -> Batch:

@@ -3,6 +3,7 @@
 A draft collects the writes. They reach the tables only once every operation has succeeded.
 """
 
+from collections import Counter
 from typing import assert_never
 
 import msgspec
@@ -19,6 +20,7 @@ from protocol.state.commands import (
     Inserted,
     Lookup,
     Missing,
+    NoLease,
     Obstacle,
     OperationResult,
     PrefixRemoved,
@@ -37,28 +39,34 @@ DETAIL_LENGTH_MAX = 200  # characters of a key in a result
 
 
 class _Stopped(Exception):
-    """An operation cannot be performed."""
+    """An operation cannot be performed, for the reason in the result."""
 
-    def __init__(self, obstacle: Obstacle, detail: str) -> None:
-        super().__init__(detail)
-        self.result = Inapplicable(obstacle, detail[:DETAIL_LENGTH_MAX])
+    def __init__(self, result: Inapplicable | NoLease) -> None:
+        super().__init__()
+        self.result = result
 
 
-def transact(store: KeyValue, command: Transact, events: list[Event]) -> Transacted | Inapplicable:
+def _obstacle(obstacle: Obstacle, detail: str) -> _Stopped:
+    return _Stopped(Inapplicable(obstacle, detail[:DETAIL_LENGTH_MAX]))
+
+
+def transact(
+    store: KeyValue, command: Transact, events: list[Event]
+) -> Transacted | Inapplicable | NoLease:
     """Perform a transaction; change nothing if an operation cannot be performed."""
     succeeded = all(_holds(check, store.read(check.key.encode())) for check in command.checks)
     performed = _perform(store, command.then if succeeded else command.otherwise, events)
-    if isinstance(performed, Inapplicable):
+    if isinstance(performed, Inapplicable | NoLease):
         return performed
     return Transacted(succeeded, store.revision, performed)
 
 
 def perform_alone(
     store: KeyValue, operation: Increment | RemovePrefix, events: list[Event]
-) -> Incremented | PrefixRemoved | Inapplicable:
+) -> Incremented | PrefixRemoved | Inapplicable | NoLease:
     """Perform one operation as a change of its own."""
     performed = _perform(store, (operation,), events)
-    if isinstance(performed, Inapplicable):
+    if isinstance(performed, Inapplicable | NoLease):
         return performed
     (result,) = performed
     assert isinstance(result, Incremented | PrefixRemoved)
@@ -67,7 +75,7 @@ def perform_alone(
 
 def _perform(
     store: KeyValue, operations: tuple[TransactionOperation, ...], events: list[Event]
-) -> tuple[OperationResult, ...] | Inapplicable:
+) -> tuple[OperationResult, ...] | Inapplicable | NoLease:
     draft = _Draft(store)
     try:
         for operation in operations:
@@ -83,7 +91,9 @@ class _Draft:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
         self._rows: dict[str, StoredValue | None] = {}  # as written so far
-        self._writes: list[tuple[str, StoredValue | None, bytes | None]] = []  # before and after
+        self._writes: list[tuple[str, StoredValue | None, StoredValue | None]] = []  # before, after
+        self._grants: list[int] = []  # milliseconds of the leases of keys' own
+        self._attached: Counter[int] = Counter()  # keys, by lease
         self._results: list[OperationResult] = []
         self._removed = 0  # keys, by prefixes
         self._read_bytes = 0
@@ -94,8 +104,10 @@ class _Draft:
         if not self._writes:
             return tuple(_at(self._store.revision, each) for each in self._results)
         self._store.revision = self._revision
-        for position, (name, before, value) in enumerate(self._writes):
-            self._store.write(name, name.encode(), before, value, events, position)
+        for ttl_ms in self._grants:
+            self._store.leases.grant(ttl_ms, is_own=True)
+        for position, (name, before, after) in enumerate(self._writes):
+            self._store.write(name, name.encode(), before, after, events, position)
         return tuple(self._results)
 
     def perform(self, operation: TransactionOperation) -> None:
@@ -106,12 +118,12 @@ class _Draft:
         """
         match operation:
             case Insert(key=key, value=value):
-                self._write(key, value)
+                self._write(key, value, self._lease_of(operation))
                 self._results.append(Inserted(self._revision))
             case Remove(key=key):
                 existed = self._read(key) is not None
                 if existed:
-                    self._write(key, None)
+                    self._remove(key)
                 self._results.append(Removed(existed, self._revision))
             case Increment(key=key, by=by):
                 self._increment(key, by)
@@ -122,22 +134,34 @@ class _Draft:
             case unknown:
                 assert_never(unknown)
 
+    def _lease_of(self, insert: Insert) -> int:
+        """Return the lease of a key that is inserted, 0 for none."""
+        leases, before = self._store.leases, self._read(insert.key)
+        if insert.ttl_ms:
+            _stop_if(leases.why_not_grant(len(self._grants)))
+            self._grants.append(insert.ttl_ms)
+            return leases.granted + len(self._grants)
+        if insert.lease and (before is None or before.lease != insert.lease):
+            _stop_if(leases.why_not_attach(insert, self._attached[insert.lease]))
+            self._attached[insert.lease] += 1
+        return insert.lease
+
     def _increment(self, key: str, by: int) -> None:
         before = self._read(key)
         try:
             total, encoded = add(None if before is None else before.value, by)
         except CannotAdd as error:
-            raise _Stopped(error.obstacle, key) from None
-        self._write(key, encoded)
+            raise _obstacle(error.obstacle, key) from None
+        self._write(key, encoded, 0 if before is None else before.lease)
         self._results.append(Incremented(total, self._revision))
 
     def _remove_prefix(self, prefix: str) -> None:
         names = self._names_under(encode_prefix(prefix))
         self._removed += len(names)
         if self._removed > REMOVED_MAX:
-            raise _Stopped(Obstacle.TOO_MANY_KEYS, prefix)
+            raise _obstacle(Obstacle.TOO_MANY_KEYS, prefix)
         for name in names:
-            self._write(name, None)
+            self._remove(name)
         self._results.append(PrefixRemoved(len(names), self._revision))
 
     def _names_under(self, prefix: bytes) -> list[str]:
@@ -155,17 +179,28 @@ class _Draft:
             return
         self._read_bytes += len(stored.value)
         if self._read_bytes > READ_BYTES_MAX:
-            raise _Stopped(Obstacle.TOO_LARGE, key)
+            raise _obstacle(Obstacle.TOO_LARGE, key)
         history = (stored.create_revision, stored.revision, stored.version)
         self._results.append(Found(self._revision, *history, stored.value))
 
     def _read(self, key: str) -> StoredValue | None:
         return self._rows[key] if key in self._rows else self._store.read(key.encode())
 
-    def _write(self, key: str, value: bytes | None) -> None:
+    def _write(self, key: str, value: bytes, lease: int) -> None:
         before = self._read(key)
-        self._rows[key] = None if value is None else written(before, value, self._revision)
-        self._writes.append((key, before, value))
+        self._note(key, before, written(before, value, self._revision, lease))
+
+    def _remove(self, key: str) -> None:
+        self._note(key, self._read(key), None)
+
+    def _note(self, key: str, before: StoredValue | None, after: StoredValue | None) -> None:
+        self._rows[key] = after
+        self._writes.append((key, before, after))
+
+
+def _stop_if(why_not: Inapplicable | NoLease | None) -> None:
+    if why_not is not None:
+        raise _Stopped(why_not)
 
 
 def _holds(check: Check, stored: StoredValue | None) -> bool:

@@ -8,6 +8,7 @@ a limit is exceeded. A snapshot brings no history: what came before it is compac
 from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from protocol.compaction import HistoryLimits
 from protocol.encoding import encode
@@ -164,7 +165,7 @@ def _key(revision: int) -> bytes:
 
 
 def _without_prev_value(event: Event) -> Event:
-    return Event(event.revision, event.key, event.value, event.prev_revision, event.position)
+    return replace(event, prev_value=None)
 
 
 def _size(event: Event) -> int:

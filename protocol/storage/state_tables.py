@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from protocol.snapshot import SnapshotId
+from protocol.state.key_leases import check_lease_key, decode_lease
 from protocol.state.key_value import FIRST_USER_KEY, decode_count, decode_stored_value
 from protocol.state.machine import StateMachine
 from protocol.state.sessions import decode_session
@@ -30,6 +31,8 @@ class StateTables(NamedTuple):
     values: SortedTable
     prefixes: SortedTable
     sessions: SortedTable
+    leases: SortedTable
+    lease_keys: SortedTable
 
     def machine(self) -> StateMachine:
         """Return the state machine on these tables."""
@@ -67,7 +70,12 @@ class StateTables(NamedTuple):
 
     def view(self) -> "StateView":
         """Return an immutable view of all written rows."""
-        return StateView(self.values.view(), self.prefixes.view(), self.sessions.view())
+        return StateView(*(table.view() for table in self))
+
+    def lease_ttls(self) -> tuple[tuple[int, int], ...]:
+        """Return the id of each lease, and the milliseconds that it lasts, as written."""
+        rows = (decode_lease(*row) for row in self.leases.scan(b""))
+        return tuple([(lease, row.ttl_ms) for lease, row in rows])
 
 
 class StateView(NamedTuple):
@@ -76,6 +84,8 @@ class StateView(NamedTuple):
     values: TableView
     prefixes: TableView
     sessions: TableView
+    leases: TableView
+    lease_keys: TableView
 
     def rows_after(self, row: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows after one of all tables; a row's key begins with its table's number."""
@@ -140,4 +150,6 @@ _DECODERS: tuple[Callable[[bytes, bytes], object], ...] = (  # in the order of `
     lambda _, value: decode_stored_value(value),
     lambda _, value: decode_count(value),
     decode_session,
+    decode_lease,
+    check_lease_key,
 )

@@ -35,6 +35,8 @@ class CommandFailed(Exception):
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
     errors.TransactionConflict: ExitCode.CONFLICT,
+    errors.LeaseNotFound: ExitCode.CONFLICT,
+    errors.LeaseExpired: ExitCode.CONFLICT,
     errors.NotInteger: ExitCode.CONFLICT,
     errors.CounterOverflow: ExitCode.CONFLICT,
     errors.NodeRemoved: ExitCode.REMOVED,

@@ -8,7 +8,7 @@ from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.machine import decode_batch, decode_membership_change
 from tests.simulation.breach import expect
 
-OLD_LEVEL = STATE_LEVEL - 1
+OLD_LEVEL = 1  # of a build without transactions and leases
 UNREADABLE = Failed(FailureCode.INVALID, "malformed request")  # to an older build
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.keys import parent_of
 from protocol.state.commands import Event, Insert, Inserted, Remove, Removed, RevisionMismatch
+from protocol.state.key_leases import KeyLeases
 from protocol.state.key_value import KeyValue, StoredValue, decode_stored_value
 from protocol.state.limits import PREV_BYTES_MAX
 from tests.harness.memory_table import MemoryTable
@@ -21,11 +22,10 @@ class Store:
         self.values = MemoryTable()
         self.prefixes = MemoryTable()
         self.events: list[Event] = []
-        self.key_value = KeyValue(self.values, self.prefixes)
+        leases = KeyLeases(MemoryTable(), MemoryTable())
+        self.key_value = KeyValue(self.values, self.prefixes, leases)
 
-    def insert(
-        self, key: str, value: bytes = b"x", if_revision: int | None = None
-    ) -> Inserted | RevisionMismatch:
+    def insert(self, key: str, value: bytes = b"x", if_revision: int | None = None) -> object:
         return self.key_value.insert(Insert(key, value, if_revision), self.events)
 
     def remove(self, key: str, if_revision: int | None = None) -> Removed | RevisionMismatch:

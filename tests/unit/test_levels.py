@@ -27,12 +27,15 @@ from protocol.state.batches import TooNew, check_proposal
 from protocol.state.commands import (
     Batch,
     Command,
+    ExpireLeases,
+    GrantLease,
     Increment,
     Insert,
     Lookup,
     OpenSession,
     Remove,
     RemovePrefix,
+    RevokeLease,
     StateCommand,
     Transact,
     TransactionOperation,
@@ -42,7 +45,7 @@ from protocol.state.levels import LEVELS, STATE_LEVEL, level_of, level_of_writes
 from protocol.wire import encode
 from tests.harness.raft_cluster import A, B, C, Cluster, D, address_of
 
-OLD = STATE_LEVEL - 1
+OLD = 1
 INSERT, TRANSACT = Insert("k", b""), Transact((), (Lookup("k"),))
 NODES = (A, B, C)
 
@@ -93,7 +96,7 @@ def refusals(cluster: Cluster, node: bytes) -> list[tuple[Refusal, str]]:
 
 
 def test_every_command_has_a_level() -> None:
-    kinds = {OpenSession, *get_args(StateCommand), *get_args(TransactionOperation)}
+    kinds = {OpenSession, ExpireLeases, *get_args(StateCommand), *get_args(TransactionOperation)}
     assert set(LEVELS) == kinds
     assert max(LEVELS.values()) == STATE_LEVEL
 
@@ -106,6 +109,21 @@ def test_the_first_commands_are_of_level_1(command: Command) -> None:
 @pytest.mark.parametrize("command", [RemovePrefix("k"), Increment("k"), TRANSACT])
 def test_later_commands_are_of_level_2(command: Command) -> None:
     assert level_of(command) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        GrantLease(5000),
+        RevokeLease(1),
+        ExpireLeases((1,)),
+        Insert("k", b"", None, 1),
+        Insert("k", b"", ttl_ms=5000),
+        Transact((), (), (Insert("k", b"", None, 1),)),
+    ],
+)
+def test_commands_of_leases_are_of_level_3(command: Command) -> None:
+    assert level_of(command) == 3
 
 
 def test_a_transaction_needs_the_level_of_its_newest_operation(
@@ -125,7 +143,7 @@ def test_a_proposal_above_the_level_is_refused_with_the_level_that_it_needs() ->
     assert check_proposal(batch(INSERT), A, OLD) == batch(INSERT)
     with pytest.raises(TooNew) as caught:
         check_proposal(batch(INSERT, TRANSACT), A, OLD)
-    assert caught.value.level == STATE_LEVEL
+    assert caught.value.level == 2
 
 
 # --- messages of older nodes

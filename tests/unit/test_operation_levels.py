@@ -96,7 +96,7 @@ def test_an_older_operation_is_sent_with_the_greeting(operation: Operation) -> N
 
 def test_an_operation_needs_the_level_of_its_command() -> None:
     assert level_of_operation(Write(1, 1, 1, Insert("a", b""))) == LEVEL_MIN
-    assert level_of_operation(Write(1, 1, 1, Increment("a"))) == STATE_LEVEL
+    assert level_of_operation(Write(1, 1, 1, Increment("a"))) == 2
 
 
 def test_the_older_writes_of_a_pipeline_are_performed() -> None:

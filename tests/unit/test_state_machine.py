@@ -38,13 +38,14 @@ class Replica:
         self.values = MemoryTable()
         self.prefixes = MemoryTable()
         self.sessions = MemoryTable()
+        self.leases = MemoryTable()
+        self.lease_keys = MemoryTable()
         self.reload()
 
     def reload(self) -> None:
         """Reload from the tables."""
-        self.machine = StateMachine(
-            self.values, self.prefixes, self.sessions, list(self.sessions.items())
-        )
+        tables = (self.values, self.prefixes, self.sessions, self.leases, self.lease_keys)
+        self.machine = StateMachine(*tables, list(self.sessions.items()))
 
     def apply(self, *writes: Write) -> EntryOutcome:
         """Apply one entry, and store its changes in the tables."""
@@ -64,7 +65,8 @@ class Replica:
 
     @property
     def tables(self) -> tuple[dict[bytes, bytes], ...]:
-        return dict(self.values), dict(self.prefixes), dict(self.sessions)
+        tables = (self.values, self.prefixes, self.sessions, self.leases, self.lease_keys)
+        return tuple(map(dict, tables))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from protocol.state.commands import (
     Inserted,
     Lookup,
     Missing,
+    NoLease,
     Obstacle,
     PrefixRemoved,
     Remove,
@@ -28,6 +29,7 @@ from protocol.state.commands import (
     Transacted,
     TransactionOperation,
 )
+from protocol.state.key_leases import KeyLeases
 from protocol.state.key_value import KeyValue, decode_stored_value
 from tests.harness.memory_table import MemoryTable
 
@@ -43,7 +45,8 @@ class Store:
 
     def __init__(self) -> None:
         self.values = MemoryTable()
-        self.key_value = KeyValue(self.values, MemoryTable())
+        leases = KeyLeases(MemoryTable(), MemoryTable())
+        self.key_value = KeyValue(self.values, MemoryTable(), leases)
         self.events: list[Event] = []
 
     def transact(
@@ -51,7 +54,7 @@ class Store:
         *then: TransactionOperation,
         checks: Sequence[Check] = (),
         otherwise: Sequence[TransactionOperation] = (),
-    ) -> Transacted | Inapplicable:
+    ) -> Transacted | Inapplicable | NoLease:
         command = Transact(tuple(checks), then, tuple(otherwise))
         return transactions.transact(self.key_value, command, self.events)
 

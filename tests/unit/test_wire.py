@@ -52,6 +52,11 @@ WRITES = [
     commands.Write(1, 4, 2, commands.Remove("a/ключ")),
     commands.Write(1, 5, 2, commands.RemovePrefix("a/")),
     commands.Write(1, 6, 2, commands.Increment("n", -(2**63))),
+    commands.Write(1, 8, 2, commands.Insert("a", b"", None, 5)),
+    commands.Write(1, 9, 2, commands.Insert("a", b"", ttl_ms=5000)),
+    commands.Write(1, 10, 2, commands.GrantLease(5000)),
+    commands.Write(1, 11, 2, commands.RevokeLease(5)),
+    commands.Write(0, 0, 0, commands.ExpireLeases((5, 6))),
     commands.Write(
         1,
         7,
@@ -72,6 +77,9 @@ RESULTS: list[Any] = [
     commands.PrefixRemoved(3, 5),
     commands.Incremented(-(2**63), 6),
     commands.Inapplicable(commands.Obstacle.TOO_LARGE, "a"),
+    commands.LeaseGranted(5),
+    commands.LeaseEnded(2, 9),
+    commands.NoLease(5, True),
     commands.Transacted(
         True, 7, (commands.Inserted(7), commands.Found(7, 1, 1, 1, b"v"), commands.Missing(7))
     ),
@@ -190,7 +198,9 @@ FOR_GATEWAY: list[Any] = [
     gateway.ReadsDone(1, (msgspec.Raw(encode(commands.Missing(9))),), confirmed=True),
     gateway.ReadsConfirmed((1, 2)),
     gateway.StatusReport(1, STATUS, 8, 7, Room(1 << 40, 9, Shortage.QUOTA)),
-    gateway.Changes((commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1, 0, b"x"))),
+    gateway.Changes(
+        (commands.Event(1, "a", b"x", 0), commands.Event(2, "a", None, 1, 0, b"x", True))
+    ),
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
 ]
@@ -206,6 +216,7 @@ SAMPLES: list[tuple[Decoder[Any], Any]] = [
     (decode_for_gateway, FOR_GATEWAY),
     (decode_for_timer, [timer.ClockState(True, True, 4)]),
     (decode_published, client.Published(0, 7, "a", b"x", 3, prev_value=b"w")),
+    (decode_published, client.Published(0, 7, "a", None, 3, expired=True)),
     (decode_established, client.Established(0, 7, prev_values=True)),
     (decode_mark, client.Mark(0, 7)),
 ]
