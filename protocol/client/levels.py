@@ -11,6 +11,7 @@ from protocol.messages.client import (
     FailureCode,
     Get,
     GetMany,
+    KeepAlive,
     ListKeys,
     ListPrefixes,
     Operation,
@@ -19,7 +20,7 @@ from protocol.messages.client import (
 )
 from protocol.ranges import LEVEL_MIN
 from protocol.state.commands import Write
-from protocol.state.levels import STATE_LEVEL, level_of
+from protocol.state.levels import LEASES_LEVEL, STATE_LEVEL, level_of
 
 FIRST_LOOSE_READS = 2  # level of the first nodes with reads of other modes
 
@@ -34,6 +35,8 @@ def level_of_operation(operation: Operation) -> int:
     match operation:
         case Write(command=command):
             return level_of(command)
+        case KeepAlive():
+            return LEASES_LEVEL
         case GetMany() | Scan() | ReadChanges():
             return FIRST_LOOSE_READS
         case Get() | ListKeys() | ListPrefixes():

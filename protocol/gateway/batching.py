@@ -13,6 +13,7 @@ from protocol.gateway.pending import Slot
 from protocol.messages.client import (
     Get,
     GetMany,
+    KeepAlive,
     ListKeys,
     ListPrefixes,
     ReadChanges,
@@ -23,7 +24,11 @@ from protocol.messages.client import (
 from protocol.state.commands import Write, command_size
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
-GET_BYTES, LIST_BYTES = 4 << 10, 128 << 10  # assumed sizes; most outcomes are smaller
+GET_BYTES, LIST_BYTES, LEASE_BYTES = (
+    4 << 10,
+    128 << 10,
+    256,
+)  # assumed sizes; most outcomes are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
@@ -143,6 +148,8 @@ def read_size(operation: ReadOperation) -> int:
             return GET_BYTES
         case GetMany(keys=keys):
             return GET_BYTES * len(keys)
+        case KeepAlive(leases=leases):
+            return LEASE_BYTES * len(leases)
         case ListKeys() | ListPrefixes() | Scan() | ReadChanges():
             return LIST_BYTES
         case ReadSnapshot():

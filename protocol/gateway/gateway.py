@@ -47,6 +47,7 @@ from protocol.messages.client import (
     Get,
     GetMany,
     Hello,
+    KeepAlive,
     ListKeys,
     ListPrefixes,
     Operation,
@@ -175,7 +176,7 @@ class Gateway:
                 self._writes.add(slot, operation)
             case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan():
                 self._reads.add(slot, operation, now)
-            case ReadChanges() | ReadSnapshot():
+            case ReadChanges() | ReadSnapshot() | KeepAlive():
                 self._reads.add(slot, operation, now)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)

@@ -5,7 +5,7 @@ from enum import Enum
 
 from protocol.gateway.batching import BatchQueue, read_size
 from protocol.gateway.pending import PendingRequest, Slot
-from protocol.messages.client import ReadBatch, ReadOperation
+from protocol.messages.client import KeepAlive, ReadBatch, ReadOperation
 from protocol.messages.replicator import Read
 from protocol.messages.storage import ReadAt
 from protocol.wire import decode_read_batch, encode
@@ -74,7 +74,9 @@ def read_message(number: int, batch: Batch, path: ReadPath) -> Read | ReadAt:
     payload = encode(operations)
     if path is ReadPath.LOCAL:
         return ReadAt(number, 0, payload, confirmed=True)
-    return Read(number, payload, path is ReadPath.LEASED, operations.is_pure)
+    leases = [lease for _, each in batch if isinstance(each, KeepAlive) for lease in each.leases]
+    by_lease = path is ReadPath.LEASED
+    return Read(number, payload, by_lease, operations.is_pure, tuple(leases))
 
 
 def operations_of(pending: PendingRequest) -> tuple[ReadOperation, ...]:

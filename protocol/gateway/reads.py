@@ -23,6 +23,7 @@ from protocol.gateway.reply_budget import ReplyBudget
 from protocol.messages.client import (
     ANY_STALENESS,
     Get,
+    KeepAlive,
     ReadChanges,
     ReadOperation,
     ReadSnapshot,
@@ -90,7 +91,7 @@ class Reads:
     def _path(self, operation: ReadOperation, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
-        if isinstance(operation, ReadSnapshot):
+        if isinstance(operation, ReadSnapshot | KeepAlive):
             return ReadPath.CONFIRMED
         if isinstance(operation, ReadChanges):
             return ReadPath.LOCAL  # of changes, which were committed

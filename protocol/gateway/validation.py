@@ -9,6 +9,7 @@ from protocol.messages.client import (
     Get,
     GetMany,
     Hello,
+    KeepAlive,
     ListKeys,
     ListPrefixes,
     ModalRead,
@@ -23,7 +24,7 @@ from protocol.messages.client import (
 from protocol.ranges import COUNTER_MAX, ID_BYTES, NUMBER_MAX
 from protocol.state.batches import InvalidOperation, check_write, require
 from protocol.state.commands import Write
-from protocol.state.limits import BATCH_OPERATIONS_MAX
+from protocol.state.limits import BATCH_OPERATIONS_MAX, LEASES_NAMED_MAX
 
 
 def validate(operation: Operation, value_bytes_max: int) -> None:
@@ -52,6 +53,11 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _validate_list(operation)
         case ReadChanges():
             _validate_changes(operation)
+        case KeepAlive(leases=leases):
+            require(
+                1 <= len(leases) <= LEASES_NAMED_MAX,
+                f"1 to {LEASES_NAMED_MAX} leases are kept alive together, not {len(leases)}",
+            )
         case _:
             _validate_administration(operation)
 

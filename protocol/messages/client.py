@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from protocol.membership import Membership, NodeId
-from protocol.ranges import LEVEL_MIN, NUMBER_MAX, Level
+from protocol.ranges import LEVEL_MIN, NUMBER_MAX, Level, Number
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
 from protocol.state.commands import Event, Found, Missing, Result, Write
@@ -130,8 +130,14 @@ class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=19):
     node: bytes = b""  # id of the voter, 16 bytes; empty for any
 
 
+class KeepAlive(msgspec.Struct, frozen=True, array_like=True, tag=39):
+    """Let leases last anew, from some moment after this was sent."""
+
+    leases: tuple[Number, ...]  # ids; 1,000 at most
+
+
 ModalRead = Get | GetMany | ListKeys | ListPrefixes | Scan
-ReadOperation = ModalRead | ReadChanges | ReadSnapshot
+ReadOperation = ModalRead | ReadChanges | ReadSnapshot | KeepAlive
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
@@ -152,8 +158,8 @@ class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_pure(self) -> bool:
-        """Whether reading has no effect on later reads, as taking a snapshot has."""
-        return not any(type(each) is ReadSnapshot for each in self.operations)
+        """Whether reading has no effect, as taking a snapshot and keeping leases alive have."""
+        return not any(type(each) in (ReadSnapshot, KeepAlive) for each in self.operations)
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
@@ -217,6 +223,12 @@ class Compacted(msgspec.Struct, frozen=True, array_like=True, tag=35):
     """The node no longer has all changes after the place."""
 
     oldest: int  # revision after which it has all changes
+
+
+class KeptAlive(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """The leases last anew, unless they have ended."""
+
+    ttls_ms: tuple[int, ...]  # milliseconds of each lease, in the order asked for; 0: it has ended
 
 
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
@@ -283,7 +295,16 @@ class Transferred(msgspec.Struct, frozen=True, array_like=True, tag=28):
 
 
 ReadOutcome = (
-    Found | Missing | FoundMany | Names | Page | ChangePage | Compacted | SnapshotPart | Failed
+    Found
+    | Missing
+    | FoundMany
+    | Names
+    | Page
+    | ChangePage
+    | Compacted
+    | SnapshotPart
+    | KeptAlive
+    | Failed
 )
 OtherOutcome = Welcome | NodeStatus | Done | Transferred
 Outcome = Result | ReadOutcome | OtherOutcome

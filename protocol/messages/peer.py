@@ -114,6 +114,7 @@ class ForwardRead(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
     number: Number  # of the read at the sender's gateway
     leader_lease: bool = False  # whether the leader's lease is enough
+    leases: tuple[Number, ...] = ()  # ids of the leases that the read keeps alive
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=10):

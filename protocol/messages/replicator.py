@@ -22,6 +22,7 @@ class Recovered(msgspec.Struct, frozen=True, array_like=True, tag=20):
     prev_term: int  # of that entry
     entries: tuple[LogEntry, ...]  # end of the log, as much as the replicator keeps in memory
     memberships: tuple[MembershipAt, ...]  # that may still count, oldest first
+    leases: tuple[tuple[int, int], ...] = ()  # id and milliseconds of each lease on keys
 
 
 class Persisted(msgspec.Struct, frozen=True, array_like=True, tag=21):
@@ -81,6 +82,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag=28):
     payload: bytes  # encoded ``ReadBatch``
     leader_lease: bool = False  # whether the leader's lease is enough
     ahead: bool = True  # storage may read before this is confirmed
+    leases: tuple[int, ...] = ()  # ids of the leases that the reads keep alive
 
 
 class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=29):
@@ -143,6 +145,15 @@ class SnapshotInstalled(msgspec.Struct, frozen=True, array_like=True, tag=37):
     index: int  # of the last entry that it contains
     term: int  # of that entry
     membership: MembershipAt  # last one up to that entry
+    leases: tuple[tuple[int, int], ...] = ()  # id and milliseconds of each lease on keys
+
+
+class LeasesApplied(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """Leases on keys have begun or ended, by entries that were applied."""
+
+    index: int  # of the last entry applied
+    granted: tuple[tuple[int, int], ...]  # id and milliseconds of each one that has begun
+    ended: tuple[int, ...]  # ids, also of those that have begun by the same entries
 
 
 ReplicatorMessage = (
@@ -166,5 +177,6 @@ ReplicatorMessage = (
     | SnapshotRead
     | ChunkStaged
     | SnapshotInstalled
+    | LeasesApplied
     | SpaceChanged
 )

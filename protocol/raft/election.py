@@ -6,6 +6,7 @@ With pre-vote and leader stickiness (dissertation §9.6).
 from protocol.membership import NodeId, is_majority
 from protocol.messages.peer import PeerMessage, RequestVote, RequestVoteReply, TimeoutNow
 from protocol.messages.replicator import ElectionDue, LeaderQuiet
+from protocol.raft.key_lease_clock import KeyLeaseClock
 from protocol.raft.removal import notify_if_removed
 from protocol.raft.replication import begin_term
 from protocol.raft.roles import Candidate, Follower, Leader, Role
@@ -88,7 +89,11 @@ def on_request_vote_reply(
 
 def _become_leader(state: RaftState) -> None:
     uncommitted = state.log.payload_bytes(state.commit_index + 1, state.log.last_index)
-    leader = Leader(first_index=state.log.last_index + 1, uncommitted_bytes=uncommitted)
+    leader = Leader(
+        first_index=state.log.last_index + 1,
+        uncommitted_bytes=uncommitted,
+        key_leases=KeyLeaseClock(state.key_leases),
+    )
     state.role = leader
     state.contact_count += 1
     begin_term(state, leader)

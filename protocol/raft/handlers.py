@@ -45,6 +45,7 @@ from protocol.messages.replicator import (
     ElectionDue,
     HeartbeatDue,
     LeaderQuiet,
+    LeasesApplied,
     LogCompacted,
     LogSlice,
     Persisted,
@@ -63,6 +64,7 @@ from protocol.raft import (
     commit,
     election,
     heartbeats,
+    key_leases,
     membership_changes,
     proposals,
     reads,
@@ -198,6 +200,7 @@ ACTOR_RULES = (
     _actors(SnapshotRead, NOT_LEADER, snapshots.on_snapshot_read),
     _actors(ChunkStaged, snapshots.on_chunk_staged, snapshots.on_chunk_staged),
     _actors(SnapshotInstalled, snapshots.on_snapshot_installed, snapshots.on_snapshot_installed),
+    _actors(LeasesApplied, key_leases.on_leases_applied_elsewhere, key_leases.on_leases_applied),
     # this node's gateway and shell
     _actors(Propose, proposals.on_propose_elsewhere, proposals.on_propose),
     _actors(Read, reads.on_read_elsewhere, reads.on_read),

@@ -4,9 +4,9 @@ A voter that its leader has contacted votes for no other candidate until its min
 timeout has passed by its own clock (§4.2.3, §9.6). The leader relies on a share of that time,
 counted from the moment at which it sent the heartbeat that the voter replied to.
 
-Assumed of clocks: while the leader's clock measures ``LEASE_SHARE`` of a timeout, no voter's clock
-measures a whole one. A voter's clock may therefore run faster than the leader's by less than a
-third, and no clock may stand still while its node is suspended and the others run.
+Assumed of clocks (``clock_rates``): while the leader's clock measures ``LEASE_SHARE`` of a timeout,
+no voter's clock measures a whole one. A voter's clock may therefore run faster than the leader's by
+less than a third.
 
 A restarted voter keeps the promise of its earlier incarnation, counted from its start
 (``RaftState.leader_lease_recovered``).
@@ -14,11 +14,10 @@ A restarted voter keeps the promise of its earlier incarnation, counted from its
 
 from protocol.membership import NodeId, is_majority
 from protocol.messages.peer import HeartbeatReply
+from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.progress import Progress
 from protocol.raft.roles import Leader
 from protocol.raft.state import RaftState
-
-LEASE_SHARE = 0.75  # of a voter's minimum election timeout
 
 
 def extend_leader_lease(progress: Progress, reply: HeartbeatReply) -> None:

@@ -28,6 +28,7 @@ from protocol.raft import (
     commit,
     contradictions,
     election,
+    key_leases,
     membership_changes,
     reads,
     removal,
@@ -89,7 +90,7 @@ class RaftNode:
         self._senders = Senders(self._state)
         self._commit_handed = self._state.commit_index
         self._contact_told = -1
-        self._standing_told: tuple[object, ...] = (None,) * 6
+        self._standing_told: tuple[object, ...] = (None,) * 7
         if self._state.memberships.only_voter == self._state.id:
             election.campaign(self._state, pre=False)  # no other node could be the leader
 
@@ -301,6 +302,7 @@ class RaftNode:
         if leader.transfer_to is not None:
             transfer.proceed(state, leader)
         reads.take_up(state, leader)
+        key_leases.expire(state, leader)
         replication.replicate(state, leader)
 
     # --- a peer's message
@@ -387,9 +389,8 @@ class RaftNode:
         """Notify the timer and the gateway of a change of role, term, members or condition."""
         state = self._state
         # Compared by identity: every change replaces one of these objects.
-        committed = state.memberships.committed
-        condition = (state.removed, state.durability.stalled, state.founding)
-        standing = (state.cluster, state.role, state.term, committed, *condition)
+        membership = (state.cluster, state.memberships.committed, state.removed, state.founding)
+        standing = (state.role, state.term, state.durability.stalled, *membership)
         moved = not all(map(operator.is_, standing, self._standing_told))
         if moved:
             self._standing_told = standing

@@ -22,7 +22,7 @@ WhyNot = tuple[Refusal, str]  # with a detail for people
 
 def on_propose(state: RaftState, leader: Leader, message: Propose) -> None:
     """Append a batch, which this build's gateway has checked; an older member may not apply it."""
-    why_not = _why_not_append(state, leader, grows=message.grows)
+    why_not = why_not_append(state, leader, grows=message.grows)
     if why_not is None and state.memberships.level < state.level:
         why_not = _append_checked(state, leader, state.id, message.payload)
     elif why_not is None:
@@ -52,7 +52,7 @@ def on_forward_proposal(
     state: RaftState, leader: Leader, proposer: NodeId, message: ForwardProposal
 ) -> None:
     """Append a follower's batch, if it is valid."""
-    why_not = _why_not_append(state, leader, grows=message.grows)
+    why_not = why_not_append(state, leader, grows=message.grows)
     if why_not is None:
         why_not = _append_checked(state, leader, proposer, message.payload)
     if why_not is None:
@@ -82,7 +82,8 @@ def _append_checked(
     return None
 
 
-def _why_not_append(state: RaftState, leader: Leader, *, grows: bool) -> WhyNot | None:
+def why_not_append(state: RaftState, leader: Leader, *, grows: bool) -> WhyNot | None:
+    """Return why a leader appends no batch now; ``grows`` if it needs space."""
     refusal = None
     if leader.transfer_to is not None:
         refusal = Refusal.NOT_LEADER

@@ -17,6 +17,7 @@ from protocol.messages.replicator import Read
 from protocol.messages.storage import ReadAt
 from protocol.raft import heartbeats
 from protocol.raft.commit import send_commit
+from protocol.raft.key_leases import keep_alive
 from protocol.raft.leader_lease import holds_leader_lease
 from protocol.raft.roles import Candidate, Follower, Leader, WaitingRead
 from protocol.raft.state import RaftState
@@ -29,8 +30,8 @@ WAITING_READS_MAX = 10_000  # batches of reads that one node may have waiting fo
 def on_read(state: RaftState, leader: Leader, message: Read) -> None:
     """Queue reads for the next round."""
     _keep(state, message)
-    read = WaitingRead(state.id, message.number, message.leader_lease, message.ahead)
-    leader.reads.add(read)
+    how = (message.leader_lease, message.ahead, message.leases)
+    leader.reads.add(WaitingRead(state.id, message.number, *how))
 
 
 def on_read_elsewhere(state: RaftState, _: Follower | Candidate, message: Read) -> None:
@@ -39,7 +40,8 @@ def on_read_elsewhere(state: RaftState, _: Follower | Candidate, message: Read) 
         state.outbox.gateway.append(ReadFailed(message.number))
     else:
         _keep(state, message)
-        state.send(state.leader, ForwardRead(message.number, message.leader_lease))
+        forwarded = ForwardRead(message.number, message.leader_lease, message.leases)
+        state.send(state.leader, forwarded)
 
 
 def _keep(state: RaftState, message: Read) -> None:
@@ -68,7 +70,8 @@ def on_read_refused(state: RaftState, _: Follower, __: NodeId, message: ReadRefu
 def on_forward_read(state: RaftState, leader: Leader, reader: NodeId, message: ForwardRead) -> None:
     """Queue a follower's reads for the next round."""
     if len(leader.reads.waiting) < WAITING_READS_MAX:
-        leader.reads.add(WaitingRead(reader, message.number, message.leader_lease))
+        how = (message.leader_lease, False, message.leases)
+        leader.reads.add(WaitingRead(reader, message.number, *how))
     else:
         state.send(reader, ReadRefused(message.number))
 
@@ -111,7 +114,7 @@ def _begin_round(state: RaftState, leader: Leader) -> None:
     """
     if state.commit_index < leader.first_index:
         return
-    if not leader.reads.begin_round(state.commit_index):
+    if not leader.reads.begin_round(state.commit_index, state.now):
         return
     if _is_confirmed(state, leader):  # this node is the only voter
         for read in leader.reads.take_confirmed():
@@ -156,6 +159,8 @@ def _has_confirmed(state: RaftState, leader: Leader, voter: NodeId) -> bool:
 
 
 def _release(state: RaftState, leader: Leader, read: WaitingRead, index: int) -> None:
+    if read.leases:  # such a read was confirmed by a round
+        index = max(index, keep_alive(state, leader, read.leases, leader.reads.began_at))
     if read.reader == state.id:
         _serve(state, read.number, index)
     else:

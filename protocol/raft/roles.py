@@ -3,6 +3,7 @@
 import msgspec
 
 from protocol.membership import NodeId
+from protocol.raft.key_lease_clock import KeyLeaseClock
 from protocol.raft.progress import Progress
 
 
@@ -28,6 +29,7 @@ class WaitingRead(msgspec.Struct, frozen=True):
     number: int
     leader_lease: bool = False  # a leader lease is enough
     ahead: bool = False  # this node's storage may read before the confirmation
+    leases: tuple[int, ...] = ()  # on keys, which it keeps alive
 
 
 class ReadQueue(msgspec.Struct):
@@ -40,25 +42,27 @@ class ReadQueue(msgspec.Struct):
 
     round: int = 0
     index: int = 0  # the commit index when the current round began
+    began_at: int = 0  # leader's clock, in microseconds, when the current round began
     confirming: list[WaitingRead] = msgspec.field(default_factory=list)
     waiting: list[WaitingRead] = msgspec.field(default_factory=list)
     leased: list[WaitingRead] = msgspec.field(default_factory=list)  # until the turn ends
 
     def add(self, read: WaitingRead) -> None:
         """Queue a read for the next round, or for the end of the turn if a lease is enough."""
-        (self.leased if read.leader_lease else self.waiting).append(read)
+        by_lease = read.leader_lease and not read.leases
+        (self.leased if by_lease else self.waiting).append(read)
 
     def take_leased(self) -> list[WaitingRead]:
         """Return the reads for which a leader lease is enough."""
         leased, self.leased = self.leased, []
         return leased
 
-    def begin_round(self, commit_index: int) -> bool:
+    def begin_round(self, commit_index: int, now: int) -> bool:
         """Begin a round for all waiting reads, unless one is under way; return whether it began."""
         if self.confirming or not self.waiting:
             return False
         self.round += 1
-        self.index = commit_index
+        self.index, self.began_at = commit_index, now
         self.confirming, self.waiting = self.waiting, []
         return True
 
@@ -85,6 +89,7 @@ class Leader(msgspec.Struct):
     levels_announced: bool = True  # some level may differ from the recorded one
     held_more: bool = False  # some disk, this node's included, holds more of the log than before
     reads: ReadQueue = msgspec.field(default_factory=ReadQueue)
+    key_leases: KeyLeaseClock = msgspec.field(default_factory=lambda: KeyLeaseClock(()))
     durable_index: int = 0  # end of the log on its own disk
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by

@@ -8,6 +8,7 @@ from protocol.membership import NodeId
 from protocol.messages.peer import AppendEntriesReply, InstallSnapshot, InstallSnapshotReply
 from protocol.messages.replicator import ChunkStaged, LogCompacted, SnapshotInstalled, SnapshotRead
 from protocol.messages.storage import FetchSnapshot, StageChunk
+from protocol.raft.key_leases import replace_all
 from protocol.raft.progress import ProgressState
 from protocol.raft.roles import Leader, Role
 from protocol.raft.state import RaftState
@@ -83,6 +84,7 @@ def on_snapshot_installed(state: RaftState, _: Role, message: SnapshotInstalled)
     """Begin the log after the snapshot, as storage has done."""
     state.chunks_staging -= 1
     state.install(message.index, message.term, message.membership)
+    replace_all(state, message.leases)
     _accept(state, message.index)
 
 

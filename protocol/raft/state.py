@@ -38,8 +38,7 @@ class RaftState:
         election_timeout_min_us: int = 0,
     ) -> None:
         self.id = recovered.node
-        self.cluster = recovered.cluster
-        self.incarnation = recovered.incarnation
+        self.cluster, self.incarnation = recovered.cluster, recovered.incarnation
         hard_state = recovered.hard_state
         self.term, self.voted_for = hard_state.term, hard_state.voted_for
         self.log = Log(recovered.prev_index, recovered.prev_term, recovered.entries, window)
@@ -61,6 +60,7 @@ class RaftState:
         self.removed = hard_state.removed
         self.founding = False  # the first entry of a new cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # this gateway's, until a leader confirms them
+        self.key_leases = dict(recovered.leases)  # id to milliseconds, as applied here
         self.removal_claims: dict[NodeId, int] = {}  # claimant to the time of its first claim
         self.chunks_staging = 0  # handed to storage, not acknowledged yet
         self.durability = Durability()

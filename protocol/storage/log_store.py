@@ -166,7 +166,7 @@ class LogStore:
             return LogCompacted(peer, first)
         return LogSlice(peer, first - 1, before, self.slice(first, bytes_max))
 
-    def recover(self, applied_index: int) -> Recovered:
+    def recover(self, applied_index: int, leases: tuple[tuple[int, int], ...] = ()) -> Recovered:
         """Return the replicator's initial state: all unapplied entries, and some before them.
 
         Raises:
@@ -188,6 +188,7 @@ class LogStore:
             prev_term=self.term_at(prev) or 0,
             entries=self.slice(prev + 1, EVERYTHING),
             memberships=self.memberships,
+            leases=leases,
         )
 
 

@@ -3,7 +3,8 @@
 import msgspec
 
 from protocol.messages.gateway import GatewayMessage
-from protocol.messages.replicator import ReplicatorMessage
+from protocol.messages.replicator import LeasesApplied, ReplicatorMessage
+from protocol.state.key_leases import LeaseChanges
 
 
 class StorageOutbox(msgspec.Struct):
@@ -13,3 +14,9 @@ class StorageOutbox(msgspec.Struct):
     gateway: list[GatewayMessage] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)  # log lines for the operator
     errors: list[str] = msgspec.field(default_factory=list)  # likewise, at level error
+
+    def note_leases(self, index: int, changes: LeaseChanges) -> None:
+        """Tell the replicator which leases have begun and ended up to an entry."""
+        if changes.granted or changes.ended:
+            applied = LeasesApplied(index, tuple(changes.granted), tuple(changes.ended))
+            self.replicator.append(applied)

@@ -11,6 +11,8 @@ from protocol.messages.client import (
     FoundMany,
     Get,
     GetMany,
+    KeepAlive,
+    KeptAlive,
     ListKeys,
     ListPrefixes,
     Names,
@@ -22,8 +24,9 @@ from protocol.messages.client import (
     SnapshotPart,
 )
 from protocol.state.commands import Found, Missing
+from protocol.state.key_leases import find_shared_lease
 from protocol.state.key_value import decode_stored_value
-from protocol.state.tables import SortedTable
+from protocol.state.tables import SortedTable, Table
 from protocol.storage.history import ChangeHistory
 from protocol.storage.key_range import key_range
 from protocol.storage.scans import Scans
@@ -54,6 +57,7 @@ class Reader:
         self,
         values: SortedTable,
         prefixes: SortedTable,
+        leases: Table,
         write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
         history: ChangeHistory,
@@ -61,6 +65,7 @@ class Reader:
         """Call ``write_tables`` before each scan of the tables, which sees only written rows."""
         self._values = values
         self._prefixes = prefixes
+        self._leases = leases
         self._write_tables = write_tables
         self._read_snapshot = read_snapshot
         self._history = history
@@ -83,7 +88,8 @@ class Reader:
             else:
                 encoded = encode(self._serve(operation, revision))
             outcomes.append(msgspec.Raw(encoded))
-            weight += len(encoded) if type(operation) is Get else max(len(encoded), SCAN_BYTES_MIN)
+            is_quick = type(operation) is Get or type(operation) is KeepAlive
+            weight += len(encoded) if is_quick else max(len(encoded), SCAN_BYTES_MIN)
         return Served(tuple(outcomes), tuple(behind), weight)
 
     def end_idle(self, revision: int) -> None:
@@ -96,6 +102,8 @@ class Reader:
                 return self._get(key, revision)
             case GetMany(keys=keys):
                 return self._get_many(keys, revision)
+            case KeepAlive(leases=leases):
+                return KeptAlive(tuple([self._ttl_ms(lease) for lease in leases]))
             case _:
                 self._write_tables()
                 return self._serve_from_tables(operation, revision)
@@ -126,6 +134,10 @@ class Reader:
         value = decode_stored_value(stored)
         return Found(revision, value.create_revision, value.revision, value.version, value.value)
 
+    def _ttl_ms(self, lease: int) -> int:
+        row = find_shared_lease(self._leases, lease)
+        return 0 if row is None else row.ttl_ms
+
     def _get_many(self, keys: tuple[str, ...], revision: int) -> FoundMany | Failed:
         found: list[Found | Missing] = []
         size = 0
@@ -141,7 +153,7 @@ def _least(operation: ReadOperation) -> int:
     """Return the revision that the state must have reached."""
     if type(operation) is Get:  # the most frequent case
         return operation.min_revision
-    if isinstance(operation, ReadSnapshot):
+    if isinstance(operation, ReadSnapshot | KeepAlive):
         return 0
     if isinstance(operation, ReadChanges):
         return max(operation.after, operation.min_revision)

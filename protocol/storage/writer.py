@@ -125,7 +125,8 @@ class StorageWriter:
         Raises:
             DamagedLog: the log is not what this node can have written.
         """
-        self._outbox.replicator.append(self._store.recover(self._machine.applied_index))
+        leases = self._table_sets.active.lease_ttls()
+        self._outbox.replicator.append(self._store.recover(self._machine.applied_index, leases))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
         self._outbox.gateway.append(opened)
         return self._take_outbox()
@@ -262,6 +263,7 @@ class StorageWriter:
             self._report(entry, self._machine.apply(entry), events)
         last = self._machine.applied_index
         self._machine.store_progress()
+        self._outbox.note_leases(last, self._machine.take_lease_changes())
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
             self.write_tables()
@@ -374,7 +376,8 @@ class StorageWriter:
         self._sync()
         self._passing("installed")
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
-        installed = SnapshotInstalled(snapshot.index, snapshot.term, membership)
+        leases = self._table_sets.active.lease_ttls()
+        installed = SnapshotInstalled(snapshot.index, snapshot.term, membership, leases)
         self._outbox.replicator.append(installed)
         return True
 
@@ -386,6 +389,7 @@ class StorageWriter:
         self._reader = Reader(
             tables.values,
             tables.prefixes,
+            tables.leases,
             self.write_tables,
             self._read_for_backup,
             self._history,

@@ -47,8 +47,8 @@ BUGS = (
         "dissertation §6.4",
         Edit(
             ReadQueue.add,
-            "(self.leased if read.leader_lease else self.waiting)",
-            "(self.leased if read.leader_lease else self.confirming or self.waiting)",
+            "(self.leased if by_lease else self.waiting)",
+            "(self.leased if by_lease else self.confirming or self.waiting)",
         ),
     ),
     Bug(

@@ -9,7 +9,7 @@ from protocol.membership import NodeId
 from protocol.messages.replicator import TransferTo
 from protocol.messages.storage import ReadAt
 from protocol.raft import leader_lease
-from protocol.raft.leader_lease import LEASE_SHARE
+from protocol.raft.clock_rates import LEASE_SHARE
 from tests.harness.raft_cluster import ELECTION_TIMEOUT_MIN_US, A, B, C, Cluster, Machine, Packet
 
 pytestmark = pytest.mark.simulation

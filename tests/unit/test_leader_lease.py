@@ -21,7 +21,7 @@ from protocol.messages.peer import (
 )
 from protocol.messages.replicator import Read, StepAside
 from protocol.messages.storage import ReadAt
-from protocol.raft.leader_lease import LEASE_SHARE
+from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.roles import Leader
 from tests.harness.raft_cluster import (
     ELECTION_TIMEOUT_MIN_US,

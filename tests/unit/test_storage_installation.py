@@ -23,7 +23,7 @@ from tests.simulation.disk import DiskFailure
 OTHER = b"other".ljust(16, b"\0")
 MEMBERS = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "p:1", True)))
 LAST = 12
-NO_ROWS: Rows = ({}, {}, {})
+NO_ROWS: Rows = ({}, {}, {}, {}, {})
 
 
 @pytest.fixture(autouse=True)

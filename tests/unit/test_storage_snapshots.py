@@ -16,7 +16,7 @@ from tests.harness.stored_node import PEER, Rows, StoredNode, chunk_of, entry, h
 
 OTHER = b"other".ljust(16, b"\0")
 LAST = 12
-NO_ROWS: Rows = ({}, {}, {})
+NO_ROWS: Rows = ({}, {}, {}, {}, {})
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +281,7 @@ def test_reading_small_rows_retains_few_large_entries() -> None:
     node = StoredNode(limits=LogLimits(1 << 20, 100))
     node.apply(*history(LAST))
     node.chunks()
-    for index in range(LAST + 1, LAST + 4):
+    for index in range(LAST + 1, LAST + 6):
         node.apply(entry(index, Insert("key", b"x" * 1000)))
     assert node.store.start.index > LAST
 

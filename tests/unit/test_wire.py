@@ -100,6 +100,7 @@ OPERATIONS: list[Any] = [
     client.ReadSnapshot(ID, CHUNK.start),
     client.ReadSnapshot(ID, None),
     client.TransferLeadership(ID),
+    client.KeepAlive((5, 6)),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
@@ -118,6 +119,7 @@ OUTCOMES: list[Any] = [
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
+    client.KeptAlive((5000, 0)),
 ]
 PEER_MESSAGES: list[Any] = [
     peer.RequestVote(3, 9, 2, pre=True),
@@ -130,6 +132,7 @@ PEER_MESSAGES: list[Any] = [
     peer.ProposalRefused(5, Refusal.OVERLOADED),
     peer.ForwardRead(6),
     peer.ForwardRead(6, leader_lease=True),
+    peer.ForwardRead(6, leases=(5, 6)),
     peer.ReadIndex(6, 3),
     peer.ReadRefused(6),
     peer.ForwardMembershipChange(7, 1, ID),
@@ -174,6 +177,7 @@ FOR_REPLICATOR: list[Any] = [
     replicator.Propose(1, b"payload"),
     replicator.Read(1, b"payload"),
     replicator.Read(1, b"payload", leader_lease=True),
+    replicator.Read(1, b"payload", False, False, (5, 6)),
     replicator.RemoveMember(1, ID),
     replicator.InviteMember("node.example"),
     replicator.AskStatus(1),
@@ -185,6 +189,8 @@ FOR_REPLICATOR: list[Any] = [
     replicator.SnapshotRead(ID, None),
     replicator.ChunkStaged(CHUNK.end),
     replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
+    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP), ((5, 5000),)),
+    replicator.LeasesApplied(7, ((5, 5000),), (4,)),
     SpaceChanged(Shortage.LOW),
 ]
 FOR_GATEWAY: list[Any] = [

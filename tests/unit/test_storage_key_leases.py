@@ -1,0 +1,100 @@
+"""Key leases in storage: it tells the replicator of them, and answers keep-alives."""
+
+from typing import Any
+
+from protocol.entry import EntryKind, LogEntry
+from protocol.messages.client import KeepAlive, KeptAlive, ReadBatch
+from protocol.messages.gateway import ReadsDone
+from protocol.messages.replicator import LeasesApplied, SnapshotInstalled
+from protocol.messages.storage import ReadAt
+from protocol.state.commands import (
+    Batch,
+    Command,
+    ExpireLeases,
+    GrantLease,
+    Insert,
+    OpenSession,
+    RevokeLease,
+    Write,
+)
+from protocol.wire import decode_outcome, encode
+from tests.harness.stored_node import PEER, StoredNode
+
+TTL = 5000
+
+
+class Leased(StoredNode):
+    """A stored node with session 1."""
+
+    def __init__(self, node: bytes = b"N" * 16) -> None:
+        super().__init__(node)
+        self.sequence = 0
+        self.said: list[Any] = []
+
+    def do(self, *commands: Command) -> list[Any]:
+        """Apply an entry of commands; return what the replicator is told of leases."""
+        writes = []
+        for command in commands:
+            self.sequence += 1
+            is_free = isinstance(command, OpenSession | ExpireLeases)
+            writes.append(Write(0, 0, 0, command) if is_free else self._in_session(command))
+        payload = encode(Batch(b"x" * 16, 1, 1, tuple(writes)))
+        answers = self.apply(LogEntry(self.store.last_index + 1, 1, EntryKind.BATCH, payload))
+        return [each for each in answers if isinstance(each, LeasesApplied)]
+
+    def keep_alive(self, *leases: int) -> KeptAlive:
+        payload = encode(ReadBatch((KeepAlive(leases),)))
+        (done,) = self.turn(ReadAt(1, self.applied_index, payload, confirmed=True))
+        assert isinstance(done, ReadsDone)
+        (outcome,) = done.outcomes
+        kept = decode_outcome(outcome)
+        assert isinstance(kept, KeptAlive)
+        return kept
+
+    def _in_session(self, command: Command) -> Write:
+        return Write(1, self.sequence, self.sequence, command)
+
+
+def leased() -> Leased:
+    node = Leased()
+    node.do(OpenSession())
+    return node
+
+
+def test_the_replicator_is_told_of_leases_that_begin_and_end() -> None:
+    node = leased()
+    assert node.do(GrantLease(TTL), GrantLease(2 * TTL)) == [
+        LeasesApplied(node.applied_index, ((1, TTL), (2, 2 * TTL)), ())
+    ]
+    assert node.do(Insert("a", b"", None, 1)) == []
+    assert node.do(RevokeLease(1)) == [LeasesApplied(node.applied_index, (), (1,))]
+    assert node.do(ExpireLeases((1, 2))) == [LeasesApplied(node.applied_index, (), (2,))]
+
+
+def test_the_replicator_is_told_of_the_leases_of_keys_own() -> None:
+    node = leased()
+    (told,) = node.do(Insert("a", b"", ttl_ms=TTL), Insert("a", b"", ttl_ms=TTL))
+    assert (told.granted, told.ended) == (((1, TTL), (2, TTL)), (1,))
+
+
+def test_a_restarted_node_recovers_its_leases() -> None:
+    node = leased()
+    node.do(GrantLease(TTL), Insert("a", b"", ttl_ms=2 * TTL))
+    node.open()
+    assert node.recover().leases == ((1, TTL), (2, 2 * TTL))
+
+
+def test_an_installed_snapshot_tells_its_leases() -> None:
+    leader, follower = leased(), Leased(PEER)
+    leader.do(GrantLease(TTL), Insert("a", b"", ttl_ms=2 * TTL))
+    (installed,) = [
+        each for each in follower.stage(*leader.chunks()) if isinstance(each, SnapshotInstalled)
+    ]
+    assert installed.leases == ((1, TTL), (2, 2 * TTL))
+    assert follower.keep_alive(1) == KeptAlive((TTL,))
+
+
+def test_a_keep_alive_is_answered_by_the_leases_that_have_not_ended() -> None:
+    node = leased()
+    node.do(GrantLease(TTL), GrantLease(TTL), Insert("a", b"", ttl_ms=TTL), RevokeLease(2))
+    assert node.keep_alive(1, 2, 3, 99) == KeptAlive((TTL, 0, 0, 0))
