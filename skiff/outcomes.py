@@ -8,7 +8,8 @@ from protocol.messages.client import Failed, FailureCode, Outcome
 from protocol.messages.client import NodeStatus as WireStatus
 from protocol.state.commands import Inapplicable, NoLease, Obstacle
 from protocol.state.commands import RevisionMismatch as Mismatch
-from protocol.state.limits import LEASE_KEYS_MAX, LEASES_MAX, READ_BYTES_MAX, REMOVED_MAX
+from protocol.state.key_leases import LEASE_KEYS_MAX, LEASES_MAX
+from protocol.state.limits import READ_BYTES_MAX, REMOVED_MAX
 from skiff.errors import (
     ClientConnectFailed,
     CounterOverflow,

@@ -10,8 +10,9 @@ arrived, from whose beginning the lease lasts anew. No lease ends early by it:
 
 - A new leader starts every lease anew after its election, thus after all rounds that a majority
   confirmed for earlier leaders.
-- The read waits for an entry that ends the lease, so that storage answers that it is gone. Those of
-  earlier leaders come before the first entry of this one's own term, which every read waits for.
+- The read waits for an entry that ends the lease, so that storage answers that it is gone: for what
+  is committed when the round is confirmed, and for what this leader has proposed. Entries of
+  earlier leaders come before the first one of its own term, which every read waits for.
 """
 
 from collections.abc import Iterable
@@ -64,9 +65,9 @@ def _drop(state: RaftState, leader: Leader, leases: Iterable[int]) -> None:
 def keep_alive(state: RaftState, leader: Leader, leases: Iterable[int], since: int) -> int:
     """Extend leases from the beginning of a confirmed round on.
 
-    Returns the index of the last entry in the log that ends one of them, 0 if there is none.
+    Returns the index of an entry from which on the state shows which of them this leader has ended.
     """
-    index = 0
+    index = state.commit_index
     for lease in leases:
         ttl_ms = state.key_leases.get(lease)
         if ttl_ms is not None:

@@ -9,9 +9,12 @@ import msgspec
 
 from protocol.encoding import encode
 from protocol.state.commands import Inapplicable, Insert, NoLease, Obstacle
-from protocol.state.limits import LEASE_KEYS_MAX, LEASES_MAX
+from protocol.state.limits import REMOVED_MAX
 from protocol.state.tables import Table
 
+LEASES_MAX = 100_000  # in the state
+LEASE_KEYS_MAX = REMOVED_MAX  # of one lease, which ends by one change
+ENDED_KEYS_MAX = REMOVED_MAX  # of all leases that one command ends, unless a single one has more
 ID_BYTES = 8  # of a lease, big-endian, in the keys of both tables
 
 

@@ -9,6 +9,7 @@ from protocol.encoding import encode
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.keys import is_key
 from protocol.membership import Membership, MembershipAt, NodeId
+from protocol.state import key_leases
 from protocol.state.commands import (
     Batch,
     BatchOrigin,
@@ -35,7 +36,6 @@ from protocol.state.commands import (
 )
 from protocol.state.key_leases import KeyLeases, LeaseChanges
 from protocol.state.key_value import KeyValue, decode_stored_value
-from protocol.state.limits import REMOVED_MAX
 from protocol.state.sessions import Sessions, is_duplicate, remember
 from protocol.state.tables import Table
 from protocol.state.transactions import perform_alone, transact
@@ -254,7 +254,7 @@ class StateMachine:
         count = 0
         for lease in dict.fromkeys(command.leases):
             row = self._leases.find(lease)
-            if row is not None and (not count or count + row.keys <= REMOVED_MAX):
+            if row is not None and (not count or count + row.keys <= key_leases.ENDED_KEYS_MAX):
                 count += self._key_value.end_lease(lease, removed)
         events.extend(msgspec.structs.replace(each, expired=True) for each in removed)
         return LeaseEnded(count, self.revision)

@@ -5,6 +5,7 @@ from tests.simulation import (
     bugs_of_belief,
     bugs_of_clients,
     bugs_of_elections,
+    bugs_of_leases,
     bugs_of_levels,
     bugs_of_loose_reads,
     bugs_of_members,
@@ -30,6 +31,7 @@ _MODULES = (
     bugs_of_belief,
     bugs_of_transactions,
     bugs_of_watches,
+    bugs_of_leases,
 )
 
 PLANTED = tuple(bug for module in _MODULES for bug in module.BUGS)

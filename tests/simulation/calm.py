@@ -5,6 +5,7 @@ from collections.abc import Callable
 from protocol.membership import Membership, is_majority
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.messages.replicator import StepAside
+from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.senders import LAPSE_MICROSECONDS
 from protocol.state.commands import OpenSession, Write
 from protocol.state.levels import STATE_LEVEL
@@ -71,6 +72,7 @@ class Calm:
         for thread in self._cluster.threads:
             thread.stopped = True
         self._wait_until(self._clients_are_idle, 2 * LONGEST_DEADLINE)
+        self._wait_until(self._leases_have_expired, self._longest_lease() + CONVERGE_SECONDS)
         self._read_everything()
         self._wait_until(self._everything_is_read, LAST_READ_SECONDS)
         self._wait_until(self._levels_are_recorded, CONVERGE_SECONDS)
@@ -181,6 +183,15 @@ class Calm:
 
     def _clients_are_idle(self) -> bool:
         return all(thread.idle for thread in self._cluster.threads)
+
+    def _longest_lease(self) -> float:
+        """Return the seconds after which every lease has expired by any clock."""
+        ttls = self._setting.judge.log.model.leases.ttls.values()
+        slowest = 1 - self._setting.options.clock_spread
+        return max(ttls, default=0) / 1000 / LEASE_SHARE / slowest
+
+    def _leases_have_expired(self) -> bool:
+        return not self._setting.judge.log.model.leases.ttls
 
     def _read_everything(self) -> None:
         members = self._cluster.members.membership

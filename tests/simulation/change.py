@@ -14,6 +14,7 @@ from protocol.state.commands import (
     Inserted,
     Lookup,
     Missing,
+    NoLease,
     Obstacle,
     PrefixRemoved,
     Remove,
@@ -21,6 +22,7 @@ from protocol.state.commands import (
     RemovePrefix,
     TransactionOperation,
 )
+from tests.simulation.lease_model import LeaseModel
 
 Row = tuple[int, int, int, bytes]  # create revision, revision, version, value
 
@@ -28,18 +30,19 @@ Row = tuple[int, int, int, bytes]  # create revision, revision, version, value
 class Change:
     """The rows, events and results after some operations."""
 
-    def __init__(self, rows: dict[str, Row], revision: int) -> None:
+    def __init__(self, rows: dict[str, Row], revision: int, leases: LeaseModel) -> None:
         self.rows = rows
+        self.leases = leases.copy()
+        self._leases_before = leases
         self.events: list[Event] = []
         self.results: list[Any] = []
         self._revision = revision
 
-    def perform(self, operation: TransactionOperation) -> Inapplicable | None:
+    def perform(self, operation: TransactionOperation) -> Inapplicable | NoLease | None:
         """Perform an operation; return why it cannot be performed, if so."""
         match operation:
-            case Insert(key=key, value=value):
-                self._write(key, value)
-                self.results.append(Inserted(self._revision))
+            case Insert():
+                return self._insert(operation)
             case Remove(key=key):
                 self._remove(key)
             case RemovePrefix(prefix=prefix):
@@ -48,6 +51,19 @@ class Change:
                 return self._increment(key, by)
             case Lookup(key=key):
                 self._look_up(key)
+        return None
+
+    def expire(self, key: str) -> None:
+        """Remove a key whose lease has expired."""
+        self._write(key, None)
+        self.events[-1] = msgspec.structs.replace(self.events[-1], expired=True)
+
+    def _insert(self, insert: Insert) -> Inapplicable | NoLease | None:
+        lease = self.leases.lease_for(insert, self._leases_before)
+        if not isinstance(lease, int):
+            return lease
+        self._write(insert.key, insert.value, lease)
+        self.results.append(Inserted(self._revision))
         return None
 
     def _remove(self, key: str) -> None:
@@ -67,7 +83,7 @@ class Change:
         before = 0 if row is None else _integer(row[3])
         if before is None:
             return Inapplicable(Obstacle.NOT_INTEGER, key)
-        self._write(key, msgspec.msgpack.encode(before + by))
+        self._write(key, msgspec.msgpack.encode(before + by), self.leases.of_key.get(key, 0))
         self.results.append(Incremented(before + by, self._revision))
         return None
 
@@ -76,7 +92,8 @@ class Change:
         found = Missing(self._revision) if row is None else Found(self._revision, *row)
         self.results.append(found)
 
-    def _write(self, key: str, value: bytes | None) -> None:
+    def _write(self, key: str, value: bytes | None, lease: int = 0) -> None:
+        self.leases.move(key, lease)
         before = self.rows.pop(key, None)
         created, previous, version, prev_value = before or (self._revision, 0, 0, None)
         if value is not None:

@@ -18,6 +18,7 @@ from protocol.messages.client import (
     Request,
 )
 from protocol.state.commands import (
+    Command,
     Found,
     Insert,
     Inserted,
@@ -33,6 +34,7 @@ from tests.simulation.call_judge import judge_order
 from tests.simulation.drafts import draft
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
+from tests.simulation.lease_holders import Holder
 from tests.simulation.lone_requests import LoneRequests
 from tests.simulation.options import PIPELINE_MAX
 from tests.simulation.parts import parts_of
@@ -67,6 +69,7 @@ class Client:
         self.revisions: dict[str, int] = {}  # by key, as last seen
         self.newest = 0  # revision that it has seen
         self.threads: list[Thread] = []
+        self.holder = Holder(setting, name)
 
     def see(self, outcome: object) -> None:
         """Note the revision of an outcome, if it has one."""
@@ -94,6 +97,8 @@ class Thread:
         self._values = 0
         options = self.setting.options
         self._reads = 1.0 if self._random() < options.readers else options.reads
+        holds = Random(f"{name} holds {options.seed}").random() < options.holders
+        self._leased = 1.0 if holds else options.leased
 
     # --- doing operations
 
@@ -126,6 +131,9 @@ class Thread:
             return
         if self._random() < self.setting.options.transactions:
             self._transact(deadline)
+            return
+        if self._leased and self._random() < self._leased:
+            self.client.holder.begin(self, deadline)
             return
         if self._random() < self.setting.options.loose:
             self.client.cluster.loose_reads.begin(self, self._random_key(), deadline)
@@ -179,6 +187,20 @@ class Thread:
     ) -> None:
         """Perform a read that is not part of the history."""
         self._drive(self.client.calls.call(link or self._link, read, deadline), done)
+
+    def write_loosely(
+        self, command: Command, deadline: float, done: Callable[[Ending], None]
+    ) -> None:
+        """Perform a write that is not part of the history."""
+
+        def ended(ending: Ending) -> None:
+            outcome = ending.outcome
+            if isinstance(outcome, Failed) and outcome.code is FailureCode.UNSUPPORTED:
+                self.setting.totals.refused_as_newer += 1
+            self._judge(ending)
+            done(ending)
+
+        self._drive(self.client.calls.write(self._link, command, deadline), ended)
 
     def _drive_read(self, get: Get, deadline: float, done: Callable[[Ending], None]) -> None:
         self._drive(self.client.calls.call(self._link, get, deadline), done)

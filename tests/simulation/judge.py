@@ -40,6 +40,7 @@ from tests.simulation.events import Events
 from tests.simulation.held_log import HeldLog
 from tests.simulation.leader_leases import LeaderLeases
 from tests.simulation.leaders import Leaders
+from tests.simulation.lease_bounds import LeaseBounds
 from tests.simulation.levels import Levels
 from tests.simulation.members import Members
 from tests.simulation.promises import Promises
@@ -67,6 +68,7 @@ class Judge:
         self._promises = Promises(self.disks)
         self.belief = Belief(self.log, self.disks)
         self.applied_revisions = AppliedRevisions(events)
+        self.lease_bounds = LeaseBounds(events, self.log.model, totals)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
         self._handed_reads: dict[tuple[bytes, int], int] = {}
@@ -198,6 +200,7 @@ class Judge:
             if each > self.log.last_index:
                 self.levels.committed(entry)
             self.log.commit(entry, term)
+            self.lease_bounds.committed()
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:
             self.leaders.committed(term)
@@ -228,6 +231,12 @@ class Judge:
         fingerprint = tuple([table.fingerprint for table in tables])  # type: ignore[attr-defined]
         known = self._fingerprints.setdefault(applied, fingerprint)
         expect(known == fingerprint, f"two nodes differ after applying entry {applied}")
+        if applied == self.log.last_index:
+            self._compare_leases(core)
+
+    def _compare_leases(self, core: StorageWriter) -> None:
+        count, expected = core._machine._leases.count, len(self.log.model.leases.ttls)
+        expect(count == expected, "the state has other leases than the log means")
 
     def _compare_changes(self, changes: Changes) -> None:
         for event in changes.events:
@@ -289,6 +298,7 @@ class Judge:
         core = node.life.storage.core
         core.write_tables()
         held: dict[str, Row] = {}
+        leases: dict[str, int] = {}
         for key, stored in core._table_sets.active.values.scan(FIRST_USER_KEY):
             value = decode_stored_value(stored)
             held[key.decode()] = (
@@ -297,6 +307,9 @@ class Judge:
                 value.version,
                 value.value,
             )
+            if value.lease:
+                leases[key.decode()] = value.lease
+        expect(leases == self.log.model.leases.of_key, f"{node.name} has keys of other leases")
         expect(held == self.log.model.rows, f"{node.name} holds other values than the log means")
         kept = core._database.table("changes").scan(b"")
         changes = [event for _, row in kept for event in decode_events(row)]

@@ -1,24 +1,30 @@
 """Model: a second, plain implementation of the state machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from protocol.entry import EntryKind, LogEntry
-from protocol.state import sessions
+from protocol.state import key_leases, sessions
 from protocol.state.commands import (
     Check,
     Command,
     Event,
+    ExpireLeases,
+    GrantLease,
     Inapplicable,
     Increment,
     Insert,
+    LeaseEnded,
+    LeaseGranted,
+    NoLease,
     OpenSession,
     Remove,
     RemovePrefix,
     Result,
     RevisionMismatch,
+    RevokeLease,
     SessionExpired,
     SessionOpened,
     Transact,
@@ -29,6 +35,7 @@ from protocol.state.commands import (
 from protocol.state.machine import decode_batch
 from tests.simulation.breach import expect
 from tests.simulation.change import Change, Row
+from tests.simulation.lease_model import LeaseModel
 
 
 class Model:
@@ -43,6 +50,9 @@ class Model:
         self._answers: dict[int, dict[int, Result]] = {}
         self._acknowledged: dict[int, int] = {}
         self.executed: set[tuple[int, int]] = set()
+        self.leases = LeaseModel()
+        self.all_ttls: dict[int, int] = {}  # of leases that have ended, too
+        self.expired: list[int] = []  # leases, in the order in which they have expired
 
     @property
     def revision(self) -> int:
@@ -59,6 +69,8 @@ class Model:
     def _apply(self, write: Write) -> Result:
         if isinstance(write.command, OpenSession):
             return self._open_session()
+        if isinstance(write.command, ExpireLeases):
+            return self._expire(write.command.leases)
         answers = self._answers.pop(write.session, None)
         if answers is None:
             return SessionExpired()
@@ -88,20 +100,35 @@ class Model:
     def _perform(self, command: Command) -> Any:
         match command:
             case Insert() | Remove():
-                row = self.rows.get(command.key)
-                current = 0 if row is None else row[1]
-                if command.if_revision not in (None, current):
-                    return RevisionMismatch(current)
-                return self._change([command])[0]
+                return self._mismatch(command) or self._change([command])[0]
             case Increment() | RemovePrefix():
                 return self._change([command])[0]
+            case GrantLease() | RevokeLease():
+                return self._grant_or_revoke(command)
             case Transact(checks=checks, then=then, otherwise=otherwise):
                 holds = all(map(self._holds, checks))
                 results = self._change(then if holds else otherwise)
-                if any(isinstance(each, Inapplicable) for each in results):
+                if any(isinstance(each, Inapplicable | NoLease) for each in results):
                     return results[0]
                 return Transacted(holds, self.revision, tuple(results))
         raise AssertionError("a command of the state")
+
+    def _mismatch(self, command: Insert | Remove) -> RevisionMismatch | None:
+        row = self.rows.get(command.key)
+        current = 0 if row is None else row[1]
+        return None if command.if_revision in (None, current) else RevisionMismatch(current)
+
+    def _grant_or_revoke(
+        self, command: GrantLease | RevokeLease
+    ) -> LeaseGranted | LeaseEnded | NoLease:
+        if isinstance(command, GrantLease):
+            self.all_ttls[self.leases.granted + 1] = command.ttl_ms
+            return LeaseGranted(self.leases.grant(command.ttl_ms))
+        why_not = self.leases.missing(command.lease)
+        if why_not is not None:
+            return why_not
+        count = self._end_lease(command.lease, Change._remove)
+        return LeaseEnded(count, self.revision)
 
     def _holds(self, check: Check) -> bool:
         row = self.rows.get(check.key)
@@ -118,15 +145,40 @@ class Model:
 
     def _change(self, operations: Sequence[TransactionOperation]) -> list[Any]:
         """Make one change of some operations, or none; return their results, or the obstacle."""
-        change = Change(dict(self.rows), self.revision + 1)
+        change = Change(dict(self.rows), self.revision + 1, self.leases)
         for operation in operations:
             obstacle = change.perform(operation)
             if obstacle is not None:
                 return [obstacle]
-        if change.events:
-            self.rows = change.rows
-            self.changes.append(tuple(change.events))
+        self._make(change)
         return [msgspec.structs.replace(each, revision=self.revision) for each in change.results]
+
+    def _make(self, change: Change) -> None:
+        if change.events:
+            self.rows, self.leases = change.rows, change.leases
+            self.changes.append(tuple(change.events))
+
+    def _expire(self, leases: Sequence[int]) -> LeaseEnded:
+        """End leases, except those whose keys are too many after the others'."""
+        count = 0
+        for lease in leases:
+            keys = len(self.leases.keys_of(lease))
+            if lease in self.leases.ttls and (
+                not count or count + keys <= key_leases.ENDED_KEYS_MAX
+            ):
+                count += self._end_lease(lease, Change.expire)
+                self.expired.append(lease)
+        return LeaseEnded(count, self.revision)
+
+    def _end_lease(self, lease: int, remove: Callable[[Change, str], None]) -> int:
+        """End a lease, and remove its keys as one change; return their number."""
+        change = Change(dict(self.rows), self.revision + 1, self.leases)
+        keys = self.leases.keys_of(lease)
+        for key in keys:
+            remove(change, key)
+        self._make(change)
+        self.leases.end(lease)
+        return len(keys)
 
     def _acknowledge(self, write: Write, answers: dict[int, Result]) -> None:
         if write.acknowledged > self._acknowledged.get(write.session, 0):

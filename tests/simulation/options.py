@@ -83,6 +83,10 @@ class TightLimits(msgspec.Struct, frozen=True):
     sessions_max: int | None = None
     page_events_max: int | None = None
     page_entries: int | None = None
+    lease_ttl_ms_min: int | None = None
+    lease_keys_max: int | None = None
+    leases_named_max: int | None = None
+    ended_keys_max: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
 
@@ -119,6 +123,8 @@ class Options(msgspec.Struct, frozen=True):
     history: HistoryLimits
     loose: float  # share of a thread's further turns: stale reads and scans
     many: float  # share of a thread's turns after those: reads of several keys
+    holders: float  # share of threads that only hold leases
+    leased: float  # share of the other threads' turns that concern leases
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
     late_requests: float  # share of requests to join that arrive a second time, seconds later
@@ -215,6 +221,8 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),
+        holders=Random(f"holders {seed}").choice((0.0, 0.2, 0.5)),
+        leased=Random(f"leased {seed}").choice((0.0, 0.1, 0.3)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
     )
@@ -265,6 +273,10 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         page_events_max=Random(f"pages {seed}").choice((None, 2)),
         page_entries=Random(f"entries {seed}").choice((None, 1, 2)),
+        lease_ttl_ms_min=1,
+        lease_keys_max=Random(f"lease keys {seed}").choice((None, 2)),
+        leases_named_max=Random(f"leases named {seed}").choice((None, 1, 3)),
+        ended_keys_max=Random(f"removed {seed}").choice((None, 1, 2)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )
 

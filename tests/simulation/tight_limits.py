@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from protocol import compaction
 from protocol.client import beginning, multiplexer, pipeline, session
 from protocol.gateway import batching
+from protocol.raft import key_leases as raft_leases
 from protocol.raft import membership_changes, replication
 from protocol.state import batches, sessions
+from protocol.state import key_leases as state_leases
 from protocol.storage import history, log_store, snapshot_source, writer
 from tests.simulation.options import Options
 
@@ -28,6 +30,10 @@ PLACES = (
     (beginning, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
+    (batches, "LEASE_TTL_MS_MIN"),
+    (state_leases, "LEASE_KEYS_MAX"),
+    (raft_leases, "LEASES_NAMED_MAX"),
+    (state_leases, "ENDED_KEYS_MAX"),
 )
 
 

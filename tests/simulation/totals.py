@@ -18,6 +18,9 @@ class Totals(msgspec.Struct):
     stale_reads: int = 0
     scans: int = 0
     reads_of_many: int = 0
+    leases: int = 0
+    keep_alives: int = 0
+    leases_expired: int = 0
     shared_frames: int = 0  # with requests of several calls
     cancelled: int = 0
     unknown_outcomes: int = 0

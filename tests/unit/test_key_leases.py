@@ -295,7 +295,7 @@ def test_there_are_no_more_leases_than_allowed(
 def test_an_entry_ends_no_more_leases_than_one_change_removes_keys(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocol.state.machine.REMOVED_MAX", 3)
+    monkeypatch.setattr(key_leases, "ENDED_KEYS_MAX", 3)
     leases = [replica.grant() for _ in range(3)]
     for lease in leases:
         for number in range(2):

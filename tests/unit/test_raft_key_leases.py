@@ -4,7 +4,14 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.messages.gateway import ReadFailed
-from protocol.messages.peer import AppendEntries, ForwardRead, Heartbeat, HeartbeatReply, ReadIndex
+from protocol.messages.peer import (
+    AppendEntries,
+    AppendEntriesReply,
+    ForwardRead,
+    Heartbeat,
+    HeartbeatReply,
+    ReadIndex,
+)
 from protocol.messages.replicator import (
     LeasesApplied,
     Read,
@@ -227,6 +234,25 @@ def test_a_keep_alive_during_the_round_in_which_the_lease_expires_is_served_afte
     assert expiring(cluster) == [(5,)]
     cluster.settle()
     assert served(cluster) == [(1, cluster[A].last_index)]
+
+
+def test_a_keep_alive_is_served_after_the_end_of_its_lease_during_the_round() -> None:
+    cluster = with_leases(5)
+    cluster[A].now += TTL - 1
+    keep_alive(cluster, 5, node=B)
+    cluster.deliver(ForwardRead)
+    beat(cluster, after=1)
+    cluster.deliver(AppendEntries)
+    cluster.sync()
+    cluster.deliver(AppendEntriesReply)
+    cluster.drop()
+    end = cluster[A].last_index
+    assert cluster[A].commit_index == end
+    cluster.step(A, LeasesApplied(end, (), (5,)))
+    assert served(cluster, B) == []
+    cluster.beat(A)
+    cluster.settle()
+    assert served(cluster, B) == [(1, end)]
 
 
 def test_a_keep_alive_of_an_unknown_lease_is_served_like_any_read() -> None:

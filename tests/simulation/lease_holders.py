@@ -1,0 +1,179 @@
+"""Lease holders: clients that are granted leases, attach keys, keep them alive or fall silent.
+
+Each counts by a clock of its own, which drifts, and may pause between looking at it and sending.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from protocol.client.calls import Ending
+from protocol.client.held_lease import HeldLease
+from protocol.encoding import encode
+from protocol.messages.client import KeepAlive, KeptAlive
+from protocol.raft.clock_rates import LEASE_SHARE
+from protocol.state.commands import (
+    Command,
+    GrantLease,
+    Increment,
+    Insert,
+    LeaseEnded,
+    LeaseGranted,
+    NoLease,
+    Remove,
+    RevokeLease,
+    Transact,
+)
+from tests.simulation.setting import Setting
+
+if TYPE_CHECKING:
+    from tests.simulation.client import Thread
+
+KEYS = 4  # that all holders share, so that keys change their leases
+HELD_MAX = 3  # leases of one client
+VALUE = encode(1)
+TTLS_MS = (20, 60, 200, 600)
+ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns; others keep alive
+LATE = 0.4  # share of keep-alives that come about when the lease expires
+LATE_SECONDS = 0.01  # before or after that
+PAUSES, PAUSE_SECONDS_MAX = 0.05, 0.3  # share of requests that are sent late, and how late
+PATIENCE_SECONDS = 3.0  # with a late request
+
+
+class Holder:
+    """The leases of one client. Times are seconds of its own clock."""
+
+    def __init__(self, setting: Setting, name: str) -> None:
+        self._setting = setting
+        self._chance = Random(f"holder {name} {setting.options.seed}")
+        spread = setting.options.clock_spread
+        self._rate = self._chance.uniform(1 - spread, 1 + spread)
+        self._held: list[HeldLease] = []
+
+    def begin(self, thread: "Thread", deadline: float) -> None:
+        """Begin one turn of a thread of this client."""
+        drawn = self._chance.random()
+        if not self._held or (drawn < GRANTS and len(self._held) < HELD_MAX):
+            self._grant(thread, deadline)
+        elif drawn < GRANTS + ATTACHES:
+            self._attach(thread, deadline)
+        elif drawn < GRANTS + ATTACHES + REVOKES:
+            self._revoke(thread, deadline)
+        elif drawn < GRANTS + ATTACHES + REVOKES + FORGETS:
+            self._held.remove(self._chance.choice(self._held))
+            thread.go_on()
+        else:
+            self._keep_alive(thread)
+
+    @property
+    def _now(self) -> float:
+        return self._setting.events.now * self._rate
+
+    def _count_on(self, held: HeldLease) -> None:
+        """Note until when this client counts on a lease."""
+        self._setting.judge.lease_bounds.held(held.id, held.valid_until / self._rate)
+
+    def _after_a_pause(self, act: Callable[[], None]) -> None:
+        paused = self._chance.random() < PAUSES
+        delay = self._chance.uniform(0, PAUSE_SECONDS_MAX) if paused else 0.0
+        self._setting.events.after(delay, act)
+
+    # --- the turns
+
+    def _grant(self, thread: "Thread", deadline: float) -> None:
+        ttl_ms, since = self._chance.choice(TTLS_MS), self._now
+
+        def ended(ending: Ending) -> None:
+            if isinstance(ending.outcome, LeaseGranted):
+                self._setting.totals.leases += 1
+                held = HeldLease(ending.outcome.lease, ttl_ms / 1000, since)
+                self._held.append(held)
+                self._count_on(held)
+            thread.go_on()
+
+        write = partial(thread.write_loosely, GrantLease(ttl_ms), deadline, ended)
+        self._after_a_pause(write)
+
+    def _attach(self, thread: "Thread", deadline: float) -> None:
+        held = self._chance.choice(self._held)
+
+        def ended(ending: Ending) -> None:
+            self._hear_of_end(held, ending)
+            thread.go_on()
+
+        thread.write_loosely(self._draft(held.id), deadline, ended)
+
+    def _draft(self, lease: int) -> Command:
+        """Return a command that attaches keys to a lease, or takes a key out."""
+        key, other = (f"l/{each}" for each in self._chance.sample(range(KEYS), 2))
+        drawn = self._chance.random()
+        attach = Insert(key, VALUE, None, lease)
+        if drawn < 0.5:
+            return attach
+        if drawn < 0.65:
+            return self._chance.choice((Insert(key, VALUE), Remove(key), Increment(key)))
+        own = Insert(other, VALUE, ttl_ms=self._chance.choice(TTLS_MS))
+        if drawn < 0.75:
+            return own
+        return Transact((), (attach, own if drawn < 0.85 else Insert(other, VALUE, None, lease)))
+
+    def _revoke(self, thread: "Thread", deadline: float) -> None:
+        held = self._chance.choice(self._held)
+
+        def ended(ending: Ending) -> None:
+            if isinstance(ending.outcome, LeaseEnded):
+                self._setting.judge.lease_bounds.hears_of_end(held.id)
+            self._hear_of_end(held, ending)
+            thread.go_on()
+
+        self._held.remove(held)
+        thread.write_loosely(RevokeLease(held.id), deadline, ended)
+
+    def _hear_of_end(self, held: HeldLease, ending: Ending) -> None:
+        if isinstance(ending.outcome, NoLease) and not ending.maybe_done:
+            self._setting.judge.lease_bounds.hears_of_end(held.id)
+            self._drop(held)
+
+    def _drop(self, held: HeldLease) -> None:
+        held.lose()
+        if held in self._held:
+            self._held.remove(held)
+
+    # --- keep-alives
+
+    def _keep_alive(self, thread: "Thread") -> None:
+        """Keep all leases alive, or one about when the leader lets it expire."""
+        if self._chance.random() >= LATE:
+            self._send(thread, list(self._held))
+            return
+        held = self._chance.choice(self._held)
+        expires = (held.valid_until + held.ttl / LEASE_SHARE - held.ttl) / self._rate
+        expires += self._chance.uniform(-LATE_SECONDS, LATE_SECONDS)
+        at = max(self._setting.events.now, expires)
+        self._setting.events.at(at, self._send, thread, [held])
+
+    def _send(self, thread: "Thread", kept: list[HeldLease]) -> None:
+        question = KeepAlive(tuple(held.id for held in kept))
+        since = self._now
+
+        def ended(ending: Ending) -> None:
+            if isinstance(ending.outcome, KeptAlive):
+                self._setting.totals.keep_alives += 1
+                self._setting.judge.lease_bounds.hears(question, ending.outcome)
+                for held, ttl_ms in zip(kept, ending.outcome.ttls_ms, strict=True):
+                    self._hear(held, ttl_ms, since)
+            thread.go_on()
+
+        def send() -> None:
+            deadline = self._setting.events.now + PATIENCE_SECONDS
+            thread.drive_loosely(question, deadline, ended)
+
+        self._after_a_pause(send)
+
+    def _hear(self, held: HeldLease, ttl_ms: int, since: float) -> None:
+        held.kept(ttl_ms / 1000, since)
+        if ttl_ms:
+            self._count_on(held)
+        else:
+            self._drop(held)
