@@ -60,6 +60,7 @@ from skiff.errors import (  # noqa: E402
     UnsafeMembershipChange,
     Unsupported,
 )
+from skiff.lease import Lease  # noqa: E402
 from skiff.namespace import Namespace  # noqa: E402
 from skiff.node import ElectionState, Skiff  # noqa: E402
 from skiff.offline import (  # noqa: E402
@@ -93,6 +94,7 @@ from skiff.transaction import AsyncTransaction, Transaction  # noqa: E402
 
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
+    from skiff.async_lease import AsyncLease
     from skiff.async_namespace import AsyncNamespace
     from skiff.async_subscriber import AsyncSubscriber
 
@@ -101,6 +103,7 @@ __version__ = "0.1.0"
 # Imported on first use: asyncio would be a quarter of the time that importing skiff takes.
 _ON_FIRST_USE = {
     "AsyncClient": "skiff.async_client",
+    "AsyncLease": "skiff.async_lease",
     "AsyncNamespace": "skiff.async_namespace",
     "AsyncSubscriber": "skiff.async_subscriber",
 }
@@ -119,6 +122,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "AddressTaken",
     "AsyncClient",
+    "AsyncLease",
     "AsyncNamespace",
     "AsyncPipeline",
     "AsyncSubscriber",
@@ -148,6 +152,7 @@ __all__ = [
     "InvalidConfig",
     "InvalidRequest",
     "LeaderElectionTimeout",
+    "Lease",
     "LeaseExpired",
     "LeaseNotFound",
     "Member",

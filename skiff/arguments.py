@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final, Literal, NamedTuple, TypeGuard, TypeVar, get_args
+from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
@@ -15,6 +15,7 @@ from skiff.errors import InvalidRequest
 ItemT = TypeVar("ItemT")
 
 REVISION_MAX = (1 << 63) - 1
+TTL_SECONDS_CEILING = 1e9
 
 Reading = Literal["linearizable", "leader-lease", "stale"]
 READINGS = get_args(Reading)
@@ -31,6 +32,14 @@ class ClientDefault(Enum):
 
 CLIENT_DEFAULT: Final = ClientDefault.CLIENT_DEFAULT
 Timeout = float | None | Literal[ClientDefault.CLIENT_DEFAULT]
+
+
+class LeaseLike(Protocol):
+    """A lease of a client of either kind."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the cluster."""
 
 
 class ReadMode(NamedTuple):
@@ -73,6 +82,32 @@ def _milliseconds(read: Reading, max_staleness: float) -> int:
             f"max_staleness must be a positive number of seconds, not {max_staleness!r}"
         )
     return max(1, int(min(max_staleness * 1000, ANY_STALENESS)))
+
+
+def milliseconds_of(ttl: object) -> int:
+    """Return the milliseconds of a TTL in seconds; ``check_change`` checks their bounds.
+
+    Raises:
+        InvalidRequest: it is no number, or not positive.
+    """
+    if not _is_number(ttl) or not 0 < ttl < TTL_SECONDS_CEILING:  # written so that NaN fails, too
+        raise InvalidRequest(f"a TTL is a number of seconds from 1 to 2,592,000, not {ttl!r}")
+    return max(1, int(ttl * 1000))
+
+
+def lease_fields(lease: object, ttl: object) -> tuple[int, int]:
+    """Return the lease and the milliseconds of an insert, 0 for none.
+
+    Raises:
+        InvalidRequest: the lease is neither None, nor the id of a lease, nor an object with one.
+    """
+    milliseconds = 0 if ttl is None else milliseconds_of(ttl)
+    if lease is None:
+        return 0, milliseconds
+    number = getattr(lease, "id", lease)
+    if type(number) is not int or not 0 < number <= REVISION_MAX:
+        raise InvalidRequest(f"lease must be a lease or its id, not {lease!r}")
+    return number, milliseconds
 
 
 def check_keys(keys: Iterable[str]) -> tuple[str, ...]:

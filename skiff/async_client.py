@@ -12,7 +12,7 @@ import msgspec
 from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Outcome
-from skiff import reads
+from skiff import leasing, reads
 from skiff.addresses import endpoints_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
@@ -23,6 +23,7 @@ from skiff.arguments import (
 )
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
+from skiff.async_lease import AsyncLease, AsyncLeaseKeeper
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
 from skiff.async_subscriber import AsyncSubscriber
@@ -81,6 +82,8 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         self._caller = AsyncCaller(
             endpoints_of(target), follow_leader=follow_leader, max_in_flight=max_in_flight
         )
+        self._leases = AsyncLeaseKeeper(self._run)
+        self._caller.dependents.add(self._leases)
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {self._caller.described}>"
@@ -103,6 +106,10 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
             SkiffError: the client belongs to another event loop, which still runs.
         """
         self._caller.close()
+
+    async def lease(self, ttl: float, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncLease:
+        """Begin a lease of ``ttl`` seconds, kept alive in the background; see ``Client.lease``."""
+        return self._leases.add(await self._run(leasing.grant(ttl), timeout))
 
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:
         """Return a transaction; see ``Client.transaction``."""

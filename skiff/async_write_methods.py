@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from skiff import writes
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, LeaseLike, Timeout
 from skiff.async_runner import AsyncRunner
 from skiff.descriptions import described_by
 from skiff.operations import Check, Operation, TransactionResult
@@ -24,10 +24,12 @@ class AsyncWriteMethods(AsyncRunner):
         value: object,
         *,
         if_revision: int | None = None,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write a value; return the revision of the write; see ``Client.insert``."""
-        return await self._run(writes.insert(key, value, if_revision), timeout)
+        return await self._run(writes.insert(key, value, if_revision, lease, ttl), timeout)
 
     async def remove(
         self,

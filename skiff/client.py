@@ -12,7 +12,7 @@ import msgspec
 from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Outcome
-from skiff import reads
+from skiff import leasing, reads
 from skiff.addresses import endpoints_of
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch
 from skiff.backing_up import back_up
@@ -21,6 +21,7 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.cluster_methods import ClusterMethods
 from skiff.errors import StreamClosed, TransactionConflict
+from skiff.lease import Lease, LeaseKeeper
 from skiff.method import Method, Order
 from skiff.namespace import Namespace
 from skiff.pipeline import Pipeline
@@ -91,6 +92,9 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         check_timeout(timeout)
         self._timeout = timeout
         self._caller = Caller(endpoints_of(target), follow_leader=follow_leader)
+        self._leases = LeaseKeeper(
+            self._run, self._caller.disconnect, lambda: self._caller.transport.closed
+        )
 
     def __repr__(self) -> str:
         return f"<Client of {self._caller.described}>"
@@ -121,6 +125,21 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         """
         seconds = self._seconds(timeout)
         return Pipeline(lambda operations: self._caller.pipeline(operations, seconds))
+
+    def lease(self, ttl: float, *, timeout: Timeout = CLIENT_DEFAULT) -> Lease:
+        """Begin a lease of ``ttl`` seconds, from 1 to 30 days, kept alive in the background.
+
+        Keys that are inserted with it are removed when it ends: when it is revoked, as by leaving
+        its ``with`` block, or has not been kept alive for ``ttl`` seconds, and up to a third more.
+
+        Raises:
+            TooManyLeases: the cluster has 100,000 leases.
+            InvalidRequest: ``ttl`` is out of its bounds.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; it may have begun, and expires then.
+            RequestTimeout: the deadline passed; no lease was begun.
+        """
+        return self._leases.add(self._run(leasing.grant(ttl), timeout))
 
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Transaction:
         """Return a transaction: reads, and writes that are buffered until it is committed.

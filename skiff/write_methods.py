@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from skiff import writes
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, LeaseLike, Timeout
 from skiff.method import Runner
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry
@@ -21,21 +21,30 @@ class WriteMethods(Runner):
         value: object,
         *,
         if_revision: int | None = None,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write a value; return the revision of the write.
 
-        With ``if_revision``, write only if the key has this revision; 0 requires its absence.
+        With ``if_revision``, write only if the key has this revision; 0 requires its absence. With
+        ``lease``, a lease or its id, the key is removed when that lease ends; with ``ttl``, in
+        seconds from 1 on, when this time has passed since the insert. Any later insert takes the
+        key out of its lease.
 
         Raises:
             RevisionMismatch: the key has another revision; nothing was written.
-            InvalidRequest: the key or ``if_revision`` is invalid, or the value is too large.
+            LeaseExpired: the lease has ended; nothing was written.
+            LeaseNotFound: the lease was never granted; nothing was written.
+            TooManyLeases: the cluster has 100,000 leases; nothing was written.
+            InvalidRequest: an argument is invalid, the value is too large, or the lease has 10,000
+                keys.
             SerializeFailed: MessagePack cannot encode the value.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(writes.insert(key, value, if_revision), timeout)
+        return self._run(writes.insert(key, value, if_revision, lease, ttl), timeout)
 
     def remove(
         self,

@@ -13,6 +13,7 @@ from skiff.arguments import (
     check_key,
     check_prefix,
     check_revision,
+    lease_fields,
 )
 from skiff.errors import InvalidRequest
 from skiff.method import Method, Order
@@ -22,12 +23,22 @@ from skiff.records import Entry
 from skiff.values import encode_value
 
 
-def insert(key: str, value: object, if_revision: int | None) -> Method[int]:
-    """Write a value; return the revision of that write."""
+def insert(
+    key: str,
+    value: object,
+    if_revision: int | None,
+    lease: object = None,
+    ttl: float | None = None,
+) -> Method[int]:
+    """Write a value, perhaps with a lease; return the revision of that write."""
     check_key(key)
     check_revision(if_revision)
-    outcome = yield Order(commands.Insert(key, encode_value(key, value), if_revision))
-    return expect(matching(key, if_revision, outcome), Inserted).revision
+    command = commands.Insert(key, encode_value(key, value), if_revision)
+    if lease is not None or ttl is not None:
+        command = commands.Insert(key, command.value, if_revision, *lease_fields(lease, ttl))
+        check_change(command)
+    outcome = yield Order(command)
+    return expect(applied(matching(key, if_revision, outcome)), Inserted).revision
 
 
 def remove(key: str, if_revision: int | None) -> Method[bool]:

@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 7, "a new script in the README needs a test"
+    assert len(blocks("python")) == 8, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_reading_script_shows_the_users(cluster: Cluster, tmp_path: Path) ->
 
 
 def test_the_watching_script_shows_the_changes(cluster: Cluster, tmp_path: Path) -> None:
-    *_, source, _, _ = blocks("python", section("The client"))
+    _, _, _, source, *_ = blocks("python", section("The client"))
     ports = [node.port for node in cluster.nodes]
     assert run_script(with_ports(source, ports), tmp_path).splitlines() == [
         "insert config/color red",
@@ -132,6 +132,13 @@ def test_the_watching_script_shows_the_changes(cluster: Cluster, tmp_path: Path)
         "insert config/color blue",
         "remove",
     ]
+
+
+def test_the_lease_script_registers_a_service(cluster: Cluster, tmp_path: Path) -> None:
+    *_, source, _, _ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    printed = run_script(with_ports(source, ports), tmp_path)
+    assert printed == "['services/web/1'] True\n[]\n"
 
 
 def test_the_pipeline_script_prints_its_last_result(cluster: Cluster, tmp_path: Path) -> None:

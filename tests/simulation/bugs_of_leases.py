@@ -29,17 +29,13 @@ BUGS = (
         PROMISE,
         Edit(
             election._become_leader,
-            "key_leases=KeyLeaseClock(state.key_leases),",
-            "key_leases=state.__dict__.setdefault('clock', KeyLeaseClock(())),",
-        ),
-        Edit(
-            key_leases.expire,
-            "clock = leader.key_leases",
-            "clock = leader.key_leases\n"
-            "    clock.put_back(state.log.last_index)\n"
-            "    clock._fresh |= state.key_leases.keys() - clock._deadlines.keys()\n"
+            "key_leases=KeyLeaseClock(state.key_leases),\n    )\n    state.role = leader",
+            "key_leases=(clock := state.__dict__.setdefault('clock', KeyLeaseClock(()))),\n    )\n"
             "    for each in clock._deadlines.keys() - state.key_leases.keys():\n"
-            "        clock.drop(each)",
+            "        clock.drop(each)\n"
+            "    clock.put_back(1 << 62)\n"
+            "    clock._fresh |= state.key_leases.keys() - clock._deadlines.keys()\n"
+            "    state.role = leader",
         ),
     ),
     Bug(

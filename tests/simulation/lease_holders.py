@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.held_lease import HeldLease
+from protocol.client.link import Link
 from protocol.encoding import encode
 from protocol.messages.client import KeepAlive, KeptAlive
 from protocol.raft.clock_rates import LEASE_SHARE
@@ -38,6 +39,9 @@ ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns; ot
 LATE = 0.4  # share of keep-alives that come about when the lease expires
 LATE_SECONDS = 0.01  # before or after that
 PAUSES, PAUSE_SECONDS_MAX = 0.05, 0.3  # share of requests that are sent late, and how late
+TENDED, TIRED = 0.7, 0.02  # share of leases that are kept alive regularly, and of its ends
+PAUSE_SECONDS_MIN, IMPATIENCE_SECONDS = 0.015, 0.2
+STAYS = 0.5  # share of clients whose keep-alives stay with one node
 PATIENCE_SECONDS = 3.0  # with a late request
 
 
@@ -50,6 +54,9 @@ class Holder:
         spread = setting.options.clock_spread
         self._rate = self._chance.uniform(1 - spread, 1 + spread)
         self._held: list[HeldLease] = []
+        self._tended: HeldLease | None = None  # kept alive besides the turns
+        self._stays = self._chance.random() < STAYS
+        self._own_link: Link | None = None
 
     def begin(self, thread: "Thread", deadline: float) -> None:
         """Begin one turn of a thread of this client."""
@@ -90,6 +97,9 @@ class Holder:
                 held = HeldLease(ending.outcome.lease, ttl_ms / 1000, since)
                 self._held.append(held)
                 self._count_on(held)
+                if self._tended is None and self._chance.random() < TENDED:
+                    self._tended = held
+                    self._tend(thread, held)
             thread.go_on()
 
         write = partial(thread.write_loosely, GrantLease(ttl_ms), deadline, ended)
@@ -145,15 +155,33 @@ class Holder:
     def _keep_alive(self, thread: "Thread") -> None:
         """Keep all leases alive, or one about when the leader lets it expire."""
         if self._chance.random() >= LATE:
-            self._send(thread, list(self._held))
+            self._send(thread, list(self._held), PATIENCE_SECONDS, thread.go_on)
             return
         held = self._chance.choice(self._held)
         expires = (held.valid_until + held.ttl / LEASE_SHARE - held.ttl) / self._rate
         expires += self._chance.uniform(-LATE_SECONDS, LATE_SECONDS)
         at = max(self._setting.events.now, expires)
-        self._setting.events.at(at, self._send, thread, [held])
+        self._setting.events.at(at, self._send, thread, [held], PATIENCE_SECONDS, thread.go_on)
 
-    def _send(self, thread: "Thread", kept: list[HeldLease]) -> None:
+    def _tend(self, thread: "Thread", held: HeldLease) -> None:
+        """Keep a lease alive regularly, as the background of a client does."""
+        if held not in self._held or thread.stopped or self._chance.random() < TIRED:
+            self._tended = None
+            return
+        pause = max(PAUSE_SECONDS_MIN, held.ttl * self._chance.uniform(0.1, 0.5))
+
+        def again() -> None:
+            self._setting.events.after(pause, self._tend, thread, held)
+
+        self._send(thread, [held], IMPATIENCE_SECONDS, again)
+
+    def _send(
+        self,
+        thread: "Thread",
+        kept: list[HeldLease],
+        patience: float,
+        then: Callable[[], None],
+    ) -> None:
         question = KeepAlive(tuple(held.id for held in kept))
         since = self._now
 
@@ -163,13 +191,19 @@ class Holder:
                 self._setting.judge.lease_bounds.hears(question, ending.outcome)
                 for held, ttl_ms in zip(kept, ending.outcome.ttls_ms, strict=True):
                     self._hear(held, ttl_ms, since)
-            thread.go_on()
+            then()
 
         def send() -> None:
-            deadline = self._setting.events.now + PATIENCE_SECONDS
-            thread.drive_loosely(question, deadline, ended)
+            deadline = self._setting.events.now + patience
+            thread.drive_loosely(question, deadline, ended, self._link(thread))
 
         self._after_a_pause(send)
+
+    def _link(self, thread: "Thread") -> Link | None:
+        """Return the node that this client stays with, also when it leads no longer."""
+        if self._stays and self._own_link is None:
+            self._own_link = Link(thread.client.route, stays=True)
+        return self._own_link
 
     def _hear(self, held: HeldLease, ttl_ms: int, since: float) -> None:
         held.kept(ttl_ms / 1000, since)

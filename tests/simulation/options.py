@@ -221,7 +221,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),
-        holders=Random(f"holders {seed}").choice((0.0, 0.2, 0.5)),
+        holders=Random(f"holders {seed}").choice((0.0, 0.3, 0.6)),
         leased=Random(f"leased {seed}").choice((0.0, 0.1, 0.3)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),

@@ -19,6 +19,7 @@ MAKES = {  # return types that differ by client
     "Transaction": "AsyncTransaction",
     "Iterator": "AsyncIterator",
     "Namespace": "AsyncNamespace",
+    "Lease": "AsyncLease",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.database import RocksDatabase, RocksTable
+from actors.database import FAMILIES, NEWER_FAMILIES, RocksDatabase, RocksTable
 from actors.failure import ActorFailure
 
 
@@ -69,6 +69,34 @@ def test_written_rows_survive_a_reopen(tmp_path: Path) -> None:
     assert database.table("values.1").get(b"a") == b"1"
     assert list(database.table("values.1").keys(b"")) == [b"a"]
     database.close()
+
+
+@pytest.mark.parametrize("missing", NEWER_FAMILIES, ids=len)
+def test_a_directory_of_an_older_version_opens_with_the_newer_tables_empty(
+    missing: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = tuple(name for name in FAMILIES if name not in missing)
+    monkeypatch.setattr("actors.database.FAMILIES", older)
+    database = RocksDatabase(tmp_path / "database", create=True)
+    put(database, database.table("values.0"), {b"a": b"1"})
+    database.close()
+    monkeypatch.undo()
+    for _ in range(2):
+        database = RocksDatabase(tmp_path / "database", create=False)
+        assert database.table("values.0").get(b"a") == b"1"
+        assert list(database.table("leases.0").keys(b"")) == []
+        database.close()
+
+
+def test_a_directory_without_an_older_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tuple(name for name in FAMILIES if name not in {"leases.0", "lease_keys.0"})
+    monkeypatch.setattr("actors.database.FAMILIES", kept)
+    RocksDatabase(tmp_path / "database", create=True).close()
+    monkeypatch.undo()
+    with pytest.raises(ActorFailure):
+        RocksDatabase(tmp_path / "database", create=False)
 
 
 def test_a_flipped_bit_in_the_write_ahead_log_is_detected(

@@ -1,0 +1,141 @@
+"""AsyncLease: a lease of an asyncio client, kept alive by a task."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from protocol.client.held_lease import HeldLease
+from protocol.client.lease_keeping import LeaseKeeping
+from skiff import leasing
+from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.bound import BoundToProcess
+from skiff.descriptions import described_by
+from skiff.errors import SkiffError
+from skiff.lease import Lease
+from skiff.method import Method
+from skiff.steady import steady_seconds
+
+Run = Callable[[Method[object], Timeout], Awaitable[object]]
+
+
+@described_by(Lease)
+class AsyncLease(BoundToProcess):
+    """A lease, kept alive in the background until it is revoked or its client is closed.
+
+    Its keys are removed with it. ``lost`` is set once this client can no longer count on it: it has
+    ended, or no keep-alive was confirmed in time. Leaving an ``async with`` block revokes it.
+    """
+
+    def __init__(self, held: HeldLease, keeper: "AsyncLeaseKeeper") -> None:
+        """Wrap a lease that a keeper keeps alive."""
+        self._held = held
+        self._keeper = keeper
+        self.lost = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<AsyncLease {self.id} of {self.ttl:g} s, {self.remaining:.1f} s left>"
+
+    @property
+    def id(self) -> int:
+        """Its number in the cluster."""
+        return self._held.id
+
+    @property
+    def ttl(self) -> float:
+        """The seconds that it lasts without a keep-alive."""
+        return self._held.ttl
+
+    @property
+    def remaining(self) -> float:
+        """The seconds for which it certainly lasts; 0 once it is lost."""
+        return self._held.remaining(steady_seconds())
+
+    async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Keep the lease alive now, besides the background; see ``Lease.keep_alive``."""
+        await self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+
+    async def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """End the lease and remove its keys; return their number; see ``Lease.revoke``."""
+        self._keeper.drop(self)
+        self.lost.set()
+        count = await self._keeper.run(leasing.revoke(self._held), timeout)
+        assert isinstance(count, int)
+        return count
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with suppress(SkiffError):  # it expires otherwise
+            await self.revoke()
+
+
+class AsyncLeaseKeeper:
+    """Keeps the leases of one client alive, by a task that runs while there are any."""
+
+    def __init__(self, run: Run) -> None:
+        """Perform methods by ``run``."""
+        self.run = run
+        self._keeping = LeaseKeeping()
+        self._leases: dict[int, AsyncLease] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    def add(self, held: HeldLease) -> AsyncLease:
+        """Keep a lease alive."""
+        lease = self._leases[held.id] = AsyncLease(held, self)
+        self._keeping.add(held, steady_seconds())
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="skiff leases")
+        self._changed.set()
+        return lease
+
+    def drop(self, lease: AsyncLease) -> None:
+        """Keep a lease alive no longer."""
+        self._keeping.drop(lease.id)
+        self._leases.pop(lease.id, None)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Keep no lease alive any more."""
+        task, self._task = self._task, None
+        if task is not None and not task.get_loop().is_closed():
+            task.cancel()
+        self._lose(self._keeping.take_all())
+
+    async def _work(self) -> None:
+        while self._keeping:
+            now = steady_seconds()
+            self._lose(self._keeping.take_lost(now))
+            if due := self._keeping.take_due(now):
+                await self._keep_alive(due, now)
+            else:
+                await self._wait(self._keeping.next_deadline() - now)
+        self._task = None
+
+    async def _wait(self, seconds: float) -> None:
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+
+    async def _keep_alive(self, leases: tuple[int, ...], since: float) -> None:
+        try:
+            ttls_ms = await self.run(leasing.keep_alive(leases), self._keeping.patience(since))
+        except SkiffError:
+            return  # it is repeated until the lease is lost
+        assert isinstance(ttls_ms, tuple)
+        self._keeping.answered(leases, ttls_ms, since)
+
+    def _lose(self, lost: Iterable[HeldLease]) -> None:
+        for held in lost:
+            held.lose()
+            lease = self._leases.pop(held.id, None)
+            if lease is not None:
+                lease.lost.set()

@@ -1,0 +1,170 @@
+"""Lease: a lease of a blocking client, kept alive by a thread of that client."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from protocol.client.held_lease import HeldLease
+from protocol.client.lease_keeping import LeaseKeeping
+from skiff import leasing
+from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.bound import BoundToProcess
+from skiff.errors import SkiffError
+from skiff.method import Method
+from skiff.steady import steady_seconds
+
+WAIT_SECONDS_MAX = 0.5  # between two looks at whether the client is closed
+
+Run = Callable[[Method[object], Timeout], object]
+
+
+class Lease(BoundToProcess):
+    """A lease, kept alive in the background until it is revoked or its client is closed.
+
+    Its keys are removed with it. ``lost`` is set once this client can no longer count on it: it has
+    ended, or no keep-alive was confirmed in time. Leaving a ``with`` block revokes it.
+    """
+
+    def __init__(self, held: HeldLease, keeper: "LeaseKeeper") -> None:
+        """Wrap a lease that a keeper keeps alive."""
+        self._held = held
+        self._keeper = keeper
+        self.lost = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.id} of {self.ttl:g} s, {self.remaining:.1f} s left>"
+
+    @property
+    def id(self) -> int:
+        """Its number in the cluster."""
+        return self._held.id
+
+    @property
+    def ttl(self) -> float:
+        """The seconds that it lasts without a keep-alive."""
+        return self._held.ttl
+
+    @property
+    def remaining(self) -> float:
+        """The seconds for which it certainly lasts; 0 once it is lost."""
+        return self._held.remaining(steady_seconds())
+
+    def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Keep the lease alive now, besides the background.
+
+        Raises:
+            LeaseExpired: it has ended.
+            RequestTimeout: the deadline passed.
+        """
+        self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+
+    def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """End the lease and remove its keys; return their number, 0 if it has ended already.
+
+        Raises:
+            OutcomeUnknown: the deadline passed; it may have ended, and else expires.
+            RequestTimeout: the deadline passed; it expires.
+        """
+        self._keeper.drop(self)
+        self.lost.set()
+        count = self._keeper.run(leasing.revoke(self._held), timeout)
+        assert isinstance(count, int)
+        return count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with suppress(SkiffError):  # it expires otherwise
+            self.revoke()
+
+
+class LeaseKeeper:
+    """Keeps the leases of one client alive, by a thread that runs while there are any."""
+
+    def __init__(
+        self, run: Run, disconnect: Callable[[], None], is_closed: Callable[[], bool]
+    ) -> None:
+        """Perform methods by ``run``; ``disconnect`` the thread once ``is_closed``, or idle."""
+        self.run = run
+        self._disconnect = disconnect
+        self._is_closed = is_closed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Keep nothing, as in a forked child: the leases are its parent's."""
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._keeping = LeaseKeeping()
+        self._leases: dict[int, Lease] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(self, held: HeldLease) -> Lease:
+        """Keep a lease alive."""
+        if self._pid != os.getpid():
+            self._begin()
+        lease = Lease(held, self)
+        with self._changed:
+            self._leases[held.id] = lease
+            self._keeping.add(held, steady_seconds())
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="skiff leases", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """Keep a lease alive no longer."""
+        if self._pid == os.getpid():
+            with self._changed:
+                self._keeping.drop(lease.id)
+                self._leases.pop(lease.id, None)
+                self._changed.notify()
+
+    def _work(self) -> None:
+        while (due := self._await_due()) is not None:
+            self._keep_alive(due)
+        with suppress(SkiffError):
+            self._disconnect()
+
+    def _await_due(self) -> tuple[int, ...] | None:
+        """Return the leases whose keep-alive is due; None if there are no more leases."""
+        with self._changed:
+            while True:
+                if self._is_closed():
+                    self._lose(self._keeping.take_all())
+                now = steady_seconds()
+                self._lose(self._keeping.take_lost(now))
+                if not self._keeping:
+                    self._thread = None
+                    return None
+                if due := self._keeping.take_due(now):
+                    return due
+                self._changed.wait(min(self._keeping.next_deadline() - now, WAIT_SECONDS_MAX))
+
+    def _keep_alive(self, leases: tuple[int, ...]) -> None:
+        since = steady_seconds()
+        with self._changed:
+            patience = self._keeping.patience(since)
+        try:
+            ttls_ms = self.run(leasing.keep_alive(leases), patience)
+        except SkiffError:
+            return  # it is repeated until the lease is lost
+        assert isinstance(ttls_ms, tuple)
+        with self._changed:
+            self._keeping.answered(leases, ttls_ms, since)
+
+    def _lose(self, lost: Iterable[HeldLease]) -> None:
+        for held in lost:
+            held.lose()
+            lease = self._leases.pop(held.id, None)
+            if lease is not None:
+                lease.lost.set()

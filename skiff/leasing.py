@@ -1,0 +1,42 @@
+"""Leasing: the methods on leases, as generators; see ``method``."""
+
+from protocol.client.held_lease import HeldLease
+from protocol.messages.client import KeepAlive, KeptAlive
+from protocol.state.commands import GrantLease, LeaseEnded, LeaseGranted, NoLease, RevokeLease
+from skiff.arguments import check_change, milliseconds_of
+from skiff.errors import LeaseExpired
+from skiff.method import Method, Order, Question
+from skiff.outcomes import applied, expect
+from skiff.steady import steady_seconds
+
+
+def grant(ttl: float) -> Method[HeldLease]:
+    """Begin a lease; its time counts from before it was asked for."""
+    command = GrantLease(milliseconds_of(ttl))
+    check_change(command)
+    since = steady_seconds()
+    outcome = yield Order(command)
+    lease = expect(applied(outcome), LeaseGranted).lease
+    return HeldLease(lease, command.ttl_ms / 1000, since)
+
+
+def keep_alive(leases: tuple[int, ...]) -> Method[tuple[int, ...]]:
+    """Keep leases alive; return the milliseconds of each, 0 if it has ended."""
+    outcome = yield Question(KeepAlive(leases))
+    return expect(outcome, KeptAlive).ttls_ms
+
+
+def keep_one_alive(held: HeldLease) -> Method[None]:
+    """Keep a lease alive."""
+    since = steady_seconds()
+    (ttl_ms,) = yield from keep_alive((held.id,))
+    held.kept(ttl_ms / 1000, since)
+    if held.is_lost:
+        raise LeaseExpired(f"lease {held.id} has ended")
+
+
+def revoke(held: HeldLease) -> Method[int]:
+    """End a lease; return the number of its keys, 0 if it has ended already."""
+    held.lose()
+    outcome = yield Order(RevokeLease(held.id))
+    return 0 if isinstance(outcome, NoLease) else expect(outcome, LeaseEnded).count

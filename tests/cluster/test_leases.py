@@ -1,0 +1,172 @@
+"""Leases: keys go with them, through any node, and across changes of leader."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from skiff import (
+    AsyncClient,
+    Client,
+    EventKind,
+    InvalidRequest,
+    LeaseExpired,
+    LeaseNotFound,
+)
+from skiff.testing import Cluster
+
+pytestmark = pytest.mark.cluster
+
+SECONDS = 20.0
+TTL = 1.0
+MARGIN = TTL / 3 + 1.0  # after which a silent lease of this TTL has ended, without elections
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(3, directory=tmp_path_factory.mktemp("leases")) as running:
+        yield running
+
+
+@pytest.fixture(params=["leader", "follower"])
+def client(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Client]:
+    """A client of the leader, or of a follower; the keys are gone afterwards."""
+    node = cluster.leader() if request.param == "leader" else cluster.followers()[0]
+    with Client([node.address], timeout=SECONDS, follow_leader=False) as running:
+        yield running
+        running.remove_prefix("")
+
+
+def wait_until_gone(client: Client, key: str, seconds: float) -> float:
+    """Wait until a key is gone; return the seconds that it took."""
+    began = time.monotonic()
+    while client.get(key) is not None:
+        assert time.monotonic() < began + seconds, "the key is still there"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def test_a_key_with_a_ttl_expires_after_it_and_not_before(client: Client) -> None:
+    began = time.monotonic()
+    with client.watch("a") as changes:
+        client.insert("a", 1, ttl=TTL)
+        client.insert("b", 1)
+        wait_until_gone(client, "a", TTL + MARGIN)
+        assert time.monotonic() - began >= TTL
+        kinds = [change.kind for change in itertools.islice(changes, 2)]
+    assert kinds == [EventKind.INSERT, EventKind.EXPIRE]
+    assert client.get("b") == 1
+
+
+def test_an_insert_without_a_ttl_keeps_the_key(client: Client) -> None:
+    client.insert("a", 1, ttl=TTL)
+    client.insert("a", 2)
+    time.sleep(TTL + MARGIN)
+    assert client.get("a") == 2
+
+
+def test_a_lease_is_kept_alive_in_the_background(client: Client) -> None:
+    with client.lease(TTL) as lease:
+        client.insert("a", 1, lease=lease)
+        client.insert("b", 1, lease=lease.id)
+        time.sleep(2 * TTL + MARGIN)
+        assert client.get_many(["a", "b"]) == {"a": 1, "b": 1}
+        assert 0 < lease.remaining <= TTL
+        assert not lease.lost.is_set()
+    assert client.list_keys("") == []
+    assert lease.lost.is_set()
+    assert lease.remaining == 0.0
+
+
+def test_a_lease_outlives_its_leader(cluster: Cluster) -> None:
+    with Client(cluster.addresses, timeout=SECONDS) as client, client.lease(2 * TTL) as lease:
+        client.insert("a", 1, lease=lease)
+        leader = cluster.leader()
+        leader.kill()
+        time.sleep(3 * TTL)
+        assert client.get("a") == 1
+        assert not lease.lost.is_set()
+        cluster.restart(leader)
+
+
+def test_the_leases_of_a_closed_client_expire(cluster: Cluster) -> None:
+    with Client(cluster.addresses, timeout=SECONDS) as other:
+        with Client(cluster.addresses, timeout=SECONDS) as client:
+            lease = client.lease(TTL)
+            client.insert("a", 1, lease=lease)
+        wait_until_gone(other, "a", TTL + MARGIN)
+        assert lease.lost.wait(SECONDS)
+
+
+def test_a_lost_lease_is_reported_and_refused(client: Client) -> None:
+    lease = client.lease(TTL)
+    with Client([client.status().address], timeout=SECONDS) as other:
+        other._run(_revoke(lease.id), SECONDS)
+    assert lease.lost.wait(TTL)
+    with pytest.raises(LeaseExpired):
+        client.insert("a", 1, lease=lease)
+    with pytest.raises(LeaseExpired):
+        lease.keep_alive()
+    assert lease.revoke() == 0
+    assert client.get("a") is None
+
+
+def _revoke(lease: int) -> Any:
+    from protocol.state.commands import RevokeLease  # noqa: PLC0415
+    from skiff.method import Order  # noqa: PLC0415
+
+    return (yield Order(RevokeLease(lease)))
+
+
+def test_a_lease_that_was_never_granted_is_refused(client: Client) -> None:
+    with pytest.raises(LeaseNotFound):
+        client.insert("a", 1, lease=1 << 40)
+    assert client.get("a") is None
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 0.5, 31 * 24 * 3600, float("nan"), "5"])
+def test_a_ttl_out_of_bounds_is_refused_before_anything_is_sent(ttl: Any) -> None:
+    with Client("127.0.0.1:1", timeout=0.1) as client:
+        with pytest.raises(InvalidRequest):
+            client.lease(ttl)
+        with pytest.raises(InvalidRequest):
+            client.insert("a", 1, ttl=ttl)
+
+
+@pytest.mark.parametrize("lease", [0, -1, "1", 1 << 64])
+def test_what_is_no_lease_is_refused_before_anything_is_sent(lease: Any) -> None:
+    with Client("127.0.0.1:1", timeout=0.1) as client, pytest.raises(InvalidRequest):
+        client.insert("a", 1, lease=lease)
+
+
+def test_leases_of_an_asyncio_client(cluster: Cluster) -> None:
+    async def main() -> None:
+        async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
+            async with await client.lease(TTL) as lease:
+                await client.insert("a", 1, lease=lease)
+                await asyncio.sleep(2 * TTL + MARGIN)
+                assert await client.get("a") == 1
+                assert not lease.lost.is_set()
+            assert await client.get("a") is None
+            assert lease.lost.is_set()
+            last = await client.lease(TTL)
+            await client.insert("b", 1, lease=last)
+        assert last.lost.is_set()
+
+    asyncio.run(main())
+    with Client(cluster.addresses, timeout=SECONDS) as client:
+        wait_until_gone(client, "b", TTL + MARGIN)
+
+
+def test_many_leases_are_kept_alive_together(cluster: Cluster) -> None:
+    async def main() -> None:
+        async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
+            leases = await asyncio.gather(*[client.lease(2 * TTL) for _ in range(2000)])
+            await asyncio.sleep(4 * TTL)
+            assert not any(lease.lost.is_set() for lease in leases)
+            await asyncio.gather(*[lease.revoke() for lease in leases])
+
+    asyncio.run(main())
