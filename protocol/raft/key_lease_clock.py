@@ -37,10 +37,15 @@ class KeyLeaseClock:
 
     def start_fresh(self, ttls_ms: Mapping[int, int], now: int) -> None:
         """Start the fresh leases, of these milliseconds each."""
-        for lease in self._fresh:
-            self._deadlines[lease] = _deadline(ttls_ms[lease], now)
-            heapq.heappush(self._queue, (self._deadlines[lease], lease))
+        fresh = [(_deadline(ttls_ms[lease], now), lease) for lease in self._fresh]
         self._fresh.clear()
+        self._deadlines.update((lease, at) for at, lease in fresh)
+        if len(fresh) > len(self._queue):  # as when a leader begins
+            self._queue += fresh
+            heapq.heapify(self._queue)
+        else:
+            for each in fresh:
+                heapq.heappush(self._queue, each)
 
     def extend(self, lease: int, ttl_ms: int, since: int) -> None:
         """Let a lease last for as many milliseconds from a time on."""

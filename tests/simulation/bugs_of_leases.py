@@ -18,10 +18,14 @@ BUGS = (
         "a keep-alive is confirmed without a quorum",
         PROMISE,
         Edit(
-            reads._begin_round,
-            "if _is_confirmed(state, leader):",
-            "if any(each.leases for each in leader.reads.confirming) "
-            "or _is_confirmed(state, leader):",
+            reads.on_read,
+            "leader.reads.add(WaitingRead(state.id, message.number, *how))",
+            "read = WaitingRead(state.id, message.number, *how)\n"
+            "    if message.leases and state.commit_index >= leader.first_index:\n"
+            "        leader.reads.began_at = state.now\n"
+            "        _release(state, leader, read, state.commit_index)\n"
+            "    else:\n"
+            "        leader.reads.add(read)",
         ),
     ),
     Bug(

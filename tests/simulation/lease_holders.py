@@ -36,10 +36,10 @@ HELD_MAX = 3  # leases of one client
 VALUE = encode(1)
 TTLS_MS = (20, 60, 200, 600)
 ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns; others keep alive
-LATE = 0.4  # share of keep-alives that come about when the lease expires
-LATE_SECONDS = 0.01  # before or after that
+LATE = 0.6  # share of keep-alives that come about when the lease expires
+LATE_SECONDS = (-0.03, 0.01)  # after that
 PAUSES, PAUSE_SECONDS_MAX = 0.05, 0.3  # share of requests that are sent late, and how late
-TENDED, TIRED = 0.7, 0.02  # share of leases that are kept alive regularly, and of its ends
+TENDED, TIRED = 0.5, 0.05  # share of leases that are kept alive regularly, and of its ends
 PAUSE_SECONDS_MIN, IMPATIENCE_SECONDS = 0.015, 0.2
 STAYS = 0.5  # share of clients whose keep-alives stay with one node
 PATIENCE_SECONDS = 3.0  # with a late request
@@ -157,9 +157,10 @@ class Holder:
         if self._chance.random() >= LATE:
             self._send(thread, list(self._held), PATIENCE_SECONDS, thread.go_on)
             return
-        held = self._chance.choice(self._held)
+        silent = [held for held in self._held if held is not self._tended]
+        held = self._chance.choice(silent or self._held)
         expires = (held.valid_until + held.ttl / LEASE_SHARE - held.ttl) / self._rate
-        expires += self._chance.uniform(-LATE_SECONDS, LATE_SECONDS)
+        expires += self._chance.uniform(*LATE_SECONDS)
         at = max(self._setting.events.now, expires)
         self._setting.events.at(at, self._send, thread, [held], PATIENCE_SECONDS, thread.go_on)
 

@@ -33,9 +33,11 @@ class Setting(msgspec.Struct):
         """Return whether a node may join, or any be removed.
 
         In the calm, a change requested earlier could take the majority from the healed nodes. Right
-        after the loss of a directory, a leader cannot know of it and could remove another node.
+        after the loss of a directory, a leader cannot know of it and could remove another node: the
+        last replies of the lost node may straggle.
         """
-        if joiner is None and self.events.now < self.lost_at + 2 * self.options.longest_timeout:
+        unknown = 2 * self.options.longest_timeout + self.options.network.straggle_delay
+        if joiner is None and self.events.now < self.lost_at + unknown:
             return False
         return self.lasting is None or joiner in self.lasting
 
