@@ -1,5 +1,6 @@
 """Arguments of client methods: their types, and checks that run before any request is sent."""
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
@@ -92,7 +93,7 @@ def milliseconds_of(ttl: object) -> int:
     """
     if not _is_number(ttl) or not 0 < ttl < TTL_SECONDS_CEILING:  # written so that NaN fails, too
         raise InvalidRequest(f"a TTL is a number of seconds from 1 to 2,592,000, not {ttl!r}")
-    return max(1, int(ttl * 1000))
+    return math.ceil(ttl * 1000)  # never shorter
 
 
 def lease_fields(lease: object, ttl: object) -> tuple[int, int]:
