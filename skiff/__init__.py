@@ -29,6 +29,7 @@ from skiff.errors import (  # noqa: E402
     DataDirectoryCreateFailed,
     DeserializeFailed,
     DirectoryCopied,
+    Fenced,
     InsertFailed,
     InvalidAddress,
     InvalidConfig,
@@ -36,6 +37,9 @@ from skiff.errors import (  # noqa: E402
     LeaderElectionTimeout,
     LeaseExpired,
     LeaseNotFound,
+    LockLost,
+    LockMisused,
+    LockTimeout,
     MissingClusterConfig,
     NodeRemoved,
     NoNodeReached,
@@ -80,10 +84,20 @@ from skiff.operations import (  # noqa: E402
     TransactionResult,
 )
 from skiff.pipeline import AsyncPipeline, Pipeline  # noqa: E402
+from skiff.recipes.barrier import Barrier  # noqa: E402
+from skiff.recipes.counter import Counter  # noqa: E402
+from skiff.recipes.double_barrier import DoubleBarrier  # noqa: E402
+from skiff.recipes.election import Election  # noqa: E402
+from skiff.recipes.lock import Lock  # noqa: E402
+from skiff.recipes.party import Party  # noqa: E402
+from skiff.recipes.queue import Queue  # noqa: E402
+from skiff.recipes.read_write_lock import ReadWriteLock  # noqa: E402
+from skiff.recipes.semaphore import Semaphore  # noqa: E402
 from skiff.records import (  # noqa: E402
     Entry,
     Event,
     EventKind,
+    Fence,
     Member,
     NodeStatus,
     Role,
@@ -97,6 +111,15 @@ if TYPE_CHECKING:
     from skiff.async_lease import AsyncLease
     from skiff.async_namespace import AsyncNamespace
     from skiff.async_subscriber import AsyncSubscriber
+    from skiff.recipes.async_barrier import AsyncBarrier
+    from skiff.recipes.async_counter import AsyncCounter
+    from skiff.recipes.async_double_barrier import AsyncDoubleBarrier
+    from skiff.recipes.async_election import AsyncElection
+    from skiff.recipes.async_lock import AsyncLock
+    from skiff.recipes.async_party import AsyncParty
+    from skiff.recipes.async_queue import AsyncQueue
+    from skiff.recipes.async_read_write_lock import AsyncReadWriteLock
+    from skiff.recipes.async_semaphore import AsyncSemaphore
 
 __version__ = "0.1.0"
 
@@ -106,6 +129,15 @@ _ON_FIRST_USE = {
     "AsyncLease": "skiff.async_lease",
     "AsyncNamespace": "skiff.async_namespace",
     "AsyncSubscriber": "skiff.async_subscriber",
+    "AsyncBarrier": "skiff.recipes.async_barrier",
+    "AsyncCounter": "skiff.recipes.async_counter",
+    "AsyncDoubleBarrier": "skiff.recipes.async_double_barrier",
+    "AsyncElection": "skiff.recipes.async_election",
+    "AsyncLock": "skiff.recipes.async_lock",
+    "AsyncParty": "skiff.recipes.async_party",
+    "AsyncQueue": "skiff.recipes.async_queue",
+    "AsyncReadWriteLock": "skiff.recipes.async_read_write_lock",
+    "AsyncSemaphore": "skiff.recipes.async_semaphore",
 }
 
 
@@ -121,13 +153,23 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AddressTaken",
+    "AsyncBarrier",
     "AsyncClient",
+    "AsyncCounter",
+    "AsyncDoubleBarrier",
+    "AsyncElection",
     "AsyncLease",
+    "AsyncLock",
     "AsyncNamespace",
+    "AsyncParty",
     "AsyncPipeline",
+    "AsyncQueue",
+    "AsyncReadWriteLock",
+    "AsyncSemaphore",
     "AsyncSubscriber",
     "AsyncTransaction",
     "Backup",
+    "Barrier",
     "Builder",
     "Check",
     "Client",
@@ -136,14 +178,19 @@ __all__ = [
     "ClusterInitFailed",
     "ClusterJoinFailed",
     "Compacted",
+    "Counter",
     "CounterOverflow",
     "DataDirectoryCreateFailed",
     "DeserializeFailed",
     "DirectoryCopied",
+    "DoubleBarrier",
+    "Election",
     "ElectionState",
     "Entry",
     "Event",
     "EventKind",
+    "Fence",
+    "Fenced",
     "Get",
     "Increment",
     "Insert",
@@ -155,6 +202,10 @@ __all__ = [
     "Lease",
     "LeaseExpired",
     "LeaseNotFound",
+    "Lock",
+    "LockLost",
+    "LockMisused",
+    "LockTimeout",
     "Member",
     "MissingClusterConfig",
     "Namespace",
@@ -165,12 +216,15 @@ __all__ = [
     "NotSent",
     "OutcomeUnknown",
     "Overloaded",
+    "Party",
     "PeerConnectFailed",
     "PeerNotFound",
     "Pipeline",
     "PipelineFailed",
+    "Queue",
     "RPCBindFailed",
     "RPCCallFailed",
+    "ReadWriteLock",
     "Recovery",
     "Remove",
     "RemovePrefix",
@@ -178,6 +232,7 @@ __all__ = [
     "Restored",
     "RevisionMismatch",
     "Role",
+    "Semaphore",
     "SerializeFailed",
     "Shortage",
     "Skiff",

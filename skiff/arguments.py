@@ -8,10 +8,12 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.messages.client import ANY_STALENESS
+from protocol.state import commands
 from protocol.state.batches import InvalidOperation, check_command
 from protocol.state.commands import Command
 from protocol.state.limits import BATCH_OPERATIONS_MAX
 from skiff.errors import InvalidRequest
+from skiff.records import Fence
 
 ItemT = TypeVar("ItemT")
 
@@ -41,6 +43,14 @@ class LeaseLike(Protocol):
     @property
     def id(self) -> int:
         """Its number in the cluster."""
+
+
+class FenceLike(Protocol):
+    """A holder of a turn, such as a lock of a client of either kind."""
+
+    @property
+    def fence(self) -> Fence:
+        """Its key and its token."""
 
 
 class ReadMode(NamedTuple):
@@ -109,6 +119,20 @@ def lease_fields(lease: object, ttl: object) -> tuple[int, int]:
     if type(number) is not int or not 0 < number <= REVISION_MAX:
         raise InvalidRequest(f"lease must be a lease or its id, not {lease!r}")
     return number, milliseconds
+
+
+def fence_of(fence: object) -> commands.Fence:
+    """Return the wire form of a fence.
+
+    Raises:
+        InvalidRequest: it is neither a ``Fence`` nor an object with one, such as a lock.
+        LockMisused: it is a lock that is not held.
+    """
+    named = getattr(fence, "fence", fence)
+    if not isinstance(named, Fence) or type(named.token) is not int or named.token < 1:
+        raise InvalidRequest(f"fence must be a lock that is held, or its fence, not {fence!r}")
+    check_key(named.key)
+    return commands.Fence(named.key, named.token)
 
 
 def check_keys(keys: Iterable[str]) -> tuple[str, ...]:

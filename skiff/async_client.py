@@ -26,6 +26,7 @@ from skiff.async_cluster_methods import AsyncClusterMethods
 from skiff.async_lease import AsyncLease, AsyncLeaseKeeper
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
+from skiff.async_recipe_methods import AsyncRecipeMethods
 from skiff.async_subscriber import AsyncSubscriber
 from skiff.async_write_methods import AsyncWriteMethods
 from skiff.backing_up import back_up
@@ -38,6 +39,7 @@ from skiff.errors import StreamClosed, TransactionConflict
 from skiff.method import Method, Order
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
+from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.transaction import AsyncTransaction
 from skiff.values import check_type
 
@@ -48,7 +50,9 @@ MAX_IN_FLIGHT = 2048
 
 
 @described_by(Client)
-class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, BoundToProcess):
+class AsyncClient(
+    AsyncReadMethods, AsyncWriteMethods, AsyncRecipeMethods, AsyncClusterMethods, BoundToProcess
+):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 
     Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame, where
@@ -84,6 +88,7 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         )
         self._leases = AsyncLeaseKeeper(self._run)
         self._caller.dependents.add(self._leases)
+        self._coordinator = AsyncCoordinator(self, self._run, timeout)
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {self._caller.described}>"
@@ -169,7 +174,7 @@ class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, Boun
         try:
             await subscriber.establish(self._seconds(timeout))
             if initial:
-                subscriber.begin_with(*await self._run(reads.entries(prefix), timeout))
+                subscriber.begin_with(await self._run(reads.entries(prefix), timeout))
         except BaseException:
             subscriber.close()
             raise

@@ -64,6 +64,12 @@ class AsyncLease(BoundToProcess):
         assert isinstance(count, int)
         return count
 
+    def abandon(self) -> None:
+        """Keep the lease alive no longer, without a request: it expires."""
+        self._keeper.drop(self)
+        self._held.lose()
+        self.lost.set()
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -5,6 +5,7 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
+from protocol.client.beginning import Beginning
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
@@ -150,9 +151,9 @@ class AsyncSubscriber(BoundToProcess):
         else:
             self._loop.call_soon_threadsafe(subscription.close)
 
-    def begin_with(self, entries: list[Change], revision: int) -> None:
+    def begin_with(self, beginning: Beginning) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
-        self._watch.begin_with(entries, revision)
+        self._watch.begin_with(beginning.entries, beginning.revision)
 
     # --- receiving
 

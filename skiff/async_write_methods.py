@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from skiff import writes
-from skiff.arguments import CLIENT_DEFAULT, LeaseLike, Timeout
+from skiff.arguments import CLIENT_DEFAULT, FenceLike, LeaseLike, Timeout
 from skiff.async_runner import AsyncRunner
 from skiff.descriptions import described_by
 from skiff.operations import Check, Operation, TransactionResult
-from skiff.records import Entry
+from skiff.records import Entry, Fence
 from skiff.write_methods import WriteMethods
 
 ValueT = TypeVar("ValueT")
@@ -26,20 +26,22 @@ class AsyncWriteMethods(AsyncRunner):
         if_revision: int | None = None,
         lease: LeaseLike | int | None = None,
         ttl: float | None = None,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write a value; return the revision of the write; see ``Client.insert``."""
-        return await self._run(writes.insert(key, value, if_revision, lease, ttl), timeout)
+        return await self._run(writes.insert(key, value, if_revision, lease, ttl, fence), timeout)
 
     async def remove(
         self,
         key: str,
         *,
         if_revision: int | None = None,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> bool:
         """Remove a key; return whether it existed; see ``Client.remove``."""
-        return await self._run(writes.remove(key, if_revision), timeout)
+        return await self._run(writes.remove(key, if_revision, fence), timeout)
 
     @overload
     async def swap(
@@ -89,7 +91,8 @@ class AsyncWriteMethods(AsyncRunner):
         then: Iterable[Operation],
         otherwise: Iterable[Operation] = (),
         *,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> TransactionResult:
         """Perform operations as one change, by whether checks hold; see ``Client.transact``."""
-        return await self._run(writes.transact(checks, then, otherwise), timeout)
+        return await self._run(writes.transact(checks, then, otherwise, fence), timeout)

@@ -27,6 +27,8 @@ from skiff.namespace import Namespace
 from skiff.pipeline import Pipeline
 from skiff.progress import Progress
 from skiff.read_methods import ReadMethods
+from skiff.recipe_methods import RecipeMethods
+from skiff.recipes.coordinator import Coordinator
 from skiff.subscriber import Subscriber
 from skiff.transaction import Transaction
 from skiff.values import check_type
@@ -38,7 +40,7 @@ ReturnT = TypeVar("ReturnT")
 DEFAULT_TIMEOUT = 5.0
 
 
-class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
+class Client(ReadMethods, WriteMethods, RecipeMethods, ClusterMethods, BoundToProcess):
     """Client of a cluster, through any of its nodes.
 
     Connections open on first use. Threads may share a client, and a forked child may go on using it
@@ -95,6 +97,7 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         self._leases = LeaseKeeper(
             self._run, self._caller.disconnect, lambda: self._caller.transport.closed
         )
+        self._coordinator = Coordinator(self, self._run, timeout)
 
     def __repr__(self) -> str:
         return f"<Client of {self._caller.described}>"
@@ -225,7 +228,7 @@ class Client(ReadMethods, WriteMethods, ClusterMethods, BoundToProcess):
         subscriber = Subscriber(self._caller, prefix, type, seconds, since, prev_value=prev_value)
         try:
             if initial:
-                subscriber.begin_with(*self._run(reads.entries(prefix), timeout))
+                subscriber.begin_with(self._run(reads.entries(prefix), timeout))
         except BaseException:
             subscriber.close()
             raise

@@ -115,6 +115,22 @@ class TooManyLeases(InsertFailed):
     """The cluster has as many leases as it can have; nothing was written."""
 
 
+class Fenced(InsertFailed):
+    """The holder that the fence names holds no longer, or never did; nothing was written."""
+
+
+class LockTimeout(SkiffError, TimeoutError):
+    """The lock, or another turn of a recipe, was not free in time; it is not held."""
+
+
+class LockLost(SkiffError):
+    """The lock was lost before the end of its block: another holder may have had it meanwhile."""
+
+
+class LockMisused(SkiffError, RuntimeError):
+    """A lock was acquired twice, released while not held, or used by another thread or process."""
+
+
 class TransactionConflict(SkiffError):
     """A key that the transaction has read was changed meanwhile; nothing was written."""
 

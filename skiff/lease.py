@@ -74,6 +74,12 @@ class Lease(BoundToProcess):
         assert isinstance(count, int)
         return count
 
+    def abandon(self) -> None:
+        """Keep the lease alive no longer, without a request: it expires."""
+        self._keeper.drop(self)
+        self._held.lose()
+        self.lost.set()
+
     def __enter__(self) -> Self:
         return self
 

@@ -13,6 +13,7 @@ from protocol.state.limits import READ_BYTES_MAX, REMOVED_MAX
 from skiff.errors import (
     ClientConnectFailed,
     CounterOverflow,
+    Fenced,
     InvalidRequest,
     LeaseExpired,
     LeaseNotFound,
@@ -48,6 +49,7 @@ OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
     ),
     Obstacle.TOO_MANY_LEASES: (TooManyLeases, f"would be one lease more than {LEASES_MAX}"),
     Obstacle.LEASE_FULL: (InvalidRequest, f"is a lease that has {LEASE_KEYS_MAX} keys"),
+    Obstacle.FENCED: (Fenced, "is not held with this token any more"),
 }
 
 ERRORS: dict[FailureCode, type[SkiffError]] = {
@@ -99,6 +101,7 @@ def applied(result: OutcomeT) -> OutcomeT:
         LeaseExpired: a lease has ended.
         LeaseNotFound: a lease was never granted.
         TooManyLeases: there are as many leases as there may be.
+        Fenced: the holder that a fence names holds no longer.
     """
     if isinstance(result, NoLease):
         if result.has_ended:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from protocol.client.beginning import Beginning
 from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names, Page
-from protocol.state.commands import Event, Found, Missing
+from protocol.state.commands import Found, Missing
 from skiff.arguments import (
     ReadMode,
     check_key,
@@ -79,10 +79,10 @@ def count(prefix: str, mode: ReadMode) -> Method[int]:
     return total
 
 
-def entries(prefix: str) -> Method[tuple[list[Event], int]]:
-    """Return the entries under a prefix as inserts, and the revision that they show."""
+def entries(prefix: str, enough: int | None = None) -> Method[Beginning]:
+    """Read the entries under a prefix, all or ``enough`` of the first, at one revision."""
     beginning, anchor = Beginning(prefix), Anchor()
-    while not beginning.is_over:
+    while not beginning.is_over and not beginning.has(enough):
         question = Question(beginning.request(uuid.uuid4().bytes), anchor=anchor)
         try:
             beginning.take(expect((yield question), Page))
@@ -90,7 +90,7 @@ def entries(prefix: str) -> Method[tuple[list[Event], int]]:
             if not beginning.begin_anew():
                 raise
             anchor = Anchor()
-    return beginning.entries, beginning.revision
+    return beginning
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:

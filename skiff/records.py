@@ -53,6 +53,16 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
     prev_value: ValueT | None = None
 
 
+class Fence(msgspec.Struct, frozen=True):
+    """The key and the token of a holder, for writes that are refused once it holds no longer.
+
+    It can be passed to another process, as JSON or MessagePack by msgspec.
+    """
+
+    key: str
+    token: int
+
+
 class Member(msgspec.Struct, frozen=True):
     """A member of the cluster: a voter, or a learner, which receives the log without a vote.
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import zmq
 
+from protocol.client.beginning import Beginning
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
@@ -163,9 +164,9 @@ class Subscriber(BoundToProcess):
             self._close_channel()
             self._receiving.release()
 
-    def begin_with(self, entries: list[Change], revision: int) -> None:
+    def begin_with(self, beginning: Beginning) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
-        self._watch.begin_with(entries, revision)
+        self._watch.begin_with(beginning.entries, beginning.revision)
 
     # --- receiving
 

@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.encoding import encode
+from protocol.messages.client import ScannedEntry
 from protocol.state.commands import Found
 from skiff.errors import DeserializeFailed, InvalidRequest, SerializeFailed
 from skiff.records import Entry
@@ -64,6 +65,17 @@ def entry_of(key: str, found: Found, type_: Any) -> Entry[Any]:
     """
     value = decode_value(key, found.value, type_)
     return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+
+
+def entry_of_scanned(scanned: ScannedEntry, type_: Any) -> Entry[Any]:
+    """Return an entry of a scan, its value as ``type_``.
+
+    Raises:
+        DeserializeFailed: the value is not of that type.
+    """
+    value = decode_value(scanned.key, scanned.value, type_)
+    history = (scanned.mod_revision, scanned.create_revision, scanned.version)
+    return Entry(scanned.key, value, *history)
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from skiff import writes
-from skiff.arguments import CLIENT_DEFAULT, LeaseLike, Timeout
+from skiff.arguments import CLIENT_DEFAULT, FenceLike, LeaseLike, Timeout
 from skiff.method import Runner
 from skiff.operations import Check, Operation, TransactionResult
-from skiff.records import Entry
+from skiff.records import Entry, Fence
 
 ValueT = TypeVar("ValueT")
 
@@ -23,6 +23,7 @@ class WriteMethods(Runner):
         if_revision: int | None = None,
         lease: LeaseLike | int | None = None,
         ttl: float | None = None,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write a value; return the revision of the write.
@@ -30,9 +31,11 @@ class WriteMethods(Runner):
         With ``if_revision``, write only if the key has this revision; 0 requires its absence. With
         ``lease``, a lease or its id, the key is removed when that lease ends; with ``ttl``, in
         seconds from 1 on, when this time has passed since the insert. Any later insert takes the
-        key out of its lease.
+        key out of its lease. With ``fence``, a lock that is held, or its ``fence``, it is refused
+        once that holds no longer.
 
         Raises:
+            Fenced: the holder of ``fence`` has lost its turn; nothing was written.
             RevisionMismatch: the key has another revision; nothing was written.
             LeaseExpired: the lease has ended; nothing was written.
             LeaseNotFound: the lease was never granted; nothing was written.
@@ -44,26 +47,29 @@ class WriteMethods(Runner):
             OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(writes.insert(key, value, if_revision, lease, ttl), timeout)
+        return self._run(writes.insert(key, value, if_revision, lease, ttl, fence), timeout)
 
     def remove(
         self,
         key: str,
         *,
         if_revision: int | None = None,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> bool:
         """Remove a key; return whether it existed.
 
-        With ``if_revision``, remove it only if it has this revision.
+        With ``if_revision``, remove it only if it has this revision. With ``fence``, a lock that is
+        held, or its ``fence``, it is refused once that holds no longer.
 
         Raises:
+            Fenced: the holder of ``fence`` has lost its turn; nothing was removed.
             RevisionMismatch: the key's revision is not ``if_revision``; nothing was removed.
             InvalidRequest: the key or ``if_revision`` is invalid.
             OutcomeUnknown: the deadline passed; the key may have been removed, or may yet be.
             RequestTimeout: the deadline passed; nothing was removed.
         """
-        return self._run(writes.remove(key, if_revision), timeout)
+        return self._run(writes.remove(key, if_revision, fence), timeout)
 
     @overload
     def swap(
@@ -158,15 +164,18 @@ class WriteMethods(Runner):
         then: Iterable[Operation],
         otherwise: Iterable[Operation] = (),
         *,
+        fence: FenceLike | Fence | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> TransactionResult:
         """Perform ``then`` if all checks hold, else ``otherwise``, as one change of the state.
 
         All writes have one revision; if an operation cannot be performed, none is. One to 1,000
         checks and operations, 4 MiB of values, 10,000 keys removed by prefixes and 64 KiB of
-        values read; no key is written twice in a branch.
+        values read; no key is written twice in a branch. With ``fence``, a lock that is held, or
+        its ``fence``, neither branch is performed once that holds no longer.
 
         Raises:
+            Fenced: the holder of ``fence`` has lost its turn; nothing was changed.
             NotInteger: a key to increment holds another value; nothing was written.
             CounterOverflow: a sum would have more than 64 bits; nothing was written.
             InvalidRequest: a check or an operation is invalid, or a limit exceeded.
@@ -176,4 +185,4 @@ class WriteMethods(Runner):
             OutcomeUnknown: the deadline passed; it may have been performed, or may yet be.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        return self._run(writes.transact(checks, then, otherwise), timeout)
+        return self._run(writes.transact(checks, then, otherwise, fence), timeout)

@@ -3,8 +3,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
+from protocol.messages.client import Get, Outcome
 from protocol.state import commands
-from protocol.state.commands import Incremented, Inserted, PrefixRemoved, Removed, Transacted
+from protocol.state.commands import (
+    Found,
+    Inapplicable,
+    Incremented,
+    Inserted,
+    Obstacle,
+    PrefixRemoved,
+    Removed,
+    Transacted,
+)
 from skiff import operations
 from skiff.arguments import (
     check_change,
@@ -13,10 +25,11 @@ from skiff.arguments import (
     check_key,
     check_prefix,
     check_revision,
+    fence_of,
     lease_fields,
 )
 from skiff.errors import InvalidRequest
-from skiff.method import Method, Order
+from skiff.method import Method, Order, Question
 from skiff.operations import TransactionResult, check_of, command_of, result_of
 from skiff.outcomes import applied, expect, matching
 from skiff.records import Entry
@@ -29,6 +42,7 @@ def insert(
     if_revision: int | None,
     lease: object = None,
     ttl: float | None = None,
+    fence: object = None,
 ) -> Method[int]:
     """Write a value, perhaps with a lease; return the revision of that write."""
     check_key(key)
@@ -37,16 +51,16 @@ def insert(
     if lease is not None or ttl is not None:
         command = commands.Insert(key, command.value, if_revision, *lease_fields(lease, ttl))
         check_change(command)
-    outcome = yield Order(command)
+    outcome = yield from _write(command, fence)
     return expect(applied(matching(key, if_revision, outcome)), Inserted).revision
 
 
-def remove(key: str, if_revision: int | None) -> Method[bool]:
+def remove(key: str, if_revision: int | None, fence: object = None) -> Method[bool]:
     """Remove a key; return whether it existed."""
     check_key(key)
     check_revision(if_revision)
-    outcome = yield Order(commands.Remove(key, if_revision))
-    return expect(matching(key, if_revision, outcome), Removed).existed
+    outcome = yield from _write(commands.Remove(key, if_revision), fence)
+    return expect(applied(matching(key, if_revision, outcome)), Removed).existed
 
 
 def swap(key: str, value: object, type_: Any) -> Method[Entry[Any] | None]:
@@ -90,13 +104,16 @@ def transact(
     checks: Iterable[operations.Check],
     then: Iterable[operations.Operation],
     otherwise: Iterable[operations.Operation],
+    fence: object = None,
 ) -> Method[TransactionResult]:
     """Perform operations as one change, by whether the checks hold."""
     conditions = check_collection("checks", checks)
     branches = (check_collection("then", then), check_collection("otherwise", otherwise))
     command = commands.Transact(
         tuple(check_of(each) for each in conditions),
-        *(tuple(command_of(each) for each in branch) for branch in branches),
+        tuple(command_of(each) for each in branches[0]),
+        tuple(command_of(each) for each in branches[1]),
+        () if fence is None else (fence_of(fence),),
     )
     check_change(command)
     outcome = yield Order(command)
@@ -107,6 +124,32 @@ def transact(
         for operation, result in zip(performed, transacted.results, strict=True)
     )
     return TransactionResult(transacted.succeeded, transacted.revision, results)
+
+
+def commit(command: commands.StateCommand) -> Method[Outcome]:
+    """Apply a command; return its result, also where a lease has ended or a fence stopped it."""
+    outcome = yield Order(command)
+    is_fenced = isinstance(outcome, Inapplicable) and outcome.obstacle is Obstacle.FENCED
+    return outcome if is_fenced or isinstance(outcome, commands.NoLease) else applied(outcome)
+
+
+def _write(command: commands.Insert | commands.Remove, fence: object) -> Method[Outcome]:
+    """Write one key, behind a fence if there is one; return the outcome of the command."""
+    if fence is None:
+        return (yield Order(command))
+    required = command.if_revision
+    checks = () if required is None else (commands.Check(command.key, revision=required),)
+    bare = replace(command, if_revision=None)
+    fenced = commands.Transact(checks, (bare,), fences=(fence_of(fence),))
+    check_change(fenced)
+    while True:
+        outcome = expect(applied((yield Order(fenced))), Transacted)
+        if outcome.succeeded:
+            return outcome.results[0]
+        current = yield Question(Get(command.key))
+        revision = current.mod_revision if isinstance(current, Found) else 0
+        if revision != required:  # else the key has it by now
+            return commands.RevisionMismatch(revision)
 
 
 def _exchange(

@@ -5,27 +5,36 @@ before or after: what the stream has from before is dropped, and what it lacks i
 """
 
 from protocol.client.pages import PAGE_ENTRIES, Pages
-from protocol.messages.client import Page, Scan
+from protocol.messages.client import Page, Scan, ScannedEntry
 from protocol.state.commands import Event
 
 ATTEMPTS_MAX = 10  # scans; each may lose its view
 
 
 class Beginning:
-    """The entries under a prefix, as inserts."""
+    """The entries under a prefix."""
 
     def __init__(self, prefix: str) -> None:
         """Begin before the first page."""
-        self.entries: list[Event] = []
+        self.scanned: list[ScannedEntry] = []
         self.revision = 0  # that the entries show
         self._prefix = prefix
         self._pages: Pages | None = None  # of the present scan
         self._attempts = 1
 
     @property
+    def entries(self) -> list[Event]:
+        """The entries read so far, as inserts."""
+        return [Event(each.mod_revision, each.key, each.value, 0) for each in self.scanned]
+
+    @property
     def is_over(self) -> bool:
         """Whether all entries were read."""
         return self._pages is not None and self._pages.is_over
+
+    def has(self, enough: int | None) -> bool:
+        """Whether it has enough entries; None for all."""
+        return enough is not None and len(self.scanned) >= enough
 
     def request(self, scan: bytes) -> Scan:
         """Return the request of the next page; ``scan`` is the id of a scan that begins with it.
@@ -41,7 +50,7 @@ class Beginning:
         assert self._pages is not None
         self._pages.take(page)
         self.revision = page.revision
-        self.entries += [Event(each.mod_revision, each.key, each.value, 0) for each in page.entries]
+        self.scanned += page.entries
 
     def begin_anew(self) -> bool:
         """Drop the pages, as the node no longer has their view; return False after many scans."""
@@ -49,5 +58,5 @@ class Beginning:
             return False
         self._attempts += 1
         self._pages = None
-        self.entries = []
+        self.scanned = []
         return True

@@ -154,12 +154,14 @@ def _check_insert(insert: Insert, value_bytes_max: int) -> None:
 def _check_transaction(transaction: Transact, value_bytes_max: int) -> None:
     """Check the limits of a transaction, and that no key is written twice in it."""
     branches = (transaction.then, transaction.otherwise)
-    count = len(transaction.checks) + sum(map(len, branches))
+    count = len(transaction.checks) + len(transaction.fences) + sum(map(len, branches))
     require(count > 0, "the transaction has neither checks nor operations")
     require(
         count <= BATCH_OPERATIONS_MAX,
         f"the transaction has {count} checks and operations; the limit is {BATCH_OPERATIONS_MAX}",
     )
+    for fence in transaction.fences:
+        require(fence.token > 0, f"the token of {fence.key!r} is from 1 on, not {fence.token}")
     size = command_size(transaction)
     require(
         size <= TRANSACTION_BYTES_MAX,

@@ -82,6 +82,13 @@ class ExpireLeases(msgspec.Struct, frozen=True, array_like=True, tag=10):
     leases: tuple[Number, ...]  # ids
 
 
+class Fence(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The condition that a holder's key is still the one that it created."""
+
+    key: str  # of the holder, 1 to 4096 bytes of UTF-8
+    token: Number  # revision that created it, from 1; each later holder's is greater
+
+
 TransactionOperation = Insert | Remove | RemovePrefix | Increment | Lookup
 
 
@@ -91,6 +98,7 @@ class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
     checks: tuple[Check, ...]  # of the state before
     then: tuple[TransactionOperation, ...]  # performed in order, if all checks hold
     otherwise: tuple[TransactionOperation, ...] = ()  # performed in order, if one does not
+    fences: tuple[Fence, ...] = ()  # of the state before; if one does not hold, nothing is done
 
 
 StateCommand = Insert | Remove | RemovePrefix | Increment | Transact | GrantLease | RevokeLease
@@ -113,10 +121,11 @@ def keys_of(command: Command) -> list[str]:
     match command:
         case Insert(key=key) | Remove(key=key) | Increment(key=key):
             return [key]
-        case Transact(checks=checks, then=then, otherwise=otherwise):
+        case Transact(checks=checks, then=then, otherwise=otherwise, fences=fences):
             operations = (*then, *otherwise)
             return [
                 *(check.key for check in checks),
+                *(fence.key for fence in fences),
                 *(each.key for each in operations if not isinstance(each, RemovePrefix)),
             ]
         case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease() | ExpireLeases():
@@ -218,6 +227,7 @@ class Obstacle(IntEnum):
     TOO_LARGE = 4  # the values read by a transaction exceed its limit
     TOO_MANY_LEASES = 5  # the cluster has no room for another lease
     LEASE_FULL = 6  # the lease has as many keys as one change may remove
+    FENCED = 7  # the key of a fence is absent, or was created by another holder
 
 
 class Inapplicable(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

@@ -43,7 +43,8 @@ def level_of(command: Command) -> int:
     """Return the level that a state machine needs to apply a command."""
     if isinstance(command, Transact):
         operations = (*command.then, *command.otherwise)
-        return max([LEVELS[Transact], *map(_level_of_one, operations)])
+        own = LEASES_LEVEL if command.fences else LEVELS[Transact]
+        return max([own, *map(_level_of_one, operations)])
     return _level_of_one(command)
 
 

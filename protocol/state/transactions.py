@@ -53,7 +53,11 @@ def _obstacle(obstacle: Obstacle, detail: str) -> _Stopped:
 def transact(
     store: KeyValue, command: Transact, events: list[Event]
 ) -> Transacted | Inapplicable | NoLease:
-    """Perform a transaction; change nothing if an operation cannot be performed."""
+    """Perform a transaction; change nothing if a fence or an operation stops it."""
+    for fence in command.fences:
+        holder = store.read(fence.key.encode())
+        if holder is None or holder.create_revision != fence.token:
+            return Inapplicable(Obstacle.FENCED, fence.key[:DETAIL_LENGTH_MAX])
     succeeded = all(_holds(check, store.read(check.key.encode())) for check in command.checks)
     performed = _perform(store, command.then if succeeded else command.otherwise, events)
     if isinstance(performed, Inapplicable | NoLease):

@@ -19,6 +19,7 @@ from protocol.state.commands import (
     LeaseEnded,
     LeaseGranted,
     NoLease,
+    Obstacle,
     OpenSession,
     Remove,
     RemovePrefix,
@@ -105,7 +106,11 @@ class Model:
                 return self._change([command])[0]
             case GrantLease() | RevokeLease():
                 return self._grant_or_revoke(command)
-            case Transact(checks=checks, then=then, otherwise=otherwise):
+            case Transact(checks=checks, then=then, otherwise=otherwise, fences=fences):
+                for fence in fences:
+                    row = self.rows.get(fence.key)
+                    if row is None or row[0] != fence.token:
+                        return Inapplicable(Obstacle.FENCED, fence.key)
                 holds = all(map(self._holds, checks))
                 results = self._change(then if holds else otherwise)
                 if any(isinstance(each, Inapplicable | NoLease) for each in results):

@@ -20,11 +20,24 @@ MAKES = {  # return types that differ by client
     "Iterator": "AsyncIterator",
     "Namespace": "AsyncNamespace",
     "Lease": "AsyncLease",
+    "Lock": "AsyncLock",
+    "ReadWriteLock": "AsyncReadWriteLock",
+    "Semaphore": "AsyncSemaphore",
+    "Election": "AsyncElection",
+    "Barrier": "AsyncBarrier",
+    "DoubleBarrier": "AsyncDoubleBarrier",
+    "Queue": "AsyncQueue",
+    "Counter": "AsyncCounter",
+    "Party": "AsyncParty",
 }
 
 
 # They make an object and do no I/O.
-PLAIN = {"namespace", "pipeline", "scan", "transaction"}
+PLAIN = {
+    *("namespace", "pipeline", "scan", "transaction"),
+    *("lock", "read_write_lock", "semaphore", "election", "barrier", "double_barrier"),
+    *("queue", "counter", "party"),
+}
 
 
 def methods(client: type) -> dict[str, object]:

@@ -65,6 +65,7 @@ WRITES = [
             (commands.Check("a", exists=True, version=2, value=b"v"), commands.Check("b")),
             (commands.Insert("a", b"w"), commands.Lookup("b"), commands.RemovePrefix("c/")),
             (commands.Remove("a"), commands.Increment("n")),
+            (commands.Fence("lock/1", 6),),
         ),
     ),
 ]

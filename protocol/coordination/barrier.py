@@ -1,0 +1,81 @@
+"""Barriers: contenders that wait for a key to go, or for each other.
+
+The parties of a double barrier count each other over the history, from before their own step: one
+that has gone on may have left, or come again, before another one looks.
+"""
+
+from collections.abc import Callable
+
+from protocol.coordination.line import Removals
+from protocol.coordination.procedure import AwaitChange, Commit, Entries, Procedure, ReadEntries
+from protocol.state.commands import Insert, Inserted
+
+
+def await_removal(key: str) -> Procedure[None]:
+    """Wait until a key is absent."""
+    while True:
+        present: Entries = yield ReadEntries(key)
+        if all(each.key != key for each in present.entries):
+            return
+        yield AwaitChange(key, present.revision, Removals((key,), 1).take)
+
+
+def enter(prefix: str, key: str, value: bytes, lease: int, parties: int) -> Procedure[int | None]:
+    """Join a double barrier and wait until ``parties`` were there; return the token of this one.
+
+    None means that its lease or its key is gone.
+    """
+    before: Entries = yield ReadEntries(prefix)
+    joined = yield Commit(Insert(key, value, None, lease))
+    if not isinstance(joined, Inserted):
+        return None
+    while True:
+        present: Entries = yield ReadEntries(prefix)
+        keys = [each.key for each in present.entries]
+        if len(keys) >= parties:
+            return joined.revision
+        if key not in keys:
+            return None
+        crowd = Crowd(before, lambda count: count >= parties)
+        yield AwaitChange(prefix, before.revision, crowd.take)
+        if crowd.is_right:
+            return joined.revision
+        before = present  # the history of the changes before is gone
+
+
+def look(prefix: str) -> Procedure[Entries]:
+    """Return who is there, for ``await_absence``."""
+    present: Entries = yield ReadEntries(prefix)
+    return present
+
+
+def await_absence(prefix: str, before: Entries) -> Procedure[None]:
+    """Wait until all had left at some time since they were there ``before``."""
+    while True:
+        present: Entries = yield ReadEntries(prefix)
+        if not present.entries:
+            return
+        crowd = Crowd(before, lambda count: count == 0)
+        yield AwaitChange(prefix, before.revision, crowd.take)
+        if crowd.is_right:
+            return
+        before = present  # the history of the changes before is gone
+
+
+class Crowd:
+    """Keys that come and go, until their number is right."""
+
+    def __init__(self, present: Entries, wanted: Callable[[int], bool]) -> None:
+        """Begin with the keys that are there."""
+        self._keys = {each.key for each in present.entries}
+        self._wanted = wanted
+        self.is_right = False  # whether it has been
+
+    def take(self, key: str, is_removed: bool) -> bool:
+        """Take a change; return whether the number is right now."""
+        if is_removed:
+            self._keys.discard(key)
+        else:
+            self._keys.add(key)
+        self.is_right = self._wanted(len(self._keys))
+        return self.is_right

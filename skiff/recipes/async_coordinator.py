@@ -1,0 +1,190 @@
+"""AsyncCoordinator: performs the procedures of recipes by an asyncio client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from protocol.coordination.procedure import (
+    AwaitChange,
+    Commit,
+    Entries,
+    Procedure,
+    ReadEntries,
+    ReturnT,
+    Step,
+)
+from protocol.coordination.queue import Claim, Names, take
+from skiff import reads, writes
+from skiff.arguments import Timeout
+from skiff.async_lease import AsyncLease
+from skiff.errors import Compacted, RequestTimeout, SkiffError
+from skiff.method import Method
+from skiff.recipes.coordinator import LEAVE_SECONDS, LOOK_SECONDS, LeaseLost
+from skiff.recipes.lease_pool import LeasePool
+from skiff.recipes.patience import Patience, patience_of
+from skiff.recipes.turn import Contest, Turn, this_process
+from skiff.records import EventKind
+
+if TYPE_CHECKING:
+    from skiff.async_client import AsyncClient
+
+Run = Callable[[Method[Any], Timeout], Awaitable[Any]]
+
+
+class AsyncCoordinator:
+    """The part of an asyncio client that its recipes share."""
+
+    def __init__(self, client: "AsyncClient", run: Run, request_seconds: float | None) -> None:
+        """Perform procedures by a client; see ``Coordinator``."""
+        self.client = client
+        self.run = run
+        self._request_seconds = request_seconds
+        self._idle: LeasePool[AsyncLease] = LeasePool()
+
+    # --- turns
+
+    async def take_turn(
+        self, contest: Contest, value: bytes, timeout: float | None
+    ) -> Turn[AsyncLease]:
+        """Wait for a turn in a line; see ``Coordinator.take_turn``."""
+        patience = self.patience(timeout)
+        while True:
+            turn = await self._contend(contest, value, patience)
+            if turn is not None:
+                return turn
+
+    async def end_turn(self, turn: Turn[AsyncLease]) -> bool:
+        """Leave the line; return whether the turn had lasted until now."""
+        if not turn.lease.remaining:
+            turn.lease.abandon()
+            return False
+        return await self._leave(turn.key, turn.lease)
+
+    async def _contend(
+        self, contest: Contest, value: bytes, patience: Patience
+    ) -> Turn[AsyncLease] | None:
+        """Contend once; return None if the lease or the key was lost meanwhile."""
+        lease = await self._take_lease(contest.ttl, patience)
+        key = contest.new_key()
+        try:
+            procedure = contest.join(key, value, lease.id)
+            token = await self.perform(procedure, patience, lease.lost)
+        except LeaseLost:
+            token = None
+        except BaseException:
+            await self._leave(key, lease)
+            raise
+        if token is not None and lease.remaining:
+            return Turn(key, token, lease)
+        lease.abandon()
+        return None
+
+    async def take_item(
+        self, names: Names, ttl: float, timeout: float | None
+    ) -> tuple[Claim, AsyncLease]:
+        """Claim the first free item of a queue; see ``Coordinator.take_item``."""
+        patience = self.patience(timeout)
+        while True:
+            lease = await self._take_lease(ttl, patience)
+            try:
+                procedure = take(names, this_process(), lease.id)
+                claim = await self.perform(procedure, patience, lease.lost)
+            except LeaseLost:
+                claim = None
+            except RequestTimeout:
+                self.give_back(lease)
+                raise
+            except BaseException:
+                lease.abandon()
+                raise
+            if claim is not None and lease.remaining:
+                return claim, lease
+            lease.abandon()
+
+    def give_back(self, lease: AsyncLease) -> None:
+        """Keep a lease without keys for the next holder, or let it expire."""
+        if not self._idle.put(lease):
+            lease.abandon()
+
+    async def _take_lease(self, ttl: float, patience: Patience) -> AsyncLease:
+        lease = self._idle.take(ttl)
+        if lease is not None:
+            return lease
+        return await self.client.lease(ttl, timeout=patience.request_seconds(_now()))
+
+    async def _leave(self, key: str, lease: AsyncLease) -> bool:
+        """Remove a contender's key, or else let its lease expire; return whether it was there."""
+        try:
+            existed = await self.client.remove(key, timeout=LEAVE_SECONDS)
+        except SkiffError:
+            lease.abandon()
+            return True
+        except BaseException:
+            lease.abandon()
+            raise
+        self.give_back(lease)
+        return existed
+
+    # --- procedures
+
+    def patience(self, timeout: float | None) -> Patience:
+        """Return the patience of a timeout that begins now; see ``Coordinator.patience``."""
+        return patience_of(timeout, self._request_seconds, _now())
+
+    async def perform(
+        self, procedure: Procedure[ReturnT], patience: Patience, lost: asyncio.Event | None = None
+    ) -> ReturnT:
+        """Perform a procedure; return its result; see ``Coordinator.perform``."""
+        try:
+            step = next(procedure)
+            while True:
+                step = procedure.send(await self._perform_step(step, patience, lost))
+        except StopIteration as stop:
+            result: ReturnT = stop.value
+            return result
+
+    async def _perform_step(
+        self, step: Step, patience: Patience, lost: asyncio.Event | None
+    ) -> object:
+        seconds = patience.request_seconds(_now())
+        match step:
+            case Commit(command=command):
+                return await self.run(writes.commit(command), seconds)
+            case ReadEntries(prefix=prefix, enough=enough):
+                read = await self.run(reads.entries(prefix, enough), seconds)
+                return Entries(read.revision, tuple(read.scanned))
+            case AwaitChange():
+                await self._await_change(step, patience, lost)
+                return None
+
+    async def _await_change(
+        self, step: AwaitChange, patience: Patience, lost: asyncio.Event | None
+    ) -> None:
+        if _now() >= patience.waits:
+            raise RequestTimeout("it was not free")
+        seconds = patience.request_seconds(_now())
+        try:
+            async with await self.client.watch(
+                step.prefix, type=msgspec.Raw, since=step.since, timeout=seconds
+            ) as changes:
+                while True:
+                    if lost is not None and lost.is_set():
+                        raise LeaseLost
+                    left = patience.waits - _now()
+                    try:
+                        change = await changes.next_event(max(0.0, min(left, LOOK_SECONDS)))
+                    except RequestTimeout:
+                        if _now() >= patience.waits:
+                            raise
+                        continue
+                    is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)
+                    if step.ends_with(change.key, is_removed):
+                        return
+        except Compacted:
+            return  # the procedure reads the entries again
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

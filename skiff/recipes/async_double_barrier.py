@@ -1,0 +1,51 @@
+"""AsyncDoubleBarrier: parties begin and end together, on asyncio; see ``double_barrier``."""
+
+from types import TracebackType
+
+from protocol.coordination.barrier import await_absence, look
+from skiff.arguments import check_wait
+from skiff.descriptions import described_by
+from skiff.errors import LockLost, LockTimeout, RequestTimeout
+from skiff.recipes.async_holder import AsyncHolder
+from skiff.recipes.double_barrier import DoubleBarrier
+from skiff.recipes.turn import WAS_LOST, late
+
+
+@described_by(DoubleBarrier)
+class AsyncDoubleBarrier(AsyncHolder):
+    """One party of a double barrier; ``async with`` enters and leaves it."""
+
+    async def enter(self, *, timeout: float | None = None) -> None:
+        """Wait until all parties are there; see ``acquire`` for the errors."""
+        await self.acquire(timeout=timeout)
+
+    async def leave(self, *, timeout: float | None = None) -> None:
+        """Leave, and wait until all parties have; see ``DoubleBarrier.leave``."""
+        check_wait(timeout)
+        coordinator, prefix = self._coordinator, self._contest.line.prefix
+        self._held()
+        patience = coordinator.patience(timeout)
+        try:
+            before = await coordinator.perform(look(prefix), patience)
+        finally:
+            lasted = await self._end()
+        if not lasted:
+            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+        try:
+            await coordinator.perform(await_absence(prefix, before), patience)
+        except RequestTimeout as error:
+            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            await super().__aexit__(kind, error, traceback)
+            return
+        guard, self._guard = self._guard, None
+        assert guard is not None
+        guard.end(None)
+        await self.leave(timeout=self._contest.timeout)

@@ -1,0 +1,213 @@
+"""Coordinator: performs the procedures of recipes by a blocking client."""
+
+import os
+import time
+from collections.abc import Callable
+from threading import Event as Signal
+from threading import Lock as Mutex
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from protocol.coordination.procedure import (
+    AwaitChange,
+    Commit,
+    Entries,
+    Procedure,
+    ReadEntries,
+    ReturnT,
+    Step,
+)
+from protocol.coordination.queue import Claim, Names, take
+from skiff import reads, writes
+from skiff.arguments import Timeout
+from skiff.errors import Compacted, RequestTimeout, SkiffError
+from skiff.lease import Lease
+from skiff.method import Method
+from skiff.recipes.lease_pool import LeasePool
+from skiff.recipes.patience import Patience, patience_of
+from skiff.recipes.turn import Contest, Turn, this_process
+from skiff.records import EventKind
+
+if TYPE_CHECKING:
+    from skiff.client import Client
+
+LEAVE_SECONDS = 1.0  # for the removal of a contender's key; else its lease expires
+LOOK_SECONDS = 0.5  # between two looks at whether the lease is lost
+
+Run = Callable[[Method[Any], Timeout], Any]
+
+
+class LeaseLost(Exception):
+    """The lease of a contender that waits is lost."""
+
+
+class Coordinator:
+    """The part of a blocking client that its recipes share; threads may share it."""
+
+    def __init__(self, client: "Client", run: Run, request_seconds: float | None) -> None:
+        """Perform procedures by a client, and by the ``run`` of its methods.
+
+        ``request_seconds`` is the default timeout of its requests.
+        """
+        self.client = client
+        self.run = run
+        self._request_seconds = request_seconds
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have no leases, as in a forked child: they are its parent's."""
+        self._mutex = Mutex()
+        self._idle: LeasePool[Lease] = LeasePool()
+        self._pid = os.getpid()  # last, as other threads of the child look at it
+
+    # --- turns
+
+    def take_turn(self, contest: Contest, value: bytes, timeout: float | None) -> Turn[Lease]:
+        """Wait for a turn in a line, with a lease that is kept alive.
+
+        Raises:
+            RequestTimeout: there was none in time; the contender has left the line, or its lease
+                expires.
+            OutcomeUnknown: likewise.
+        """
+        patience = self.patience(timeout)
+        while True:
+            turn = self._contend(contest, value, patience)
+            if turn is not None:
+                return turn
+
+    def end_turn(self, turn: Turn[Lease]) -> bool:
+        """Leave the line; return whether the turn had lasted until now."""
+        if not turn.lease.remaining:
+            turn.lease.abandon()
+            return False
+        return self._leave(turn.key, turn.lease)
+
+    def _contend(self, contest: Contest, value: bytes, patience: Patience) -> Turn[Lease] | None:
+        """Contend once; return None if the lease or the key was lost meanwhile."""
+        lease = self._take_lease(contest.ttl, patience)
+        key = contest.new_key()
+        try:
+            token = self.perform(contest.join(key, value, lease.id), patience, lease.lost)
+        except LeaseLost:
+            token = None
+        except BaseException:
+            self._leave(key, lease)
+            raise
+        if token is not None and lease.remaining:
+            return Turn(key, token, lease)
+        lease.abandon()
+        return None
+
+    def take_item(self, names: Names, ttl: float, timeout: float | None) -> tuple[Claim, Lease]:
+        """Claim the first free item of a queue, with a lease that is kept alive.
+
+        Raises:
+            RequestTimeout: there was none in time.
+            OutcomeUnknown: likewise; one may have been claimed, and becomes free again.
+        """
+        patience = self.patience(timeout)
+        while True:
+            lease = self._take_lease(ttl, patience)
+            try:
+                claim = self.perform(take(names, this_process(), lease.id), patience, lease.lost)
+            except LeaseLost:
+                claim = None
+            except RequestTimeout:
+                self.give_back(lease)
+                raise
+            except BaseException:
+                lease.abandon()
+                raise
+            if claim is not None and lease.remaining:
+                return claim, lease
+            lease.abandon()
+
+    def give_back(self, lease: Lease) -> None:
+        """Keep a lease without keys for the next holder, or let it expire."""
+        with self._mutex:
+            is_kept = self._idle.put(lease)
+        if not is_kept:
+            lease.abandon()
+
+    def _leave(self, key: str, lease: Lease) -> bool:
+        """Remove a contender's key, or else let its lease expire; return whether it was there."""
+        try:
+            existed = self.client.remove(key, timeout=LEAVE_SECONDS)
+        except SkiffError:
+            lease.abandon()
+            return True
+        except BaseException:
+            lease.abandon()
+            raise
+        self.give_back(lease)
+        return existed
+
+    def _take_lease(self, ttl: float, patience: Patience) -> Lease:
+        if self._pid != os.getpid():
+            self._begin()
+        with self._mutex:
+            lease = self._idle.take(ttl)
+        if lease is not None:
+            return lease
+        return self.client.lease(ttl, timeout=patience.request_seconds(time.monotonic()))
+
+    # --- procedures
+
+    def patience(self, timeout: float | None) -> Patience:
+        """Return the patience of a timeout that begins now; with 0, no change is awaited."""
+        return patience_of(timeout, self._request_seconds, time.monotonic())
+
+    def perform(
+        self, procedure: Procedure[ReturnT], patience: Patience, lost: Signal | None = None
+    ) -> ReturnT:
+        """Perform a procedure; return its result.
+
+        Raises:
+            RequestTimeout: a request or a wait was not over in time.
+            LeaseLost: ``lost`` was set during a wait.
+        """
+        try:
+            step = next(procedure)
+            while True:
+                step = procedure.send(self._perform_step(step, patience, lost))
+        except StopIteration as stop:
+            result: ReturnT = stop.value
+            return result
+
+    def _perform_step(self, step: Step, patience: Patience, lost: Signal | None) -> object:
+        seconds = patience.request_seconds(time.monotonic())
+        match step:
+            case Commit(command=command):
+                return self.run(writes.commit(command), seconds)
+            case ReadEntries(prefix=prefix, enough=enough):
+                read = self.run(reads.entries(prefix, enough), seconds)
+                return Entries(read.revision, tuple(read.scanned))
+            case AwaitChange():
+                self._await_change(step, patience, lost)
+                return None
+
+    def _await_change(self, step: AwaitChange, patience: Patience, lost: Signal | None) -> None:
+        if time.monotonic() >= patience.waits:
+            raise RequestTimeout("it was not free")
+        seconds = patience.request_seconds(time.monotonic())
+        try:
+            with self.client.watch(
+                step.prefix, type=msgspec.Raw, since=step.since, timeout=seconds
+            ) as changes:
+                while True:
+                    if lost is not None and lost.is_set():
+                        raise LeaseLost
+                    left = patience.waits - time.monotonic()
+                    try:
+                        change = changes.next_event(timeout=max(0.0, min(left, LOOK_SECONDS)))
+                    except RequestTimeout:
+                        if time.monotonic() >= patience.waits:
+                            raise
+                        continue
+                    is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)
+                    if step.ends_with(change.key, is_removed):
+                        return
+        except Compacted:
+            return  # the procedure reads the entries again

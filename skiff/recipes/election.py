@@ -1,0 +1,85 @@
+"""Election: one of several candidates leads at a time; the next one follows in order of arrival.
+
+Leadership is lost as a lock is: a leader that was stopped for longer than its lease may believe for
+a while that it still leads, while another one does. So protect what leaders write by a fence.
+Observers see the leaders in order, but may miss one that led briefly.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from protocol.coordination.election import find_leader, next_leader
+from protocol.coordination.line import Line
+from skiff.errors import LockMisused
+from skiff.recipes.holder import Holder
+from skiff.recipes.patience import FOREVER
+from skiff.recipes.turn import NOT_HELD, Contest
+from skiff.records import Entry
+from skiff.values import check_type, encode_value, entry_of_scanned
+
+
+class Election(Holder):
+    """A candidate of an election, and a view of it, of a blocking client.
+
+    ``with election.campaign(value):`` leads until the end of the block. ``lost`` is set once the
+    leadership is lost, and the end of the block raises ``LockLost``.
+    """
+
+    BY_THREAD = False
+
+    def campaign(self, value: object = None, *, timeout: float | None = None) -> Self:
+        """Wait until this candidate leads, and proclaim a value; return this object.
+
+        ``timeout`` is in seconds, 0 to not wait, None for no limit.
+
+        Raises:
+            LockTimeout: others led until the deadline.
+            LockMisused: this object leads already, or campaigns.
+            SerializeFailed: MessagePack cannot encode the value.
+            InvalidRequest: the timeout is invalid, or the value too large.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+        """
+        self._acquire(encode_value(self._contest.described, value), timeout)
+        return self
+
+    def proclaim(self, value: object) -> None:
+        """Proclaim another value, as the leader.
+
+        Raises:
+            Fenced: the leadership is lost; nothing was written.
+            LockMisused: this object does not lead.
+        """
+        self._rewrite(value)
+
+    def resign(self) -> None:
+        """Lead no longer; the next candidate does at once; see ``release``."""
+        self.release()
+
+    def leader(self, type: Any = Any) -> Entry[Any] | None:
+        """Return the leader's entry with its value, None if there is no candidate.
+
+        Its ``create_revision`` is the leader's token.
+        """
+        check_type(type)
+        procedure = find_leader(self._contest.line)
+        leader = self._coordinator.perform(procedure, self._coordinator.patience(0))
+        return None if leader is None else entry_of_scanned(leader, type)
+
+    def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:
+        """Yield the present leader's entry, then one for each change; None while there is none."""
+        check_type(type)
+        leader = self._coordinator.perform(find_leader(self._contest.line), FOREVER)
+        while True:
+            yield None if leader is None else entry_of_scanned(leader, type)
+            leader = self._coordinator.perform(next_leader(self._contest.line, leader), FOREVER)
+
+    def __enter__(self) -> Self:
+        if self._turn is None:
+            raise LockMisused(f"{self._contest.described} {NOT_HELD}: campaign first")
+        return self
+
+
+def election_contest(name: str, ttl: float) -> Contest:
+    """Return the contest for leadership."""
+    prefix = f"{name}/candidate-"
+    return Contest("election", name, Line(prefix), prefix, ttl, None)

@@ -1,0 +1,162 @@
+"""Holder: a contender of a line, which waits for its turn and holds it until it releases it."""
+
+import os
+import threading
+from types import TracebackType
+from typing import Self
+
+from skiff.arguments import check_wait
+from skiff.bound import BoundToProcess
+from skiff.errors import LockLost, LockMisused, LockTimeout, OutcomeUnknown, RequestTimeout
+from skiff.lease import Lease
+from skiff.recipes.coordinator import Coordinator
+from skiff.recipes.turn import NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
+from skiff.records import Fence
+
+
+class Holder(BoundToProcess):
+    """One contender; each thread uses one of its own."""
+
+    BY_THREAD = True  # whether only the thread that has acquired it may release it
+
+    def __init__(self, coordinator: Coordinator, contest: Contest) -> None:
+        """Contend by the client of a coordinator.
+
+        Raises:
+            InvalidRequest: the name is no key, or too long, or a number is out of its bounds.
+        """
+        self._coordinator = coordinator
+        self._contest = contest.check()
+        self._mutex = threading.Lock()
+        self._user: tuple[int, int] | None = None  # process and thread that acquire or hold it
+        self._turn: Turn[Lease] | None = None
+        self._lost = threading.Event()
+
+    def __repr__(self) -> str:
+        state = f"held with token {self._turn.token}" if self._turn is not None else "not held"
+        return f"<{type(self).__name__} of {self._contest.described}, {state}>"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it, and can count on that now."""
+        turn = self._turn
+        return turn is not None and self._is_own_process() and turn.lease.remaining > 0
+
+    @property
+    def token(self) -> int:
+        """The fencing token: that of each later holder is greater.
+
+        Raises:
+            LockMisused: it is not held, or was not acquired by this process.
+        """
+        return self._held().token
+
+    @property
+    def fence(self) -> Fence:
+        """The key and the token, for writes that are refused once it is held no longer.
+
+        Raises:
+            LockMisused: it is not held, or was not acquired by this process.
+        """
+        return self._held().fence
+
+    @property
+    def remaining(self) -> float:
+        """The seconds for which it is certainly held, unless it is kept alive; 0 if it is not."""
+        return self._turn.lease.remaining if self._turn is not None and self.is_held else 0.0
+
+    @property
+    def lost(self) -> threading.Event:
+        """The event that is set once the present turn, or the last one, can not be counted on."""
+        return self._lost
+
+    def acquire(self, *, timeout: float | None = None) -> None:
+        """Wait for the turn; ``timeout`` in seconds, 0 to not wait, None for the recipe's own.
+
+        Raises:
+            LockTimeout: the turn did not come in time.
+            LockMisused: it is held already, or being acquired.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            InvalidRequest: the timeout is invalid.
+        """
+        self._acquire(this_process(), timeout)
+
+    def release(self) -> None:
+        """End the turn; the next contender has it at once.
+
+        If no node can be reached, the lease is kept alive no longer, and the turn ends with it.
+
+        Raises:
+            LockLost: the turn was over before.
+            LockMisused: it is not held, or another thread or process has acquired it.
+        """
+        if not self._end():
+            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        lasted = self._end()
+        if not lasted and kind is None:
+            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+
+    # ---
+
+    def _acquire(self, value: bytes, timeout: float | None) -> None:
+        seconds = self._contest.timeout if timeout is None else timeout
+        check_wait(seconds)
+        self._claim()
+        try:
+            turn = self._coordinator.take_turn(self._contest, value, seconds)
+        except BaseException as error:
+            self._user = None
+            if isinstance(error, RequestTimeout | OutcomeUnknown):
+                raise LockTimeout(late(self._contest.described, seconds)) from error
+            raise
+        self._lost = turn.lease.lost
+        self._turn = turn
+
+    def _claim(self) -> None:
+        """Claim this object for the present thread."""
+        with self._mutex:
+            if self._user is not None and self._user[0] == os.getpid():
+                raise LockMisused(
+                    f"{self._contest.described} is held or being acquired by this object already; "
+                    "each thread, and each nested block, needs a lock object of its own"
+                )
+            self._user = (os.getpid(), threading.get_ident())
+            self._turn = None
+
+    def _rewrite(self, value: object) -> None:
+        """Write another value to the contender's key."""
+        turn = self._held()
+        self._coordinator.client.insert(turn.key, value, lease=turn.lease, fence=turn.fence)
+
+    def _end(self) -> bool:
+        """End the turn; return whether it has lasted until now."""
+        turn = self._held()
+        if self.BY_THREAD and self._user != (os.getpid(), threading.get_ident()):
+            raise LockMisused(f"{self._contest.described} was acquired by another thread")
+        self._turn = None
+        try:
+            return self._coordinator.end_turn(turn)
+        finally:
+            self._user = None
+
+    def _held(self) -> Turn[Lease]:
+        turn = self._turn
+        if turn is None:
+            raise LockMisused(f"{self._contest.described} {NOT_HELD}")
+        if not self._is_own_process():
+            raise LockMisused(f"{self._contest.described} is held by the parent of this process")
+        return turn
+
+    def _is_own_process(self) -> bool:
+        return self._user is not None and self._user[0] == os.getpid()

@@ -1,0 +1,102 @@
+"""Party: the processes that are here now, each with a value: a registry of services.
+
+A member is listed until it leaves, or its lease ends because it died, was stopped or was cut off:
+up to a third longer than its ``ttl``. A list shows one revision; a member may be gone already.
+"""
+
+from typing import Any, Self
+
+from protocol.coordination.line import Line
+from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.recipes.coordinator import Coordinator
+from skiff.recipes.holder import Holder
+from skiff.recipes.turn import Contest
+from skiff.records import Entry
+from skiff.subscriber import Subscriber
+from skiff.values import encode_value
+
+ROOM = 1 << 62  # for all who come
+
+
+class Member(Holder):
+    """A place in a party, kept alive until it is left; ``with`` leaves it at the end of the block.
+
+    ``lost`` is set once the place is lost, and the end of the block then raises ``LockLost``.
+    """
+
+    BY_THREAD = False
+
+    def join(self, value: object = None, *, timeout: float | None = None) -> Self:
+        """Join, perhaps once more after leaving; see ``Party.join``."""
+        self._acquire(encode_value(self._contest.described, value), timeout)
+        return self
+
+    def update(self, value: object) -> None:
+        """Write another value.
+
+        Raises:
+            Fenced: the place is lost; nothing was written.
+            LockMisused: it was left.
+        """
+        self._rewrite(value)
+
+    def leave(self) -> None:
+        """Leave; see ``release``."""
+        self.release()
+
+    def __enter__(self) -> Self:
+        self._held()
+        return self
+
+
+class Party:
+    """A party, as a blocking client sees it."""
+
+    def __init__(self, coordinator: Coordinator, name: str, ttl: float) -> None:
+        """Name the party; see ``Client.party``."""
+        self._coordinator = coordinator
+        self._contest = party_contest(name, ttl)
+
+    def join(self, value: object = None, *, timeout: float | None = None) -> Member:
+        """Join with a value; ``timeout`` in seconds.
+
+        Raises:
+            LockTimeout: the deadline passed; it has not joined, or its place ends with its lease.
+            SerializeFailed: MessagePack cannot encode the value.
+            InvalidRequest: the timeout is invalid, or the value too large.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+        """
+        return Member(self._coordinator, self._contest).join(value, timeout=timeout)
+
+    def members(self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Entry[Any]]:
+        """Return the members' entries, with their values, in order of arrival.
+
+        Raises:
+            DeserializeFailed: a value is not of the type.
+            RequestTimeout: the deadline passed.
+        """
+        prefix = self._contest.key_prefix
+        return in_order(list(self._coordinator.client.scan(prefix, type, timeout=timeout)))
+
+    def watch(self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Subscriber:
+        """Subscribe to those who come, change their value and go, present members first.
+
+        See ``Client.watch`` with ``initial=True``.
+        """
+        prefix = self._contest.key_prefix
+        return self._coordinator.client.watch(prefix, type=type, initial=True, timeout=timeout)
+
+
+def party_contest(name: str, ttl: float) -> Contest:
+    """Return the contest for a place, of which there is one for everybody.
+
+    Raises:
+        InvalidRequest: the name is no key, or too long, or the TTL is out of its bounds.
+    """
+    prefix = f"{name}/member-"
+    return Contest("party", name, Line(prefix, ROOM), prefix, ttl, None).check()
+
+
+def in_order(entries: list[Entry[Any]]) -> list[Entry[Any]]:
+    """Return members in order of arrival."""
+    return sorted(entries, key=lambda entry: entry.create_revision)

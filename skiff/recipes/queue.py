@@ -1,0 +1,234 @@
+"""Queue: items in order, each delivered to one consumer at a time until one acknowledges it.
+
+An item is delivered at least once: if its consumer dies, is stopped for longer than ``ttl`` or
+releases it, the next one gets it. It is acknowledged exactly once: a consumer that has lost its
+claim meanwhile gets ``Fenced``. Items are taken in the order in which their puts began; those that
+come back keep their place. Each put and each take costs two writes, each acknowledgement one.
+"""
+
+from collections.abc import Iterable
+from threading import Event as Signal
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from protocol.coordination.queue import Claim, Names
+from protocol.state import commands
+from protocol.state.commands import GrantLease, Transact
+from skiff.arguments import (
+    CLIENT_DEFAULT,
+    Timeout,
+    check_change,
+    check_collection,
+    check_key,
+    check_wait,
+    milliseconds_of,
+)
+from skiff.bound import BoundToProcess
+from skiff.errors import InvalidRequest, LockMisused, LockTimeout, RequestTimeout, SkiffError
+from skiff.lease import Lease
+from skiff.operations import Insert, Remove
+from skiff.recipes.coordinator import Coordinator
+from skiff.recipes.turn import late
+from skiff.records import Fence
+from skiff.values import check_type, decode_value, encode_value
+
+
+class Item(BoundToProcess):
+    """An item that was taken; the end of a ``with`` block acknowledges it, or an error releases it.
+
+    ``value``: as it was put. ``lost``: an event that is set once another consumer may get it.
+    """
+
+    def __init__(self, coordinator: Coordinator, claim: Claim, lease: Lease, value: Any) -> None:
+        """Hold a claim."""
+        self._coordinator = coordinator
+        self._claim: Claim | None = claim
+        self._lease = lease
+        self._key = claim.item
+        self.value = value
+
+    def __repr__(self) -> str:
+        state = "claimed" if self._claim is not None else "not claimed any more"
+        return f"<Item {self._key!r}, {state}>"
+
+    @property
+    def lost(self) -> Signal:
+        """The event that is set once another consumer may get the item."""
+        return self._lease.lost
+
+    @property
+    def fence(self) -> Fence:
+        """The fence of the claim, for writes that are refused once the claim is lost.
+
+        Raises:
+            LockMisused: the item was acknowledged or released.
+        """
+        claim = self._held()
+        return Fence(claim.key, claim.token)
+
+    def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Remove the item from the queue.
+
+        Raises:
+            Fenced: the claim was lost; another consumer gets the item, or has acknowledged it.
+            LockMisused: the item was acknowledged or released before.
+            OutcomeUnknown: the deadline passed; if the item is still there, its claim expires.
+            RequestTimeout: likewise.
+        """
+        claim, fence = self._held(), self.fence
+        operations = (Remove(claim.item), Remove(claim.key))
+        self._claim = None
+        try:
+            self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
+        except BaseException:
+            self._lease.abandon()
+            raise
+        self._coordinator.give_back(self._lease)
+
+    def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Leave the item to the next consumer, at its place in the order.
+
+        Raises:
+            LockMisused: the item was acknowledged or released before.
+            OutcomeUnknown: the deadline passed; it is free once its claim expires.
+            RequestTimeout: likewise.
+        """
+        claim = self._held()
+        self._claim = None
+        try:
+            self._coordinator.client.remove(claim.key, timeout=timeout)
+        except BaseException:
+            self._lease.abandon()
+            raise
+        self._coordinator.give_back(self._lease)
+
+    def __enter__(self) -> Self:
+        self._held()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._claim is None:
+            return  # the block has decided
+        if kind is None:
+            self.acknowledge()
+            return
+        try:
+            self.release()
+        except SkiffError as failure:
+            assert error is not None
+            error.add_note(f"the item is free only once its claim expires: {failure}")
+
+    def _held(self) -> Claim:
+        if self._claim is None:
+            raise LockMisused(f"{self._key!r} was acknowledged or released")
+        return self._claim
+
+
+class Queue:
+    """A queue of a blocking client."""
+
+    def __init__(self, coordinator: Coordinator, name: str, type_: Any, ttl: float) -> None:
+        """Name the queue; see ``Client.queue``."""
+        self._coordinator = coordinator
+        self._names = check_queue(name, type_, ttl)
+        self._type = type_
+        self._ttl = ttl
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._names.name!r} of {self._coordinator.client!r}>"
+
+    def put(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Append an item.
+
+        Raises:
+            SerializeFailed: MessagePack cannot encode the value.
+            InvalidRequest: the value is too large.
+            StorageFull: the disks of a majority are full, or the quota is reached.
+            OutcomeUnknown: the deadline passed; it may have been appended, or may yet be.
+            RequestTimeout: the deadline passed; nothing was appended.
+        """
+        self.put_many((value,), timeout=timeout)
+
+    def put_many(self, values: Iterable[object], *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Append items as one change, up to 1,000 and 4 MiB; see ``put`` for the errors."""
+        items = encoded(self._names, values)
+        if items:
+            client = self._coordinator.client
+            last = client.increment(self._names.counter, len(items), timeout=timeout)
+            client.transact((), inserts(self._names, last, items), timeout=timeout)
+
+    def take(self, *, timeout: float | None = None) -> Item:
+        """Claim the first free item, waiting for one; ``timeout`` in seconds, None for no limit.
+
+        The claim is kept alive until the item is acknowledged or released.
+
+        Raises:
+            LockTimeout: there was none until the deadline.
+            DeserializeFailed: the value is not of the queue's type; the item is free again.
+            OutcomeUnknown: the deadline passed; an item may be claimed until its lease ends.
+            InvalidRequest: the timeout is invalid.
+        """
+        check_wait(timeout)
+        try:
+            claim, lease = self._coordinator.take_item(self._names, self._ttl, timeout)
+        except RequestTimeout as error:
+            raise LockTimeout(late(f"an item of queue {self._names.name!r}", timeout)) from error
+        item = Item(self._coordinator, claim, lease, None)
+        try:
+            item.value = decode_value(claim.item, claim.value, self._type)
+        except BaseException:
+            item.release()
+            raise
+        return item
+
+    def size(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
+        """Return the number of items that are not acknowledged."""
+        return self._coordinator.client.count(self._names.items, timeout=timeout)
+
+
+def check_queue(name: str, type_: Any, ttl: float) -> Names:
+    """Return the keys of a queue.
+
+    Raises:
+        InvalidRequest: the name is no key, or too long, the TTL is out of its bounds, or msgspec
+            does not support the type.
+    """
+    check_key(name)
+    names = Names(name)
+    check_key(names.claim_of(names.item(0)))
+    check_type(type_)
+    check_change(GrantLease(milliseconds_of(ttl)))
+    return names
+
+
+def encoded(names: Names, values: Iterable[object]) -> list[msgspec.Raw]:
+    """Return the values of items as they are stored.
+
+    Raises:
+        SerializeFailed: MessagePack cannot encode one.
+        InvalidRequest: they are too many, or too large.
+    """
+    items = [encode_value(names.items, value) for value in check_collection("values", values)]
+    if items:
+        numbered = enumerate(items, 1)
+        check_change(Transact((), tuple(commands.Insert(names.item(n), v) for n, v in numbered)))
+    return [msgspec.Raw(item) for item in items]
+
+
+def inserts(names: Names, last: int, values: list[msgspec.Raw]) -> list[Insert]:
+    """Return the inserts of items that are numbered up to ``last``.
+
+    Raises:
+        InvalidRequest: the counter has been set to a lower number.
+    """
+    first = last - len(values) + 1
+    if first < 1:
+        raise InvalidRequest(f"{names.counter!r} was set to another number; nothing was appended")
+    return [Insert(names.item(number), value) for number, value in enumerate(values, first)]

@@ -1,0 +1,532 @@
+"""Recipes: locks and their kin, of both clients, through the leader and through a follower."""
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from skiff import (
+    AsyncClient,
+    AsyncLock,
+    Client,
+    DeserializeFailed,
+    EventKind,
+    Fence,
+    Fenced,
+    InvalidRequest,
+    LockLost,
+    LockMisused,
+    LockTimeout,
+    RevisionMismatch,
+)
+from skiff.testing import Cluster
+from tests.cluster.asyncio_client import client_of, run
+from tests.cluster.in_a_loop import InALoop, Loop
+
+pytestmark = pytest.mark.cluster
+
+SECONDS = 20.0
+TTL = 1.0
+EXPIRED = TTL * 4 / 3 + 1.0  # seconds after which the lease of a dead holder has ended
+
+HOLDER = """
+import sys, time
+from skiff import Client, LockLost
+client = Client(sys.argv[1])
+lock = client.lock("l", ttl=1.0)
+try:
+    with lock:
+        print(lock.token, flush=True)
+        for line in sys.stdin:
+            client.insert("k", "stale", fence=lock)
+except Exception as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(3, directory=tmp_path_factory.mktemp("recipes")) as running:
+        yield running
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def client(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Any]:
+    """A blocking client of a follower, or an asyncio client of the leader; the keys go after it."""
+    if request.param == "Client":
+        node = cluster.followers()[0]
+        with Client([node.address], timeout=SECONDS, follow_leader=False) as blocking:
+            yield blocking
+            blocking.remove_prefix("")
+        return
+    loop = Loop()
+    with InALoop(AsyncClient([cluster.leader().address], timeout=SECONDS), loop) as asynchronous:
+        yield asynchronous
+        asynchronous.remove_prefix("")
+    loop.close()
+
+
+def hold(cluster: Cluster) -> "subprocess.Popen[str]":
+    """Start a process that holds the lock "l", and writes "k" for each line that it gets."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, ",".join(cluster.addresses)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(work, range(count)))
+
+
+def wait_for_keys(client: Any, prefix: str, count: int) -> None:
+    until = time.monotonic() + SECONDS
+    while client.count(prefix) != count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def lose_key(client: Any, prefix: str) -> None:
+    """Remove the keys of a recipe, as an operator may, within its block."""
+    client.remove_prefix(prefix)
+    raise ZeroDivisionError
+
+
+def is_refused(use: Callable[[], Any], why: str) -> bool:
+    try:
+        use()
+    except LockMisused as misused:
+        return why in str(misused)
+    return False
+
+
+# --- locks
+
+
+def test_one_holder_at_a_time_and_tokens_grow(client: Any) -> None:
+    tokens: list[int] = []
+
+    def work(_: int) -> None:
+        for _ in range(5):
+            with client.lock("l") as lock:
+                count = client.get("n", default=0)
+                tokens.append(lock.token)
+                client.insert("n", count + 1, fence=lock)
+
+    in_threads(8, work)
+    assert client.get("n") == 40
+    assert tokens == sorted(set(tokens))
+    assert client.list_keys("l") == []
+
+
+def test_contenders_are_served_in_the_order_in_which_they_came(client: Any) -> None:
+    served: list[int] = []
+
+    def contend(number: int) -> None:
+        with client.lock("l"):
+            served.append(number)
+
+    with ThreadPoolExecutor(5) as threads, client.lock("l"):
+        for number in range(5):
+            threads.submit(contend, number)
+            wait_for_keys(client, "l/", number + 2)
+    assert served == list(range(5))
+
+
+@pytest.mark.parametrize("timeout", [0, 0.3])
+def test_a_contender_that_gives_up_leaves_the_line(client: Any, timeout: float) -> None:
+    with client.lock("l") as held:
+        began = time.monotonic()
+        with pytest.raises(LockTimeout, match=r"lock 'l' was not to be had"):
+            client.lock("l", timeout=timeout).acquire()
+        assert timeout <= time.monotonic() - began < timeout + 5
+        assert client.list_keys("l/") == [held.fence.key]
+    client.lock("l").acquire(timeout=0)
+
+
+def test_a_fence_refuses_the_writes_of_an_earlier_holder(client: Any) -> None:
+    with client.lock("l") as lock:
+        stale = lock.fence
+        revision = client.insert("k", 1, fence=lock)
+        with pytest.raises(RevisionMismatch) as mismatch:
+            client.insert("k", 2, if_revision=revision + 5, fence=lock)
+        assert mismatch.value.current == revision
+        assert client.transact([], [], fence=lock).succeeded
+    before = client.get_entry("k")
+    refused = pytest.raises(Fenced, match="is not held with this token any more")
+    with refused:
+        client.insert("k", 2, fence=stale)
+    with refused:
+        client.insert("k", 2, if_revision=revision, fence=stale)
+    with refused:
+        client.remove("k", fence=stale)
+    with refused:
+        client.transact([], [], fence=stale)
+    assert client.get_entry("k") == before
+
+
+@pytest.mark.parametrize("fence", ["l", 5, Fence("l", 0), Fence("", 5), Fence("l", True)])
+def test_a_fence_that_is_none_is_refused(client: Any, fence: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        client.insert("k", 1, fence=fence)
+
+
+def test_a_token_that_was_never_given_is_refused(client: Any) -> None:
+    with client.lock("l") as lock, pytest.raises(Fenced):
+        client.insert("k", 1, fence=Fence(lock.fence.key, lock.token + 1))
+    with pytest.raises(Fenced):
+        client.insert("k", 1, fence=Fence("no/such", 1))
+
+
+def test_a_lock_object_serves_one_holder_at_a_time(client: Any) -> None:
+    lock = client.lock("l")
+    for attribute in ("token", "fence"):
+        with pytest.raises(LockMisused, match="is not held"):
+            getattr(lock, attribute)
+    with pytest.raises(LockMisused, match="is not held"):
+        lock.release()
+    with lock:
+        assert lock.is_held
+        assert 0 < lock.remaining <= 10
+        with pytest.raises(LockMisused, match="needs a lock object of its own"):
+            lock.acquire()
+    assert not lock.is_held
+    with lock:
+        assert "held with token" in repr(lock)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("", {}),
+        ("a\0b", {}),
+        ("x" * 4090, {}),
+        ("l", {"ttl": 0}),
+        ("l", {"ttl": -1}),
+        ("l", {"ttl": 0.5}),
+        ("l", {"ttl": 31 * 24 * 3600.0}),
+        ("l", {"ttl": "10"}),
+        ("l", {"timeout": -1}),
+        ("l", {"timeout": float("nan")}),
+    ],
+)
+def test_a_lock_of_invalid_arguments_is_refused(client: Any, name: str, options: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        client.lock(name, **options)
+
+
+def test_a_lock_that_lost_its_key_says_so(client: Any) -> None:
+    with pytest.raises(LockLost), client.lock("l"):
+        client.remove_prefix("l/")
+    with pytest.raises(ZeroDivisionError), client.lock("l"):  # which is not replaced
+        lose_key(client, "l/")
+
+
+def test_the_next_contender_gets_the_lock_of_a_process_that_was_killed(
+    client: Any, cluster: Cluster
+) -> None:
+    with hold(cluster) as holder:
+        token = int(read_line(holder))
+        began = time.monotonic()
+        holder.kill()
+        with client.lock("l", timeout=EXPIRED + 2) as lock:
+            assert lock.token > token
+            assert time.monotonic() - began < EXPIRED
+        assert client.list_keys("l/") == []
+
+
+def test_a_holder_that_was_stopped_for_too_long_cannot_write(client: Any, cluster: Cluster) -> None:
+    with hold(cluster) as holder:
+        assert holder.stdin is not None
+        token = int(read_line(holder))
+        os.kill(holder.pid, signal.SIGSTOP)
+        with client.lock("l", timeout=EXPIRED + 2) as lock:
+            assert lock.token > token
+            client.insert("k", "new", fence=lock)
+            os.kill(holder.pid, signal.SIGCONT)
+            holder.stdin.write("\n")
+            holder.stdin.close()
+            assert read_line(holder) == "Fenced"
+            assert client.get("k") == "new"
+
+
+def test_a_lock_belongs_to_its_thread_and_process(cluster: Cluster) -> None:
+    with Client(cluster.addresses) as client, client.lock("l") as lock:
+        (refused,) = in_threads(1, lambda _: is_refused(lock.release, "another thread"))
+        assert refused
+        child = os.fork()
+        if child == 0:
+            uses = (lock.release, lambda: lock.token)
+            refused = all(is_refused(use, "parent") for use in uses)
+            os._exit(0 if refused and not lock.is_held else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert lock.is_held
+
+
+def test_an_asyncio_block_is_cancelled_when_its_lock_is_lost(cluster: Cluster) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client:
+            began = time.monotonic()
+            lock = client.lock("l", ttl=TTL)
+            with pytest.raises(LockLost):
+                await stay(lock)
+            assert TTL / 2 < time.monotonic() - began < TTL + 2
+            assert lock.lost.is_set()
+            current = asyncio.current_task()
+            assert current is not None
+            assert current.cancelling() == 0
+            for node in cluster.nodes:
+                cluster.resume(node)
+            await client.lock("l").acquire(timeout=SECONDS)
+
+    async def stay(lock: AsyncLock) -> None:
+        async with lock:
+            for node in cluster.nodes:
+                cluster.pause(node)
+            await asyncio.sleep(SECONDS)
+
+    run(body())
+    cluster.wait_until_whole()
+
+
+def test_a_cancelled_contender_leaves_the_line(cluster: Cluster) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client, client.lock("l") as first:
+            waiting = asyncio.create_task(client.lock("l").acquire())
+            async with await client.watch("l/", initial=True) as changes:
+                while len({(await anext(changes)).key, first.fence.key, ""}) < 3:
+                    pass
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert len(await client.list_keys("l/")) == 1
+
+    run(body())
+
+
+# --- read/write locks and semaphores
+
+
+def test_readers_share_and_a_writer_is_alone(client: Any) -> None:
+    lock = client.read_write_lock("rw")
+    with lock.read_lock(), lock.read_lock(), pytest.raises(LockTimeout):
+        lock.write_lock().acquire(timeout=0)
+    with lock.write_lock() as writer:
+        client.insert("k", 1, fence=writer)
+        for other in (lock.read_lock(), lock.write_lock()):
+            with pytest.raises(LockTimeout):
+                other.acquire(timeout=0)
+    with lock.read_lock():
+        pass
+
+
+def test_a_writer_is_not_overtaken_by_readers(client: Any) -> None:
+    lock, order = client.read_write_lock("rw"), []
+
+    def contend(side: Any, name: str) -> None:
+        with side:
+            order.append(name)
+
+    with ThreadPoolExecutor(3) as threads, lock.read_lock():
+        for place, (side, name) in enumerate(
+            [(lock.write_lock(), "writer"), (lock.read_lock(), "reader")]
+        ):
+            threads.submit(contend, side, name)
+            wait_for_keys(client, "rw/", place + 2)
+    assert order == ["writer", "reader"]
+
+
+def test_a_semaphore_has_so_many_holders_at_a_time(client: Any) -> None:
+    present: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(3):
+            with client.semaphore("s", 3):
+                present.append(number)
+                most.append(len(present))
+                time.sleep(0.01)
+                present.remove(number)
+
+    in_threads(8, work)
+    assert max(most) == 3
+    assert client.list_keys("s") == []
+    with pytest.raises(InvalidRequest):
+        client.semaphore("s", 0)
+
+
+# --- elections
+
+
+def test_candidates_lead_one_after_another(client: Any) -> None:
+    first, second, observer = (client.election("e") for _ in range(3))
+    assert observer.leader() is None
+    leaders = observer.observe(str)
+    assert next(leaders) is None
+    with pytest.raises(LockMisused, match="campaign first"), first:
+        pass
+    with ThreadPoolExecutor(1) as threads:
+        with first.campaign("a"):
+            entry = observer.leader(str)
+            assert (entry.value, entry.create_revision) == ("a", first.token)
+            assert next(leaders) == entry
+            with pytest.raises(LockTimeout):
+                second.campaign("b", timeout=0)
+            campaign = threads.submit(second.campaign, "b")
+            first.proclaim("a2")
+            assert next(leaders).value == "a2"
+            client.insert("k", 1, fence=first)
+        assert campaign.result() is second
+    assert next(leaders).value == "b"
+    assert second.token > entry.create_revision
+    client.remove(second.fence.key)
+    with pytest.raises(Fenced):
+        second.proclaim("c")
+    with pytest.raises(LockLost):
+        second.resign()
+    assert next(leaders) is None
+
+
+# --- barriers
+
+
+def test_a_barrier_holds_those_who_come_until_it_is_down(client: Any) -> None:
+    barrier = client.barrier("b")
+    barrier.wait(timeout=0)
+    assert barrier.create()
+    assert not barrier.create()
+    with pytest.raises(LockTimeout, match="barrier 'b'"):
+        barrier.wait(timeout=0.2)
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(client.barrier("b").wait, timeout=SECONDS) for _ in range(3)]
+        time.sleep(0.1)  # whether they wait already, or not
+        assert not any(each.done() for each in waiting)
+        assert barrier.remove()
+        for each in waiting:
+            each.result()
+    assert not barrier.remove()
+
+
+def test_parties_begin_and_end_together(client: Any) -> None:
+    steps: list[str] = []
+
+    def work(_: int) -> None:
+        for turn in range(3):
+            steps.append(f"{turn} comes")
+            with client.double_barrier("d", 4, timeout=SECONDS):
+                steps.append(f"{turn} is in")
+            steps.append(f"{turn} is out")
+
+    in_threads(4, work)
+    for turn in range(3):
+        mine = [place for place, step in enumerate(steps) if step == f"{turn} is in"]
+        come = [place for place, step in enumerate(steps) if step == f"{turn} comes"]
+        assert max(come) < min(mine)
+        assert max(mine) < steps.index(f"{turn} is out")
+    assert client.list_keys("d") == []
+    with pytest.raises(LockTimeout, match="double barrier"):
+        client.double_barrier("d", 2, timeout=0.2).enter()
+    with pytest.raises(InvalidRequest):
+        client.double_barrier("d", 0)
+
+
+# --- queues
+
+
+def test_items_are_taken_in_order_and_acknowledged_once(client: Any) -> None:
+    queue = client.queue("q", int)
+    queue.put(1)
+    queue.put_many([2, 3])
+    queue.put_many([])
+    assert queue.size() == 3
+    with queue.take() as first:
+        assert first.value == 1
+        with queue.take() as second:
+            assert second.value == 2
+    assert queue.size() == 1
+    with pytest.raises(ZeroDivisionError), queue.take() as third:
+        raise ZeroDivisionError
+    again = queue.take(timeout=0)
+    assert again.value == third.value == 3
+    client.insert("k", 1, fence=again)
+    again.acknowledge()
+    for use in (again.acknowledge, again.release, lambda: again.fence):
+        with pytest.raises(LockMisused, match="was acknowledged or released"):
+            use()
+    with pytest.raises(LockTimeout, match="an item of queue 'q'"):
+        queue.take(timeout=0.2)
+
+
+def test_an_item_of_a_lost_claim_is_delivered_again(client: Any) -> None:
+    queue = client.queue("q", ttl=TTL)
+    queue.put("job")
+    lost = queue.take()
+    client.remove(lost.fence.key)  # as the end of its lease does
+    again = queue.take(timeout=SECONDS)
+    with pytest.raises(Fenced):
+        lost.acknowledge()
+    again.acknowledge()
+    assert queue.size() == 0
+
+
+def test_a_consumer_waits_for_an_item(client: Any) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        taken = [threads.submit(client.queue("q").take, timeout=SECONDS) for _ in range(4)]
+        for number in range(4):
+            client.queue("q").put(number)
+        items = [each.result() for each in taken]
+    assert sorted(item.value for item in items) == [0, 1, 2, 3]
+    for item in items:
+        item.release()
+    assert client.queue("q").size() == 4
+
+
+def test_a_value_of_another_type_stays_in_the_queue(client: Any) -> None:
+    client.queue("q").put("text")
+    with pytest.raises(DeserializeFailed):
+        client.queue("q", int).take()
+    assert client.queue("q").take(timeout=SECONDS).value == "text"
+    with pytest.raises(InvalidRequest):
+        client.queue("q").put_many(["x" * (1 << 20)] * 5)
+    assert client.queue("q").size() == 1
+
+
+# --- counters and parties
+
+
+def test_a_counter_counts(client: Any) -> None:
+    counter = client.counter("n")
+    assert counter.value() == 0
+    in_threads(4, lambda _: [counter.increment(2) for _ in range(5)])
+    assert counter.decrement() == 39
+    assert counter.value() == 39
+
+
+def test_a_party_lists_those_who_are_here(client: Any, cluster: Cluster) -> None:
+    party = client.party("p", ttl=TTL)
+    with party.watch(str) as changes, party.join("one") as one, party.join("two") as two:
+        assert [entry.value for entry in party.members(str)] == ["one", "two"]
+        one.update("1")
+        assert [entry.value for entry in party.members(str)] == ["1", "two"]
+        two.leave()
+        assert [entry.key for entry in party.members()] == [one.fence.key]
+        two.join("2")
+        kinds = [change.kind for change in itertools.islice(changes, 6)]
+    assert party.members() == []
+    insert, remove = EventKind.INSERT, EventKind.REMOVE
+    assert kinds == [EventKind.SYNCED, insert, insert, insert, remove, insert]
