@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 8, "a new script in the README needs a test"
+    assert len(blocks("python")) == 11, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -153,6 +153,22 @@ def test_the_asyncio_script_counts_its_tasks(cluster: Cluster, tmp_path: Path) -
     ports = [node.port for node in cluster.nodes]
     printed = run_script(with_ports(source, ports), tmp_path)
     assert re.fullmatch(r"1000 tasks\nfirst insert tasks/\d+\n", printed)
+
+
+@pytest.mark.parametrize(
+    ("place", "printed"),
+    [
+        (0, "refused; the last run is still 2026-11-29\n"),
+        (1, "leads: 10.0.0.5:80\nleads: None\n"),
+        (2, "['10.0.0.5:80', '10.0.0.6:80']\n[]\n"),
+    ],
+)
+def test_the_coordination_scripts_print_what_they_show(
+    cluster: Cluster, tmp_path: Path, place: int, printed: str
+) -> None:
+    source = blocks("python", section("Coordination"))[place]
+    ports = [node.port for node in cluster.nodes]
+    assert run_script(with_ports(source, ports), tmp_path) == printed
 
 
 def test_the_commands_for_three_terminals_run_a_cluster(

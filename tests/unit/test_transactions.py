@@ -11,6 +11,7 @@ from protocol.state import transactions
 from protocol.state.commands import (
     Check,
     Event,
+    Fence,
     Found,
     Inapplicable,
     Increment,
@@ -88,6 +89,25 @@ def test_all_writes_have_one_revision_and_their_events_have_positions(store: Sto
         Event(3, "b", b"4", 2, 2, b"2"),
     ]
     assert store.keys() == {"b": b"4", "c": b"3"}
+
+
+@pytest.mark.parametrize(
+    ("fence", "holds"),
+    [(Fence("a", 1), True), (Fence("a", 2), False), (Fence("b", 1), False), (Fence("c", 3), False)],
+)
+def test_a_fence_is_checked_before_anything_is_done(
+    store: Store, fence: Fence, holds: bool
+) -> None:
+    store.key_value.insert(Insert("a", b"rewritten"), store.events)
+    store.events.clear()
+    command = Transact((Check("new", exists=True),), (), (Insert("new", b"1"),), (fence,))
+    result = transactions.transact(store.key_value, command, store.events)
+    if holds:
+        assert result == Transacted(False, 4, (Inserted(4),))
+    else:
+        assert result == Inapplicable(Obstacle.FENCED, fence.key)
+    assert store.keys().get("new") == (b"1" if holds else None)
+    assert bool(store.events) is holds
 
 
 @pytest.mark.parametrize(
