@@ -15,6 +15,7 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import RemoveMember
 from protocol.messages.storage import AdoptCluster
 from protocol.raft import levels, quorum_guard
+from protocol.raft.membership_history import FOUNDING_INDEX
 from protocol.raft.replication import append, track_followers
 from protocol.raft.roles import Candidate, Follower, Leader
 from protocol.raft.state import RaftState
@@ -40,7 +41,7 @@ def found(state: RaftState, cluster: bytes, membership: Membership) -> None:
     state.outbox.storage.append(AdoptCluster(cluster))
     state.set_term(1)
     payload = encode(MembershipChange(membership))
-    state.append_entries([LogEntry(1, 1, EntryKind.MEMBERSHIP, payload)])
+    state.append_entries([LogEntry(FOUNDING_INDEX, 1, EntryKind.MEMBERSHIP, payload)])
 
 
 # --- one change at a time

@@ -3,6 +3,8 @@
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.ranges import LEVEL_MIN
 
+FOUNDING_INDEX = 1  # of the entry that founds a cluster
+
 _NO_MEMBERS = MembershipAt(0, Membership())
 
 

@@ -13,7 +13,7 @@ from protocol.messages.replicator import Persisted, Recovered
 from protocol.messages.storage import EndSnapshot
 from protocol.raft.durability import Durability
 from protocol.raft.log import Log
-from protocol.raft.membership_history import MembershipHistory
+from protocol.raft.membership_history import FOUNDING_INDEX, MembershipHistory
 from protocol.raft.outbox import Complaint, Outbox
 from protocol.raft.roles import Candidate, Follower, Leader, Role
 from protocol.space import Shortage
@@ -120,8 +120,12 @@ class RaftState:
 
     @property
     def addition_pending(self) -> bool:
-        """Whether only an uncommitted membership lists this node."""
-        return self.is_member and self.memberships.committed.membership.get(self.id) is None
+        """Whether only an uncommitted membership lists this node, other than the founding one.
+
+        A cluster has one founding entry, and each node that it lists was a member.
+        """
+        is_listed = self.memberships.committed.membership.get(self.id) is not None
+        return self.is_member and not is_listed and self.memberships.latest.index > FOUNDING_INDEX
 
     @property
     def _is_left_out(self) -> bool:

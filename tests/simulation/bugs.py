@@ -14,6 +14,7 @@ from tests.simulation import (
     bugs_of_space,
     bugs_of_storage,
     bugs_of_transactions,
+    bugs_of_turns,
     bugs_of_watches,
 )
 
@@ -30,6 +31,7 @@ _MODULES = (
     bugs_of_clients,
     bugs_of_belief,
     bugs_of_transactions,
+    bugs_of_turns,
     bugs_of_watches,
     bugs_of_leases,
 )

@@ -12,6 +12,7 @@ from protocol.state.levels import STATE_LEVEL
 from tests.simulation.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
+from tests.simulation.consumers import NAMES
 from tests.simulation.node import Node
 from tests.simulation.revision_order import RevisionOrder
 from tests.simulation.search import Undecided, check_by_search
@@ -191,7 +192,8 @@ class Calm:
         return max(ttls, default=0) / 1000 / LEASE_SHARE / slowest
 
     def _leases_have_expired(self) -> bool:
-        return not self._setting.judge.log.model.leases.ttls
+        model = self._setting.judge.log.model
+        return not model.leases.ttls and not any(map(_is_of_a_lease, model.rows))
 
     def _read_everything(self) -> None:
         members = self._cluster.members.membership
@@ -257,6 +259,11 @@ class Calm:
             check_by_search(operations)
         except Undecided:  # too many writes without an outcome; the order of revisions was checked
             self._setting.totals.undecided += 1
+
+
+def _is_of_a_lease(key: str) -> bool:
+    """Whether a key is a contender's, or the claim of an item."""
+    return key.startswith(("x/", NAMES.claims))
 
 
 def _is_majority_of(nodes: list[Node], membership: Membership) -> bool:

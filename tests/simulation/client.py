@@ -1,6 +1,7 @@
 """Client: simulated client threads, which share a session and record each operation."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from protocol.state.commands import (
 )
 from tests.simulation.breach import expect
 from tests.simulation.call_judge import judge_order
+from tests.simulation.consumers import Consumer
+from tests.simulation.contenders import Contender
 from tests.simulation.drafts import draft
 from tests.simulation.driver import Driver
 from tests.simulation.history import History, Kind, Operation
@@ -70,6 +73,8 @@ class Client:
         self.newest = 0  # revision that it has seen
         self.threads: list[Thread] = []
         self.holder = Holder(setting, name)
+        self.contender = Contender(setting, name)
+        self.consumer = Consumer(setting, name)
 
     def see(self, outcome: object) -> None:
         """Note the revision of an outcome, if it has one."""
@@ -126,24 +131,26 @@ class Thread:
         self.idle = False
         spread = LONGEST_DEADLINE - SHORTEST_DEADLINE
         deadline = self.setting.events.now + SHORTEST_DEADLINE + spread * self._random() ** 2
-        if self._random() < self.setting.options.pipelined:
-            self._pipeline(deadline)
-            return
-        if self._random() < self.setting.options.transactions:
-            self._transact(deadline)
-            return
-        if self._leased and self._random() < self._leased:
-            self.client.holder.begin(self, deadline)
-            return
-        if self._random() < self.setting.options.loose:
-            self.client.cluster.loose_reads.begin(self, self._random_key(), deadline)
-            return
-        if self._random() < self.setting.options.many:
-            self.client.cluster.many_reads.begin(self, deadline)
-            return
+        for share, begin in self._special_turns(deadline):
+            if share and self._random() < share:
+                begin()
+                return
         operation = self._choose()
         self._begin(operation)
         self._do(operation, deadline)
+
+    def _special_turns(self, deadline: float) -> tuple[tuple[float, Callable[[], None]], ...]:
+        """Return the turns that are no single operation, and the share of each."""
+        client, cluster, options = self.client, self.client.cluster, self.setting.options
+        return (
+            (options.pipelined, partial(self._pipeline, deadline)),
+            (options.transactions, partial(self._transact, deadline)),
+            (self._leased, partial(client.holder.begin, self, deadline)),
+            (options.contending, partial(client.contender.begin, self)),
+            (options.queueing, partial(client.consumer.begin, self)),
+            (options.loose, lambda: cluster.loose_reads.begin(self, self._random_key(), deadline)),
+            (options.many, partial(cluster.many_reads.begin, self, deadline)),
+        )
 
     def _choose(self) -> Operation:
         options = self.setting.options

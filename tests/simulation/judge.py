@@ -46,6 +46,7 @@ from tests.simulation.members import Members
 from tests.simulation.promises import Promises
 from tests.simulation.states import States
 from tests.simulation.totals import Totals
+from tests.simulation.turn_bounds import TurnBounds
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
@@ -69,6 +70,7 @@ class Judge:
         self.belief = Belief(self.log, self.disks)
         self.applied_revisions = AppliedRevisions(events)
         self.lease_bounds = LeaseBounds(events, self.log.model, totals)
+        self.turn_bounds = TurnBounds(events, self.log.model, self.lease_bounds, totals)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
         self._handed_reads: dict[tuple[bytes, int], int] = {}
@@ -201,6 +203,7 @@ class Judge:
                 self.levels.committed(entry)
             self.log.commit(entry, term)
             self.lease_bounds.committed()
+            self.turn_bounds.committed()
         self._handed[core.id] = max(index, self._handed[core.id])
         if index > before:
             self.leaders.committed(term)
@@ -321,3 +324,4 @@ class Judge:
         """Check that no write reported as not done was done."""
         done = self._never & self.log.model.executed
         expect(not done, f"writes {sorted(done)} were done though their clients heard otherwise")
+        self.turn_bounds.check_items()

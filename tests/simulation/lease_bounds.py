@@ -32,6 +32,10 @@ class LeaseBounds:
         self._held_until[lease] = max(until, self._held_until.get(lease, 0.0))
         self._judge(lease)
 
+    def until(self, lease: int) -> float:
+        """Return until when its client counts on a lease."""
+        return self._held_until.get(lease, 0.0)
+
     def hears(self, question: KeepAlive, answer: KeptAlive) -> None:
         """Check which leases a client is told have ended."""
         for lease, ttl_ms in zip(question.leases, answer.ttls_ms, strict=True):

@@ -1,31 +1,22 @@
-"""Lease holders: clients that are granted leases, attach keys, keep them alive or fall silent.
+"""Lease holders: clients that attach keys to leases, keep them alive or fall silent."""
 
-Each counts by a clock of its own, which drifts, and may pause between looking at it and sending.
-"""
-
-from collections.abc import Callable
-from functools import partial
-from random import Random
 from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.held_lease import HeldLease
-from protocol.client.link import Link
 from protocol.encoding import encode
-from protocol.messages.client import KeepAlive, KeptAlive
 from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.state.commands import (
     Command,
-    GrantLease,
     Increment,
     Insert,
     LeaseEnded,
-    LeaseGranted,
     NoLease,
     Remove,
     RevokeLease,
     Transact,
 )
+from tests.simulation.lease_user import TTLS_MS, LeaseUser
 from tests.simulation.setting import Setting
 
 if TYPE_CHECKING:
@@ -34,35 +25,27 @@ if TYPE_CHECKING:
 KEYS = 4  # that all holders share, so that keys change their leases
 HELD_MAX = 3  # leases of one client
 VALUE = encode(1)
-TTLS_MS = (20, 60, 200, 600)
 ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns; others keep alive
 LATE = 0.6  # share of keep-alives that come about when the lease expires
 LATE_SECONDS = (-0.03, 0.01)  # after that
-PAUSES, PAUSE_SECONDS_MAX = 0.05, 0.3  # share of requests that are sent late, and how late
 TENDED, TIRED = 0.5, 0.05  # share of leases that are kept alive regularly, and of its ends
 PAUSE_SECONDS_MIN, IMPATIENCE_SECONDS = 0.015, 0.2
-STAYS = 0.5  # share of clients whose keep-alives stay with one node
 PATIENCE_SECONDS = 3.0  # with a late request
 
 
-class Holder:
-    """The leases of one client. Times are seconds of its own clock."""
+class Holder(LeaseUser):
+    """The leases of one client, and the keys that go with them."""
 
     def __init__(self, setting: Setting, name: str) -> None:
-        self._setting = setting
-        self._chance = Random(f"holder {name} {setting.options.seed}")
-        spread = setting.options.clock_spread
-        self._rate = self._chance.uniform(1 - spread, 1 + spread)
+        super().__init__(setting, f"holder {name}")
         self._held: list[HeldLease] = []
         self._tended: HeldLease | None = None  # kept alive besides the turns
-        self._stays = self._chance.random() < STAYS
-        self._own_link: Link | None = None
 
     def begin(self, thread: "Thread", deadline: float) -> None:
         """Begin one turn of a thread of this client."""
         drawn = self._chance.random()
         if not self._held or (drawn < GRANTS and len(self._held) < HELD_MAX):
-            self._grant(thread, deadline)
+            self._begin_lease(thread, deadline)
         elif drawn < GRANTS + ATTACHES:
             self._attach(thread, deadline)
         elif drawn < GRANTS + ATTACHES + REVOKES:
@@ -73,37 +56,18 @@ class Holder:
         else:
             self._keep_alive(thread)
 
-    @property
-    def _now(self) -> float:
-        return self._setting.events.now * self._rate
-
-    def _count_on(self, held: HeldLease) -> None:
-        """Note until when this client counts on a lease."""
-        self._setting.judge.lease_bounds.held(held.id, held.valid_until / self._rate)
-
-    def _after_a_pause(self, act: Callable[[], None]) -> None:
-        paused = self._chance.random() < PAUSES
-        delay = self._chance.uniform(0, PAUSE_SECONDS_MAX) if paused else 0.0
-        self._setting.events.after(delay, act)
-
     # --- the turns
 
-    def _grant(self, thread: "Thread", deadline: float) -> None:
-        ttl_ms, since = self._chance.choice(TTLS_MS), self._now
-
-        def ended(ending: Ending) -> None:
-            if isinstance(ending.outcome, LeaseGranted):
-                self._setting.totals.leases += 1
-                held = HeldLease(ending.outcome.lease, ttl_ms / 1000, since)
+    def _begin_lease(self, thread: "Thread", deadline: float) -> None:
+        def granted(held: HeldLease | None) -> None:
+            if held is not None:
                 self._held.append(held)
-                self._count_on(held)
                 if self._tended is None and self._chance.random() < TENDED:
                     self._tended = held
                     self._tend(thread, held)
             thread.go_on()
 
-        write = partial(thread.write_loosely, GrantLease(ttl_ms), deadline, ended)
-        self._after_a_pause(write)
+        self._grant(thread, deadline, granted)
 
     def _attach(self, thread: "Thread", deadline: float) -> None:
         held = self._chance.choice(self._held)
@@ -159,7 +123,7 @@ class Holder:
             return
         silent = [held for held in self._held if held is not self._tended]
         held = self._chance.choice(silent or self._held)
-        expires = (held.valid_until + held.ttl / LEASE_SHARE - held.ttl) / self._rate
+        expires = self._true_time(held.valid_until + held.ttl / LEASE_SHARE - held.ttl)
         expires += self._chance.uniform(*LATE_SECONDS)
         at = max(self._setting.events.now, expires)
         self._setting.events.at(at, self._send, thread, [held], PATIENCE_SECONDS, thread.go_on)
@@ -175,40 +139,3 @@ class Holder:
             self._setting.events.after(pause, self._tend, thread, held)
 
         self._send(thread, [held], IMPATIENCE_SECONDS, again)
-
-    def _send(
-        self,
-        thread: "Thread",
-        kept: list[HeldLease],
-        patience: float,
-        then: Callable[[], None],
-    ) -> None:
-        question = KeepAlive(tuple(held.id for held in kept))
-        since = self._now
-
-        def ended(ending: Ending) -> None:
-            if isinstance(ending.outcome, KeptAlive):
-                self._setting.totals.keep_alives += 1
-                self._setting.judge.lease_bounds.hears(question, ending.outcome)
-                for held, ttl_ms in zip(kept, ending.outcome.ttls_ms, strict=True):
-                    self._hear(held, ttl_ms, since)
-            then()
-
-        def send() -> None:
-            deadline = self._setting.events.now + patience
-            thread.drive_loosely(question, deadline, ended, self._link(thread))
-
-        self._after_a_pause(send)
-
-    def _link(self, thread: "Thread") -> Link | None:
-        """Return the node that this client stays with, also when it leads no longer."""
-        if self._stays and self._own_link is None:
-            self._own_link = Link(thread.client.route, stays=True)
-        return self._own_link
-
-    def _hear(self, held: HeldLease, ttl_ms: int, since: float) -> None:
-        held.kept(ttl_ms / 1000, since)
-        if ttl_ms:
-            self._count_on(held)
-        else:
-            self._drop(held)

@@ -12,6 +12,7 @@ from protocol.state.commands import (
     Command,
     Event,
     ExpireLeases,
+    Fence,
     GrantLease,
     Inapplicable,
     Increment,
@@ -53,6 +54,7 @@ class Model:
         self.executed: set[tuple[int, int]] = set()
         self.leases = LeaseModel()
         self.all_ttls: dict[int, int] = {}  # of leases that have ended, too
+        self.fenced: list[Fence] = []  # those behind which something was done
         self.expired: list[int] = []  # leases, in the order in which they have expired
 
     @property
@@ -111,6 +113,7 @@ class Model:
                     row = self.rows.get(fence.key)
                     if row is None or row[0] != fence.token:
                         return Inapplicable(Obstacle.FENCED, fence.key)
+                self.fenced += fences
                 holds = all(map(self._holds, checks))
                 results = self._change(then if holds else otherwise)
                 if any(isinstance(each, Inapplicable | NoLease) for each in results):

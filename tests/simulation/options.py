@@ -125,6 +125,8 @@ class Options(msgspec.Struct, frozen=True):
     many: float  # share of a thread's turns after those: reads of several keys
     holders: float  # share of threads that only hold leases
     leased: float  # share of the other threads' turns that concern leases
+    contending: float  # share of a thread's turns that wait for one in a line
+    queueing: float  # share of a thread's further turns that put or take an item
     shared: float  # share of clients whose threads share connections, as tasks of a loop do
     cancelled: float  # share of the writing calls of such clients
     late_requests: float  # share of requests to join that arrive a second time, seconds later
@@ -223,6 +225,8 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),
         holders=Random(f"holders {seed}").choice((0.0, 0.3, 0.6)),
         leased=Random(f"leased {seed}").choice((0.0, 0.1, 0.3)),
+        contending=Random(f"contending {seed}").choice((0.0, 0.2, 0.7)),
+        queueing=Random(f"queueing {seed}").choice((0.0, 0.1, 0.3)),
         shared=Random(f"shared {seed}").choice((0.0, 0.5, 1.0)),
         cancelled=Random(f"cancelled {seed}").choice((0.0, 0.05, 0.3)),
     )

@@ -21,6 +21,11 @@ class Totals(msgspec.Struct):
     leases: int = 0
     keep_alives: int = 0
     leases_expired: int = 0
+    turns: int = 0
+    turns_awaited: int = 0
+    fenced_writes: int = 0
+    fenced_off: int = 0
+    deliveries: int = 0
     shared_frames: int = 0  # with requests of several calls
     cancelled: int = 0
     unknown_outcomes: int = 0

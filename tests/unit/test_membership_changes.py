@@ -380,6 +380,20 @@ def test_a_node_whose_addition_was_lost_is_not_removed_and_can_join_again() -> N
     assert not cluster[D].core.addition_lost
 
 
+def test_a_founder_that_missed_all_later_entries_learns_that_it_was_removed() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    founding = members(A, B, C, D)
+    disk = cluster[D].disk
+    disk.entries = [LogEntry(1, 1, EntryKind.MEMBERSHIP, encode(MembershipChange(founding)))]
+    disk.memberships = (MembershipAt(0, Membership()), MembershipAt(1, founding))
+    cluster.restart(D)
+    cluster.inject(A, D, RemovalNotice(7))
+    assert not cluster[D].core.removed
+    cluster.inject(B, D, RemovalNotice(7))
+    assert cluster[D].core.removed
+    assert not cluster[D].core.addition_lost
+
+
 def test_a_removed_node_that_rejoins_is_a_voter_again() -> None:
     cluster = led_by(A, B, C)
     cluster.remove(C, through=A)
