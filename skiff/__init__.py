@@ -61,6 +61,7 @@ from skiff.errors import (  # noqa: E402
     Unsupported,
 )
 from skiff.lease import Lease  # noqa: E402
+from skiff.mirror import Mirror  # noqa: E402
 from skiff.namespace import Namespace  # noqa: E402
 from skiff.node import ElectionState, Skiff  # noqa: E402
 from skiff.offline import (  # noqa: E402
@@ -95,6 +96,7 @@ from skiff.transaction import AsyncTransaction, Transaction  # noqa: E402
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
     from skiff.async_lease import AsyncLease
+    from skiff.async_mirror import AsyncMirror
     from skiff.async_namespace import AsyncNamespace
     from skiff.async_subscriber import AsyncSubscriber
 
@@ -104,6 +106,7 @@ __version__ = "0.1.0"
 _ON_FIRST_USE = {
     "AsyncClient": "skiff.async_client",
     "AsyncLease": "skiff.async_lease",
+    "AsyncMirror": "skiff.async_mirror",
     "AsyncNamespace": "skiff.async_namespace",
     "AsyncSubscriber": "skiff.async_subscriber",
 }
@@ -123,6 +126,7 @@ __all__ = [
     "AddressTaken",
     "AsyncClient",
     "AsyncLease",
+    "AsyncMirror",
     "AsyncNamespace",
     "AsyncPipeline",
     "AsyncSubscriber",
@@ -156,6 +160,7 @@ __all__ = [
     "LeaseExpired",
     "LeaseNotFound",
     "Member",
+    "Mirror",
     "MissingClusterConfig",
     "Namespace",
     "NoNodeReached",

@@ -85,7 +85,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 8, "a new script in the README needs a test"
+    assert len(blocks("python")) == 9, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -132,6 +132,13 @@ def test_the_watching_script_shows_the_changes(cluster: Cluster, tmp_path: Path)
         "insert config/color blue",
         "remove",
     ]
+
+
+def test_the_mirror_script_follows_a_flag(cluster: Cluster, tmp_path: Path) -> None:
+    _, _, _, _, source, *_ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    printed = run_script(with_ports(source, ports), tmp_path).splitlines()
+    assert sorted(printed) == ["True 1 False", "insert flags/dark True"]
 
 
 def test_the_lease_script_registers_a_service(cluster: Cluster, tmp_path: Path) -> None:
