@@ -1,8 +1,6 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -10,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from skiff.client import Client
 from skiff.records import NodeStatus
+from skiff.testing.guard import Guard
 from skiff.testing.node import Node
-from skiff.testing.waiting import wait_until
+from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from skiff.testing.relay import Relay
@@ -33,7 +32,8 @@ class Cluster:
         """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
 
         The nodes' data and logs are in ``directory``, or else in a temporary one that is removed at
-        the end. ``options`` are further options of ``skiff node start``, with ``trace`` for traces.
+        the end, however this program ends. ``options`` are further options of ``skiff node start``,
+        with ``trace`` for traces.
         With ``partitions``, all nodes are reached through a relay, which ``partition`` cuts.
         """
         self._given_directory = directory
@@ -41,11 +41,13 @@ class Cluster:
         self._count = nodes
         self._has_partitions = partitions
         self._relay: Relay | None = None
+        self._guard: Guard | None = None
         self.nodes: list[Node] = []
         self.directory = directory or Path()
 
     def __enter__(self) -> Self:
-        self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="skiff-cluster-"))
+        self._guard = Guard(self._given_directory)
+        self.directory = self._guard.directory
         try:
             if self._has_partitions:
                 self._relay = _new_relay()
@@ -66,8 +68,8 @@ class Cluster:
             node.kill()
         if self._relay is not None:
             self._relay.close()
-        if self._given_directory is None:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        if self._guard is not None:
+            self._guard.close()
 
     @property
     def addresses(self) -> list[str]:
@@ -195,13 +197,13 @@ class Cluster:
             raise ValueError("only a running Cluster(partitions=True) can be partitioned")
         return self._relay
 
-    def wait_until_whole(self) -> None:
-        """Wait until every running node knows all of them as voters.
+    def wait_until_whole(self, timeout: float = WAIT_SECONDS) -> None:
+        """Wait until every running node knows all of them as voters, ``timeout`` seconds at most.
 
         Raises:
-            TimeoutError: they did not within 20 seconds.
+            TimeoutError: they did not in time.
         """
-        wait_until(self._is_whole, "every node votes")
+        wait_until(self._is_whole, "every node votes", timeout)
 
     def _is_whole(self) -> bool:
         running = [node for node in self.nodes if node.is_running]
