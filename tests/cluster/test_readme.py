@@ -12,6 +12,7 @@ import pytest
 
 from skiff.testing import Cluster, free_port
 from tests.cluster import command
+from tests.cluster.project import Project
 
 pytestmark = pytest.mark.cluster
 
@@ -85,7 +86,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 9, "a new script in the README needs a test"
+    assert len(blocks("python")) == 10, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -160,6 +161,13 @@ def test_the_asyncio_script_counts_its_tasks(cluster: Cluster, tmp_path: Path) -
     ports = [node.port for node in cluster.nodes]
     printed = run_script(with_ports(source, ports), tmp_path)
     assert re.fullmatch(r"1000 tasks\nfirst insert tasks/\d+\n", printed)
+
+
+def test_the_tests_pass_in_a_project_of_their_own(tmp_path: Path) -> None:
+    (source,) = blocks("python", section("Testing"))
+    project = Project(tmp_path)
+    project.write(source)
+    assert "4 passed" in project.run("--strict-markers")
 
 
 def test_the_commands_for_three_terminals_run_a_cluster(
