@@ -31,8 +31,9 @@ class Mirror(MirrorMapping[ValueT]):
     It always shows the whole state of one revision, which only advances. It heals itself as a watch
     does; after the loss of changes (``Compacted``) it begins anew with the present entries, and
     ``synced`` is cleared meanwhile. It ends with ``close`` or its client, or by an error that no
-    retry can cure, ``failure``. The last state stays readable. Threads may share it; a forked child
-    may not use it. A mirror that is dropped ends, too.
+    retry can cure, ``failure``. The last state stays readable. Threads may share it; in a forked
+    child, using it raises ``StreamClosed``. A mirror that is dropped ends, too, unless a function
+    given to ``on_change`` refers to it.
     """
 
     def __init__(self, state: MirrorState, synced: threading.Event, feeder: "Feeder") -> None:

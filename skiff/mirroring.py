@@ -72,10 +72,11 @@ class MirrorState:
     def take(self, change: Change | None, revision: int) -> None:
         """Apply the watch's changes up to a revision, wake waiters, and call the callbacks."""
         with self._lock:
+            was_synced = self._keys.is_synced
             applied = self._keys.take(change, revision)
             due = self._keys.take_due()
-            is_synced, callbacks = self._keys.is_synced, tuple(self._callbacks.values())
-        if is_synced:
+            callbacks = tuple(self._callbacks.values())
+        if self._keys.is_synced and not was_synced:
             self.synced.set()
         for waiter in due:
             waiter.set()

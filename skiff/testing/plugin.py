@@ -79,6 +79,8 @@ def skiff_cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
         return
     from skiff.testing.cluster import Cluster  # noqa: PLC0415
 
+    if marker.args:
+        raise pytest.UsageError("the marker names its arguments: @pytest.mark.skiff(nodes=3)")
     with Cluster(**{"nodes": _nodes(request.config), **marker.kwargs}) as cluster:
         yield cluster
 

@@ -29,7 +29,9 @@ class Relay:
         self._connections: set[_Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="skiff relay", daemon=True
+        )
         self._thread.start()
 
     def open(self, port: int, to: int) -> None:

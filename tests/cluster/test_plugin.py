@@ -101,6 +101,11 @@ def test_a_wrong_configuration_is_a_usage_error(project: Project, wrong: str) ->
     assert re.search(r"^ERROR: skiff_\w+ must be ", printed, re.MULTILINE), printed
 
 
+def test_a_marker_without_names_is_a_usage_error(project: Project) -> None:
+    project.write("import pytest\n@pytest.mark.skiff(3)\ndef test_it(skiff_cluster): pass")
+    assert "the marker names its arguments" in project.run()
+
+
 BREAKING = """
 def test_kill(skiff_cluster):
     skiff_cluster.kill(skiff_cluster.leader())
