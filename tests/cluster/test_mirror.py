@@ -315,6 +315,35 @@ def test_a_mirror_of_an_asyncio_client_follows(cluster: Cluster, prefix: str) ->
     asyncio.run(main())
 
 
+def test_mirrors_of_asyncio_clients_heal_after_a_kill_of_the_leader(
+    cluster: Cluster, prefix: str
+) -> None:
+    async def follow(address: str, ready: asyncio.Event, last: "asyncio.Future[int]") -> None:
+        async with AsyncClient([address], timeout=SECONDS) as client:
+            mirror = await client.mirror(prefix, int)
+            await mirror.wait_for(await client.insert(prefix + address, 1), SECONDS)
+            ready.set()
+            await mirror.wait_for(await last, SECONDS)
+            assert mirror[prefix + "last"] == 2
+
+    async def main() -> None:
+        last = asyncio.get_running_loop().create_future()
+        ready = [asyncio.Event() for _ in cluster.nodes]
+        followers = [
+            asyncio.ensure_future(follow(node.address, event, last))
+            for node, event in zip(cluster.nodes, ready, strict=True)
+        ]
+        await asyncio.gather(*[event.wait() for event in ready])
+        leader = cluster.leader()
+        cluster.kill(leader)
+        async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
+            last.set_result(await client.insert(prefix + "last", 2))
+        await asyncio.gather(*followers)
+        cluster.restart(leader)
+
+    asyncio.run(main())
+
+
 def test_a_mirror_of_an_asyncio_client_ends(cluster: Cluster, prefix: str) -> None:
     async def main() -> None:
         async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
