@@ -24,6 +24,7 @@ from skiff.arguments import (
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
 from skiff.async_lease import AsyncLease, AsyncLeaseKeeper
+from skiff.async_mirror import AsyncFeeder, AsyncMirror
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
 from skiff.async_recipe_methods import AsyncRecipeMethods
@@ -37,6 +38,7 @@ from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.descriptions import described_by
 from skiff.errors import StreamClosed, TransactionConflict
 from skiff.method import Method, Order
+from skiff.mirroring import BEGIN_SECONDS, MirrorState
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
 from skiff.recipes.async_coordinator import AsyncCoordinator
@@ -179,6 +181,21 @@ class AsyncClient(
             subscriber.close()
             raise
         return subscriber
+
+    async def mirror(
+        self, prefix: str, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> AsyncMirror[Any]:
+        """Return a local mapping of the keys under a prefix; see ``Client.mirror``."""
+        check_type(type)
+        synced = asyncio.Event()
+        state = MirrorState(prefix, type, synced)
+        feeder = AsyncFeeder(
+            state,
+            await self.watch(prefix, initial=True, timeout=timeout),
+            lambda: self.watch(prefix, initial=True, timeout=BEGIN_SECONDS),
+        )
+        await feeder.start()
+        return AsyncMirror(state, synced, feeder)
 
     async def backup(
         self,

@@ -155,9 +155,19 @@ class AsyncSubscriber(BoundToProcess):
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
         self._watch.begin_with(beginning.entries, beginning.revision)
 
+    async def advance(self) -> Change | None:
+        """Return the next change as it is stored; see ``Subscriber.advance``."""
+        return await self._receive_next(NEVER, self.revision)
+
     # --- receiving
 
     async def _next(self, deadline: float) -> Change:
+        change = await self._receive_next(deadline, NEVER)
+        assert change is not None
+        return change
+
+    async def _receive_next(self, deadline: float, since: float) -> Change | None:
+        """Return the next change, or None once the revision is beyond ``since``."""
         if threading.get_ident() != self._thread:
             raise SkiffError(FOREIGN_LOOP)
         self._turns += 1
@@ -165,8 +175,9 @@ class AsyncSubscriber(BoundToProcess):
             await asyncio.sleep(0)  # changes that have arrived are received without waiting
         change = None if self._receiving.locked() else self._arrived()
         if change is None:
-            change = await self._await_change(deadline)
-        self._caller.see(change)
+            change = await self._await_change(deadline, since)
+        if change is not None:
+            self._caller.see(change)
         return change
 
     def _arrived(self) -> Change | None:
@@ -184,12 +195,12 @@ class AsyncSubscriber(BoundToProcess):
             self._lose_stream(broken)
         return change
 
-    async def _await_change(self, deadline: float) -> Change:
+    async def _await_change(self, deadline: float, since: float) -> Change | None:
         """Wait while another task receives, then for the next change."""
         self._check_place()
         await self._take_turn(deadline)
         try:
-            while (change := self._arrived()) is None:
+            while (change := self._arrived()) is None and self.revision <= since:
                 await self._advance(deadline)
                 if self._watch.is_lost and self._now() >= deadline:
                     raise RequestTimeout("no change in time, and no node has confirmed the watch")

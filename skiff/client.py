@@ -1,6 +1,7 @@
 """Client: every operation of the store as a blocking method."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable
 from os import PathLike
@@ -23,6 +24,8 @@ from skiff.cluster_methods import ClusterMethods
 from skiff.errors import StreamClosed, TransactionConflict
 from skiff.lease import Lease, LeaseKeeper
 from skiff.method import Method, Order
+from skiff.mirror import Feeder, Mirror
+from skiff.mirroring import BEGIN_SECONDS, MirrorState
 from skiff.namespace import Namespace
 from skiff.pipeline import Pipeline
 from skiff.progress import Progress
@@ -233,6 +236,32 @@ class Client(ReadMethods, WriteMethods, RecipeMethods, ClusterMethods, BoundToPr
             subscriber.close()
             raise
         return subscriber
+
+    def mirror(
+        self, prefix: str, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Mirror[Any]:
+        """Return a local mapping of the keys under a prefix to values of a type, kept current.
+
+        It holds the entries that are there when this returns, and then every change as a watch
+        delivers it. ``timeout`` is for the subscription to be confirmed, and for each page of
+        entries.
+
+        Raises:
+            InvalidRequest: the prefix is invalid, or msgspec does not support the type.
+            StreamClosed: the entries could not be read at one revision.
+            RequestTimeout: no node confirmed the subscription before the deadline.
+        """
+        check_type(type)
+        synced = threading.Event()
+        state = MirrorState(prefix, type, synced)
+        feeder = Feeder(
+            state,
+            self.watch(prefix, initial=True, timeout=timeout),
+            lambda: self.watch(prefix, initial=True, timeout=BEGIN_SECONDS),
+            self._caller.disconnect,
+        )
+        feeder.start()
+        return Mirror(state, synced, feeder)
 
     def backup(
         self,

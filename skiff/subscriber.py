@@ -168,15 +168,33 @@ class Subscriber(BoundToProcess):
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
         self._watch.begin_with(beginning.entries, beginning.revision)
 
+    def advance(self) -> Change | None:
+        """Return the next change as it is stored; None once only ``revision`` has advanced.
+
+        Raises:
+            SkiffError: as ``next_event`` raises.
+        """
+        return self._receive_next(NEVER, self.revision)
+
+    def abandon(self) -> None:
+        """End the subscription without waiting; a thread that receives closes the channel."""
+        self._closed = True
+
     # --- receiving
 
     def _next(self, deadline: float) -> Change:
+        change = self._receive_next(deadline, NEVER)
+        assert change is not None
+        return change
+
+    def _receive_next(self, deadline: float, since: float) -> Change | None:
+        """Return the next change, or None once the revision is beyond ``since``."""
         if self._subscription is not None and self._subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
         with self._caller.transport:
             self._take_turn(deadline)
             try:
-                return self._next_change(deadline)
+                return self._next_change(deadline, since)
             finally:
                 if self._closed:
                     self._close_channel()
@@ -188,7 +206,7 @@ class Subscriber(BoundToProcess):
         if not self._receiving.acquire(timeout=left):
             raise RequestTimeout("no change in time")
 
-    def _next_change(self, deadline: float) -> Change:
+    def _next_change(self, deadline: float, since: float) -> Change | None:
         while True:
             self._check_open()
             try:
@@ -199,6 +217,7 @@ class Subscriber(BoundToProcess):
                 raise RequestTimeout("no change in time, and no node has confirmed the watch")
             if change is not None:
                 self._caller.see(change)
+            if change is not None or self.revision > since:
                 return change
 
     def _advance(self, deadline: float) -> Change | None:

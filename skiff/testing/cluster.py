@@ -1,16 +1,19 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
-import shutil
 import signal
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from skiff.client import Client
 from skiff.records import NodeStatus
+from skiff.testing.guard import Guard
 from skiff.testing.node import Node
-from skiff.testing.waiting import wait_until
+from skiff.testing.waiting import WAIT_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from skiff.testing.relay import Relay
 
 
 class Cluster:
@@ -24,21 +27,30 @@ class Cluster:
         trace: bool = False,
         log_level: str = "warning",
         options: tuple[str, ...] = (),
+        partitions: bool = False,
     ) -> None:
         """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
 
         The nodes' data and logs are in ``directory``, or else in a temporary one that is removed at
-        the end. ``options`` are further options of ``skiff node start``, with ``trace`` for traces.
+        the end, however this program ends. ``options`` are further options of ``skiff node start``,
+        with ``trace`` for traces.
+        With ``partitions``, all nodes are reached through a relay, which ``partition`` cuts.
         """
         self._given_directory = directory
         self._options = ["--log-level", log_level, *(["--trace"] if trace else []), *options]
         self._count = nodes
+        self._has_partitions = partitions
+        self._relay: Relay | None = None
+        self._guard: Guard | None = None
         self.nodes: list[Node] = []
         self.directory = directory or Path()
 
     def __enter__(self) -> Self:
-        self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="skiff-cluster-"))
+        self._guard = Guard(self._given_directory)
+        self.directory = self._guard.directory
         try:
+            if self._has_partitions:
+                self._relay = _new_relay()
             self._begin()
             self.wait_until_whole()
         except BaseException:
@@ -54,8 +66,10 @@ class Cluster:
     ) -> None:
         for node in self.nodes:
             node.kill()
-        if self._given_directory is None:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        if self._relay is not None:
+            self._relay.close()
+        if self._guard is not None:
+            self._guard.close()
 
     @property
     def addresses(self) -> list[str]:
@@ -101,7 +115,7 @@ class Cluster:
 
     def _new_node(self, *options: str) -> Node:
         directory = self.directory / f"node-{len(self.nodes) + 1}"
-        node = Node(directory, [*self._options, *options])
+        node = Node(directory, [*self._options, *options], self._relay)
         self.nodes.append(node)
         return node
 
@@ -154,13 +168,42 @@ class Cluster:
         """Resume a paused node with SIGCONT."""
         node.signal(signal.SIGCONT)
 
-    def wait_until_whole(self) -> None:
-        """Wait until every running node knows all of them as voters.
+    def partition(self, *groups: Iterable[Node]) -> None:
+        """Cut off groups of nodes from each other; clients still reach all nodes.
+
+        The nodes in no group are one more group: ``partition([node])`` isolates a node from all
+        others. It replaces the partition before.
 
         Raises:
-            TimeoutError: they did not within 20 seconds.
+            ValueError: the cluster was made without ``partitions=True``, or a node is in two
+                groups, or of another cluster.
         """
-        wait_until(self._is_whole, "every node votes")
+        named = [list(group) for group in groups]
+        nodes = [node for group in named for node in group]
+        if len(set(nodes)) != len(nodes) or not set(nodes) <= set(self.nodes):
+            raise ValueError("each node of a partition is of this cluster, and in one group")
+        self._way().cut([node.address for node in group] for group in named)
+
+    def heal(self) -> None:
+        """End the partition; the nodes connect to each other again within a second.
+
+        Raises:
+            ValueError: the cluster was made without ``partitions=True``.
+        """
+        self._way().cut([])
+
+    def _way(self) -> "Relay":
+        if self._relay is None:
+            raise ValueError("only a running Cluster(partitions=True) can be partitioned")
+        return self._relay
+
+    def wait_until_whole(self, timeout: float = WAIT_SECONDS) -> None:
+        """Wait until every running node knows all of them as voters, ``timeout`` seconds at most.
+
+        Raises:
+            TimeoutError: they did not in time.
+        """
+        wait_until(self._is_whole, "every node votes", timeout)
 
     def _is_whole(self) -> bool:
         running = [node for node in self.nodes if node.is_running]
@@ -174,6 +217,12 @@ class Cluster:
 
     def _status(self, node: Node) -> NodeStatus | None:
         return node.status() if node.is_running else None
+
+
+def _new_relay() -> "Relay":
+    from skiff.testing.relay import Relay  # noqa: PLC0415 - asyncio is imported where it is needed
+
+    return Relay()
 
 
 def _knows_leader(node: Node) -> bool:

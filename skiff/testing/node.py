@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,13 +22,21 @@ from skiff.testing.waiting import WAIT_SECONDS, wait_until
 READY_SECONDS = 20.0
 STATUS_SECONDS = 1.0
 
+if TYPE_CHECKING:
+    from skiff.testing.relay import Relay
+
 
 class Node:
     """One node of a test cluster: its directory, its address and its processes."""
 
-    def __init__(self, directory: Path, arguments: list[str]) -> None:
+    def __init__(self, directory: Path, arguments: list[str], relay: "Relay | None" = None) -> None:
+        """Prepare a node; with a relay, it is reached through that alone."""
         self.directory = directory
         self.port = free_port()
+        self._listening_port = self.port
+        if relay is not None:
+            self._listening_port = free_port()
+            relay.open(self.port, self._listening_port)
         self.environment: dict[str, str] = {}  # added to that of this program
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,7 +105,9 @@ class Node:
         """Start the node's program without waiting for it."""
         command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
         command.append("--until-eof")  # no node outlives the test program
-        place = ["--dir", str(self.directory), "--port", str(self.port)]
+        place = ["--dir", str(self.directory), "--port", str(self._listening_port)]
+        if self._listening_port != self.port:
+            place += ["--advertise", self.address]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *place, *self._arguments],

@@ -12,6 +12,7 @@ import pytest
 
 from skiff.testing import Cluster, free_port
 from tests.cluster import command
+from tests.cluster.project import Project
 
 pytestmark = pytest.mark.cluster
 
@@ -85,7 +86,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 11, "a new script in the README needs a test"
+    assert len(blocks("python")) == 13, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -134,6 +135,13 @@ def test_the_watching_script_shows_the_changes(cluster: Cluster, tmp_path: Path)
     ]
 
 
+def test_the_mirror_script_follows_a_flag(cluster: Cluster, tmp_path: Path) -> None:
+    _, _, _, _, source, *_ = blocks("python", section("The client"))
+    ports = [node.port for node in cluster.nodes]
+    printed = run_script(with_ports(source, ports), tmp_path).splitlines()
+    assert sorted(printed) == ["True 1 False", "insert flags/dark True"]
+
+
 def test_the_lease_script_registers_a_service(cluster: Cluster, tmp_path: Path) -> None:
     *_, source, _, _ = blocks("python", section("The client"))
     ports = [node.port for node in cluster.nodes]
@@ -169,6 +177,13 @@ def test_the_coordination_scripts_print_what_they_show(
     source = blocks("python", section("Coordination"))[place]
     ports = [node.port for node in cluster.nodes]
     assert run_script(with_ports(source, ports), tmp_path) == printed
+
+
+def test_the_tests_pass_in_a_project_of_their_own(tmp_path: Path) -> None:
+    (source,) = blocks("python", section("Testing"))
+    project = Project(tmp_path)
+    project.write(source)
+    assert "4 passed" in project.run("--strict-markers")
 
 
 def test_the_commands_for_three_terminals_run_a_cluster(

@@ -6,9 +6,11 @@ import pytest
 
 from skiff import (
     AsyncClient,
+    AsyncMirror,
     AsyncPipeline,
     AsyncSubscriber,
     Client,
+    Mirror,
     Pipeline,
     Subscriber,
 )
@@ -29,6 +31,7 @@ MAKES = {  # return types that differ by client
     "Queue": "AsyncQueue",
     "Counter": "AsyncCounter",
     "Party": "AsyncParty",
+    "Mirror": "AsyncMirror",
 }
 
 
@@ -62,7 +65,11 @@ def signature(client: type, name: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("blocking", "asynchronous", "only_blocking"),
-    [(Client, AsyncClient, {"close"}), (Subscriber, AsyncSubscriber, set())],
+    [
+        (Client, AsyncClient, {"close"}),
+        (Mirror, AsyncMirror, {"close"}),
+        (Subscriber, AsyncSubscriber, {"abandon"}),
+    ],
 )
 def test_methods_and_their_signatures_are_the_same(
     blocking: type, asynchronous: type, only_blocking: set[str]
@@ -84,7 +91,8 @@ def test_every_asyncio_client_method_that_makes_no_object_is_a_coroutine() -> No
 
 
 @pytest.mark.parametrize(
-    ("blocking", "asynchronous"), [(Client, AsyncClient), (Subscriber, AsyncSubscriber)]
+    ("blocking", "asynchronous"),
+    [(Client, AsyncClient), (Mirror, AsyncMirror), (Subscriber, AsyncSubscriber)],
 )
 def test_the_docstrings_of_both_list_the_same_errors(blocking: type, asynchronous: type) -> None:
     for name in methods(blocking).keys() & methods(asynchronous).keys() - {"close"}:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import skiff
+import skiff.testing
 
 ROOT = Path(__file__).parents[2]
 JUNK = (
@@ -51,3 +52,13 @@ def test_the_source_distribution_contains_the_tracked_files(tmp_path: Path) -> N
     with tarfile.open(archive) as held:
         found = {name.partition("/")[2] for name in held.getnames()}
     assert found - {"PKG-INFO"} == set(names)
+
+
+def test_every_public_name_is_imported_on_first_use() -> None:
+    for package in (skiff, skiff.testing):
+        assert set(package.__all__) - {"__version__"} == set(package._ON_FIRST_USE)
+        assert set(package.__all__) <= set(dir(package))
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        with pytest.raises(AttributeError):
+            _ = package.Missing
