@@ -113,6 +113,7 @@ class AsyncClient(
             SkiffError: the client belongs to another event loop, which still runs.
         """
         self._caller.close()
+        await self._leases.closed()
 
     async def lease(self, ttl: float, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncLease:
         """Begin a lease of ``ttl`` seconds, kept alive in the background; see ``Client.lease``."""

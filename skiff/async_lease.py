@@ -111,20 +111,27 @@ class AsyncLeaseKeeper:
 
     def close(self) -> None:
         """Keep no lease alive any more."""
-        task, self._task = self._task, None
-        if task is not None and not task.get_loop().is_closed():
-            task.cancel()
+        if self._task is not None and not self._task.get_loop().is_closed():
+            self._task.cancel()
         self._lose(self._keeping.take_all())
 
+    async def closed(self) -> None:
+        """Wait for the end of the task, after ``close``."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def _work(self) -> None:
-        while self._keeping:
-            now = steady_seconds()
-            self._lose(self._keeping.take_lost(now))
-            if due := self._keeping.take_due(now):
-                await self._keep_alive(due, now)
-            else:
-                await self._wait(self._keeping.next_deadline() - now)
-        self._task = None
+        try:
+            while self._keeping:
+                now = steady_seconds()
+                self._lose(self._keeping.take_lost(now))
+                if due := self._keeping.take_due(now):
+                    await self._keep_alive(due, now)
+                else:
+                    await self._wait(self._keeping.next_deadline() - now)
+            self._task = None
+        finally:
+            self._lose(self._keeping.take_all())  # the loop ends, or there was an error
 
     async def _wait(self, seconds: float) -> None:
         self._changed.clear()

@@ -136,8 +136,12 @@ class LeaseKeeper:
                 self._changed.notify()
 
     def _work(self) -> None:
-        while (due := self._await_due()) is not None:
-            self._keep_alive(due)
+        try:
+            while (due := self._await_due()) is not None:
+                self._keep_alive(due)
+        finally:
+            with self._changed:
+                self._lose(self._keeping.take_all())  # none are left, unless there was an error
         with suppress(SkiffError):
             self._disconnect()
 

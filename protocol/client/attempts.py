@@ -1,7 +1,8 @@
 """Attempts: deadlines, pauses and errors of the attempts of one call."""
 
 ATTEMPT_SECONDS = 1.0  # minimum time for a connected node to answer
-ATTEMPTS = 3  # number of attempts that a long timeout is divided into
+ATTEMPT_SECONDS_MAX = 3.0  # likewise at most: a node that is cut off holds requests in vain
+ATTEMPTS = 3  # number of attempts that a timeout is divided into
 SPACE_SECONDS = 0.5  # within which leadership moves away from a node without space
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time
 PAUSE_SECONDS_MAX = 0.2
@@ -31,8 +32,8 @@ class Attempts:
 
     def next_deadline(self, now: float) -> float:
         """Return the deadline of the current attempt."""
-        share = max(self._attempt_seconds, (self.deadline - now) / ATTEMPTS)
-        return min(self.deadline, now + share)
+        share = min((self.deadline - now) / ATTEMPTS, ATTEMPT_SECONDS_MAX)
+        return min(self.deadline, now + max(self._attempt_seconds, share))
 
     def next_pause(self, now: float) -> float:
         """Return the seconds to wait before the next attempt, doubled each time."""

@@ -51,6 +51,15 @@ def test_an_isolated_leader_is_replaced_and_follows_after_the_heal(cluster: Clus
     assert old.status() is not None
 
 
+def test_a_write_without_a_deadline_leaves_an_isolated_leader(cluster: Cluster) -> None:
+    old = cluster.leader()
+    with cluster.client() as client, Client([old.address]) as first_there:
+        first_there.insert("key", 1)
+        cluster.partition([old])
+        assert first_there.insert("key", 2, timeout=None) > 1
+        assert client.get("key") == 2
+
+
 def test_a_node_on_the_minority_side_is_reached_by_clients_and_catches_up(
     cluster: Cluster,
 ) -> None:
