@@ -35,6 +35,12 @@ class KeyValue(Protocol[AnswerT_co]):
     def scan(self, prefix: str) -> AnswerT_co:
         """Read all entries under a prefix, at one revision; return their number."""
 
+    def lock(self, name: str) -> AnswerT_co:
+        """Acquire a lock, waiting for it, and release it."""
+
+    def keep_alive(self) -> AnswerT_co:
+        """Keep one of the client's leases alive until the store confirms it."""
+
 
 class BlockingClient(KeyValue[object], Protocol):
     """A client whose methods return when the operation is done."""

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from scripts.benchmark import etcd_messages as messages
+from scripts.benchmark.etcd_keep_alives import EtcdKeepAlives, keep_alive_stream
 from scripts.benchmark.etcd_watches import EtcdWatch, EtcdWatches
 
 CALL_MAX_S = 5.0  # for one put or get, over all attempts
@@ -23,6 +24,7 @@ PAGE_ENTRIES = 1_000  # as many as a page of skiff's scan has
 _CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 250), ("grpc.use_local_subchannel_pool", 1)]
 
 
+GRANT = messages.LeaseGrantRequest(TTL=60)  # seconds, longer than a measurement
 Puts: TypeAlias = Sequence[tuple[str, bytes]]
 
 
@@ -34,12 +36,20 @@ class Status:
     leader_id: int  # 0 if it knows none
 
 
-def _call(channel: Any, method: str, request: Any, response: Any) -> Any:
+def _call(
+    channel: Any, method: str, request: Any, response: Any, package: str = messages.PACKAGE
+) -> Any:
     return channel.unary_unary(
-        f"/{messages.PACKAGE}.{method}",
+        f"/{package}.{method}",
         request_serializer=request.SerializeToString,
         response_deserializer=response.FromString,
     )
+
+
+def _keep_alive(channel: Any) -> Any:
+    """Return a function that sends one keep-alive over a stream of its own."""
+    open_stream = keep_alive_stream(channel)
+    return lambda request, timeout: next(open_stream(iter([request]), timeout=timeout))
 
 
 class _Calls:
@@ -52,6 +62,13 @@ class _Calls:
         self.range = _call(channel, "KV/Range", messages.RangeRequest, messages.RangeResponse)
         status = messages.StatusRequest, messages.StatusResponse
         self.status = _call(channel, "Maintenance/Status", *status)
+        grant = messages.LeaseGrantRequest, messages.LeaseGrantResponse
+        self.grant = _call(channel, "Lease/LeaseGrant", *grant)
+        self.keep_alive = _keep_alive(channel)
+        lock = messages.LockRequest, messages.LockResponse, messages.LOCK_PACKAGE
+        self.lock = _call(channel, "Lock/Lock", *lock)
+        unlock = messages.UnlockRequest, messages.UnlockResponse, messages.LOCK_PACKAGE
+        self.unlock = _call(channel, "Lock/Unlock", *unlock)
 
 
 class EtcdClient:
@@ -71,6 +88,7 @@ class EtcdClient:
             for address in addresses
         ]
         self._turn = 0
+        self._lease = 0
 
     def put(self, key: str, value: bytes) -> None:
         """Write a value; a repeated attempt writes the same value once more."""
@@ -98,6 +116,18 @@ class EtcdClient:
             if not answer.more:
                 return count
             request = _next_page(request, answer)
+
+    def lock(self, name: str) -> None:
+        """Acquire a lock by etcd's own lock service, with a lease that is kept, and release it."""
+        self._lease = self._lease or self._ask("grant", GRANT).ID
+        request = messages.LockRequest(name=name.encode(), lease=self._lease)
+        held = self._ask("lock", request)
+        self._ask("unlock", messages.UnlockRequest(key=held.key))
+
+    def keep_alive(self) -> None:
+        """Keep a lease alive, over a stream for each request."""
+        self._lease = self._lease or self._ask("grant", GRANT).ID
+        self._ask("keep_alive", messages.LeaseKeepAliveRequest(ID=self._lease))
 
     def status(self) -> Status:
         """Return the status that a node reports."""
@@ -138,6 +168,8 @@ class AsyncEtcdClient:
     def __init__(self, addresses: Sequence[str]) -> None:
         self._calls = _Calls(grpc.aio.insecure_channel(addresses[0]))
         self._watches: EtcdWatches | None = None
+        self._idle_leases: list[int] = []
+        self._keep_alives: EtcdKeepAlives | None = None
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
         """Start to write a value."""
@@ -170,6 +202,24 @@ class AsyncEtcdClient:
                 return count
             request = _next_page(request, answer)
 
+    async def lock(self, name: str) -> None:
+        """Acquire a lock by etcd's own lock service, with a lease of its own, and release it."""
+        lease = self._idle_leases.pop() if self._idle_leases else (await self._grant())
+        request = messages.LockRequest(name=name.encode(), lease=lease)
+        held = await self._calls.lock(request, timeout=CALL_MAX_S)
+        await self._calls.unlock(messages.UnlockRequest(key=held.key), timeout=CALL_MAX_S)
+        self._idle_leases.append(lease)
+
+    async def keep_alive(self) -> None:
+        """Keep a lease alive, over one stream for all."""
+        if self._keep_alives is None:
+            self._keep_alives = EtcdKeepAlives(self._calls.channel, await self._grant())
+        await self._keep_alives.send()
+
+    async def _grant(self) -> int:
+        lease: int = (await self._calls.grant(GRANT, timeout=CALL_MAX_S)).ID
+        return lease
+
     async def watch(self, prefix: str, subscribers: int) -> list[EtcdWatch]:
         """Watch a prefix a number of times over one stream; return when all are confirmed."""
         if self._watches is None:
@@ -180,6 +230,8 @@ class AsyncEtcdClient:
         """Close the channel."""
         if self._watches is not None:
             await self._watches.close()
+        if self._keep_alives is not None:
+            await self._keep_alives.close()
         await self._calls.channel.close()
 
 

@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 PACKAGE = "etcdserverpb"
+LOCK_PACKAGE = "v3lockpb"
 
 # Message → field → (number, type). "*" marks a repeated field, a capital another message.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
@@ -37,6 +38,15 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "WatchRequest": {"create_request": (1, "WatchCreateRequest")},
     "WatchResponse": {"watch_id": (2, "int64"), "created": (3, "bool"), "events": (11, "*Event")},
     "Event": {"kv": (2, "KeyValue")},
+    "LeaseGrantRequest": {"TTL": (1, "int64")},
+    "LeaseGrantResponse": {"ID": (2, "int64")},
+    "LeaseKeepAliveRequest": {"ID": (1, "int64")},
+    "LeaseKeepAliveResponse": {"ID": (2, "int64"), "TTL": (3, "int64")},
+    # Of the package v3lockpb.
+    "LockRequest": {"name": (1, "bytes"), "lease": (2, "int64")},
+    "LockResponse": {"key": (2, "bytes")},
+    "UnlockRequest": {"key": (1, "bytes")},
+    "UnlockResponse": {},
 }
 _SCALARS = {
     "bytes": FieldDescriptorProto.TYPE_BYTES,
@@ -91,6 +101,14 @@ StatusResponse: Any = _message_class("StatusResponse")
 WatchCreateRequest: Any = _message_class("WatchCreateRequest")
 WatchRequest: Any = _message_class("WatchRequest")
 WatchResponse: Any = _message_class("WatchResponse")
+LeaseGrantRequest: Any = _message_class("LeaseGrantRequest")
+LeaseGrantResponse: Any = _message_class("LeaseGrantResponse")
+LeaseKeepAliveRequest: Any = _message_class("LeaseKeepAliveRequest")
+LeaseKeepAliveResponse: Any = _message_class("LeaseKeepAliveResponse")
+LockRequest: Any = _message_class("LockRequest")
+LockResponse: Any = _message_class("LockResponse")
+UnlockRequest: Any = _message_class("UnlockRequest")
+UnlockResponse: Any = _message_class("UnlockResponse")
 
 
 def range_of(prefix: str) -> tuple[bytes, bytes]:

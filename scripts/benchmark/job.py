@@ -9,7 +9,7 @@ from typing import Literal, TypeVar, assert_never
 from scripts.benchmark.client import BlockingClient, KeyValue
 
 AnswerT = TypeVar("AnswerT")
-Verb = Literal["put", "get", "pipeline", "transaction", "scan"]
+Verb = Literal["put", "get", "pipeline", "transaction", "scan", "lock", "keep-alive"]
 
 VALUE_BYTES = 256  # default of a workload
 SEEDED_KEYS = 256
@@ -69,6 +69,8 @@ class Job:
                 return client.transaction(self._puts(number))
             case "scan":
                 return client.scan(SCANNED)
+            case "lock" | "keep-alive":
+                return client.lock(self.name) if self.verb == "lock" else client.keep_alive()
             case unknown:
                 assert_never(unknown)
 

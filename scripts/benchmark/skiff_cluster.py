@@ -10,11 +10,12 @@ from pathlib import Path
 from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.fan_out import drive_paced, drive_watches
 from scripts.benchmark.system import System
-from skiff import AsyncClient, AsyncSubscriber, Client
+from skiff import AsyncClient, AsyncLease, AsyncSubscriber, Client, Lease
 from skiff.testing import Cluster, Node
 
 NODES = 3
 CALL_MAX_S = 5.0
+LEASE_SECONDS = 60.0  # longer than a measurement
 
 
 class SkiffClient:
@@ -22,6 +23,7 @@ class SkiffClient:
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._client = Client(list(addresses), timeout=CALL_MAX_S)
+        self._lease: Lease | None = None
 
     def put(self, key: str, value: bytes) -> None:
         """Write a value."""
@@ -45,6 +47,16 @@ class SkiffClient:
         """Read all entries under a prefix, at one revision; return their number."""
         return sum(1 for _ in self._client.scan(prefix, bytes))
 
+    def lock(self, name: str) -> None:
+        """Acquire a lock and release it."""
+        with self._client.lock(name):
+            pass
+
+    def keep_alive(self) -> None:
+        """Keep a lease alive."""
+        self._lease = self._lease or self._client.lease(LEASE_SECONDS)
+        self._lease.keep_alive()
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -55,6 +67,7 @@ class AsyncSkiffClient:
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._client = AsyncClient(list(addresses), timeout=CALL_MAX_S)
+        self._lease: AsyncLease | None = None
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
         """Start to write a value."""
@@ -77,6 +90,16 @@ class AsyncSkiffClient:
     async def scan(self, prefix: str) -> int:
         """Read all entries under a prefix, at one revision; return their number."""
         return len([each async for each in self._client.scan(prefix, bytes)])
+
+    async def lock(self, name: str) -> None:
+        """Acquire a lock and release it."""
+        async with self._client.lock(name):
+            pass
+
+    async def keep_alive(self) -> None:
+        """Keep a lease alive."""
+        self._lease = self._lease or await self._client.lease(LEASE_SECONDS)
+        await self._lease.keep_alive()
 
     async def watch(self, prefix: str, subscribers: int) -> list[AsyncSubscriber]:
         """Watch a prefix a number of times; return when all are confirmed."""
