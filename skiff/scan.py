@@ -11,7 +11,7 @@ from skiff.arguments import ReadMode, check_limit, check_prefix, check_reverse, 
 from skiff.method import Anchor, Method, Question
 from skiff.outcomes import expect
 from skiff.records import Entry
-from skiff.values import check_type, decode_value
+from skiff.values import check_type, entry_of
 
 COUNT_PAGE = 10_000
 
@@ -84,6 +84,4 @@ class Scan:
         return map(self._entry, page.entries)
 
     def _entry(self, scanned: wire.ScannedEntry) -> Entry[Any]:
-        value = decode_value(scanned.key, scanned.value, self._type)
-        history = (scanned.mod_revision, scanned.create_revision, scanned.version)
-        return Entry(scanned.key, value, *history)
+        return entry_of(scanned.key, scanned, self._type)

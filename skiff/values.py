@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.encoding import encode
+from protocol.messages.client import ScannedEntry
 from protocol.state.commands import Found
 from skiff.errors import DeserializeFailed, InvalidRequest, SerializeFailed
 from skiff.records import Entry
@@ -56,14 +57,15 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
         raise DeserializeFailed(f"the value of {key!r} is not of type {name}: {error}") from error
 
 
-def entry_of(key: str, found: Found, type_: Any) -> Entry[Any]:
+def entry_of(key: str, found: Found | ScannedEntry, type_: Any) -> Entry[Any]:
     """Return a key's value as ``type_``, with its history.
 
     Raises:
         DeserializeFailed: the value is not of that type.
     """
     value = decode_value(key, found.value, type_)
-    return Entry(key, value, found.mod_revision, found.create_revision, found.version)
+    history = (found.mod_revision, found.create_revision, found.version)
+    return Entry(key, value, *history, found.lease or None, found.ttl_ms / 1000 or None)
 
 
 @functools.lru_cache(maxsize=256)

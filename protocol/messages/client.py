@@ -197,6 +197,8 @@ class ScannedEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mod_revision: int  # of its last write
     version: int  # number of writes since it was created
     value: bytes  # MessagePack
+    lease: int = 0  # id of the lease that the key goes with; 0: none, or one of its own
+    ttl_ms: int = 0  # milliseconds of a lease of the key's own; 0: it has none
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True, tag=32):

@@ -235,6 +235,8 @@ class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     mod_revision: int  # of the last write to the key
     version: int  # number of writes since the key was created, from 1
     value: bytes  # as inserted
+    lease: int = 0  # id of the lease that the key goes with; 0: none, or one of its own
+    ttl_ms: int = 0  # milliseconds of a lease of the key's own; 0: it has none
 
 
 class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):

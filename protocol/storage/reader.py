@@ -131,8 +131,9 @@ class Reader:
         stored = self._values.get(key.encode())
         if stored is None:
             return Missing(revision)
-        value = decode_stored_value(stored)
-        return Found(revision, value.create_revision, value.revision, value.version, value.value)
+        row = decode_stored_value(stored)
+        history = (row.create_revision, row.revision, row.version)
+        return Found(revision, *history, row.value, *row.lease_fields)
 
     def _ttl_ms(self, lease: int) -> int:
         row = find_shared_lease(self._leases, lease)

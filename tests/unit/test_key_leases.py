@@ -13,6 +13,7 @@ from protocol.state.commands import (
     Command,
     Event,
     ExpireLeases,
+    Found,
     GrantLease,
     Inapplicable,
     Increment,
@@ -20,6 +21,7 @@ from protocol.state.commands import (
     Inserted,
     LeaseEnded,
     LeaseGranted,
+    Lookup,
     NoLease,
     Obstacle,
     OpenSession,
@@ -228,6 +230,17 @@ def test_no_client_uses_a_lease_of_a_keys_own(replica: Replica, command: Command
 
 
 # --- transactions
+
+
+def test_a_transaction_reads_the_leases_of_its_own_writes(replica: Replica) -> None:
+    lease = replica.grant()
+    replica.do(Insert("a", VALUE, ttl_ms=TTL))
+    lookups = (Lookup("a"), Lookup("b"), Lookup("c"))
+    then = (Increment("a"), Insert("b", VALUE, None, lease), Insert("c", VALUE, ttl_ms=TTL))
+    result = replica.do(Transact((), (*then, *lookups)))
+    assert isinstance(result, Transacted)
+    found = [each for each in result.results if isinstance(each, Found)]
+    assert [(each.lease, each.ttl_ms) for each in found] == [(0, TTL), (lease, 0), (0, TTL)]
 
 
 def test_a_transaction_attaches_grants_and_detaches_as_one_change(replica: Replica) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from protocol.entry import EntryKind, LogEntry
-from protocol.messages.client import KeepAlive, KeptAlive, ReadBatch
+from protocol.messages.client import Get, KeepAlive, KeptAlive, ReadBatch, ReadOperation, Scan
 from protocol.messages.gateway import ReadsDone
 from protocol.messages.replicator import LeasesApplied, SnapshotInstalled
 from protocol.messages.storage import ReadAt
@@ -43,13 +43,16 @@ class Leased(StoredNode):
         return [each for each in answers if isinstance(each, LeasesApplied)]
 
     def keep_alive(self, *leases: int) -> KeptAlive:
-        payload = encode(ReadBatch((KeepAlive(leases),)))
+        kept = self.read(KeepAlive(leases))
+        assert isinstance(kept, KeptAlive)
+        return kept
+
+    def read(self, operation: ReadOperation) -> Any:
+        payload = encode(ReadBatch((operation,)))
         (done,) = self.turn(ReadAt(1, self.applied_index, payload, confirmed=True))
         assert isinstance(done, ReadsDone)
         (outcome,) = done.outcomes
-        kept = decode_outcome(outcome)
-        assert isinstance(kept, KeptAlive)
-        return kept
+        return decode_outcome(outcome)
 
     def _in_session(self, command: Command) -> Write:
         return Write(1, self.sequence, self.sequence, command)
@@ -98,3 +101,17 @@ def test_a_keep_alive_is_answered_by_the_leases_that_have_not_ended() -> None:
     node = leased()
     node.do(GrantLease(TTL), GrantLease(TTL), Insert("a", b"", ttl_ms=TTL), RevokeLease(2))
     assert node.keep_alive(1, 2, 3, 99) == KeptAlive((TTL, 0, 0, 0))
+
+
+def test_reads_show_the_lease_of_a_key_or_the_time_of_its_own() -> None:
+    node = leased()
+    node.do(GrantLease(TTL), Insert("a", b"", None, 1), Insert("b", b"", ttl_ms=TTL))
+    node.do(Insert("c", b""))
+    shown = {"a": (1, 0), "b": (0, TTL), "c": (0, 0)}
+    assert {key: _lease(node.read(Get(key))) for key in shown} == shown
+    page = node.read(Scan(b"s" * 16, "", 10))
+    assert {entry.key: _lease(entry) for entry in page.entries} == shown
+
+
+def _lease(found: Any) -> tuple[int, int]:
+    return found.lease, found.ttl_ms

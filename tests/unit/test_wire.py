@@ -105,12 +105,14 @@ OPERATIONS: list[Any] = [
 OUTCOMES: list[Any] = [
     *RESULTS,
     commands.Found(9, 1, 3, 2, b"value"),
+    commands.Found(9, 1, 3, 2, b"value", 5),
+    commands.Found(9, 1, 3, 2, b"value", ttl_ms=5000),
     commands.Missing(9),
     client.Names(9, ("a", "b"), True),
     client.ChangePage((commands.Event(7, "a", b"v", 3, 1, b"w"),), 7, 1, True, prev_values=True),
     client.Compacted(9),
     client.FoundMany(9, (commands.Found(9, 1, 3, 2, b"value"), commands.Missing(9))),
-    client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value"),), 1, "a", True),
+    client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value", 5),), 1, "a", True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP, 2),
     client.NodeStatus(
