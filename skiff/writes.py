@@ -7,6 +7,7 @@ from protocol.state import commands
 from protocol.state.commands import Incremented, Inserted, PrefixRemoved, Removed, Transacted
 from skiff import operations
 from skiff.arguments import (
+    LeaseLike,
     check_change,
     check_collection,
     check_increment,
@@ -27,7 +28,7 @@ def insert(
     key: str,
     value: object,
     if_revision: int | None,
-    lease: object = None,
+    lease: LeaseLike | int | None = None,
     ttl: float | None = None,
 ) -> Method[int]:
     """Write a value, perhaps with a lease; return the revision of that write."""
@@ -49,9 +50,15 @@ def remove(key: str, if_revision: int | None) -> Method[bool]:
     return expect(matching(key, if_revision, outcome), Removed).existed
 
 
-def swap(key: str, value: object, type_: Any) -> Method[Entry[Any] | None]:
+def swap(
+    key: str,
+    value: object,
+    type_: Any,
+    lease: LeaseLike | int | None = None,
+    ttl: float | None = None,
+) -> Method[Entry[Any] | None]:
     """Write a value; return the entry that it replaced, or None."""
-    return _exchange(key, type_, operations.Insert(key, value))
+    return _exchange(key, type_, operations.Insert(key, value, lease, ttl))
 
 
 def pop(key: str, type_: Any) -> Method[Entry[Any] | None]:
@@ -74,13 +81,20 @@ def remove_prefix(prefix: str) -> Method[int]:
     return expect(applied(outcome), PrefixRemoved).count
 
 
-def insert_many(values: Mapping[str, object]) -> Method[int]:
+def insert_many(
+    values: Mapping[str, object],
+    lease: LeaseLike | int | None = None,
+    ttl: float | None = None,
+) -> Method[int]:
     """Write several values as one change; return its revision."""
     if not isinstance(values, Mapping):
         raise InvalidRequest(f"values must be a mapping, not {type(values).__name__}")
-    command = commands.Transact(
-        (), tuple([commands.Insert(key, encode_value(key, value)) for key, value in values.items()])
-    )
+    fields = lease_fields(lease, ttl)
+    inserts = [
+        commands.Insert(key, encode_value(key, value), None, *fields)
+        for key, value in values.items()
+    ]
+    command = commands.Transact((), tuple(inserts))
     check_change(command)
     outcome = yield Order(command)
     return expect(applied(outcome), Transacted).revision
