@@ -24,6 +24,7 @@ from skiff.arguments import (
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
 from skiff.async_lease import AsyncLease, AsyncLeaseKeeper
+from skiff.async_lease_methods import AsyncLeaseMethods
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
 from skiff.async_subscriber import AsyncSubscriber
@@ -48,7 +49,9 @@ MAX_IN_FLIGHT = 2048
 
 
 @described_by(Client)
-class AsyncClient(AsyncReadMethods, AsyncWriteMethods, AsyncClusterMethods, BoundToProcess):
+class AsyncClient(
+    AsyncReadMethods, AsyncWriteMethods, AsyncLeaseMethods, AsyncClusterMethods, BoundToProcess
+):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 
     Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame, where

@@ -57,6 +57,14 @@ class Event(msgspec.Struct, Generic[ValueT], frozen=True):
     prev_value: ValueT | None = None
 
 
+class LeaseInfo(msgspec.Struct, frozen=True):
+    """A lease of the cluster: its number, its TTL in seconds, and how many keys go with it."""
+
+    id: int
+    ttl: float
+    keys: int
+
+
 class Member(msgspec.Struct, frozen=True):
     """A member of the cluster: a voter, or a learner, which receives the log without a vote.
 

@@ -89,7 +89,7 @@ class KeyLeases:
 
     def end(self, lease: int) -> None:
         """End a lease without keys."""
-        self._leases.delete(_id(lease))
+        self._leases.delete(id_of(lease))
         self.count -= 1
         self._changes.ended.append(lease)
 
@@ -104,31 +104,31 @@ class KeyLeases:
 
     def keys_of(self, lease: int) -> list[bytes]:
         """Return the keys of a lease, in order."""
-        prefix = _id(lease)
+        prefix = id_of(lease)
         rows = self._keys.keys_under(prefix, prefix, LEASE_KEYS_MAX)
         return [row[ID_BYTES:] for row in rows]
 
     def _attach(self, key: bytes, lease: int) -> None:
         row = self.find(lease)
         assert row is not None, "a key is attached to a lease that exists"
-        self._keys.put(_id(lease) + key, b"")
+        self._keys.put(id_of(lease) + key, b"")
         self._put(lease, msgspec.structs.replace(row, keys=row.keys + 1))
 
     def _detach(self, key: bytes, lease: int) -> None:
         row = self.find(lease)
         assert row is not None, "a lease ends after its keys"
-        self._keys.delete(_id(lease) + key)
+        self._keys.delete(id_of(lease) + key)
         self._put(lease, msgspec.structs.replace(row, keys=row.keys - 1))
         if row.is_own and row.keys == 1:
             self.end(lease)
 
     def _put(self, lease: int, row: LeaseRow) -> None:
-        self._leases.put(_id(lease), encode(row))
+        self._leases.put(id_of(lease), encode(row))
 
 
 def find_lease(leases: Table, lease: int) -> LeaseRow | None:
     """Return a lease from its table."""
-    stored = leases.get(_id(lease))
+    stored = leases.get(id_of(lease))
     return None if stored is None else _decode_row(stored)
 
 
@@ -159,5 +159,6 @@ def check_lease_key(key: bytes, value: bytes) -> None:
         raise ValueError("not a key of a lease")
 
 
-def _id(lease: int) -> bytes:
+def id_of(lease: int) -> bytes:
+    """Return the id of a lease as in the keys of both tables."""
     return lease.to_bytes(ID_BYTES, "big")

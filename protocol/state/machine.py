@@ -141,6 +141,11 @@ class StateMachine:
         self.applied_term = entry.term
         return outcome
 
+    @property
+    def leases_granted(self) -> int:
+        """The last id that was given to a lease."""
+        return self._leases.granted
+
     def take_lease_changes(self) -> LeaseChanges:
         """Return the leases that were granted and ended since the last call."""
         return self._leases.take_changes()

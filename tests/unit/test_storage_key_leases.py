@@ -2,8 +2,20 @@
 
 from typing import Any
 
+import pytest
+
 from protocol.entry import EntryKind, LogEntry
-from protocol.messages.client import Get, KeepAlive, KeptAlive, ReadBatch, ReadOperation, Scan
+from protocol.messages.client import (
+    Get,
+    KeepAlive,
+    KeptAlive,
+    LeasePage,
+    ListedLease,
+    ListLeases,
+    ReadBatch,
+    ReadOperation,
+    Scan,
+)
 from protocol.messages.gateway import ReadsDone
 from protocol.messages.replicator import LeasesApplied, SnapshotInstalled
 from protocol.messages.storage import ReadAt
@@ -17,6 +29,7 @@ from protocol.state.commands import (
     RevokeLease,
     Write,
 )
+from protocol.storage import lease_reads
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import PEER, StoredNode
 
@@ -94,13 +107,13 @@ def test_an_installed_snapshot_tells_its_leases() -> None:
         each for each in follower.stage(*leader.chunks()) if isinstance(each, SnapshotInstalled)
     ]
     assert installed.leases == ((1, TTL), (2, 2 * TTL))
-    assert follower.keep_alive(1) == KeptAlive((TTL,))
+    assert follower.keep_alive(1) == KeptAlive((TTL,), 2)
 
 
 def test_a_keep_alive_is_answered_by_the_leases_that_have_not_ended() -> None:
     node = leased()
     node.do(GrantLease(TTL), GrantLease(TTL), Insert("a", b"", ttl_ms=TTL), RevokeLease(2))
-    assert node.keep_alive(1, 2, 3, 99) == KeptAlive((TTL, 0, 0, 0))
+    assert node.keep_alive(1, 2, 3, 99) == KeptAlive((TTL, 0, 0, 0), 3)
 
 
 def test_reads_show_the_lease_of_a_key_or_the_time_of_its_own() -> None:
@@ -115,3 +128,42 @@ def test_reads_show_the_lease_of_a_key_or_the_time_of_its_own() -> None:
 
 def _lease(found: Any) -> tuple[int, int]:
     return found.lease, found.ttl_ms
+
+
+def pages(node: Leased, limit: int) -> list[LeasePage]:
+    """Return all pages of the leases."""
+    read: list[LeasePage] = []
+    while not read or read[-1].more:
+        read.append(node.read(ListLeases(limit, read[-1].end if read else 0)))
+    return read
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 1 << 40])
+def test_the_leases_are_listed_in_pages(limit: int) -> None:
+    node = leased()
+    node.do(*[GrantLease(TTL + number) for number in range(300)])
+    node.do(*[RevokeLease(lease) for lease in range(3, 299)])
+    node.do(Insert("a", b"", None, 2), Insert("b", b"", None, 2))
+    read = pages(node, limit)
+    assert [each for page in read for each in page.leases] == [
+        ListedLease(1, TTL, 0),
+        ListedLease(2, TTL + 1, 2),
+        ListedLease(299, TTL + 298, 0),
+        ListedLease(300, TTL + 299, 0),
+    ]
+    assert {page.revision for page in read} == {2}
+    assert all(len(page.leases) <= limit for page in read)
+
+
+def test_a_page_ends_after_many_leases_of_keys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_reads, "PAGE_ROWS_MAX", 2)
+    node = leased()
+    node.do(*[Insert(str(number), b"", ttl_ms=TTL) for number in range(5)], GrantLease(TTL))
+    read = pages(node, 10)
+    assert [len(page.leases) for page in read] == [0, 0, 1]
+    assert [page.end for page in read] == [2, 4, 6]
+    assert read[-1].leases == (ListedLease(6, TTL, 0),)
+
+
+def test_a_list_of_no_leases_is_empty() -> None:
+    assert pages(leased(), 10) == [LeasePage(0, (), 0, more=False)]

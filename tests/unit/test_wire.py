@@ -101,6 +101,7 @@ OPERATIONS: list[Any] = [
     client.ReadSnapshot(ID, None),
     client.TransferLeadership(ID),
     client.KeepAlive((5, 6)),
+    client.ListLeases(10, 5),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
@@ -121,7 +122,8 @@ OUTCOMES: list[Any] = [
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
-    client.KeptAlive((5000, 0)),
+    client.KeptAlive((5000, 0), 7),
+    client.LeasePage(9, (client.ListedLease(5, 5000, 2),), 5, True),
 ]
 PEER_MESSAGES: list[Any] = [
     peer.RequestVote(3, 9, 2, pre=True),
