@@ -24,6 +24,8 @@ class LeaseMethods(Runner):
     ) -> float:
         """Keep a lease alive once, by its id; return its TTL, in seconds from before the call.
 
+        It is less where a leader was deposed that had kept it alive: repeat the call in time.
+
         Raises:
             LeaseExpired: it has ended.
             LeaseNotFound: it was never granted.

@@ -82,6 +82,15 @@ class ExpireLeases(msgspec.Struct, frozen=True, array_like=True, tag=10):
     leases: tuple[Number, ...]  # ids
 
 
+class CheckpointLeases(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Record how long leases last for the next leader; only a leader proposes it.
+
+    It has no session, and ignores leases that have ended.
+    """
+
+    leases: tuple[tuple[Number, Number], ...]  # id and milliseconds left; 0 for its whole time
+
+
 TransactionOperation = Insert | Remove | RemovePrefix | Increment | Lookup
 
 
@@ -94,7 +103,7 @@ class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 StateCommand = Insert | Remove | RemovePrefix | Increment | Transact | GrantLease | RevokeLease
-Command = OpenSession | ExpireLeases | StateCommand
+Command = OpenSession | ExpireLeases | CheckpointLeases | StateCommand
 
 
 def grows(command: Command) -> bool:
@@ -119,7 +128,9 @@ def keys_of(command: Command) -> list[str]:
                 *(check.key for check in checks),
                 *(each.key for each in operations if not isinstance(each, RemovePrefix)),
             ]
-        case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease() | ExpireLeases():
+        case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease():
+            return []
+        case ExpireLeases() | CheckpointLeases():
             return []
         case unknown:
             assert_never(unknown)

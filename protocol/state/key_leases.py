@@ -24,6 +24,7 @@ class LeaseRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ttl_ms: int  # milliseconds without a keep-alive that it lasts at least
     is_own: bool  # whether it was granted for one key, with which it ends
     keys: int  # number of keys attached
+    left_ms: int = 0  # milliseconds that the next leader lets it last, as recorded; 0: ttl_ms
 
 
 class LeaseChanges(msgspec.Struct):
@@ -31,6 +32,8 @@ class LeaseChanges(msgspec.Struct):
 
     granted: list[tuple[int, int]] = msgspec.field(default_factory=list)  # id and ttl_ms
     ended: list[int] = msgspec.field(default_factory=list)  # ids
+    left: list[tuple[int, int]] = msgspec.field(default_factory=list)  # id and left_ms
+    is_new_term: bool = False  # whether the first entry of some leader's term was applied
 
 
 _decode_row = msgspec.msgpack.Decoder(LeaseRow).decode
@@ -51,6 +54,17 @@ class KeyLeases:
         """Return what has changed since the last call."""
         changes, self._changes = self._changes, LeaseChanges()
         return changes
+
+    def begin_term(self) -> None:
+        """Note the first entry of a term: its leader waits for it, if there are leases."""
+        self._changes.is_new_term = self.count > 0
+
+    def checkpoint(self, lease: int, left_ms: int) -> None:
+        """Record how long a lease lasts for the next leader, if it has not ended."""
+        row = self.find(lease)
+        if row is not None:
+            self._put(lease, msgspec.structs.replace(row, left_ms=left_ms))
+            self._changes.left.append((lease, left_ms))
 
     def find(self, lease: int) -> LeaseRow | None:
         """Return a lease that has not ended."""

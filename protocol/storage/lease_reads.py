@@ -19,7 +19,7 @@ class LeaseReads:
         self._granted = granted
 
     def keep_alive(self, operation: KeepAlive) -> KeptAlive:
-        """Return the milliseconds of leases: that they last anew is the leader's part."""
+        """Return for how long leases last at least: that they last anew is the leader's part."""
         ttls_ms = tuple([self._ttl_ms(lease) for lease in operation.leases])
         return KeptAlive(ttls_ms, self._granted())
 
@@ -38,4 +38,4 @@ class LeaseReads:
 
     def _ttl_ms(self, lease: int) -> int:
         row = find_shared_lease(self._leases, lease)
-        return 0 if row is None else row.ttl_ms
+        return 0 if row is None else row.left_ms or row.ttl_ms

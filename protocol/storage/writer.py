@@ -125,7 +125,7 @@ class StorageWriter:
         Raises:
             DamagedLog: the log is not what this node can have written.
         """
-        leases = self._table_sets.active.lease_ttls()
+        leases = self._table_sets.active.lease_times()
         self._outbox.replicator.append(self._store.recover(self._machine.applied_index, leases))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
         self._outbox.gateway.append(opened)
@@ -376,7 +376,7 @@ class StorageWriter:
         self._sync()
         self._passing("installed")
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
-        leases = self._table_sets.active.lease_ttls()
+        leases = self._table_sets.active.lease_times()
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership, leases)
         self._outbox.replicator.append(installed)
         return True

@@ -107,7 +107,7 @@ def _keep_on(client: Client, lease: int, ttl: float) -> None:
     while True:
         time.sleep(ttl / (RETRIES if is_cut_off else KEEPS))
         try:
-            client.keep_lease_alive(lease)
+            ttl = client.keep_lease_alive(lease)
         except (NoNodeReached, Overloaded, RequestTimeout) as error:
             if not is_cut_off:
                 output.note(f"no keep-alive was confirmed, going on: {error}")

@@ -10,6 +10,7 @@ from protocol.state import key_leases
 from protocol.state.batches import InvalidOperation, check_command
 from protocol.state.commands import (
     Batch,
+    CheckpointLeases,
     Command,
     Event,
     ExpireLeases,
@@ -343,6 +344,21 @@ def test_a_key_has_a_lease_or_a_ttl() -> None:
 def test_no_client_and_no_other_node_lets_leases_expire() -> None:
     with pytest.raises(InvalidOperation, match="only a leader"):
         check_command(ExpireLeases((1,)), 100)
+    with pytest.raises(InvalidOperation, match="only a leader"):
+        check_command(CheckpointLeases(((1, 0),)), 100)
+
+
+def test_a_checkpoint_is_recorded_until_it_is_undone(replica: Replica) -> None:
+    lease = replica.grant()
+    replica.machine.take_lease_changes()
+    replica.apply(Write(0, 0, 0, CheckpointLeases(((lease, 3000), (99, 3000)))))
+    replica.reload()
+    assert TableSets(replica.disk).active.lease_times() == ((lease, TTL, 3000),)
+    replica.do(Insert("a", VALUE, None, lease))
+    replica.apply(Write(0, 0, 0, CheckpointLeases(((lease, 0),))))
+    replica.reload()
+    assert TableSets(replica.disk).active.lease_times() == ((lease, TTL, 0),)
+    assert replica.leases == {lease: ["a"]}
 
 
 # --- exactly once, restarts and snapshots
@@ -371,7 +387,7 @@ def test_a_snapshot_has_the_leases(replica: Replica) -> None:
         assert is_row(row, value)
         tables[row[0]].put(row[1:], value)
     other.reload()
-    assert TableSets(other.disk).active.lease_ttls() == ((1, TTL), (2, 2 * TTL))
+    assert TableSets(other.disk).active.lease_times() == ((1, TTL, 0), (2, 2 * TTL, 0))
     assert other.expire(lease) == replica.expire(lease)
     assert (other.keys, other.leases) == (["b"], {2: ["b"]})
 

@@ -21,6 +21,7 @@ from protocol.messages.replicator import LeasesApplied, SnapshotInstalled
 from protocol.messages.storage import ReadAt
 from protocol.state.commands import (
     Batch,
+    CheckpointLeases,
     Command,
     ExpireLeases,
     GrantLease,
@@ -49,7 +50,7 @@ class Leased(StoredNode):
         writes = []
         for command in commands:
             self.sequence += 1
-            is_free = isinstance(command, OpenSession | ExpireLeases)
+            is_free = isinstance(command, OpenSession | ExpireLeases | CheckpointLeases)
             writes.append(Write(0, 0, 0, command) if is_free else self._in_session(command))
         payload = encode(Batch(b"x" * 16, 1, 1, tuple(writes)))
         answers = self.apply(LogEntry(self.store.last_index + 1, 1, EntryKind.BATCH, payload))
@@ -97,7 +98,7 @@ def test_a_restarted_node_recovers_its_leases() -> None:
     node = leased()
     node.do(GrantLease(TTL), Insert("a", b"", ttl_ms=2 * TTL))
     node.open()
-    assert node.recover().leases == ((1, TTL), (2, 2 * TTL))
+    assert node.recover().leases == ((1, TTL, 0), (2, 2 * TTL, 0))
 
 
 def test_an_installed_snapshot_tells_its_leases() -> None:
@@ -106,7 +107,7 @@ def test_an_installed_snapshot_tells_its_leases() -> None:
     (installed,) = [
         each for each in follower.stage(*leader.chunks()) if isinstance(each, SnapshotInstalled)
     ]
-    assert installed.leases == ((1, TTL), (2, 2 * TTL))
+    assert installed.leases == ((1, TTL, 0), (2, 2 * TTL, 0))
     assert follower.keep_alive(1) == KeptAlive((TTL,), 2)
 
 
@@ -114,6 +115,27 @@ def test_a_keep_alive_is_answered_by_the_leases_that_have_not_ended() -> None:
     node = leased()
     node.do(GrantLease(TTL), GrantLease(TTL), Insert("a", b"", ttl_ms=TTL), RevokeLease(2))
     assert node.keep_alive(1, 2, 3, 99) == KeptAlive((TTL, 0, 0, 0), 3)
+
+
+def test_the_replicator_is_told_of_checkpoints_and_a_keep_alive_is_answered_by_them() -> None:
+    node = leased()
+    node.do(GrantLease(TTL), GrantLease(TTL))
+    told = node.do(CheckpointLeases(((1, 3000), (99, 3000))))
+    assert told == [LeasesApplied(node.applied_index, (), (), ((1, 3000),))]
+    assert node.keep_alive(1, 2).ttls_ms == (3000, TTL)
+    node.open()
+    assert node.recover().leases == ((1, TTL, 3000), (2, TTL, 0))
+    assert node.do(CheckpointLeases(((1, 0),)))[0].left == ((1, 0),)
+    assert node.keep_alive(1).ttls_ms == (TTL,)
+
+
+@pytest.mark.parametrize("leases", [0, 1])
+def test_the_replicator_is_told_of_a_new_term_while_there_are_leases(leases: int) -> None:
+    node = leased()
+    node.do(*[GrantLease(TTL)] * leases)
+    answers = node.apply(LogEntry(node.store.last_index + 1, 2, EntryKind.NO_OP))
+    told = [each for each in answers if isinstance(each, LeasesApplied)]
+    assert told == [LeasesApplied(node.applied_index, (), ())] * leases
 
 
 def test_reads_show_the_lease_of_a_key_or_the_time_of_its_own() -> None:

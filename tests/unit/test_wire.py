@@ -57,6 +57,7 @@ WRITES = [
     commands.Write(1, 10, 2, commands.GrantLease(5000)),
     commands.Write(1, 11, 2, commands.RevokeLease(5)),
     commands.Write(0, 0, 0, commands.ExpireLeases((5, 6))),
+    commands.Write(0, 0, 0, commands.CheckpointLeases(((5, 3000), (6, 0)))),
     commands.Write(
         1,
         7,
@@ -193,8 +194,9 @@ FOR_REPLICATOR: list[Any] = [
     replicator.SnapshotRead(ID, None),
     replicator.ChunkStaged(CHUNK.end),
     replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
-    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP), ((5, 5000),)),
+    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP), ((5, 5000, 0),)),
     replicator.LeasesApplied(7, ((5, 5000),), (4,)),
+    replicator.LeasesApplied(7, (), (), ((5, 3000),)),
     SpaceChanged(Shortage.LOW),
 ]
 FOR_GATEWAY: list[Any] = [
