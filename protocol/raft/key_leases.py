@@ -63,13 +63,16 @@ def _note(state: RaftState, message: LeasesApplied) -> None:
 
 def replace_all(state: RaftState, leases: Iterable[tuple[int, int, int]]) -> None:
     """Take the leases of a snapshot, which has become the state."""
-    before = state.key_leases
+    before, short = state.key_leases, state.leases_left
     state.key_leases, state.leases_left = by_lease(leases)
     if isinstance(state.role, Leader):
+        clock = state.role.key_leases
         for lease in before.keys() - state.key_leases.keys():
-            state.role.key_leases.drop(lease)
+            clock.drop(lease)
         for lease in state.key_leases.keys() - before.keys():
-            state.role.key_leases.add(lease)
+            clock.add(lease)
+        for lease in short.keys() & (state.key_leases.keys() - state.leases_left.keys()):
+            clock.extend(lease, state.key_leases[lease], state.now)
 
 
 def keep_alive(state: RaftState, leader: Leader, leases: tuple[int, ...], since: int) -> int:

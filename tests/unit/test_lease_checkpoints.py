@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.messages.peer import Heartbeat, HeartbeatReply
-from protocol.messages.replicator import LeasesApplied, Read
+from protocol.messages.replicator import LeasesApplied, Read, SnapshotInstalled
 from protocol.raft import lease_checkpoints
 from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.lease_checkpoints import CHECKPOINT_MS, TTL_MS_MIN
@@ -154,6 +154,21 @@ def test_a_new_leader_lets_nothing_expire_before_it_knows_what_was_undone() -> N
     cluster.elect(B)
     beat(cluster, after=PAUSE, node=B)
     applied(cluster, B, (5, 0))
+    beat(cluster, after=DAY - 1, node=B)
+    assert not any(isinstance(each, ExpireLeases) for each in commands(cluster, B))
+
+
+def test_a_snapshot_that_undoes_a_checkpoint_gives_a_leader_the_whole_time() -> None:
+    cluster = with_leases(5)
+    for node in (A, B, C):
+        applied(cluster, node, (5, 1000))
+    cluster.settle()
+    cluster.elect(B)
+    core = cluster[B].core
+    core._state.chunks_staging = 1
+    membership = core._state.memberships.committed
+    cluster.step(B, SnapshotInstalled(1, 1, membership, ((5, DAY_MS, 0),)))
+    applied(cluster, B)
     beat(cluster, after=DAY - 1, node=B)
     assert not any(isinstance(each, ExpireLeases) for each in commands(cluster, B))
 
