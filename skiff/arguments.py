@@ -113,12 +113,19 @@ def lease_fields(lease: object, ttl: object) -> tuple[int, int]:
         InvalidRequest: the lease is neither None, nor the id of a lease, nor an object with one.
     """
     milliseconds = 0 if ttl is None else milliseconds_of(ttl)
-    if lease is None:
-        return 0, milliseconds
+    return 0 if lease is None else lease_id(lease), milliseconds
+
+
+def lease_id(lease: object) -> int:
+    """Return the id of a lease.
+
+    Raises:
+        InvalidRequest: it is neither an id, nor an object with one.
+    """
     number = getattr(lease, "id", lease)
     if type(number) is not int or not 0 < number <= REVISION_MAX:
         raise InvalidRequest(f"lease must be a lease or its id, not {lease!r}")
-    return number, milliseconds
+    return number
 
 
 def fence_of(fence: object) -> commands.Fence:

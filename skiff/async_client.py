@@ -24,6 +24,7 @@ from skiff.arguments import (
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
 from skiff.async_lease import AsyncLease, AsyncLeaseKeeper
+from skiff.async_lease_methods import AsyncLeaseMethods
 from skiff.async_mirror import AsyncFeeder, AsyncMirror
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
@@ -53,7 +54,12 @@ MAX_IN_FLIGHT = 2048
 
 @described_by(Client)
 class AsyncClient(
-    AsyncReadMethods, AsyncWriteMethods, AsyncRecipeMethods, AsyncClusterMethods, BoundToProcess
+    AsyncReadMethods,
+    AsyncWriteMethods,
+    AsyncLeaseMethods,
+    AsyncRecipeMethods,
+    AsyncClusterMethods,
+    BoundToProcess,
 ):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 

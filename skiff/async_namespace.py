@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from skiff.arguments import LeaseLike
 from skiff.errors import RevisionMismatch
 from skiff.namespace import Names
 
@@ -37,9 +38,16 @@ class AsyncNamespace(Names, Generic[ValueT]):
         """Return whether there is such a name."""
         return await self._client.get_entry(self.key(name), msgspec.Raw) is not None
 
-    async def insert(self, name: str, value: ValueT) -> int:
-        """Write a value; return the revision of the write."""
-        return await self._client.insert(self.key(name), value)
+    async def insert(
+        self,
+        name: str,
+        value: ValueT,
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+    ) -> int:
+        """Write a value, as ``AsyncClient.insert`` does; return the revision of the write."""
+        return await self._client.insert(self.key(name), value, lease=lease, ttl=ttl)
 
     async def remove(self, name: str) -> bool:
         """Remove a name; return whether it existed."""

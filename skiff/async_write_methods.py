@@ -45,17 +45,38 @@ class AsyncWriteMethods(AsyncRunner):
 
     @overload
     async def swap(
-        self, key: str, value: object, type: type[ValueT], *, timeout: Timeout = ...
+        self,
+        key: str,
+        value: object,
+        type: type[ValueT],
+        *,
+        lease: LeaseLike | int | None = ...,
+        ttl: float | None = ...,
+        timeout: Timeout = ...,
     ) -> Entry[ValueT] | None: ...
     @overload
     async def swap(
-        self, key: str, value: object, type: Any = ..., *, timeout: Timeout = ...
+        self,
+        key: str,
+        value: object,
+        type: Any = ...,
+        *,
+        lease: LeaseLike | int | None = ...,
+        ttl: float | None = ...,
+        timeout: Timeout = ...,
     ) -> Entry[Any] | None: ...
     async def swap(
-        self, key: str, value: object, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        key: str,
+        value: object,
+        type: Any = Any,
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
         """Write a value; return the entry that it replaced, or None; see ``Client.swap``."""
-        return await self._run(writes.swap(key, value, type), timeout)
+        return await self._run(writes.swap(key, value, type, lease, ttl), timeout)
 
     @overload
     async def pop(
@@ -72,10 +93,15 @@ class AsyncWriteMethods(AsyncRunner):
         return await self._run(writes.pop(key, type), timeout)
 
     async def insert_many(
-        self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        values: Mapping[str, object],
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write several values as one change; return its revision; see ``Client.insert_many``."""
-        return await self._run(writes.insert_many(values), timeout)
+        return await self._run(writes.insert_many(values, lease, ttl), timeout)
 
     async def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Add to an integer; return the sum; see ``Client.increment``."""

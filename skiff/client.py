@@ -23,6 +23,7 @@ from skiff.caller import Caller
 from skiff.cluster_methods import ClusterMethods
 from skiff.errors import StreamClosed, TransactionConflict
 from skiff.lease import Lease, LeaseKeeper
+from skiff.lease_methods import LeaseMethods
 from skiff.method import Method, Order
 from skiff.mirror import Feeder, Mirror
 from skiff.mirroring import BEGIN_SECONDS, MirrorState
@@ -43,7 +44,9 @@ ReturnT = TypeVar("ReturnT")
 DEFAULT_TIMEOUT = 5.0
 
 
-class Client(ReadMethods, WriteMethods, RecipeMethods, ClusterMethods, BoundToProcess):
+class Client(
+    ReadMethods, WriteMethods, LeaseMethods, RecipeMethods, ClusterMethods, BoundToProcess
+):
     """Client of a cluster, through any of its nodes.
 
     Connections open on first use. Threads may share a client, and a forked child may go on using it

@@ -1,13 +1,16 @@
 """Leasing: the methods on leases, as generators; see ``method``."""
 
 from protocol.client.held_lease import HeldLease
-from protocol.messages.client import KeepAlive, KeptAlive
+from protocol.messages.client import KeepAlive, KeptAlive, LeasePage, ListLeases
 from protocol.state.commands import GrantLease, LeaseEnded, LeaseGranted, NoLease, RevokeLease
-from skiff.arguments import check_change, milliseconds_of
+from skiff.arguments import check_change, lease_id, milliseconds_of
 from skiff.errors import LeaseExpired
 from skiff.method import Method, Order, Question
 from skiff.outcomes import applied, expect
+from skiff.records import LeaseInfo
 from skiff.steady import steady_seconds
+
+PAGE_LEASES = 10_000
 
 
 def grant(ttl: float) -> Method[HeldLease]:
@@ -35,8 +38,34 @@ def keep_one_alive(held: HeldLease) -> Method[None]:
         raise LeaseExpired(f"lease {held.id} has ended")
 
 
+def keep_alive_by_id(lease: object) -> Method[float]:
+    """Keep a lease of any client alive; return its seconds."""
+    number = lease_id(lease)
+    kept = expect((yield Question(KeepAlive((number,)))), KeptAlive)
+    (ttl_ms,) = kept.ttls_ms
+    if not ttl_ms:
+        applied(NoLease(number, has_ended=number <= kept.granted))
+    return ttl_ms / 1000
+
+
 def revoke(held: HeldLease) -> Method[int]:
     """End a lease; return the number of its keys, 0 if it has ended already."""
     held.lose()
     outcome = yield Order(RevokeLease(held.id))
     return 0 if isinstance(outcome, NoLease) else expect(outcome, LeaseEnded).count
+
+
+def revoke_by_id(lease: object) -> Method[int]:
+    """End a lease of any client; return the number of its keys."""
+    outcome = yield Order(RevokeLease(lease_id(lease)))
+    return expect(applied(outcome), LeaseEnded).count
+
+
+def leases() -> Method[list[LeaseInfo]]:
+    """Return all leases that clients know."""
+    found: list[LeaseInfo] = []
+    page = LeasePage(0, (), 0, more=True)
+    while page.more:
+        page = expect((yield Question(ListLeases(PAGE_LEASES, page.end))), LeasePage)
+        found += [LeaseInfo(each.lease, each.ttl_ms / 1000, each.keys) for each in page.leases]
+    return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from protocol.keys import SEPARATOR
-from skiff.arguments import check_key, check_prefix
+from skiff.arguments import LeaseLike, check_key, check_prefix
 from skiff.errors import InvalidRequest, RevisionMismatch
 from skiff.values import check_type
 
@@ -80,6 +80,17 @@ class Namespace(Names, MutableMapping[str, ValueT]):
             raise KeyError(name)
         value: ValueT = entry.value
         return value
+
+    def insert(
+        self,
+        name: str,
+        value: ValueT,
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+    ) -> int:
+        """Write a value, as ``Client.insert`` does; return the revision of the write."""
+        return self._client.insert(self.key(name), value, lease=lease, ttl=ttl)
 
     def __setitem__(self, name: str, value: ValueT) -> None:
         self._client.insert(self.key(name), value)

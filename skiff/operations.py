@@ -6,16 +6,21 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.state import commands
-from skiff.arguments import check_increment, check_number
+from skiff.arguments import LeaseLike, check_increment, check_number, lease_fields
 from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.values import check_type, encode_value, entry_of
 
 
 class Insert(msgspec.Struct, frozen=True):
-    """Write a value; its result is the revision of the transaction."""
+    """Write a value; its result is the revision of the transaction.
+
+    ``lease``, a lease or its id, and ``ttl``, in seconds, are as in ``Client.insert``.
+    """
 
     key: str
     value: Any
+    lease: LeaseLike | int | None = None
+    ttl: float | None = None
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -82,13 +87,14 @@ def command_of(operation: Operation) -> commands.TransactionOperation:
     """Return the command of an operation.
 
     Raises:
-        InvalidRequest: it is no operation, its type cannot be decoded, or it increments by no
-            whole number of 64 bits.
+        InvalidRequest: it is no operation, its type cannot be decoded, it increments by no whole
+            number of 64 bits, or its lease or TTL is none.
         SerializeFailed: MessagePack cannot encode the value.
     """
     match operation:
-        case Insert(key, value):
-            return commands.Insert(key, encode_value(key, value))
+        case Insert(key, value, lease, ttl):
+            fields = lease_fields(lease, ttl)
+            return commands.Insert(key, encode_value(key, value), None, *fields)
         case Remove(key):
             return commands.Remove(key)
         case RemovePrefix(prefix):

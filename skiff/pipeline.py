@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 from protocol.client.pipeline import Pipelined
 from protocol.messages.client import Outcome
 from skiff import reads, writes
-from skiff.arguments import Reading, read_mode
+from skiff.arguments import LeaseLike, Reading, read_mode
 from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest, PipelineFailed, SkiffError
 from skiff.method import Method, only_operation
@@ -47,14 +47,22 @@ class _Operations(BoundToProcess):
             raise InvalidRequest("the pipeline has not run to its end")
         return self._results
 
-    def insert(self, key: str, value: object, *, if_revision: int | None = None) -> Self:
+    def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        if_revision: int | None = None,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+    ) -> Self:
         """Add an insert; its result is the revision. See ``Client.insert``.
 
         Raises:
             InvalidRequest: an argument is invalid, or the pipeline has run.
             SerializeFailed: MessagePack cannot encode the value.
         """
-        return self._add(writes.insert(key, value, if_revision))
+        return self._add(writes.insert(key, value, if_revision, lease, ttl))
 
     def get(
         self, key: str, type: Any = Any, *, default: Any = None, read: Reading = "linearizable"

@@ -15,7 +15,9 @@ class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
     """A key's value and history.
 
     ``create_revision`` is the revision of the write that created the key, ``revision`` that of the
-    last write, and ``version`` counts the writes from the first of them, which is 1.
+    last write, and ``version`` counts the writes from the first of them, which is 1. ``lease`` is
+    the id of the lease that the key goes with, None without one. ``ttl`` is that of an insert with
+    ``ttl=``, in seconds, which has no such id; None for other keys.
     """
 
     key: str
@@ -23,6 +25,8 @@ class Entry(msgspec.Struct, Generic[ValueT], frozen=True):
     revision: int
     create_revision: int
     version: int
+    lease: int | None = None
+    ttl: float | None = None
 
 
 class EventKind(StrEnum):
@@ -61,6 +65,14 @@ class Fence(msgspec.Struct, frozen=True):
 
     key: str
     token: int
+
+
+class LeaseInfo(msgspec.Struct, frozen=True):
+    """A lease of the cluster: its number, its TTL in seconds, and how many keys go with it."""
+
+    id: int
+    ttl: float
+    keys: int
 
 
 class Member(msgspec.Struct, frozen=True):

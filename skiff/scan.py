@@ -11,7 +11,7 @@ from skiff.arguments import ReadMode, check_limit, check_prefix, check_reverse, 
 from skiff.method import Anchor, Method, Question
 from skiff.outcomes import expect
 from skiff.records import Entry
-from skiff.values import check_type, entry_of_scanned
+from skiff.values import check_type, entry_of
 
 COUNT_PAGE = 10_000
 
@@ -81,4 +81,4 @@ class Scan:
         page = yield from self._pages.read(limit)
         if self._left is not None:
             self._left -= page.count
-        return (entry_of_scanned(each, self._type) for each in page.entries)
+        return (entry_of(each.key, each, self._type) for each in page.entries)

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 import msgspec
 
-from skiff.arguments import check_key
+from protocol.state import commands
+from skiff.arguments import LeaseLike, check_change, check_key, lease_fields
 from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest, TransactionConflict
 from skiff.operations import Check, Insert, Operation, Remove, TransactionResult
@@ -28,17 +29,27 @@ class _Buffer(BoundToProcess):
         reads, writes = len(self._read), len(self._operations)
         return f"<{type(self).__name__} with {reads} reads and {writes} writes>"
 
-    def insert(self, key: str, value: object) -> None:
-        """Write a value when the transaction is committed.
+    def insert(
+        self,
+        key: str,
+        value: object,
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+    ) -> None:
+        """Write a value when the transaction is committed, with a lease as in ``Client.insert``.
 
         Raises:
-            InvalidRequest: the key is invalid, or the transaction is over.
+            InvalidRequest: an argument is invalid, or the transaction is over.
             SerializeFailed: MessagePack cannot encode the value.
         """
         check_key(key)
         self._check_open()
-        self._written[key] = encode_value(key, value)
-        self._operations[key] = Insert(key, value)
+        stored = encode_value(key, value)
+        if lease is not None or ttl is not None:
+            check_change(commands.Insert(key, b"", None, *lease_fields(lease, ttl)))
+        self._written[key] = stored
+        self._operations[key] = Insert(key, value, lease, ttl)
 
     def remove(self, key: str) -> None:
         """Remove a key, if it exists, when the transaction is committed.
@@ -122,6 +133,9 @@ class Transaction(_Buffer):
 
         Raises:
             TransactionConflict: a key that was read has changed; nothing was written.
+            LeaseExpired: the lease of an insert has ended; nothing was written.
+            LeaseNotFound: the lease of an insert was never granted; nothing was written.
+            TooManyLeases: the cluster would have more than 100,000 leases; nothing was written.
             InvalidRequest: the transaction is over, or too large.
             OutcomeUnknown: the deadline passed; it may have been committed, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.

@@ -57,25 +57,15 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
         raise DeserializeFailed(f"the value of {key!r} is not of type {name}: {error}") from error
 
 
-def entry_of(key: str, found: Found, type_: Any) -> Entry[Any]:
+def entry_of(key: str, found: Found | ScannedEntry, type_: Any) -> Entry[Any]:
     """Return a key's value as ``type_``, with its history.
 
     Raises:
         DeserializeFailed: the value is not of that type.
     """
     value = decode_value(key, found.value, type_)
-    return Entry(key, value, found.mod_revision, found.create_revision, found.version)
-
-
-def entry_of_scanned(scanned: ScannedEntry, type_: Any) -> Entry[Any]:
-    """Return an entry of a scan, its value as ``type_``.
-
-    Raises:
-        DeserializeFailed: the value is not of that type.
-    """
-    value = decode_value(scanned.key, scanned.value, type_)
-    history = (scanned.mod_revision, scanned.create_revision, scanned.version)
-    return Entry(scanned.key, value, *history)
+    history = (found.mod_revision, found.create_revision, found.version)
+    return Entry(key, value, *history, found.lease or None, found.ttl_ms / 1000 or None)
 
 
 @functools.lru_cache(maxsize=256)

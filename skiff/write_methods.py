@@ -73,27 +73,53 @@ class WriteMethods(Runner):
 
     @overload
     def swap(
-        self, key: str, value: object, type: type[ValueT], *, timeout: Timeout = ...
+        self,
+        key: str,
+        value: object,
+        type: type[ValueT],
+        *,
+        lease: LeaseLike | int | None = ...,
+        ttl: float | None = ...,
+        timeout: Timeout = ...,
     ) -> Entry[ValueT] | None: ...
     @overload
     def swap(
-        self, key: str, value: object, type: Any = ..., *, timeout: Timeout = ...
+        self,
+        key: str,
+        value: object,
+        type: Any = ...,
+        *,
+        lease: LeaseLike | int | None = ...,
+        ttl: float | None = ...,
+        timeout: Timeout = ...,
     ) -> Entry[Any] | None: ...
     def swap(
-        self, key: str, value: object, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        key: str,
+        value: object,
+        type: Any = Any,
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Entry[Any] | None:
         """Write a value; return the entry that it replaced, its value as ``type``, or None.
 
+        ``lease`` and ``ttl`` are as in ``insert``.
+
         Raises:
-            InvalidRequest: the key is invalid, the value is too large, or the replaced one has more
-                than 64 KiB; nothing was written.
+            LeaseExpired: the lease has ended; nothing was written.
+            LeaseNotFound: the lease was never granted; nothing was written.
+            TooManyLeases: the cluster has 100,000 leases; nothing was written.
+            InvalidRequest: an argument is invalid, the value is too large, the replaced one has
+                more than 64 KiB, or the lease has 10,000 keys; nothing was written.
             SerializeFailed: MessagePack cannot encode the value.
             DeserializeFailed: the replaced value is not of this type; it was replaced.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; the value may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(writes.swap(key, value, type), timeout)
+        return self._run(writes.swap(key, value, type, lease, ttl), timeout)
 
     @overload
     def pop(
@@ -116,20 +142,30 @@ class WriteMethods(Runner):
         return self._run(writes.pop(key, type), timeout)
 
     def insert_many(
-        self, values: Mapping[str, object], *, timeout: Timeout = CLIENT_DEFAULT
+        self,
+        values: Mapping[str, object],
+        *,
+        lease: LeaseLike | int | None = None,
+        ttl: float | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> int:
         """Write several values as one change; return its revision.
 
-        One to 1,000 keys, and up to 4 MiB of values.
+        One to 1,000 keys, and up to 4 MiB of values. All of them go with ``lease``; ``ttl`` gives
+        each a lease of its own, as in ``insert``.
 
         Raises:
-            InvalidRequest: a key is invalid, or there are no, too many or too large values.
+            LeaseExpired: the lease has ended; nothing was written.
+            LeaseNotFound: the lease was never granted; nothing was written.
+            TooManyLeases: the cluster would have more than 100,000 leases; nothing was written.
+            InvalidRequest: an argument is invalid, there are no, too many or too large values, or
+                the lease would have more than 10,000 keys.
             SerializeFailed: MessagePack cannot encode a value.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; all may have been written, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
-        return self._run(writes.insert_many(values), timeout)
+        return self._run(writes.insert_many(values, lease, ttl), timeout)
 
     def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Add to the integer that a key holds, 0 if it is absent; return the sum.
@@ -178,6 +214,9 @@ class WriteMethods(Runner):
             Fenced: the holder of ``fence`` has lost its turn; nothing was changed.
             NotInteger: a key to increment holds another value; nothing was written.
             CounterOverflow: a sum would have more than 64 bits; nothing was written.
+            LeaseExpired: the lease of an insert has ended; nothing was written.
+            LeaseNotFound: the lease of an insert was never granted; nothing was written.
+            TooManyLeases: the cluster would have more than 100,000 leases; nothing was written.
             InvalidRequest: a check or an operation is invalid, or a limit exceeded.
             SerializeFailed: MessagePack cannot encode a value.
             DeserializeFailed: a value that was read is not of its type; the transaction counts.

@@ -19,6 +19,7 @@ from protocol.state.commands import (
 )
 from skiff import operations
 from skiff.arguments import (
+    LeaseLike,
     check_change,
     check_collection,
     check_increment,
@@ -40,7 +41,7 @@ def insert(
     key: str,
     value: object,
     if_revision: int | None,
-    lease: object = None,
+    lease: LeaseLike | int | None = None,
     ttl: float | None = None,
     fence: object = None,
 ) -> Method[int]:
@@ -63,9 +64,15 @@ def remove(key: str, if_revision: int | None, fence: object = None) -> Method[bo
     return expect(applied(matching(key, if_revision, outcome)), Removed).existed
 
 
-def swap(key: str, value: object, type_: Any) -> Method[Entry[Any] | None]:
+def swap(
+    key: str,
+    value: object,
+    type_: Any,
+    lease: LeaseLike | int | None = None,
+    ttl: float | None = None,
+) -> Method[Entry[Any] | None]:
     """Write a value; return the entry that it replaced, or None."""
-    return _exchange(key, type_, operations.Insert(key, value))
+    return _exchange(key, type_, operations.Insert(key, value, lease, ttl))
 
 
 def pop(key: str, type_: Any) -> Method[Entry[Any] | None]:
@@ -88,13 +95,20 @@ def remove_prefix(prefix: str) -> Method[int]:
     return expect(applied(outcome), PrefixRemoved).count
 
 
-def insert_many(values: Mapping[str, object]) -> Method[int]:
+def insert_many(
+    values: Mapping[str, object],
+    lease: LeaseLike | int | None = None,
+    ttl: float | None = None,
+) -> Method[int]:
     """Write several values as one change; return its revision."""
     if not isinstance(values, Mapping):
         raise InvalidRequest(f"values must be a mapping, not {type(values).__name__}")
-    command = commands.Transact(
-        (), tuple([commands.Insert(key, encode_value(key, value)) for key, value in values.items()])
-    )
+    fields = lease_fields(lease, ttl)
+    inserts = [
+        commands.Insert(key, encode_value(key, value), None, *fields)
+        for key, value in values.items()
+    ]
+    command = commands.Transact((), tuple(inserts))
     check_change(command)
     outcome = yield Order(command)
     return expect(applied(outcome), Transacted).revision

@@ -66,7 +66,7 @@ class LeaseKeeping:
             kept = self._kept.get(lease)
             if kept is not None:
                 kept.held.kept(ttl_ms / 1000, since)
-                kept.send_at = since + kept.held.ttl / KEEPS
+                kept.send_at = since + min(kept.held.ttl, ttl_ms / 1000) / KEEPS
 
     def take_lost(self, now: float) -> list[HeldLease]:
         """Remove and return the leases that are lost."""

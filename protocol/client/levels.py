@@ -13,6 +13,7 @@ from protocol.messages.client import (
     GetMany,
     KeepAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     Operation,
     ReadChanges,
@@ -35,7 +36,7 @@ def level_of_operation(operation: Operation) -> int:
     match operation:
         case Write(command=command):
             return level_of(command)
-        case KeepAlive():
+        case KeepAlive() | ListLeases():
             return LEASES_LEVEL
         case GetMany() | Scan() | ReadChanges():
             return FIRST_LOOSE_READS

@@ -15,6 +15,7 @@ from protocol.messages.client import (
     GetMany,
     KeepAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     ReadChanges,
     ReadOperation,
@@ -150,7 +151,7 @@ def read_size(operation: ReadOperation) -> int:
             return GET_BYTES * len(keys)
         case KeepAlive(leases=leases):
             return LEASE_BYTES * len(leases)
-        case ListKeys() | ListPrefixes() | Scan() | ReadChanges():
+        case ListKeys() | ListPrefixes() | ListLeases() | Scan() | ReadChanges():
             return LIST_BYTES
         case ReadSnapshot():
             return BATCH_BYTES_MAX

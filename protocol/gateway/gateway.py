@@ -49,6 +49,7 @@ from protocol.messages.client import (
     Hello,
     KeepAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     Operation,
     ReadChanges,
@@ -176,7 +177,7 @@ class Gateway:
                 self._writes.add(slot, operation)
             case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan():
                 self._reads.add(slot, operation, now)
-            case ReadChanges() | ReadSnapshot() | KeepAlive():
+            case ReadChanges() | ReadSnapshot() | KeepAlive() | ListLeases():
                 self._reads.add(slot, operation, now)
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)

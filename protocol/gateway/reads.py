@@ -24,6 +24,7 @@ from protocol.messages.client import (
     ANY_STALENESS,
     Get,
     KeepAlive,
+    ListLeases,
     ReadChanges,
     ReadOperation,
     ReadSnapshot,
@@ -91,7 +92,7 @@ class Reads:
     def _path(self, operation: ReadOperation, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
-        if isinstance(operation, ReadSnapshot | KeepAlive):
+        if isinstance(operation, ReadSnapshot | KeepAlive | ListLeases):
             return ReadPath.CONFIRMED
         if isinstance(operation, ReadChanges):
             return ReadPath.LOCAL  # of changes, which were committed

@@ -11,6 +11,7 @@ from protocol.messages.client import (
     Hello,
     KeepAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     ModalRead,
     Operation,
@@ -53,11 +54,8 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _validate_list(operation)
         case ReadChanges():
             _validate_changes(operation)
-        case KeepAlive(leases=leases):
-            require(
-                1 <= len(leases) <= LEASES_NAMED_MAX,
-                f"1 to {LEASES_NAMED_MAX} leases are kept alive together, not {len(leases)}",
-            )
+        case KeepAlive() | ListLeases():
+            _validate_leases(operation)
         case _:
             _validate_administration(operation)
 
@@ -88,13 +86,31 @@ def _validate_many(operation: GetMany) -> None:
 
 def _validate_list(operation: ListKeys | ListPrefixes | Scan) -> None:
     encode_prefix(operation.prefix)
-    require(1 <= operation.limit <= NUMBER_MAX, "limit must be positive")
+    _validate_limit(operation.limit)
     if operation.start_after is not None:
         encode_key(operation.start_after)
     if isinstance(operation, Scan):
         require(len(operation.scan) == ID_BYTES, "the id of a scan has 16 bytes")
         require(0 <= operation.revision <= NUMBER_MAX, "revision must not be negative")
     _validate_mode(operation)
+
+
+def _validate_leases(operation: KeepAlive | ListLeases) -> None:
+    match operation:
+        case KeepAlive(leases=leases):
+            require(
+                1 <= len(leases) <= LEASES_NAMED_MAX,
+                f"1 to {LEASES_NAMED_MAX} leases are kept alive together, not {len(leases)}",
+            )
+        case ListLeases(limit=limit, start_after=start_after):
+            _validate_limit(limit)
+            require(start_after <= COUNTER_MAX, "no lease has such an id")
+        case unknown:
+            assert_never(unknown)
+
+
+def _validate_limit(limit: int) -> None:
+    require(1 <= limit <= NUMBER_MAX, "limit must be positive")
 
 
 def _validate_changes(operation: ReadChanges) -> None:

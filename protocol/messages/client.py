@@ -136,8 +136,15 @@ class KeepAlive(msgspec.Struct, frozen=True, array_like=True, tag=39):
     leases: tuple[Number, ...]  # ids; 1,000 at most
 
 
+class ListLeases(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+    """Read a page of the leases, by their ids; those of keys' own are left out."""
+
+    limit: int  # leases in the reply; above 10,000 like 10,000
+    start_after: Number = 0  # ``end`` of the page before; 0 for the first page
+
+
 ModalRead = Get | GetMany | ListKeys | ListPrefixes | Scan
-ReadOperation = ModalRead | ReadChanges | ReadSnapshot | KeepAlive
+ReadOperation = ModalRead | ReadChanges | ReadSnapshot | KeepAlive | ListLeases
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
@@ -197,6 +204,8 @@ class ScannedEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mod_revision: int  # of its last write
     version: int  # number of writes since it was created
     value: bytes  # MessagePack
+    lease: int = 0  # id of the lease that the key goes with; 0: none, or one of its own
+    ttl_ms: int = 0  # milliseconds of a lease of the key's own; 0: it has none
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True, tag=32):
@@ -229,6 +238,24 @@ class KeptAlive(msgspec.Struct, frozen=True, array_like=True, tag=40):
     """The leases last anew, unless they have ended."""
 
     ttls_ms: tuple[int, ...]  # milliseconds of each lease, in the order asked for; 0: it has ended
+    granted: int = 0  # last id given to a lease: those above were never granted
+
+
+class ListedLease(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A lease of a page."""
+
+    lease: int  # its id
+    ttl_ms: int  # milliseconds that it lasts without a keep-alive, at least
+    keys: int  # number of keys that go with it
+
+
+class LeasePage(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    """A page of the leases."""
+
+    revision: int  # of the whole store, when this was read
+    leases: tuple[ListedLease, ...]  # by their ids
+    end: int  # id up to which the page has all of them
+    more: bool  # whether further ones may follow
 
 
 class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
@@ -304,6 +331,7 @@ ReadOutcome = (
     | Compacted
     | SnapshotPart
     | KeptAlive
+    | LeasePage
     | Failed
 )
 OtherOutcome = Welcome | NodeStatus | Done | Transferred

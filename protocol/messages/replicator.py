@@ -22,7 +22,8 @@ class Recovered(msgspec.Struct, frozen=True, array_like=True, tag=20):
     prev_term: int  # of that entry
     entries: tuple[LogEntry, ...]  # end of the log, as much as the replicator keeps in memory
     memberships: tuple[MembershipAt, ...]  # that may still count, oldest first
-    leases: tuple[tuple[int, int], ...] = ()  # id and milliseconds of each lease on keys
+    # Id, milliseconds, and those recorded as left (0: all of them) of each lease on keys.
+    leases: tuple[tuple[int, int, int], ...] = ()
 
 
 class Persisted(msgspec.Struct, frozen=True, array_like=True, tag=21):
@@ -145,15 +146,20 @@ class SnapshotInstalled(msgspec.Struct, frozen=True, array_like=True, tag=37):
     index: int  # of the last entry that it contains
     term: int  # of that entry
     membership: MembershipAt  # last one up to that entry
-    leases: tuple[tuple[int, int], ...] = ()  # id and milliseconds of each lease on keys
+    # Id, milliseconds, and those recorded as left (0: all of them) of each lease on keys.
+    leases: tuple[tuple[int, int, int], ...] = ()
 
 
 class LeasesApplied(msgspec.Struct, frozen=True, array_like=True, tag=40):
-    """Leases on keys have begun or ended, by entries that were applied."""
+    """Leases on keys have begun, ended or been recorded, by entries that were applied.
+
+    It is also sent for the first entry of a term, while there are leases.
+    """
 
     index: int  # of the last entry applied
     granted: tuple[tuple[int, int], ...]  # id and milliseconds of each one that has begun
     ended: tuple[int, ...]  # ids, also of those that have begun by the same entries
+    left: tuple[tuple[int, int], ...] = ()  # id and recorded milliseconds; 0: its whole time
 
 
 ReplicatorMessage = (

@@ -5,6 +5,7 @@ messages are handled with the time from before they were received.
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 
 from protocol.raft.clock_rates import LEASE_SHARE
@@ -35,9 +36,10 @@ class KeyLeaseClock:
             self._queue = [(at, each) for each, at in self._deadlines.items()]
             heapq.heapify(self._queue)
 
-    def start_fresh(self, ttls_ms: Mapping[int, int], now: int) -> None:
-        """Start the fresh leases, of these milliseconds each."""
-        fresh = [(_deadline(ttls_ms[lease], now), lease) for lease in self._fresh]
+    def start_fresh(self, ttls_ms: Mapping[int, int], left_ms: Mapping[int, int], now: int) -> None:
+        """Start the fresh leases, of these milliseconds each, or those that are left to it."""
+        lasting = ((lease, left_ms.get(lease) or ttls_ms[lease]) for lease in self._fresh)
+        fresh = [(_deadline(each_ms, now), lease) for lease, each_ms in lasting]
         self._fresh.clear()
         self._deadlines.update((lease, at) for at, lease in fresh)
         if len(fresh) > len(self._queue):  # as when a leader begins
@@ -51,6 +53,13 @@ class KeyLeaseClock:
         """Let a lease last for as many milliseconds from a time on."""
         if lease in self._deadlines:
             self._deadlines[lease] = max(self._deadlines[lease], _deadline(ttl_ms, since))
+
+    def left_ms(self, lease: int, now: int) -> int:
+        """Return the milliseconds that its holder may count on from now on; 0 if it is to end."""
+        deadline = self._deadlines.get(lease, now)
+        if deadline <= now or lease in self._ending:
+            return 0
+        return math.ceil((deadline - now) * LEASE_SHARE / 1000)  # no later deadline is earlier
 
     def is_due(self, now: int) -> bool:
         """Whether some lease may have expired."""

@@ -9,7 +9,7 @@ A keep-alive is no entry. It is confirmed as a read is: by a round of heartbeats
 arrived, from whose beginning the lease lasts anew. No lease ends early by it:
 
 - A new leader starts every lease anew after its election, thus after all rounds that a majority
-  confirmed for earlier leaders.
+  confirmed for earlier leaders, or with the rest that they have recorded (``lease_checkpoints``).
 - The read waits for an entry that ends the lease, so that storage answers that it is gone: for what
   is committed when the round is confirmed, and for what this leader has proposed. Entries of
   earlier leaders come before the first one of its own term, which every read waits for.
@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from protocol.encoding import encode
 from protocol.entry import EntryKind
 from protocol.messages.replicator import LeasesApplied
+from protocol.raft.lease_checkpoints import record, restore
+from protocol.raft.lease_records import by_lease
 from protocol.raft.proposals import why_not_append
 from protocol.raft.replication import append
 from protocol.raft.roles import Candidate, Follower, Leader
@@ -32,40 +34,52 @@ def on_leases_applied_elsewhere(
     state: RaftState, _: Follower | Candidate, message: LeasesApplied
 ) -> None:
     """Note which leases there are: this node may lead one day."""
-    state.key_leases.update(message.granted)
-    for lease in message.ended:
-        state.key_leases.pop(lease, None)
+    _note(state, message)
 
 
 def on_leases_applied(state: RaftState, leader: Leader, message: LeasesApplied) -> None:
     """Start the clock of the leases that were granted, and stop that of those which have ended."""
-    state.key_leases.update(message.granted)
+    _note(state, message)
     for lease, _ in message.granted:
         leader.key_leases.add(lease)
-    _drop(state, leader, message.ended)
-    leader.key_leases.put_back(message.index)
-
-
-def replace_all(state: RaftState, leases: Iterable[tuple[int, int]]) -> None:
-    """Take the leases of a snapshot, which has become the state."""
-    before, state.key_leases = state.key_leases, dict(leases)
-    if isinstance(state.role, Leader):
-        for lease in before.keys() - state.key_leases.keys():
-            state.role.key_leases.drop(lease)
-        for lease in state.key_leases.keys() - before.keys():
-            state.role.key_leases.add(lease)
-
-
-def _drop(state: RaftState, leader: Leader, leases: Iterable[int]) -> None:
-    for lease in leases:
-        state.key_leases.pop(lease, None)
+    for lease in message.ended:
         leader.key_leases.drop(lease)
+        leader.lease_records.drop(lease)
+    for lease, left_ms in message.left:
+        if not left_ms and lease in state.key_leases:  # perhaps by an earlier leader
+            leader.key_leases.extend(lease, state.key_leases[lease], state.now)
+    leader.key_leases.put_back(message.index)
+    leader.lease_records.applied(message.index)
+    leader.own_term_applied = message.index >= leader.first_index
 
 
-def keep_alive(state: RaftState, leader: Leader, leases: Iterable[int], since: int) -> int:
+def _note(state: RaftState, message: LeasesApplied) -> None:
+    state.key_leases.update(message.granted)
+    state.leases_left.update(message.left)
+    for lease in message.ended:
+        state.key_leases.pop(lease, None)
+        state.leases_left.pop(lease, None)
+
+
+def replace_all(state: RaftState, leases: Iterable[tuple[int, int, int]]) -> None:
+    """Take the leases of a snapshot, which has become the state."""
+    before, short = state.key_leases, state.leases_left
+    state.key_leases, state.leases_left = by_lease(leases)
+    if isinstance(state.role, Leader):
+        clock = state.role.key_leases
+        for lease in before.keys() - state.key_leases.keys():
+            clock.drop(lease)
+        for lease in state.key_leases.keys() - before.keys():
+            clock.add(lease)
+        for lease in short.keys() & (state.key_leases.keys() - state.leases_left.keys()):
+            clock.extend(lease, state.key_leases[lease], state.now)
+
+
+def keep_alive(state: RaftState, leader: Leader, leases: tuple[int, ...], since: int) -> int:
     """Extend leases from the beginning of a confirmed round on.
 
-    Returns the index of an entry from which on the state shows which of them this leader has ended.
+    Returns the index of an entry from which on the state shows which of them this leader has ended,
+    and how long the others last.
     """
     index = state.commit_index
     for lease in leases:
@@ -73,13 +87,19 @@ def keep_alive(state: RaftState, leader: Leader, leases: Iterable[int], since: i
         if ttl_ms is not None:
             leader.key_leases.extend(lease, ttl_ms, since)
             index = max(index, leader.key_leases.ended_by(lease))
-    return index
+    return max(index, restore(state, leader, leases))
 
 
-def expire(state: RaftState, leader: Leader) -> None:
-    """Start the clock of new leases, and propose to end those that have expired."""
+def proceed(state: RaftState, leader: Leader) -> None:
+    """Start the clock of new leases, and propose what is due by it."""
+    leader.key_leases.start_fresh(state.key_leases, state.leases_left, state.now)
+    if leader.own_term_applied:  # else an earlier entry may give a lease its whole time again
+        _expire(state, leader)
+        record(state, leader)
+
+
+def _expire(state: RaftState, leader: Leader) -> None:
     clock = leader.key_leases
-    clock.start_fresh(state.key_leases, state.now)
     if not clock.is_due(state.now) or why_not_append(state, leader, grows=False) is not None:
         return
     due = clock.take_due(state.now, LEASES_NAMED_MAX)

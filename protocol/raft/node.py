@@ -302,7 +302,7 @@ class RaftNode:
         if leader.transfer_to is not None:
             transfer.proceed(state, leader)
         reads.take_up(state, leader)
-        key_leases.expire(state, leader)
+        key_leases.proceed(state, leader)
         replication.replicate(state, leader)
 
     # --- a peer's message

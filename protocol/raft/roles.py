@@ -4,6 +4,7 @@ import msgspec
 
 from protocol.membership import NodeId
 from protocol.raft.key_lease_clock import KeyLeaseClock
+from protocol.raft.lease_records import LeaseRecords
 from protocol.raft.progress import Progress
 
 
@@ -90,6 +91,8 @@ class Leader(msgspec.Struct):
     held_more: bool = False  # some disk, this node's included, holds more of the log than before
     reads: ReadQueue = msgspec.field(default_factory=ReadQueue)
     key_leases: KeyLeaseClock = msgspec.field(default_factory=lambda: KeyLeaseClock(()))
+    lease_records: LeaseRecords = msgspec.field(default_factory=LeaseRecords)
+    own_term_applied: bool = False  # storage has applied an entry of its own term
     durable_index: int = 0  # end of the log on its own disk
     uncommitted_bytes: int = 0
     proposers: dict[NodeId, int] = msgspec.field(default_factory=dict)  # last index forwarded by

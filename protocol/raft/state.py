@@ -12,6 +12,7 @@ from protocol.messages.peer import PeerMessage, ReadRefused
 from protocol.messages.replicator import Persisted, Recovered
 from protocol.messages.storage import EndSnapshot
 from protocol.raft.durability import Durability
+from protocol.raft.lease_records import by_lease
 from protocol.raft.log import Log
 from protocol.raft.membership_history import FOUNDING_INDEX, MembershipHistory
 from protocol.raft.outbox import Complaint, Outbox
@@ -60,7 +61,8 @@ class RaftState:
         self.removed = hard_state.removed
         self.founding = False  # the first entry of a new cluster is not durable yet
         self.reads: dict[int, bytes] = {}  # this gateway's, until a leader confirms them
-        self.key_leases = dict(recovered.leases)  # id to milliseconds, as applied here
+        # Of leases on keys, as applied here: id to milliseconds, and to those recorded as left.
+        self.key_leases, self.leases_left = by_lease(recovered.leases)
         self.removal_claims: dict[NodeId, int] = {}  # claimant to the time of its first claim
         self.chunks_staging = 0  # handed to storage, not acknowledged yet
         self.durability = Durability()

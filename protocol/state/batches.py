@@ -12,6 +12,7 @@ from protocol.keys import SEPARATOR, InvalidKey, encode_key, encode_prefix
 from protocol.membership import NodeId
 from protocol.state.commands import (
     Batch,
+    CheckpointLeases,
     Command,
     ExpireLeases,
     GrantLease,
@@ -119,8 +120,8 @@ def check_command(command: Command, value_bytes_max: int) -> None:
             _check_transaction(command, value_bytes_max)
         case GrantLease(ttl_ms=ttl_ms):
             check_ttl(ttl_ms)
-        case ExpireLeases():
-            raise InvalidOperation("only a leader finds that leases have expired")
+        case ExpireLeases() | CheckpointLeases():
+            raise InvalidOperation("only a leader measures the time of leases")
         case OpenSession() | Remove() | Increment() | RevokeLease():
             pass
         case unknown:

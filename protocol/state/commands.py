@@ -89,6 +89,15 @@ class Fence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     token: Number  # revision that created it, from 1; each later holder's is greater
 
 
+class CheckpointLeases(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Record how long leases last for the next leader; only a leader proposes it.
+
+    It has no session, and ignores leases that have ended.
+    """
+
+    leases: tuple[tuple[Number, Number], ...]  # id and milliseconds left; 0 for its whole time
+
+
 TransactionOperation = Insert | Remove | RemovePrefix | Increment | Lookup
 
 
@@ -102,7 +111,7 @@ class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 StateCommand = Insert | Remove | RemovePrefix | Increment | Transact | GrantLease | RevokeLease
-Command = OpenSession | ExpireLeases | StateCommand
+Command = OpenSession | ExpireLeases | CheckpointLeases | StateCommand
 
 
 def grows(command: Command) -> bool:
@@ -128,7 +137,9 @@ def keys_of(command: Command) -> list[str]:
                 *(fence.key for fence in fences),
                 *(each.key for each in operations if not isinstance(each, RemovePrefix)),
             ]
-        case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease() | ExpireLeases():
+        case OpenSession() | RemovePrefix() | GrantLease() | RevokeLease():
+            return []
+        case ExpireLeases() | CheckpointLeases():
             return []
         case unknown:
             assert_never(unknown)
@@ -245,6 +256,8 @@ class Found(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     mod_revision: int  # of the last write to the key
     version: int  # number of writes since the key was created, from 1
     value: bytes  # as inserted
+    lease: int = 0  # id of the lease that the key goes with; 0: none, or one of its own
+    ttl_ms: int = 0  # milliseconds of a lease of the key's own; 0: it has none
 
 
 class Missing(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):

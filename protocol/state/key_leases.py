@@ -24,6 +24,7 @@ class LeaseRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ttl_ms: int  # milliseconds without a keep-alive that it lasts at least
     is_own: bool  # whether it was granted for one key, with which it ends
     keys: int  # number of keys attached
+    left_ms: int = 0  # milliseconds that the next leader lets it last, as recorded; 0: ttl_ms
 
 
 class LeaseChanges(msgspec.Struct):
@@ -31,6 +32,8 @@ class LeaseChanges(msgspec.Struct):
 
     granted: list[tuple[int, int]] = msgspec.field(default_factory=list)  # id and ttl_ms
     ended: list[int] = msgspec.field(default_factory=list)  # ids
+    left: list[tuple[int, int]] = msgspec.field(default_factory=list)  # id and left_ms
+    is_new_term: bool = False  # whether the first entry of some leader's term was applied
 
 
 _decode_row = msgspec.msgpack.Decoder(LeaseRow).decode
@@ -51,6 +54,17 @@ class KeyLeases:
         """Return what has changed since the last call."""
         changes, self._changes = self._changes, LeaseChanges()
         return changes
+
+    def begin_term(self) -> None:
+        """Note the first entry of a term: its leader waits for it, if there are leases."""
+        self._changes.is_new_term = self.count > 0
+
+    def checkpoint(self, lease: int, left_ms: int) -> None:
+        """Record how long a lease lasts for the next leader, if it has not ended."""
+        row = self.find(lease)
+        if row is not None:
+            self._put(lease, msgspec.structs.replace(row, left_ms=left_ms))
+            self._changes.left.append((lease, left_ms))
 
     def find(self, lease: int) -> LeaseRow | None:
         """Return a lease that has not ended."""
@@ -89,7 +103,7 @@ class KeyLeases:
 
     def end(self, lease: int) -> None:
         """End a lease without keys."""
-        self._leases.delete(_id(lease))
+        self._leases.delete(id_of(lease))
         self.count -= 1
         self._changes.ended.append(lease)
 
@@ -104,31 +118,31 @@ class KeyLeases:
 
     def keys_of(self, lease: int) -> list[bytes]:
         """Return the keys of a lease, in order."""
-        prefix = _id(lease)
+        prefix = id_of(lease)
         rows = self._keys.keys_under(prefix, prefix, LEASE_KEYS_MAX)
         return [row[ID_BYTES:] for row in rows]
 
     def _attach(self, key: bytes, lease: int) -> None:
         row = self.find(lease)
         assert row is not None, "a key is attached to a lease that exists"
-        self._keys.put(_id(lease) + key, b"")
+        self._keys.put(id_of(lease) + key, b"")
         self._put(lease, msgspec.structs.replace(row, keys=row.keys + 1))
 
     def _detach(self, key: bytes, lease: int) -> None:
         row = self.find(lease)
         assert row is not None, "a lease ends after its keys"
-        self._keys.delete(_id(lease) + key)
+        self._keys.delete(id_of(lease) + key)
         self._put(lease, msgspec.structs.replace(row, keys=row.keys - 1))
         if row.is_own and row.keys == 1:
             self.end(lease)
 
     def _put(self, lease: int, row: LeaseRow) -> None:
-        self._leases.put(_id(lease), encode(row))
+        self._leases.put(id_of(lease), encode(row))
 
 
 def find_lease(leases: Table, lease: int) -> LeaseRow | None:
     """Return a lease from its table."""
-    stored = leases.get(_id(lease))
+    stored = leases.get(id_of(lease))
     return None if stored is None else _decode_row(stored)
 
 
@@ -159,5 +173,6 @@ def check_lease_key(key: bytes, value: bytes) -> None:
         raise ValueError("not a key of a lease")
 
 
-def _id(lease: int) -> bytes:
+def id_of(lease: int) -> bytes:
+    """Return the id of a lease as in the keys of both tables."""
     return lease.to_bytes(ID_BYTES, "big")

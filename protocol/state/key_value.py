@@ -29,6 +29,12 @@ class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     value: bytes
     lease: int = 0  # id of the lease that the key goes with; 0: none
+    ttl_ms: int = 0  # milliseconds of that lease, if it is the key's own; 0: it is not
+
+    @property
+    def lease_fields(self) -> tuple[int, int]:
+        """The last fields of a ``Found`` or ``ScannedEntry``: no client knows a key's own lease."""
+        return (0, self.ttl_ms) if self.ttl_ms else (self.lease, 0)
 
 
 _decode_value = msgspec.msgpack.Decoder(StoredValue).decode
@@ -37,11 +43,14 @@ _decode_count = msgspec.msgpack.Decoder(int).decode
 decode_stored_value, decode_count = _decode_value, _decode_count
 
 
-def written(before: StoredValue | None, value: bytes, revision: int, lease: int = 0) -> StoredValue:
-    """Return the row of a key after a write at a revision."""
+def written(
+    before: StoredValue | None, value: bytes, revision: int, lease: int = 0, ttl_ms: int = 0
+) -> StoredValue:
+    """Return the row of a key after a write at a revision; see ``StoredValue`` for its lease."""
     if before is None:
-        return StoredValue(revision, revision, 1, value, lease)
-    return StoredValue(before.create_revision, revision, before.version + 1, value, lease)
+        return StoredValue(revision, revision, 1, value, lease, ttl_ms)
+    version = before.version + 1
+    return StoredValue(before.create_revision, revision, version, value, lease, ttl_ms)
 
 
 class KeyValue:
@@ -88,7 +97,7 @@ class KeyValue:
             if command.ttl_ms:
                 lease = self.leases.grant(command.ttl_ms, is_own=True)
         self.revision += 1
-        after = written(before, command.value, self.revision, lease)
+        after = written(before, command.value, self.revision, lease, command.ttl_ms)
         self.write(command.key, key, before, after, events)
         return Inserted(self.revision)
 

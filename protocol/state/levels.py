@@ -6,6 +6,7 @@ others for ever.
 """
 
 from protocol.state.commands import (
+    CheckpointLeases,
     Command,
     ExpireLeases,
     GrantLease,
@@ -36,6 +37,7 @@ LEVELS: dict[type, int] = {
     GrantLease: LEASES_LEVEL,
     RevokeLease: LEASES_LEVEL,
     ExpireLeases: LEASES_LEVEL,
+    CheckpointLeases: LEASES_LEVEL,
 }
 
 

@@ -13,6 +13,7 @@ from protocol.state import key_leases
 from protocol.state.commands import (
     Batch,
     BatchOrigin,
+    CheckpointLeases,
     Event,
     ExpireLeases,
     GrantLease,
@@ -141,6 +142,11 @@ class StateMachine:
         self.applied_term = entry.term
         return outcome
 
+    @property
+    def leases_granted(self) -> int:
+        """The last id that was given to a lease."""
+        return self._leases.granted
+
     def take_lease_changes(self) -> LeaseChanges:
         """Return the leases that were granted and ended since the last call."""
         return self._leases.take_changes()
@@ -183,6 +189,7 @@ class StateMachine:
         try:
             match entry.kind:
                 case EntryKind.NO_OP:
+                    self._leases.begin_term()
                     return EntryOutcome()
                 case EntryKind.BATCH:
                     return self._apply_batch(decode_batch(entry.payload))
@@ -212,6 +219,8 @@ class StateMachine:
             return SessionOpened(self._sessions_opened)
         if isinstance(write.command, ExpireLeases):
             return self._expire(write.command, events)
+        if isinstance(write.command, CheckpointLeases):
+            return self._checkpoint(write.command)
         session = self._sessions.find(write.session, self._session_uses)
         if session is None:
             return SessionExpired()
@@ -258,6 +267,12 @@ class StateMachine:
                 count += self._key_value.end_lease(lease, removed)
         events.extend(msgspec.structs.replace(each, expired=True) for each in removed)
         return LeaseEnded(count, self.revision)
+
+    def _checkpoint(self, command: CheckpointLeases) -> LeaseEnded:
+        """Record what is left to leases; none of them ends."""
+        for lease, left_ms in command.leases:
+            self._leases.checkpoint(lease, left_ms)
+        return LeaseEnded(0, self.revision)
 
 
 def decode_batch(payload: bytes) -> Batch:

@@ -122,7 +122,7 @@ class _Draft:
         """
         match operation:
             case Insert(key=key, value=value):
-                self._write(key, value, self._lease_of(operation))
+                self._write(key, value, self._lease_of(operation), operation.ttl_ms)
                 self._results.append(Inserted(self._revision))
             case Remove(key=key):
                 existed = self._read(key) is not None
@@ -156,7 +156,8 @@ class _Draft:
             total, encoded = add(None if before is None else before.value, by)
         except CannotAdd as error:
             raise _obstacle(error.obstacle, key) from None
-        self._write(key, encoded, 0 if before is None else before.lease)
+        held = (0, 0) if before is None else (before.lease, before.ttl_ms)
+        self._write(key, encoded, *held)
         self._results.append(Incremented(total, self._revision))
 
     def _remove_prefix(self, prefix: str) -> None:
@@ -185,14 +186,14 @@ class _Draft:
         if self._read_bytes > READ_BYTES_MAX:
             raise _obstacle(Obstacle.TOO_LARGE, key)
         history = (stored.create_revision, stored.revision, stored.version)
-        self._results.append(Found(self._revision, *history, stored.value))
+        self._results.append(Found(self._revision, *history, stored.value, *stored.lease_fields))
 
     def _read(self, key: str) -> StoredValue | None:
         return self._rows[key] if key in self._rows else self._store.read(key.encode())
 
-    def _write(self, key: str, value: bytes, lease: int) -> None:
+    def _write(self, key: str, value: bytes, lease: int, ttl_ms: int) -> None:
         before = self._read(key)
-        self._note(key, before, written(before, value, self._revision, lease))
+        self._note(key, before, written(before, value, self._revision, lease, ttl_ms))
 
     def _remove(self, key: str) -> None:
         self._note(key, self._read(key), None)

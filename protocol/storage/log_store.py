@@ -166,7 +166,9 @@ class LogStore:
             return LogCompacted(peer, first)
         return LogSlice(peer, first - 1, before, self.slice(first, bytes_max))
 
-    def recover(self, applied_index: int, leases: tuple[tuple[int, int], ...] = ()) -> Recovered:
+    def recover(
+        self, applied_index: int, leases: tuple[tuple[int, int, int], ...] = ()
+    ) -> Recovered:
         """Return the replicator's initial state: all unapplied entries, and some before them.
 
         Raises:

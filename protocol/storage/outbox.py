@@ -16,7 +16,7 @@ class StorageOutbox(msgspec.Struct):
     errors: list[str] = msgspec.field(default_factory=list)  # likewise, at level error
 
     def note_leases(self, index: int, changes: LeaseChanges) -> None:
-        """Tell the replicator which leases have begun and ended up to an entry."""
-        if changes.granted or changes.ended:
-            applied = LeasesApplied(index, tuple(changes.granted), tuple(changes.ended))
-            self.replicator.append(applied)
+        """Tell the replicator what has become of leases up to an entry."""
+        if changes.granted or changes.ended or changes.left or changes.is_new_term:
+            begun, left = tuple(changes.granted), tuple(changes.left)
+            self.replicator.append(LeasesApplied(index, begun, tuple(changes.ended), left))

@@ -12,8 +12,8 @@ from protocol.messages.client import (
     Get,
     GetMany,
     KeepAlive,
-    KeptAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     Names,
     ReadChanges,
@@ -24,11 +24,11 @@ from protocol.messages.client import (
     SnapshotPart,
 )
 from protocol.state.commands import Found, Missing
-from protocol.state.key_leases import find_shared_lease
 from protocol.state.key_value import decode_stored_value
-from protocol.state.tables import SortedTable, Table
+from protocol.state.tables import SortedTable
 from protocol.storage.history import ChangeHistory
 from protocol.storage.key_range import key_range
+from protocol.storage.lease_reads import LeaseReads
 from protocol.storage.scans import Scans
 from protocol.wire import decode_read_batch, encode
 
@@ -57,7 +57,7 @@ class Reader:
         self,
         values: SortedTable,
         prefixes: SortedTable,
-        leases: Table,
+        leases: LeaseReads,
         write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
         history: ChangeHistory,
@@ -102,15 +102,15 @@ class Reader:
                 return self._get(key, revision)
             case GetMany(keys=keys):
                 return self._get_many(keys, revision)
-            case KeepAlive(leases=leases):
-                return KeptAlive(tuple([self._ttl_ms(lease) for lease in leases]))
+            case KeepAlive():
+                return self._leases.keep_alive(operation)
             case _:
                 self._write_tables()
                 return self._serve_from_tables(operation, revision)
 
     def _serve_from_tables(
         self,
-        operation: Scan | ListKeys | ListPrefixes | ReadChanges | ReadSnapshot,
+        operation: Scan | ListKeys | ListPrefixes | ListLeases | ReadChanges | ReadSnapshot,
         revision: int,
     ) -> ReadOutcome:
         match operation:
@@ -120,6 +120,8 @@ class Reader:
                 return _list(self._values, operation, revision)
             case ListPrefixes():
                 return _list(self._prefixes, operation, revision)
+            case ListLeases():
+                return self._leases.page(operation, revision)
             case ReadChanges():
                 return self._history.read(operation, revision)
             case ReadSnapshot():
@@ -131,12 +133,9 @@ class Reader:
         stored = self._values.get(key.encode())
         if stored is None:
             return Missing(revision)
-        value = decode_stored_value(stored)
-        return Found(revision, value.create_revision, value.revision, value.version, value.value)
-
-    def _ttl_ms(self, lease: int) -> int:
-        row = find_shared_lease(self._leases, lease)
-        return 0 if row is None else row.ttl_ms
+        row = decode_stored_value(stored)
+        history = (row.create_revision, row.revision, row.version)
+        return Found(revision, *history, row.value, *row.lease_fields)
 
     def _get_many(self, keys: tuple[str, ...], revision: int) -> FoundMany | Failed:
         found: list[Found | Missing] = []
@@ -153,7 +152,7 @@ def _least(operation: ReadOperation) -> int:
     """Return the revision that the state must have reached."""
     if type(operation) is Get:  # the most frequent case
         return operation.min_revision
-    if isinstance(operation, ReadSnapshot | KeepAlive):
+    if isinstance(operation, ReadSnapshot | KeepAlive | ListLeases):
         return 0
     if isinstance(operation, ReadChanges):
         return max(operation.after, operation.min_revision)

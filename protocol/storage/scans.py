@@ -81,7 +81,8 @@ def _page(scan: Scan, view: _View) -> Page:
         if not scan.counts:
             stored = decode_stored_value(row)
             history = (stored.create_revision, stored.revision, stored.version)
-            entries.append(ScannedEntry(key.decode(), *history, stored.value))
+            shown = (*history, stored.value, *stored.lease_fields)
+            entries.append(ScannedEntry(key.decode(), *shown))
             size += len(key) + len(row)
         count += 1
         end = key

@@ -72,10 +72,10 @@ class StateTables(NamedTuple):
         """Return an immutable view of all written rows."""
         return StateView(*(table.view() for table in self))
 
-    def lease_ttls(self) -> tuple[tuple[int, int], ...]:
-        """Return the id of each lease, and the milliseconds that it lasts, as written."""
+    def lease_times(self) -> tuple[tuple[int, int, int], ...]:
+        """Return id, milliseconds and recorded rest of each lease, as written."""
         rows = (decode_lease(*row) for row in self.leases.scan(b""))
-        return tuple([(lease, row.ttl_ms) for lease, row in rows])
+        return tuple([(lease, row.ttl_ms, row.left_ms) for lease, row in rows])
 
 
 class StateView(NamedTuple):

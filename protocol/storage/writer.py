@@ -44,6 +44,7 @@ from protocol.state.machine import EntryOutcome, is_proposed_by
 from protocol.state.tables import Database
 from protocol.storage.backups import Backups
 from protocol.storage.history import ChangeHistory
+from protocol.storage.lease_reads import LeaseReads
 from protocol.storage.log_retention import LogRetention
 from protocol.storage.log_store import LogStore
 from protocol.storage.outbox import StorageOutbox
@@ -57,7 +58,6 @@ APPLY_BYTES_MAX = 16 << 20  # likewise, of entries and the changes that they mak
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
 UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
-
 
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # processed in order, after writes
 
@@ -125,7 +125,7 @@ class StorageWriter:
         Raises:
             DamagedLog: the log is not what this node can have written.
         """
-        leases = self._table_sets.active.lease_ttls()
+        leases = self._table_sets.active.lease_times()
         self._outbox.replicator.append(self._store.recover(self._machine.applied_index, leases))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
         self._outbox.gateway.append(opened)
@@ -376,7 +376,7 @@ class StorageWriter:
         self._sync()
         self._passing("installed")
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
-        leases = self._table_sets.active.lease_ttls()
+        leases = self._table_sets.active.lease_times()
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership, leases)
         self._outbox.replicator.append(installed)
         return True
@@ -389,7 +389,7 @@ class StorageWriter:
         self._reader = Reader(
             tables.values,
             tables.prefixes,
-            tables.leases,
+            LeaseReads(tables.leases, lambda: self._machine.leases_granted),
             self.write_tables,
             self._read_for_backup,
             self._history,

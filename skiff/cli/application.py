@@ -11,6 +11,7 @@ from skiff.cli import (
     backup,
     demo,
     health,
+    lease,
     member,
     node,
     output,
@@ -50,6 +51,7 @@ app.command("list")(reading.list_keys)
 app.command()(reading.prefixes)
 app.command()(reading.count)
 app.command()(watch.watch)
+app.add_typer(lease.app, name="lease")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.command()(status.status)

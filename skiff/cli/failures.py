@@ -35,7 +35,7 @@ class CommandFailed(Exception):
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.RevisionMismatch: ExitCode.CONFLICT,
     errors.TransactionConflict: ExitCode.CONFLICT,
-    errors.LeaseNotFound: ExitCode.CONFLICT,
+    errors.LeaseNotFound: ExitCode.NOT_FOUND,
     errors.LeaseExpired: ExitCode.CONFLICT,
     errors.NotInteger: ExitCode.CONFLICT,
     errors.CounterOverflow: ExitCode.CONFLICT,
@@ -48,6 +48,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.Compacted: ExitCode.UNAVAILABLE,
     errors.Overloaded: ExitCode.UNAVAILABLE,
     errors.StorageFull: ExitCode.UNAVAILABLE,
+    errors.TooManyLeases: ExitCode.UNAVAILABLE,
     errors.LeaderElectionTimeout: ExitCode.UNAVAILABLE,
     errors.RequestTimeout: ExitCode.TIMEOUT,
     errors.OutcomeUnknown: ExitCode.TIMEOUT,
@@ -64,6 +65,7 @@ HINTS: dict[type[Exception], str] = {
     errors.UnsafeMembershipChange: "start the nodes that are down, or remove one of them instead; "
     "--force overrides this, and no write succeeds until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
+    errors.LeaseNotFound: "'skiff lease list' shows all leases",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is a node running there, started with --standby?",

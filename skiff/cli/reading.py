@@ -46,8 +46,9 @@ def get(
     """Print a value.
 
     Text and bytes are printed exactly as stored, anything else as JSON.
-    --json adds the revision, the revision of the first write, and the version, which counts
-    the writes. It prints bytes as base64, marked by "encoding": "base64".
+    --json adds the revision, the revision of the first write, the version, which counts the
+    writes, and the key's lease, or its TTL in seconds. It prints bytes as base64, marked by
+    "encoding": "base64".
     """
     with connect(url, timeout) as client:
         entry = client.get_entry(key, read=read, max_staleness=max_staleness, at_least=at_least)
@@ -104,8 +105,8 @@ def scan(
 ) -> None:
     """Print the entries at one revision, sorted by key.
 
-    A line has the key, and the value as JSON. With --json, a line is an object with the revision,
-    the revision of the first write, and the version, too.
+    A line has the key, and the value as JSON. With --json, a line is an object with the fields
+    that 'skiff get --json' has.
     """
     with connect(url, timeout) as client:
         for entry in client.scan(

@@ -23,6 +23,8 @@ class _Operation(msgspec.Struct, forbid_unknown_fields=True, tag_field="op"):
 class _Insert(_Operation, tag="insert"):
     key: str
     value: Any
+    lease: int | None = None
+    ttl: float | None = None
 
 
 class _Remove(_Operation, tag="remove"):

@@ -45,14 +45,29 @@ def insert(
         bool, typer.Option("--json-value", help="Parse the value as JSON and store the result.")
     ] = False,
     if_revision: IfRevision = None,
+    lease: Annotated[
+        int | None,
+        typer.Option(metavar="ID", help="Remove the key when this lease ends.", show_default=False),
+    ] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Remove the key after this time, from 1 second on.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Write a value and print the revision of the write."""
+    """Write a value and print the revision of the write.
+
+    Without --lease or --ttl, the key is permanent, also if it had one before.
+    """
     stored = _stored(value, _kind(text=as_text, bytes=as_bytes, json=json_value))
     with connect(url, timeout) as client:
-        revision = client.insert(key, stored, if_revision=if_revision)
+        revision = client.insert(key, stored, if_revision=if_revision, lease=lease, ttl=ttl)
     if as_json:
         output.json({"key": key, "revision": revision})
     else:

@@ -12,7 +12,7 @@ from skiff.recipes.election import Election
 from skiff.recipes.patience import FOREVER
 from skiff.recipes.turn import NOT_HELD
 from skiff.records import Entry
-from skiff.values import check_type, encode_value, entry_of_scanned
+from skiff.values import check_type, encode_value, entry_of
 
 
 @described_by(Election)
@@ -41,7 +41,7 @@ class AsyncElection(AsyncHolder):
         check_type(type)
         procedure = find_leader(self._contest.line)
         leader = await self._coordinator.perform(procedure, self._coordinator.patience(0))
-        return None if leader is None else entry_of_scanned(leader, type)
+        return None if leader is None else entry_of(leader.key, leader, type)
 
     async def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:
         """Yield the present leader's entry, then one for each change; see ``Election.observe``."""
@@ -49,7 +49,7 @@ class AsyncElection(AsyncHolder):
         line = self._contest.line
         leader = await self._coordinator.perform(find_leader(line), FOREVER)
         while True:
-            yield None if leader is None else entry_of_scanned(leader, type)
+            yield None if leader is None else entry_of(leader.key, leader, type)
             leader = await self._coordinator.perform(next_leader(line, leader), FOREVER)
 
     async def __aenter__(self) -> Self:

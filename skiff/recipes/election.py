@@ -15,7 +15,7 @@ from skiff.recipes.holder import Holder
 from skiff.recipes.patience import FOREVER
 from skiff.recipes.turn import NOT_HELD, Contest
 from skiff.records import Entry
-from skiff.values import check_type, encode_value, entry_of_scanned
+from skiff.values import check_type, encode_value, entry_of
 
 
 class Election(Holder):
@@ -63,14 +63,14 @@ class Election(Holder):
         check_type(type)
         procedure = find_leader(self._contest.line)
         leader = self._coordinator.perform(procedure, self._coordinator.patience(0))
-        return None if leader is None else entry_of_scanned(leader, type)
+        return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:
         """Yield the present leader's entry, then one for each change; None while there is none."""
         check_type(type)
         leader = self._coordinator.perform(find_leader(self._contest.line), FOREVER)
         while True:
-            yield None if leader is None else entry_of_scanned(leader, type)
+            yield None if leader is None else entry_of(leader.key, leader, type)
             leader = self._coordinator.perform(next_leader(self._contest.line, leader), FOREVER)
 
     def __enter__(self) -> Self:

@@ -146,6 +146,8 @@ def test_json_output_has_every_field_of_an_entry(run: Run, key: str) -> None:
         "revision": changed["revision"],
         "create_revision": created["revision"],
         "version": 2,
+        "lease": None,
+        "ttl": None,
     }
 
 

@@ -14,6 +14,7 @@ from skiff import (
     EventKind,
     InvalidRequest,
     LeaseExpired,
+    LeaseInfo,
     LeaseNotFound,
 )
 from skiff.testing import Cluster
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.cluster
 
 SECONDS = 20.0
 TTL = 1.0
+NEVER_GRANTED = 1 << 40
 MARGIN = TTL / 3 + 1.0  # after which a silent lease of this TTL has ended, without elections
 
 
@@ -104,7 +106,7 @@ def test_the_leases_of_a_closed_client_expire(cluster: Cluster) -> None:
 def test_a_lost_lease_is_reported_and_refused(client: Client) -> None:
     lease = client.lease(TTL)
     with Client([client.status().address], timeout=SECONDS) as other:
-        other._run(_revoke(lease.id), SECONDS)
+        other.revoke_lease(lease.id)
     assert lease.lost.wait(TTL)
     with pytest.raises(LeaseExpired):
         client.insert("a", 1, lease=lease)
@@ -114,17 +116,49 @@ def test_a_lost_lease_is_reported_and_refused(client: Client) -> None:
     assert client.get("a") is None
 
 
-def _revoke(lease: int) -> Any:
-    from protocol.state.commands import RevokeLease  # noqa: PLC0415
-    from skiff.method import Order  # noqa: PLC0415
-
-    return (yield Order(RevokeLease(lease)))
-
-
 def test_a_lease_that_was_never_granted_is_refused(client: Client) -> None:
     with pytest.raises(LeaseNotFound):
-        client.insert("a", 1, lease=1 << 40)
+        client.insert("a", 1, lease=NEVER_GRANTED)
     assert client.get("a") is None
+
+
+def test_leases_are_listed_without_those_of_keys_own(client: Client) -> None:
+    with client.lease(TTL) as first, client.lease(60) as second:
+        client.insert_many({"a": 1, "b": 1}, lease=second)
+        client.insert("c", 1, ttl=60)
+        mine = [each for each in client.leases() if each.id in (first.id, second.id)]
+        assert mine == [LeaseInfo(first.id, TTL, 0), LeaseInfo(second.id, 60, 2)]
+    assert not {first.id, second.id} & {each.id for each in client.leases()}
+
+
+def test_a_lease_is_kept_alive_and_revoked_by_its_id(client: Client, cluster: Cluster) -> None:
+    with Client(cluster.addresses, timeout=SECONDS) as holder:
+        lease = holder.lease(TTL).id  # kept alive no longer than this client
+        client.insert_many({"a": 1, "b": 1}, lease=lease)
+    for _ in range(5):
+        assert client.keep_lease_alive(lease) == TTL
+        time.sleep(TTL / 2)
+    assert client.revoke_lease(lease) == 2
+    assert client.list_keys("") == []
+
+
+def test_what_cannot_be_done_with_a_lease_has_an_error(client: Client) -> None:
+    ended = client.lease(TTL)
+    ended.revoke()
+    for method in (client.keep_lease_alive, client.revoke_lease):
+        with pytest.raises(LeaseExpired):
+            method(ended)
+        with pytest.raises(LeaseNotFound):
+            method(NEVER_GRANTED)
+        with pytest.raises(InvalidRequest):
+            method(0)
+
+
+def test_the_lease_of_a_keys_own_is_kept_alive_by_no_client(client: Client) -> None:
+    client.insert("a", 1, ttl=60)
+    with client.lease(60) as lease, pytest.raises(LeaseExpired):
+        client.keep_lease_alive(lease.id - 1)
+    assert client.get("a") == 1
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 0.5, 31 * 24 * 3600, float("nan"), "5"])
@@ -152,6 +186,10 @@ def test_leases_of_an_asyncio_client(cluster: Cluster) -> None:
                 assert not lease.lost.is_set()
             assert await client.get("a") is None
             assert lease.lost.is_set()
+            assert lease.id not in [each.id for each in await client.leases()]
+            other = await client.lease(60)
+            assert await client.keep_lease_alive(other) == 60
+            assert await client.revoke_lease(other.id) == 0
             last = await client.lease(TTL)
             await client.insert("b", 1, lease=last)
         assert last.lost.is_set()

@@ -37,6 +37,8 @@ def test_scan_prints_entries_in_either_direction(node: Node) -> None:
         "revision": 1,
         "create_revision": 1,
         "version": 1,
+        "lease": None,
+        "ttl": None,
         "encoding": "base64",
     }
     assert call(node, "scan", "none") == (0, "", "")

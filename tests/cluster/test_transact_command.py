@@ -47,6 +47,16 @@ def test_a_transaction_prints_a_result_for_each_operation(node: Node) -> None:
     assert (code, failed) == (4, "skiff: error: a check failed\n")
 
 
+def test_an_insert_may_have_a_ttl_or_a_lease(node: Node) -> None:
+    insert = {"op": "insert", "key": "t/l", "value": 1, "ttl": 60}
+    given = {"then": [insert, {"op": "get", "key": "t/l"}]}
+    code, printed, _ = call(node, "transact", given=given)
+    assert (code, json.loads(printed.splitlines()[1])["ttl"]) == (0, 60)
+    insert = {"op": "insert", "key": "t/l", "value": 1, "lease": 1 << 40}
+    code, _, failed = call(node, "transact", given={"then": [insert]})
+    assert (code, "was never granted; nothing was written" in failed) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

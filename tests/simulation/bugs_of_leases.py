@@ -7,6 +7,7 @@ from protocol.state.key_leases import KeyLeases
 from protocol.state.key_value import KeyValue
 from protocol.state.machine import StateMachine
 from protocol.state.transactions import _Draft
+from protocol.storage.lease_reads import LeaseReads
 from protocol.storage.state_tables import StateView
 from protocol.storage.writer import StorageWriter
 from tests.simulation.bug import Bug, Edit
@@ -64,7 +65,7 @@ BUGS = (
     Bug(
         "an increment takes a key out of its lease",
         PROMISE,
-        Edit(_Draft._increment, "0 if before is None else before.lease", "0"),
+        Edit(_Draft._increment, "(before.lease, before.ttl_ms)", "(0, 0)"),
     ),
     Bug(
         "a keep-alive of a lease that is about to end is confirmed",
@@ -114,8 +115,8 @@ BUGS = (
         PROMISE,
         Edit(
             StorageWriter.recover,
-            "leases = self._table_sets.active.lease_ttls()",
-            "leases: tuple[tuple[int, int], ...] = ()",
+            "leases = self._table_sets.active.lease_times()",
+            "leases: tuple[tuple[int, int, int], ...] = ()",
         ),
     ),
     Bug(
@@ -123,8 +124,8 @@ BUGS = (
         PROMISE,
         Edit(
             StorageWriter._install,
-            "leases = self._table_sets.active.lease_ttls()",
-            "leases: tuple[tuple[int, int], ...] = ()",
+            "leases = self._table_sets.active.lease_times()",
+            "leases: tuple[tuple[int, int, int], ...] = ()",
         ),
     ),
     Bug(
@@ -151,6 +152,17 @@ BUGS = (
         "watchers are not told that a key has expired",
         PROMISE,
         Edit(StateMachine._expire, "expired=True", "expired=False"),
+    ),
+    Bug(
+        "a keep-alive is confirmed for the whole time, though less is recorded",
+        PROMISE,
+        Edit(key_leases.keep_alive, "max(index, restore(state, leader, leases))", "index"),
+        Edit(LeaseReads._ttl_ms, "row.left_ms or row.ttl_ms", "row.ttl_ms"),
+    ),
+    Bug(
+        "a leader records less than is left to a lease",
+        PROMISE,
+        Edit(KeyLeaseClock.left_ms, "LEASE_SHARE / 1000", "LEASE_SHARE / 2000"),
     ),
     Bug(
         "the ids of leases begin anew after a restart",

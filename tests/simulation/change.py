@@ -89,8 +89,10 @@ class Change:
 
     def _look_up(self, key: str) -> None:
         row = self.rows.get(key)
-        found = Missing(self._revision) if row is None else Found(self._revision, *row)
-        self.results.append(found)
+        if row is None:
+            self.results.append(Missing(self._revision))
+        else:
+            self.results.append(Found(self._revision, *row, *self.leases.shown(key)))
 
     def _write(self, key: str, value: bytes | None, lease: int = 0) -> None:
         self.leases.move(key, lease)

@@ -40,6 +40,11 @@ class LeaseModel:
         keys = [key for key, its in self.of_key.items() if its == lease]
         return sorted(keys, key=str.encode)
 
+    def shown(self, key: str) -> tuple[int, int]:
+        """Return the lease of a key that clients know, and the milliseconds of one of its own."""
+        lease = self.of_key.get(key, 0)
+        return (0, self.ttls[lease]) if lease in self.own else (lease, 0)
+
     def lease_for(self, insert: Insert, before: "LeaseModel") -> int | NoLease | Inapplicable:
         """Return the lease of a key that is inserted, 0 for none, or why it cannot be.
 

@@ -93,7 +93,7 @@ class LooseReads:
         if after is not None:
             names = [name for name in names if (name < after if scan.reverse else name > after)]
         expected = names[: scan.limit]
-        shown = [astuple(each) for each in page.entries]
+        shown = [astuple(each)[:5] for each in page.entries]  # without the lease
         expect(
             shown == [(name, *rows[name]) for name in expected],
             f"a page of a scan shows what was not there at revision {page.revision}",

@@ -9,6 +9,7 @@ from protocol.entry import EntryKind, LogEntry
 from protocol.state import key_leases, sessions
 from protocol.state.commands import (
     Check,
+    CheckpointLeases,
     Command,
     Event,
     ExpireLeases,
@@ -72,8 +73,8 @@ class Model:
     def _apply(self, write: Write) -> Result:
         if isinstance(write.command, OpenSession):
             return self._open_session()
-        if isinstance(write.command, ExpireLeases):
-            return self._expire(write.command.leases)
+        if isinstance(write.command, ExpireLeases | CheckpointLeases):
+            return self._expire(write.command)
         answers = self._answers.pop(write.session, None)
         if answers is None:
             return SessionExpired()
@@ -166,10 +167,10 @@ class Model:
             self.rows, self.leases = change.rows, change.leases
             self.changes.append(tuple(change.events))
 
-    def _expire(self, leases: Sequence[int]) -> LeaseEnded:
+    def _expire(self, command: ExpireLeases | CheckpointLeases) -> LeaseEnded:
         """End leases, except those whose keys are too many after the others'."""
         count = 0
-        for lease in leases:
+        for lease in command.leases if isinstance(command, ExpireLeases) else ():
             keys = len(self.leases.keys_of(lease))
             if lease in self.leases.ttls and (
                 not count or count + keys <= key_leases.ENDED_KEYS_MAX

@@ -87,6 +87,8 @@ class TightLimits(msgspec.Struct, frozen=True):
     lease_keys_max: int | None = None
     leases_named_max: int | None = None
     ended_keys_max: int | None = None
+    ttl_ms_min: int | None = None
+    checkpoint_ms: int | None = None
     unacknowledged_max: int | None = None  # at least as many writes as a pipeline has
 
 
@@ -280,6 +282,8 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         lease_ttl_ms_min=1,
         lease_keys_max=Random(f"lease keys {seed}").choice((None, 2)),
         leases_named_max=Random(f"leases named {seed}").choice((None, 1, 3)),
+        ttl_ms_min=1,
+        checkpoint_ms=Random(f"checkpoints {seed}").choice((None, 5, 20, 100)),
         ended_keys_max=Random(f"removed {seed}").choice((None, 1, 2)),
         unacknowledged_max=Random(f"window {seed}").choice((None, PIPELINE_MAX)),
     )

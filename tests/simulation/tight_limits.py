@@ -7,7 +7,7 @@ from protocol import compaction
 from protocol.client import beginning, multiplexer, pipeline, session
 from protocol.gateway import batching
 from protocol.raft import key_leases as raft_leases
-from protocol.raft import membership_changes, replication
+from protocol.raft import lease_checkpoints, membership_changes, replication
 from protocol.state import batches, sessions
 from protocol.state import key_leases as state_leases
 from protocol.storage import history, log_store, snapshot_source, writer
@@ -33,6 +33,9 @@ PLACES = (
     (batches, "LEASE_TTL_MS_MIN"),
     (state_leases, "LEASE_KEYS_MAX"),
     (raft_leases, "LEASES_NAMED_MAX"),
+    (lease_checkpoints, "LEASES_NAMED_MAX"),
+    (lease_checkpoints, "TTL_MS_MIN"),
+    (lease_checkpoints, "CHECKPOINT_MS"),
     (state_leases, "ENDED_KEYS_MAX"),
 )
 

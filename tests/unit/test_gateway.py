@@ -21,7 +21,9 @@ from protocol.messages.client import (
     FailureCode,
     Get,
     Hello,
+    KeepAlive,
     ListKeys,
+    ListLeases,
     ListPrefixes,
     Operation,
     ReadSnapshot,
@@ -233,6 +235,15 @@ def test_an_invalid_operation_fails_alone(desk: Desk) -> None:
     failed, opened = desk.answers
     assert isinstance(failed, Failed)
     assert (failed.code, opened) == (FailureCode.INVALID, SessionOpened(1))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [KeepAlive(()), KeepAlive((1,) * 1001), ListLeases(0), ListLeases(-1), ListLeases(1, 1 << 63)],
+)
+def test_an_invalid_read_of_leases_is_refused(desk: Desk, operation: KeepAlive) -> None:
+    desk.ask(operation)
+    assert desk.failure().code is FailureCode.INVALID
 
 
 def test_another_protocol_version_is_refused(desk: Desk) -> None:

@@ -10,9 +10,11 @@ from protocol.state import key_leases
 from protocol.state.batches import InvalidOperation, check_command
 from protocol.state.commands import (
     Batch,
+    CheckpointLeases,
     Command,
     Event,
     ExpireLeases,
+    Found,
     GrantLease,
     Inapplicable,
     Increment,
@@ -20,6 +22,7 @@ from protocol.state.commands import (
     Inserted,
     LeaseEnded,
     LeaseGranted,
+    Lookup,
     NoLease,
     Obstacle,
     OpenSession,
@@ -230,6 +233,17 @@ def test_no_client_uses_a_lease_of_a_keys_own(replica: Replica, command: Command
 # --- transactions
 
 
+def test_a_transaction_reads_the_leases_of_its_own_writes(replica: Replica) -> None:
+    lease = replica.grant()
+    replica.do(Insert("a", VALUE, ttl_ms=TTL))
+    lookups = (Lookup("a"), Lookup("b"), Lookup("c"))
+    then = (Increment("a"), Insert("b", VALUE, None, lease), Insert("c", VALUE, ttl_ms=TTL))
+    result = replica.do(Transact((), (*then, *lookups)))
+    assert isinstance(result, Transacted)
+    found = [each for each in result.results if isinstance(each, Found)]
+    assert [(each.lease, each.ttl_ms) for each in found] == [(0, TTL), (lease, 0), (0, TTL)]
+
+
 def test_a_transaction_attaches_grants_and_detaches_as_one_change(replica: Replica) -> None:
     lease = replica.grant()
     replica.do(Insert("a", VALUE, None, lease))
@@ -330,6 +344,21 @@ def test_a_key_has_a_lease_or_a_ttl() -> None:
 def test_no_client_and_no_other_node_lets_leases_expire() -> None:
     with pytest.raises(InvalidOperation, match="only a leader"):
         check_command(ExpireLeases((1,)), 100)
+    with pytest.raises(InvalidOperation, match="only a leader"):
+        check_command(CheckpointLeases(((1, 0),)), 100)
+
+
+def test_a_checkpoint_is_recorded_until_it_is_undone(replica: Replica) -> None:
+    lease = replica.grant()
+    replica.machine.take_lease_changes()
+    replica.apply(Write(0, 0, 0, CheckpointLeases(((lease, 3000), (99, 3000)))))
+    replica.reload()
+    assert TableSets(replica.disk).active.lease_times() == ((lease, TTL, 3000),)
+    replica.do(Insert("a", VALUE, None, lease))
+    replica.apply(Write(0, 0, 0, CheckpointLeases(((lease, 0),))))
+    replica.reload()
+    assert TableSets(replica.disk).active.lease_times() == ((lease, TTL, 0),)
+    assert replica.leases == {lease: ["a"]}
 
 
 # --- exactly once, restarts and snapshots
@@ -358,7 +387,7 @@ def test_a_snapshot_has_the_leases(replica: Replica) -> None:
         assert is_row(row, value)
         tables[row[0]].put(row[1:], value)
     other.reload()
-    assert TableSets(other.disk).active.lease_ttls() == ((1, TTL), (2, 2 * TTL))
+    assert TableSets(other.disk).active.lease_times() == ((1, TTL, 0), (2, 2 * TTL, 0))
     assert other.expire(lease) == replica.expire(lease)
     assert (other.keys, other.leases) == (["b"], {2: ["b"]})
 

@@ -26,6 +26,7 @@ from protocol.refusal import Refusal
 from protocol.state.batches import TooNew, check_proposal
 from protocol.state.commands import (
     Batch,
+    CheckpointLeases,
     Command,
     ExpireLeases,
     GrantLease,
@@ -96,7 +97,8 @@ def refusals(cluster: Cluster, node: bytes) -> list[tuple[Refusal, str]]:
 
 
 def test_every_command_has_a_level() -> None:
-    kinds = {OpenSession, ExpireLeases, *get_args(StateCommand), *get_args(TransactionOperation)}
+    leaders = {ExpireLeases, CheckpointLeases}
+    kinds = {OpenSession, *leaders, *get_args(StateCommand), *get_args(TransactionOperation)}
     assert set(LEVELS) == kinds
     assert max(LEVELS.values()) == STATE_LEVEL
 

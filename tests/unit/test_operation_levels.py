@@ -17,7 +17,9 @@ from protocol.messages.client import (
     Get,
     GetMany,
     Hello,
+    KeepAlive,
     ListKeys,
+    ListLeases,
     Operation,
     Outcome,
     Scan,
@@ -35,6 +37,8 @@ NEWER = [
     ListKeys("a/", 10, reverse=True),
     Get("a", max_staleness_ms=5),
     Get("a", min_revision=7),
+    KeepAlive((1,)),
+    ListLeases(10),
 ]
 
 

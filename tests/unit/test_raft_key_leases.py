@@ -55,6 +55,11 @@ def beat(cluster: Cluster, *, after: int, node: bytes = A) -> None:
     cluster.beat(node)
 
 
+def begin_term(cluster: Cluster, node: bytes) -> None:
+    """Let a leader learn that its storage has applied the first entry of its term."""
+    cluster.step(node, LeasesApplied(cluster[node].core._state.role.first_index, (), ()))  # type: ignore[union-attr]
+
+
 def keep_alive(cluster: Cluster, *leases: int, number: int = 1, node: bytes = A) -> None:
     cluster.step(node, Read(number, b"", False, False, leases))
 
@@ -289,6 +294,7 @@ def test_a_new_leader_starts_every_lease_anew() -> None:
     for node in (A, B, C):
         cluster[node].now += TTL - 1
     cluster.elect(B)
+    begin_term(cluster, B)
     beat(cluster, after=TTL - 1, node=B)
     assert expiring(cluster, B) == []
     beat(cluster, after=1, node=B)
@@ -300,14 +306,17 @@ def test_a_leader_that_leads_again_starts_every_lease_anew() -> None:
     cluster.elect(B)
     cluster[A].now += TTL
     cluster.elect(A)
+    begin_term(cluster, A)
     beat(cluster, after=TTL - 1)
     assert expiring(cluster) == []
+    beat(cluster, after=1)
+    assert expiring(cluster) == [(5,)]
 
 
 def test_a_node_that_was_not_told_of_leases_since_its_start_has_those_it_recovered() -> None:
     cluster = led_by(A)
     recovered = cluster[A].disk.recover(A, CLUSTER, None)
-    leases = ((5, TTL_MS),)
+    leases = ((5, TTL_MS, 0),)
     core = RaftNode(replace(recovered, leases=leases))
     core.tell_time(100)
     core.flush()
@@ -318,7 +327,7 @@ def test_the_leases_of_a_snapshot_replace_those_before() -> None:
     cluster = with_leases(5, 6)
     membership = cluster[B].core._state.memberships.committed
     cluster[B].core._state.chunks_staging = 1
-    cluster.step(B, SnapshotInstalled(1, 1, membership, ((6, TTL_MS), (7, TTL_MS))))
+    cluster.step(B, SnapshotInstalled(1, 1, membership, ((6, TTL_MS, 0), (7, TTL_MS, 0))))
     assert cluster[B].core._state.key_leases == {6: TTL_MS, 7: TTL_MS}
 
 
@@ -343,7 +352,7 @@ def test_the_clock_forgets_leases_that_have_ended(monkeypatch: pytest.MonkeyPatc
     clock = KeyLeaseClock(())
     for lease in range(1, 1000):
         clock.add(lease)
-        clock.start_fresh({lease: 1 << 31}, lease)
+        clock.start_fresh({lease: 1 << 31}, {}, lease)
         if lease > 3:
             clock.drop(lease)
     assert len(clock._queue) <= 20
@@ -353,7 +362,7 @@ def test_the_clock_forgets_leases_that_have_ended(monkeypatch: pytest.MonkeyPatc
 
 def test_a_keep_alive_of_a_longer_past_shortens_nothing() -> None:
     clock = KeyLeaseClock([1])
-    clock.start_fresh({1: TTL_MS}, 100)
+    clock.start_fresh({1: TTL_MS}, {}, 100)
     clock.extend(1, TTL_MS, 50)
     assert not clock.take_due(99 + TTL, 10)
     assert clock.take_due(100 + TTL, 10) == [1]

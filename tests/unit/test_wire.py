@@ -57,6 +57,7 @@ WRITES = [
     commands.Write(1, 10, 2, commands.GrantLease(5000)),
     commands.Write(1, 11, 2, commands.RevokeLease(5)),
     commands.Write(0, 0, 0, commands.ExpireLeases((5, 6))),
+    commands.Write(0, 0, 0, commands.CheckpointLeases(((5, 3000), (6, 0)))),
     commands.Write(
         1,
         7,
@@ -102,16 +103,19 @@ OPERATIONS: list[Any] = [
     client.ReadSnapshot(ID, None),
     client.TransferLeadership(ID),
     client.KeepAlive((5, 6)),
+    client.ListLeases(10, 5),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
     commands.Found(9, 1, 3, 2, b"value"),
+    commands.Found(9, 1, 3, 2, b"value", 5),
+    commands.Found(9, 1, 3, 2, b"value", ttl_ms=5000),
     commands.Missing(9),
     client.Names(9, ("a", "b"), True),
     client.ChangePage((commands.Event(7, "a", b"v", 3, 1, b"w"),), 7, 1, True, prev_values=True),
     client.Compacted(9),
     client.FoundMany(9, (commands.Found(9, 1, 3, 2, b"value"), commands.Missing(9))),
-    client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value"),), 1, "a", True),
+    client.Page(9, (client.ScannedEntry("a", 1, 3, 2, b"value", 5),), 1, "a", True),
     client.SnapshotPart(CHUNK, 10),
     client.Welcome(ID, ID, "tcp://node.example:9401", None, "", MEMBERSHIP, 2),
     client.NodeStatus(
@@ -120,7 +124,8 @@ OUTCOMES: list[Any] = [
     client.Done(),
     client.Failed(client.FailureCode.OVERLOADED, "too much"),
     client.Transferred(ID),
-    client.KeptAlive((5000, 0)),
+    client.KeptAlive((5000, 0), 7),
+    client.LeasePage(9, (client.ListedLease(5, 5000, 2),), 5, True),
 ]
 PEER_MESSAGES: list[Any] = [
     peer.RequestVote(3, 9, 2, pre=True),
@@ -190,8 +195,9 @@ FOR_REPLICATOR: list[Any] = [
     replicator.SnapshotRead(ID, None),
     replicator.ChunkStaged(CHUNK.end),
     replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP)),
-    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP), ((5, 5000),)),
+    replicator.SnapshotInstalled(5, 2, MembershipAt(4, MEMBERSHIP), ((5, 5000, 0),)),
     replicator.LeasesApplied(7, ((5, 5000),), (4,)),
+    replicator.LeasesApplied(7, (), (), ((5, 3000),)),
     SpaceChanged(Shortage.LOW),
 ]
 FOR_GATEWAY: list[Any] = [
