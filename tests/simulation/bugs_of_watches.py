@@ -131,7 +131,7 @@ BUGS = (
     Bug(
         "a watch that reads its entries anew keeps those of before",
         "the promise of watches",
-        Edit(Beginning.begin_anew, "self.entries = []", "pass"),
+        Edit(Beginning.begin_anew, "self.scanned = []", "pass"),
     ),
     Bug(
         "the history returns no previous values",
