@@ -9,11 +9,15 @@ import typer
 import skiff
 from skiff.cli import (
     backup,
+    barrier,
     demo,
+    elect,
     health,
+    lock,
     member,
     node,
     output,
+    queue,
     reading,
     recover,
     restore,
@@ -50,6 +54,10 @@ app.command("list")(reading.list_keys)
 app.command()(reading.prefixes)
 app.command()(reading.count)
 app.command()(watch.watch)
+app.command()(lock.lock)
+app.command()(elect.elect)
+app.add_typer(queue.app, name="queue")
+app.add_typer(barrier.app, name="barrier")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.command()(status.status)
