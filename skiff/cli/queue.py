@@ -1,6 +1,7 @@
 """Queue: the commands that put items into a queue and take them."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -122,7 +123,7 @@ def take(
         queue = client.queue(name, ttl=ttl)
         while True:
             try:
-                with note_of_wait(f"an item of queue {name!r}"):
+                with nullcontext() if follow else note_of_wait(f"an item of queue {name!r}"):
                     item = queue.take(timeout=timeout)
             except LockTimeout:
                 if follow:
