@@ -9,12 +9,16 @@ import typer
 import skiff
 from skiff.cli import (
     backup,
+    barrier,
     demo,
+    elect,
     health,
     lease,
+    lock,
     member,
     node,
     output,
+    queue,
     reading,
     recover,
     restore,
@@ -52,6 +56,10 @@ app.command()(reading.prefixes)
 app.command()(reading.count)
 app.command()(watch.watch)
 app.add_typer(lease.app, name="lease")
+app.command()(lock.lock)
+app.command()(elect.elect)
+app.add_typer(queue.app, name="queue")
+app.add_typer(barrier.app, name="barrier")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.command()(status.status)

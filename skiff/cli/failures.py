@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     TIMEOUT = 6
     REMOVED = 7
+    NOT_STARTED = 126  # as shells report a command that cannot be executed
+    NO_SUCH_COMMAND = 127  # likewise
     INTERRUPTED = 130  # 128 + SIGINT, as shells report it
     READER_GONE = 141  # 128 + SIGPIPE, as shells report it
 
@@ -37,6 +39,8 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.TransactionConflict: ExitCode.CONFLICT,
     errors.LeaseNotFound: ExitCode.NOT_FOUND,
     errors.LeaseExpired: ExitCode.CONFLICT,
+    errors.Fenced: ExitCode.CONFLICT,
+    errors.LockLost: ExitCode.CONFLICT,
     errors.NotInteger: ExitCode.CONFLICT,
     errors.CounterOverflow: ExitCode.CONFLICT,
     errors.NodeRemoved: ExitCode.REMOVED,
@@ -50,6 +54,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.StorageFull: ExitCode.UNAVAILABLE,
     errors.TooManyLeases: ExitCode.UNAVAILABLE,
     errors.LeaderElectionTimeout: ExitCode.UNAVAILABLE,
+    errors.LockTimeout: ExitCode.TIMEOUT,
     errors.RequestTimeout: ExitCode.TIMEOUT,
     errors.OutcomeUnknown: ExitCode.TIMEOUT,
     errors.InvalidAddress: ExitCode.USAGE,

@@ -53,12 +53,24 @@ def value(found: object) -> None:
 
     On a terminal, a line end follows, so that the prompt starts on its own line.
     """
-    if not isinstance(found, str | bytes):
-        json(found)
-        return
-    data = found.encode() if isinstance(found, str) else found
+    data = as_bytes(found)
     ends_line = data.endswith(b"\n") or not is_terminal()
     write(data if ends_line else data + b"\n")
+
+
+def as_bytes(found: object) -> bytes:
+    """Return text and bytes as stored, anything else as a line of JSON.
+
+    Raises:
+        CommandFailed: JSON cannot represent the value.
+    """
+    match found:
+        case str():
+            return found.encode()
+        case bytes():
+            return found
+        case _:
+            return as_json(found) + b"\n"
 
 
 def json(thing: object) -> None:

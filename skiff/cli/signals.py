@@ -1,8 +1,10 @@
-"""Signals: the orderly end of a command that runs processes."""
+"""Signals: the orderly end of a command that runs processes, or holds what others wait for."""
 
+import select
 import signal
 import socket
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self
 
 import typer
 
@@ -27,7 +29,7 @@ class EndRequest:
         """Let the first signal request the end; ignore further ones."""
         signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
-            if number != signal.SIGHUP or not _is_to_outlive_terminal():
+            if number != signal.SIGHUP or not _is_ignored(number):  # as by nohup
                 signal.signal(number, lambda *_: None)
 
     def tell(self, failure: Exception | None = None) -> None:
@@ -41,15 +43,54 @@ class EndRequest:
         return self._failure
 
 
-def _is_to_outlive_terminal() -> bool:
-    """Return whether SIGHUP was ignored at the start, as by nohup."""
-    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+class SignalInbox:
+    """The signals that arrive during a ``with`` block of the main thread, which reads them.
+
+    Those that are ignored stay ignored, as SIGHUP by nohup or SIGINT in a background job. For the
+    socket, see ``EndRequest``.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
+
+    def __enter__(self) -> Self:
+        self._told, self._teller = socket.socketpair()
+        self._teller.setblocking(False)
+        self._former_fd = signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
+        self._former = {
+            number: signal.signal(number, lambda *_: None)
+            for number in self._numbers
+            if number == signal.SIGCHLD or not _is_ignored(number)
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former_fd)
+        self._told.close()
+        self._teller.close()
+
+    def next(self, seconds: float) -> int | None:
+        """Return the number of the next signal, None if there was none within the seconds."""
+        ready, _, _ = select.select([self._told], [], [], max(0.0, seconds))
+        return self._told.recv(1)[0] if ready else None
 
 
 def end_on_signals() -> None:
-    """Raise an exception at the first signal; ignore further ones."""
+    """Raise an exception at the first signal that is not ignored; ignore further ones."""
     for number in SIGNALS:
-        signal.signal(number, _end)
+        if not _is_ignored(number):
+            signal.signal(number, _end)
 
 
 def ignore_signals() -> None:

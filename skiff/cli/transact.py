@@ -8,7 +8,7 @@ from skiff import operations
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.cli.writing import read_input
+from skiff.cli.values import read_input
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.operations import Check, Operation, TransactionResult
 from skiff.records import Entry

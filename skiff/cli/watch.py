@@ -1,19 +1,25 @@
 """Watch: the command that prints changes as they happen."""
 
 import itertools
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 from msgspec.structs import replace
 
 from skiff.cli import output
+from skiff.cli.child import run_child
+from skiff.cli.coordination import OptionalCommand
+from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
+from skiff.cli.signals import SIGNALLED
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Event, EventKind
 
 
 def watch(
     prefix: Prefix = "",
+    command: OptionalCommand = None,
     *,
     count: Annotated[
         int | None,
@@ -39,26 +45,74 @@ def watch(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Print changes as they happen, one on each line.
+    """Print changes as they happen, or run a command for each.
 
     A line has the revision, the kind of change, the key, and the value as JSON; with
     --prev-value, the word 'was' and the value before the change follow, if there was one. Every
     change after the note on standard error is printed, once and in order, whatever happens to the
     nodes; if none of them keeps the next changes any more, the command ends with an error. Ctrl-C
     ends it, too.
+
+    A command, as in: skiff watch "" -- cat, runs for each change, one after another, with
+    SKIFF_KEY, SKIFF_KIND (insert, remove or expire) and SKIFF_REVISION in its environment. Its
+    standard input is the value as 'skiff get' prints it, empty without one; with --json, it is the
+    change as --json prints it. A command that fails is reported on standard error, and the watch
+    goes on. Signals are passed on to a command that runs, and end the watch after it.
     """
+    if command and prev_value and not as_json:
+        raise CommandFailed("with a command, --prev-value needs --json", ExitCode.USAGE)
     with (
         connect(url, timeout) as client,
         client.watch(prefix, since=since, initial=initial, prev_value=prev_value) as changes,
     ):
         if not initial:
             output.note(f"watching {prefix!r} after revision {changes.revision}")
-        for changed in itertools.islice(changes, count):
-            event = _showable(changed)
-            if as_json:
-                output.json(_facts(event, prev_value=prev_value))
-            else:
-                output.write(change_line(event))
+        if command:
+            _run_for_each(command, changes, count, as_json=as_json, prev_value=prev_value)
+        else:
+            _print_each(changes, count, as_json=as_json, prev_value=prev_value)
+
+
+def _print_each(
+    events: Iterable[Event[Any]], count: int | None, *, as_json: bool, prev_value: bool
+) -> None:
+    for changed in itertools.islice(events, count):
+        event = _showable(changed)
+        if as_json:
+            output.json(_facts(event, prev_value=prev_value))
+        else:
+            output.write(change_line(event))
+
+
+def _run_for_each(
+    command: list[str],
+    events: Iterable[Event[Any]],
+    count: int | None,
+    *,
+    as_json: bool,
+    prev_value: bool,
+) -> None:
+    """Run a command for each change.
+
+    Raises:
+        Exit: a signal has ended the watch.
+        CommandFailed: the command cannot be started.
+    """
+    changes = (event for event in events if event.kind is not EventKind.SYNCED)
+    for changed in itertools.islice(changes, count):
+        event = _showable(changed)
+        if as_json:
+            given = output.as_json(_facts(event, prev_value=prev_value)) + b"\n"
+        else:
+            given = output.as_bytes(event.value) if event.kind is EventKind.INSERT else b""
+        revision = str(event.revision)
+        variables = {"SKIFF_KEY": event.key, "SKIFF_KIND": event.kind, "SKIFF_REVISION": revision}
+        ending = run_child(command, variables, given=given)
+        if ending.code:
+            which = f"{event.kind} of {event.key!r} at revision {revision}"
+            output.note(f"the command ended with {ending.code} for the {which}")
+        if ending.signalled is not None:
+            raise typer.Exit(SIGNALLED + ending.signalled)
 
 
 def change_line(event: Event[Any]) -> bytes:

@@ -3,17 +3,13 @@
 import sys
 from typing import Annotated
 
-import msgspec
 import typer
 
-from protocol.config import VALUE_BYTES_CEILING
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Key, Timeout, Url, connect
+from skiff.cli.values import AsBytes, AsJson, AsText, kind_of, stored
 from skiff.client import DEFAULT_TIMEOUT
-
-STANDARD_INPUT = "-"
-JSON_BYTES_MAX = 6 * VALUE_BYTES_CEILING  # JSON may take six bytes for one, as in \u0000
 
 Value = Annotated[
     str,
@@ -37,13 +33,9 @@ def insert(
     key: Key,
     value: Value,
     *,
-    as_text: Annotated[
-        bool, typer.Option("--text", help="Store text; refuse what is not UTF-8.")
-    ] = False,
-    as_bytes: Annotated[bool, typer.Option("--bytes", help="Store bytes unchanged.")] = False,
-    json_value: Annotated[
-        bool, typer.Option("--json-value", help="Parse the value as JSON and store the result.")
-    ] = False,
+    as_text: AsText = False,
+    as_bytes: AsBytes = False,
+    json_value: AsJson = False,
     if_revision: IfRevision = None,
     lease: Annotated[
         int | None,
@@ -65,9 +57,9 @@ def insert(
 
     Without --lease or --ttl, the key is permanent, also if it had one before.
     """
-    stored = _stored(value, _kind(text=as_text, bytes=as_bytes, json=json_value))
+    given = stored(value, kind_of(text=as_text, bytes=as_bytes, json=json_value))
     with connect(url, timeout) as client:
-        revision = client.insert(key, stored, if_revision=if_revision, lease=lease, ttl=ttl)
+        revision = client.insert(key, given, if_revision=if_revision, lease=lease, ttl=ttl)
     if as_json:
         output.json({"key": key, "revision": revision})
     else:
@@ -138,54 +130,3 @@ def _confirm(question: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise CommandFailed("without a terminal to ask on, this needs --yes", ExitCode.USAGE)
     typer.confirm(f"skiff: {question}", abort=True, err=True)
-
-
-def _kind(**wanted: bool) -> str:
-    """Return the kind of value that the options demand; empty if they demand none."""
-    kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
-    if len(kinds) > 1:
-        raise CommandFailed("--text, --bytes and --json-value exclude each other", ExitCode.USAGE)
-    return "".join(kinds)
-
-
-def _stored(argument: str, kind: str) -> object:
-    """Return the value that an argument stands for."""
-    if argument == STANDARD_INPUT:
-        given = read_input(JSON_BYTES_MAX if kind == "json" else VALUE_BYTES_CEILING)
-    else:
-        given = argument.encode(errors="surrogateescape")  # the bytes that the shell passed
-    match kind:
-        case "json":
-            return _parsed(given)
-        case "bytes":
-            return given
-        case _:
-            return _text(given, is_demanded=kind == "text" or argument != STANDARD_INPUT)
-
-
-def _text(given: bytes, *, is_demanded: bool) -> str | bytes:
-    try:
-        return given.decode()
-    except UnicodeDecodeError as error:
-        if is_demanded:
-            message = f"the value is not text in UTF-8: {error}"
-            raise CommandFailed(message, ExitCode.USAGE) from None
-        return given
-
-
-def read_input(size_max: int) -> bytes:
-    """Read standard input to its end; fail once it exceeds the maximum."""
-    if sys.stdin is None:
-        raise CommandFailed("the standard input is closed", ExitCode.USAGE)
-    given = sys.stdin.buffer.read(size_max + 1)
-    if len(given) > size_max:
-        message = f"standard input has more than {size_max} bytes, the maximum of a value"
-        raise CommandFailed(message, ExitCode.USAGE)
-    return given
-
-
-def _parsed(text: bytes) -> object:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise CommandFailed(f"the value is not JSON: {error}", ExitCode.USAGE) from None

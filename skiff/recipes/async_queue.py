@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait
 from skiff.async_lease import AsyncLease
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
-from skiff.errors import LockMisused, LockTimeout, RequestTimeout, SkiffError
+from skiff.errors import Fenced, LockMisused, LockTimeout, RequestTimeout, SkiffError
 from skiff.operations import Remove
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.queue import Item, Queue, check_queue, encoded, inserts
@@ -65,10 +66,11 @@ class AsyncItem(BoundToProcess):
 
     async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave the item to the next consumer; see ``Item.release``."""
-        claim = self._held()
+        claim, fence = self._held(), self.fence
         self._claim = None
         try:
-            await self._coordinator.client.remove(claim.key, timeout=timeout)
+            with suppress(Fenced):  # the key may be the claim of another consumer by now
+                await self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
         except BaseException:
             self._lease.abandon()
             raise

@@ -7,6 +7,7 @@ come back keep their place. Each put and each take costs two writes, each acknow
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Event as Signal
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,14 @@ from skiff.arguments import (
     milliseconds_of,
 )
 from skiff.bound import BoundToProcess
-from skiff.errors import InvalidRequest, LockMisused, LockTimeout, RequestTimeout, SkiffError
+from skiff.errors import (
+    Fenced,
+    InvalidRequest,
+    LockMisused,
+    LockTimeout,
+    RequestTimeout,
+    SkiffError,
+)
 from skiff.lease import Lease
 from skiff.operations import Insert, Remove
 from skiff.recipes.coordinator import Coordinator
@@ -88,17 +96,18 @@ class Item(BoundToProcess):
         self._coordinator.give_back(self._lease)
 
     def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Leave the item to the next consumer, at its place in the order.
+        """Leave the item to the next consumer, at its place in the order; it may have it already.
 
         Raises:
             LockMisused: the item was acknowledged or released before.
             OutcomeUnknown: the deadline passed; it is free once its claim expires.
             RequestTimeout: likewise.
         """
-        claim = self._held()
+        claim, fence = self._held(), self.fence
         self._claim = None
         try:
-            self._coordinator.client.remove(claim.key, timeout=timeout)
+            with suppress(Fenced):  # the key may be the claim of another consumer by now
+                self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
         except BaseException:
             self._lease.abandon()
             raise

@@ -484,6 +484,18 @@ def test_an_item_of_a_lost_claim_is_delivered_again(client: Any) -> None:
     assert queue.size() == 0
 
 
+def test_the_release_of_a_lost_claim_leaves_that_of_the_next_consumer(client: Any) -> None:
+    queue = client.queue("q", ttl=TTL)
+    queue.put("job")
+    lost = queue.take()
+    client.remove(lost.fence.key)
+    again = queue.take(timeout=SECONDS)
+    lost.release()
+    with pytest.raises(LockTimeout):
+        queue.take(timeout=0)
+    again.acknowledge()
+
+
 def test_a_consumer_waits_for_an_item(client: Any) -> None:
     with ThreadPoolExecutor(4) as threads:
         taken = [threads.submit(client.queue("q").take, timeout=SECONDS) for _ in range(4)]

@@ -1,15 +1,19 @@
 """Command line: the parts that need no node."""
 
+import re
 import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import typer
 from msgspec.structs import replace
 
 from skiff import errors
 from skiff.cli import output
+from skiff.cli.application import app
 from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.member_status import MemberStatus, ask_members, leader_of
@@ -45,6 +49,25 @@ def standing(
     )
 
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def all_commands() -> Iterator[str]:
+    for name, found in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        parts = getattr(found, "commands", None)
+        yield from (f"{name} {each}" for each in parts) if parts else (name,)
+
+
+def documented_commands() -> Iterator[str]:
+    listed = README.partition("lists the commands:")[2].partition("Results go")[0]
+    for first, *more in map(str.split, re.findall("`(.+?)`", listed)):
+        yield from (f"{first} {each}" for each in more[0].split("|")) if more else (first,)
+
+
+def test_the_readme_lists_all_commands() -> None:
+    assert sorted(documented_commands()) == sorted(all_commands())
+
+
 # --- failures
 
 
@@ -57,6 +80,9 @@ def standing(
         (errors.Compacted("gone", 7), 5),
         (errors.Overloaded("busy"), 5),
         (errors.LeaderElectionTimeout("nobody leads"), 5),
+        (errors.LockLost("gone"), 4),
+        (errors.Fenced("gone"), 4),
+        (errors.LockTimeout("held"), 6),
         (errors.RequestTimeout("late"), 6),
         (errors.OutcomeUnknown("late"), 6),
         (errors.PeerNotFound("nobody"), 3),
