@@ -6,7 +6,7 @@ after every turn.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -206,6 +206,22 @@ class Machine:
         return [message for message in self.gateway if isinstance(message, kind)]
 
 
+class Disks(Mapping[NodeId, Disk]):
+    """The present disks of machines."""
+
+    def __init__(self, machines: Mapping[NodeId, Machine]) -> None:
+        self._machines = machines
+
+    def __getitem__(self, node: NodeId) -> Disk:
+        return self._machines[node].disk
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self._machines)
+
+    def __len__(self) -> int:
+        return len(self._machines)
+
+
 class Cluster:
     """Machines and the packets between them."""
 
@@ -213,10 +229,10 @@ class Cluster:
         founders = Membership(
             tuple(Member(node, address_of(node), True, STATE_LEVEL) for node in voters)
         )
-        self.judge = Judge()
         self.network: list[Packet] = []
         self.machines = {node: Machine(node, founders) for node in voters}
         self.machines |= {node: Machine(node, Membership()) for node in spare}
+        self.judge = Judge(Disks(self.machines))
         self._groups: list[set[NodeId]] = []
 
     def __getitem__(self, node: NodeId) -> Machine:
@@ -349,8 +365,7 @@ class Cluster:
             if self.are_linked(machine.id, to):
                 sent = [Packet(machine.id, incarnation, to, message) for message in messages]
                 self.network.extend(sent)
-        disks = {node: each.disk for node, each in self.machines.items()}
-        self.judge.see(machine.core, outbox, disks)
+        self.judge.see(machine.core, outbox)
 
     # --- the network
 

@@ -4,37 +4,36 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from protocol.entry import LogEntry
-from protocol.hard_state import HardState
 from protocol.membership import NodeId, is_majority
 from protocol.messages.gateway import GatewayMessage, ReadsConfirmed
-from protocol.messages.peer import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
 from protocol.messages.storage import Append, Commit, ReadAt
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
+from tests.harness.durable_state import DurableState
+from tests.harness.log_matching import LogMatching
+from tests.harness.promises import Promises
 
 
-class DurableState(Protocol):
-    """The part of a node's state that a crash now would leave."""
+class Disk(DurableState, Protocol):
+    """A disk, and the terms of its entries."""
 
-    hard_state: HardState
-
-    @property
-    def last_index(self) -> int: ...
-
-    def term_at(self, index: int) -> int: ...
+    def term_at(self, index: int) -> int:
+        """The term of an entry that a crash leaves; 0 where there is none."""
 
 
-Disks = Mapping[NodeId, DurableState]
+Disks = Mapping[NodeId, Disk]
 
 
 class Judge:
     """Observes the messages and writes of every turn, and remembers what they rule out later."""
 
-    def __init__(self) -> None:
+    def __init__(self, disks: Disks) -> None:
+        """Judge nodes with these disks."""
+        self._disks = disks
+        self._promises = Promises(disks)
+        self._matching = LogMatching()
         self.committed_index = 0  # the highest that any node has committed
         self._leaders: dict[int, NodeId] = {}
-        self._votes: dict[tuple[NodeId, int], NodeId] = {}
-        self._entries: dict[tuple[int, int], tuple[LogEntry, int]] = {}
         self._committed: dict[int, LogEntry] = {}
         self._committed_in: dict[int, int] = {}
         self._handed: dict[NodeId, int] = {}
@@ -46,23 +45,24 @@ class Judge:
         """Note the start of a read, which must see everything committed so far."""
         self._asked_at[node, number] = self.committed_index
 
-    def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
+    def see(self, core: RaftNode, outbox: Outbox) -> None:
         """Judge the results of one turn of a node."""
         for message in outbox.storage:
             match message:
-                case Append():
-                    self._log_matching(core, message)
+                case Append(entries=(first, *_) as entries):
+                    log = core._state.log
+                    self._matching.append(entries, log.term_at(first.index - 1))
                     self._leader_append_only(core, message)
                 case Commit(index):
                     self._state_machine_safety(core, index)
-                    self._committed_is_durable(core, index, disks)
+                    self._committed_is_durable(core, index)
                 case ReadAt():
                     self._reads(core.id, message)
         self._confirm_reads(core.id, outbox.gateway)
         self._election_safety(core)
         for to, messages in outbox.peers.items():
             for each in messages:
-                self._promise_is_durable(core.id, to, each, disks[core.id])
+                self._promises.judge(core.id, to, each)
 
     def _reads(self, node: NodeId, read: ReadAt) -> None:
         self._handed_reads[node, read.number] = read.index
@@ -98,19 +98,8 @@ class Judge:
 
     def _leader_append_only(self, core: RaftNode, append: Append) -> None:
         term, last_index = self._led.get(core.id, (0, 0))
-        if append.entries and core.leads and term == core.term:
+        if core.leads and term == core.term:
             assert append.entries[0].index > last_index, "a leader replaced its own entry"
-
-    def _log_matching(self, core: RaftNode, append: Append) -> None:
-        before = append.entries[0].index - 1 if append.entries else 0
-        term_before = core._state.log.term_at(before)
-        for entry in append.entries:
-            # Once the window has moved past it, the entry before the first is unknown.
-            if term_before is not None:
-                assert term_before <= entry.term, "terms never fall along a log"
-                known = self._entries.setdefault((entry.index, entry.term), (entry, term_before))
-                assert known == (entry, term_before), "logs that share an entry differ before it"
-            term_before = entry.term
 
     def _state_machine_safety(self, core: RaftNode, index: int) -> None:
         log = core._state.log
@@ -124,32 +113,9 @@ class Judge:
         self._handed[core.id] = max(index, self._handed.get(core.id, 0))
         self.committed_index = max(self.committed_index, index)
 
-    def _committed_is_durable(self, core: RaftNode, index: int, disks: Disks) -> None:
+    def _committed_is_durable(self, core: RaftNode, index: int) -> None:
         if core.leads:
             term = core._state.log.term_at(index)
             voters = core.membership.voters
-            holders = sum(disks[voter].term_at(index) == term for voter in voters)
+            holders = sum(self._disks[voter].term_at(index) == term for voter in voters)
             assert is_majority(holders, len(voters)), "committed before a majority's disks hold it"
-
-    def _promise_is_durable(
-        self, node: NodeId, to: NodeId, message: PeerMessage, disk: DurableState
-    ) -> None:
-        match message:
-            case RequestVoteReply(term=term, granted=True, pre=False):
-                self._vote_is_durable(node, to, term, disk)
-            case RequestVote(term=term, pre=False):
-                self._vote_is_durable(node, node, term, disk)
-            case AppendEntriesReply(term=term, accepted=True, index=index):
-                assert disk.hard_state.term >= term, "accepted in a term that is not durable"
-                replaced_since = disk.hard_state.term > term
-                assert replaced_since or disk.last_index >= index, "accepted before the disk did"
-            case _:
-                pass
-
-    def _vote_is_durable(
-        self, voter: NodeId, candidate: NodeId, term: int, disk: DurableState
-    ) -> None:
-        assert self._votes.setdefault((voter, term), candidate) == candidate, "two votes in a term"
-        durable = disk.hard_state
-        kept = (durable.term, durable.voted_for) == (term, candidate)
-        assert kept or durable.term > term, "a crash would take back a vote"

@@ -16,11 +16,12 @@ from tests.harness.raft_cluster import (
     CLUSTER,
     ROUNDS_TO_SETTLE_MAX,
     Cluster,
+    Disks,
     Machine,
     Packet,
     frame_of,
 )
-from tests.harness.raft_judge import Disks, Judge
+from tests.harness.raft_judge import Judge
 from tests.scenarios.notation import Mistake, node_name, write_message, write_write
 from tests.scenarios.portrait import write_machine, write_membership, write_role
 from tests.scenarios.storage import NO_READS, StoredDisk
@@ -31,14 +32,14 @@ from tests.scenarios.trace import Trace
 class Witness(Judge):
     """A judge that traces every turn first."""
 
-    def __init__(self, report: Callable[[RaftNode, Outbox], None]) -> None:
-        super().__init__()
+    def __init__(self, disks: Disks, report: Callable[[RaftNode, Outbox], None]) -> None:
+        super().__init__(disks)
         self._report = report
 
-    def see(self, core: RaftNode, outbox: Outbox, disks: Disks) -> None:
+    def see(self, core: RaftNode, outbox: Outbox) -> None:
         """Trace the results of a turn, and judge them."""
         self._report(core, outbox)
-        super().see(core, outbox, disks)
+        super().see(core, outbox)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Stage(Cluster):
             (founders,) = machine.disk.memberships or [MembershipAt(0, Membership())]
             machine.disk = StoredDisk(machine.id, CLUSTER, founders.membership)
         self.trace = trace
-        self.judge = Witness(self._report)
+        self.judge = Witness(Disks(self.machines), self._report)
         self.held: list[Packet] = []
         self.armed: dict[NodeId, int] = {}  # the contact at which an election deadline was set
         self._numbers: dict[NodeId, int] = {}

@@ -6,7 +6,7 @@ membership: it lapses with the removal of a node that knew itself to be a member
 """
 
 from protocol.membership import Membership, NodeId
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 
 
 class Admitted:

@@ -10,7 +10,7 @@ from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
 from protocol.raft.senders import TERM_JUMP_MAX
 from protocol.state.machine import decode_membership_change
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.committed_log import CommittedLog
 
 

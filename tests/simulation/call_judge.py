@@ -13,7 +13,7 @@ from protocol.state.commands import (
     SessionExpired,
     Write,
 )
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.levels import UNREADABLE
 
 DONE = (Inserted, Removed, RevisionMismatch)

@@ -9,7 +9,7 @@ from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.senders import LAPSE_MICROSECONDS
 from protocol.state.commands import OpenSession, Write
 from protocol.state.levels import STATE_LEVEL
-from tests.simulation.breach import Breach, expect
+from tests.harness.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
 from tests.simulation.consumers import NAMES

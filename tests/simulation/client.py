@@ -30,7 +30,7 @@ from protocol.state.commands import (
     SessionExpired,
     Transact,
 )
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.call_judge import judge_order
 from tests.simulation.consumers import Consumer
 from tests.simulation.contenders import Contender

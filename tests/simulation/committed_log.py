@@ -1,7 +1,7 @@
 """CommittedLog: the log that a cluster has agreed on, and the state that it implies."""
 
 from protocol.entry import EntryKind, LogEntry
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.model import Model
 from tests.simulation.totals import Totals
 

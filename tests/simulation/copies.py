@@ -5,7 +5,7 @@ from protocol.membership import MembershipAt
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterQuery, ClusterReply, PeerFrame
 from protocol.messages.replicator import Recovered
 from protocol.raft.moving import Moving
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Node
 

@@ -24,8 +24,8 @@ from protocol.state.commands import Write
 from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.limits import BATCH_OPERATIONS_MAX
 from protocol.wire import decode_outcome, encode
+from tests.harness.breach import expect
 from tests.simulation.actor import Actor
-from tests.simulation.breach import expect
 from tests.simulation.levels import UNREADABLE
 from tests.simulation.pipes import Pipes
 

@@ -5,7 +5,7 @@ import msgspec
 from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.storage.log_store import LogStart
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch, Change
 

@@ -29,9 +29,10 @@ from protocol.state.key_value import FIRST_USER_KEY, decode_stored_value
 from protocol.storage.history import decode_events
 from protocol.storage.outbox import StorageOutbox
 from protocol.storage.writer import StorageWriter
+from tests.harness.breach import expect
+from tests.harness.promises import Promises
 from tests.simulation.applied_revisions import AppliedRevisions
 from tests.simulation.belief import Belief
-from tests.simulation.breach import expect
 from tests.simulation.change import Row
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.disk import Batch
@@ -43,7 +44,6 @@ from tests.simulation.leaders import Leaders
 from tests.simulation.lease_bounds import LeaseBounds
 from tests.simulation.levels import Levels
 from tests.simulation.members import Members
-from tests.simulation.promises import Promises
 from tests.simulation.states import States
 from tests.simulation.totals import Totals
 from tests.simulation.turn_bounds import TurnBounds

@@ -3,7 +3,7 @@
 from protocol.membership import is_majority
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.events import Events
 
 

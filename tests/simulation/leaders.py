@@ -1,12 +1,13 @@
 """Leaders: election safety, leader completeness and append-only logs."""
 
-from protocol.entry import EntryKind, LogEntry
+from protocol.entry import EntryKind
 from protocol.membership import Membership, is_majority
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.raft.roles import Leader
+from tests.harness.breach import expect
+from tests.harness.log_matching import LogMatching
 from tests.simulation.admitted import Admitted
-from tests.simulation.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.durable_state import DurableState
 from tests.simulation.held_log import HeldLog
@@ -32,7 +33,7 @@ class Leaders:
         self._totals = totals
         self._of_term: dict[int, bytes] = {}
         self._ends: dict[bytes, tuple[int, int]] = {}  # term and last index after the previous turn
-        self._entries: dict[tuple[int, int], tuple[LogEntry, int]] = {}
+        self._matching = LogMatching()
         self.admitted = Admitted()
 
     @property
@@ -74,15 +75,16 @@ class Leaders:
         term, last_index = self._ends.get(core.id, (0, 0))
         if core.leads and term == core.term:
             expect(append.entries[0].index > last_index, "a leader replaced an entry of its own")
-        self._log_matching(core, append)
-        self.logs[core.id].append(append.entries)
+        log = self.logs[core.id]
+        self._matching.append(append.entries, log.term_at(append.entries[0].index - 1))
+        log.append(append.entries)
         if core.leads:
             self._one_change_at_a_time(core, append)
 
     def founded(self) -> None:
         """Forget the first entry of a founding that a crash has undone: levels may differ now."""
         if not any(disk.holds(1, 1) for disk in self._disks.values()):
-            self._entries.pop((1, 1), None)
+            self._matching.forget(1, 1)
 
     def term_of_commits(self, core: RaftNode) -> int:
         """Return the term in which a node commits in this turn; it may have stepped down since."""
@@ -117,21 +119,6 @@ class Leaders:
         log = self.logs[core.id]
         if entry is not None and log.reaches_back_to(entry.index):
             expect(log.term_at(entry.index) == entry.term, "a leader lacks a committed entry")
-
-    def _log_matching(self, core: RaftNode, append: Append) -> None:
-        term_before = self.logs[core.id].term_at(append.entries[0].index - 1)
-        for entry in append.entries:
-            # The entry before the recovered ones is unknown.
-            if term_before is not None:
-                expect(term_before <= entry.term, "terms fall along a log")
-                known = self._entries.get((entry.index, entry.term))
-                if known is None:
-                    self._entries[entry.index, entry.term] = (entry, term_before)
-                else:
-                    same = known[0] is entry or known[0] == entry
-                    expect(same, "two entries share index and term")
-                    expect(known[1] == term_before, "logs that share an entry differ before it")
-            term_before = entry.term
 
     def _one_change_at_a_time(self, core: RaftNode, append: Append) -> None:
         state = core._state

@@ -4,7 +4,7 @@ Times are seconds of true time.
 """
 
 from protocol.messages.client import KeepAlive, KeptAlive
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.events import Events
 from tests.simulation.model import Model
 from tests.simulation.totals import Totals

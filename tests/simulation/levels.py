@@ -6,7 +6,7 @@ from protocol.messages.client import Failed, FailureCode
 from protocol.state.batches import InvalidOperation, check_proposal
 from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.machine import decode_batch, decode_membership_change
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 
 OLD_LEVEL = 1  # of a build without transactions and leases
 UNREADABLE = Failed(FailureCode.INVALID, "malformed request")  # to an older build

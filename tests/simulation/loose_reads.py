@@ -13,7 +13,7 @@ from protocol.client.link import Link
 from protocol.client.pages import Pages
 from protocol.messages.client import ANY_STALENESS, Failed, FailureCode, Get, Page, Scan
 from protocol.state.commands import Found, Missing
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.setting import Setting
 
 if TYPE_CHECKING:

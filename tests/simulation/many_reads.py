@@ -11,7 +11,7 @@ from protocol.client.calls import Ending
 from protocol.client.link import Link
 from protocol.messages.client import FoundMany, GetMany
 from protocol.state.commands import Found, Missing
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.change import Row
 from tests.simulation.drafts import COUNTERS
 from tests.simulation.loose_reads import LooseReads

@@ -3,7 +3,7 @@
 from protocol.entry import EntryKind
 from protocol.messages.replicator import Recovered
 from protocol.raft.node import RaftNode
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.committed_log import CommittedLog
 from tests.simulation.held_log import HeldLog
 

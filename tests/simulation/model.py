@@ -36,7 +36,7 @@ from protocol.state.commands import (
     Write,
 )
 from protocol.state.machine import decode_batch
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.change import Change, Row
 from tests.simulation.lease_model import LeaseModel
 

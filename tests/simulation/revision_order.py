@@ -8,7 +8,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from protocol.state.commands import Found, Inserted, Missing, Removed, Transacted
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.history import Kind, Operation
 from tests.simulation.parts import counters_of, parts_of, prefixes_of
 

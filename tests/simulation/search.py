@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol.state.commands import Found, Inserted, Missing, Removed, RevisionMismatch
-from tests.simulation.breach import Breach
+from tests.harness.breach import Breach
 from tests.simulation.history import Kind, Operation
 from tests.simulation.parts import counters_of, parts_of, prefixes_of
 

@@ -6,7 +6,7 @@ from protocol.client.multiplexer import Frame, Multiplexer, Waiting
 from protocol.client.routing import address_of
 from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
 from protocol.messages.client import Reply
-from tests.simulation.breach import Breach
+from tests.harness.breach import Breach
 from tests.simulation.events import Events
 from tests.simulation.lone_requests import Cancel, Done
 

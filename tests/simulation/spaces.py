@@ -7,7 +7,7 @@ from protocol.raft.roles import Leader
 from protocol.space import Shortage
 from protocol.state.commands import Insert
 from protocol.state.machine import decode_batch
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 
 LOG_BYTES = 1 << 40
 

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.state.commands import Found, Inserted, Missing, Removed, RevisionMismatch
-from tests.simulation.breach import Breach
+from tests.harness.breach import Breach
 from tests.simulation.history import Kind, Operation
 from tests.simulation.revision_order import RevisionOrder
 from tests.simulation.search import Undecided, check_by_search

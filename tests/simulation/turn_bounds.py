@@ -7,7 +7,7 @@ import msgspec
 
 from protocol.coordination.line import Line
 from protocol.state.commands import Fence
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.events import Events
 from tests.simulation.lease_bounds import LeaseBounds
 from tests.simulation.model import Model

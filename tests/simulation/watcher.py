@@ -21,7 +21,7 @@ from protocol.messages.client import (
 )
 from protocol.state.commands import Event
 from protocol.wire import decode_published
-from tests.simulation.breach import expect
+from tests.harness.breach import expect
 from tests.simulation.client import Client, Thread
 from tests.simulation.entries_read import EntriesRead
 

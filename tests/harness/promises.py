@@ -1,16 +1,17 @@
 """Promises: no node sends a message that a crash could take back."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from protocol.messages.peer import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
-from tests.simulation.breach import expect
-from tests.simulation.durable_state import DurableState
+from tests.harness.breach import expect
+from tests.harness.durable_state import DurableState
 
 
 class Promises:
     """Every vote that was ever sent."""
 
-    def __init__(self, disks: dict[bytes, DurableState]) -> None:
+    def __init__(self, disks: Mapping[bytes, DurableState]) -> None:
         self._disks = disks
         self._votes: dict[tuple[bytes, int], bytes] = {}
 
