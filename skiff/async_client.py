@@ -96,7 +96,7 @@ class AsyncClient(
         )
         self._leases = AsyncLeaseKeeper(self._run)
         self._caller.dependents.add(self._leases)
-        self._coordinator = AsyncCoordinator(self, self._run, timeout)
+        self._coordinator = AsyncCoordinator(self, self._run, self._leases.add, timeout)
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {self._caller.described}>"

@@ -1,6 +1,7 @@
 """AsyncLease: a lease of an asyncio client, kept alive by a task."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -30,6 +31,7 @@ class AsyncLease(BoundToProcess):
 
     def __init__(self, held: HeldLease, keeper: "AsyncLeaseKeeper") -> None:
         """Wrap a lease that a keeper keeps alive."""
+        self._pid = os.getpid()
         self._held = held
         self._keeper = keeper
         self.lost = asyncio.Event()
@@ -54,10 +56,12 @@ class AsyncLease(BoundToProcess):
 
     async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Keep the lease alive now, besides the background; see ``Lease.keep_alive``."""
+        self._check_process()
         await self._keeper.run(leasing.keep_one_alive(self._held), timeout)
 
     async def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """End the lease and remove its keys; return their number; see ``Lease.revoke``."""
+        self._check_process()
         self._keeper.drop(self)
         self.lost.set()
         count = await self._keeper.run(leasing.revoke(self._held), timeout)
@@ -66,9 +70,13 @@ class AsyncLease(BoundToProcess):
 
     def abandon(self) -> None:
         """Keep the lease alive no longer, without a request: it expires."""
+        self.let_go().lose()
+
+    def let_go(self) -> HeldLease:
+        """Keep the lease alive no longer; return it for its next user, as long as it lasts."""
         self._keeper.drop(self)
-        self._held.lose()
         self.lost.set()
+        return self._held
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,8 +87,14 @@ class AsyncLease(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._pid != os.getpid():
+            return  # a forked child leaves the block of its parent
         with suppress(SkiffError):  # it expires otherwise
             await self.revoke()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise SkiffError(f"lease {self.id} is held by the parent of this process")
 
 
 class AsyncLeaseKeeper:
@@ -117,8 +131,9 @@ class AsyncLeaseKeeper:
 
     async def closed(self) -> None:
         """Wait for the end of the task, after ``close``."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        task = self._task
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([task])
 
     async def _work(self) -> None:
         try:
@@ -129,9 +144,9 @@ class AsyncLeaseKeeper:
                     await self._keep_alive(due, now)
                 else:
                     await self._wait(self._keeping.next_deadline() - now)
-            self._task = None
         finally:
-            self._lose(self._keeping.take_all())  # the loop ends, or there was an error
+            self._task = None
+            self._lose(self._keeping.take_all())  # none, unless it is cancelled or has failed
 
     async def _wait(self, seconds: float) -> None:
         self._changed.clear()

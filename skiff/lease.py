@@ -30,6 +30,7 @@ class Lease(BoundToProcess):
 
     def __init__(self, held: HeldLease, keeper: "LeaseKeeper") -> None:
         """Wrap a lease that a keeper keeps alive."""
+        self._pid = os.getpid()
         self._held = held
         self._keeper = keeper
         self.lost = threading.Event()
@@ -59,6 +60,7 @@ class Lease(BoundToProcess):
             LeaseExpired: it has ended.
             RequestTimeout: the deadline passed.
         """
+        self._check_process()
         self._keeper.run(leasing.keep_one_alive(self._held), timeout)
 
     def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
@@ -68,6 +70,7 @@ class Lease(BoundToProcess):
             OutcomeUnknown: the deadline passed; it may have ended, and else expires.
             RequestTimeout: the deadline passed; it expires.
         """
+        self._check_process()
         self._keeper.drop(self)
         self.lost.set()
         count = self._keeper.run(leasing.revoke(self._held), timeout)
@@ -76,9 +79,13 @@ class Lease(BoundToProcess):
 
     def abandon(self) -> None:
         """Keep the lease alive no longer, without a request: it expires."""
+        self.let_go().lose()
+
+    def let_go(self) -> HeldLease:
+        """Keep the lease alive no longer; return it for its next user, as long as it lasts."""
         self._keeper.drop(self)
-        self._held.lose()
         self.lost.set()
+        return self._held
 
     def __enter__(self) -> Self:
         return self
@@ -89,8 +96,14 @@ class Lease(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._pid != os.getpid():
+            return  # a forked child leaves the block of its parent
         with suppress(SkiffError):  # it expires otherwise
             self.revoke()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise SkiffError(f"lease {self.id} is held by the parent of this process")
 
 
 class LeaseKeeper:
@@ -107,11 +120,11 @@ class LeaseKeeper:
 
     def _begin(self) -> None:
         """Keep nothing, as in a forked child: the leases are its parent's."""
-        self._pid = os.getpid()
         self._changed = threading.Condition()
         self._keeping = LeaseKeeping()
         self._leases: dict[int, Lease] = {}
         self._thread: threading.Thread | None = None
+        self._pid = os.getpid()  # last, as other threads of the child look at it
 
     def add(self, held: HeldLease) -> Lease:
         """Keep a lease alive."""
@@ -141,7 +154,9 @@ class LeaseKeeper:
                 self._keep_alive(due)
         finally:
             with self._changed:
-                self._lose(self._keeping.take_all())  # none are left, unless there was an error
+                if self._thread is threading.current_thread():  # there was an error
+                    self._thread = None
+                    self._lose(self._keeping.take_all())
         with suppress(SkiffError):
             self._disconnect()
 
@@ -154,7 +169,7 @@ class LeaseKeeper:
                 now = steady_seconds()
                 self._lose(self._keeping.take_lost(now))
                 if not self._keeping:
-                    self._thread = None
+                    self._thread = None  # under the lock, so that the next lease starts another
                     return None
                 if due := self._keeping.take_due(now):
                     return due

@@ -7,7 +7,14 @@ that has gone on may have left, or come again, before another one looks.
 from collections.abc import Callable
 
 from protocol.coordination.line import Removals
-from protocol.coordination.procedure import AwaitChange, Commit, Entries, Procedure, ReadEntries
+from protocol.coordination.procedure import (
+    AwaitChange,
+    Commit,
+    Entries,
+    Procedure,
+    ReadEntries,
+    is_of,
+)
 from protocol.state.commands import Insert, Inserted
 
 
@@ -31,12 +38,12 @@ def enter(prefix: str, key: str, value: bytes, lease: int, parties: int) -> Proc
         return None
     while True:
         present: Entries = yield ReadEntries(prefix)
-        keys = [each.key for each in present.entries]
+        keys = [each.key for each in present.of(prefix)]
         if len(keys) >= parties:
             return joined.revision
         if key not in keys:
             return None
-        crowd = Crowd(before, lambda count: count >= parties)
+        crowd = Crowd(prefix, before, lambda count: count >= parties)
         yield AwaitChange(prefix, before.revision, crowd.take)
         if crowd.is_right:
             return joined.revision
@@ -53,9 +60,9 @@ def await_absence(prefix: str, before: Entries) -> Procedure[None]:
     """Wait until all had left at some time since they were there ``before``."""
     while True:
         present: Entries = yield ReadEntries(prefix)
-        if not present.entries:
+        if not present.of(prefix):
             return
-        crowd = Crowd(before, lambda count: count == 0)
+        crowd = Crowd(prefix, before, lambda count: count == 0)
         yield AwaitChange(prefix, before.revision, crowd.take)
         if crowd.is_right:
             return
@@ -65,9 +72,10 @@ def await_absence(prefix: str, before: Entries) -> Procedure[None]:
 class Crowd:
     """Keys that come and go, until their number is right."""
 
-    def __init__(self, present: Entries, wanted: Callable[[int], bool]) -> None:
+    def __init__(self, prefix: str, present: Entries, wanted: Callable[[int], bool]) -> None:
         """Begin with the keys that are there."""
-        self._keys = {each.key for each in present.entries}
+        self._prefix = prefix
+        self._keys = {each.key for each in present.of(prefix)}
         self._wanted = wanted
         self.is_right = False  # whether it has been
 
@@ -75,7 +83,7 @@ class Crowd:
         """Take a change; return whether the number is right now."""
         if is_removed:
             self._keys.discard(key)
-        else:
+        elif is_of(self._prefix, key):
             self._keys.add(key)
         self.is_right = self._wanted(len(self._keys))
         return self.is_right

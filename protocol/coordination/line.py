@@ -28,7 +28,7 @@ class Line(msgspec.Struct, frozen=True):
 
     def in_order(self, present: Entries) -> list[ScannedEntry]:
         """Return the contenders in order of arrival."""
-        return sorted(present.entries, key=_arrival)
+        return sorted(present.of(self.prefix), key=_arrival)
 
     def wait_of(self, key: str, present: Entries) -> AwaitChange | None:
         """Return what a contender waits for, None if it has its turn; it must be present."""

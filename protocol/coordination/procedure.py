@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from protocol.keys import SEPARATOR
 from protocol.messages.client import ScannedEntry
 from protocol.state.commands import StateCommand
 
@@ -42,6 +43,15 @@ class Entries(msgspec.Struct, frozen=True):
 
     revision: int  # that they show
     entries: tuple[ScannedEntry, ...]  # in order of their keys
+
+    def of(self, prefix: str) -> list[ScannedEntry]:
+        """Return those of a recipe; keys further down are of another one with a longer name."""
+        return [each for each in self.entries if is_of(prefix, each.key)]
+
+
+def is_of(prefix: str, key: str) -> bool:
+    """Whether a key under a prefix is directly there."""
+    return SEPARATOR not in key[len(prefix) :]
 
 
 Step: TypeAlias = Commit | ReadEntries | AwaitChange

@@ -3,10 +3,10 @@
 from protocol.coordination.barrier import await_removal
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait
 from skiff.descriptions import described_by
-from skiff.errors import LockTimeout, RequestTimeout, RevisionMismatch
+from skiff.errors import LockTimeout, RevisionMismatch
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.barrier import Barrier, barrier_key
-from skiff.recipes.turn import late
+from skiff.recipes.turn import LATE, late
 
 
 @described_by(Barrier)
@@ -40,5 +40,5 @@ class AsyncBarrier:
         coordinator = self._coordinator
         try:
             await coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
-        except RequestTimeout as error:
+        except LATE as error:
             raise LockTimeout(late(f"barrier {self._name!r}", timeout)) from error

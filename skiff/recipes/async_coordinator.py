@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protocol.client.held_lease import HeldLease
 from protocol.coordination.procedure import (
     AwaitChange,
     Commit,
@@ -26,22 +27,27 @@ from skiff.recipes.lease_pool import LeasePool
 from skiff.recipes.patience import Patience, patience_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
+from skiff.steady import steady_seconds
 
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
 
 Run = Callable[[Method[Any], Timeout], Awaitable[Any]]
+Keep = Callable[[HeldLease], AsyncLease]
 
 
 class AsyncCoordinator:
     """The part of an asyncio client that its recipes share."""
 
-    def __init__(self, client: "AsyncClient", run: Run, request_seconds: float | None) -> None:
+    def __init__(
+        self, client: "AsyncClient", run: Run, keep: Keep, request_seconds: float | None
+    ) -> None:
         """Perform procedures by a client; see ``Coordinator``."""
         self.client = client
         self.run = run
+        self._keep = keep
         self._request_seconds = request_seconds
-        self._idle: LeasePool[AsyncLease] = LeasePool()
+        self._idle: LeasePool = LeasePool()
 
     # --- turns
 
@@ -60,7 +66,7 @@ class AsyncCoordinator:
         if not turn.lease.remaining:
             turn.lease.abandon()
             return False
-        return await self._leave(turn.key, turn.lease)
+        return await self._leave(turn.key, turn.lease, self._request_seconds)
 
     async def _contend(
         self, contest: Contest, value: bytes, patience: Patience
@@ -74,7 +80,7 @@ class AsyncCoordinator:
         except LeaseLost:
             token = None
         except BaseException:
-            await self._leave(key, lease)
+            await self._leave(key, lease, LEAVE_SECONDS)
             raise
         if token is not None and lease.remaining:
             return Turn(key, token, lease)
@@ -105,19 +111,25 @@ class AsyncCoordinator:
 
     def give_back(self, lease: AsyncLease) -> None:
         """Keep a lease without keys for the next holder, or let it expire."""
-        if not self._idle.put(lease):
-            lease.abandon()
+        self._idle.put(lease.let_go())
 
     async def _take_lease(self, ttl: float, patience: Patience) -> AsyncLease:
-        lease = self._idle.take(ttl)
-        if lease is not None:
-            return lease
+        held = self._idle.take(ttl, steady_seconds())
+        if held is not None:
+            return self._keep(held)
         return await self.client.lease(ttl, timeout=patience.request_seconds(_now()))
 
-    async def _leave(self, key: str, lease: AsyncLease) -> bool:
-        """Remove a contender's key, or else let its lease expire; return whether it was there."""
+    async def _leave(self, key: str, lease: AsyncLease, seconds: float | None) -> bool:
+        """Remove a contender's key; return whether it was there, as far as is known.
+
+        Where it was not, it may yet come: so the lease is ended. Where that is unknown, the lease
+        expires, and the key with it.
+        """
         try:
-            existed = await self.client.remove(key, timeout=LEAVE_SECONDS)
+            existed = await self.client.remove(key, timeout=seconds)
+            if not existed:
+                await lease.revoke(timeout=LEAVE_SECONDS)
+                return False
         except SkiffError:
             lease.abandon()
             return True
@@ -125,7 +137,7 @@ class AsyncCoordinator:
             lease.abandon()
             raise
         self.give_back(lease)
-        return existed
+        return True
 
     # --- procedures
 

@@ -5,10 +5,10 @@ from types import TracebackType
 from protocol.coordination.barrier import await_absence, look
 from skiff.arguments import check_wait
 from skiff.descriptions import described_by
-from skiff.errors import LockLost, LockTimeout, RequestTimeout
+from skiff.errors import LockLost, LockTimeout
 from skiff.recipes.async_holder import AsyncHolder
 from skiff.recipes.double_barrier import DoubleBarrier
-from skiff.recipes.turn import WAS_LOST, late
+from skiff.recipes.turn import LATE, WAS_LOST, late
 
 
 @described_by(DoubleBarrier)
@@ -23,18 +23,19 @@ class AsyncDoubleBarrier(AsyncHolder):
         """Leave, and wait until all parties have; see ``DoubleBarrier.leave``."""
         check_wait(timeout)
         coordinator, prefix = self._coordinator, self._contest.line.prefix
-        self._held()
         patience = coordinator.patience(timeout)
+        self._held()
         try:
-            before = await coordinator.perform(look(prefix), patience)
-        finally:
-            lasted = await self._end()
+            try:
+                before = await coordinator.perform(look(prefix), patience)
+            finally:
+                lasted = await self._end()
+            if lasted:
+                await coordinator.perform(await_absence(prefix, before), patience)
+        except LATE as error:
+            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
         if not lasted:
             raise LockLost(f"{self._contest.described} {WAS_LOST}")
-        try:
-            await coordinator.perform(await_absence(prefix, before), patience)
-        except RequestTimeout as error:
-            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
 
     async def __aexit__(
         self,

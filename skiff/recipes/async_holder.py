@@ -9,11 +9,11 @@ from skiff.arguments import check_wait
 from skiff.async_lease import AsyncLease
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
-from skiff.errors import LockLost, LockMisused, LockTimeout, OutcomeUnknown, RequestTimeout
+from skiff.errors import LockLost, LockMisused, LockTimeout
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.block_guard import BlockGuard
 from skiff.recipes.holder import Holder
-from skiff.recipes.turn import NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
+from skiff.recipes.turn import LATE, NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
 from skiff.records import Fence
 
 
@@ -87,6 +87,8 @@ class AsyncHolder(BoundToProcess):
         guard, self._guard = self._guard, None
         assert guard is not None
         was_cancelled = guard.end(error)
+        if self._turn is None or self._pid != os.getpid():
+            return  # released within the block, or left by a forked child
         lasted = await self._end()
         if was_cancelled or (not lasted and kind is None):
             raise LockLost(f"{self._contest.described} {WAS_LOST}") from error
@@ -106,7 +108,7 @@ class AsyncHolder(BoundToProcess):
             turn = await self._coordinator.take_turn(self._contest, value, seconds)
         except BaseException as error:
             self._in_use = False
-            if isinstance(error, RequestTimeout | OutcomeUnknown):
+            if isinstance(error, LATE):
                 raise LockTimeout(late(self._contest.described, seconds)) from error
             raise
         self._lost = turn.lease.lost

@@ -57,7 +57,7 @@ class AsyncParty:
     ) -> list[Entry[Any]]:
         """Return the members' entries in order of arrival; see ``Party.members``."""
         entries = self._coordinator.client.scan(self._contest.key_prefix, type, timeout=timeout)
-        return in_order([entry async for entry in entries])
+        return in_order(self._contest.key_prefix, [entry async for entry in entries])
 
     async def watch(self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncSubscriber:
         """Subscribe to those who come and go; see ``Party.watch``."""

@@ -1,6 +1,7 @@
 """AsyncQueue: items, each delivered to one consumer at a time, on asyncio; see ``queue``."""
 
 import asyncio
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -11,10 +12,18 @@ from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait
 from skiff.async_lease import AsyncLease
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
-from skiff.errors import Fenced, LockMisused, LockTimeout, RequestTimeout, SkiffError
+from skiff.errors import (
+    Fenced,
+    InsertFailed,
+    LockMisused,
+    LockTimeout,
+    NoNodeReached,
+    RequestTimeout,
+    SkiffError,
+)
 from skiff.operations import Remove
 from skiff.recipes.async_coordinator import AsyncCoordinator
-from skiff.recipes.queue import Item, Queue, check_queue, encoded, inserts
+from skiff.recipes.queue import RESET, Item, Queue, appending, check_queue, encoded
 from skiff.recipes.turn import late
 from skiff.records import Fence
 from skiff.values import decode_value
@@ -32,6 +41,7 @@ class AsyncItem(BoundToProcess):
     ) -> None:
         """Hold a claim."""
         self._coordinator = coordinator
+        self._pid = os.getpid()
         self._claim: Claim | None = claim
         self._lease = lease
         self._key = claim.item
@@ -54,9 +64,8 @@ class AsyncItem(BoundToProcess):
 
     async def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Remove the item from the queue; see ``Item.acknowledge``."""
-        claim, fence = self._held(), self.fence
+        claim, fence = self._take_claim()
         operations = (Remove(claim.item), Remove(claim.key))
-        self._claim = None
         try:
             await self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
         except BaseException:
@@ -66,8 +75,7 @@ class AsyncItem(BoundToProcess):
 
     async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave the item to the next consumer; see ``Item.release``."""
-        claim, fence = self._held(), self.fence
-        self._claim = None
+        claim, fence = self._take_claim()
         try:
             with suppress(Fenced):  # the key may be the claim of another consumer by now
                 await self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
@@ -86,8 +94,8 @@ class AsyncItem(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._claim is None:
-            return  # the block has decided
+        if self._claim is None or self._pid != os.getpid():
+            return  # the block has decided, or a forked child leaves it
         if kind is None:
             await self.acknowledge()
             return
@@ -97,9 +105,17 @@ class AsyncItem(BoundToProcess):
             assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
 
+    def _take_claim(self) -> tuple[Claim, Fence]:
+        """Return the claim, which nobody else ends from now on."""
+        claim, fence = self._held(), self.fence
+        self._claim = None
+        return claim, fence
+
     def _held(self) -> Claim:
         if self._claim is None:
             raise LockMisused(f"{self._key!r} was acknowledged or released")
+        if self._pid != os.getpid():
+            raise LockMisused(f"{self._key!r} was taken by the parent of this process")
         return self._claim
 
 
@@ -124,19 +140,22 @@ class AsyncQueue:
     async def put_many(
         self, values: Iterable[object], *, timeout: Timeout = CLIENT_DEFAULT
     ) -> None:
-        """Append items as one change, up to 1,000 and 4 MiB; see ``Queue.put`` for the errors."""
+        """Append items as one change, up to 500 and 4 MiB; see ``Queue.put`` for the errors."""
         items = encoded(self._names, values)
         if items:
             client = self._coordinator.client
             last = await client.increment(self._names.counter, len(items), timeout=timeout)
-            await client.transact((), inserts(self._names, last, items), timeout=timeout)
+            checks, then = appending(self._names, last, items)
+            result = await client.transact(checks, then, timeout=timeout)
+            if not result.succeeded:
+                raise InsertFailed(f"{self._names.counter!r} {RESET}")
 
     async def take(self, *, timeout: float | None = None) -> AsyncItem:
         """Claim the first free item, waiting for one; see ``Queue.take``."""
         check_wait(timeout)
         try:
             claim, lease = await self._coordinator.take_item(self._names, self._ttl, timeout)
-        except RequestTimeout as error:
+        except (RequestTimeout, NoNodeReached) as error:
             raise LockTimeout(late(f"an item of queue {self._names.name!r}", timeout)) from error
         item = AsyncItem(self._coordinator, claim, lease, None)
         try:

@@ -7,9 +7,9 @@ a removal that came after it began to wait, or finds the key absent.
 
 from protocol.coordination.barrier import await_removal
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key, check_wait
-from skiff.errors import LockTimeout, RequestTimeout, RevisionMismatch
+from skiff.errors import LockTimeout, RevisionMismatch
 from skiff.recipes.coordinator import Coordinator
-from skiff.recipes.turn import late
+from skiff.recipes.turn import LATE, late
 
 
 class Barrier:
@@ -58,7 +58,7 @@ class Barrier:
         coordinator = self._coordinator
         try:
             coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
-        except RequestTimeout as error:
+        except LATE as error:
             raise LockTimeout(late(f"barrier {self._name!r}", timeout)) from error
 
 

@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable
 from threading import Event as Signal
-from threading import Lock as Mutex
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protocol.client.held_lease import HeldLease
 from protocol.coordination.procedure import (
     AwaitChange,
     Commit,
@@ -28,6 +29,7 @@ from skiff.recipes.lease_pool import LeasePool
 from skiff.recipes.patience import Patience, patience_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
+from skiff.steady import steady_seconds
 
 if TYPE_CHECKING:
     from skiff.client import Client
@@ -36,6 +38,7 @@ LEAVE_SECONDS = 1.0  # for the removal of a contender's key; else its lease expi
 LOOK_SECONDS = 0.5  # between two looks at whether the lease is lost
 
 Run = Callable[[Method[Any], Timeout], Any]
+Keep = Callable[[HeldLease], Lease]
 
 
 class LeaseLost(Exception):
@@ -45,20 +48,23 @@ class LeaseLost(Exception):
 class Coordinator:
     """The part of a blocking client that its recipes share; threads may share it."""
 
-    def __init__(self, client: "Client", run: Run, request_seconds: float | None) -> None:
-        """Perform procedures by a client, and by the ``run`` of its methods.
+    def __init__(
+        self, client: "Client", run: Run, keep: Keep, request_seconds: float | None
+    ) -> None:
+        """Perform procedures by a client, by ``run`` its methods, and ``keep`` leases alive.
 
         ``request_seconds`` is the default timeout of its requests.
         """
         self.client = client
         self.run = run
+        self._keep = keep
         self._request_seconds = request_seconds
         self._begin()
 
     def _begin(self) -> None:
         """Have no leases, as in a forked child: they are its parent's."""
-        self._mutex = Mutex()
-        self._idle: LeasePool[Lease] = LeasePool()
+        self._mutex = RLock()
+        self._idle: LeasePool = LeasePool()
         self._pid = os.getpid()  # last, as other threads of the child look at it
 
     # --- turns
@@ -82,7 +88,7 @@ class Coordinator:
         if not turn.lease.remaining:
             turn.lease.abandon()
             return False
-        return self._leave(turn.key, turn.lease)
+        return self._leave(turn.key, turn.lease, self._request_seconds)
 
     def _contend(self, contest: Contest, value: bytes, patience: Patience) -> Turn[Lease] | None:
         """Contend once; return None if the lease or the key was lost meanwhile."""
@@ -93,7 +99,7 @@ class Coordinator:
         except LeaseLost:
             token = None
         except BaseException:
-            self._leave(key, lease)
+            self._leave(key, lease, LEAVE_SECONDS)
             raise
         if token is not None and lease.remaining:
             return Turn(key, token, lease)
@@ -127,14 +133,19 @@ class Coordinator:
     def give_back(self, lease: Lease) -> None:
         """Keep a lease without keys for the next holder, or let it expire."""
         with self._mutex:
-            is_kept = self._idle.put(lease)
-        if not is_kept:
-            lease.abandon()
+            self._idle.put(lease.let_go())
 
-    def _leave(self, key: str, lease: Lease) -> bool:
-        """Remove a contender's key, or else let its lease expire; return whether it was there."""
+    def _leave(self, key: str, lease: Lease, seconds: float | None) -> bool:
+        """Remove a contender's key; return whether it was there, as far as is known.
+
+        Where it was not, it may yet come: so the lease is ended. Where that is unknown, the lease
+        expires, and the key with it.
+        """
         try:
-            existed = self.client.remove(key, timeout=LEAVE_SECONDS)
+            existed = self.client.remove(key, timeout=seconds)
+            if not existed:
+                lease.revoke(timeout=LEAVE_SECONDS)
+                return False
         except SkiffError:
             lease.abandon()
             return True
@@ -142,15 +153,15 @@ class Coordinator:
             lease.abandon()
             raise
         self.give_back(lease)
-        return existed
+        return True
 
     def _take_lease(self, ttl: float, patience: Patience) -> Lease:
         if self._pid != os.getpid():
             self._begin()
         with self._mutex:
-            lease = self._idle.take(ttl)
-        if lease is not None:
-            return lease
+            held = self._idle.take(ttl, steady_seconds())
+        if held is not None:
+            return self._keep(held)
         return self.client.lease(ttl, timeout=patience.request_seconds(time.monotonic()))
 
     # --- procedures

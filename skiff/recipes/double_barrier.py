@@ -12,9 +12,9 @@ from protocol.coordination.barrier import await_absence, enter, look
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import Procedure
 from skiff.arguments import check_wait
-from skiff.errors import InvalidRequest, LockLost, LockTimeout, RequestTimeout
+from skiff.errors import InvalidRequest, LockLost, LockTimeout
 from skiff.recipes.holder import Holder
-from skiff.recipes.turn import WAS_LOST, Contest, late
+from skiff.recipes.turn import LATE, WAS_LOST, Contest, late
 
 
 class Gathering(Contest, frozen=True):
@@ -45,18 +45,19 @@ class DoubleBarrier(Holder):
         """
         check_wait(timeout)
         coordinator, prefix = self._coordinator, self._contest.line.prefix
-        self._held()
         patience = coordinator.patience(timeout)
+        self._held()
         try:
-            before = coordinator.perform(look(prefix), patience)
-        finally:
-            lasted = self._end()
+            try:
+                before = coordinator.perform(look(prefix), patience)
+            finally:
+                lasted = self._end()
+            if lasted:
+                coordinator.perform(await_absence(prefix, before), patience)
+        except LATE as error:
+            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
         if not lasted:
             raise LockLost(f"{self._contest.described} {WAS_LOST}")
-        try:
-            coordinator.perform(await_absence(prefix, before), patience)
-        except RequestTimeout as error:
-            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
 
     def __exit__(
         self,

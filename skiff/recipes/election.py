@@ -25,7 +25,7 @@ class Election(Holder):
     leadership is lost, and the end of the block raises ``LockLost``.
     """
 
-    BY_THREAD = False
+    _is_of_thread = False
 
     def campaign(self, value: object = None, *, timeout: float | None = None) -> Self:
         """Wait until this candidate leads, and proclaim a value; return this object.

@@ -7,17 +7,17 @@ from typing import Self
 
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
-from skiff.errors import LockLost, LockMisused, LockTimeout, OutcomeUnknown, RequestTimeout
+from skiff.errors import LockLost, LockMisused, LockTimeout
 from skiff.lease import Lease
 from skiff.recipes.coordinator import Coordinator
-from skiff.recipes.turn import NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
+from skiff.recipes.turn import LATE, NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
 from skiff.records import Fence
 
 
 class Holder(BoundToProcess):
     """One contender; each thread uses one of its own."""
 
-    BY_THREAD = True  # whether only the thread that has acquired it may release it
+    _is_of_thread = True  # whether only the thread that has acquired it may release it
 
     def __init__(self, coordinator: Coordinator, contest: Contest) -> None:
         """Contend by the client of a coordinator.
@@ -27,7 +27,7 @@ class Holder(BoundToProcess):
         """
         self._coordinator = coordinator
         self._contest = contest.check()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # also for signal handlers
         self._user: tuple[int, int] | None = None  # process and thread that acquire or hold it
         self._turn: Turn[Lease] | None = None
         self._lost = threading.Event()
@@ -103,6 +103,8 @@ class Holder(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._turn is None or not self._is_own_process():
+            return  # released within the block, or left by a forked child
         lasted = self._end()
         if not lasted and kind is None:
             raise LockLost(f"{self._contest.described} {WAS_LOST}")
@@ -117,7 +119,7 @@ class Holder(BoundToProcess):
             turn = self._coordinator.take_turn(self._contest, value, seconds)
         except BaseException as error:
             self._user = None
-            if isinstance(error, RequestTimeout | OutcomeUnknown):
+            if isinstance(error, LATE):
                 raise LockTimeout(late(self._contest.described, seconds)) from error
             raise
         self._lost = turn.lease.lost
@@ -141,10 +143,11 @@ class Holder(BoundToProcess):
 
     def _end(self) -> bool:
         """End the turn; return whether it has lasted until now."""
-        turn = self._held()
-        if self.BY_THREAD and self._user != (os.getpid(), threading.get_ident()):
-            raise LockMisused(f"{self._contest.described} was acquired by another thread")
-        self._turn = None
+        with self._mutex:
+            turn = self._held()
+            if self._is_of_thread and self._user != (os.getpid(), threading.get_ident()):
+                raise LockMisused(f"{self._contest.described} was acquired by another thread")
+            self._turn = None
         try:
             return self._coordinator.end_turn(turn)
         finally:

@@ -1,35 +1,35 @@
-"""LeasePool: the leases that recipes of one client have no use for at present.
+"""LeasePool: the leases that recipes of one client have just had a use for, for their next one.
 
-A lease serves one holder at a time. Granting one costs a write, so that a few are kept alive.
+A lease serves one holder at a time. Granting one costs a write, so that a few wait for the next
+holder. They are not kept alive meanwhile: one that finds no use soon expires.
 """
 
-from typing import Generic
+from protocol.client.held_lease import HeldLease
+from skiff.arguments import milliseconds_of
 
-from skiff.recipes.turn import LeaseT
-
-IDLE_MAX = 4  # leases kept for one TTL
+IDLE_MAX = 4  # leases that wait
 FRESH_SHARE = 0.5  # of its TTL that must remain of a lease for its next use
 
 
-class LeasePool(Generic[LeaseT]):
-    """Idle leases, by their TTL in seconds."""
+class LeasePool:
+    """Idle leases without keys. Times are seconds of the steady clock."""
 
     def __init__(self) -> None:
-        self._idle: dict[float, list[LeaseT]] = {}
+        self._idle: list[HeldLease] = []
 
-    def take(self, ttl: float) -> LeaseT | None:
+    def take(self, ttl: float, now: float) -> HeldLease | None:
         """Return a lease for one holder, None if there is no fresh one."""
-        idle = self._idle.get(ttl, [])
-        while idle:
-            lease = idle.pop()
-            if lease.remaining > ttl * FRESH_SHARE:
-                return lease
+        self._idle = [each for each in self._idle if _is_fresh(each, now)]
+        for held in self._idle:
+            if round(held.ttl * 1000) == milliseconds_of(ttl):
+                self._idle.remove(held)
+                return held
         return None
 
-    def put(self, lease: LeaseT) -> bool:
-        """Keep a lease that has no keys; return False if there are enough."""
-        idle = self._idle.setdefault(lease.ttl, [])
-        if len(idle) >= IDLE_MAX or not lease.remaining:
-            return False
-        idle.append(lease)
-        return True
+    def put(self, held: HeldLease) -> None:
+        """Take a lease that has no keys; of many, only the newest are kept."""
+        self._idle = [*self._idle, held][-IDLE_MAX:]
+
+
+def _is_fresh(held: HeldLease, now: float) -> bool:
+    return held.remaining(now) > held.ttl * FRESH_SHARE

@@ -3,7 +3,8 @@
 It is held as long as its client keeps its lease alive. A process that is stopped for longer than
 the lease, or cut off from the cluster, loses it without noticing at once; two processes may then
 believe that they hold it. So protect what it guards by its token: writes to skiff by
-``fence=lock``, others by comparing ``lock.token`` where they take effect.
+``fence=lock``, others by comparing ``lock.token`` where they take effect. The same holds when
+another process removes the key of the holder: that is noticed only at the end.
 """
 
 from protocol.coordination.line import Line

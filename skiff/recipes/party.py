@@ -7,6 +7,7 @@ up to a third longer than its ``ttl``. A list shows one revision; a member may b
 from typing import Any, Self
 
 from protocol.coordination.line import Line
+from protocol.coordination.procedure import is_of
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.holder import Holder
@@ -24,7 +25,7 @@ class Member(Holder):
     ``lost`` is set once the place is lost, and the end of the block then raises ``LockLost``.
     """
 
-    BY_THREAD = False
+    _is_of_thread = False
 
     def join(self, value: object = None, *, timeout: float | None = None) -> Self:
         """Join, perhaps once more after leaving; see ``Party.join``."""
@@ -76,7 +77,7 @@ class Party:
             RequestTimeout: the deadline passed.
         """
         prefix = self._contest.key_prefix
-        return in_order(list(self._coordinator.client.scan(prefix, type, timeout=timeout)))
+        return in_order(prefix, list(self._coordinator.client.scan(prefix, type, timeout=timeout)))
 
     def watch(self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Subscriber:
         """Subscribe to those who come, change their value and go, present members first.
@@ -97,6 +98,7 @@ def party_contest(name: str, ttl: float) -> Contest:
     return Contest("party", name, Line(prefix, ROOM), prefix, ttl, None).check()
 
 
-def in_order(entries: list[Entry[Any]]) -> list[Entry[Any]]:
-    """Return members in order of arrival."""
-    return sorted(entries, key=lambda entry: entry.create_revision)
+def in_order(prefix: str, entries: list[Entry[Any]]) -> list[Entry[Any]]:
+    """Return the members among the entries under their prefix, in order of arrival."""
+    members = [entry for entry in entries if is_of(prefix, entry.key)]
+    return sorted(members, key=lambda entry: entry.create_revision)

@@ -6,6 +6,8 @@ claim meanwhile gets ``Fenced``. Items are taken in the order in which their put
 come back keep their place. Each put and each take costs two writes, each acknowledgement one.
 """
 
+import os
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from threading import Event as Signal
@@ -29,18 +31,21 @@ from skiff.arguments import (
 from skiff.bound import BoundToProcess
 from skiff.errors import (
     Fenced,
-    InvalidRequest,
+    InsertFailed,
     LockMisused,
     LockTimeout,
+    NoNodeReached,
     RequestTimeout,
     SkiffError,
 )
 from skiff.lease import Lease
-from skiff.operations import Insert, Remove
+from skiff.operations import Check, Insert, Remove
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.turn import late
 from skiff.records import Fence
 from skiff.values import check_type, decode_value, encode_value
+
+RESET = "counts fewer items than the queue has had; nothing was appended"
 
 
 class Item(BoundToProcess):
@@ -52,6 +57,8 @@ class Item(BoundToProcess):
     def __init__(self, coordinator: Coordinator, claim: Claim, lease: Lease, value: Any) -> None:
         """Hold a claim."""
         self._coordinator = coordinator
+        self._pid = os.getpid()
+        self._mutex = threading.RLock()
         self._claim: Claim | None = claim
         self._lease = lease
         self._key = claim.item
@@ -85,9 +92,8 @@ class Item(BoundToProcess):
             OutcomeUnknown: the deadline passed; if the item is still there, its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._held(), self.fence
+        claim, fence = self._take_claim()
         operations = (Remove(claim.item), Remove(claim.key))
-        self._claim = None
         try:
             self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
         except BaseException:
@@ -103,8 +109,7 @@ class Item(BoundToProcess):
             OutcomeUnknown: the deadline passed; it is free once its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._held(), self.fence
-        self._claim = None
+        claim, fence = self._take_claim()
         try:
             with suppress(Fenced):  # the key may be the claim of another consumer by now
                 self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
@@ -123,8 +128,8 @@ class Item(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._claim is None:
-            return  # the block has decided
+        if self._claim is None or self._pid != os.getpid():
+            return  # the block has decided, or a forked child leaves it
         if kind is None:
             self.acknowledge()
             return
@@ -134,9 +139,18 @@ class Item(BoundToProcess):
             assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
 
+    def _take_claim(self) -> tuple[Claim, Fence]:
+        """Return the claim, which nobody else ends from now on."""
+        with self._mutex:
+            claim, fence = self._held(), self.fence
+            self._claim = None
+        return claim, fence
+
     def _held(self) -> Claim:
         if self._claim is None:
             raise LockMisused(f"{self._key!r} was acknowledged or released")
+        if self._pid != os.getpid():
+            raise LockMisused(f"{self._key!r} was taken by the parent of this process")
         return self._claim
 
 
@@ -159,6 +173,7 @@ class Queue:
         Raises:
             SerializeFailed: MessagePack cannot encode the value.
             InvalidRequest: the value is too large.
+            InsertFailed: the counter of the queue was removed or set; nothing was appended.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; it may have been appended, or may yet be.
             RequestTimeout: the deadline passed; nothing was appended.
@@ -166,12 +181,15 @@ class Queue:
         self.put_many((value,), timeout=timeout)
 
     def put_many(self, values: Iterable[object], *, timeout: Timeout = CLIENT_DEFAULT) -> None:
-        """Append items as one change, up to 1,000 and 4 MiB; see ``put`` for the errors."""
+        """Append items as one change, up to 500 and 4 MiB; see ``put`` for the errors."""
         items = encoded(self._names, values)
         if items:
             client = self._coordinator.client
             last = client.increment(self._names.counter, len(items), timeout=timeout)
-            client.transact((), inserts(self._names, last, items), timeout=timeout)
+            checks, then = appending(self._names, last, items)
+            result = client.transact(checks, then, timeout=timeout)
+            if not result.succeeded:
+                raise InsertFailed(f"{self._names.counter!r} {RESET}")
 
     def take(self, *, timeout: float | None = None) -> Item:
         """Claim the first free item, waiting for one; ``timeout`` in seconds, None for no limit.
@@ -187,7 +205,7 @@ class Queue:
         check_wait(timeout)
         try:
             claim, lease = self._coordinator.take_item(self._names, self._ttl, timeout)
-        except RequestTimeout as error:
+        except (RequestTimeout, NoNodeReached) as error:
             raise LockTimeout(late(f"an item of queue {self._names.name!r}", timeout)) from error
         item = Item(self._coordinator, claim, lease, None)
         try:
@@ -226,18 +244,16 @@ def encoded(names: Names, values: Iterable[object]) -> list[msgspec.Raw]:
     """
     items = [encode_value(names.items, value) for value in check_collection("values", values)]
     if items:
-        numbered = enumerate(items, 1)
-        check_change(Transact((), tuple(commands.Insert(names.item(n), v) for n, v in numbered)))
+        numbered = [commands.Insert(names.item(number), item) for number, item in enumerate(items)]
+        checks = tuple(commands.Check(each.key, exists=False) for each in numbered)
+        check_change(Transact(checks, tuple(numbered)))
     return [msgspec.Raw(item) for item in items]
 
 
-def inserts(names: Names, last: int, values: list[msgspec.Raw]) -> list[Insert]:
-    """Return the inserts of items that are numbered up to ``last``.
-
-    Raises:
-        InvalidRequest: the counter has been set to a lower number.
-    """
-    first = last - len(values) + 1
-    if first < 1:
-        raise InvalidRequest(f"{names.counter!r} was set to another number; nothing was appended")
-    return [Insert(names.item(number), value) for number, value in enumerate(values, first)]
+def appending(
+    names: Names, last: int, values: list[msgspec.Raw]
+) -> tuple[list[Check], list[Insert]]:
+    """Return the transaction that appends items with numbers up to ``last``."""
+    keys = [names.item(number) for number in range(last - len(values) + 1, last + 1)]
+    checks = [Check(key=key, exists=False) for key in keys]
+    return checks, [Insert(key, value) for key, value in zip(keys, values, strict=True)]

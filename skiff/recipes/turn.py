@@ -11,9 +11,11 @@ from protocol.coordination.line import Line, contend
 from protocol.coordination.procedure import Procedure
 from protocol.state.commands import GrantLease
 from skiff.arguments import check_change, check_key, check_wait, milliseconds_of
+from skiff.errors import NoNodeReached, OutcomeUnknown, RequestTimeout
 from skiff.records import Fence
 from skiff.values import encode_value
 
+LATE = (RequestTimeout, OutcomeUnknown, NoNodeReached)  # a turn that has not come in time
 ID_LENGTH = 32  # hexadecimal digits at the end of each contender's key
 NOT_HELD = "is not held"
 WAS_LOST = "was lost before the end of its block: its lease or its key is gone"

@@ -33,10 +33,10 @@ class Node:
         """Prepare a node; with a relay, it is reached through that alone."""
         self.directory = directory
         self.port = free_port()
-        self._listening_port = self.port
+        self._relayed_port: int | None = None  # on which it listens, if a relay has the other one
         if relay is not None:
-            self._listening_port = free_port()
-            relay.open(self.port, self._listening_port)
+            self._relayed_port = free_port()
+            relay.open(self.port, self._relayed_port)
         self.environment: dict[str, str] = {}  # added to that of this program
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,8 +105,9 @@ class Node:
         """Start the node's program without waiting for it."""
         command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
         command.append("--until-eof")  # no node outlives the test program
-        place = ["--dir", str(self.directory), "--port", str(self._listening_port)]
-        if self._listening_port != self.port:
+        listening_port = self.port if self._relayed_port is None else self._relayed_port
+        place = ["--dir", str(self.directory), "--port", str(listening_port)]
+        if listening_port != self.port:
             place += ["--advertise", self.address]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(

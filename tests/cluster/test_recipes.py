@@ -1,12 +1,14 @@
 """Recipes: locks and their kin, of both clients, through the leader and through a follower."""
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +23,7 @@ from skiff import (
     EventKind,
     Fence,
     Fenced,
+    InsertFailed,
     InvalidRequest,
     LockLost,
     LockMisused,
@@ -101,9 +104,10 @@ def wait_for_keys(client: Any, prefix: str, count: int) -> None:
         time.sleep(0.01)
 
 
-def lose_key(client: Any, prefix: str) -> None:
+def lose_key(client: Any, prefix: str | None) -> None:
     """Remove the keys of a recipe, as an operator may, within its block."""
-    client.remove_prefix(prefix)
+    if prefix is not None:
+        client.remove_prefix(prefix)
     raise ZeroDivisionError
 
 
@@ -319,6 +323,95 @@ def test_a_cancelled_contender_leaves_the_line(cluster: Cluster) -> None:
     run(body())
 
 
+def test_a_contender_that_gives_up_in_an_outage_leaves_no_key(cluster: Cluster) -> None:
+    """Its insert may be applied long after, while an older write of its client is in flight."""
+    leader = cluster.leader()
+    with (
+        Client(cluster.addresses, timeout=SECONDS) as client,
+        Client([leader.address], timeout=SECONDS, follow_leader=False) as contender,
+    ):
+        with contender.lock("l", ttl=TTL):
+            pass  # now it has a session, and a lease that waits for its next use
+        cluster.pause(leader)
+        with ThreadPoolExecutor(1) as threads:
+            older = threads.submit(contender.insert, "w", 1, timeout=SECONDS)
+            with pytest.raises(LockTimeout):
+                contender.lock("l", ttl=TTL).acquire(timeout=0.5)
+            cluster.resume(leader)
+            older.result()
+        with client.lock("l", timeout=EXPIRED + 2):
+            pass
+    cluster.wait_until_whole()
+
+
+def test_the_event_of_a_loss_is_that_of_one_turn(client: Any) -> None:
+    lock = client.lock("l")
+    with lock:
+        first = lock.lost
+        assert not first.is_set()
+    assert first.is_set()
+    with client.lock("m") as other:
+        assert not other.lost.is_set()  # although it has the same lease
+
+
+def test_a_turn_may_be_ended_within_its_block(client: Any) -> None:
+    with client.lock("l") as lock:
+        lock.release()
+    with pytest.raises(ZeroDivisionError), client.lock("l") as lock:
+        lose_key(client, lock.release())
+    with client.lock("l", timeout=0):
+        pass
+
+
+def test_a_longer_name_is_that_of_another_recipe(client: Any) -> None:
+    with client.lock("l/lock-x"), client.lock("l", timeout=0):
+        pass
+    client.queue("l/item-x").put(1)
+    with pytest.raises(LockTimeout):
+        client.queue("l").take(timeout=0)
+
+
+def test_leases_are_kept_alive_after_the_task_that_did_so_was_cancelled(cluster: Cluster) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client:
+            first = await client.lease(TTL)
+            for task in asyncio.all_tasks():
+                if task.get_name() == "skiff leases":
+                    task.cancel()
+            await first.lost.wait()
+            second = await client.lease(TTL)
+            await asyncio.sleep(2 * TTL)
+            assert second.remaining > 0
+
+    run(body())
+
+
+def test_a_dropped_client_is_collected_after_a_lock(cluster: Cluster) -> None:
+    client = Client(cluster.addresses)
+    with client.lock("l"):
+        pass
+    dropped = weakref.ref(client)
+    del client
+    until = time.monotonic() + SECONDS
+    while dropped() is not None:
+        assert time.monotonic() < until
+        gc.collect()
+        time.sleep(0.01)
+
+
+def test_a_forked_child_leaves_the_lease_of_its_parent(cluster: Cluster) -> None:
+    with Client(cluster.addresses) as client:
+        with client.lease(TTL * 5) as lease:
+            client.insert("k", 1, lease=lease)
+            child = os.fork()
+            if child == 0:
+                lease.__exit__(None, None, None)  # as ``sys.exit`` in the block does
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert client.get("k") == 1
+        assert client.get("k") is None
+
+
 # --- read/write locks and semaphores
 
 
@@ -516,6 +609,15 @@ def test_a_value_of_another_type_stays_in_the_queue(client: Any) -> None:
     with pytest.raises(InvalidRequest):
         client.queue("q").put_many(["x" * (1 << 20)] * 5)
     assert client.queue("q").size() == 1
+
+
+def test_an_item_is_never_overwritten(client: Any) -> None:
+    queue = client.queue("q")
+    queue.put("one")
+    client.remove("q/next")
+    with pytest.raises(InsertFailed, match="counts fewer items"):
+        queue.put("two")
+    assert [queue.take().value, queue.size()] == ["one", 1]
 
 
 # --- counters and parties
