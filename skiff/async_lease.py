@@ -112,8 +112,9 @@ class AsyncLeaseKeeper:
         """Keep a lease alive."""
         lease = self._leases[held.id] = AsyncLease(held, self)
         self._keeping.add(held, steady_seconds())
-        if self._task is None:
+        if self._task is None or self._task.done():  # its end may not be noted yet
             self._task = asyncio.create_task(self._work(), name="skiff leases")
+            self._task.add_done_callback(self._end)
         self._changed.set()
         return lease
 
@@ -136,17 +137,19 @@ class AsyncLeaseKeeper:
             await asyncio.wait([task])
 
     async def _work(self) -> None:
-        try:
-            while self._keeping:
-                now = steady_seconds()
-                self._lose(self._keeping.take_lost(now))
-                if due := self._keeping.take_due(now):
-                    await self._keep_alive(due, now)
-                else:
-                    await self._wait(self._keeping.next_deadline() - now)
-        finally:
+        while self._keeping:
+            now = steady_seconds()
+            self._lose(self._keeping.take_lost(now))
+            if due := self._keeping.take_due(now):
+                await self._keep_alive(due, now)
+            else:
+                await self._wait(self._keeping.next_deadline() - now)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Note the end of a task; leases are left if it was cancelled, or has failed."""
+        if task is self._task:
             self._task = None
-            self._lose(self._keeping.take_all())  # none, unless it is cancelled or has failed
+            self._lose(self._keeping.take_all())
 
     async def _wait(self, seconds: float) -> None:
         self._changed.clear()
