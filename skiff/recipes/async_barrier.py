@@ -2,6 +2,7 @@
 
 from protocol.coordination.barrier import await_removal
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait
+from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import LockTimeout, RevisionMismatch
 from skiff.recipes.async_coordinator import AsyncCoordinator
@@ -10,7 +11,7 @@ from skiff.recipes.turn import LATE, late
 
 
 @described_by(Barrier)
-class AsyncBarrier:
+class AsyncBarrier(BoundToProcess):
     """A barrier of an asyncio client."""
 
     def __init__(self, coordinator: AsyncCoordinator, name: str) -> None:

@@ -1,13 +1,14 @@
 """AsyncCounter: an integer that many change at once, for an asyncio client; see ``counter``."""
 
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
+from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.counter import Counter
 
 
 @described_by(Counter)
-class AsyncCounter:
+class AsyncCounter(BoundToProcess):
     """A counter of an asyncio client; its value is that of a key, 0 if it is absent."""
 
     def __init__(self, coordinator: AsyncCoordinator, name: str) -> None:

@@ -43,13 +43,16 @@ class AsyncElection(AsyncHolder):
         leader = await self._coordinator.perform(procedure, self._coordinator.patience(0))
         return None if leader is None else entry_of(leader.key, leader, type)
 
-    async def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:
+    def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:
         """Yield the present leader's entry, then one for each change; see ``Election.observe``."""
         check_type(type)
+        return self._observe(type)
+
+    async def _observe(self, type_: Any) -> AsyncIterator[Entry[Any] | None]:
         line = self._contest.line
         leader = await self._coordinator.perform(find_leader(line), FOREVER)
         while True:
-            yield None if leader is None else entry_of(leader.key, leader, type)
+            yield None if leader is None else entry_of(leader.key, leader, type_)
             leader = await self._coordinator.perform(next_leader(line, leader), FOREVER)
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.async_subscriber import AsyncSubscriber
+from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.async_holder import AsyncHolder
@@ -40,13 +41,16 @@ class AsyncMember(AsyncHolder):
 
 
 @described_by(Party)
-class AsyncParty:
+class AsyncParty(BoundToProcess):
     """A party, as an asyncio client sees it."""
 
     def __init__(self, coordinator: AsyncCoordinator, name: str, ttl: float) -> None:
         """Name the party; see ``Client.party``."""
         self._coordinator = coordinator
         self._contest = party_contest(name, ttl)
+
+    def __repr__(self) -> str:
+        return f"<AsyncParty {self._contest.name!r} of {self._coordinator.client!r}>"
 
     async def join(self, value: object = None, *, timeout: float | None = None) -> AsyncMember:
         """Join with a value; see ``Party.join``."""

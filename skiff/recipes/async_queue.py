@@ -120,7 +120,7 @@ class AsyncItem(BoundToProcess):
 
 
 @described_by(Queue)
-class AsyncQueue:
+class AsyncQueue(BoundToProcess):
     """A queue of an asyncio client."""
 
     def __init__(self, coordinator: AsyncCoordinator, name: str, type_: Any, ttl: float) -> None:

@@ -7,12 +7,13 @@ a removal that came after it began to wait, or finds the key absent.
 
 from protocol.coordination.barrier import await_removal
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key, check_wait
+from skiff.bound import BoundToProcess
 from skiff.errors import LockTimeout, RevisionMismatch
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.turn import LATE, late
 
 
-class Barrier:
+class Barrier(BoundToProcess):
     """A barrier of a blocking client."""
 
     def __init__(self, coordinator: Coordinator, name: str) -> None:

@@ -1,10 +1,11 @@
 """Counter: an integer of 64 bits that many change at once, each change exactly once."""
 
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
+from skiff.bound import BoundToProcess
 from skiff.recipes.coordinator import Coordinator
 
 
-class Counter:
+class Counter(BoundToProcess):
     """A counter of a blocking client; its value is that of a key, 0 if it is absent."""
 
     def __init__(self, coordinator: Coordinator, name: str) -> None:

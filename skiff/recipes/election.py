@@ -68,9 +68,12 @@ class Election(Holder):
     def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:
         """Yield the present leader's entry, then one for each change; None while there is none."""
         check_type(type)
+        return self._observe(type)
+
+    def _observe(self, type_: Any) -> Iterator[Entry[Any] | None]:
         leader = self._coordinator.perform(find_leader(self._contest.line), FOREVER)
         while True:
-            yield None if leader is None else entry_of(leader.key, leader, type)
+            yield None if leader is None else entry_of(leader.key, leader, type_)
             leader = self._coordinator.perform(next_leader(self._contest.line, leader), FOREVER)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import is_of
 from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.bound import BoundToProcess
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.holder import Holder
 from skiff.recipes.turn import Contest
@@ -50,13 +51,16 @@ class Member(Holder):
         return self
 
 
-class Party:
+class Party(BoundToProcess):
     """A party, as a blocking client sees it."""
 
     def __init__(self, coordinator: Coordinator, name: str, ttl: float) -> None:
         """Name the party; see ``Client.party``."""
         self._coordinator = coordinator
         self._contest = party_contest(name, ttl)
+
+    def __repr__(self) -> str:
+        return f"<Party {self._contest.name!r} of {self._coordinator.client!r}>"
 
     def join(self, value: object = None, *, timeout: float | None = None) -> Member:
         """Join with a value; ``timeout`` in seconds.

@@ -154,7 +154,7 @@ class Item(BoundToProcess):
         return self._claim
 
 
-class Queue:
+class Queue(BoundToProcess):
     """A queue of a blocking client."""
 
     def __init__(self, coordinator: Coordinator, name: str, type_: Any, ttl: float) -> None:

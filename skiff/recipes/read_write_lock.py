@@ -6,6 +6,7 @@ writes as that of a lock does.
 """
 
 from protocol.coordination.line import Line
+from skiff.bound import BoundToProcess
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.holder import Holder
 from skiff.recipes.turn import Contest
@@ -19,7 +20,7 @@ class WriteLock(Holder):
     """The side of a writer; ``with`` acquires and releases it. It is not reentrant."""
 
 
-class ReadWriteLock:
+class ReadWriteLock(BoundToProcess):
     """A read/write lock of a blocking client."""
 
     def __init__(
@@ -28,6 +29,9 @@ class ReadWriteLock:
         """Name the lock; see ``Client.read_write_lock``."""
         self._coordinator = coordinator
         self._contests = Sides(name, ttl, timeout)
+
+    def __repr__(self) -> str:
+        return f"<ReadWriteLock {self._contests.reader.name!r} of {self._coordinator.client!r}>"
 
     def read_lock(self) -> ReadLock:
         """Return one more reader."""

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "skiff-cluster-"
 LOCK = ".lock"  # locked while the test program lives
 DONE = b"."  # sent by a test program that has ended the cluster itself
+PROC = Path("/proc")  # with a directory for each process, on Linux
 END_SECONDS = 10.0  # for killed processes to be gone
 
 
@@ -81,12 +83,26 @@ def end_cluster(directory: Path) -> None:
 
 def _groups(directory: Path) -> set[int]:
     """Return the process groups of nodes whose data is in a directory."""
+    processes = _listed_by_proc() if (PROC / "self").exists() else _listed_by_ps()
+    mark = f"--dir {directory}{os.sep}node-"
+    return {group for group, command in processes if mark in command}
+
+
+def _listed_by_proc() -> Iterator[tuple[int, str]]:
+    """Yield group and command line of each process; containers often have no ``ps``."""
+    for place in PROC.iterdir():
+        with contextlib.suppress(OSError, ValueError):  # no process, or one that has ended
+            group = os.getpgid(int(place.name))
+            yield group, (place / "cmdline").read_text(errors="replace").replace("\0", " ")
+
+
+def _listed_by_ps() -> Iterator[tuple[int, str]]:
     table = subprocess.run(
         ["ps", "-axww", "-o", "pgid=,args="], capture_output=True, text=True, check=True
     )
-    rows = (row.split(None, 1) for row in table.stdout.splitlines())
-    mark = f"--dir {directory}{os.sep}node-"
-    return {int(row[0]) for row in rows if len(row) > 1 and mark in row[1]}
+    for row in table.stdout.splitlines():
+        group, _, command = row.strip().partition(" ")
+        yield int(group), command
 
 
 def _locked(directory: Path) -> int:
