@@ -347,8 +347,10 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
 # --- published by the gateway to subscribers
 
+# A new connection subscribes in the order of the topics' bytes, so those of changes come first: the
+# confirmation of a subscription must not precede the changes that it promises.
 EVENT_TOPIC = b"\x01"  # followed by the key, so that the publisher filters by prefix
-PREV_TOPIC = b"\x04"  # likewise, for changes with the values before them
+PREV_TOPIC = b"\x00"  # likewise, for changes with the values before them
 ESTABLISHED_TOPIC = b"\x02"  # followed by the subscriber's nonce
 MARK_TOPIC = b"\x03"
 

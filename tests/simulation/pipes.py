@@ -27,7 +27,13 @@ class Pipes:
         """Connect a watcher, whose subscription is to be confirmed."""
         self._watchers.append(watcher)
         self._subscriptions += 1
-        self.orders += [(b"\1" + topic, self._subscriptions) for topic in topics]
+        connection, delay = self._subscriptions, 0.0
+        for topic in sorted(topics):  # as a new connection of ZeroMQ sends them
+            self._setting.events.after(delay, self._take, b"\1" + topic, connection)
+            delay += PIPE_DELAY * self._setting.chance.random() ** 4
+
+    def _take(self, frame: bytes, connection: int) -> None:
+        self.orders.append((frame, connection))
         self._rouse()
 
     def leave(self, watcher: "Watcher") -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,18 @@ def test_a_command_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
         assert exit_code_of(failed.value) == code
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Let no signal be ignored, as SIGHUP is by nohup."""
+    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_passed_on(
     tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Subscriptions: the topics of subscribers, and the maximum per connection."""
 
+from protocol.client.changes import ChangeStream
 from protocol.gateway.subscriptions import (
     GONE,
     TOPIC_BYTES_MAX,
@@ -127,3 +128,9 @@ def test_unmatched_and_malformed_frames_are_ignored() -> None:
     subscriptions.take(b"no subscription", 1)
     subscriptions.take(b"", 1)
     assert not subscriptions
+
+
+def test_a_new_connection_subscribes_to_changes_before_it_asks_for_the_confirmation() -> None:
+    for prev_value in (False, True):
+        topics = ChangeStream(b"jobs/", b"nonce", 0.0, prev_value=prev_value).topics
+        assert min(topics) == topics[0]  # ZeroMQ sends them in the order of their bytes
