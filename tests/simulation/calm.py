@@ -240,7 +240,9 @@ class Calm:
         return not any(network.is_cut(*pair) for pair in both)
 
     def _has_heard_all(self, node: Node) -> bool:
-        if all(each.level < STATE_LEVEL for each in self.healed):
+        members = self._cluster.members.membership
+        healed = [each for each in self.healed if members.get(each.id) is not None]
+        if all(each.level < STATE_LEVEL for each in healed):
             return True  # they cannot return the changes that a watch has missed
         pipes = None if node.door is None else node.door.pipes
         watchers = [each for each in self._cluster.watchers if each.pipes is pipes]
