@@ -21,7 +21,7 @@ FOUND_SOON = {
     "what was applied and how far are two writes": "two nodes differ",
     "one sender moves a term as far as it likes": "a term jumped",
     "nodes that no member knows are believed": "a stranger leads|first to commit|removed",
-    "a fence is not checked": "a wrong result",
+    "a lease is counted on for longer than its TTL": "while its holder counted on it",
 }
 SEEDS = range(40)
 
