@@ -42,4 +42,4 @@ class AsyncBarrier(BoundToProcess):
         try:
             await coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
         except LATE as error:
-            raise LockTimeout(late(f"barrier {self._name!r}", timeout)) from error
+            raise LockTimeout(late(f"barrier {self._name!r} did not go", timeout)) from error

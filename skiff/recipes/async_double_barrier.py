@@ -33,7 +33,7 @@ class AsyncDoubleBarrier(AsyncHolder):
             if lasted:
                 await coordinator.perform(await_absence(prefix, before), patience)
         except LATE as error:
-            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
+            raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
             raise LockLost(f"{self._contest.described} {WAS_LOST}")
 

@@ -109,7 +109,7 @@ class AsyncHolder(BoundToProcess):
         except BaseException as error:
             self._in_use = False
             if isinstance(error, LATE):
-                raise LockTimeout(late(self._contest.described, seconds)) from error
+                raise LockTimeout(late(self._contest.not_yet, seconds)) from error
             raise
         self._lost = turn.lease.lost
         self._turn = turn

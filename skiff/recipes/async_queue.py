@@ -156,7 +156,9 @@ class AsyncQueue(BoundToProcess):
         try:
             claim, lease = await self._coordinator.take_item(self._names, self._ttl, timeout)
         except (RequestTimeout, NoNodeReached) as error:
-            raise LockTimeout(late(f"an item of queue {self._names.name!r}", timeout)) from error
+            raise LockTimeout(
+                late(f"queue {self._names.name!r} had no free item", timeout)
+            ) from error
         item = AsyncItem(self._coordinator, claim, lease, None)
         try:
             item.value = decode_value(claim.item, claim.value, self._type)

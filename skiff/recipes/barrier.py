@@ -60,7 +60,7 @@ class Barrier(BoundToProcess):
         try:
             coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
         except LATE as error:
-            raise LockTimeout(late(f"barrier {self._name!r}", timeout)) from error
+            raise LockTimeout(late(f"barrier {self._name!r} did not go", timeout)) from error
 
 
 def barrier_key(name: str) -> str:

@@ -22,6 +22,11 @@ class Gathering(Contest, frozen=True):
 
     parties: int = 1
 
+    @property
+    def not_yet(self) -> str:
+        """The state while some are missing, for messages."""
+        return f"{self.described} was not complete"
+
     def join(self, key: str, value: bytes, lease: int) -> Procedure[int | None]:
         """Wait until all are there; the result is the token."""
         return enter(self.line.prefix, key, value, lease, self.parties)
@@ -55,7 +60,7 @@ class DoubleBarrier(Holder):
             if lasted:
                 coordinator.perform(await_absence(prefix, before), patience)
         except LATE as error:
-            raise LockTimeout(late(f"the end of {self._contest.described}", timeout)) from error
+            raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
             raise LockLost(f"{self._contest.described} {WAS_LOST}")
 

@@ -120,7 +120,7 @@ class Holder(BoundToProcess):
         except BaseException as error:
             self._user = None
             if isinstance(error, LATE):
-                raise LockTimeout(late(self._contest.described, seconds)) from error
+                raise LockTimeout(late(self._contest.not_yet, seconds)) from error
             raise
         self._lost = turn.lease.lost
         self._turn = turn

@@ -206,7 +206,9 @@ class Queue(BoundToProcess):
         try:
             claim, lease = self._coordinator.take_item(self._names, self._ttl, timeout)
         except (RequestTimeout, NoNodeReached) as error:
-            raise LockTimeout(late(f"an item of queue {self._names.name!r}", timeout)) from error
+            raise LockTimeout(
+                late(f"queue {self._names.name!r} had no free item", timeout)
+            ) from error
         item = Item(self._coordinator, claim, lease, None)
         try:
             item.value = decode_value(claim.item, claim.value, self._type)

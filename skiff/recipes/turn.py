@@ -76,6 +76,11 @@ class Contest(msgspec.Struct, frozen=True):
         return self
 
     @property
+    def not_yet(self) -> str:
+        """The state while the turn has not come, for messages."""
+        return f"{self.described} was not free"
+
+    @property
     def described(self) -> str:
         """Kind and name, for messages, as in "lock 'jobs'"."""
         return f"{self.kind} {self.name!r}"
@@ -89,10 +94,9 @@ class Contest(msgspec.Struct, frozen=True):
         return contend(self.line, key, value, lease)
 
 
-def late(described: str, seconds: float | None) -> str:
-    """Return the message of a wait that was in vain."""
-    within = "at once" if seconds == 0 else f"within {seconds:g} s" if seconds else "in time"
-    return f"{described} was not to be had {within}"
+def late(state: str, seconds: float | None) -> str:
+    """Return the message of a wait that has ended in a state, as in "lock 'jobs' was not free"."""
+    return f"{state} within {seconds:g} s" if seconds else state
 
 
 def this_process() -> bytes:

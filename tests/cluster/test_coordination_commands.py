@@ -155,7 +155,7 @@ def test_two_contenders_run_one_after_the_other(shared: Cluster, node: Node, cal
         assert line(first) == "runs"
         code, printed, failed = call("lock", "c", "--timeout", "0", "--", "true")
         assert (code, printed) == (6, "")
-        assert failed == "skiff: error: lock 'c' was not to be had at once\n"
+        assert failed == "skiff: error: lock 'c' was not free\n"
         with running(node, "lock", "c", *python(SHOW_FENCE)) as second:
             assert note(second) == "skiff: waiting for lock 'c'"
             first.terminate()
@@ -264,7 +264,7 @@ def test_items_are_put_and_taken_in_order(node: Node, call: Call) -> None:
     assert followed == (0, '{}\n{"six":6}\n', "")
     code, printed, failed = call("queue", "take", "q", "--timeout", "0")
     assert (code, printed) == (6, "")
-    assert failed == "skiff: error: an item of queue 'q' was not to be had at once\n"
+    assert failed == "skiff: error: queue 'q' had no free item\n"
     assert json.loads(call("queue", "size", "q", "--json")[1]) == {"queue": "q", "size": 0}
 
 
