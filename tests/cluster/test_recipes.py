@@ -561,7 +561,7 @@ def test_items_are_taken_in_order_and_acknowledged_once(client: Any) -> None:
     for use in (again.acknowledge, again.release, lambda: again.fence):
         with pytest.raises(LockMisused, match="was acknowledged or released"):
             use()
-    with pytest.raises(LockTimeout, match="queue 'q' had no free item within 0.2 s"):
+    with pytest.raises(LockTimeout, match=r"queue 'q' had no free item within 0\.2 s"):
         queue.take(timeout=0.2)
 
 
