@@ -213,7 +213,7 @@ class Skiff(BoundToProcess):
         return self.election_state().leader is not None
 
     def wait_for_leader(self, timeout: float | None = 5.0) -> None:
-        """Wait until this node knows a leader, at most ``timeout`` seconds, None for no limit.
+        """Wait until this node knows a leader and the members, None for no limit in seconds.
 
         Raises:
             LeaderElectionTimeout: the node knew no leader in time.
@@ -228,7 +228,8 @@ class Skiff(BoundToProcess):
         while time.monotonic() < deadline:
             _raise_failure(self._running)
             with contextlib.suppress(ClientConnectFailed, RequestTimeout):
-                if self._status(deadline - time.monotonic()).leader is not None:
+                status = self._status(deadline - time.monotonic())
+                if status.leader is not None and status.members:
                     return
             time.sleep(POLL_SECONDS)
         _raise_failure(self._running)

@@ -202,8 +202,8 @@ def test_leases_of_an_asyncio_client(cluster: Cluster) -> None:
 def test_many_leases_are_kept_alive_together(cluster: Cluster) -> None:
     async def main() -> None:
         async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
-            leases = await asyncio.gather(*[client.lease(2 * TTL) for _ in range(2000)])
-            await asyncio.sleep(4 * TTL)
+            leases = await asyncio.gather(*[client.lease(5 * TTL) for _ in range(2000)])
+            await asyncio.sleep(7 * TTL)  # beyond the end of silent leases
             assert not any(lease.lost.is_set() for lease in leases)
             await asyncio.gather(*[lease.revoke() for lease in leases])
 
