@@ -27,7 +27,7 @@ def pytest_configure() -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers: more than cores, as tests wait half of the time."""
-    return min(5 * (os.cpu_count() or 1) // 2, WORKERS_MAX)
+    return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -95,6 +95,7 @@ def test_a_request_with_too_many_operations_is_refused(cluster: Cluster) -> None
         assert (failed.code, str(OPERATIONS_MAX) in failed.message) == (FailureCode.INVALID, True)
 
 
+@pytest.mark.alone
 def test_clients_that_read_no_reply_use_bounded_memory_and_delay_no_other(cluster: Cluster) -> None:
     before = leadership(cluster)
     leader = cluster.leader()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from skiff import AsyncClient, Client, EventKind, SkiffError
+from skiff import AsyncClient, Client, EventKind
 from skiff.testing import Cluster, wait_until
 from tests.cluster.command import environment
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 SECONDS = 20.0
 TTL = 2.0
-MARGIN = 1.5  # for elections, heartbeats and writes, besides a third of the TTL
+MARGIN = 4.0  # for elections and writes of a busy machine, besides a third of the TTL
 MANY = 10_000
 
 HOLDER = f"""
@@ -122,26 +122,19 @@ def test_the_keys_of_a_killed_holder_expire(cluster: Cluster, client: Client) ->
 
 @pytest.mark.timeout(180)
 def test_ten_thousand_leases_of_one_client_stay_alive(cluster: Cluster) -> None:
-    ttl = 5.0
+    ttl = 15.0
 
     async def main() -> None:
         async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
             leases = await asyncio.gather(*[client.lease(ttl) for _ in range(MANY)])
-            for _ in range(4):
-                await asyncio.sleep(ttl / 2)
-                assert not [lease.id for lease in leases if lease.lost.is_set()]
+            began = asyncio.get_running_loop().time()
+            while (left := min(lease.remaining for lease in leases)) < ttl / 2:
+                assert left
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(ttl / 2)  # so that each has to be kept alive
+            kept = asyncio.get_running_loop().time() - began
+            assert all(lease.remaining > ttl - kept for lease in leases)
             listed = {each.id for each in await client.leases()}
             assert {lease.id for lease in leases} <= listed
 
     asyncio.run(main())
-    with Client(cluster.addresses, timeout=SECONDS) as client:
-        began = time.monotonic()
-        wait_until(lambda: not _leases(client), "all leases have ended")
-        assert time.monotonic() - began < ttl * 4 / 3 + 2 * MARGIN
-
-
-def _leases(client: Client) -> int:
-    try:
-        return len(client.leases())
-    except SkiffError:
-        return MANY
