@@ -1,7 +1,6 @@
 """AsyncLease: a lease of an asyncio client, kept alive by a task."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -11,10 +10,10 @@ from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from skiff import leasing
 from skiff.arguments import CLIENT_DEFAULT, Timeout
-from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import SkiffError
 from skiff.lease import Lease
+from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
 from skiff.steady import steady_seconds
 
@@ -22,7 +21,7 @@ Run = Callable[[Method[object], Timeout], Awaitable[object]]
 
 
 @described_by(Lease)
-class AsyncLease(BoundToProcess):
+class AsyncLease(LeaseHandle):
     """A lease, kept alive in the background until it is revoked or its client is closed.
 
     Its keys are removed with it. ``lost`` is set once this client can no longer count on it: it has
@@ -31,28 +30,9 @@ class AsyncLease(BoundToProcess):
 
     def __init__(self, held: HeldLease, keeper: "AsyncLeaseKeeper") -> None:
         """Wrap a lease that a keeper keeps alive."""
-        self._pid = os.getpid()
-        self._held = held
+        super().__init__(held)
         self._keeper = keeper
         self.lost = asyncio.Event()
-
-    def __repr__(self) -> str:
-        return f"<AsyncLease {self.id} of {self.ttl:g} s, {self.remaining:.1f} s left>"
-
-    @property
-    def id(self) -> int:
-        """Its number in the cluster."""
-        return self._held.id
-
-    @property
-    def ttl(self) -> float:
-        """The seconds that it lasts without a keep-alive."""
-        return self._held.ttl
-
-    @property
-    def remaining(self) -> float:
-        """The seconds for which it certainly lasts; 0 once it is lost."""
-        return self._held.remaining(steady_seconds())
 
     async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Keep the lease alive now, besides the background; see ``Lease.keep_alive``."""
@@ -62,21 +42,10 @@ class AsyncLease(BoundToProcess):
     async def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """End the lease and remove its keys; return their number; see ``Lease.revoke``."""
         self._check_process()
-        self._keeper.drop(self)
-        self.lost.set()
+        self._drop()
         count = await self._keeper.run(leasing.revoke(self._held), timeout)
         assert isinstance(count, int)
         return count
-
-    def abandon(self) -> None:
-        """Keep the lease alive no longer, without a request: it expires."""
-        self.let_go().lose()
-
-    def let_go(self) -> HeldLease:
-        """Keep the lease alive no longer; return it for its next user, as long as it lasts."""
-        self._keeper.drop(self)
-        self.lost.set()
-        return self._held
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,14 +56,14 @@ class AsyncLease(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pid != os.getpid():
+        if self._is_inherited:
             return  # a forked child leaves the block of its parent
         with suppress(SkiffError):  # it expires otherwise
             await self.revoke()
 
-    def _check_process(self) -> None:
-        if self._pid != os.getpid():
-            raise SkiffError(f"lease {self.id} is held by the parent of this process")
+    def _drop(self) -> None:
+        self._keeper.drop(self)
+        self.lost.set()
 
 
 class AsyncLeaseKeeper:

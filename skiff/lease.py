@@ -11,8 +11,8 @@ from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from skiff import leasing
 from skiff.arguments import CLIENT_DEFAULT, Timeout
-from skiff.bound import BoundToProcess
 from skiff.errors import SkiffError
+from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
 from skiff.steady import steady_seconds
 
@@ -21,7 +21,7 @@ WAIT_SECONDS_MAX = 0.5  # between two looks at whether the client is closed
 Run = Callable[[Method[object], Timeout], object]
 
 
-class Lease(BoundToProcess):
+class Lease(LeaseHandle):
     """A lease, kept alive in the background until it is revoked or its client is closed.
 
     Its keys are removed with it. ``lost`` is set once this client can no longer count on it: it has
@@ -30,28 +30,9 @@ class Lease(BoundToProcess):
 
     def __init__(self, held: HeldLease, keeper: "LeaseKeeper") -> None:
         """Wrap a lease that a keeper keeps alive."""
-        self._pid = os.getpid()
-        self._held = held
+        super().__init__(held)
         self._keeper = keeper
         self.lost = threading.Event()
-
-    def __repr__(self) -> str:
-        return f"<Lease {self.id} of {self.ttl:g} s, {self.remaining:.1f} s left>"
-
-    @property
-    def id(self) -> int:
-        """Its number in the cluster."""
-        return self._held.id
-
-    @property
-    def ttl(self) -> float:
-        """The seconds that it lasts without a keep-alive."""
-        return self._held.ttl
-
-    @property
-    def remaining(self) -> float:
-        """The seconds for which it certainly lasts; 0 once it is lost."""
-        return self._held.remaining(steady_seconds())
 
     def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Keep the lease alive now, besides the background.
@@ -71,21 +52,10 @@ class Lease(BoundToProcess):
             RequestTimeout: the deadline passed; it expires.
         """
         self._check_process()
-        self._keeper.drop(self)
-        self.lost.set()
+        self._drop()
         count = self._keeper.run(leasing.revoke(self._held), timeout)
         assert isinstance(count, int)
         return count
-
-    def abandon(self) -> None:
-        """Keep the lease alive no longer, without a request: it expires."""
-        self.let_go().lose()
-
-    def let_go(self) -> HeldLease:
-        """Keep the lease alive no longer; return it for its next user, as long as it lasts."""
-        self._keeper.drop(self)
-        self.lost.set()
-        return self._held
 
     def __enter__(self) -> Self:
         return self
@@ -96,14 +66,14 @@ class Lease(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pid != os.getpid():
+        if self._is_inherited:
             return  # a forked child leaves the block of its parent
         with suppress(SkiffError):  # it expires otherwise
             self.revoke()
 
-    def _check_process(self) -> None:
-        if self._pid != os.getpid():
-            raise SkiffError(f"lease {self.id} is held by the parent of this process")
+    def _drop(self) -> None:
+        self._keeper.drop(self)
+        self.lost.set()
 
 
 class LeaseKeeper:

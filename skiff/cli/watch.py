@@ -16,31 +16,31 @@ from skiff.cli.signals import SIGNALLED
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import Event, EventKind
 
+Count = Annotated[
+    int | None,
+    typer.Option(metavar="COUNT", min=1, help="End after this many changes.", show_default=False),
+]
+Since = Annotated[
+    int | None,
+    typer.Option(metavar="REVISION", help="Begin after this revision.", show_default=False),
+]
+Initial = Annotated[
+    bool,
+    typer.Option("--initial", help="Print the entries that are there first, and a line 'synced'."),
+]
+PrevValue = Annotated[
+    bool, typer.Option("--prev-value", help="Print the value before each change, too.")
+]
+
 
 def watch(
     prefix: Prefix = "",
     command: OptionalCommand = None,
     *,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            metavar="COUNT", min=1, help="End after this many changes.", show_default=False
-        ),
-    ] = None,
-    since: Annotated[
-        int | None,
-        typer.Option(metavar="REVISION", help="Begin after this revision.", show_default=False),
-    ] = None,
-    initial: Annotated[
-        bool,
-        typer.Option(
-            "--initial", help="Print the entries that are there first, and a line 'synced'."
-        ),
-    ] = False,
-    prev_value: Annotated[
-        bool,
-        typer.Option("--prev-value", help="Print the value before each change, too."),
-    ] = False,
+    count: Count = None,
+    since: Since = None,
+    initial: Initial = False,
+    prev_value: PrevValue = False,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,

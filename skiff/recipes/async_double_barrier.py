@@ -5,10 +5,10 @@ from types import TracebackType
 from protocol.coordination.barrier import await_absence, look
 from skiff.arguments import check_wait
 from skiff.descriptions import described_by
-from skiff.errors import LockLost, LockTimeout
+from skiff.errors import LockTimeout
 from skiff.recipes.async_holder import AsyncHolder
 from skiff.recipes.double_barrier import DoubleBarrier
-from skiff.recipes.turn import LATE, WAS_LOST, late
+from skiff.recipes.turn import LATE, late
 
 
 @described_by(DoubleBarrier)
@@ -35,7 +35,7 @@ class AsyncDoubleBarrier(AsyncHolder):
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+            raise self._was_lost()
 
     async def __aexit__(
         self,
@@ -43,10 +43,8 @@ class AsyncDoubleBarrier(AsyncHolder):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        if kind is not None or self._turn is None:
             await super().__aexit__(kind, error, traceback)
-            return
-        guard, self._guard = self._guard, None
-        assert guard is not None
-        guard.end(None)
-        await self.leave(timeout=self._contest.timeout)
+        else:
+            self._end_guard(None)
+            await self.leave(timeout=self._contest.timeout)

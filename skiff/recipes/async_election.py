@@ -10,7 +10,6 @@ from skiff.recipes.async_holder import AsyncHolder
 from skiff.recipes.block_guard import BlockGuard
 from skiff.recipes.election import Election
 from skiff.recipes.patience import FOREVER
-from skiff.recipes.turn import NOT_HELD
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
 
@@ -57,6 +56,6 @@ class AsyncElection(AsyncHolder):
 
     async def __aenter__(self) -> Self:
         if self._turn is None:
-            raise LockMisused(f"{self._contest.described} {NOT_HELD}: campaign first")
+            raise LockMisused(f"{self._contest.described} is not held: campaign first")
         self._guard = BlockGuard(self._lost)
         return self

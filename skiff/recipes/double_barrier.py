@@ -12,9 +12,9 @@ from protocol.coordination.barrier import await_absence, enter, look
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import Procedure
 from skiff.arguments import check_wait
-from skiff.errors import InvalidRequest, LockLost, LockTimeout
+from skiff.errors import InvalidRequest, LockTimeout
 from skiff.recipes.holder import Holder
-from skiff.recipes.turn import LATE, WAS_LOST, Contest, late
+from skiff.recipes.turn import LATE, Contest, late
 
 
 class Gathering(Contest, frozen=True):
@@ -62,7 +62,7 @@ class DoubleBarrier(Holder):
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+            raise self._was_lost()
 
     def __exit__(
         self,
@@ -70,6 +70,8 @@ class DoubleBarrier(Holder):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._turn is None or not self._is_own_process():
+            return  # left within the block, or by a forked child
         if kind is None:
             self.leave(timeout=self._contest.timeout)
         else:

@@ -13,7 +13,7 @@ from protocol.coordination.line import Line
 from skiff.errors import LockMisused
 from skiff.recipes.holder import Holder
 from skiff.recipes.patience import FOREVER
-from skiff.recipes.turn import NOT_HELD, Contest
+from skiff.recipes.turn import Contest
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
 
@@ -78,7 +78,7 @@ class Election(Holder):
 
     def __enter__(self) -> Self:
         if self._turn is None:
-            raise LockMisused(f"{self._contest.described} {NOT_HELD}: campaign first")
+            raise LockMisused(f"{self._contest.described} is not held: campaign first")
         return self
 
 

@@ -6,15 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from skiff.arguments import check_wait
-from skiff.bound import BoundToProcess
-from skiff.errors import LockLost, LockMisused, LockTimeout
+from skiff.errors import LockMisused, LockTimeout
 from skiff.lease import Lease
 from skiff.recipes.coordinator import Coordinator
-from skiff.recipes.turn import LATE, NOT_HELD, WAS_LOST, Contest, Turn, late, this_process
-from skiff.records import Fence
+from skiff.recipes.turn import LATE, Contest, late, this_process
+from skiff.recipes.turn_holder import TurnHolder
 
 
-class Holder(BoundToProcess):
+class Holder(TurnHolder[Lease]):
     """One contender; each thread uses one of its own."""
 
     _is_of_thread = True  # whether only the thread that has acquired it may release it
@@ -25,45 +24,11 @@ class Holder(BoundToProcess):
         Raises:
             InvalidRequest: the name is no key, or too long, or a number is out of its bounds.
         """
+        super().__init__(contest)
         self._coordinator = coordinator
-        self._contest = contest.check()
         self._mutex = threading.RLock()  # also for signal handlers
         self._user: tuple[int, int] | None = None  # process and thread that acquire or hold it
-        self._turn: Turn[Lease] | None = None
         self._lost = threading.Event()
-
-    def __repr__(self) -> str:
-        state = f"held with token {self._turn.token}" if self._turn is not None else "not held"
-        return f"<{type(self).__name__} of {self._contest.described}, {state}>"
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds it, and can count on that now."""
-        turn = self._turn
-        return turn is not None and self._is_own_process() and turn.lease.remaining > 0
-
-    @property
-    def token(self) -> int:
-        """The fencing token: that of each later holder is greater.
-
-        Raises:
-            LockMisused: it is not held, or was not acquired by this process.
-        """
-        return self._held().token
-
-    @property
-    def fence(self) -> Fence:
-        """The key and the token, for writes that are refused once it is held no longer.
-
-        Raises:
-            LockMisused: it is not held, or was not acquired by this process.
-        """
-        return self._held().fence
-
-    @property
-    def remaining(self) -> float:
-        """The seconds for which it is certainly held, unless it is kept alive; 0 if it is not."""
-        return self._turn.lease.remaining if self._turn is not None and self.is_held else 0.0
 
     @property
     def lost(self) -> threading.Event:
@@ -91,7 +56,7 @@ class Holder(BoundToProcess):
             LockMisused: it is not held, or another thread or process has acquired it.
         """
         if not self._end():
-            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+            raise self._was_lost()
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -107,7 +72,7 @@ class Holder(BoundToProcess):
             return  # released within the block, or left by a forked child
         lasted = self._end()
         if not lasted and kind is None:
-            raise LockLost(f"{self._contest.described} {WAS_LOST}")
+            raise self._was_lost()
 
     # ---
 
@@ -129,10 +94,7 @@ class Holder(BoundToProcess):
         """Claim this object for the present thread."""
         with self._mutex:
             if self._user is not None and self._user[0] == os.getpid():
-                raise LockMisused(
-                    f"{self._contest.described} is held or being acquired by this object already; "
-                    "each thread, and each nested block, needs a lock object of its own"
-                )
+                raise self._is_in_use()
             self._user = (os.getpid(), threading.get_ident())
             self._turn = None
 
@@ -152,14 +114,6 @@ class Holder(BoundToProcess):
             return self._coordinator.end_turn(turn)
         finally:
             self._user = None
-
-    def _held(self) -> Turn[Lease]:
-        turn = self._turn
-        if turn is None:
-            raise LockMisused(f"{self._contest.described} {NOT_HELD}")
-        if not self._is_own_process():
-            raise LockMisused(f"{self._contest.described} is held by the parent of this process")
-        return turn
 
     def _is_own_process(self) -> bool:
         return self._user is not None and self._user[0] == os.getpid()

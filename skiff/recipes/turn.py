@@ -17,8 +17,6 @@ from skiff.values import encode_value
 
 LATE = (RequestTimeout, OutcomeUnknown, NoNodeReached)  # a turn that has not come in time
 ID_LENGTH = 32  # hexadecimal digits at the end of each contender's key
-NOT_HELD = "is not held"
-WAS_LOST = "was lost before the end of its block: its lease or its key is gone"
 
 
 class AnyLease(Protocol):

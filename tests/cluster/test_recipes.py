@@ -308,6 +308,26 @@ def test_an_asyncio_block_is_cancelled_when_its_lock_is_lost(cluster: Cluster) -
     cluster.wait_until_whole()
 
 
+def test_an_asyncio_block_goes_on_after_it_has_ended_its_turn(cluster: Cluster) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client:
+            async with client.lock("l") as lock:
+                await lock.release()
+                assert await client.count("l/") == 0  # and is not cancelled
+            async with client.double_barrier("d", 1) as party:
+                await party.leave()
+                assert await client.count("d/") == 0
+            with pytest.raises(LockLost):
+                await lose_and_catch(client)
+
+    async def lose_and_catch(client: AsyncClient) -> None:
+        async with client.lock("l") as lock:
+            await client.remove_prefix("l/")
+            await lock.release()
+
+    run(body())
+
+
 def test_a_cancelled_contender_leaves_the_line(cluster: Cluster) -> None:
     async def body() -> None:
         async with client_of(cluster) as client, client.lock("l") as first:
