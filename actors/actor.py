@@ -11,7 +11,6 @@ from typing import NoReturn, Protocol, TypeVar
 
 import msgspec
 
-from actors import signals
 from actors.descriptors import raise_limit
 from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Order, Ready, Start, Stop
@@ -70,7 +69,6 @@ class Actor(Protocol):
 
 def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
     """Run an actor as this process until the supervisor stops it or is gone."""
-    signals.ignore()
     lifeline = ActorEnd()
     try:
         start = _wait_for_start(lifeline)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 
-from actors.actor import ActorContext, run, wait_for
+from actors.actor import ActorContext, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
@@ -167,7 +167,3 @@ class ClientGateway:
         reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
         self._replies.send(call.client, reply, now)
         return len(reply)
-
-
-if __name__ == "__main__":
-    run("client_gateway", ClientGateway)

@@ -3,7 +3,7 @@
 import random
 import time
 
-from actors.actor import ActorContext, run
+from actors.actor import ActorContext
 from actors.sockets import Readable
 from protocol.election_clock import ElectionClock
 from protocol.wire import decode_for_timer, encode
@@ -43,7 +43,3 @@ class ElectionTimer:
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
-
-
-if __name__ == "__main__":
-    run("election_timer", ElectionTimer)

@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.config import NodeConfig
 
+LIFELINE = 0  # descriptor of an actor's end: its standard input
 RECEIVE_BYTES = 65536
 
 
@@ -67,6 +68,12 @@ class _End:
         """Close this end, which the other end sees as the end of this process."""
         self._connection.close()
 
+    def wait_until_cut(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` for the end of the other process; return whether it came."""
+        poll = select.poll()
+        poll.register(self.fileno(), 0)  # POLLHUP is always reported
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+
     def _send(self, message: Order | Report) -> None:
         try:
             self._connection.sendall(_encode(message) + b"\n")
@@ -108,7 +115,7 @@ class ActorEnd(_End):
     """The actor's end, which it inherits as its standard input."""
 
     def __init__(self) -> None:
-        super().__init__(socket.socket(fileno=0))
+        super().__init__(socket.socket(fileno=LIFELINE))
 
     def report(self, report: Report) -> None:
         """Send a report, if the supervisor still runs."""
@@ -119,9 +126,7 @@ class ActorEnd(_End):
 
     def is_cut(self) -> bool:
         """Whether the supervisor is gone."""
-        poll = select.poll()
-        poll.register(self.fileno(), 0)  # POLLHUP is always reported
-        return bool(poll.poll(0))
+        return self.wait_until_cut(0.0)
 
     def orders(self) -> list[Order]:
         """Return the supervisor's orders; blocks until data arrives.

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from itertools import chain
 
-from actors.actor import ActorContext, run, wait_for
+from actors.actor import ActorContext, wait_for
 from actors.clock import steady_microseconds
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
@@ -325,7 +325,3 @@ def _raft_node(recovered: Recovered, config: NodeConfig) -> RaftNode:
     return RaftNode(
         recovered, config.log_limits, election_timeout_min_us, learners_max=config.learners_max
     )
-
-
-if __name__ == "__main__":
-    run("log_replicator", LogReplicator)

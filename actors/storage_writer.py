@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from actors.actor import ActorContext, run
+from actors.actor import ActorContext
 from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.disk_space import DiskSpace
@@ -177,7 +177,3 @@ def _refuse_half_restored(directory: DataDirectory, config: NodeConfig) -> None:
 def _die_at_fail_point(step: str) -> None:
     if os.environ.get(FAIL_POINT) == step:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    run("storage_writer", StorageActor)

@@ -10,19 +10,17 @@ import contextlib
 import logging
 import os
 import select
-import subprocess
-import sys
-import sysconfig
+import signal
+import socket
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
-import actors
+from actors.fork_server import ACTORS, ForkServer, ForkServerGone
 from actors.ipc_directory import IpcDirectory
 from actors.lifeline import (
     Failing,
@@ -40,8 +38,6 @@ from protocol.deadlines import NEVER
 
 log = logging.getLogger("skiff.supervisor")
 
-# In stopping order: the replicator first, to hand leadership over; the storage writer last.
-ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
 STOP_SECONDS = 3.0  # for one actor to stop gracefully, before it is killed
 RESTARTS_MAX = 5  # within the window; beyond that, the node gives up
 RESTART_WINDOW_SECONDS = 60.0
@@ -49,6 +45,7 @@ EXPOSED = (
     "bound to %s: nothing is authenticated or encrypted yet, so that everyone who reaches the "
     "ports may read and change everything; bind to trusted networks only"
 )
+NOT_STARTED = "cannot start the node's processes"
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
 FULL_DISK = "StorageFull"  # the error that a full disk causes
 FULL_DISK_SECONDS_MAX = 5.0  # between two starts with a full disk
@@ -59,8 +56,8 @@ class _Child(msgspec.Struct):
     """One actor's process."""
 
     name: str
-    process: subprocess.Popen[bytes]
     lifeline: SupervisorEnd
+    pid: int = 0  # 0 until it is forked
     ready: bool = False
 
 
@@ -70,7 +67,9 @@ class Supervisor:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._ipc = IpcDirectory()
-        self._children: dict[str, _Child] = {}  # by name; dead ones stay until they are replaced
+        self._server: ForkServer | None = None
+        self._children: dict[str, _Child] = {}  # by name
+        self._pids: dict[str, int] = {}  # by name; those of dead actors until they are replaced
         self._starts: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
         self._full_starts = 0  # consecutive starts that a full disk ended
         self._full_at = float("-inf")  # when the last of them ended, by a steady clock
@@ -102,7 +101,7 @@ class Supervisor:
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each actor; empty once the node is over."""
-        return {name: child.process.pid for name, child in self._children.items()}
+        return dict(self._pids)
 
     def wait_until_serving(self, timeout: float | None) -> bool:
         """Wait at most ``timeout`` seconds for the node to serve; return whether it does."""
@@ -150,7 +149,7 @@ class Supervisor:
                 failure = self._run_actors()
         finally:
             self._ipc.clear()
-            self._children = {}
+            self._pids = {}
             self.failure = failure
             self.is_over = True
             self._changed.notify()
@@ -192,38 +191,54 @@ class Supervisor:
         try:
             with _forking:
                 self._ipc.keep()
-            for name in ACTORS:
-                with _forking:
-                    self._start_actor(name)
+                self._server = ForkServer(self._config)
+                self._fork_actors(self._server)
         except OSError as error:
             return Failing("ClusterInitFailed", _not_started(error), lasting=True)
         return None
 
-    def _start_actor(self, name: str) -> None:
-        lifeline, theirs = open_lifeline()
+    def _fork_actors(self, server: ForkServer) -> None:
+        """Have all actors forked with a lifeline each, and order them to start."""
+        theirs: list[socket.socket] = []
         try:
-            process = _spawn(name, self._config, theirs.fileno())
-        except OSError:
-            lifeline.close()
-            raise
+            for name in ACTORS:
+                lifeline, actor_end = open_lifeline()
+                theirs.append(actor_end)
+                self._children[name] = _Child(name, lifeline)
+                lifeline.order(Start(self._config, self._ipc.path))
+            server.fork(theirs)
         finally:
-            theirs.close()
-        # A new dictionary, as other threads may be reading this one.
-        self._children = {**self._children, name: _Child(name, process, lifeline)}
-        with contextlib.suppress(LifelineCut):
-            lifeline.order(Start(self._config, self._ipc.path))
+            for each in theirs:
+                each.close()
 
     def _watch(self) -> Failing | None:
         """Wait for the failure of an actor and return it; None if the node is to stop."""
+        assert self._server is not None
         lifelines = {child.lifeline.fileno(): child for child in self._children.values()}
         while True:
-            readable = _readable([*lifelines, self._woken])
+            readable = _readable([*lifelines, self._server.fileno(), self._woken])
             if self._stopping:
                 return None
             for descriptor in readable:
-                failure = self._take_reports(lifelines[descriptor])
+                if descriptor == self._server.fileno():
+                    failure = self._take_pids(self._server)
+                else:
+                    failure = self._take_reports(lifelines[descriptor])
                 if failure is not None:
                     return failure
+
+    def _take_pids(self, server: ForkServer) -> Failing | None:
+        """Note the actors' process ids; return the failure if not all could be forked."""
+        try:
+            forked = server.forked()
+        except ForkServerGone:
+            return Failing("SkiffError", "fork_server died", lasting=False)
+        for name, pid in forked.pids.items():
+            self._children[name].pid = pid
+        self._pids = forked.pids
+        if forked.failure:
+            return Failing("ClusterInitFailed", f"{NOT_STARTED}: {forked.failure}", lasting=True)
+        return None
 
     def _take_reports(self, child: _Child) -> Failing | None:
         """Process an actor's reports; return its failure, if it has one."""
@@ -271,16 +286,22 @@ class Supervisor:
             if in_order:
                 _stop_in_order(child, self._stop_deadline)
             else:
-                child.process.kill()
+                _kill(child)
         for child in self._children.values():
-            child.process.wait()
+            child.lifeline.wait_until_cut(STOP_SECONDS)
             child.lifeline.close()
+        self._children.clear()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def leave_to_parent(self) -> None:
         """Release actors and ipc directory in a forked process, whose parent still owns them."""
         self.is_inherited = True
         for child in self._children.values():
             child.lifeline.close()
+        if self._server is not None:
+            self._server.leave_to_parent()
         self._ipc.release()
 
 
@@ -295,34 +316,20 @@ def _readable(descriptors: Iterable[int], seconds: float | None = None) -> list[
 def _stop_in_order(child: _Child, deadline: float) -> None:
     with contextlib.suppress(LifelineCut):
         child.lifeline.order(Stop())
-    try:
-        child.process.wait(max(0.0, min(STOP_SECONDS, deadline - time.monotonic())))
-    except subprocess.TimeoutExpired:
-        child.process.kill()
+    if not child.lifeline.wait_until_cut(min(STOP_SECONDS, deadline - time.monotonic())):
+        _kill(child)
+
+
+def _kill(child: _Child) -> None:
+    """Kill an actor; one that is not forked yet ends as soon as it finds its lifeline cut."""
+    if child.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def _not_started(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename else ""
-    return f"cannot start the node's processes: {place}{error.strerror or error}"
-
-
-def _spawn(name: str, config: NodeConfig, lifeline: int) -> subprocess.Popen[bytes]:
-    """Start an actor with this interpreter, ignoring the working directory's modules.
-
-    Its arguments show in ``ps`` which node it belongs to, and where its data is.
-    """
-    place = ["--node", str(config.address), "--dir", config.dir]
-    command = [sys.executable, "-P", "-m", f"actors.{name}", *place]
-    return subprocess.Popen(command, stdin=lifeline, stdout=subprocess.DEVNULL, env=_environment())
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which the actors import the same packages as this process."""
-    root = str(Path(actors.__file__).resolve().parent.parent)
-    if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        return dict(os.environ)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return f"{NOT_STARTED}: {place}{error.strerror or error}"
 
 
 _supervisors: "weakref.WeakSet[Supervisor]" = weakref.WeakSet()

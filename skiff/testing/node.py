@@ -21,6 +21,8 @@ from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
 READY_SECONDS = 20.0
 STATUS_SECONDS = 1.0
+# In the order in which a node forks them; only Linux shows their names.
+ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
 
 if TYPE_CHECKING:
     from skiff.testing.relay import Relay
@@ -82,15 +84,12 @@ class Node:
     @property
     def actor_pids(self) -> dict[str, int]:
         """The process id of each actor, by its name."""
-        table = subprocess.run(
-            ["ps", "-ax", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-        )
-        children = [
-            (int(pid), command)
-            for pid, parent, command in map(_process_row, table.stdout.splitlines())
-            if parent == str(self.pid) and " -m actors." in command
-        ]
-        return {command.partition(" -m actors.")[2].split()[0]: pid for pid, command in children}
+        rows = _processes()
+        servers = {pid for pid, parent, _ in rows if parent == self.pid}
+        actors = sorted((pid, name) for pid, parent, name in rows if parent in servers)
+        if not {name for _, name in actors} <= set(ACTORS):
+            return {name: pid for name, (pid, _) in zip(ACTORS, actors, strict=False)}
+        return {name: pid for pid, name in actors}
 
     def start(self) -> None:
         """Start the node's program; return when it serves as a member.
@@ -211,9 +210,13 @@ def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
     return process.stdout.readline() if poll.poll(timeout * 1000) else b""
 
 
-def _process_row(line: str) -> tuple[str, str, str]:
-    pid, parent, command = (*line.split(None, 2), "")[:3]
-    return pid, parent, command
+def _processes() -> list[tuple[int, int, str]]:
+    """Return process id, parent and name of all processes."""
+    table = subprocess.run(
+        ["ps", "-ax", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 2) for line in table.stdout.splitlines()]
+    return [(int(row[0]), int(row[1]), "".join(row[2:]).strip()) for row in rows]
 
 
 def _environment() -> dict[str, str]:

@@ -54,12 +54,14 @@ def complaint(ended: subprocess.CompletedProcess[bytes], code: int) -> str:
     return text
 
 
-def children_of(pid: int) -> list[int]:
+def actors_of(pid: int) -> list[int]:
+    """Return the processes that a node's fork server has forked."""
     table = subprocess.run(
         ["ps", "-ax", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
     )
-    rows = (map(int, line.split()) for line in table.stdout.splitlines())
-    return [child for child, parent in rows if parent == pid]
+    rows = [tuple(map(int, line.split())) for line in table.stdout.splitlines()]
+    servers = [child for child, parent in rows if parent == pid]
+    return [child for child, parent in rows if parent in servers]
 
 
 def is_alive(pid: int) -> bool:
@@ -291,7 +293,7 @@ def test_a_signal_shuts_a_node_down_cleanly(tmp_path: Path, number: signal.Signa
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json")
     with running(*place) as node:
         first = ready(node)
-        actors = children_of(node.pid)
+        actors = actors_of(node.pid)
         assert len(actors) == 4
         node.send_signal(number)
         node.send_signal(number)
@@ -331,7 +333,7 @@ def test_closing_its_terminal_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
         start_new_session=True,
     ) as node:
         ready(node)
-        actors = children_of(node.pid)
+        actors = actors_of(node.pid)
         os.close(theirs)
         os.close(ours)
         assert node.wait(command.SECONDS_MAX) == 0
@@ -340,7 +342,7 @@ def test_closing_its_terminal_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
 
 def test_a_signal_during_startup_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path / "node"), "--port", str(free_port())) as node:
-        wait_until(lambda: children_of(node.pid), "the first process was started")
+        wait_until(lambda: actors_of(node.pid), "the first process was started")
         node.terminate()
         assert node.communicate(timeout=command.SECONDS_MAX)[1] == b""
         assert node.returncode == 0

@@ -1,6 +1,7 @@
 """Early messages: actors start concurrently, so some get messages before they are ready."""
 
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,6 @@ import pytest
 import zmq
 
 from actors.lifeline import Ready, Start, open_lifeline
-from actors.supervisor import _spawn
 from protocol.config import NodeConfig
 from protocol.membership import Member, Membership
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
@@ -23,6 +23,11 @@ pytestmark = pytest.mark.cluster
 
 NODE, CLUSTER = b"n" * 16, b"c" * 16
 PATIENCE_MS = 20_000
+GATEWAY = """
+from actors.actor import run
+from actors.client_gateway import ClientGateway
+run("client_gateway", ClientGateway)
+"""
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_the_gateway_keeps_a_leadership_message_that_arrives_before_it_is_ready(
     membership = Membership((Member(NODE, address, True),))
     leads = Leadership(CLUSTER, 2, RoleName.LEADER, NODE, address, membership, False, False)
     lifeline, theirs = open_lifeline()
-    gateway = _spawn("client_gateway", config, theirs.fileno())
+    gateway = subprocess.Popen([sys.executable, "-P", "-c", GATEWAY], stdin=theirs.fileno())
     theirs.close()
     try:
         lifeline.order(Start(config, str(names)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.supervisor import ACTORS
+from actors.fork_server import ACTORS
 from skiff.testing import free_port, wait_until
 from tests.faults.embedding import command, live, write_script
 
@@ -37,9 +37,9 @@ os.kill(node.pids["election_timer"], signal.SIGSTOP)
 """
 FORKS_AMID_A_START = """
 import os, sys, threading, time
-from actors import supervisor
+from actors import fork_server
 
-spawn = supervisor._spawn
+spawn = fork_server._spawn
 
 def fork():
     os.fork() or time.sleep(60)
@@ -49,7 +49,7 @@ def spawn_meanwhile(*arguments):
     time.sleep(0.1)  # enough for a fork that nothing holds back
     return spawn(*arguments)
 
-supervisor._spawn = spawn_meanwhile
+fork_server._spawn = spawn_meanwhile
 """
 STARTS = """
 import sys, time

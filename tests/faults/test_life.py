@@ -17,8 +17,8 @@ import pytest
 import skiff
 from actors.data_directory import DataDirectory
 from actors.failure import ActorFailure
+from actors.fork_server import ACTORS
 from actors.ipc_directory import PREFIX
-from actors.supervisor import ACTORS
 from skiff import (
     Client,
     ClusterInitFailed,

@@ -53,12 +53,10 @@ def limited(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
 def actors_of(program: int) -> dict[str, int]:
     """Return the actors of a node's program."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and _parent(int(entry.name)) == program:
-            command = (entry / "cmdline").read_text().split("\0")
-            found[command[3].removeprefix("actors.")] = int(entry.name)
-    return found
+    processes = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    servers = [each for each in processes if _parent(each) == program]
+    actors = [each for each in processes if _parent(each) in servers]
+    return {Path(f"/proc/{each}/comm").read_text().strip(): each for each in actors}
 
 
 def _parent(process: int) -> int:
