@@ -8,15 +8,16 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-import skiff
 from skiff.client import Client
 from skiff.errors import ClusterInitFailed, SkiffError
 from skiff.records import NodeStatus
 from skiff.testing.ports import free_port
+from skiff.testing.processes import running_processes
+from skiff.testing.program import Program, inherited_environment
 from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
 READY_SECONDS = 20.0
@@ -41,7 +42,9 @@ class Node:
             relay.open(self.port, self._relayed_port)
         self.environment: dict[str, str] = {}  # added to that of this program
         self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: Program | subprocess.Popen[bytes] | None = None
+        self._input: IO[bytes] | None = None  # until the node's program has ended
+        self.output: IO[bytes] | None = None  # what it prints; None once it has ended
         self.id = uuid.UUID(int=0)
 
     def __repr__(self) -> str:
@@ -72,21 +75,21 @@ class Node:
         Raises:
             ClusterInitFailed: the node does not run.
         """
-        if self._process is None:
+        if self._program is None:
             raise ClusterInitFailed(f"{self} does not run")
-        return self._process.pid
+        return self._program.pid
 
     @property
     def is_running(self) -> bool:
         """Whether the node's supervisor runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._program is not None and self._program.poll() is None
 
     @property
     def actor_pids(self) -> dict[str, int]:
         """The process id of each actor, by its name."""
-        rows = _processes()
-        servers = {pid for pid, parent, _ in rows if parent == self.pid}
-        actors = sorted((pid, name) for pid, parent, name in rows if parent in servers)
+        running = list(running_processes())
+        servers = {each.pid for each in running if each.parent == self.pid}
+        actors = sorted((each.pid, each.name) for each in running if each.parent in servers)
         if not {name for _, name in actors} <= set(ACTORS):
             return {name: pid for name, (pid, _) in zip(ACTORS, actors, strict=False)}
         return {name: pid for pid, name in actors}
@@ -102,26 +105,41 @@ class Node:
 
     def launch(self) -> None:
         """Start the node's program without waiting for it."""
-        command = [sys.executable, "-P", "-m", "skiff", "node", "start", "--json"]
-        command.append("--until-eof")  # no node outlives the test program
         listening_port = self.port if self._relayed_port is None else self._relayed_port
         place = ["--dir", str(self.directory), "--port", str(listening_port)]
         if listening_port != self.port:
             place += ["--advertise", self.address]
-        with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *place, *self._arguments],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                stdin=subprocess.PIPE,
-                # A killed node leaves its ipc sockets here, to be removed with the cluster.
-                env={
-                    **_environment(),
-                    "TMPDIR": str(self.directory.parent),
-                    **self.environment,
-                },
-                start_new_session=True,  # a group, so that a signal reaches all processes
-            )
+        # A node ends with its standard input, so that none outlives the test program.
+        arguments = ["node", "start", "--json", "--until-eof", *place, *self._arguments]
+        theirs, ours = os.pipe()
+        self._input = os.fdopen(ours, "wb")
+        ours, printed = os.pipe()
+        self.output = os.fdopen(ours, "rb")
+        try:
+            with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
+                self._program = self._start(arguments, (theirs, printed, log.fileno()))
+        finally:
+            os.close(theirs)
+            os.close(printed)
+
+    def _start(
+        self, arguments: list[str], streams: tuple[int, int, int]
+    ) -> "Program | subprocess.Popen[bytes]":
+        """Start a program as leader of a process group, so that a signal reaches all processes."""
+        # A killed node leaves its ipc sockets here, to be removed with the cluster.
+        place = {"TMPDIR": str(self.directory.parent)}
+        environment = {**inherited_environment(), **place, **self.environment}
+        if not self.environment:
+            return Program(arguments, streams, environment, own_session=True)
+        # Such as another build of skiff: nothing of this program may be imported.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "skiff", *arguments],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=streams[2],
+            env=environment,
+            start_new_session=True,
+        )
 
     def wait_until_ready(self) -> None:
         """Wait until a launched node serves.
@@ -129,8 +147,8 @@ class Node:
         Raises:
             ClusterInitFailed: it ended, or did not serve in time.
         """
-        assert self._process is not None
-        line = _read_line(self._process, READY_SECONDS)
+        assert self.output is not None
+        line = _read_line(self.output, READY_SECONDS)
         try:
             ready = msgspec.json.decode(line, type=dict[str, str | int])
             self.id = uuid.UUID(str(ready["id"]))
@@ -150,20 +168,21 @@ class Node:
 
     def wait(self) -> int:
         """Wait until the node's program has ended; return its exit code."""
-        assert self._process is not None
-        code = self._process.wait(WAIT_SECONDS)
-        for stream in (self._process.stdin, self._process.stdout):
+        assert self._program is not None
+        code = self._program.wait(WAIT_SECONDS)
+        for stream in (self._input, self.output):
             if stream is not None:
                 stream.close()
+        self._input = self.output = None
         return code
 
     def kill(self) -> None:
         """Kill all processes of the node with SIGKILL; return when they are gone."""
-        if self._process is not None:
+        if self._program is not None:
             self.signal(signal.SIGKILL)
             self.wait()
             wait_until(lambda: not self._has_processes(), "a killed node is gone")
-            self._process = None
+            self._program = None
 
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of this node only; ``timeout`` in seconds."""
@@ -183,45 +202,16 @@ class Node:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
             return False
-        table = subprocess.run(
-            ["ps", "-ax", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
-        )
-        rows = [line.split() for line in table.stdout.splitlines()]
-        return any(pgid == str(self.pid) and not _has_ended(stat) for pgid, stat in rows)
+        ours = (each for each in running_processes() if each.group == self.pid)
+        return not all(each.has_ended for each in ours)
 
     def log(self) -> str:
         """Return the node's standard error so far."""
         return (self.directory.parent / f"{self.directory.name}.log").read_text()
 
 
-def _has_ended(stat: str) -> bool:
-    """Whether a process with this state in ``ps`` has released its sockets.
-
-    A zombie does not run, but while other threads of it still end ("l"), its files are open.
-    """
-    return stat.startswith("Z") and "l" not in stat
-
-
-def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
+def _read_line(printed: IO[bytes], timeout: float) -> bytes:
     """Return the first line that a program prints; empty if it prints none in time."""
-    assert process.stdout is not None
     poll = select.poll()  # unlike select, works for descriptors above 1023
-    poll.register(process.stdout, select.POLLIN)
-    return process.stdout.readline() if poll.poll(timeout * 1000) else b""
-
-
-def _processes() -> list[tuple[int, int, str]]:
-    """Return process id, parent and name of all processes."""
-    table = subprocess.run(
-        ["ps", "-ax", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True
-    )
-    rows = [line.split(None, 2) for line in table.stdout.splitlines()]
-    return [(int(row[0]), int(row[1]), "".join(row[2:]).strip()) for row in rows]
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a node: this program's packages, and none of its settings."""
-    root = str(Path(str(skiff.__file__)).resolve().parent.parent)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKIFF_")}
-    paths = [root, *filter(None, [kept.get("PYTHONPATH")])]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+    poll.register(printed, select.POLLIN)
+    return printed.readline() if poll.poll(timeout * 1000) else b""

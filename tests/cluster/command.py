@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryFile
+
+from skiff.testing.program import Program
 
 SECONDS_MAX = 40.0
 
@@ -23,14 +26,14 @@ def run(
     *arguments: str, given: bytes = b"", settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end."""
-    return subprocess.run(
-        command(*arguments),
-        input=given,
-        capture_output=True,
-        env=environment(settings),
-        timeout=SECONDS_MAX,
-        check=False,
-    )
+    with TemporaryFile() as read, TemporaryFile() as printed, TemporaryFile() as told:
+        read.write(given)
+        read.seek(0)
+        streams = (read.fileno(), printed.fileno(), told.fileno())
+        code = Program(arguments, streams, environment(settings)).wait(SECONDS_MAX)
+        printed.seek(0)
+        told.seek(0)
+        return subprocess.CompletedProcess(arguments, code, printed.read(), told.read())
 
 
 def start(

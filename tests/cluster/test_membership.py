@@ -131,9 +131,8 @@ def test_a_node_that_reaches_no_member_joins_when_the_cluster_comes_up(new_node:
     wait_until(lambda: "to join" in early.log(), "it says that it waits")
     assert f"asks {early.options[1]}, {founder.address} to join" in early.log()
     assert members_as_seen_by(early) == ()
-    assert early._process is not None
-    assert early._process.stdout is not None
-    told, _, _ = select.select([early._process.stdout], [], [], 0)
+    assert early.output is not None
+    told, _, _ = select.select([early.output], [], [], 0)
     assert told == [], "it is no member, and says that it serves"
     founder.start()
     early.wait_until_ready()
