@@ -37,7 +37,7 @@ from protocol.state.commands import (
 )
 from protocol.state.key_leases import KeyLeases, LeaseChanges
 from protocol.state.key_value import KeyValue, decode_stored_value
-from protocol.state.sessions import Sessions, is_duplicate, remember
+from protocol.state.sessions import Sessions, is_duplicate, recall, remember
 from protocol.state.tables import Table
 from protocol.state.transactions import perform_alone, transact
 from protocol.wire import Decoder, Malformed
@@ -225,8 +225,7 @@ class StateMachine:
         if session is None:
             return SessionExpired()
         if is_duplicate(session, write):
-            # Below the window, the client no longer waits for a result.
-            return session.results.get(write.sequence, SessionExpired())
+            return recall(session, write)
         result = self._execute(write.command, events)
         remember(session, write, result)
         return result

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from protocol.encoding import encode
-from protocol.state.commands import Result, Write
+from protocol.state.commands import Result, SessionExpired, Write
 
 SESSIONS_MAX = 10_000  # beyond it, the least recently used one is evicted
 UNACKNOWLEDGED_MAX = 4096  # the largest number of results that one session may keep
@@ -49,9 +49,10 @@ class Session:
         return {each: self.results[each] for each in sequences if each in self.results}
 
     def load(self, results: dict[int, Result]) -> None:
-        """Add results from a row, except those acknowledged since."""
+        """Add results from a row, except those of blocks that are acknowledged as a whole."""
+        first = self.acknowledged // BLOCK_RESULTS * BLOCK_RESULTS
         for sequence, result in results.items():
-            if sequence >= self.acknowledged:
+            if sequence >= first:
                 self.results[sequence] = result
 
 
@@ -158,6 +159,13 @@ def is_duplicate(session: Session, write: Write) -> bool:
     return write.sequence in session.results or write.sequence < session.acknowledged
 
 
+def recall(session: Session, write: Write) -> Result:
+    """Return the result of a write that was already applied."""
+    if write.sequence < session.acknowledged:
+        return SessionExpired()  # the client no longer waits for it
+    return session.results[write.sequence]
+
+
 def remember(session: Session, write: Write, result: Result) -> None:
     """Keep a result until the client acknowledges it, and drop those acknowledged now."""
     session.results[write.sequence] = result
@@ -172,18 +180,23 @@ def remember(session: Session, write: Write, result: Result) -> None:
 
 
 def _acknowledge(session: Session, acknowledged: int) -> None:
-    """Drop the results before a sequence, at a cost proportional to their number."""
-    before, session.acknowledged = session.acknowledged, acknowledged
-    results, saved = session.results, session.saved
-    for sequence in _fewer(range(before, acknowledged), results):
-        if sequence < acknowledged:
-            results.pop(sequence, None)
-    if saved:
-        last = acknowledged // BLOCK_RESULTS
-        blocks = _fewer(range(before // BLOCK_RESULTS, last + 1), saved)
-        session.unsaved.update(block for block in blocks if block <= last and block in saved)
+    """Drop the results of the blocks that are acknowledged as a whole.
+
+    A block that is acknowledged in part keeps all of its own: its row is not written again for
+    each write that acknowledges another one.
+    """
+    blocks = range(session.acknowledged // BLOCK_RESULTS, acknowledged // BLOCK_RESULTS)
+    session.acknowledged = acknowledged
+    if not blocks:
+        return
+    dropped = range(blocks.start * BLOCK_RESULTS, blocks.stop * BLOCK_RESULTS)
+    for sequence in _shared(dropped, session.results):
+        del session.results[sequence]
+    session.unsaved.update(_shared(blocks, session.saved))
 
 
-def _fewer(numbers: range, known: Collection[int]) -> Iterable[int]:
-    """Return the shorter of both: a client may skip any number of sequences."""
-    return numbers if len(numbers) <= len(known) else list(known)
+def _shared(numbers: range, known: Collection[int]) -> list[int]:
+    """Return what is in both, from the shorter one: a client may skip any number of sequences."""
+    if len(numbers) <= len(known):
+        return [each for each in numbers if each in known]
+    return [each for each in known if each in numbers]

@@ -30,9 +30,9 @@ BUGS = (
         "a result is forgotten while its client may still ask for it",
         "dissertation §6.3",
         Edit(
-            sessions._acknowledge,
-            "range(before, acknowledged), results):\n        if sequence < acknowledged:",
-            "range(before, acknowledged + 1), results):\n        if sequence <= acknowledged:",
+            sessions.recall,
+            "write.sequence < session.acknowledged",
+            "write.sequence <= session.acknowledged",
         ),
     ),
     Bug(

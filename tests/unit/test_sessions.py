@@ -3,13 +3,14 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.state.commands import Inserted, Remove, Result, Write
+from protocol.state.commands import Inserted, Remove, Result, SessionExpired, Write
 from protocol.state.sessions import (
     BLOCK_RESULTS,
     Session,
     SessionRow,
     Sessions,
     is_duplicate,
+    recall,
     remember,
 )
 from protocol.wire import encode
@@ -52,7 +53,8 @@ def test_a_result_is_kept_until_the_client_acknowledges_it() -> None:
         assert not is_duplicate(session, write(sequence))
         remember(session, write(sequence), Inserted(sequence))
     remember(session, write(4, acknowledged=3), Inserted(4))
-    assert session.results == {3: Inserted(3), 4: Inserted(4)}
+    assert [recall(session, write(each)) for each in (3, 4)] == [Inserted(3), Inserted(4)]
+    assert [recall(session, write(each)) for each in (1, 2)] == [SessionExpired()] * 2
     assert all(is_duplicate(session, write(sequence)) for sequence in (1, 2, 3, 4))
 
 
@@ -202,7 +204,8 @@ def test_rows_depend_on_the_writes_and_not_on_when_they_were_stored(data: st.Dat
             expected[sequence] = Inserted(sequence)
             expected = {each: result for each, result in expected.items() if each >= lowest}
         assert session is not None
-        assert session.results == expected
+        recalled = {each: recall(session, write(each)) for each in session.results}
+        assert {a: b for a, b in recalled.items() if b != SessionExpired()} == expected
         store(often, tables[0])
         if data.draw(st.booleans()):
             often = Sessions(tables[0].items())
