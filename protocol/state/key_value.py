@@ -157,9 +157,9 @@ class KeyValue:
         ``key`` is the encoded ``name``; it is removed if ``after`` is None, and must exist then.
         """
         previous, prev_value = 0, None
-        leases = (before.lease if before else 0, after.lease if after else 0)
-        if any(leases):
-            self.leases.move(key, *leases)
+        left, joined = before.lease if before else 0, after.lease if after else 0
+        if left or joined:
+            self.leases.move(key, left, joined)
         if before is not None:
             previous, prev_value = before.revision, self._kept(before.value)
             self.state_bytes -= len(key) + len(before.value)

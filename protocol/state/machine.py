@@ -44,6 +44,7 @@ from protocol.wire import Decoder, Malformed
 
 APPLIED_KEY = b"\0applied"  # in the values table, below all user keys
 MEMBERSHIP_KEY = b"\0membership"
+SESSIONLESS = (OpenSession, ExpireLeases, CheckpointLeases)  # commands of no session
 SESSION_MAX = (1 << 63) - 1  # the highest session number
 
 _decode_batch: Decoder[Batch] = Decoder(Batch)
@@ -213,22 +214,32 @@ class StateMachine:
 
     def _apply_once(self, write: Write, events: list[Event]) -> Result:
         self._session_uses += 1
-        if isinstance(write.command, OpenSession):
-            self._sessions_opened += 1
-            self._sessions.open(self._sessions_opened, self._session_uses)
-            return SessionOpened(self._sessions_opened)
-        if isinstance(write.command, ExpireLeases):
-            return self._expire(write.command, events)
-        if isinstance(write.command, CheckpointLeases):
-            return self._checkpoint(write.command)
+        command = write.command
+        if isinstance(command, SESSIONLESS):
+            return self._apply_sessionless(command, events)
         session = self._sessions.find(write.session, self._session_uses)
         if session is None:
             return SessionExpired()
         if is_duplicate(session, write):
             return recall(session, write)
-        result = self._execute(write.command, events)
+        result = self._execute(command, events)
         remember(session, write, result)
         return result
+
+    def _apply_sessionless(
+        self, command: OpenSession | ExpireLeases | CheckpointLeases, events: list[Event]
+    ) -> Result:
+        match command:
+            case OpenSession():
+                self._sessions_opened += 1
+                self._sessions.open(self._sessions_opened, self._session_uses)
+                return SessionOpened(self._sessions_opened)
+            case ExpireLeases():
+                return self._expire(command, events)
+            case CheckpointLeases():
+                return self._checkpoint(command)
+            case unknown:
+                assert_never(unknown)
 
     def _execute(self, command: StateCommand, events: list[Event]) -> Result:
         match command:
