@@ -210,6 +210,18 @@ def check_timeout(timeout: object) -> None:
         raise InvalidRequest(f"a timeout must be a positive number of seconds, not {timeout!r}")
 
 
+def seconds_of(timeout: Timeout, default: float | None) -> float | None:
+    """Return a timeout in seconds, None for no limit.
+
+    Raises:
+        InvalidRequest: the timeout is neither positive nor None.
+    """
+    if timeout is CLIENT_DEFAULT:
+        return default
+    check_timeout(timeout)
+    return timeout
+
+
 def check_wait(seconds: object) -> None:
     """Check how long to wait at most, in seconds; 0 does not wait, None has no limit.
 

@@ -20,6 +20,7 @@ from skiff.arguments import (
     check_in_flight,
     check_timeout,
     check_watch,
+    seconds_of,
 )
 from skiff.async_caller import AsyncCaller
 from skiff.async_cluster_methods import AsyncClusterMethods
@@ -227,10 +228,7 @@ class AsyncClient(
     # ---
 
     def _seconds(self, timeout: Timeout) -> float | None:
-        if timeout is CLIENT_DEFAULT:
-            return self._timeout
-        check_timeout(timeout)
-        return timeout
+        return seconds_of(timeout, self._timeout)
 
     async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
         """Return the result of a method; the timeout holds for each of its requests."""

@@ -15,7 +15,7 @@ from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
 from skiff.addresses import endpoints_of
-from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch, seconds_of
 from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
@@ -297,10 +297,7 @@ class Client(
     # ---
 
     def _seconds(self, timeout: Timeout) -> float | None:
-        if timeout is CLIENT_DEFAULT:
-            return self._timeout
-        check_timeout(timeout)
-        return timeout
+        return seconds_of(timeout, self._timeout)
 
     def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
         """Return the result of a method; the timeout holds for each of its requests."""

@@ -18,7 +18,7 @@ from protocol.coordination.procedure import (
 )
 from protocol.coordination.queue import Claim, Names, take
 from skiff import reads, writes
-from skiff.arguments import Timeout
+from skiff.arguments import Timeout, seconds_of
 from skiff.async_lease import AsyncLease
 from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.method import Method
@@ -61,12 +61,12 @@ class AsyncCoordinator:
             if turn is not None:
                 return turn
 
-    async def end_turn(self, turn: Turn[AsyncLease]) -> bool:
+    async def end_turn(self, turn: Turn[AsyncLease], timeout: Timeout) -> bool:
         """Leave the line; return whether the turn had lasted until now."""
         if not turn.lease.remaining:
             turn.lease.abandon()
             return False
-        return await self._leave(turn.key, turn.lease, self._request_seconds)
+        return await self._leave(turn.key, turn.lease, timeout)
 
     async def _contend(
         self, contest: Contest, value: bytes, patience: Patience
@@ -119,7 +119,7 @@ class AsyncCoordinator:
             return self._keep(held)
         return await self.client.lease(ttl, timeout=patience.request_seconds(_now()))
 
-    async def _leave(self, key: str, lease: AsyncLease, seconds: float | None) -> bool:
+    async def _leave(self, key: str, lease: AsyncLease, seconds: Timeout) -> bool:
         """Remove a contender's key; return whether it was there, as far as is known.
 
         Where it was not, it may yet come: so the lease is ended. Where that is unknown, the lease
@@ -140,6 +140,10 @@ class AsyncCoordinator:
         return True
 
     # --- procedures
+
+    def request_patience(self, timeout: Timeout) -> Patience:
+        """Return the patience of requests; see ``Coordinator.request_patience``."""
+        return patience_of(0, seconds_of(timeout, self._request_seconds), _now())
 
     def patience(self, timeout: float | None) -> Patience:
         """Return the patience of a timeout that begins now; see ``Coordinator.patience``."""

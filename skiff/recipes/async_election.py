@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from protocol.coordination.election import find_leader, next_leader
+from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.descriptions import described_by
 from skiff.errors import LockMisused
 from skiff.recipes.async_holder import AsyncHolder
@@ -27,19 +28,21 @@ class AsyncElection(AsyncHolder):
         await self._acquire(encode_value(self._contest.described, value), timeout)
         return self
 
-    async def proclaim(self, value: object) -> None:
+    async def proclaim(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Proclaim another value, as the leader; see ``Election.proclaim``."""
-        await self._rewrite(value)
+        await self._rewrite(value, timeout)
 
-    async def resign(self) -> None:
+    async def resign(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Lead no longer; the next candidate does at once; see ``release``."""
-        await self.release()
+        await self.release(timeout=timeout)
 
-    async def leader(self, type: Any = Any) -> Entry[Any] | None:
+    async def leader(
+        self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> Entry[Any] | None:
         """Return the leader's entry, None if there is no candidate; see ``Election.leader``."""
         check_type(type)
-        procedure = find_leader(self._contest.line)
-        leader = await self._coordinator.perform(procedure, self._coordinator.patience(0))
+        patience = self._coordinator.request_patience(timeout)
+        leader = await self._coordinator.perform(find_leader(self._contest.line), patience)
         return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:

@@ -5,7 +5,7 @@ import os
 from types import TracebackType
 from typing import Self
 
-from skiff.arguments import check_wait
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait, seconds_of
 from skiff.async_lease import AsyncLease
 from skiff.descriptions import described_by
 from skiff.errors import LockTimeout
@@ -41,9 +41,9 @@ class AsyncHolder(TurnHolder[AsyncLease]):
         """Wait for the turn, ``timeout`` seconds at most; see ``Holder.acquire``."""
         await self._acquire(this_process(), timeout)
 
-    async def release(self) -> None:
+    async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """End the turn; the next contender has it at once; see ``Holder.release``."""
-        if not await self._end():
+        if not await self._end(timeout):
             raise self._was_lost()
 
     async def __aenter__(self) -> Self:
@@ -82,18 +82,21 @@ class AsyncHolder(TurnHolder[AsyncLease]):
         self._lost = turn.lease.lost
         self._turn = turn
 
-    async def _rewrite(self, value: object) -> None:
+    async def _rewrite(self, value: object, timeout: Timeout) -> None:
         """Write another value to the contender's key."""
         turn = self._held()
-        await self._coordinator.client.insert(turn.key, value, lease=turn.lease, fence=turn.fence)
+        await self._coordinator.client.insert(
+            turn.key, value, lease=turn.lease, fence=turn.fence, timeout=timeout
+        )
 
-    async def _end(self) -> bool:
+    async def _end(self, timeout: Timeout = CLIENT_DEFAULT) -> bool:
         """End the turn; return whether it has lasted until now."""
+        seconds_of(timeout, None)  # checks it before anything is done
         turn = self._held()
         self._turn = None
         self._end_guard(None)  # the end of the turn sets its event, too
         try:
-            return await self._coordinator.end_turn(turn)
+            return await self._coordinator.end_turn(turn, timeout)
         finally:
             self._in_use = False
 

@@ -26,13 +26,13 @@ class AsyncMember(AsyncHolder):
         await self._acquire(encode_value(self._contest.described, value), timeout)
         return self
 
-    async def update(self, value: object) -> None:
+    async def update(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Write another value; see ``Member.update``."""
-        await self._rewrite(value)
+        await self._rewrite(value, timeout)
 
-    async def leave(self) -> None:
+    async def leave(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave; see ``release``."""
-        await self.release()
+        await self.release(timeout=timeout)
 
     async def __aenter__(self) -> Self:
         self._held()

@@ -21,7 +21,7 @@ from protocol.coordination.procedure import (
 )
 from protocol.coordination.queue import Claim, Names, take
 from skiff import reads, writes
-from skiff.arguments import Timeout
+from skiff.arguments import Timeout, seconds_of
 from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.lease import Lease
 from skiff.method import Method
@@ -83,12 +83,12 @@ class Coordinator:
             if turn is not None:
                 return turn
 
-    def end_turn(self, turn: Turn[Lease]) -> bool:
+    def end_turn(self, turn: Turn[Lease], timeout: Timeout) -> bool:
         """Leave the line; return whether the turn had lasted until now."""
         if not turn.lease.remaining:
             turn.lease.abandon()
             return False
-        return self._leave(turn.key, turn.lease, self._request_seconds)
+        return self._leave(turn.key, turn.lease, timeout)
 
     def _contend(self, contest: Contest, value: bytes, patience: Patience) -> Turn[Lease] | None:
         """Contend once; return None if the lease or the key was lost meanwhile."""
@@ -135,7 +135,7 @@ class Coordinator:
         with self._mutex:
             self._idle.put(lease.let_go())
 
-    def _leave(self, key: str, lease: Lease, seconds: float | None) -> bool:
+    def _leave(self, key: str, lease: Lease, seconds: Timeout) -> bool:
         """Remove a contender's key; return whether it was there, as far as is known.
 
         Where it was not, it may yet come: so the lease is ended. Where that is unknown, the lease
@@ -165,6 +165,10 @@ class Coordinator:
         return self.client.lease(ttl, timeout=patience.request_seconds(time.monotonic()))
 
     # --- procedures
+
+    def request_patience(self, timeout: Timeout) -> Patience:
+        """Return the patience of requests alone: no change is awaited."""
+        return patience_of(0, seconds_of(timeout, self._request_seconds), time.monotonic())
 
     def patience(self, timeout: float | None) -> Patience:
         """Return the patience of a timeout that begins now; with 0, no change is awaited."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from protocol.coordination.election import find_leader, next_leader
 from protocol.coordination.line import Line
+from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.errors import LockMisused
 from skiff.recipes.holder import Holder
 from skiff.recipes.patience import FOREVER
@@ -42,27 +43,33 @@ class Election(Holder):
         self._acquire(encode_value(self._contest.described, value), timeout)
         return self
 
-    def proclaim(self, value: object) -> None:
-        """Proclaim another value, as the leader.
+    def proclaim(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Proclaim another value, as the leader; ``timeout`` in seconds.
 
         Raises:
             Fenced: the leadership is lost; nothing was written.
             LockMisused: this object does not lead.
+            RequestTimeout: the deadline passed; the value was certainly not written.
+            OutcomeUnknown: the deadline passed; the value may have been written.
         """
-        self._rewrite(value)
+        self._rewrite(value, timeout)
 
-    def resign(self) -> None:
+    def resign(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Lead no longer; the next candidate does at once; see ``release``."""
-        self.release()
+        self.release(timeout=timeout)
 
-    def leader(self, type: Any = Any) -> Entry[Any] | None:
+    def leader(self, type: Any = Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Entry[Any] | None:
         """Return the leader's entry with its value, None if there is no candidate.
 
-        Its ``create_revision`` is the leader's token.
+        Its ``create_revision`` is the leader's token; ``timeout`` in seconds.
+
+        Raises:
+            DeserializeFailed: the value is not of the type.
+            RequestTimeout: the deadline passed.
         """
         check_type(type)
-        procedure = find_leader(self._contest.line)
-        leader = self._coordinator.perform(procedure, self._coordinator.patience(0))
+        patience = self._coordinator.request_patience(timeout)
+        leader = self._coordinator.perform(find_leader(self._contest.line), patience)
         return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:

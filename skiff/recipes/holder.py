@@ -5,7 +5,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from skiff.arguments import check_wait
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait, seconds_of
 from skiff.errors import LockMisused, LockTimeout
 from skiff.lease import Lease
 from skiff.recipes.coordinator import Coordinator
@@ -46,16 +46,18 @@ class Holder(TurnHolder[Lease]):
         """
         self._acquire(this_process(), timeout)
 
-    def release(self) -> None:
+    def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """End the turn; the next contender has it at once.
 
-        If no node can be reached, the lease is kept alive no longer, and the turn ends with it.
+        If no node answers within ``timeout`` seconds, the lease is kept alive no longer, and the
+        turn ends with it.
 
         Raises:
             LockLost: the turn was over before.
             LockMisused: it is not held, or another thread or process has acquired it.
+            InvalidRequest: the timeout is invalid.
         """
-        if not self._end():
+        if not self._end(timeout):
             raise self._was_lost()
 
     def __enter__(self) -> Self:
@@ -98,20 +100,23 @@ class Holder(TurnHolder[Lease]):
             self._user = (os.getpid(), threading.get_ident())
             self._turn = None
 
-    def _rewrite(self, value: object) -> None:
+    def _rewrite(self, value: object, timeout: Timeout) -> None:
         """Write another value to the contender's key."""
         turn = self._held()
-        self._coordinator.client.insert(turn.key, value, lease=turn.lease, fence=turn.fence)
+        self._coordinator.client.insert(
+            turn.key, value, lease=turn.lease, fence=turn.fence, timeout=timeout
+        )
 
-    def _end(self) -> bool:
+    def _end(self, timeout: Timeout = CLIENT_DEFAULT) -> bool:
         """End the turn; return whether it has lasted until now."""
+        seconds_of(timeout, None)  # checks it before anything is done
         with self._mutex:
             turn = self._held()
             if self._is_of_thread and self._user != (os.getpid(), threading.get_ident()):
                 raise LockMisused(f"{self._contest.described} was acquired by another thread")
             self._turn = None
         try:
-            return self._coordinator.end_turn(turn)
+            return self._coordinator.end_turn(turn, timeout)
         finally:
             self._user = None
 

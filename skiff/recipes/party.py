@@ -33,18 +33,20 @@ class Member(Holder):
         self._acquire(encode_value(self._contest.described, value), timeout)
         return self
 
-    def update(self, value: object) -> None:
-        """Write another value.
+    def update(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """Write another value; ``timeout`` in seconds.
 
         Raises:
             Fenced: the place is lost; nothing was written.
             LockMisused: it was left.
+            RequestTimeout: the deadline passed; the value was certainly not written.
+            OutcomeUnknown: the deadline passed; the value may have been written.
         """
-        self._rewrite(value)
+        self._rewrite(value, timeout)
 
-    def leave(self) -> None:
+    def leave(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave; see ``release``."""
-        self.release()
+        self.release(timeout=timeout)
 
     def __enter__(self) -> Self:
         self._held()

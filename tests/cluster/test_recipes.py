@@ -28,6 +28,8 @@ from skiff import (
     LockLost,
     LockMisused,
     LockTimeout,
+    OutcomeUnknown,
+    RequestTimeout,
     RevisionMismatch,
 )
 from skiff.testing import Cluster
@@ -372,6 +374,39 @@ def test_the_event_of_a_loss_is_that_of_one_turn(client: Any) -> None:
     assert first.is_set()
     with client.lock("m") as other:
         assert not other.lost.is_set()  # although it has the same lease
+
+
+def test_each_request_of_a_holder_takes_a_timeout(client: Any) -> None:
+    election = client.election("t")
+    requests: list[Callable[..., Any]] = [
+        lambda **options: election.proclaim("other", **options),
+        election.leader,
+        election.resign,
+    ]
+    with election.campaign("first", timeout=SECONDS):
+        for request in requests:
+            with pytest.raises(InvalidRequest, match="positive number of seconds, not -1"):
+                request(timeout=-1)
+        assert election.is_held
+        assert election.leader(str, timeout=SECONDS).value == "first"
+
+
+def test_the_timeout_of_a_holder_ends_its_requests_in_an_outage(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        election = client.election("o", ttl=SECONDS).campaign("first")
+        paused = cluster.followers()
+        for node in paused:
+            cluster.pause(node)
+        try:
+            with pytest.raises(TimeoutError):
+                election.leader(timeout=0.3)
+            with pytest.raises((RequestTimeout, OutcomeUnknown)):
+                election.proclaim("second", timeout=0.3)
+            election.resign(timeout=0.3)
+            assert not election.is_held
+        finally:
+            for node in paused:
+                cluster.resume(node)
 
 
 def test_a_turn_may_be_ended_within_its_block(client: Any) -> None:
