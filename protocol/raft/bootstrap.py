@@ -12,8 +12,8 @@ import msgspec
 
 from protocol.membership import Member, Membership, NodeId
 from protocol.messages.peer import ClusterReply, PeerFrame
+from protocol.raft.asking import ASK_SECONDS
 
-ASK_SECONDS = 0.2  # between two rounds of queries
 FRESH_SECONDS = 1.0  # age of a reply up to which its node counts as present
 
 

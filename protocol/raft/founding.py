@@ -9,8 +9,8 @@ import msgspec
 
 from protocol.membership import NodeId
 from protocol.messages.peer import ClusterReply
+from protocol.raft.asking import ASK_SECONDS
 
-ASK_SECONDS = 0.2  # between two queries to the same claimant
 CLAIM_SECONDS = 2.0  # for which an unanswered claim postpones the founding
 VOID_SECONDS = 5.0  # after which a void claim is checked again
 CLAIMS_MAX = 8  # claimants, open and void

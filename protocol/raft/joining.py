@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from protocol.membership import Membership
 from protocol.messages.peer import JoinReply, JoinRequest, PeerFrame
+from protocol.raft.asking import ASK_SECONDS
 
-ASK_SECONDS = 0.2  # between two requests
 REPLY_SECONDS = 2.0  # age up to which a reply is reported
 INVITATIONS_MAX = 8  # inviting addresses that are asked
 ASKED_MAX = 64  # addresses whose replies are reported to the operator

@@ -7,8 +7,8 @@ its original runs at the former one, where a node of the same identity then repl
 
 from protocol.messages.peer import PeerFrame
 from protocol.messages.replicator import Recovered
+from protocol.raft.asking import ASK_SECONDS
 
-ASK_SECONDS = 0.2  # between two queries
 QUIET_SECONDS = 1.0  # without a reply, after which the move is believed
 
 

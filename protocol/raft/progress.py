@@ -12,6 +12,7 @@ IN_FLIGHT_MESSAGES_MAX = 64  # bounds what a slow follower has to work off,
 IN_FLIGHT_BYTES_MAX = 8 << 20  # and what a heartbeat may have to wait behind
 CHUNK_BEATS_MAX = 10  # heartbeats without a reply, after which a chunk counts as lost
 SILENT_CHECKS_MAX = 10  # quorum checks: long enough for a restart or a slow line
+SUCCESSOR_LAG_MAX = 100  # entries that a successor may lack: writes wait until it has them
 
 
 class ProgressState(Enum):

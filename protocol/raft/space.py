@@ -7,13 +7,11 @@ deletes that make room.
 """
 
 from protocol.membership import Member, is_majority
-from protocol.raft.progress import Progress
+from protocol.raft.progress import SUCCESSOR_LAG_MAX, Progress
 from protocol.raft.roles import Leader, Role
 from protocol.raft.state import RaftState
 from protocol.refusal import Refusal
 from protocol.space import Shortage, SpaceChanged
-
-RELOCATION_LAG_MAX = 100  # entries that a successor may lack: writes wait until it has them
 
 
 def on_space_changed(state: RaftState, _: Role, message: SpaceChanged) -> None:
@@ -45,7 +43,7 @@ def _could_lead(state: RaftState, progress: Progress) -> bool:
     # If unreported space counted as room, leadership could move to and fro for ever.
     has_room = progress.shortage is not None and not progress.shortage.is_of_disk
     lag = state.commit_index - progress.match_index
-    return has_room and progress.answers and progress.match_index > 0 and lag <= RELOCATION_LAG_MAX
+    return has_room and progress.answers and progress.match_index > 0 and lag <= SUCCESSOR_LAG_MAX
 
 
 def is_spared(state: RaftState, leader: Leader, progress: Progress) -> bool:

@@ -8,11 +8,11 @@ else after ``TRANSFER_TIMEOUTS``, because the election timer that says when to c
 from protocol.membership import Member, NodeId
 from protocol.messages.peer import ForwardTransfer, TimeoutNow
 from protocol.messages.replicator import StepAside, StorageCheckDue, TransferTo
+from protocol.raft.progress import SUCCESSOR_LAG_MAX
 from protocol.raft.roles import Follower, Leader, Role
 from protocol.raft.space import roomier_voters
 from protocol.raft.state import RaftState
 
-TRANSFER_LAG_MAX = 100  # entries that a successor may lack: writes wait until it has them
 TRANSFER_TIMEOUTS = 10  # minimum election timeouts that a transfer may take by the leader's clock
 
 # --- on request
@@ -42,7 +42,7 @@ def _transfer(state: RaftState, leader: Leader, node: NodeId) -> None:
         each
         for each in _other_voters(state, leader)
         if leader.progress[each.id].answers
-        and leader.is_caught_up(each.id, state.commit_index - TRANSFER_LAG_MAX)
+        and leader.is_caught_up(each.id, state.commit_index - SUCCESSOR_LAG_MAX)
     ]
     _begin(state, leader, [each for each in fit if node in (b"", each.id)])
 

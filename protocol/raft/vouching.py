@@ -1,8 +1,8 @@
 """Vouching: asks members for the memberships when an unknown node sends messages."""
 
 from protocol.membership import Membership
+from protocol.raft.asking import ASK_SECONDS
 
-ASK_SECONDS = 0.2  # between two rounds of queries
 ASKED_MAX = 8  # addresses in one round: those given first, then voters
 
 

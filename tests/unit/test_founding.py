@@ -8,7 +8,8 @@ from protocol.messages.peer import (
     JoinRequest,
     PeerFrame,
 )
-from protocol.raft.bootstrap import ASK_SECONDS, FRESH_SECONDS, Bootstrap
+from protocol.raft.asking import ASK_SECONDS
+from protocol.raft.bootstrap import FRESH_SECONDS, Bootstrap
 from protocol.raft.founding import CLAIM_SECONDS, VOID_SECONDS, Founding, Taken
 from protocol.raft.joining import Joining
 

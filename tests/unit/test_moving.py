@@ -4,7 +4,8 @@ from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame
 from protocol.messages.replicator import Recovered
-from protocol.raft.moving import ASK_SECONDS, QUIET_SECONDS, Moving
+from protocol.raft.asking import ASK_SECONDS
+from protocol.raft.moving import QUIET_SECONDS, Moving
 
 NODE, OTHER = b"A" * 16, b"B" * 16
 FORMER, NEW = "a:9400", "new:9400"

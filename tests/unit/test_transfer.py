@@ -114,7 +114,7 @@ def test_replies_from_before_a_quorum_check_still_count_right_after_it() -> None
 def test_a_transfer_to_a_voter_far_behind_does_not_block_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transfer, "TRANSFER_LAG_MAX", 3)
+    monkeypatch.setattr(transfer, "SUCCESSOR_LAG_MAX", 3)
     cluster = led_by(A, B, C)
     cluster.partition({A, C}, {B})
     for _ in range(4):

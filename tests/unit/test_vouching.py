@@ -1,7 +1,8 @@
 """Vouching: the addresses that a node asks about unknown senders, and the pace of its rounds."""
 
 from protocol.membership import Member, Membership
-from protocol.raft.vouching import ASK_SECONDS, ASKED_MAX, Vouching
+from protocol.raft.asking import ASK_SECONDS
+from protocol.raft.vouching import ASKED_MAX, Vouching
 
 OWN = "own:9400"
 
