@@ -4,6 +4,7 @@ A connection takes a descriptor and about 20 KiB. A process without free descrip
 neither clients nor peers, so that some are always kept free.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -16,6 +17,7 @@ CONNECTIONS_MIN = 8
 GREETING_BYTES = 64  # of ZeroMQ's handshake
 GREETING_SECONDS = 1.0  # for the handshake; connections that are later are closed first
 FLOOD_BYTES = 256 << 10  # received between two memory checks; less is no flood
+CROWD_SHARE = 2  # a host with more than 1/2 of the connections makes room first
 SLACK = 32  # 1/32 of the limit is closed at once, because ranking all connections is slow
 
 
@@ -27,16 +29,16 @@ class ConnectionActivity(msgspec.Struct, frozen=True):
     idle_seconds: float
     received: int | None  # bytes; None if the system does not report it
     protected: bool = False
+    origin: str = ""  # host at the other end
 
     @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """The sort key: the lowest rank is closed first."""
-        is_late = (
+    def is_late(self) -> bool:
+        """Whether it should have sent ZeroMQ's greeting by now."""
+        return (
             self.received is not None
             and self.received < GREETING_BYTES
             and self.age_seconds > GREETING_SECONDS
         )
-        return (self.protected, not is_late, -self.idle_seconds)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -63,6 +65,17 @@ def floods(before: dict[int, int], after: dict[int, int]) -> list[int]:
 
 
 def to_close(activities: Iterable[ConnectionActivity], limit: int) -> list[int]:
-    """Return the connections to close if there are more than the limit."""
-    ranked = sorted(activities, key=lambda each: each.rank)
+    """Return the connections to close if there are more than the limit.
+
+    One host that has most of them makes room before any other: it may be flooding the port.
+    """
+    activities = list(activities)
+    (crowd, count), *_ = Counter(each.origin for each in activities).most_common(1) or [("", 0)]
+    is_crowded = count * CROWD_SHARE > len(activities)
+
+    def rank(each: ConnectionActivity) -> tuple[bool, bool, bool, float]:
+        is_of_others = is_crowded and each.origin != crowd
+        return (each.protected, not each.is_late, is_of_others, -each.idle_seconds)
+
+    ranked = sorted(activities, key=rank)
     return [each.connection for each in ranked[: len(ranked) - limit + limit // SLACK]]

@@ -148,7 +148,14 @@ class NotSent(SkiffError):
 
 
 class Overloaded(SkiffError):
-    """The node refused the request because it has too many; nothing was written."""
+    """The node refused the request because it, or this user, has too many; nothing was written.
+
+    ``retry_after`` is the number of seconds until it may succeed; 0.0 where that is unknown.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class MissingClusterConfig(SkiffError):

@@ -56,7 +56,6 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
     FailureCode.INVALID: InvalidRequest,
     FailureCode.NOT_APPLIED: RequestTimeout,
     FailureCode.UNKNOWN: OutcomeUnknown,
-    FailureCode.OVERLOADED: Overloaded,
     FailureCode.NOT_MEMBER: ClientConnectFailed,
     FailureCode.UNKNOWN_NODE: PeerNotFound,
     FailureCode.UNSUPPORTED: Unsupported,
@@ -73,6 +72,8 @@ def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     """Raise the error for a refusal; ``maybe_done`` if an earlier attempt may have been done."""
     if maybe_done and failed.code is not FailureCode.QUORUM_AT_RISK:
         raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
+    if failed.code is FailureCode.OVERLOADED:
+        raise Overloaded(failed.message, failed.retry_after_ms / 1000)
     raise ERRORS[failed.code](failed.message)
 
 

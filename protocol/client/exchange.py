@@ -212,13 +212,13 @@ class Exchange:
             for each, outcome in zip(pending, outcomes, strict=True):
                 each.outcome = outcome
             if self._judge_failures(endpoint, pending):
-                yield self._pause()
+                yield self._pause(max(map(_retry_after, pending)))
         return [each for each in pending if each.outcome is None]
 
     def _judge_failures(self, endpoint: str, pending: Sequence[Asked]) -> bool:
         """Clear failures that are to be retried, and abandon the node if another may do better."""
         for each in pending:
-            if isinstance(each.outcome, Failed) and self._may_pass(each.outcome.code):
+            if isinstance(each.outcome, Failed) and self._may_pass(each.outcome):
                 each.refusal, each.outcome = each.outcome, None
                 each.maybe_done |= each.refusal.code is FailureCode.UNKNOWN
         _ask_again_alone(pending)
@@ -229,15 +229,17 @@ class Exchange:
             self._link.abandon(endpoint, self._clock())
         return bool(codes & PAUSING)
 
-    def _may_pass(self, code: FailureCode) -> bool:
+    def _may_pass(self, failed: Failed) -> bool:
         """Whether a failure may be gone at another node, or a little later."""
-        now = self._clock()
+        now, code = self._clock(), failed.code
         if code not in RETRIED or self._attempts.is_last(now, pauses=code in PAUSING):
+            return False
+        if now + failed.retry_after_ms / 1000 >= self._attempts.deadline:
             return False
         return code is not FailureCode.STORAGE_FULL or self._attempts.awaits_space(now)
 
-    def _pause(self) -> Pause:
-        return Pause(self._attempts.next_pause(self._clock()))
+    def _pause(self, least: float = 0.0) -> Pause:
+        return Pause(max(least, self._attempts.next_pause(self._clock())))
 
 
 def _ask_again_alone(pending: Sequence[Asked]) -> None:
@@ -245,6 +247,12 @@ def _ask_again_alone(pending: Sequence[Asked]) -> None:
     if any(not _is_too_large(each) for each in pending):
         for each in filter(_is_too_large, pending):
             each.outcome = None
+
+
+def _retry_after(asked: Asked) -> float:
+    """Return the seconds after which a node has said that a refused operation may succeed."""
+    is_pending = asked.outcome is None and asked.refusal is not None
+    return asked.refusal.retry_after_ms / 1000 if is_pending and asked.refusal else 0.0
 
 
 def _is_too_large(asked: Asked) -> bool:

@@ -306,6 +306,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
 
     code: FailureCode  # consequence for the client
     message: str  # for people
+    retry_after_ms: int = 0  # milliseconds until it may succeed; 0 where that is unknown
 
 
 class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, tag=27):

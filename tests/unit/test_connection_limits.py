@@ -42,6 +42,13 @@ def test_connections_of_members_are_closed_last() -> None:
     assert to_close(activities, 1) == [2]
 
 
+def test_a_host_with_most_connections_makes_room_before_any_other() -> None:
+    crowd = [ConnectionActivity(number, 5.0, 1.0, 1000, origin="crowd") for number in range(6)]
+    idle = [ConnectionActivity(9, 100.0, 100.0, 1000, origin="other")]
+    assert to_close([*crowd, *idle], 6) == [0]
+    assert to_close([*crowd[:1], *idle], 1) == [9], "none has more than half"
+
+
 def test_without_system_statistics_the_oldest_connection_is_closed() -> None:
     assert to_close(
         [ConnectionActivity(1, 5.0, 5.0, None), ConnectionActivity(2, 9.0, 9.0, None)], 1
