@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from protocol.config import NodeConfig
+from protocol.security.keys import ClusterKeys
 
 LIFELINE = 0  # descriptor of an actor's end: its standard input
 RECEIVE_BYTES = 65536
@@ -21,6 +22,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
     config: NodeConfig
     names: str
+    keys: ClusterKeys | None  # None for a node without
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

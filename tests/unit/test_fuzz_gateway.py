@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from actors.client_gateway import ClientGateway
 from actors.logs import OncePerSender
-from actors.sockets import Port, Sockets
+from actors.port import Port
+from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import TIMEOUT_MS_MAX
 from protocol.gateway.reply_budget import CONNECTIONS_NOTED_MAX

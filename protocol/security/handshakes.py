@@ -1,0 +1,73 @@
+"""Handshakes: why one has failed, and which of the known server keys is tried next.
+
+A node has one key, but for a while two may be in use: while the cluster's key is rotated, each
+endpoint is tried with the known keys in turn. A node that has another key just closes the
+connection, as one does that goes down; so only repeated failures say something.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+NO_DETAIL, PROTOCOL, REFUSED_AUTH = 0x0800, 0x2000, 0x4000  # events of ZeroMQ's monitors
+SUCCEEDED = 0x1000
+FAILED = NO_DETAIL | PROTOCOL | REFUSED_AUTH
+MECHANISM_MISMATCH = 0x11000002  # value of an event of PROTOCOL
+ROUNDS = 3  # in which all known keys fail before that is told
+
+
+class Failure(Enum):
+    """Why a handshake has failed, as the connecting end sees it."""
+
+    REFUSED = "refuses this key"
+    MISMATCH = "mismatch"  # one end has keys, and the other has none
+    BROKEN_OFF = "broken off"  # another key of the node, or the end of the connection
+
+
+def failure_of(event: int, value: int) -> Failure | None:
+    """Return what an event of a connecting socket's monitor means; None if it is no failure."""
+    if event == REFUSED_AUTH:
+        return Failure.REFUSED
+    if event == PROTOCOL and value == MECHANISM_MISMATCH:
+        return Failure.MISMATCH
+    return Failure.BROKEN_OFF if event & FAILED else None
+
+
+class ServerKeys:
+    """The known keys of the nodes, which endpoint is tried with which, and what has failed."""
+
+    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        """Begin with the first key; without any, connections are not encrypted."""
+        self._keys = tuple(keys)
+        self._places: dict[str, int] = {}  # of the key to try
+        self._latest = 0  # for endpoints that were not tried
+        self._failures: dict[str, int] = {}  # in a row
+
+    def choose(self, endpoint: str) -> bytes:
+        """Return the key that the node at an endpoint is expected to have."""
+        return self._keys[self._places.get(endpoint, self._latest)]
+
+    def has_more(self, endpoint: str) -> bool:
+        """Whether a key is left that has not failed at an endpoint since the last round."""
+        return bool(self._failures.get(endpoint, 0) % max(1, len(self._keys)))
+
+    def note_success(self, endpoint: str) -> None:
+        """Record that a handshake has succeeded."""
+        self._failures.pop(endpoint, None)
+
+    def note_failure(self, endpoint: str, key: bytes, failure: Failure) -> str:
+        """Record a failure with a key; return what it says of the node, empty if nothing yet."""
+        if failure is Failure.REFUSED:
+            return "refuses this key"
+        if failure is Failure.MISMATCH:
+            if self._keys:
+                return "has no keys, and nothing is sent to it unencrypted"
+            return "requires a key"
+        if not self._keys:
+            return ""
+        failures = self._failures[endpoint] = self._failures.get(endpoint, 0) + 1
+        if self.choose(endpoint) == key:  # else another connection has failed with it, too
+            place = (self._places.get(endpoint, self._latest) + 1) % len(self._keys)
+            self._places[endpoint] = self._latest = place
+        if failures < ROUNDS * len(self._keys):
+            return ""
+        return "breaks off each handshake: the known server keys may not be its own"
