@@ -10,8 +10,8 @@ from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
 from actors.logs import OnceAWhile, OncePerSender
-from actors.reply_sender import ReplySender
 from actors.port import Frames, Port, Readable
+from actors.reply_sender import ReplySender
 from actors.sockets import BindFailed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call

@@ -97,7 +97,7 @@ class Connections:
         if event == REFUSED_AUTH or not self._warned.is_new(origin.encode() + bytes([event >> 8])):
             return
         if event == PROTOCOL:
-            log.warning("refused %s: it has no key, or takes this node for another one", origin)
+            log.warning("refused %s: it has no key, or not the one of this node", origin)
         else:
             log.info("a connection of %s has ended before its handshake", origin)
 

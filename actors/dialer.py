@@ -58,10 +58,10 @@ class Dialer:
         if failure is None:
             return
         trouble = self.server_keys.note_failure(endpoint, key, failure)
-        if trouble:
-            self._troubles[endpoint] = trouble
-            if self._warned.is_new(f"{endpoint} {trouble}".encode()):
-                log.warning("the node at %s %s", endpoint.removeprefix("tcp://"), trouble)
+        if trouble is not None:
+            self._troubles[endpoint] = trouble.text
+            if self._warned.is_new(f"{endpoint} {trouble.text}".encode()):
+                log.warning("the node at %s %s", endpoint.removeprefix("tcp://"), trouble.text)
 
 
 class PeerLink:

@@ -24,6 +24,11 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     names: str
     keys: ClusterKeys | None  # None for a node without
 
+    def __post_init__(self) -> None:
+        """Refuse to run a node without the keys that its settings demand."""
+        if (self.keys is None) == bool(self.config.key):
+            raise ValueError("keys and settings contradict each other")
+
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop gracefully."""

@@ -13,8 +13,8 @@ from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.moving import refuse_copy
 from actors.peer_links import JoinLinks, PeerLinks
-from actors.prober import Prober
 from actors.port import Readable
+from actors.prober import Prober
 from actors.sockets import BindFailed
 from protocol.config import NodeConfig
 from protocol.messages.gateway import HandshakesRefused, Leadership
@@ -61,19 +61,18 @@ class LogReplicator:
         self._address = str(context.config.address)
         self._dialer = Dialer(self._sockets)
         self._invitation_links = JoinLinks(self._dialer)
-        config = context.config
         self._admission_links = JoinLinks(self._dialer)  # to nodes that are asked for membership
         self._prober = Prober()
         recovered, others = self._wait_for_storage()
-        self._core = _raft_node(recovered, config)
+        self._core = _raft_node(recovered, context.config)
         self._admission = Admission(
-            self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
+            self._core, context.config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
         context.memory.watch(self._links.connections)
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders already logged
-        self._vouching = Vouching(config.join_cluster, self._address)
+        self._vouching = Vouching(context.config.join_cluster, self._address)
         self._vouching_links = JoinLinks(self._dialer)
         self._pacing = Pacing()
         self._stop_at = 0.0

@@ -83,10 +83,9 @@ class Sockets:
 
     def _react(self, readable: Readable) -> Readable:
         """Serve the ports that have a reaction; return the others."""
-        for port in set(readable) & self._reactions.keys():
-            reaction = self._reactions.get(port)  # none once another reaction has forgotten it
-            if reaction is not None:
-                reaction()
+        for port in self._reactions.keys() & set(readable):
+            if port in self._reactions:  # else another reaction has forgotten it
+                self._reactions[port]()
         return [each for each in readable if each not in self._reactions]
 
     def watch(self, port: Port, react: Callable[[], None] | None = None) -> None:
@@ -150,7 +149,8 @@ class Sockets:
     def publisher(self, endpoint: str) -> Port:
         """Bind the socket that publishes changes and receives subscriptions."""
         # A short receive queue, so that a connection with too many subscriptions is closed in time.
-        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1)
+        # With keys, ZeroMQ counts the user id as one more message, which it never takes out again.
+        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1 if self.keys is None else 2)
         port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
         port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report each connection's subscriptions
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow

@@ -8,6 +8,8 @@ connection, as one does that goes down; so only repeated failures say something.
 from collections.abc import Sequence
 from enum import Enum
 
+import msgspec
+
 NO_DETAIL, PROTOCOL, REFUSED_AUTH = 0x0800, 0x2000, 0x4000  # events of ZeroMQ's monitors
 SUCCEEDED = 0x1000
 FAILED = NO_DETAIL | PROTOCOL | REFUSED_AUTH
@@ -18,9 +20,9 @@ ROUNDS = 3  # in which all known keys fail before that is told
 class Failure(Enum):
     """Why a handshake has failed, as the connecting end sees it."""
 
-    REFUSED = "refuses this key"
-    MISMATCH = "mismatch"  # one end has keys, and the other has none
-    BROKEN_OFF = "broken off"  # another key of the node, or the end of the connection
+    REFUSED = 1  # the node does not know the key
+    MISMATCH = 2  # one end has keys, and the other has none
+    BROKEN_OFF = 3  # the node has another key, or the connection was lost
 
 
 def failure_of(event: int, value: int) -> Failure | None:
@@ -30,6 +32,24 @@ def failure_of(event: int, value: int) -> Failure | None:
     if event == PROTOCOL and value == MECHANISM_MISMATCH:
         return Failure.MISMATCH
     return Failure.BROKEN_OFF if event & FAILED else None
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What failed handshakes say of a node, as a sentence without its subject."""
+
+    text: str
+    is_certain: bool = True  # else a node that goes down would do the same
+
+
+REFUSED = Trouble("refuses this key")
+KEYLESS = Trouble("has no keys, and nothing is sent to it unencrypted")
+KEY_REQUIRED = Trouble("requires a key")
+PERHAPS_KEY_REQUIRED = Trouble(
+    "breaks off each handshake: it may require a key", is_certain=False
+)
+PERHAPS_OTHER_KEY = Trouble(
+    "breaks off each handshake: the known keys of the cluster may not be its own", is_certain=False
+)
 
 
 class ServerKeys:
@@ -54,20 +74,16 @@ class ServerKeys:
         """Record that a handshake has succeeded."""
         self._failures.pop(endpoint, None)
 
-    def note_failure(self, endpoint: str, key: bytes, failure: Failure) -> str:
-        """Record a failure with a key; return what it says of the node, empty if nothing yet."""
+    def note_failure(self, endpoint: str, key: bytes, failure: Failure) -> Trouble | None:
+        """Record a failure with a key; return what it says of the node, None if nothing yet."""
         if failure is Failure.REFUSED:
-            return "refuses this key"
+            return REFUSED
         if failure is Failure.MISMATCH:
-            if self._keys:
-                return "has no keys, and nothing is sent to it unencrypted"
-            return "requires a key"
-        if not self._keys:
-            return ""
+            return KEYLESS if self._keys else KEY_REQUIRED
         failures = self._failures[endpoint] = self._failures.get(endpoint, 0) + 1
-        if self.choose(endpoint) == key:  # else another connection has failed with it, too
+        if self._keys and self.choose(endpoint) == key:  # else another connection has moved on
             place = (self._places.get(endpoint, self._latest) + 1) % len(self._keys)
             self._places[endpoint] = self._latest = place
-        if failures < ROUNDS * len(self._keys):
-            return ""
-        return "breaks off each handshake: the known server keys may not be its own"
+        if failures < ROUNDS * max(1, len(self._keys)):
+            return None
+        return PERHAPS_OTHER_KEY if self._keys else PERHAPS_KEY_REQUIRED

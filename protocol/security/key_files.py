@@ -1,9 +1,9 @@
 """Key files: their text, TOML with one name a line.
 
-    cluster.key_secret   kind, public, secret, accepted    for each node
-    cluster.key          kind, public                      for those who make users' keys
-    NAME.key_secret      kind, name, public, secret, servers    for one user's clients
-    NAME.key             kind, name, public                for those who grant rights
+cluster.key_secret   kind, public, secret, accepted    for each node
+cluster.key          kind, public                      for those who make users' keys
+NAME.key_secret      kind, name, public, secret, servers    for one user's clients
+NAME.key             kind, name, public                for those who grant rights
 """
 
 from typing import Literal

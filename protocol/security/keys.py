@@ -5,7 +5,6 @@ of the node itself where it is a client: of its peers, and of its own ports. Eac
 has a pair of their own, and knows the public keys of the cluster.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -28,9 +27,9 @@ class KeyPair(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"<KeyPair {z85.encode(self.public)}>"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show the public key alone."""
-        yield "public", z85.encode(self.public)
+        return [("public", z85.encode(self.public))]
 
 
 class ClusterKeys(msgspec.Struct, frozen=True):

@@ -1,8 +1,6 @@
 """Z85: the text of keys, five characters for each four bytes (ZeroMQ RFC 32)."""
 
-ALPHABET = (
-    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-)
+ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 BASE = len(ALPHABET)
 GROUP_CHARACTERS, GROUP_BYTES = 5, 4
 GROUP_END = 1 << 8 * GROUP_BYTES

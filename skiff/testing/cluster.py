@@ -4,9 +4,10 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from skiff.client import Client
+from skiff.key_files import make_cluster_keys
 from skiff.records import NodeStatus
 from skiff.testing.guard import Guard
 from skiff.testing.node import Node
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 class Cluster:
     """A cluster of real nodes on this machine, as a context manager."""
 
-    def __init__(
+    default_key: ClassVar[Path | None] = None  # of clusters that are made without ``keys``
+
+    def __init__(  # noqa: PLR0913 - one parameter for each choice
         self,
         nodes: int = 3,
         *,
@@ -28,6 +31,7 @@ class Cluster:
         log_level: str = "warning",
         options: tuple[str, ...] = (),
         partitions: bool = False,
+        keys: bool | None = None,
     ) -> None:
         """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
 
@@ -35,7 +39,11 @@ class Cluster:
         the end, however this program ends. ``options`` are further options of ``skiff node start``,
         with ``trace`` for traces.
         With ``partitions``, all nodes are reached through a relay, which ``partition`` cuts.
+        With ``keys``, all connections are encrypted by the keys in ``directory / "keys"``, which
+        are made if they are missing, and clients have the rights of a node.
         """
+        self._keys = keys
+        self._key: Path | None = None
         self._given_directory = directory
         self._options = ["--log-level", log_level, *(["--trace"] if trace else []), *options]
         self._count = nodes
@@ -49,6 +57,7 @@ class Cluster:
         self._guard = Guard(self._given_directory)
         self.directory = self._guard.directory
         try:
+            self._key = self._make_keys()
             if self._has_partitions:
                 self._relay = _new_relay()
             self._begin()
@@ -76,9 +85,14 @@ class Cluster:
         """The addresses of all nodes, as a client takes them."""
         return [node.address for node in self.nodes]
 
+    @property
+    def key(self) -> Path | None:
+        """The secret key file of a running cluster, for clients; None without keys."""
+        return self._key
+
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of all nodes; ``timeout`` in seconds."""
-        return Client(self.addresses, timeout=timeout)
+        return Client(self.addresses, timeout=timeout, key=self._key or "")
 
     def add_node(self) -> Node:
         """Start one more node, which joins the running ones; return it when it serves.
@@ -89,6 +103,14 @@ class Cluster:
         node = self._next_node()
         node.start()
         return node
+
+    def _make_keys(self) -> Path | None:
+        if not self._keys:
+            return self.default_key if self._keys is None else None
+        key = self.directory / "keys" / "cluster.key_secret"
+        if not key.exists():
+            make_cluster_keys(key.parent)
+        return key
 
     def _begin(self) -> None:
         """Start all nodes concurrently; they form one cluster."""
@@ -115,7 +137,7 @@ class Cluster:
 
     def _new_node(self, *options: str) -> Node:
         directory = self.directory / f"node-{len(self.nodes) + 1}"
-        node = Node(directory, [*self._options, *options], self._relay)
+        node = Node(directory, [*self._options, *options], self._relay, self._key)
         self.nodes.append(node)
         return node
 

@@ -31,8 +31,18 @@ if TYPE_CHECKING:
 class Node:
     """One node of a test cluster: its directory, its address and its processes."""
 
-    def __init__(self, directory: Path, arguments: list[str], relay: "Relay | None" = None) -> None:
-        """Prepare a node; with a relay, it is reached through that alone."""
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        relay: "Relay | None" = None,
+        key: Path | None = None,
+    ) -> None:
+        """Prepare a node; with a relay, it is reached through that alone.
+
+        With a secret key file of a cluster, its connections are encrypted.
+        """
+        self.key = key
         self.directory = directory
         self.port = free_port()
         self._relayed_port: int | None = None  # on which it listens, if a relay has the other one
@@ -108,6 +118,8 @@ class Node:
         place = ["--dir", str(self.directory), "--port", str(listening_port)]
         if listening_port != self.port:
             place += ["--advertise", self.address]
+        if self.key is not None:
+            place += ["--key", str(self.key)]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *place, *self._arguments],
@@ -167,7 +179,7 @@ class Node:
 
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of this node only; ``timeout`` in seconds."""
-        return Client([self.address], timeout=timeout, follow_leader=False)
+        return Client([self.address], timeout=timeout, follow_leader=False, key=self.key or "")
 
     def status(self) -> NodeStatus | None:
         """Return the node's status, or None if it does not reply within a second."""

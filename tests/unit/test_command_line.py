@@ -49,6 +49,10 @@ def standing(
     )
 
 
+def reach(address: str, seconds: float) -> Client:
+    return Client([address], timeout=seconds, follow_leader=False)
+
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
@@ -236,7 +240,7 @@ def test_a_non_voting_member_is_shown_as_a_learner() -> None:
 def test_a_node_without_a_cluster_is_shown_as_waiting() -> None:
     waiting = standing(FIRST, Role.FOLLOWER, 0, waiting=True)
     assert waiting.status is not None
-    (shown,) = ask_members(waiting.status, timeout=1)
+    (shown,) = ask_members(waiting.status, reach, timeout=1)
     assert shown.role == "waiting"
     assert "no cluster" in summary([shown])
     assert report([shown])["members"][0]["standing"] == "waiting"  # type: ignore[index]
@@ -258,7 +262,7 @@ def test_a_member_without_a_listener_is_unreachable_without_a_wait() -> None:
     nobody = Member(SECOND.id, f"127.0.0.1:{free_port()}", voter=True)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
-    shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), timeout=3600)
+    shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), reach, timeout=3600)
     assert [each.role for each in shown] == ["unreachable", "removed"]
 
 
@@ -276,7 +280,7 @@ def test_a_listening_member_is_queried_within_the_remaining_time(
     assert own is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         mute = Member(SECOND.id, f"127.0.0.1:{listener.getsockname()[1]}", voter=True)
-        (shown,) = ask_members(replace(own, id=mute.id, members=(mute,)), timeout=60)
+        (shown,) = ask_members(replace(own, id=mute.id, members=(mute,)), reach, timeout=60)
     assert shown.role == "unreachable"
     (timeout,) = timeouts
     assert timeout < 60

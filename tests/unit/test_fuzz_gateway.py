@@ -76,7 +76,7 @@ def test_no_request_raises_and_every_call_is_freed_by_its_deadline(gateway: Clie
     def fuzz(client: bytes, sent: list[bytes]) -> None:
         now = time.monotonic()
         for body in sent:
-            gateway._receive([client, body], now)
+            gateway._receive([client, body], b"", now)
         gateway._send(now)
 
     fuzz()
@@ -90,7 +90,7 @@ def test_no_number_of_frames_raises(gateway: ClientGateway) -> None:
     @given(st.binary(min_size=5, max_size=5), st.lists(parts, min_size=1, max_size=5))
     def fuzz(client: bytes, sent: list[bytes]) -> None:
         now = time.monotonic()
-        gateway._receive([client, *sent], now)
+        gateway._receive([client, *sent], b"", now)
         gateway._send(now)
 
     fuzz()
