@@ -81,8 +81,8 @@ class Connections:
                 self._accept(descriptor, now)
                 continue
             lost.append(descriptor)
-            if self._failed and ended is not None:
-                self._log_refusal(self._failed, ended.origin)
+            if self._failed:
+                self._log_refusal(self._failed, "" if ended is None else ended.origin)
             self._failed = 0
         return lost
 
@@ -96,10 +96,11 @@ class Connections:
         """Log once for each origin; the doorkeeper has told of unknown keys, and knows them."""
         if event == REFUSED_AUTH or not self._warned.is_new(origin.encode() + bytes([event >> 8])):
             return
+        who = origin or "a connection"  # which had ended before it could be looked at
         if event == PROTOCOL:
-            log.warning("refused %s: it has no key, or not the one of this node", origin)
+            log.warning("refused %s: it has no key, or not the one of this node", who)
         else:
-            log.info("a connection of %s has ended before its handshake", origin)
+            log.info("the handshake of %s was broken off", who)
 
     def full(self) -> list[int]:
         """Return the connections for which the kernel accepts no more bytes."""

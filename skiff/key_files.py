@@ -140,19 +140,19 @@ def _parsed(
     try:
         with Path(path).expanduser().open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            # Before it is read: who may change it could name other keys.
-            if is_secret and stat.S_ISREG(mode) and mode & OTHERS:
-                raise InvalidKey(
-                    f"{path}: other users may read or change this secret file "
-                    f"(mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}"
-                )
             text = file.read(FILE_BYTES_MAX)
     except OSError as error:
         raise InvalidKey(f"cannot read the key file {path}: {error.strerror}") from None
     try:
-        return parse(text)
+        parsed = parse(text)
     except InvalidKeyText as error:
         raise InvalidKey(f"{path}: {error}") from None
+    if is_secret and stat.S_ISREG(mode) and mode & OTHERS:
+        raise InvalidKey(
+            f"{path}: other users may read or change this secret file "
+            f"(mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}"
+        )
+    return parsed
 
 
 def _check_pair(path: str | os.PathLike[str], pair: KeyPair) -> None:
