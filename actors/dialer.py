@@ -1,7 +1,7 @@
 """Dialer: opens links to other nodes, with each of the known server keys in turn.
 
-ZeroMQ gives a connection up for good when the other end refuses its key, and tries for ever with a
-server key that is none of the node's: so a failed handshake ends a link, which is dialed again.
+ZeroMQ gives a connection up for good when the other end refuses its key, or has keys where this end
+has none, and it tries for ever with the same server key: such a link is closed and dialed again.
 """
 
 import logging
@@ -12,7 +12,7 @@ from actors.logs import OncePerSender
 from actors.port import Frames, Port
 from actors.sockets import ConnectFailed, Sockets
 from protocol.address import InvalidAddressText, parse_address
-from protocol.security.handshakes import SUCCEEDED, ServerKeys, failure_of
+from protocol.security.handshakes import SUCCEEDED, Failure, ServerKeys, failure_of
 
 REDIAL_SECONDS = 0.25  # between two attempts with the same key
 EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and value
@@ -52,20 +52,24 @@ class Dialer:
         self.server_keys.note_success(endpoint)
         self._troubles.pop(endpoint, None)
 
-    def note_failure(self, endpoint: str, key: bytes, event: int, value: int) -> None:
-        """Record that a handshake has failed with a server key; log what that shows."""
+    def note_failure(self, endpoint: str, key: bytes, event: int, value: int) -> bool:
+        """Record that a handshake has failed with a server key; log what that shows.
+
+        Returns whether the link must be dialed again: another key is due, or ZeroMQ gives up.
+        """
         failure = failure_of(event, value)
         if failure is None:
-            return
+            return False
         trouble = self.server_keys.note_failure(endpoint, key, failure)
-        if trouble is not None:
+        if trouble is not None and (trouble.is_certain or endpoint not in self._troubles):
             self._troubles[endpoint] = trouble.text
             if self._warned.is_new(f"{endpoint} {trouble.text}".encode()):
                 log.warning("the node at %s %s", endpoint.removeprefix("tcp://"), trouble.text)
+        return failure is not Failure.BROKEN_OFF or self.server_keys.has_several
 
 
 class PeerLink:
-    """One DEALER to a peer port; without keys, nothing but that."""
+    """One DEALER to a peer port, and the monitor of its handshakes."""
 
     def __init__(self, dialer: Dialer, endpoint: str, *, is_heard: bool) -> None:
         """Connect in the background.
@@ -98,20 +102,19 @@ class PeerLink:
         port, self._port = self._port, None
         if port is None:
             return
-        monitor = port.monitor
         if self._is_heard:
             self._sockets.forget(port)
         else:
             port.close()
-        if monitor is not None:
-            self._sockets.forget(monitor)
+        assert port.monitor is not None
+        self._sockets.forget(port.monitor)
 
     def _connect(self) -> None:
         if self._sockets.keys is not None:
             self._key = self._dialer.server_keys.choose(self._endpoint)
         port = self._port = self._sockets.peer_dealer(self._endpoint, self._key)
-        if port.monitor is not None:
-            self._sockets.watch(port.monitor, self._hear_of_handshake)
+        assert port.monitor is not None
+        self._sockets.watch(port.monitor, self._hear_of_handshake)
         if self._is_heard:
             self._sockets.watch(port)
 
@@ -124,9 +127,9 @@ class PeerLink:
             if event == SUCCEEDED:
                 self._dialer.note_success(self._endpoint)
                 continue
-            self._dialer.note_failure(self._endpoint, self._key, event, value)
-            self.close()
-            self._redial_at = time.monotonic() + REDIAL_SECONDS
-            if self._dialer.server_keys.has_more(self._endpoint):
-                self._connect()
-            return
+            if self._dialer.note_failure(self._endpoint, self._key, event, value):
+                self.close()
+                self._redial_at = time.monotonic() + REDIAL_SECONDS
+                if self._dialer.server_keys.has_more(self._endpoint):
+                    self._connect()
+                return

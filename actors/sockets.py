@@ -175,7 +175,7 @@ class Sockets:
     def peer_dealer(self, endpoint: str, server_key: bytes = b"") -> Port:
         """Connect to a peer; messages that cannot be sent at once are dropped.
 
-        With keys, it must prove to hold the ``server_key``; the port has a monitor of handshakes.
+        With keys, it must prove to hold the ``server_key``. The port has a monitor of handshakes.
         """
         port = self._port(zmq.DEALER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
         self._set_peer_options(port)
@@ -188,7 +188,7 @@ class Sockets:
         if self.keys is not None:
             self._set_keys(port, self.keys)
             port.socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
-            self._monitor(port, handshakes.FAILED | handshakes.SUCCEEDED)
+        self._monitor(port, handshakes.FAILED | handshakes.SUCCEEDED)
         try:
             port.socket.connect(endpoint)
         except zmq.ZMQError as error:

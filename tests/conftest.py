@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from skiff.key_files import make_cluster_keys
-from skiff.testing import Cluster
+from skiff.testing import Node
 
 WORKERS_MAX = 8  # each may run a cluster of a dozen processes
 
@@ -41,7 +41,7 @@ def _keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     keys = tmp_path_factory.mktemp("keys")
     make_cluster_keys(keys)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cluster, "default_key", keys / "cluster.key_secret")
+        patch.setattr(Node, "default_key", keys / "cluster.key_secret")
         patch.setenv("SKIFF_KEY", str(keys / "cluster.key_secret"))
         yield
 

@@ -44,9 +44,7 @@ class Trouble(msgspec.Struct, frozen=True):
 REFUSED = Trouble("refuses this key")
 KEYLESS = Trouble("has no keys, and nothing is sent to it unencrypted")
 KEY_REQUIRED = Trouble("requires a key")
-PERHAPS_KEY_REQUIRED = Trouble(
-    "breaks off each handshake: it may require a key", is_certain=False
-)
+PERHAPS_KEY_REQUIRED = Trouble("breaks off each handshake: it may require a key", is_certain=False)
 PERHAPS_OTHER_KEY = Trouble(
     "breaks off each handshake: the known keys of the cluster may not be its own", is_certain=False
 )
@@ -65,6 +63,11 @@ class ServerKeys:
     def choose(self, endpoint: str) -> bytes:
         """Return the key that the node at an endpoint is expected to have."""
         return self._keys[self._places.get(endpoint, self._latest)]
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there is more than one key to try."""
+        return len(self._keys) > 1
 
     def has_more(self, endpoint: str) -> bool:
         """Whether a key is left that has not failed at an endpoint since the last round."""

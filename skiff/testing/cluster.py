@@ -1,16 +1,18 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
 import signal
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from skiff.client import Client
 from skiff.key_files import make_cluster_keys
 from skiff.records import NodeStatus
 from skiff.testing.guard import Guard
 from skiff.testing.node import Node
+from skiff.testing.port_owners import group_of
 from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 class Cluster:
     """A cluster of real nodes on this machine, as a context manager."""
-
-    default_key: ClassVar[Path | None] = None  # of clusters that are made without ``keys``
 
     def __init__(  # noqa: PLR0913 - one parameter for each choice
         self,
@@ -31,7 +31,7 @@ class Cluster:
         log_level: str = "warning",
         options: tuple[str, ...] = (),
         partitions: bool = False,
-        keys: bool | None = None,
+        keys: bool = False,
     ) -> None:
         """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
 
@@ -41,7 +41,12 @@ class Cluster:
         With ``partitions``, all nodes are reached through a relay, which ``partition`` cuts.
         With ``keys``, all connections are encrypted by the keys in ``directory / "keys"``, which
         are made if they are missing, and clients have the rights of a node.
+
+        Raises:
+            ValueError: it has both ``keys`` and ``partitions``, which only Linux can have.
         """
+        if keys and partitions and sys.platform != "linux":
+            raise ValueError("only on Linux, a cluster with keys can be partitioned")
         self._keys = keys
         self._key: Path | None = None
         self._given_directory = directory
@@ -59,7 +64,7 @@ class Cluster:
         try:
             self._key = self._make_keys()
             if self._has_partitions:
-                self._relay = _new_relay()
+                self._relay = _new_relay(None if self._key is None else self._address_of)
             self._begin()
             self.wait_until_whole()
         except BaseException:
@@ -106,7 +111,7 @@ class Cluster:
 
     def _make_keys(self) -> Path | None:
         if not self._keys:
-            return self.default_key if self._keys is None else None
+            return Node.default_key
         key = self.directory / "keys" / "cluster.key_secret"
         if not key.exists():
             make_cluster_keys(key.parent)
@@ -130,6 +135,11 @@ class Cluster:
         addresses = ",".join(self.addresses)
         for node in self.nodes:
             node.add_options("--join", addresses, "--expect", str(self._count))
+
+    def _address_of(self, port: int) -> str:
+        """Return the address of the node that has opened a connection from a port."""
+        group = group_of(port)
+        return next((n.address for n in self.nodes if n.is_running and n.pid == group), "")
 
     def _next_node(self) -> Node:
         running = [node.address for node in self.nodes if node.is_running]
@@ -241,10 +251,10 @@ class Cluster:
         return node.status() if node.is_running else None
 
 
-def _new_relay() -> "Relay":
+def _new_relay(find_sender: Callable[[int], str] | None) -> "Relay":
     from skiff.testing.relay import Relay  # noqa: PLC0415 - asyncio is imported where it is needed
 
-    return Relay()
+    return Relay(find_sender)
 
 
 def _knows_leader(node: Node) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Node:
     """One node of a test cluster: its directory, its address and its processes."""
 
+    default_key: ClassVar[Path | None] = None  # of nodes that are made without a key
+
     def __init__(
         self,
         directory: Path,
@@ -42,7 +44,7 @@ class Node:
 
         With a secret key file of a cluster, its connections are encrypted.
         """
-        self.key = key
+        self.key = self.default_key if key is None else key
         self.directory = directory
         self.port = free_port()
         self._relayed_port: int | None = None  # on which it listens, if a relay has the other one

@@ -30,7 +30,9 @@ class CurveClient:
         *,
         identity: bytes = b"",
         plain: bool = False,
+        first: bytes = b"message",
     ) -> None:
+        """Connect; a DEALER sends a ``first`` message, if it is not empty."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
@@ -47,8 +49,8 @@ class CurveClient:
         if kind == zmq.SUB:
             self.socket.subscribe(b"topic")
         self.socket.connect(endpoint)
-        if kind == zmq.DEALER:
-            self.socket.send(b"message")
+        if kind == zmq.DEALER and first:
+            self.socket.send(first)
 
     def __enter__(self) -> Self:
         return self

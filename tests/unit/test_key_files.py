@@ -183,7 +183,7 @@ def test_a_node_that_others_reach_needs_a_key_or_must_be_insecure(
     keys: Path, tmp_path: Path
 ) -> None:
     place = {"bind": "0.0.0.0", "advertise": "node.example"}
-    with pytest.raises(InvalidConfig, match="'skiff keygen cluster DIR'.*--insecure"):
+    with pytest.raises(InvalidConfig, match=r"'skiff keygen cluster DIR'.*--insecure"):
         Skiff(tmp_path / "node", **place)  # type: ignore[arg-type]
     Skiff(tmp_path / "node", **place, insecure=True)  # type: ignore[arg-type]
     Skiff(tmp_path / "node", **place, key=keys / "cluster.key_secret")  # type: ignore[arg-type]
