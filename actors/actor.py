@@ -16,11 +16,14 @@ from actors.failure import ActorFailure
 from actors.lifeline import ActorEnd, Failing, LifelineCut, Order, Ready, Start, Stop
 from actors.logs import LogFields, configure
 from actors.memory import MemoryWatch
-from actors.sockets import Port, Readable, Sockets
+from actors.port import Port, Readable
+from actors.sockets import Sockets
 from actors.trace import Trace
 from protocol.config import NodeConfig
 from protocol.connection_limits import Limits, limits_of
 from protocol.deadlines import NEVER
+
+OWN_FILES_ONLY = 0o077  # umask: nothing that an actor creates is for other users
 
 MessageT = TypeVar("MessageT")
 HeardT = TypeVar("HeardT")
@@ -74,10 +77,11 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         start = _wait_for_start(lifeline)
     except (LifelineCut, Stopped):
         sys.exit(1)
+    os.umask(OWN_FILES_ONLY)
     limits = limits_of(raise_limit())
     context = ActorContext(
         config=start.config,
-        sockets=Sockets(),
+        sockets=Sockets(start.keys),
         lifeline=lifeline,
         log_fields=configure(name, start.config.log_level, start.config.log_format),
         limits=limits,

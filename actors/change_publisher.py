@@ -5,11 +5,12 @@ from collections import deque
 
 from actors.connections import Connections
 from actors.logs import OnceAWhile
-from actors.sockets import Port, Readable, Tracker
+from actors.port import Port, Readable, Tracker
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.congestion import Congestion, Load
 from protocol.gateway.publisher import Message
-from protocol.gateway.subscriptions import is_subscription
+from protocol.gateway.subscriptions import is_request, is_subscription
+from protocol.security.gatekeeper import Gatekeeper
 
 TRACKED_BYTES = 8 << 10  # larger messages count until they were sent to all subscribers
 OUTSTANDING_BYTES_MAX = 64 << 20  # of tracked messages, beyond which further ones are queued
@@ -21,8 +22,15 @@ log = logging.getLogger("skiff.change_publisher")
 class ChangePublisher:
     """Sends the core's messages, and disconnects subscribers that delay the others."""
 
-    def __init__(self, port: Port, connections: Connections, connections_max: int) -> None:
+    def __init__(
+        self,
+        port: Port,
+        connections: Connections,
+        connections_max: int,
+        gatekeeper: Gatekeeper | None,
+    ) -> None:
         self._port = port
+        self._gatekeeper = gatekeeper
         self._connections = connections
         self._connections_max = connections_max
         self._closings = OnceAWhile()
@@ -38,7 +46,11 @@ class ChangePublisher:
         # First, because a new connection may reuse the descriptor of a lost one.
         self._follow_connections(now)
         nonces: list[bytes] = []
-        for frame, connection in self._port.drain_from():
+        for frame, connection, user_id in self._port.drain_from():
+            user = self._user_of(user_id)
+            if user is None and is_request(frame):
+                self._close(connection, "not authenticated", now)
+                continue
             is_lost = self._is_lost(connection, now)
             nonce = self._subscriptions.take(frame, connection, is_lost=is_lost)
             if nonce is not None:
@@ -46,6 +58,10 @@ class ChangePublisher:
             if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
                 self._close(connection, "too many subscriptions", now)
         return nonces
+
+    def _user_of(self, user_id: str) -> bytes | None:
+        """Return the user who subscribes, b"" for one without limits; None must be refused."""
+        return b"" if self._gatekeeper is None else self._gatekeeper.user_of(user_id)
 
     def _is_lost(self, connection: int, now: float) -> bool:
         """Whether a connection is lost; its acceptance is reported before its frames."""

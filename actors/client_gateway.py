@@ -3,14 +3,16 @@
 import logging
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from actors.actor import ActorContext, wait_for
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
 from actors.logs import OnceAWhile, OncePerSender
+from actors.port import Frames, Port, Readable
 from actors.reply_sender import ReplySender
-from actors.sockets import BindFailed, Frames, Port, Readable
+from actors.sockets import BindFailed
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.pending import Call
 from protocol.messages.client import Failed, FailureCode, Reply
@@ -36,6 +38,7 @@ class ClientGateway:
     def __init__(self, context: ActorContext) -> None:
         self._context = context
         self._sockets = context.sockets
+        self._gatekeeper = context.sockets.gatekeeper  # None if nothing is authenticated
         self._inbox = self._sockets.inbox("gateway")
         self._replicator = self._sockets.outbox("replicator")
         self._storage = self._sockets.outbox("storage")
@@ -48,7 +51,10 @@ class ClientGateway:
         context.memory.watch(self._clients)
         context.memory.watch(subscribers)
         self._replies = ReplySender(self._router, self._core.reply_budget)
-        self._publisher = ChangePublisher(publisher, subscribers, context.limits.subscribers)
+        self._subscribers = subscribers
+        self._publisher = ChangePublisher(
+            publisher, subscribers, context.limits.subscribers, self._gatekeeper
+        )
         self._publisher_port = publisher
         self._unsent: deque[Call] = deque()
         self._malformed = OncePerSender()
@@ -71,6 +77,8 @@ class ClientGateway:
         self._replies.look(now)  # first, as replies that were read make room for new ones
         if self._clients.is_readable(readable):
             self._trim(now)
+        if self._gatekeeper is not None:
+            self._core.refused_handshakes = self._clients.refused + self._subscribers.refused
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
@@ -119,12 +127,23 @@ class ClientGateway:
     def _receive_some(self, now: float) -> None:
         """Receive requests, up to a limit that keeps this turn short."""
         operations = 0
-        for frames in self._router.drain():
-            operations += self._receive(frames, now)
+        for frames, user in self._requests():
+            operations += self._receive(frames, user, now)
             if operations >= TURN_OPERATIONS_MAX:
                 break
 
-    def _receive(self, frames: Frames, now: float) -> int:
+    def _requests(self) -> Iterator[tuple[Frames, bytes]]:
+        """Yield messages with their users; drop those of unknown users, if users are known."""
+        if self._gatekeeper is None:
+            for frames in self._router.drain():
+                yield frames, b""
+            return
+        for frames, user_id in self._router.drain_with_users():
+            user = self._gatekeeper.user_of(user_id)
+            if user is not None:
+                yield frames, user
+
+    def _receive(self, frames: Frames, user: bytes, now: float) -> int:
         """Process one message: the connection, an empty delimiter from REQ, the body.
 
         Returns the number of its operations.
@@ -140,7 +159,7 @@ class ClientGateway:
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
             self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
             return 1
-        self._core.receive(tuple(client), request, len(body), now)
+        self._core.receive(tuple(client), request, len(body), now, user)
         return len(request.operations)
 
     def _subscribe(self, now: float) -> None:

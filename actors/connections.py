@@ -6,6 +6,7 @@ duplicate's descriptor is reserved, so that this works even if all descriptors a
 """
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -15,21 +16,27 @@ from collections.abc import Container
 
 import msgspec
 
-from actors.sockets import ACCEPTED, Port, Readable
+from actors.logs import OncePerSender
+from actors.port import Port, Readable
+from actors.sockets import ACCEPTED
 from protocol.connection_limits import ConnectionActivity, to_close
+from protocol.security.handshakes import FAILED, PROTOCOL, REFUSED_AUTH
 
 TCP_INFO: int | None = 11 if sys.platform == "linux" else None
 TCP_INFO_BYTES = 136
 LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
-EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor
+EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
+
+log = logging.getLogger("skiff.connections")
 
 
 class _Connection(msgspec.Struct, frozen=True):
-    """An accepted connection: the inode of its socket, and when it was accepted."""
+    """An accepted connection: the inode of its socket, when it was accepted, and from where."""
 
     inode: int
     accepted_at: float
+    origin: str  # address of the other end; empty if it is of no interest
 
 
 class Connections:
@@ -39,6 +46,10 @@ class Connections:
         assert port.monitor is not None, "it does not listen"
         self._monitor = port.monitor
         self._accepted: dict[int, _Connection] = {}
+        self._names_origins = port.is_secure
+        self._failed = 0  # event of the failed handshake whose connection ends next
+        self._warned = OncePerSender()
+        self.refused = 0  # handshakes that have failed
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._copy = os.dup(self._nothing)
 
@@ -61,13 +72,35 @@ class Connections:
         lost: list[int] = []
         for frames in self._monitor.drain():
             event, descriptor = EVENT.unpack(frames[0][: EVENT.size])
-            self._accepted.pop(descriptor, None)
+            if event & FAILED:
+                self.refused += 1
+                self._failed = event
+                continue
+            ended = self._accepted.pop(descriptor, None)
             if event == ACCEPTED:
-                with contextlib.suppress(OSError):  # already closed
-                    self._accepted[descriptor] = _Connection(os.fstat(descriptor).st_ino, now)
-            else:
-                lost.append(descriptor)
+                self._accept(descriptor, now)
+                continue
+            lost.append(descriptor)
+            if self._failed:
+                self._log_refusal(self._failed, "" if ended is None else ended.origin)
+            self._failed = 0
         return lost
+
+    def _accept(self, descriptor: int, now: float) -> None:
+        with contextlib.suppress(OSError):  # already closed
+            origin = _origin_of(descriptor) if self._names_origins else ""
+            inode = os.fstat(descriptor).st_ino
+            self._accepted[descriptor] = _Connection(inode, now, origin)
+
+    def _log_refusal(self, event: int, origin: str) -> None:
+        """Log once for each origin; the doorkeeper has told of unknown keys, and knows them."""
+        if event == REFUSED_AUTH or not self._warned.is_new(origin.encode() + bytes([event >> 8])):
+            return
+        who = origin or "a connection"  # which had ended before it could be looked at
+        if event == PROTOCOL:
+            log.warning("refused %s: it has no key, or not the one of this node", who)
+        else:
+            log.info("the handshake of %s was broken off", who)
 
     def full(self) -> list[int]:
         """Return the connections for which the kernel accepts no more bytes."""
@@ -114,6 +147,16 @@ class Connections:
         return ConnectionActivity(
             descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected
         )
+
+
+def _origin_of(descriptor: int) -> str:
+    """Return the host at the other end of a connection; raises OSError if it is closed."""
+    accepted = socket.socket(fileno=descriptor)
+    try:
+        place = accepted.getpeername()
+    finally:
+        accepted.detach()
+    return str(place[0]) if isinstance(place, tuple) else "a program on this machine"
 
 
 def _shut_down(descriptor: int) -> None:

@@ -4,7 +4,7 @@ import random
 import time
 
 from actors.actor import ActorContext
-from actors.sockets import Readable
+from actors.port import Readable
 from protocol.election_clock import ElectionClock
 from protocol.wire import decode_for_timer, encode
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from protocol.config import NodeConfig
+from protocol.security.keys import ClusterKeys
 
 LIFELINE = 0  # descriptor of an actor's end: its standard input
 RECEIVE_BYTES = 65536
@@ -21,6 +22,12 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
     config: NodeConfig
     names: str
+    keys: ClusterKeys | None  # None for a node without
+
+    def __post_init__(self) -> None:
+        """Refuse to run a node without the keys that its settings demand."""
+        if (self.keys is None) == bool(self.config.key):
+            raise ValueError("keys and settings contradict each other")
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

@@ -8,14 +8,16 @@ from itertools import chain
 
 from actors.actor import ActorContext, wait_for
 from actors.clock import steady_microseconds
+from actors.dialer import Dialer
 from actors.failure import ActorFailure
 from actors.logs import OncePerSender
 from actors.moving import refuse_copy
 from actors.peer_links import JoinLinks, PeerLinks
+from actors.port import Readable
 from actors.prober import Prober
-from actors.sockets import BindFailed, Readable
+from actors.sockets import BindFailed
 from protocol.config import NodeConfig
-from protocol.messages.gateway import Leadership
+from protocol.messages.gateway import HandshakesRefused, Leadership
 from protocol.messages.peer import (
     ClusterQuery,
     Invitation,
@@ -57,24 +59,25 @@ class LogReplicator:
         self._gateway = self._sockets.outbox("gateway")
         self._timer = self._sockets.outbox("timer")
         self._address = str(context.config.address)
-        self._invitation_links = JoinLinks(self._sockets)
-        config = context.config
-        self._admission_links = JoinLinks(self._sockets)  # to nodes that are asked for membership
+        self._dialer = Dialer(self._sockets)
+        self._invitation_links = JoinLinks(self._dialer)
+        self._admission_links = JoinLinks(self._dialer)  # to nodes that are asked for membership
         self._prober = Prober()
         recovered, others = self._wait_for_storage()
-        self._core = _raft_node(recovered, config)
+        self._core = _raft_node(recovered, context.config)
         self._admission = Admission(
-            self._core, config, lambda: uuid.uuid4().bytes, time.monotonic()
+            self._core, context.config, lambda: uuid.uuid4().bytes, time.monotonic()
         )
         self._links = self._listen(recovered)
         context.memory.watch(self._links.connections)
         self._strange = OncePerSender()
         self._unknown: set[bytes] = set()  # senders already logged
-        self._vouching = Vouching(config.join_cluster, self._address)
-        self._vouching_links = JoinLinks(self._sockets)
+        self._vouching = Vouching(context.config.join_cluster, self._address)
+        self._vouching_links = JoinLinks(self._dialer)
         self._pacing = Pacing()
         self._stop_at = 0.0
         self._stalled = False
+        self._refused_told = 0
         self._silence = Silence()
         context.log_fields.node = recovered.node.hex()[:8]
         context.log_fields.learn_term(recovered.hard_state.term)
@@ -139,7 +142,7 @@ class LogReplicator:
     def _listen(self, recovered: Recovered) -> PeerLinks:
         try:
             peers_max = self._context.limits.peers
-            return PeerLinks(self._sockets, self._context.config, recovered, peers_max)
+            return PeerLinks(self._dialer, self._context.config, recovered, peers_max)
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
@@ -246,7 +249,7 @@ class LogReplicator:
 
     def _admit(self) -> None:
         for address, trouble in self._prober.results():
-            self._admission.learn_trouble(address, trouble)
+            self._admission.learn_trouble(address, trouble or self._dialer.trouble_of(address))
         outbox = self._admission.flush(time.monotonic())
         self._log(outbox)
         for address, question in outbox.questions:
@@ -290,6 +293,14 @@ class LogReplicator:
         self._links.follow(self._core.membership)
         if self._silence.deadline <= now:
             self._log_silence(now)
+        self._tell_refusals()
+
+    def _tell_refusals(self) -> None:
+        """Tell the gateway how many connections the peer port has refused, for the status."""
+        refused = self._links.connections.refused
+        if refused != self._refused_told:
+            self._refused_told = refused
+            self._gateway.send(encode([HandshakesRefused(refused)]))
 
     def _log_complaints(self, outbox: Outbox) -> None:
         for each in outbox.complaints:

@@ -3,10 +3,11 @@
 import time
 
 from actors.actor import ActorContext, Stopped
+from actors.dialer import Dialer
 from actors.failure import ActorFailure
 from actors.lifeline import Stop
 from actors.peer_links import JoinLinks
-from actors.sockets import Port
+from actors.port import Port
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, ClusterQuery, PeerFrame
 from protocol.messages.replicator import Recovered, ReplicatorMessage
 from protocol.raft.moving import Moving
@@ -26,7 +27,7 @@ def refuse_copy(
     """
     address = str(context.config.address)
     moving = Moving(recovered, address, time.monotonic())
-    links = JoinLinks(context.sockets)
+    links = JoinLinks(Dialer(context.sockets))
     query = _query(recovered, address)
     received: list[ReplicatorMessage] = []
     while not moving.is_over(time.monotonic()):

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from actors.connections import Connections
+from actors.dialer import Dialer, PeerLink
 from actors.logs import OnceAWhile, OncePerSender
-from actors.sockets import ConnectFailed, Frames, Port, Readable, Sockets
-from protocol.address import InvalidAddressText, parse_address
+from actors.port import Frames, Readable
 from protocol.config import NodeConfig
 from protocol.membership import Membership, NodeId
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
@@ -32,10 +32,10 @@ log = logging.getLogger("skiff.peer_links")
 class Links:
     """A bounded number of links to nodes, one address each."""
 
-    def __init__(self, sockets: Sockets, links_max: int) -> None:
-        self._sockets = sockets
+    def __init__(self, dialer: Dialer, links_max: int) -> None:
+        self._dialer = dialer
         self._max = links_max
-        self._links: dict[NodeId, tuple[str, Port | None]] = {}
+        self._links: dict[NodeId, tuple[str, PeerLink | None]] = {}
 
     def __iter__(self) -> Iterator[NodeId]:
         return iter(self._links)
@@ -48,7 +48,7 @@ class Links:
         """Whether the limit is reached."""
         return len(self._links) >= self._max
 
-    def get(self, node: NodeId) -> Port | None:
+    def get(self, node: NodeId) -> PeerLink | None:
         """Return the link to a node, None if there is none."""
         known = self._links.get(node)
         return None if known is None else known[1]
@@ -62,7 +62,7 @@ class Links:
         """Link to a node at this address, instead of any other."""
         if not self.reaches(node, address):
             self.close(node)
-            self._links[node] = (address, _dial(self._sockets, address))
+            self._links[node] = (address, self._dialer.dial(address))
 
     def close(self, node: NodeId) -> None:
         """Close the link to a node."""
@@ -80,17 +80,16 @@ class PeerLinks:
     """Links to members by id, and the ROUTER that receives from any node."""
 
     def __init__(
-        self, sockets: Sockets, config: NodeConfig, recovered: Recovered, connections_max: int
+        self, dialer: Dialer, config: NodeConfig, recovered: Recovered, connections_max: int
     ) -> None:
-        self._sockets = sockets
-        self._router = sockets.peer_router(config.bind_address.peer_endpoint)
+        self._router = dialer.sockets.peer_router(config.bind_address.peer_endpoint)
         self._node = recovered.node
         self._incarnation = recovered.incarnation
         self._address = str(config.address)
         self._linked = Membership()
-        self._links = Links(sockets, LINKS_MAX)
+        self._links = Links(dialer, LINKS_MAX)
         self._contacted: set[NodeId] = set()  # members that have sent a frame
-        self._reply_links = Links(sockets, REPLY_LINKS_MAX)
+        self._reply_links = Links(dialer, REPLY_LINKS_MAX)
         self._reply_link_opened_at: dict[NodeId, float] = {}
         self._malformed = OncePerSender()
         self.connections = Connections(self._router)
@@ -225,26 +224,25 @@ class PeerLinks:
 class JoinLinks(msgspec.Struct):
     """Short-lived links to addresses whose node is not known yet."""
 
-    sockets: Sockets
-    links: dict[str, Port] = msgspec.field(default_factory=dict)
+    dialer: Dialer
+    links: dict[str, PeerLink] = msgspec.field(default_factory=dict)
 
     def send(self, address: str, frame: bytes) -> None:
         """Send a frame to the node at an address."""
-        link = self.links.get(address) or _dial(self.sockets, address)
+        link = self.links.get(address) or self.dialer.dial(address, is_heard=True)
         if link is None:
             return
         if address not in self.links:
             if len(self.links) >= JOIN_LINKS_MAX:
                 oldest = next(iter(self.links))
-                self.sockets.forget(self.links.pop(oldest))
-            self.sockets.watch(link)
+                self.links.pop(oldest).close()
             self.links[address] = link
         link.send(frame)
 
     def receive(self) -> Iterator[PeerFrame]:
         """Yield the replies that have arrived."""
         for link in list(self.links.values()):
-            for frames in link.drain():
+            for frames in link.receive():
                 try:
                     yield _decode(frames[-1])
                 except Malformed as error:
@@ -253,7 +251,7 @@ class JoinLinks(msgspec.Struct):
     def close(self) -> None:
         """Close all links."""
         for link in self.links.values():
-            self.sockets.forget(link)
+            link.close()
         self.links.clear()
 
 
@@ -267,12 +265,3 @@ def _decode(body: bytes) -> PeerFrame:
     if frame.version != PEER_PROTOCOL_VERSION:
         raise Malformed(f"peer protocol version {frame.version}, not {PEER_PROTOCOL_VERSION}")
     return frame
-
-
-def _dial(sockets: Sockets, address: str) -> Port | None:
-    """Return a link to an address, or None if that cannot be connected to."""
-    try:
-        return sockets.peer_dealer(parse_address(address).peer_endpoint)
-    except (InvalidAddressText, ConnectFailed) as error:
-        log.warning("cannot reach %r: %s", address, error)
-        return None

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from actors.sockets import Port, Tracker
+from actors.port import Port, Tracker
 from protocol.deadlines import NEVER
 from protocol.gateway.reply_budget import ReplyBudget
 

@@ -4,22 +4,28 @@
     subscriber    --SUB------->   XPUB    client gateway    tcp port + 1
     peer          --DEALER---->   ROUTER  log replicator    tcp port + 2
     actor         --PUSH------>   PULL    actor's inbox     ipc, one inbox an actor
+    ZeroMQ        --REQ------->   ROUTER  doorkeeper        inproc, if the node has keys
 
-No other module of this package imports zmq.
+With keys, CURVE is set for the first three here, and nowhere else. ZeroMQ fails open: unless a
+domain is named and enforced, it admits any key while no handler is bound (``_secure``). Besides
+this module, only ``port`` imports zmq.
 """
 
 import errno
 import select
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from math import ceil
-from typing import Protocol, cast
 
 import zmq
 
+from actors.doorkeeper import Doorkeeper
+from actors.port import Pollable, Port, Readable
 from protocol.deadlines import NEVER
+from protocol.security import handshakes
+from protocol.security.gatekeeper import CLIENT_DOMAIN, PEER_DOMAIN, Gatekeeper
+from protocol.security.keys import ClusterKeys
 from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 
-DRAIN_MAX = 512  # messages from one socket in a turn, so that no other one starves
 BACKLOG = 1024
 SOCKETS_MAX = 4096  # ZeroMQ sockets in one process; its default is 1023
 HANDSHAKE_MS = 3000  # for the handshake of a new connection
@@ -35,15 +41,10 @@ ACTOR_RECONNECT_MS = 5  # the actors of a node start concurrently, in any order
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 250
 
-# As plain integers: the enumerations cost more than the calls they are passed to.
-NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # where ZeroMQ asks who may connect
 ACCEPTED, DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
-EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
-
 
 STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # neither an interface nor its address
-
-Frames = list[bytes]
 
 
 class BindFailed(OSError):
@@ -54,165 +55,19 @@ class ConnectFailed(OSError):
     """An endpoint that can never be connected to."""
 
 
-class Pollable(Protocol):
-    """A file descriptor that a poller can wait for."""
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-
-
-class Tracker(Protocol):
-    """ZeroMQ's tracker of a message that was sent without copying."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the message was handed to the operating system or dropped."""
-
-
-class Port:
-    """One ZeroMQ socket, used without blocking.
-
-    A socket's ``ZMQ_FD`` is edge-triggered: before polling it, the socket must have been drained,
-    and its events must be checked again after each send.
-    """
-
-    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
-        self.socket = socket
-        self.monitor: Port | None = None  # reports accepted and lost connections of a bound socket
-        self._ask = cast(Callable[[int], int], socket.getsockopt)
-        # Bypasses pyzmq's Python wrapper of ``send``, which is slow.
-        self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
-        self.descriptor = self._ask(zmq.FD)
-        self.may_hold_unread = True  # if False, the descriptor signals the next message
-
-    def drain(self) -> Iterator[Frames]:
-        """Yield the messages that have arrived, up to the limit of one turn."""
-        receive, ask = self.socket.recv, self._ask
-        self.may_hold_unread = True
-        for _ in range(DRAIN_MAX):
-            try:
-                frames = [receive(NOBLOCK)]
-            except zmq.Again:
-                self.may_hold_unread = False
-                return
-            while ask(RCVMORE):
-                frames.append(receive(NOBLOCK))
-            yield frames
-            if not ask(EVENTS) & POLLIN:
-                self.may_hold_unread = False
-                return
-
-    def drain_from(self) -> Iterator[tuple[bytes, int]]:
-        """Yield frames that have arrived, with the descriptor of their connection.
-
-        The descriptor is -1 if the connection is closed.
-        """
-        receive = self.socket.recv
-        self.may_hold_unread = True
-        for _ in range(DRAIN_MAX):
-            try:
-                frame = receive(NOBLOCK, copy=False)
-            except zmq.Again:
-                self.may_hold_unread = False
-                return
-            yield frame.bytes, _descriptor_of(frame)
-
-    def drain_with(self, known: Container[bytes]) -> Iterator[tuple[Frames, int]]:
-        """Yield the messages of a ROUTER, as ``drain`` does, with connections' descriptors.
-
-        The descriptor is -1 for connections in ``known``, and for closed ones.
-        """
-        receive, ask = self.socket.recv, self._ask
-        self.may_hold_unread = True
-        for _ in range(DRAIN_MAX):
-            try:
-                frames, descriptor = [receive(NOBLOCK)], -1
-            except zmq.Again:
-                self.may_hold_unread = False
-                return
-            while ask(RCVMORE):
-                if frames[0] in known:
-                    frames.append(receive(NOBLOCK))
-                else:
-                    frame = receive(NOBLOCK, copy=False)
-                    descriptor = _descriptor_of(frame)
-                    frames.append(frame.bytes)
-            yield frames, descriptor
-            if not ask(EVENTS) & POLLIN:
-                self.may_hold_unread = False
-                return
-
-    def drain_single(self) -> list[bytes]:
-        """Return the single-frame messages that have arrived, up to the limit of one turn."""
-        receive, ask = self.socket.recv, self._ask
-        try:
-            arrived = [receive(NOBLOCK)]
-        except zmq.Again:
-            self.may_hold_unread = False
-            return []
-        self.may_hold_unread = True
-        while len(arrived) < DRAIN_MAX:
-            if not ask(EVENTS) & POLLIN:
-                self.may_hold_unread = False
-                break
-            arrived.append(receive(NOBLOCK))
-        return arrived
-
-    def send(self, *frames: bytes) -> bool:
-        """Send a message; return False if the queue is full or there is no connection."""
-        self.may_hold_unread = True
-        try:
-            for frame in frames[:-1]:
-                self._send(frame, MORE)
-            self._send(frames[-1], NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
-                return False
-            raise
-        return True
-
-    def send_tracked(self, *frames: bytes) -> Tracker | None:
-        """Send a message without copying its last frame; return None if it cannot be sent."""
-        self.may_hold_unread = True
-        try:
-            for frame in frames[:-1]:
-                self._send(frame, MORE)
-            return self.socket.send(frames[-1], NOBLOCK, copy=False, track=True)
-        except zmq.Again:
-            return None
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
-                return None
-            raise
-
-    def holds_unread(self) -> bool:
-        """Whether a message can be read although the descriptor may not signal it."""
-        self.may_hold_unread = bool(self._ask(EVENTS) & POLLIN)
-        return self.may_hold_unread
-
-    def set_lossy(self, *, lossy: bool) -> None:
-        """Set whether a publisher drops messages for full subscribers, or refuses to send."""
-        self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
-
-    def close(self) -> None:
-        """Close the socket; unsent messages are dropped."""
-        self.socket.close()
-
-
-Readable = list[Port | Pollable]
-
-
 class Sockets:
     """All sockets of one actor, and their poller."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: ClusterKeys | None = None) -> None:
+        """Encrypt all connections over TCP by these keys, and authenticate them."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self._poll = select.poll()
         self._watched: dict[int, Port | Pollable] = {}
         self._ports: list[Port] = []
+        self._reactions: dict[Port, Callable[[], None]] = {}
+        self.keys = keys
+        self.gatekeeper = None if keys is None else self._post(Gatekeeper(keys.known))
 
     def wait(self, timeout: float) -> Readable:
         """Wait for at most ``timeout`` seconds; return what is readable."""
@@ -224,15 +79,25 @@ class Sockets:
         milliseconds = None if timeout == NEVER else max(0, ceil(timeout * 1000))
         for descriptor, _ in self._poll.poll(milliseconds):
             readable.append(self._watched[descriptor])
-        return readable
+        return self._react(readable) if self._reactions else readable
 
-    def watch(self, port: Port) -> None:
-        """Include a port in ``wait``."""
+    def _react(self, readable: Readable) -> Readable:
+        """Serve the ports that have a reaction; return the others."""
+        for port in self._reactions.keys() & set(readable):
+            if port in self._reactions:  # else another reaction has forgotten it
+                self._reactions[port]()
+        return [each for each in readable if each not in self._reactions]
+
+    def watch(self, port: Port, react: Callable[[], None] | None = None) -> None:
+        """Include a port in ``wait``, which calls ``react`` if given, and else returns it."""
         self._ports.append(port)
         self._watch(port.descriptor, port)
+        if react is not None:
+            self._reactions[port] = react
 
     def forget(self, port: Port) -> None:
         """Remove a port from ``wait``, and close it."""
+        self._reactions.pop(port, None)
         self._ports.remove(port)
         self._poll.unregister(port.descriptor)
         del self._watched[port.descriptor]
@@ -276,6 +141,7 @@ class Sockets:
         port.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # report a closed connection
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
         port.socket.copy_threshold = 0  # tracked messages are not copied
+        self._secure(port, CLIENT_DOMAIN)
         self._open(port, REQUEST_BYTES_MAX, endpoints)
         self.watch(port)
         return port
@@ -283,7 +149,8 @@ class Sockets:
     def publisher(self, endpoint: str) -> Port:
         """Bind the socket that publishes changes and receives subscriptions."""
         # A short receive queue, so that a connection with too many subscriptions is closed in time.
-        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1)
+        # With keys, ZeroMQ counts the user id as one more message, which it never takes out again.
+        port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1 if self.keys is None else 2)
         port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
         port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report each connection's subscriptions
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow
@@ -291,6 +158,7 @@ class Sockets:
         port.socket.copy_threshold = 0
         port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * PEER_TIMEOUT_MS)
+        self._secure(port, CLIENT_DOMAIN)
         self._open(port, SUBSCRIPTION_BYTES_MAX, [endpoint])
         self.watch(port)
         return port
@@ -299,12 +167,16 @@ class Sockets:
         """Bind the socket that receives from peers."""
         port = self._port(zmq.ROUTER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
         self._set_peer_options(port)
+        self._secure(port, PEER_DOMAIN)
         self._open(port, PEER_FRAME_BYTES_MAX, [endpoint])
         self.watch(port)
         return port
 
-    def peer_dealer(self, endpoint: str) -> Port:
-        """Connect to a peer; messages that cannot be sent at once are dropped."""
+    def peer_dealer(self, endpoint: str, server_key: bytes = b"") -> Port:
+        """Connect to a peer; messages that cannot be sent at once are dropped.
+
+        With keys, it must prove to hold the ``server_key``. The port has a monitor of handshakes.
+        """
         port = self._port(zmq.DEALER, rcvhwm=PEER_HWM, sndhwm=PEER_HWM)
         self._set_peer_options(port)
         # No queue exists before the connection, and a lost connection drops its queue.
@@ -313,6 +185,10 @@ class Sockets:
         port.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
         port.socket.setsockopt(zmq.CONNECT_TIMEOUT, PEER_TIMEOUT_MS)
         self._limit(port, PEER_FRAME_BYTES_MAX, endpoint)
+        if self.keys is not None:
+            self._set_keys(port, self.keys)
+            port.socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+        self._monitor(port, handshakes.FAILED | handshakes.SUCCEEDED)
         try:
             port.socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -333,13 +209,39 @@ class Sockets:
         port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_TIMEOUT_MS)
         port.socket.setsockopt(zmq.TCP_MAXRT, PEER_TIMEOUT_MS)
 
-    def _monitor(self, port: Port) -> None:
-        """Monitor the connections that a port accepts, from the first one on."""
+    # --- security
+
+    def _post(self, gatekeeper: Gatekeeper) -> Gatekeeper:
+        """Have a gatekeeper asked for each connection; before any socket is bound for others."""
+        port = self._port(zmq.ROUTER)
+        port.socket.bind(ZAP_ENDPOINT)
+        self.watch(port, Doorkeeper(port, gatekeeper).answer)
+        return gatekeeper
+
+    def _secure(self, port: Port, domain: bytes) -> None:
+        """Accept only connections that prove to hold a key of the domain, if there are keys."""
+        if self.keys is None:
+            return
+        self._set_keys(port, self.keys)
+        port.socket.setsockopt(zmq.CURVE_SERVER, 1)
+        port.socket.setsockopt(zmq.ZAP_DOMAIN, domain)
+        # Without it, or with an empty domain, ZeroMQ admits all when it finds no handler.
+        port.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        port.is_secure = True
+
+    def _set_keys(self, port: Port, keys: ClusterKeys) -> None:
+        port.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.pair.public)
+        port.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.pair.secret)
+
+    # ---
+
+    def _monitor(self, port: Port, events: int) -> Port:
+        """Return the monitor of a port's connections, from the first one on."""
         endpoint = f"inproc://connections-{port.descriptor}"
-        port.socket.monitor(endpoint, ACCEPTED | DISCONNECTED)
+        port.socket.monitor(endpoint, events)
         port.monitor = self._port(zmq.PAIR)
         port.monitor.socket.connect(endpoint)
-        self.watch(port.monitor)
+        return port.monitor
 
     def _limit(self, port: Port, bytes_max: int, endpoint: str) -> None:
         port.socket.setsockopt(zmq.MAXMSGSIZE, bytes_max)
@@ -348,7 +250,8 @@ class Sockets:
         port.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
 
     def _open(self, port: Port, bytes_max: int, endpoints: list[str]) -> None:
-        self._monitor(port)
+        failed = handshakes.FAILED if port.is_secure else 0
+        self.watch(self._monitor(port, ACCEPTED | DISCONNECTED | failed))
         for endpoint in endpoints:
             self._limit(port, bytes_max, endpoint)
             try:
@@ -357,20 +260,13 @@ class Sockets:
                 raise BindFailed(_not_bound(endpoint, error.errno or 0)) from error
 
 
-def _descriptor_of(frame: zmq.Frame) -> int:
-    try:
-        return int(frame.get("__fd"))
-    except (zmq.ZMQError, ValueError):
-        return -1
-
-
-def check_free(endpoints: Iterable[str]) -> None:
+def check_free(endpoints: Iterable[str], keys: ClusterKeys | None) -> None:
     """Check that endpoints can be bound; they are free again when this returns.
 
     Raises:
         BindFailed: one of them cannot be bound.
     """
-    sockets = Sockets()
+    sockets = Sockets(keys)  # which may be connected to meanwhile
     try:
         for endpoint in endpoints:
             sockets.peer_router(endpoint)

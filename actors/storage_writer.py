@@ -12,7 +12,8 @@ from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.disk_space import DiskSpace
 from actors.failure import ActorFailure, damaged_data
-from actors.sockets import BindFailed, Readable, check_free
+from actors.port import Readable
+from actors.sockets import BindFailed, check_free
 from protocol.config import NodeConfig
 from protocol.messages.replicator import ReplicatorMessage, SnapshotInstalled
 from protocol.messages.storage import Commit
@@ -42,7 +43,7 @@ class StorageActor:
         self._inbox = sockets.inbox("storage")
         self._replicator = sockets.outbox("replicator")
         self._gateway = sockets.outbox("gateway")
-        _check_ports(context.config)
+        _check_ports(context)
         self._directory = DataDirectory(context.config.dir)
         self._space = DiskSpace(context.config.dir, context.config.disk_reserve_bytes)
         self._database = self._open(context.config)
@@ -136,16 +137,16 @@ class StorageActor:
                 log.info("installed the leader's snapshot of index %d", message.index)
 
 
-def _check_ports(config: NodeConfig) -> None:
+def _check_ports(context: ActorContext) -> None:
     """Check that the ports are free before a new directory is created.
 
     With an existing directory, an earlier incarnation may still hold the ports; its lock is checked
     instead.
     """
-    if is_begun(config.dir):
+    if is_begun(context.config.dir):
         return
     try:
-        check_free(config.bind_address.endpoints)
+        check_free(context.config.bind_address.endpoints, context.sockets.keys)
     except BindFailed as error:
         raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 

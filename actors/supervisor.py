@@ -35,15 +35,16 @@ from actors.signals import leave_to_supervisor
 from actors.wakeups import Wakeups
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
+from protocol.security.keys import ClusterKeys
 
 log = logging.getLogger("skiff.supervisor")
 
 STOP_SECONDS = 3.0  # for one actor to stop gracefully, before it is killed
 RESTARTS_MAX = 5  # within the window; beyond that, the node gives up
 RESTART_WINDOW_SECONDS = 60.0
-EXPOSED = (
-    "bound to %s: nothing is authenticated or encrypted yet, so that everyone who reaches the "
-    "ports may read and change everything; bind to trusted networks only"
+INSECURE = (
+    "insecure, bound to %s: nothing is authenticated or encrypted, so that all who reach the ports "
+    "may read and change everything; 'skiff keygen cluster' makes keys"
 )
 NOT_STARTED = "cannot start the node's processes"
 BACKOFF_SECONDS = 0.1  # before the first restart; doubled for each further one
@@ -64,8 +65,9 @@ class _Child(msgspec.Struct):
 class Supervisor:
     """One node's processes, from ``start`` to ``stop``."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, keys: ClusterKeys | None) -> None:
         self._config = config
+        self._keys = keys
         self._ipc = IpcDirectory()
         self._server: ForkServer | None = None
         self._children: dict[str, _Child] = {}  # by name
@@ -205,7 +207,7 @@ class Supervisor:
                 lifeline, actor_end = open_lifeline()
                 theirs.append(actor_end)
                 self._children[name] = _Child(name, lifeline)
-                lifeline.order(Start(self._config, self._ipc.path))
+                lifeline.order(Start(self._config, self._ipc.path, self._keys))
             server.fork(theirs)
         finally:
             for each in theirs:
@@ -260,12 +262,9 @@ class Supervisor:
         self.serving = all(each.ready for each in self._children.values())
         if self.serving and not self._has_served:
             self._has_served = True
-            self._warn_if_exposed()
+            if self._config.insecure:
+                self._warn(INSECURE, self._config.bind)
         self._changed.notify()
-
-    def _warn_if_exposed(self) -> None:
-        if self._config.is_exposed:
-            self._warn(EXPOSED, self._config.bind)
 
     def _warn(self, sentence: str, detail: str) -> None:
         if self._is_to_log(logging.WARNING):

@@ -14,6 +14,7 @@ from protocol.compaction import (
     LogLimits,
 )
 from protocol.election_clock import ElectionTimeouts
+from protocol.security.keys import parse_key
 from protocol.settings import Setting, read_table
 from protocol.space import SpaceLimits
 
@@ -43,8 +44,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         str,
         Setting(
             unit="HOST",
-            help="Listen on this address. At each start, a node warns of one that other machines "
-            "can reach.",
+            help="Listen on this address. One that other machines can reach needs `key` or "
+            "`insecure`.",
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -62,6 +63,30 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             unit="ADDRESS",
             help="Address, host or host:port, at which clients and peers reach the node, where "
             "that is not `bind` and `port`; needed if `bind` is 0.0.0.0.",
+        ),
+    ] = ""
+    key: Annotated[
+        str,
+        Setting(
+            unit="FILE",
+            help="The cluster's secret key file, made by 'skiff keygen cluster': encrypt all "
+            "connections, and accept none without a key.",
+        ),
+    ] = ""
+    insecure: Annotated[
+        bool,
+        Setting(
+            unit="",
+            help="Run without `key` even where other machines can reach the node: all who reach "
+            "its ports may read and change everything. Warns at each start.",
+        ),
+    ] = False
+    admin_key: Annotated[
+        str,
+        Setting(
+            unit="FILE",
+            help="Public key file of the first administrator, for the founding of a cluster; "
+            "needs `key`.",
         ),
     ] = ""
     join_cluster: Annotated[
@@ -231,6 +256,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return host != "localhost"
 
     @property
+    def admin_public_key(self) -> bytes:
+        """The 32 bytes of the first administrator's public key; empty without one."""
+        return parse_key(self.admin_key) if self.admin_key else b""
+
+    @property
     def election_timeouts(self) -> ElectionTimeouts:
         """Heartbeat interval and election timeouts, in seconds."""
         return ElectionTimeouts(
@@ -267,6 +297,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             refusal = setting.refuses(getattr(self, setting.name))
             _check(not refusal, refusal)
         self._validate_addresses()
+        self._validate_security()
         self._validate_expect()
         self._validate_times()
 
@@ -288,6 +319,15 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             bool(self.join_cluster) or not self.rejoin,
             "rejoin needs join_cluster: the address of a member",
         )
+
+    def _validate_security(self) -> None:
+        _check(
+            bool(self.key) or self.insecure or not self.is_exposed,
+            f"bind {self.bind} lets other machines reach the node, and it has no key: make one by "
+            "'skiff keygen cluster DIR' and give it in key, or accept all who come by --insecure",
+        )
+        _check(not (self.key and self.insecure), "key and insecure exclude each other")
+        _check(bool(self.key) or not self.admin_key, "admin_key needs key: the cluster's keys")
 
     def _validate_expect(self) -> None:
         if not self.expect:

@@ -1,17 +1,87 @@
-"""Addresses of a cluster: a list, a ``skiff://`` URL, or the environment variable SKIFF_URL."""
+"""Target of a client: addresses as a list, a ``skiff://`` or ``skiffs://`` URL, or SKIFF_URL.
+
+``skiffs://host:port,host2?key=FILE`` names a key file, too: all connections are encrypted.
+"""
 
 import os
 from collections.abc import Iterable
+from typing import TypeAlias
+from urllib.parse import parse_qs, quote
+
+import msgspec
 
 from protocol.address import InvalidAddressText, parse_address
-from skiff.errors import InvalidAddress, MissingClusterConfig
+from protocol.security.keys import ClientKeys
+from skiff.errors import InvalidAddress, InvalidKey, MissingClusterConfig
+from skiff.key_files import read_client_keys
 
-URL_SCHEME = "skiff://"
+PLAIN_SCHEME, SECURE_SCHEME = "skiff://", "skiffs://"
 IPC_SCHEME = "ipc://"
 TCP_SCHEME = "tcp://"
+KEY_VARIABLE, SERVER_KEY_VARIABLE = "SKIFF_KEY", "SKIFF_SERVER_KEY"
+PLAIN_WITH_KEY = "skiff:// is not encrypted, and a key is given: write skiffs://"
+
+Target: TypeAlias = str | Iterable[str] | None
+KeyPath: TypeAlias = str | os.PathLike[str] | None
 
 
-def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
+class _Url(msgspec.Struct, frozen=True):
+    """The parts of a target; texts are empty where they are missing."""
+
+    scheme: str
+    addresses: list[str]
+    key: str = ""
+    server_key: str = ""
+
+
+def keys_of(target: Target, key: KeyPath, server_key: KeyPath) -> ClientKeys | None:
+    """Return the keys of a client, None for one without.
+
+    What is not given is taken from the URL, then from SKIFF_KEY and SKIFF_SERVER_KEY, except for a
+    node's own ipc address. An empty ``key`` means none, whatever the environment has.
+
+    Raises:
+        InvalidKey: a key file cannot be used, or the scheme and the keys contradict each other.
+        MissingClusterConfig: the target, or SKIFF_URL, has no address.
+    """
+    url = _parse(target)
+    is_local = all(each.startswith(IPC_SCHEME) for each in url.addresses)
+    environment = {} if is_local else os.environ
+    if key is None:
+        key = url.key or environment.get(KEY_VARIABLE)
+    if server_key is None:
+        server_key = url.server_key or environment.get(SERVER_KEY_VARIABLE) or None
+    if url.scheme == PLAIN_SCHEME and key:
+        raise InvalidKey(PLAIN_WITH_KEY)
+    if url.scheme == SECURE_SCHEME and not key:
+        raise InvalidKey("skiffs:// needs a key: give ?key=FILE, key= or SKIFF_KEY")
+    return read_client_keys(key, server_key) if key else None
+
+
+def with_keys(url: str | None, key: str | None, server_key: str | None) -> str:
+    """Return a target as a URL that also names these keys, where they are given.
+
+    Raises:
+        InvalidKey: the URL is one without encryption.
+        MissingClusterConfig: the target, or SKIFF_URL, has no address.
+    """
+    parsed = _parse(url)
+    if parsed.scheme == PLAIN_SCHEME:
+        raise InvalidKey(PLAIN_WITH_KEY)
+    named = {"key": key or parsed.key, "server_key": server_key or parsed.server_key}
+    return _text(msgspec.structs.replace(parsed, scheme=SECURE_SCHEME, **named))
+
+
+def moved_to(url: str, address: str) -> str:
+    """Return a target with the same scheme and keys, and another address.
+
+    Raises:
+        MissingClusterConfig: the target has no address.
+    """
+    return _text(msgspec.structs.replace(_parse(url), addresses=[address]))
+
+
+def endpoints_of(target: Target) -> list[str]:
     """Return the ZeroMQ endpoints of a target; without a target, those of SKIFF_URL.
 
     Raises:
@@ -21,7 +91,7 @@ def endpoints_of(target: str | Iterable[str] | None) -> list[str]:
     return [_endpoint(address) for address in _addresses(target)]
 
 
-def addresses_of(target: str | Iterable[str] | None) -> list[str]:
+def addresses_of(target: Target) -> list[str]:
     """Return the addresses of a target as ``host:port``, without its ipc endpoints.
 
     Raises:
@@ -43,17 +113,37 @@ def normal(address: str) -> str:
         raise InvalidAddress(str(error)) from None
 
 
-def _addresses(target: str | Iterable[str] | None) -> list[str]:
+def _addresses(target: Target) -> list[str]:
+    return _parse(target).addresses
+
+
+def _parse(target: Target) -> _Url:
     if target is None:
         target = os.environ.get("SKIFF_URL", "")
-    if isinstance(target, str):
-        target = target.removeprefix(URL_SCHEME).rstrip("/").split(",")
-    addresses = [str(address) for address in target if address]
-    if not addresses:
+    url = _parse_url(target) if isinstance(target, str) else _Url("", list(map(str, target)))
+    url = msgspec.structs.replace(url, addresses=[each for each in url.addresses if each])
+    if not url.addresses:
         raise MissingClusterConfig(
             "no node address: pass addresses like 127.0.0.1:9400, or set SKIFF_URL"
         )
-    return addresses
+    return url
+
+
+def _text(url: _Url) -> str:
+    named = {"key": url.key, "server_key": url.server_key}
+    query = "&".join(f"{name}={quote(text)}" for name, text in named.items() if text)
+    return f"{url.scheme}{','.join(url.addresses)}{'?' if query else ''}{query}"
+
+
+def _parse_url(text: str) -> _Url:
+    scheme = next((each for each in (PLAIN_SCHEME, SECURE_SCHEME) if text.startswith(each)), "")
+    place, _, query = text.removeprefix(scheme).partition("?")
+    values = {name: texts[-1] for name, texts in parse_qs(query).items()}
+    if values.keys() - {"key", "server_key"} or (query and not values):
+        raise InvalidAddress(f"after the addresses, {text!r} may have ?key=FILE alone")
+    return _Url(
+        scheme, place.rstrip("/").split(","), values.get("key", ""), values.get("server_key", "")
+    )
 
 
 def _endpoint(address: str) -> str:

@@ -25,6 +25,7 @@ from protocol.client.steps import (
 )
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
+from protocol.security.keys import ClientKeys
 from protocol.state.commands import Command, Event
 from skiff.async_connection import AsyncConnection, PendingAsk
 from skiff.endings import outcome_of, outcomes_of
@@ -52,10 +53,17 @@ class Dependent(Protocol):
 class AsyncCaller:
     """Performs concurrent calls within one event loop of one process."""
 
-    def __init__(self, endpoints: list[str], *, follow_leader: bool, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        endpoints: list[str],
+        *,
+        follow_leader: bool,
+        max_in_flight: int,
+        keys: ClientKeys | None = None,
+    ) -> None:
         self.route = Route(endpoints, follow_leader=follow_leader)
         self._pid = os.getpid()
-        self.transport = Transport()
+        self.transport = Transport(keys)
         self._calls = Calls(self.route, self._clock)
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}

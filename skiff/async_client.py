@@ -13,7 +13,7 @@ from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
-from skiff.addresses import endpoints_of
+from skiff.addresses import KeyPath, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
@@ -45,6 +45,7 @@ from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.transaction import AsyncTransaction
+from skiff.transport import Transport
 from skiff.values import check_type
 
 ValueT = TypeVar("ValueT")
@@ -77,23 +78,28 @@ class AsyncClient(
         timeout: float | None = DEFAULT_TIMEOUT,
         follow_leader: bool = True,
         max_in_flight: int = MAX_IN_FLIGHT,
+        key: KeyPath = None,
+        server_key: KeyPath = None,
     ) -> None:
         """Name the cluster; connections open on first use.
 
-        ``target`` is addresses, a ``skiff://`` URL, or None for the environment variable SKIFF_URL.
-        ``timeout`` is in seconds, None for no limit. With ``follow_leader=False``, requests go to
-        the named nodes only. At most ``max_in_flight`` calls are in flight; further ones wait.
+        ``target``, ``timeout``, ``follow_leader``, ``key`` and ``server_key`` are as for
+        ``Client``. At most ``max_in_flight`` calls are in flight; further ones wait.
 
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
             InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidKey: a key file cannot be used, or the URL's scheme contradicts the keys.
             InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive.
         """
         check_timeout(timeout)
         check_in_flight(max_in_flight)
         self._timeout = timeout
         self._caller = AsyncCaller(
-            endpoints_of(target), follow_leader=follow_leader, max_in_flight=max_in_flight
+            endpoints_of(target),
+            follow_leader=follow_leader,
+            max_in_flight=max_in_flight,
+            keys=keys_of(target, key, server_key),
         )
         self._leases = AsyncLeaseKeeper(self._run)
         self._caller.dependents.add(self._leases)
@@ -218,7 +224,8 @@ class AsyncClient(
         """
         seconds, route = self._seconds(timeout), self._caller.route
         self._caller.check_place()
-        caller = Caller(route.all, follow_leader=False, cluster=route.cluster)
+        transport = Transport(self._caller.transport.keys)
+        caller = Caller(route.all, follow_leader=False, cluster=route.cluster, transport=transport)
         self._caller.dependents.add(caller)
         try:
             return await asyncio.to_thread(back_up, caller, path, seconds, progress)

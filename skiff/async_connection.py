@@ -13,6 +13,7 @@ import zmq
 from protocol.client.multiplexer import NO_REQUEST, Frame, Multiplexer, Waiting
 from protocol.client.steps import GRACE_SECONDS, Answered, Ask, Lost
 from protocol.deadlines import NEVER
+from protocol.security.handshakes import Trouble
 from protocol.wire import Malformed, decode_reply
 from skiff.channel import Channel
 from skiff.connection import (
@@ -89,8 +90,8 @@ class AsyncConnection:
         self._plan_flush()
         return waiting
 
-    def close(self) -> None:
-        """Close the socket; pending requests count as lost."""
+    def close(self, trouble: Trouble | None = None) -> None:
+        """Close the socket; pending requests count as lost, because of ``trouble`` if given."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -100,7 +101,7 @@ class AsyncConnection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._requests.lose()
+        self._requests.lose(trouble)
 
     # --- sending
 
@@ -133,6 +134,8 @@ class AsyncConnection:
     def _is_writable(self) -> bool:
         if not self._connected:
             self._connected = _has_event(self._socket, zmq.POLLOUT)
+            if self._connected:
+                self._channel.note_connected()
         return self._connected
 
     # --- receiving
@@ -178,7 +181,8 @@ class AsyncConnection:
     def _on_monitor(self) -> None:
         if not self.is_lost and _has_event(self._monitor, zmq.POLLIN):
             self._drain()  # replies that arrived before the loss count
-            self.close()
+            if not self.is_lost:
+                self.close(self._channel.why_lost())
 
     def _expect_connection(self) -> None:
         self._flush()

@@ -47,6 +47,18 @@ class Builder:
     def advertise(self, address: str) -> Self:
         return self._set(advertise=address)
 
+    @_sets("key")
+    def key(self, path: str | Path) -> Self:
+        return self._set(key=path)
+
+    @_sets("insecure")
+    def insecure(self) -> Self:
+        return self._set(insecure=True)
+
+    @_sets("admin_key")
+    def admin_key(self, path: str | Path) -> Self:
+        return self._set(admin_key=path)
+
     @_sets("join_cluster")
     def join_cluster(self, addresses: Iterable[str]) -> Self:
         return self._set(join_cluster=tuple(addresses))

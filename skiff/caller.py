@@ -186,7 +186,7 @@ class Caller:
             return Answered(self._request(connection, ask))
         except ConnectionLost as lost:
             self._close_connection()
-            return Lost(sent=lost.sent)
+            return Lost(sent=lost.sent, trouble=lost.trouble)
 
     def _request(self, connection: Connection, ask: Ask) -> tuple[Outcome, ...]:
         """Send operations in one request; return one outcome for each."""

@@ -1,9 +1,11 @@
-"""Channel: a socket to one node, with the monitor of its connection."""
+"""Channel: a socket to one node, with the monitor of its connection and its handshake."""
 
 import os
+import struct
 
 import zmq
 
+from protocol.security.handshakes import FAILED, Trouble, failure_of
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff.errors import ClientConnectFailed, InvalidAddress
 from skiff.transport import Transport
@@ -12,6 +14,7 @@ from skiff.transport import Transport
 # off, it would discard received messages together with a lost connection, and abort the whole
 # program if it was lost in the middle of a message.
 NEVER_MS = (1 << 31) - 1
+EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and value
 
 
 class Channel:
@@ -20,15 +23,19 @@ class Channel:
     def __init__(self, transport: Transport, kind: int, lost_events: int) -> None:
         """Open the socket; the monitor becomes readable at the first of ``lost_events``.
 
+        So it does when the handshake fails.
+
         Raises:
             ClientConnectFailed: the process has too many sockets or descriptors.
         """
         self._pid = os.getpid()
+        self._endpoint = ""
+        self._server_key = b""
         self._transport = transport
         self._sockets = transport.sockets
         try:
             with transport.lock:
-                self.socket, self.monitor = self._sockets.open(kind, lost_events)
+                self.socket, self.monitor = self._sockets.open(kind, lost_events | FAILED)
         except zmq.ZMQError as error:
             raise ClientConnectFailed(f"no socket can be opened: {error.strerror}") from None
         self.socket.setsockopt(zmq.MAXMSGSIZE, PEER_FRAME_BYTES_MAX)
@@ -59,11 +66,40 @@ class Channel:
         Raises:
             InvalidAddress: ZeroMQ does not understand the endpoint.
         """
+        self._endpoint = endpoint
+        self._secure(endpoint)
         self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError as error:
             raise InvalidAddress(f"cannot connect to {endpoint}: {error.strerror}") from None
+
+    def _secure(self, endpoint: str) -> None:
+        """Set the keys, if there are any: the one place where a client's sockets get theirs."""
+        keys = self._transport.keys
+        if keys is None:
+            return
+        self._server_key = self._transport.server_keys.choose(endpoint)
+        self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.pair.public)
+        self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.pair.secret)
+        self.socket.setsockopt(zmq.CURVE_SERVERKEY, self._server_key)
+
+    def note_connected(self) -> None:
+        """Record that the handshake has succeeded."""
+        self._transport.server_keys.note_success(self._endpoint)
+
+    def why_lost(self) -> Trouble | None:
+        """Return what a failed handshake says of the node; None if there was none, or nothing.
+
+        Reads the monitor: to be called once, when it has become readable.
+        """
+        server_keys, said = self._transport.server_keys, None
+        while int(self.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            event, value = EVENT.unpack(self.monitor.recv_multipart()[0][: EVENT.size])
+            failure = failure_of(event, value)
+            if failure is not None:
+                said = server_keys.note_failure(self._endpoint, self._server_key, failure) or said
+        return said
 
     def close(self) -> None:
         """Close the socket; idempotent."""

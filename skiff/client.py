@@ -14,7 +14,7 @@ from protocol.client.backoff import SHORTEST_SECONDS, Backoff
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
-from skiff.addresses import endpoints_of
+from skiff.addresses import KeyPath, endpoints_of, keys_of
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch, seconds_of
 from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
@@ -35,6 +35,7 @@ from skiff.recipe_methods import RecipeMethods
 from skiff.recipes.coordinator import Coordinator
 from skiff.subscriber import Subscriber
 from skiff.transaction import Transaction
+from skiff.transport import Transport
 from skiff.values import check_type
 from skiff.write_methods import WriteMethods
 
@@ -75,6 +76,7 @@ class Client(
     - ``Overloaded``: the node has too many requests; nothing was changed.
     - ``ClientClosed``: the client is closed, or was closed meanwhile.
     - ``Unsupported``: a node or a member runs a version that cannot do it; nothing was changed.
+    - ``PermissionDenied``: the nodes refuse this client's key, or require one.
     - ``RPCCallFailed``: a node sent a reply that the client does not understand.
     - ``InvalidRequest``: ``timeout`` is not positive.
     """
@@ -85,21 +87,32 @@ class Client(
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         follow_leader: bool = True,
+        key: KeyPath = None,
+        server_key: KeyPath = None,
     ) -> None:
         """Name the cluster.
 
-        ``target`` is addresses, a ``skiff://`` URL, or None for the environment variable SKIFF_URL.
-        ``timeout`` is the default for all methods, in seconds, None for no limit. With
-        ``follow_leader=False``, requests go to the named nodes only.
+        ``target`` is addresses, a ``skiff://`` or ``skiffs://`` URL, or None for the environment
+        variable SKIFF_URL. ``timeout`` is the default for all methods, in seconds, None for no
+        limit. With ``follow_leader=False``, requests go to the named nodes only.
+
+        ``key`` is the secret key file of a user or of the cluster, None for the one of the URL or
+        of SKIFF_KEY, "" for none: with one, all connections are encrypted, and only nodes of its
+        cluster are used. ``server_key`` replaces the cluster's public keys in that file: it is a
+        public key file of a cluster, or a public key as text, None for SKIFF_SERVER_KEY.
 
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
             InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidKey: a key file cannot be used, or the URL's scheme contradicts the keys.
             InvalidRequest: ``timeout`` is not positive.
         """
         check_timeout(timeout)
         self._timeout = timeout
-        self._caller = Caller(endpoints_of(target), follow_leader=follow_leader)
+        transport = Transport(keys_of(target, key, server_key))
+        self._caller = Caller(
+            endpoints_of(target), follow_leader=follow_leader, transport=transport
+        )
         self._leases = LeaseKeeper(
             self._run, self._caller.disconnect, lambda: self._caller.transport.closed
         )

@@ -6,6 +6,7 @@ from typing import cast
 
 import zmq
 
+from protocol.security.handshakes import Trouble
 from skiff.channel import Channel
 from skiff.transport import SLICE_MS, Transport
 
@@ -19,11 +20,15 @@ NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class ConnectionLost(Exception):
-    """No reply arrived over this connection; ``sent`` tells whether the request left."""
+    """No reply arrived over this connection; ``sent`` tells whether the request left.
 
-    def __init__(self, *, sent: bool) -> None:
+    ``trouble`` is what a failed handshake says of the node.
+    """
+
+    def __init__(self, *, sent: bool, trouble: Trouble | None = None) -> None:
         super().__init__()
         self.sent = sent
+        self.trouble = trouble
 
 
 class Connection:
@@ -101,5 +106,6 @@ class Connection:
             remaining_ms = int((deadline - time.monotonic()) * 1000) + 1
             ready = dict(poller.poll(min(SLICE_MS, remaining_ms)))
         if self._socket not in ready:
-            raise ConnectionLost(sent=False)
+            raise ConnectionLost(sent=False, trouble=self._channel.why_lost())
+        self._channel.note_connected()
         self._connected = True

@@ -12,6 +12,7 @@ from skiff.errors import (
     NoNodeReached,
     NotSent,
     OutcomeUnknown,
+    PermissionDenied,
     RequestTimeout,
     SkiffError,
 )
@@ -65,8 +66,11 @@ def _timed_out(ending: Ending, route: Route) -> SkiffError:
     attempts, known = ending.attempts, route.described
     if ending.maybe_done:
         return OutcomeUnknown(f"no certain outcome before the deadline; asked {known}")
+    if attempts.denials and not attempts.reached:
+        return PermissionDenied(attempts.denied_by)
     if not attempts.reached and attempts.obstacle:
         return ClientConnectFailed(attempts.obstacle)
     if not attempts.reached:
-        return NoNodeReached(f"no node could be reached at {known}")
+        why = f": {attempts.suspicion}" if attempts.suspicion else ""
+        return NoNodeReached(f"no node could be reached at {known}{why}")
     return RequestTimeout(f"no answer before the deadline; asked {known}")

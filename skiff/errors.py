@@ -35,6 +35,10 @@ class InvalidConfig(SkiffError, ValueError):
     """A setting of the node is invalid."""
 
 
+class InvalidKey(SkiffError, ValueError):
+    """A key, or a key file, cannot be used."""
+
+
 class RPCBindFailed(SkiffError, OSError):
     """The node cannot bind its address."""
 
@@ -53,6 +57,10 @@ class ClientConnectFailed(SkiffError, ConnectionError):
 
 class NoNodeReached(ClientConnectFailed):
     """No node accepted a connection or replied at any known address."""
+
+
+class PermissionDenied(SkiffError, PermissionError):
+    """The nodes refuse this client: its key is unknown to them, or there is none."""
 
 
 class ClientClosed(SkiffError):

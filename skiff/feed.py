@@ -112,6 +112,7 @@ class Feed:
             self._read()
             self._loop.call_soon(self._look_for_loss)
             return
+        self._channel.why_lost()  # notes the failure of a handshake
         self.close()
         for member in tuple(self._members):
             member.end(CONNECTION_LOST)

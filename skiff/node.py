@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -14,6 +14,8 @@ from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
 from protocol.config import DEFAULTS, InvalidSetting, NodeConfig
 from protocol.deadlines import deadline_of
+from protocol.security import z85
+from protocol.security.keys import ClusterKeys
 from skiff import errors
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
@@ -23,10 +25,12 @@ from skiff.errors import (
     ClusterInitFailed,
     ClusterJoinFailed,
     InvalidConfig,
+    InvalidKey,
     LeaderElectionTimeout,
     RequestTimeout,
     SkiffError,
 )
+from skiff.key_files import read_cluster_keys, read_public_key
 from skiff.records import NodeStatus, Role
 
 START_SECONDS = 15.0  # for a node's processes to start on a busy machine
@@ -60,6 +64,9 @@ class Skiff(BoundToProcess):
         bind: str = DEFAULTS.bind,
         port: int = DEFAULTS.port,
         advertise: str = DEFAULTS.advertise,
+        key: str | Path = DEFAULTS.key,
+        insecure: bool = DEFAULTS.insecure,
+        admin_key: str | Path = DEFAULTS.admin_key,
         expect: int = DEFAULTS.expect,
         rejoin: bool = DEFAULTS.rejoin,
         standby: bool = DEFAULTS.standby,
@@ -87,9 +94,10 @@ class Skiff(BoundToProcess):
         """
         parameters = locals()  # one for each setting, by its name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
-        given["dir"] = str(Path(dir).absolute()) if str(dir) else ""
+        given["dir"], given["key"] = _absolute(dir), _absolute(key)
         one = isinstance(join_cluster, str)
         given["join_cluster"] = (join_cluster,) if one else tuple(join_cluster)
+        self._keys = _read_keys(given)
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
@@ -125,7 +133,7 @@ class Skiff(BoundToProcess):
         """
         if self._supervisor is not None:
             raise ClusterInitFailed("the node is started already")
-        self._supervisor = Supervisor(self._config)
+        self._supervisor = Supervisor(self._config, self._keys)
         self._supervisor.start()
 
     def wait_until_serving(self, timeout: float | None = START_SECONDS) -> None:
@@ -258,12 +266,15 @@ class Skiff(BoundToProcess):
     def client(self, *, timeout: float | None = 5.0) -> Client:
         """Return a client of this node only, with a default timeout in seconds.
 
+        It has the rights of the node itself, if that has keys.
+
         Raises:
             ClusterInitFailed: the node is not started, or was not ready in time.
             InvalidRequest: ``timeout`` is not positive.
             SkiffError: the node has failed; the class names the reason.
         """
-        return Client([self._local_address()], timeout=timeout, follow_leader=False)
+        address, key = self._local_address(), self._config.key
+        return Client([address], timeout=timeout, follow_leader=False, key=key)
 
     # ---
 
@@ -278,7 +289,7 @@ class Skiff(BoundToProcess):
     def _status(self, timeout: float = STATUS_SECONDS) -> NodeStatus:
         address = self._local_address()
         if self._client is None:
-            self._client = Client([address], follow_leader=False)
+            self._client = Client([address], follow_leader=False, key=self._config.key)
         return self._client.status(timeout=min(timeout, STATUS_SECONDS))
 
     def _local_address(self) -> str:
@@ -298,6 +309,20 @@ def _raise_failure(supervisor: Supervisor) -> None:
     if failure is not None:
         kind = getattr(errors, failure.error, SkiffError)
         raise kind(failure.message)
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).absolute()) if str(path) else ""
+
+
+def _read_keys(given: dict[str, Any]) -> ClusterKeys | None:
+    """Return the node's keys; replace the administrator's file in the settings by its key."""
+    try:
+        if str(given["admin_key"]):
+            given["admin_key"] = z85.encode(read_public_key(given["admin_key"]))
+        return read_cluster_keys(given["key"]) if given["key"] else None
+    except InvalidKey as error:
+        raise InvalidConfig(str(error)) from None
 
 
 def _validated(given: dict[str, object]) -> NodeConfig:

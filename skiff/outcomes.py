@@ -146,6 +146,8 @@ def status_of(status: WireStatus) -> NodeStatus:
         silence_ms=status.silence_ms,
         level=status.level or None,
         cluster_level=status.membership.level if status.membership.members else None,
+        secure=status.secure,
+        refused_handshakes=status.refused_handshakes,
     )
 
 

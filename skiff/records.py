@@ -112,6 +112,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     leader, from a majority; None if there was none since the start. ``level`` is that of the
     commands that its version can apply, None where an older version does not report it, and
     ``cluster_level`` that of those which every member can apply, None before it has joined one.
+    ``secure`` tells whether it has keys, ``refused_handshakes`` how many connections it has refused
+    since its start, or has seen end before they were authenticated.
     """
 
     id: uuid.UUID
@@ -132,3 +134,5 @@ class NodeStatus(msgspec.Struct, frozen=True):
     silence_ms: int | None = None
     level: int | None = None
     cluster_level: int | None = None
+    secure: bool = False
+    refused_handshakes: int = 0

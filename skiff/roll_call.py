@@ -74,6 +74,7 @@ class RollCall:
             if channel.socket in ready:
                 outcome = _outcome(channel.socket.recv())
             elif channel.monitor in ready:
+                channel.why_lost()  # notes the failure of a handshake
                 outcome = None
             else:
                 continue

@@ -262,6 +262,7 @@ class Subscriber(BoundToProcess):
                 return None
             ready = dict(self._poller.poll(max(1, min(SLICE_MS, int(remaining * 1000)))))
             if channel.monitor in ready and channel.socket not in ready:
+                channel.why_lost()  # notes the failure of a handshake
                 raise StreamBroken(CONNECTION_LOST)
 
     def _check_open(self) -> None:

@@ -10,6 +10,8 @@ import weakref
 from types import TracebackType
 from typing import Self
 
+from protocol.security.handshakes import ServerKeys
+from protocol.security.keys import ClientKeys
 from skiff.errors import ClientClosed
 from skiff.open_sockets import OpenSockets
 
@@ -24,7 +26,10 @@ class Transport:
     the sockets, so that none is closed while a thread uses it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: ClientKeys | None = None) -> None:
+        """Encrypt all connections by these keys, and connect to no node that cannot prove its."""
+        self.keys = keys
+        self.server_keys = ServerKeys(() if keys is None else keys.servers)
         self.closed = False
         self._begin()
 

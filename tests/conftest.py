@@ -1,11 +1,18 @@
-"""pytest set-up: the number of workers, their signals, tests that run alone, and --rewrite."""
+"""pytest set-up: workers, their signals, tests that run alone, --rewrite and SKIFF_TEST_KEYS.
+
+With SKIFF_TEST_KEYS=1, each cluster that a test starts without saying more has keys, and each
+client has them from its environment.
+"""
 
 import fcntl
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+
+from skiff.key_files import make_cluster_keys
+from skiff.testing import Node
 
 WORKERS_MAX = 8  # each may run a cluster of a dozen processes
 
@@ -23,6 +30,20 @@ def pytest_configure() -> None:
     """Restore SIGINT, which a shell ignores in background jobs, for the programs of tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Make keys for the clusters of this session, if that is wished."""
+    if os.environ.get("SKIFF_TEST_KEYS") != "1":
+        yield
+        return
+    keys = tmp_path_factory.mktemp("keys")
+    make_cluster_keys(keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Node, "default_key", keys / "cluster.key_secret")
+        patch.setenv("SKIFF_KEY", str(keys / "cluster.key_secret"))
+        yield
 
 
 def pytest_xdist_auto_num_workers() -> int:

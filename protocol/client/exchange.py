@@ -95,7 +95,7 @@ class Exchange:
             pending = yield from self._take(first, result, pending)
         while pending:
             now = self._clock()
-            if now >= attempts.deadline:
+            if now >= attempts.deadline or attempts.are_denied(self._route.all):
                 return
             if link.is_being_greeted(now):
                 yield AwaitOthers(min(OTHERS_SECONDS, attempts.deadline - now))
@@ -171,6 +171,8 @@ class Exchange:
         """Note that a request has no reply; return no outcomes."""
         assert isinstance(result, Lost)
         self._attempts.obstacle = result.obstacle or self._attempts.obstacle
+        if result.trouble is not None:
+            self._attempts.note_trouble(ask.endpoint, result.trouble)
         self._attempts.reached |= result.sent
         for each in pending:
             each.maybe_done |= result.sent

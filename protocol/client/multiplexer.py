@@ -20,6 +20,7 @@ from protocol.messages.client import (
     Reply,
     Request,
 )
+from protocol.security.handshakes import Trouble
 from protocol.state.commands import Inserted, Write, grows
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
@@ -171,14 +172,14 @@ class Multiplexer:
         for waiting in self._end(number):
             waiting.resolve(Lost(sent=False))
 
-    def lose(self) -> None:
-        """End all requests: the connection is lost."""
+    def lose(self, trouble: Trouble | None = None) -> None:
+        """End all requests: the connection is lost, because of ``trouble`` if given."""
         for number in list(self._sent):
             self.expire(number)
         unsent = self._unsent + self._unsent_alone
         self._unsent, self._unsent_alone = [], []
         for waiting in unsent:
-            waiting.resolve(Lost(sent=False))
+            waiting.resolve(Lost(sent=False, trouble=trouble))
 
     def fail(self, reason: str) -> None:
         """Fail all sent requests: the node broke the protocol, and none knows its reply."""

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from protocol.messages.client import Operation, Outcome, Welcome
+from protocol.security.handshakes import Trouble
 
 GRACE_SECONDS = 0.2  # past the deadline, for the node's own timeout reply
 LONGEST_SECONDS = 3600.0  # nodes hold no request longer; the client sends it again
@@ -54,6 +55,7 @@ class Lost(msgspec.Struct, frozen=True):
 
     sent: bool  # whether the node may have processed the request
     obstacle: str = ""  # why no connection could be opened, if known
+    trouble: Trouble | None = None  # what a failed handshake says of the node
 
 
 class Counted(msgspec.Struct, frozen=True):

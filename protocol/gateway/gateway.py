@@ -64,6 +64,7 @@ from protocol.messages.gateway import (
     BatchApplied,
     ChangesLost,
     GatewayMessage,
+    HandshakesRefused,
     Leadership,
     Opened,
     ReadFailed,
@@ -100,6 +101,8 @@ class Gateway:
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._calls = Calls()
+        self.refused_handshakes = 0  # at the ports for clients
+        self._refused_to_peers = 0
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             BatchApplied: self._on_batch_applied,
             ReadsDone: self._reads.on_done,
@@ -108,14 +111,25 @@ class Gateway:
             ReadFailed: self._reads.on_failed,
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
+            HandshakesRefused: self._on_handshakes_refused,
             ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
         }
 
-    def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
-        """Accept a request of ``size`` bytes from the client that these frames route to."""
+    def receive(
+        self,
+        client: tuple[bytes, ...],
+        request: Request,
+        size: int,
+        now: float,
+        user: bytes = b"",
+    ) -> None:
+        """Accept a request of ``size`` bytes from the client that these frames route to.
+
+        ``user`` is the public key of the user who asks; it is empty for one without limits.
+        """
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
-        call = Call(client, request.id, now + timeout, size, [None] * count, count)
+        call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
         self._calls.begin(call)
         refusal = why_refused(request, client[0], self._calls, self.reply_budget)
         if not count:
@@ -295,8 +309,12 @@ class Gateway:
     def _on_status_report(self, message: StatusReport, _: float) -> None:
         pending = self._pending.pop(message.number)
         if pending is not None:
-            answer = node_status(self._opened, self._config, self._leadership, message)
+            count = self.refused_handshakes + self._refused_to_peers
+            answer = node_status(self._opened, self._config, self._leadership, message, count)
             self._answer(pending.slots[0], answer)
+
+    def _on_handshakes_refused(self, message: HandshakesRefused, _: float) -> None:
+        self._refused_to_peers = message.count
 
     # --- deadlines
 

@@ -28,6 +28,7 @@ class Call(msgspec.Struct):
     size: int  # bytes of the request frame
     outcomes: list[Answer | None]
     missing: int
+    user: bytes = b""  # the public key of the user who asks; empty for one without limits
     outcome_bytes: int = 0  # read for it so far
     overflows: bool = False  # an outcome did not fit the reply: no more is read for it
 

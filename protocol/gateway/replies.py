@@ -94,9 +94,13 @@ def _membership(opened: Opened, leadership: Leadership) -> Membership:
 
 
 def node_status(
-    opened: Opened, config: NodeConfig, leadership: Leadership | None, report: StatusReport
+    opened: Opened,
+    config: NodeConfig,
+    leadership: Leadership | None,
+    report: StatusReport,
+    refused_handshakes: int,
 ) -> NodeStatus:
-    """Return the node's status: the replicator's part, storage's part and its identity."""
+    """Return the node's status: the replicator's part, storage's part and its own."""
     status = report.status
     return NodeStatus(
         cluster=opened.cluster if leadership is None else leadership.cluster,
@@ -114,6 +118,8 @@ def node_status(
         room=report.room,
         silence_ms=status.silence_ms,
         level=status.level,
+        secure=bool(config.key),
+        refused_handshakes=refused_handshakes,
     )
 
 

@@ -170,5 +170,10 @@ def is_subscription(frame: bytes) -> bool:
     return frame[:1] in (UNSUBSCRIBE, SUBSCRIBE)
 
 
+def is_request(frame: bytes) -> bool:
+    """Whether a frame asks for messages; ZeroMQ itself takes back those of a lost connection."""
+    return frame[:1] == SUBSCRIBE
+
+
 def _weight(topic: bytes) -> int:
     return len(topic) + TOPIC_OVERHEAD_BYTES

@@ -277,6 +277,8 @@ class NodeStatus(msgspec.Struct, frozen=True, array_like=True, tag=24):
     # Milliseconds since contact with the leader or, if it leads, a majority; None before any.
     silence_ms: int | None = None
     level: int = 0  # of the commands that it can apply; 0 from a version that does not tell
+    secure: bool = False  # whether it has keys, so that connections are authenticated
+    refused_handshakes: int = 0  # of connections to its ports since its start
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=25):

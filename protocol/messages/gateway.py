@@ -96,6 +96,12 @@ class ChangesLost(msgspec.Struct, frozen=True, array_like=True, tag=49):
     revision: int  # of the tables in the snapshot
 
 
+class HandshakesRefused(msgspec.Struct, frozen=True, array_like=True, tag=51):
+    """The peer port has refused connections."""
+
+    count: int  # since the start
+
+
 GatewayMessage = (
     Opened
     | Leadership
@@ -108,4 +114,5 @@ GatewayMessage = (
     | Changes
     | Following
     | ChangesLost
+    | HandshakesRefused
 )

@@ -13,6 +13,7 @@ from skiff.cli import (
     demo,
     elect,
     health,
+    keygen,
     lease,
     lock,
     member,
@@ -28,12 +29,13 @@ from skiff.cli import (
     writing,
 )
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
+from skiff.cli.options import add_key_options
 from skiff.cli.output import ReaderGone
 from skiff.errors import SkiffError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable, "
-    "6 timeout or unknown outcome, 7 the node was removed."
+    "6 timeout or unknown outcome, 7 the node was removed, 8 permission denied."
 )
 
 # Plain help: at 80 columns, boxes leave too little room for the sentences in them.
@@ -62,12 +64,14 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(barrier.app, name="barrier")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
+app.add_typer(keygen.app, name="keygen")
 app.command()(status.status)
 app.command()(health.health)
 app.command()(backup.backup)
 app.command()(restore.restore)
 app.command()(recover.recover)
 app.command()(demo.demo)
+add_key_options(app)
 
 
 @app.callback(invoke_without_command=True)

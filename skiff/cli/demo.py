@@ -32,7 +32,7 @@ class Story:
 
     def show_members(self, client: Client) -> None:
         """Show the status of every member."""
-        standings = ask_members(client.status(), MEMBER_SECONDS)
+        standings = ask_members(client.status(), _reach, MEMBER_SECONDS)
         if self._as_json:
             output.json({"event": "members", **status.report(standings)})
         else:
@@ -59,6 +59,10 @@ def demo(*, as_json: Json = False) -> None:
     story.tell("finished", "All processes and files of the cluster are gone", lost=lost)
     if lost:
         raise CommandFailed(f"{lost} acknowledged keys were lost")
+
+
+def _reach(address: str, seconds: float) -> Client:
+    return Client([address], timeout=seconds, follow_leader=False, key="")
 
 
 def _play(story: Story, cluster: Cluster) -> int:

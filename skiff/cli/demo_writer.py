@@ -37,7 +37,7 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        with Client(self._addresses) as client:
+        with Client(self._addresses, key="") as client:
             for number in itertools.count(1):
                 if self._ending.is_set():
                     return

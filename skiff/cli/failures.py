@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     TIMEOUT = 6
     REMOVED = 7
+    DENIED = 8
     NOT_STARTED = 126  # as shells report a command that cannot be executed
     NO_SUCH_COMMAND = 127  # likewise
     INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -46,6 +47,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.NodeRemoved: ExitCode.REMOVED,
     errors.UnsafeMembershipChange: ExitCode.CONFLICT,
     errors.PeerNotFound: ExitCode.NOT_FOUND,
+    errors.PermissionDenied: ExitCode.DENIED,
     errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
     errors.StreamClosed: ExitCode.UNAVAILABLE,
@@ -59,6 +61,7 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.OutcomeUnknown: ExitCode.TIMEOUT,
     errors.InvalidAddress: ExitCode.USAGE,
     errors.InvalidConfig: ExitCode.USAGE,
+    errors.InvalidKey: ExitCode.USAGE,
     errors.InvalidRequest: ExitCode.USAGE,
     errors.SerializeFailed: ExitCode.USAGE,
     errors.MissingClusterConfig: ExitCode.USAGE,
@@ -71,6 +74,7 @@ HINTS: dict[type[Exception], str] = {
     "--force overrides this, and no write succeeds until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
     errors.LeaseNotFound: "'skiff lease list' shows all leases",
+    errors.PermissionDenied: "name a key file by --key or SKIFF_KEY",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is a node running there, started with --standby?",

@@ -2,8 +2,10 @@
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
@@ -13,6 +15,9 @@ from skiff.errors import SkiffError
 from skiff.records import Member, NodeStatus, Role, Shortage
 
 MEMBER_SECONDS = 1.0  # for a reachable member to reply
+
+Reach: TypeAlias = Callable[[str, float], Client]
+Question: TypeAlias = Callable[[str], NodeStatus | None]
 
 SHORTAGES = {
     Shortage.NONE: "",
@@ -65,21 +70,23 @@ class MemberStatus(msgspec.Struct, frozen=True):
 
 
 def ask_members(
-    answer: NodeStatus, timeout: float, given: Iterable[str] = ()
+    answer: NodeStatus, reach: Reach, timeout: float, given: Iterable[str] = ()
 ) -> list[MemberStatus]:
     """Request the status of every member that a node knows, and of every other given address.
 
     The node itself is included if it is no member. An address without a reply, or another
-    address of a member, is left out. ``timeout`` is in seconds.
+    address of a member, is left out. ``reach`` returns a client of an address alone, given its
+    timeout; ``timeout`` is in seconds.
     """
     itself = Member(answer.id, answer.address, voter=False)
     members = [member for member in answer.members if member.id != answer.id or not answer.removed]
     known = {member.id for member in members}
     alone = [] if itself.id in known else [MemberStatus(itself, answer, is_member=False)]
+    ask = partial(_status, reach=reach, timeout=timeout)
     others = set(given) - {member.address for member in (*members, itself)}
     with ThreadPoolExecutor(len(members) + len(others) or 1) as threads:
-        asked = threads.map(lambda member: _ask_member(member, answer, timeout), members)
-        found = threads.map(lambda address: _ask_other(address, answer, timeout), sorted(others))
+        asked = threads.map(lambda member: _ask_member(member, answer, ask), members)
+        found = threads.map(lambda address: _ask_other(address, answer, ask), sorted(others))
         strangers = [each for each in found if each and each.member.id not in {*known, itself.id}]
         return [*asked, *alone, *strangers]
 
@@ -108,16 +115,16 @@ def trouble(standings: list[MemberStatus]) -> str:
     return "" if leader_of(standings) else "no leader is known"
 
 
-def _ask_member(member: Member, answer: NodeStatus, timeout: float) -> MemberStatus:
-    status = _status(member.address, timeout)
+def _ask_member(member: Member, answer: NodeStatus, ask: Question) -> MemberStatus:
+    status = ask(member.address)
     if status is not None and _is_foreign(status, answer):
         return MemberStatus(member, status, is_foreign=True)
     # Another node may have taken the address of a former one.
     return MemberStatus(member, status if status is not None and status.id == member.id else None)
 
 
-def _ask_other(address: str, answer: NodeStatus, timeout: float) -> MemberStatus | None:
-    status = _status(address, timeout)
+def _ask_other(address: str, answer: NodeStatus, ask: Question) -> MemberStatus | None:
+    status = ask(address)
     if status is None:
         return None
     stranger = Member(status.id, address, voter=False)
@@ -130,12 +137,12 @@ def _is_foreign(status: NodeStatus, answer: NodeStatus) -> bool:
     )
 
 
-def _status(address: str, timeout: float) -> NodeStatus | None:
+def _status(address: str, reach: Reach, timeout: float) -> NodeStatus | None:
     """Return the status of the node at an address, or None without a reply in time."""
     deadline = time.monotonic() + timeout
     if not _takes_connections(address, timeout) or (left := deadline - time.monotonic()) <= 0:
         return None
-    with Client([address], timeout=left, follow_leader=False) as client:
+    with reach(address, left) as client:
         try:
             return client.status()
         except SkiffError:

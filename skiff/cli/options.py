@@ -1,14 +1,18 @@
 """Options: the arguments and options that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from skiff.addresses import with_keys
 from skiff.arguments import Reading
 from skiff.client import Client
 
-DEFAULT_URL = "skiff://127.0.0.1:9400"
+DEFAULT_URL = "127.0.0.1:9400"
 
 Key = Annotated[
     str, typer.Argument(metavar="KEY", help="The key, like users/alice.", show_default=False)
@@ -26,7 +30,7 @@ Url = Annotated[
         "-u",
         envvar="SKIFF_URL",
         metavar="ADDRESSES",
-        help="Nodes to connect to: host:port,… or skiff://host:port,…",
+        help="Nodes to connect to: host:port,… or skiff[s]://host:port,…",
     ),
 ]
 
@@ -81,6 +85,58 @@ BackupFile = Annotated[
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+KeyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Your secret key file; by default, SKIFF_KEY names it.",
+        show_default=False,
+    ),
+]
+
+ServerKey = Annotated[
+    str | None,
+    typer.Option(
+        "--server-key",
+        metavar="KEY",
+        help="Public key of the cluster, or its file, instead of that in your key file.",
+        show_default=False,
+    ),
+]
+
+
+def add_key_options(app: typer.Typer) -> None:
+    """Add --key and --server-key to each command that has --url; they become a part of the URL."""
+    for command in app.registered_commands:
+        if command.callback and "url" in inspect.signature(command.callback).parameters:
+            command.callback = _with_keys(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_key_options(group.typer_instance)
+
+
+def _with_keys(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def keyed(*, key_file: str | None = None, server_key: str | None = None, **given: Any) -> Any:
+        if key_file or server_key:
+            given["url"] = with_keys(given["url"], key_file, server_key)
+        return command(**given)
+
+    own = inspect.signature(command)
+    options = [_option("key_file", KeyFile), _option("server_key", ServerKey)]
+    keyed.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*own.parameters.values(), *options]
+    )
+    return keyed
+
+
+def _option(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
 
 
 def connect(url: str, timeout: float) -> Client:

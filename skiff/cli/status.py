@@ -1,13 +1,13 @@
 """Status: the command that shows the status of every member."""
 
-from skiff.addresses import addresses_of
+from skiff.addresses import addresses_of, moved_to
 from skiff.cli import output
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.member_status import MEMBER_SECONDS, MemberStatus, ask_members, leader_of, trouble
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.client import DEFAULT_TIMEOUT
+from skiff.client import DEFAULT_TIMEOUT, Client
 
-COLUMNS = ("id", "address", "role", "term", "revision", "level")
+COLUMNS = ("id", "address", "role", "term", "revision", "level", "keys")
 
 
 def status(
@@ -32,7 +32,11 @@ def survey(url: str, timeout: float) -> list[MemberStatus]:
     """Request the members from a node, then the status of each member and given address."""
     with connect(url, timeout) as client:
         answer = client.status()
-    return ask_members(answer, min(timeout, MEMBER_SECONDS), addresses_of(url))
+
+    def reach(address: str, seconds: float) -> Client:
+        return Client(moved_to(url, address), timeout=seconds, follow_leader=False)
+
+    return ask_members(answer, reach, min(timeout, MEMBER_SECONDS), addresses_of(url))
 
 
 def show(standings: list[MemberStatus]) -> None:
@@ -108,11 +112,16 @@ def _facts(standing: MemberStatus) -> dict[str, object]:
         "state_bytes": answer.state_bytes,
         "shortage": answer.shortage,
         "level": answer.level,
+        "secure": answer.secure,
+        "refused_handshakes": answer.refused_handshakes,
     }
 
 
 def _row(standing: MemberStatus) -> tuple[str, ...]:
     member, answer = standing.member, standing.status
-    numbers = (answer.term, answer.revision, answer.level or "-") if answer else ("-", "-", "-")
+    numbers: tuple[object, ...] = ("-",) * 4
+    if answer is not None:
+        secured = "yes" if answer.secure else "no"
+        numbers = (answer.term, answer.revision, answer.level or "-", secured)
     role = ", ".join(filter(None, [standing.role, standing.shortage]))
     return (str(member.id), member.address, role, *map(str, numbers))

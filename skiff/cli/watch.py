@@ -54,10 +54,11 @@ def watch(
     ends it, too.
 
     A command, as in: skiff watch "" -- cat, runs for each change, one after another, with
-    SKIFF_KEY, SKIFF_KIND (insert, remove or expire) and SKIFF_REVISION in its environment. Its
-    standard input is the value as 'skiff get' prints it, empty without one; with --json, it is the
-    change as --json prints it. A command that fails is reported on standard error, and the watch
-    goes on. Signals are passed on to a command that runs, and end the watch after it.
+    SKIFF_CHANGE_KEY, SKIFF_CHANGE_KIND (insert, remove or expire) and SKIFF_CHANGE_REVISION in
+    its environment. Its standard input is the value as 'skiff get' prints it, empty without one;
+    with --json, it is the change as --json prints it. A command that fails is reported on standard
+    error, and the watch goes on. Signals are passed on to a command that runs, and end the watch
+    after it.
     """
     if command and prev_value and not as_json:
         raise CommandFailed("with a command, --prev-value needs --json", ExitCode.USAGE)
@@ -106,7 +107,11 @@ def _run_for_each(
         else:
             given = output.as_bytes(event.value) if event.kind is EventKind.INSERT else b""
         revision = str(event.revision)
-        variables = {"SKIFF_KEY": event.key, "SKIFF_KIND": event.kind, "SKIFF_REVISION": revision}
+        variables = {
+            "SKIFF_CHANGE_KEY": event.key,
+            "SKIFF_CHANGE_KIND": event.kind,
+            "SKIFF_CHANGE_REVISION": revision,
+        }
         ending = run_child(command, variables, given=given)
         if ending.code:
             which = f"{event.kind} of {event.key!r} at revision {revision}"

@@ -1,15 +1,18 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
 import signal
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from skiff.client import Client
+from skiff.key_files import make_cluster_keys
 from skiff.records import NodeStatus
 from skiff.testing.guard import Guard
 from skiff.testing.node import Node
+from skiff.testing.port_owners import group_of
 from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 class Cluster:
     """A cluster of real nodes on this machine, as a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter for each choice
         self,
         nodes: int = 3,
         *,
@@ -28,6 +31,7 @@ class Cluster:
         log_level: str = "warning",
         options: tuple[str, ...] = (),
         partitions: bool = False,
+        keys: bool = False,
     ) -> None:
         """Prepare a cluster of ``nodes`` nodes; entering the context starts it.
 
@@ -35,7 +39,16 @@ class Cluster:
         the end, however this program ends. ``options`` are further options of ``skiff node start``,
         with ``trace`` for traces.
         With ``partitions``, all nodes are reached through a relay, which ``partition`` cuts.
+        With ``keys``, all connections are encrypted by the keys in ``directory / "keys"``, which
+        are made if they are missing, and clients have the rights of a node.
+
+        Raises:
+            ValueError: it has both ``keys`` and ``partitions``, which only Linux can have.
         """
+        if keys and partitions and sys.platform != "linux":
+            raise ValueError("only on Linux, a cluster with keys can be partitioned")
+        self._keys = keys
+        self._key: Path | None = None
         self._given_directory = directory
         self._options = ["--log-level", log_level, *(["--trace"] if trace else []), *options]
         self._count = nodes
@@ -49,8 +62,9 @@ class Cluster:
         self._guard = Guard(self._given_directory)
         self.directory = self._guard.directory
         try:
+            self._key = self._make_keys()
             if self._has_partitions:
-                self._relay = _new_relay()
+                self._relay = _new_relay(None if self._key is None else self._address_of)
             self._begin()
             self.wait_until_whole()
         except BaseException:
@@ -76,9 +90,14 @@ class Cluster:
         """The addresses of all nodes, as a client takes them."""
         return [node.address for node in self.nodes]
 
+    @property
+    def key(self) -> Path | None:
+        """The secret key file of a running cluster, for clients; None without keys."""
+        return self._key
+
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of all nodes; ``timeout`` in seconds."""
-        return Client(self.addresses, timeout=timeout)
+        return Client(self.addresses, timeout=timeout, key=self._key or "")
 
     def add_node(self) -> Node:
         """Start one more node, which joins the running ones; return it when it serves.
@@ -89,6 +108,14 @@ class Cluster:
         node = self._next_node()
         node.start()
         return node
+
+    def _make_keys(self) -> Path | None:
+        if not self._keys:
+            return Node.default_key
+        key = self.directory / "keys" / "cluster.key_secret"
+        if not key.exists():
+            make_cluster_keys(key.parent)
+        return key
 
     def _begin(self) -> None:
         """Start all nodes concurrently; they form one cluster."""
@@ -109,13 +136,18 @@ class Cluster:
         for node in self.nodes:
             node.add_options("--join", addresses, "--expect", str(self._count))
 
+    def _address_of(self, port: int) -> str:
+        """Return the address of the node that has opened a connection from a port."""
+        group = group_of(port)
+        return next((n.address for n in self.nodes if n.is_running and n.pid == group), "")
+
     def _next_node(self) -> Node:
         running = [node.address for node in self.nodes if node.is_running]
         return self._new_node(*[option for each in running for option in ("--join", each)])
 
     def _new_node(self, *options: str) -> Node:
         directory = self.directory / f"node-{len(self.nodes) + 1}"
-        node = Node(directory, [*self._options, *options], self._relay)
+        node = Node(directory, [*self._options, *options], self._relay, self._key)
         self.nodes.append(node)
         return node
 
@@ -219,10 +251,10 @@ class Cluster:
         return node.status() if node.is_running else None
 
 
-def _new_relay() -> "Relay":
+def _new_relay(find_sender: Callable[[int], str] | None) -> "Relay":
     from skiff.testing.relay import Relay  # noqa: PLC0415 - asyncio is imported where it is needed
 
-    return Relay()
+    return Relay(find_sender)
 
 
 def _knows_leader(node: Node) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -32,8 +32,20 @@ if TYPE_CHECKING:
 class Node:
     """One node of a test cluster: its directory, its address and its processes."""
 
-    def __init__(self, directory: Path, arguments: list[str], relay: "Relay | None" = None) -> None:
-        """Prepare a node; with a relay, it is reached through that alone."""
+    default_key: ClassVar[Path | None] = None  # of nodes that are made without a key
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        relay: "Relay | None" = None,
+        key: Path | None = None,
+    ) -> None:
+        """Prepare a node; with a relay, it is reached through that alone.
+
+        With a secret key file of a cluster, its connections are encrypted.
+        """
+        self.key = self.default_key if key is None else key
         self.directory = directory
         self.port = free_port()
         self._relayed_port: int | None = None  # on which it listens, if a relay has the other one
@@ -109,6 +121,8 @@ class Node:
         place = ["--dir", str(self.directory), "--port", str(listening_port)]
         if listening_port != self.port:
             place += ["--advertise", self.address]
+        if self.key is not None:
+            place += ["--key", str(self.key)]
         # A node ends with its standard input, so that none outlives the test program.
         arguments = ["node", "start", "--json", "--until-eof", *place, *self._arguments]
         theirs, ours = os.pipe()
@@ -186,7 +200,7 @@ class Node:
 
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of this node only; ``timeout`` in seconds."""
-        return Client([self.address], timeout=timeout, follow_leader=False)
+        return Client([self.address], timeout=timeout, follow_leader=False, key=self.key or "")
 
     def status(self) -> NodeStatus | None:
         """Return the node's status, or None if it does not reply within a second."""

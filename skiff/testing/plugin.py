@@ -100,4 +100,4 @@ def skiff_async_client(skiff_cluster: "Cluster") -> "AsyncClient":
     """
     from skiff.async_client import AsyncClient  # noqa: PLC0415
 
-    return AsyncClient(skiff_cluster.addresses)
+    return AsyncClient(skiff_cluster.addresses, key=skiff_cluster.key or "")

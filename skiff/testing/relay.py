@@ -7,7 +7,7 @@ healed, they are closed, as some of their bytes are lost, and the nodes open oth
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from protocol.address import PEER_PORT_OFFSET
@@ -23,8 +23,13 @@ ReturnT = TypeVar("ReturnT")
 class Relay:
     """Relay of one cluster. Addresses are ``host:port``, as nodes advertise them."""
 
-    def __init__(self) -> None:
-        """Start the thread."""
+    def __init__(self, find_sender: Callable[[int], str] | None = None) -> None:
+        """Start the thread.
+
+        ``find_sender`` returns the address of the node that has opened a connection from a port,
+        empty if that is unknown; without it, senders are found by what they send.
+        """
+        self._find_sender = find_sender
         self._groups: tuple[frozenset[str], ...] = ()  # that are cut off from each other
         self._connections: set[_Connection] = set()
         self._servers: list[asyncio.Server] = []
@@ -65,9 +70,13 @@ class Relay:
                 node: str = node,
                 to: int = to + offset,
             ) -> None:
-                await self._pass_on(_Connection(reader, writer, node), to)
+                sender = Sender(self._sender_of(writer) if node else "")
+                await self._pass_on(_Connection(reader, writer, node, sender), to)
 
             self._servers.append(await asyncio.start_server(accept, HOST, port + offset))
+
+    def _sender_of(self, writer: asyncio.StreamWriter) -> str:
+        return self._find_sender(writer.get_extra_info("peername")[1]) if self._find_sender else ""
 
     async def _cut(self, groups: tuple[frozenset[str], ...]) -> None:
         self._groups = groups
@@ -123,11 +132,15 @@ class _Connection:
     """A connection to the relay, and the one from there to the node."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, node: str
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        node: str,
+        sender: Sender,
     ) -> None:
         """Take a connection; ``node`` is the peer that it reaches, empty for other ports."""
         self.node = node
-        self.sender = Sender()
+        self.sender = sender
         self.has_losses = False
         self._client = (reader, writer)
         self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None

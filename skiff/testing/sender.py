@@ -14,10 +14,10 @@ SHORT_HEAD, LONG_HEAD = 2, 9  # bytes of flags and length
 class Sender:
     """The sender of one connection, from the bytes that it sends."""
 
-    def __init__(self) -> None:
-        """Begin before the first byte."""
-        self.address = ""  # host:port of the node; empty until a message was complete
-        self._is_open = True  # whether it may still be found
+    def __init__(self, address: str = "") -> None:
+        """Begin before the first byte, unless the address is known."""
+        self.address = address  # host:port of the node; empty until a message was complete
+        self._is_open = not address  # whether it may still be found
         self._unread = bytearray()
         self._skip = GREETING_BYTES
 

@@ -298,7 +298,7 @@ def test_a_node_shuts_down_within_its_timeout(tmp_path: Path) -> None:
             os.kill(pid, 0)
 
 
-def test_a_node_exposed_to_other_machines_warns_at_each_start(
+def test_an_insecure_node_warns_at_each_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for level, warnings in (("warning", 1), ("error", 1), ("warning", 2)):
@@ -306,6 +306,7 @@ def test_a_node_exposed_to_other_machines_warns_at_each_start(
             tmp_path / "node",
             bind="0.0.0.0",
             advertise="127.0.0.1",
+            insecure=True,
             port=free_port(),
             log_level=level,
         )

@@ -173,7 +173,13 @@ def test_a_removed_member_cannot_join_another_cluster(
 
     def join_the_stranger() -> None:
         through = [stranger.address]
-        with Skiff(removed.directory, port=removed.port, join_cluster=through, rejoin=True) as node:
+        with Skiff(
+            removed.directory,
+            port=removed.port,
+            join_cluster=through,
+            rejoin=True,
+            key=removed.key or "",
+        ) as node:
             node.wait()
 
     with pytest.raises(ClusterJoinFailed, match=f"{stranger.address} belongs to another cluster"):

@@ -15,7 +15,15 @@ pytestmark = pytest.mark.cluster
 
 
 def test_ps_identifies_the_node_and_every_log_line_is_a_json_object(tmp_path: Path) -> None:
-    options = ("--log-format", "json", "--bind", "0.0.0.0", "--advertise", "127.0.0.1")
+    options = (
+        "--log-format",
+        "json",
+        "--bind",
+        "0.0.0.0",
+        "--advertise",
+        "127.0.0.1",
+        "--insecure",
+    )
     with Cluster(1, directory=tmp_path, log_level="info", options=options) as cluster:
         (node,) = cluster.nodes
         assert len(node.actor_pids) == 4

@@ -48,7 +48,7 @@ def test_the_gateway_keeps_a_leadership_message_that_arrives_before_it_is_ready(
     gateway = subprocess.Popen([sys.executable, "-P", "-c", GATEWAY], stdin=theirs.fileno())
     theirs.close()
     try:
-        lifeline.order(Start(config, str(names)))
+        lifeline.order(Start(config, str(names), None))
         with zmq.Context[zmq.Socket[bytes]]() as context:
             with context.socket(zmq.PUSH) as inbox:
                 inbox.connect(f"ipc://{names}/gateway")

@@ -14,7 +14,7 @@ from actors.database import WAL_BYTES_MAX, WRITE_BUFFER_BYTES
 from actors.storage_writer import FAIL_POINT
 from protocol.compaction import HELD_LOG_FACTOR
 from protocol.snapshot import CHUNK_BYTES
-from skiff import Client, Skiff
+from skiff import Skiff
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.faults.load import Load
 
@@ -190,7 +190,7 @@ def test_the_directory_does_not_grow_with_overwrites(tmp_path: Path) -> None:
     sizes: list[int] = []
     with Skiff(tmp_path / "node", port=free_port(), **kept) as node:  # type: ignore[arg-type]
         node.wait_for_leader()
-        with Client([node.address], timeout=30) as client:
+        with node.client(timeout=30) as client:
             keys = itertools.cycle(KEYS)
             while len(sizes) <= written or (
                 min(sizes[written:]) > needed and len(sizes) < 2 * written

@@ -6,7 +6,8 @@ from actors.actor import ActorContext
 from actors.lifeline import ActorEnd, Report
 from actors.logs import LogFields
 from actors.memory import MemoryWatch
-from actors.sockets import Port, Sockets
+from actors.port import Port
+from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.connection_limits import limits_of
 from protocol.wire import encode

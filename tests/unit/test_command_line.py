@@ -49,6 +49,10 @@ def standing(
     )
 
 
+def reach(address: str, seconds: float) -> Client:
+    return Client([address], timeout=seconds, follow_leader=False)
+
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
@@ -76,6 +80,8 @@ def test_the_readme_lists_all_commands() -> None:
     [
         (errors.RevisionMismatch("other", 3), 4),
         (errors.ClientConnectFailed("nobody"), 5),
+        (errors.PermissionDenied("refused"), 8),
+        (errors.InvalidKey("no key file"), 2),
         (errors.StreamClosed("gap"), 5),
         (errors.Compacted("gone", 7), 5),
         (errors.Overloaded("busy"), 5),
@@ -223,7 +229,7 @@ def test_levels_of_nodes_and_of_the_cluster_are_shown_as_far_as_they_are_known()
     standings = [replace(newer, status=told), older]
     assert summary(standings) == "2 of 2 reachable, no leader is known, level 2"
     assert [facts["level"] for facts in report(standings)["members"]] == [3, None]  # type: ignore[attr-defined]
-    assert [_row(each)[-1] for each in (*standings, MemberStatus(SECOND, None))] == ["3", "-", "-"]
+    assert [_row(each)[-2] for each in (*standings, MemberStatus(SECOND, None))] == ["3", "-", "-"]
     foreign = replace(standings[0], is_foreign=True)
     assert report([foreign])["level"] is None
 
@@ -236,7 +242,7 @@ def test_a_non_voting_member_is_shown_as_a_learner() -> None:
 def test_a_node_without_a_cluster_is_shown_as_waiting() -> None:
     waiting = standing(FIRST, Role.FOLLOWER, 0, waiting=True)
     assert waiting.status is not None
-    (shown,) = ask_members(waiting.status, timeout=1)
+    (shown,) = ask_members(waiting.status, reach, timeout=1)
     assert shown.role == "waiting"
     assert "no cluster" in summary([shown])
     assert report([shown])["members"][0]["standing"] == "waiting"  # type: ignore[index]
@@ -258,25 +264,22 @@ def test_a_member_without_a_listener_is_unreachable_without_a_wait() -> None:
     nobody = Member(SECOND.id, f"127.0.0.1:{free_port()}", voter=True)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
-    shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), timeout=3600)
+    shown = ask_members(replace(own, removed=True, members=(FIRST, nobody)), reach, timeout=3600)
     assert [each.role for each in shown] == ["unreachable", "removed"]
 
 
-def test_a_listening_member_is_queried_within_the_remaining_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_listening_member_is_queried_within_the_remaining_time() -> None:
     timeouts: list[float] = []
 
-    def unanswered(addresses: list[str], *, timeout: float, follow_leader: bool) -> Client:
-        timeouts.append(timeout)
-        return Client(addresses, timeout=0.01, follow_leader=follow_leader)
+    def unanswered(address: str, seconds: float) -> Client:
+        timeouts.append(seconds)
+        return reach(address, 0.01)
 
-    monkeypatch.setattr("skiff.cli.member_status.Client", unanswered)
     own = standing(FIRST, Role.FOLLOWER, 3).status
     assert own is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         mute = Member(SECOND.id, f"127.0.0.1:{listener.getsockname()[1]}", voter=True)
-        (shown,) = ask_members(replace(own, id=mute.id, members=(mute,)), timeout=60)
+        (shown,) = ask_members(replace(own, id=mute.id, members=(mute,)), unanswered, timeout=60)
     assert shown.role == "unreachable"
     (timeout,) = timeouts
     assert timeout < 60

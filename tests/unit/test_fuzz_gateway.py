@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from actors.client_gateway import ClientGateway
 from actors.logs import OncePerSender
-from actors.sockets import Port, Sockets
+from actors.port import Port
+from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import TIMEOUT_MS_MAX
 from protocol.gateway.reply_budget import CONNECTIONS_NOTED_MAX
@@ -75,7 +76,7 @@ def test_no_request_raises_and_every_call_is_freed_by_its_deadline(gateway: Clie
     def fuzz(client: bytes, sent: list[bytes]) -> None:
         now = time.monotonic()
         for body in sent:
-            gateway._receive([client, body], now)
+            gateway._receive([client, body], b"", now)
         gateway._send(now)
 
     fuzz()
@@ -89,7 +90,7 @@ def test_no_number_of_frames_raises(gateway: ClientGateway) -> None:
     @given(st.binary(min_size=5, max_size=5), st.lists(parts, min_size=1, max_size=5))
     def fuzz(client: bytes, sent: list[bytes]) -> None:
         now = time.monotonic()
-        gateway._receive([client, *sent], now)
+        gateway._receive([client, *sent], b"", now)
         gateway._send(now)
 
     fuzz()

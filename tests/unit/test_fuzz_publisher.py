@@ -113,7 +113,7 @@ def test_a_real_subscriber_that_sends_arbitrary_frames_leaves_no_state(sockets: 
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     port = sockets.publisher(endpoint)
     connections = Connections(port)
-    subject = ChangePublisher(port, connections, 8)
+    subject = ChangePublisher(port, connections, 8, None)
 
     @settings(FUZZ, max_examples=10)
     @given(st.lists(st.lists(subscriptions, min_size=1, max_size=3), max_size=20))

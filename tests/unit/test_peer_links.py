@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.dialer import Dialer
 from actors.peer_links import FRAME_BYTES, PeerLinks
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
@@ -22,7 +23,7 @@ def links(tmp_path: Path) -> Iterator[PeerLinks]:
     sockets = Sockets()
     config = NodeConfig(dir=str(tmp_path), port=free_port())
     recovered = Recovered(NODE, CLUSTER, 1, HardState(), 0, 0, 0, (), ())
-    yield PeerLinks(sockets, config, recovered, connections_max=100)
+    yield PeerLinks(Dialer(sockets), config, recovered, connections_max=100)
     sockets.close()
 
 

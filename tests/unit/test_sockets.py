@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.sockets import Frames, Port, Sockets
+from actors.port import Frames, Port
+from actors.sockets import Sockets
 
 MESSAGES = 300
 PATIENCE = 5.0  # seconds; a message takes much less

@@ -216,6 +216,7 @@ FOR_GATEWAY: list[Any] = [
     ),
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
+    gateway.HandshakesRefused(7),
 ]
 
 SAMPLES: list[tuple[Decoder[Any], Any]] = [

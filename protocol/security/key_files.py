@@ -1,0 +1,116 @@
+"""Key files: their text, TOML with one name a line.
+
+cluster.key_secret   kind, public, secret, accepted    for each node
+cluster.key          kind, public                      for those who make users' keys
+NAME.key_secret      kind, name, public, secret, servers    for one user's clients
+NAME.key             kind, name, public                for those who grant rights
+"""
+
+from typing import Literal
+
+import msgspec
+
+from protocol.security import z85
+from protocol.security.keys import ClientKeys, ClusterKeys, InvalidKey, KeyPair, parse_key
+
+PUBLIC_SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"
+CLUSTER = "cluster"  # the name of the cluster's files
+ADMIN = "admin"  # the name of the first administrator
+SECRET_NOTE = "# Secret: whoever reads this file can act as this {kind}.\n"
+PUBLIC_NOTE = "# Public: this file may be copied freely.\n"
+
+
+class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The contents of a key file of any kind."""
+
+    kind: Literal["cluster", "user"]
+    name: str = ""
+    public: str
+    secret: str = ""
+    accepted: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
+def cluster_files(pair: KeyPair) -> tuple[str, str]:
+    """Return the texts of the cluster's secret and public file."""
+    lines = _line("kind", CLUSTER) + _line("public", z85.encode(pair.public))
+    secret = _line("secret", z85.encode(pair.secret)) + _list("accepted", ())
+    return SECRET_NOTE.format(kind=CLUSTER) + lines + secret, PUBLIC_NOTE + lines
+
+
+def user_files(name: str, pair: KeyPair, servers: tuple[bytes, ...]) -> tuple[str, str]:
+    """Return the texts of a user's secret and public file."""
+    lines = _line("kind", "user") + _line("name", name)
+    lines += _line("public", z85.encode(pair.public))
+    secret = _line("secret", z85.encode(pair.secret)) + _list("servers", servers)
+    return SECRET_NOTE.format(kind="user") + lines + secret, PUBLIC_NOTE + lines
+
+
+def parse_cluster_keys(text: bytes) -> ClusterKeys:
+    """Return the keys of a node from the cluster's secret file.
+
+    Raises:
+        InvalidKey: the text is no such file.
+    """
+    file = _parse(text)
+    if file.kind != CLUSTER:
+        raise InvalidKey(f"the key of a user, {file.name!r}: a node needs the cluster's")
+    return ClusterKeys(_pair(file), tuple(map(parse_key, file.accepted)))
+
+
+def parse_client_keys(text: bytes) -> ClientKeys:
+    """Return the keys of a client from a secret file, of a user or of the cluster.
+
+    Raises:
+        InvalidKey: the text is no such file.
+    """
+    file = _parse(text)
+    own = (file.public, *file.accepted) if file.kind == CLUSTER else file.servers
+    return ClientKeys(_pair(file), tuple(map(parse_key, own)))
+
+
+def parse_public_key(text: bytes) -> bytes:
+    """Return the key of a public file.
+
+    Raises:
+        InvalidKey: the text is no such file.
+    """
+    file = _parse(text)
+    if file.secret:
+        raise InvalidKey(f"a secret file: name the public one, which ends in {PUBLIC_SUFFIX}")
+    return parse_key(file.public)
+
+
+def parse_server_keys(text: bytes) -> tuple[bytes, ...]:
+    """Return the public keys of a cluster from its public or secret file, the current one first.
+
+    Raises:
+        InvalidKey: the text is no such file.
+    """
+    file = _parse(text)
+    if file.kind != CLUSTER:
+        raise InvalidKey(f"the key of a user, {file.name!r}, not of a cluster")
+    return tuple(map(parse_key, (file.public, *file.accepted)))
+
+
+def _parse(text: bytes) -> _File:
+    try:
+        return msgspec.toml.decode(text, type=_File)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # The error of the decoder may show what it has read.
+        raise InvalidKey("no key file: make one by 'skiff keygen'") from None
+
+
+def _pair(file: _File) -> KeyPair:
+    if not file.secret:
+        raise InvalidKey(f"a public file: name the secret one, which ends in {SECRET_SUFFIX}")
+    return KeyPair(parse_key(file.public), parse_key(file.secret))
+
+
+def _line(name: str, value: str) -> str:
+    return f'{name} = "{value}"\n'  # neither a key nor a valid name has quotes or backslashes
+
+
+def _list(name: str, keys: tuple[bytes, ...]) -> str:
+    quoted = (f'"{z85.encode(each)}"' for each in keys)
+    return f"{name} = [{', '.join(quoted)}]\n"

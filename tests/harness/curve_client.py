@@ -1,0 +1,72 @@
+"""CurveClient: a socket of ZeroMQ with any keys, and what becomes of its handshake."""
+
+from types import TracebackType
+from typing import Self
+
+import zmq
+from zmq.utils import z85
+
+from protocol.security.handshakes import FAILED, SUCCEEDED
+from protocol.security.keys import KeyPair
+
+EVENT_BYTES = 2
+
+
+def new_pair() -> KeyPair:
+    """Return a new key pair."""
+    public, secret = map(z85.decode, zmq.curve_keypair())
+    return KeyPair(public, secret)
+
+
+class CurveClient:
+    """A DEALER or SUB that connects at once; its monitor tells of the handshake alone."""
+
+    def __init__(
+        self,
+        kind: int,
+        endpoint: str,
+        pair: KeyPair | None = None,
+        server_key: bytes = b"",
+        *,
+        identity: bytes = b"",
+        plain: bool = False,
+        first: bytes = b"message",
+    ) -> None:
+        """Connect; a DEALER sends a ``first`` message, if it is not empty."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        if pair is not None:
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, pair.public)
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)
+            self.socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+        if plain:
+            self.socket.setsockopt(zmq.PLAIN_USERNAME, b"admin")
+            self.socket.setsockopt(zmq.PLAIN_PASSWORD, b"secret")
+        if identity:
+            self.socket.setsockopt(zmq.ROUTING_ID, identity)
+        self._monitor = self.socket.get_monitor_socket(FAILED | SUCCEEDED)
+        if kind == zmq.SUB:
+            self.socket.subscribe(b"topic")
+        self.socket.connect(endpoint)
+        if kind == zmq.DEALER and first:
+            self.socket.send(first)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.disable_monitor()
+        self._context.destroy(linger=0)
+
+    def succeeded(self) -> bool | None:
+        """Return whether the handshake has succeeded; None while that is open."""
+        if not self._monitor.poll(0):
+            return None
+        event = int.from_bytes(self._monitor.recv_multipart()[0][:EVENT_BYTES], "little")
+        return event == SUCCEEDED
