@@ -13,7 +13,8 @@ import pytest
 import zmq
 
 from protocol.security import z85
-from skiff import AsyncClient, Client, PermissionDenied, Skiff, from skiff.key_files import (
+from skiff import AsyncClient, Client, PermissionDenied, Skiff
+from skiff.key_files import (
     make_cluster_keys,
     make_user_keys,
     read_cluster_keys,
