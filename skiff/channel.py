@@ -5,7 +5,7 @@ import struct
 
 import zmq
 
-from protocol.security.handshakes import FAILED, Trouble, failure_of
+from protocol.security.handshakes import FAILED, Failure, Trouble, failure_of
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff.errors import ClientConnectFailed, InvalidAddress
 from skiff.transport import Transport
@@ -93,13 +93,22 @@ class Channel:
 
         Reads the monitor: to be called once, when it has become readable.
         """
-        server_keys, said = self._transport.server_keys, None
+        said = None
         while int(self.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             event, value = EVENT.unpack(self.monitor.recv_multipart()[0][: EVENT.size])
             failure = failure_of(event, value)
             if failure is not None:
-                said = server_keys.note_failure(self._endpoint, self._server_key, failure) or said
+                said = self._note_failure(failure) or said
         return said
+
+    def _note_failure(self, failure: Failure) -> Trouble | None:
+        greetings = self._transport.greetings
+        offered = greetings.take(self._endpoint)
+        if failure is Failure.BROKEN_OFF:
+            greetings.ask(self._endpoint)  # for the next attempt
+        return self._transport.server_keys.note_failure(
+            self._endpoint, self._server_key, failure, offered
+        )
 
     def close(self) -> None:
         """Close the socket; idempotent."""

@@ -13,6 +13,7 @@ from typing import Self
 from protocol.security.handshakes import ServerKeys
 from protocol.security.keys import ClientKeys
 from skiff.errors import ClientClosed
+from skiff.greeting import Greetings
 from skiff.open_sockets import OpenSockets
 
 SLICE_MS = 40  # between two checks of a waiting call for a closed client or a lost node
@@ -30,6 +31,7 @@ class Transport:
         """Encrypt all connections by these keys, and connect to no node that cannot prove its."""
         self.keys = keys
         self.server_keys = ServerKeys(() if keys is None else keys.servers)
+        self.greetings = Greetings()
         self.closed = False
         self._begin()
 

@@ -181,8 +181,8 @@ Assumed, and not defended against:
   still while its node is suspended. Liveness needs timeouts well above the round trip (Raft §5.6).
 - Disks. A write that storage has reported durable stays, and reads return what was written. A node
   that lost its data must return under a new id, never as an empty member under its former one.
-- Network. Messages may be lost, delayed, repeated and reordered, but not altered, and nothing is
-  authenticated: any host that reaches the peer port can act as a member.
+- Network. Messages may be lost, delayed, repeated and reordered, but not altered. Without keys, any
+  host that reaches the peer port can act as a member.
 - Only crash faults are tolerated. Messages that no correct node sends are refused
   (``contradictions.py``), and one broken member cannot raise terms without limit, remove others or
   have unknown nodes believed (``senders.py``). A malicious member can still do harm.

@@ -14,6 +14,7 @@ NO_DETAIL, PROTOCOL, REFUSED_AUTH = 0x0800, 0x2000, 0x4000  # events of ZeroMQ's
 SUCCEEDED = 0x1000
 FAILED = NO_DETAIL | PROTOCOL | REFUSED_AUTH
 MECHANISM_MISMATCH = 0x11000002  # value of an event of PROTOCOL
+PLAIN, ENCRYPTED = "NULL", "CURVE"  # mechanisms that nodes offer
 ROUNDS = 3  # in which all known keys fail before that is told
 
 
@@ -44,6 +45,7 @@ class Trouble(msgspec.Struct, frozen=True):
 REFUSED = Trouble("refuses this key")
 KEYLESS = Trouble("has no keys, and nothing is sent to it unencrypted")
 KEY_REQUIRED = Trouble("requires a key")
+OTHER_KEY = Trouble("has none of the keys by which this cluster is known, and so is not used")
 PERHAPS_KEY_REQUIRED = Trouble("breaks off each handshake: it may require a key", is_certain=False)
 PERHAPS_OTHER_KEY = Trouble(
     "breaks off each handshake: the known keys of the cluster may not be its own", is_certain=False
@@ -77,11 +79,16 @@ class ServerKeys:
         """Record that a handshake has succeeded."""
         self._failures.pop(endpoint, None)
 
-    def note_failure(self, endpoint: str, key: bytes, failure: Failure) -> Trouble | None:
-        """Record a failure with a key; return what it says of the node, None if nothing yet."""
+    def note_failure(
+        self, endpoint: str, key: bytes, failure: Failure, offered: str = ""
+    ) -> Trouble | None:
+        """Record a failure with a key; return what it says of the node, None if nothing yet.
+
+        ``offered`` is the mechanism that the node offers, empty if that is unknown.
+        """
         if failure is Failure.REFUSED:
             return REFUSED
-        if failure is Failure.MISMATCH:
+        if failure is Failure.MISMATCH or offered == (PLAIN if self._keys else ENCRYPTED):
             return KEYLESS if self._keys else KEY_REQUIRED
         failures = self._failures[endpoint] = self._failures.get(endpoint, 0) + 1
         if self._keys and self.choose(endpoint) == key:  # else another connection has moved on
@@ -89,4 +96,6 @@ class ServerKeys:
             self._places[endpoint] = self._latest = place
         if failures < ROUNDS * max(1, len(self._keys)):
             return None
-        return PERHAPS_OTHER_KEY if self._keys else PERHAPS_KEY_REQUIRED
+        if not self._keys:
+            return PERHAPS_KEY_REQUIRED
+        return OTHER_KEY if offered == ENCRYPTED else PERHAPS_OTHER_KEY

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, about six minutes")
     add("--json", action="store_true", help="print one JSON document in place of tables")
+    add("--keys", action="store_true", help="encrypt and authenticate skiff's connections")
     add("--skip-etcd", action="store_true", help="measure only skiff")
     add("--duration", type=float, metavar="SECONDS", help="of each workload in each round")
     add(
@@ -80,7 +81,7 @@ def _systems(options: argparse.Namespace) -> list[System]:
     wanted = set(options.only) & set(SYSTEMS) or set(SYSTEMS)
     if options.skip_etcd:
         wanted.discard("etcd")
-    found = {"etcd": etcd.find(), "skiff": skiff_cluster.find()}
+    found = {"etcd": etcd.find(), "skiff": skiff_cluster.find(keys=options.keys)}
     if "etcd" in wanted and found["etcd"] is None:
         _say("etcd is not installed here (on Debian: etcd-server), so it is left out.")
     return [system for name, system in found.items() if name in wanted and system is not None]

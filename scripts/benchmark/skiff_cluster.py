@@ -1,6 +1,7 @@
 """skiff: a three-node cluster on loopback, with the benchmark's interface."""
 
 import functools
+import os
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.fan_out import drive_paced, drive_watches
 from scripts.benchmark.system import System
 from skiff import AsyncClient, AsyncLease, AsyncSubscriber, Client, Lease
+from skiff.addresses import KEY_VARIABLE
 from skiff.testing import Cluster, Node
 
 NODES = 3
@@ -140,18 +142,19 @@ class SkiffCluster:
 
 
 @contextmanager
-def _start(*, trace: bool) -> Iterator[SkiffCluster]:
-    with Cluster(nodes=NODES, trace=trace) as cluster:
+def _start(*, trace: bool, keys: bool) -> Iterator[SkiffCluster]:
+    with Cluster(nodes=NODES, trace=trace, keys=keys) as cluster:
+        os.environ[KEY_VARIABLE] = str(cluster.key or "")  # for the processes of clients
         yield SkiffCluster(cluster)
 
 
-def find() -> System:
-    """Return the skiff of this working tree."""
+def find(*, keys: bool = False) -> System:
+    """Return the skiff of this working tree, with encrypted connections if there are keys."""
     return System(
         name="skiff",
         version=metadata.version("skiff-kv"),
-        start=functools.partial(_start, trace=False),
-        start_traced=functools.partial(_start, trace=True),
+        start=functools.partial(_start, trace=False, keys=keys),
+        start_traced=functools.partial(_start, trace=True, keys=keys),
         connect=SkiffClient,
         connect_impatiently=SkiffClient,
         drive_blocking=functools.partial(drive_threads, SkiffClient),

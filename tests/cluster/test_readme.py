@@ -86,7 +86,7 @@ def shell() -> Callable[[str], str]:
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:
-    assert len(blocks("python")) == 13, "a new script in the README needs a test"
+    assert len(blocks("python")) == 14, "a new script in the README needs a test"
 
 
 def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
@@ -95,6 +95,13 @@ def test_the_embedded_script_counts_its_runs(tmp_path: Path) -> None:
     for count in (1, 2):
         printed = run_script(with_ports(source, [port]), tmp_path)
         assert printed == f"started {count} times; members: 127.0.0.1:{port}\n"
+
+
+def test_a_program_embeds_a_node_with_keys(tmp_path: Path) -> None:
+    (source,) = blocks("python", section("Security"))
+    keygen = blocks("sh", section("Security"))[0].splitlines()[0]
+    run(command.command(*shlex.split(keygen)[1:]), tmp_path)
+    assert run_script(with_ports(source, [free_port()]), tmp_path) == "keys: True\n"
 
 
 def test_the_client_script_prints_the_documented_output(cluster: Cluster, tmp_path: Path) -> None:

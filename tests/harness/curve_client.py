@@ -1,5 +1,6 @@
 """CurveClient: a socket of ZeroMQ with any keys, and what becomes of its handshake."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -28,8 +29,7 @@ class CurveClient:
         pair: KeyPair | None = None,
         server_key: bytes = b"",
         *,
-        identity: bytes = b"",
-        plain: bool = False,
+        options: Mapping[int, bytes] | None = None,
         first: bytes = b"message",
     ) -> None:
         """Connect; a DEALER sends a ``first`` message, if it is not empty."""
@@ -40,11 +40,8 @@ class CurveClient:
             self.socket.setsockopt(zmq.CURVE_PUBLICKEY, pair.public)
             self.socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)
             self.socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
-        if plain:
-            self.socket.setsockopt(zmq.PLAIN_USERNAME, b"admin")
-            self.socket.setsockopt(zmq.PLAIN_PASSWORD, b"secret")
-        if identity:
-            self.socket.setsockopt(zmq.ROUTING_ID, identity)
+        for option, value in (options or {}).items():
+            self.socket.setsockopt(option, value)
         self._monitor = self.socket.get_monitor_socket(FAILED | SUCCEEDED)
         if kind == zmq.SUB:
             self.socket.subscribe(b"topic")

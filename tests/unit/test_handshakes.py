@@ -7,6 +7,7 @@ from protocol.security import handshakes
 from protocol.security.handshakes import (
     KEY_REQUIRED,
     KEYLESS,
+    OTHER_KEY,
     PERHAPS_KEY_REQUIRED,
     PERHAPS_OTHER_KEY,
     REFUSED,
@@ -77,3 +78,11 @@ def test_only_repeated_failures_say_something(known: tuple[bytes, ...], trouble:
     assert said == [None] * (len(said) - 1) + [trouble]
     keys.note_success(HERE)
     assert keys.note_failure(HERE, b"", Failure.BROKEN_OFF) is None
+
+
+def test_what_a_node_offers_makes_it_certain() -> None:
+    assert ServerKeys().note_failure(HERE, b"", Failure.BROKEN_OFF, "CURVE") is KEY_REQUIRED
+    keys = ServerKeys([b"key"])
+    assert keys.note_failure(HERE, b"key", Failure.BROKEN_OFF, "NULL") is KEYLESS
+    said = [keys.note_failure(HERE, b"key", Failure.BROKEN_OFF, "CURVE") for _ in range(ROUNDS)]
+    assert said == [None] * (ROUNDS - 1) + [OTHER_KEY]

@@ -21,6 +21,7 @@ from tests.harness.curve_client import CurveClient, new_pair
 
 PATIENCE = 10.0  # seconds; what is awaited takes much less
 HANDSHAKE_MS = 150
+PASSWORD = {int(zmq.PLAIN_USERNAME): b"admin", int(zmq.PLAIN_PASSWORD): b"secret"}
 
 CLUSTER, FORMER, OTHER_CLUSTER, USER, STRANGER = (new_pair() for _ in range(5))
 KEYS = ClusterKeys(CLUSTER, (FORMER.public,))
@@ -124,7 +125,7 @@ def test_nothing_else_gets_in(door: Door, case: str) -> None:
 
 
 def test_a_password_opens_nothing(door: Door) -> None:
-    with CurveClient(door.client_kind, door.endpoint, plain=True) as client:
+    with CurveClient(door.client_kind, door.endpoint, options=PASSWORD) as client:
         assert not door.judge(client)
 
 
@@ -214,7 +215,7 @@ def test_an_identity_that_another_user_had_brings_none_of_their_rights() -> None
         seen = []
         for pair in (USER, STRANGER, CLUSTER):
             arguments = (zmq.DEALER, door.endpoint, pair, CLUSTER.public)
-            with CurveClient(*arguments, identity=b"same") as client:
+            with CurveClient(*arguments, options={zmq.ROUTING_ID: b"same"}) as client:
                 ((frames, user_id),) = receive(door, client)
             assert frames == [b"same", b"message"]
             seen.append(gatekeeper_of(door).user_of(user_id))

@@ -13,6 +13,7 @@ from actors.client_gateway import ClientGateway
 from actors.sockets import Sockets
 from protocol.config import NodeConfig
 from protocol.gateway.gateway import Gateway
+from protocol.gateway.pending import Call
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Hello, Request, Welcome
 from protocol.messages.gateway import Opened
 from protocol.security.gatekeeper import Gatekeeper
@@ -88,7 +89,12 @@ def test_a_call_keeps_its_user(lone: Lone) -> None:
     core = lone.gateway._core
     kept: list[bytes] = []
     finish = core._finish
-    core._finish = lambda call: (kept.append(call.user), finish(call))[1]  # type: ignore[method-assign]
+
+    def keep(call: Call) -> None:
+        kept.append(call.user)
+        finish(call)
+
+    core._finish = keep  # type: ignore[method-assign]
     with connect(lone, USER) as client:
         lone.greet(client)
     assert kept == [USER.public]
