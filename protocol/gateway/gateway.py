@@ -4,7 +4,9 @@ Only the gateway knows which client a result belongs to. Times are seconds of a 
 """
 
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
+
+from msgspec.structs import replace
 
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
@@ -23,6 +25,7 @@ from protocol.gateway.pending import (
     PendingRequests,
     Slot,
 )
+from protocol.gateway.permits import Permits
 from protocol.gateway.proposals import proposal, reason_of, split
 from protocol.gateway.reads import Reads
 from protocol.gateway.replies import (
@@ -44,19 +47,10 @@ from protocol.messages.client import (
     Done,
     Failed,
     FailureCode,
-    Get,
-    GetMany,
     Hello,
-    KeepAlive,
-    ListKeys,
-    ListLeases,
-    ListPrefixes,
     Operation,
-    ReadChanges,
-    ReadSnapshot,
     RemoveNode,
     Request,
-    Scan,
     Status,
     TransferLeadership,
 )
@@ -70,6 +64,7 @@ from protocol.messages.gateway import (
     ReadsConfirmed,
     ReadsDone,
     Refused,
+    RightsTold,
     StatusReport,
 )
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
@@ -77,6 +72,7 @@ from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 from protocol.state.batches import InvalidOperation
 from protocol.state.commands import SessionExpired, Write
+from protocol.state.rights import Rights
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 TIMEOUT_MS_MAX = 3_600_000
@@ -96,7 +92,9 @@ class Gateway:
         self._pending = PendingRequests(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
         self.reply_budget = ReplyBudget()
-        self._reads = Reads(self._pending, self.reply_budget, self._answer)
+        self._permits = Permits(self._answer)
+        self._reads = Reads(self._pending, self.reply_budget, self._permits.answer_read)
+        self.rights = Rights()
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._calls = Calls()
@@ -108,14 +106,26 @@ class Gateway:
             ReadFailed: self._reads.on_failed,
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
+            RightsTold: self._on_rights,
             ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
         }
 
-    def receive(self, client: tuple[bytes, ...], request: Request, size: int, now: float) -> None:
-        """Accept a request of ``size`` bytes from the client that these frames route to."""
+    def receive(
+        self,
+        client: tuple[bytes, ...],
+        request: Request,
+        size: int,
+        now: float,
+        user: bytes = b"",
+    ) -> None:
+        """Accept a request of ``size`` bytes from the client that these frames route to.
+
+        ``user`` is the public key by which its connection was authenticated, empty for one that is
+        not restricted.
+        """
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
-        call = Call(client, request.id, now + timeout, size, [None] * count, count)
+        call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
         self._calls.begin(call)
         refusal = why_refused(request, client[0], self._calls, self.reply_budget)
         if not count:
@@ -136,6 +146,8 @@ class Gateway:
         """End the turn: form batches of the new operations, and return all messages to send."""
         if self._sweep_at <= now:
             self._sweep(now)
+        for slot, operation in self._permits.take_cleared():
+            self._gather(slot, operation, now)
         self._send_writes(now)
         if self._reads.queues:
             self._reads.flush(now, self._outbox)
@@ -148,6 +160,11 @@ class Gateway:
     def next_deadline(self, now: float) -> float:
         """Return when ``flush`` is due if nothing arrives before."""
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
+
+    @property
+    def user_keys(self) -> frozenset[bytes]:
+        """The public keys of all users, as far as this node has applied the log."""
+        return self.rights.keys
 
     # --- requests
 
@@ -167,18 +184,19 @@ class Gateway:
                 self._send_request(question, [slot], now, slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
+            case _ if slot.call.user:
+                self._gather(slot, self._permits.first_of(slot, operation), now)
             case _:
                 self._gather(slot, operation, now)
 
     def _gather(self, slot: Slot, operation: Operation, now: float) -> None:
         """Queue an operation, to be batched at the end of the turn."""
         match operation:
-            case Write():
-                self._writes.add(slot, operation)
-            case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan():
-                self._reads.add(slot, operation, now)
-            case ReadChanges() | ReadSnapshot() | KeepAlive() | ListLeases():
-                self._reads.add(slot, operation, now)
+            case Write(user=user):
+                own = slot.call.user
+                self._writes.add(slot, operation if user == own else replace(operation, user=own))
+            case Hello() | Status():
+                raise AssertionError("answered before")
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)
             case RemoveNode(node=node, force=force):
@@ -187,10 +205,8 @@ class Gateway:
                 self._send_request(message, [slot], now, now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
-            case Hello() | Status():
-                raise AssertionError("answered before")
-            case unknown:
-                assert_never(unknown)
+            case _:
+                self._reads.add(slot, operation, now)
 
     # --- messages to the log replicator
 
@@ -243,6 +259,9 @@ class Gateway:
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
             self._send_all_again(now)  # the earlier leader may have lost them
+
+    def _on_rights(self, message: RightsTold, _: float) -> None:
+        self.rights = Rights(message.users, message.roles)
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer removals of this node: it learns of its removal from peers, not from its log."""
