@@ -22,6 +22,7 @@ TTL_SECONDS_CEILING = 1e9
 
 Reading = Literal["linearizable", "leader-lease", "stale"]
 READINGS = get_args(Reading)
+RightName = Literal["read", "write", "watch", "members", "backup", "users"]
 
 
 class ClientDefault(Enum):

@@ -52,6 +52,8 @@ class Dependent(Protocol):
 class AsyncCaller:
     """Performs concurrent calls within one event loop of one process."""
 
+    has_key = False  # whether nodes know the client as a user
+
     def __init__(self, endpoints: list[str], *, follow_leader: bool, max_in_flight: int) -> None:
         self.route = Route(endpoints, follow_leader=follow_leader)
         self._pid = os.getpid()

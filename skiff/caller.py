@@ -50,6 +50,8 @@ from skiff.transport import Transport
 class Caller:
     """Performs concurrent calls, one per thread."""
 
+    has_key = False  # whether nodes know the client as a user
+
     def __init__(
         self,
         endpoints: list[str],

@@ -119,6 +119,35 @@ class Fenced(InsertFailed):
     """The holder that the fence names holds no longer, or never did; nothing was written."""
 
 
+class PermissionDenied(SkiffError, PermissionError):
+    """The client's user lacks a right; nothing was changed.
+
+    ``right`` is its name, and ``prefix`` the key or prefix that it is needed for, empty for all
+    keys. ``right`` is None if no user has the client's key.
+    """
+
+    def __init__(self, message: str, right: str | None, prefix: str) -> None:
+        super().__init__(message)
+        self.right = right
+        self.prefix = prefix
+
+
+class UserExists(SkiffError):
+    """There is a user of this name, or with this key; nothing was changed."""
+
+
+class UserNotFound(SkiffError, LookupError):
+    """There is no user of this name; nothing was changed."""
+
+
+class RoleNotFound(SkiffError, LookupError):
+    """There is no such role, or the user or role does not have it; nothing was changed."""
+
+
+class LastAdministrator(SkiffError):
+    """No user with the role admin would be left; nothing was changed."""
+
+
 class LockTimeout(SkiffError, TimeoutError):
     """The lock, or another turn of a recipe, was not free in time; it is not held."""
 

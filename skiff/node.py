@@ -27,6 +27,7 @@ from skiff.errors import (
     RequestTimeout,
     SkiffError,
 )
+from skiff.first_administrator import FirstAdministrator
 from skiff.records import NodeStatus, Role
 
 START_SECONDS = 15.0  # for a node's processes to start on a busy machine
@@ -94,6 +95,7 @@ class Skiff(BoundToProcess):
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
         self._log_fields: LogFields | None = None
+        self._administrator: FirstAdministrator | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._supervisor is None else "started"
@@ -127,6 +129,8 @@ class Skiff(BoundToProcess):
             raise ClusterInitFailed("the node is started already")
         self._supervisor = Supervisor(self._config)
         self._supervisor.start()
+        if self._admin_key:
+            self._administrator = FirstAdministrator(self.client, self._admin_key)
 
     def wait_until_serving(self, timeout: float | None = START_SECONDS) -> None:
         """Wait until all processes are ready, at most ``timeout`` seconds; None for no limit.
@@ -151,6 +155,9 @@ class Skiff(BoundToProcess):
             InvalidRequest: ``timeout`` is no number from 0 on.
         """
         check_wait(timeout)
+        if self._administrator is not None:
+            self._administrator.close()
+            self._administrator = None
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -266,6 +273,11 @@ class Skiff(BoundToProcess):
         return Client([self._local_address()], timeout=timeout, follow_leader=False)
 
     # ---
+
+    @property
+    def _admin_key(self) -> str:
+        """The public key of the first administrator; empty for none."""
+        return ""
 
     @property
     def _running(self) -> Supervisor:

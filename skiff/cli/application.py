@@ -22,8 +22,10 @@ from skiff.cli import (
     reading,
     recover,
     restore,
+    role,
     status,
     transact,
+    user,
     watch,
     writing,
 )
@@ -33,7 +35,7 @@ from skiff.errors import SkiffError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable, "
-    "6 timeout or unknown outcome, 7 the node was removed."
+    "6 timeout or unknown outcome, 7 the node was removed, 8 permission denied."
 )
 
 # Plain help: at 80 columns, boxes leave too little room for the sentences in them.
@@ -62,6 +64,9 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(barrier.app, name="barrier")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
+app.add_typer(user.app, name="user")
+app.add_typer(role.app, name="role")
+app.command()(user.whoami)
 app.command()(status.status)
 app.command()(health.health)
 app.command()(backup.backup)

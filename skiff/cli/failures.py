@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     TIMEOUT = 6
     REMOVED = 7
+    DENIED = 8
     NOT_STARTED = 126  # as shells report a command that cannot be executed
     NO_SUCH_COMMAND = 127  # likewise
     INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -43,6 +44,11 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.LockLost: ExitCode.CONFLICT,
     errors.NotInteger: ExitCode.CONFLICT,
     errors.CounterOverflow: ExitCode.CONFLICT,
+    errors.PermissionDenied: ExitCode.DENIED,
+    errors.UserExists: ExitCode.CONFLICT,
+    errors.LastAdministrator: ExitCode.CONFLICT,
+    errors.UserNotFound: ExitCode.NOT_FOUND,
+    errors.RoleNotFound: ExitCode.NOT_FOUND,
     errors.NodeRemoved: ExitCode.REMOVED,
     errors.UnsafeMembershipChange: ExitCode.CONFLICT,
     errors.PeerNotFound: ExitCode.NOT_FOUND,
@@ -71,6 +77,9 @@ HINTS: dict[type[Exception], str] = {
     "--force overrides this, and no write succeeds until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
     errors.LeaseNotFound: "'skiff lease list' shows all leases",
+    errors.PermissionDenied: "'skiff whoami' shows the user and its rights",
+    errors.UserNotFound: "'skiff user list' shows all users",
+    errors.RoleNotFound: "'skiff role list' shows all roles and their rights",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
     errors.ClientConnectFailed: "name other nodes by --url or SKIFF_URL",
     errors.PeerConnectFailed: "is a node running there, started with --standby?",
