@@ -11,7 +11,7 @@ from protocol.state.user_commands import (
     RightsRefused,
     UserCommand,
 )
-from skiff.arguments import RightName, check_change
+from skiff.arguments import RightName, check_bool, check_change
 from skiff.errors import (
     InvalidRequest,
     LastAdministrator,
@@ -40,19 +40,10 @@ OBJECTIONS: dict[Objection, tuple[type[SkiffError], str]] = {
 }
 
 
-def add_user(name: str, key: str) -> Method[None]:
+def add_user(name: str, key: str, *, only_first: bool) -> Method[None]:
     """Add a user with a public key."""
-    return _change(user_commands.AddUser(_text(name), decode_user_key(key)))
-
-
-def add_first_user(name: str, key: str) -> Method[bool]:
-    """Add an administrator if there are no users; return whether it was added."""
-    command = user_commands.AddUser(_text(name), decode_user_key(key), only_first=True)
-    try:
-        yield from _change(command)
-    except UserExists:
-        return False
-    return True
+    check_bool("only_first", only_first)
+    return _change(user_commands.AddUser(_text(name), decode_user_key(key), only_first))
 
 
 def remove_user(name: str) -> Method[None]:
