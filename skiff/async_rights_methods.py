@@ -12,9 +12,11 @@ from skiff.rights_methods import RightsMethods
 class AsyncRightsMethods(AsyncRunner):
     """Operations on users and roles; see ``RightsMethods``."""
 
-    async def add_user(self, name: str, key: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+    async def add_user(
+        self, name: str, key: str, *, only_first: bool = False, timeout: Timeout = CLIENT_DEFAULT
+    ) -> None:
         """Add a user with a public key, and without roles; see ``Client.add_user``."""
-        await self._run(rights.add_user(name, key), timeout)
+        await self._run(rights.add_user(name, key, only_first=only_first), timeout)
 
     async def remove_user(self, name: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Remove a user; see ``Client.remove_user``."""

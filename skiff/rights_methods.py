@@ -9,20 +9,23 @@ from skiff.records import Identity, RoleInfo, UserInfo
 class RightsMethods(Runner):
     """Operations on users and roles; see ``Client``."""
 
-    def add_user(self, name: str, key: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+    def add_user(
+        self, name: str, key: str, *, only_first: bool = False, timeout: Timeout = CLIENT_DEFAULT
+    ) -> None:
         """Add a user with a public key, and without roles.
 
         ``key`` is text of 40 characters of Z85, as ZeroMQ writes public keys. A name has 1 to 64
-        characters of a-z, 0-9, dot, underscore and hyphen.
+        characters of a-z, 0-9, dot, underscore and hyphen. With ``only_first``, it is added only
+        while there are no users, and has the role "admin" at once.
 
         Raises:
             PermissionDenied: the right "users" is missing.
-            UserExists: a user has this name or key.
+            UserExists: a user has this name or key, or there are users and ``only_first``.
             InvalidRequest: the name or the key is invalid, or the cluster has 1,000 users.
             OutcomeUnknown: the deadline passed; it may have been done, or may yet be.
             RequestTimeout: the deadline passed; nothing was changed.
         """
-        self._run(rights.add_user(name, key), timeout)
+        self._run(rights.add_user(name, key, only_first=only_first), timeout)
 
     def remove_user(self, name: str, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Remove a user; its connections are denied everything from then on.
