@@ -30,7 +30,7 @@ class FirstAdministrator:
     def close(self) -> None:
         """End the attempts."""
         self._closed.set()
-        self._thread.join()
+        self._thread.join(ATTEMPT_SECONDS)
 
     def _work(self) -> None:
         try:
