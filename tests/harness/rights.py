@@ -17,6 +17,7 @@ from protocol.state.commands import (
 from protocol.state.user_commands import Right
 
 Grants = set[tuple[Right, str]]
+Need = tuple[Right, str]
 SOMEWHERE = "\0"  # in place of a key: any prefix will do
 
 
@@ -26,45 +27,43 @@ def covers(grants: Grants, right: Right, place: str) -> bool:
     return bool(held) if place == SOMEWHERE else any(place[: len(each)] == each for each in held)
 
 
-def is_allowed(grants: Grants, command: Command, own_leases: set[int]) -> bool:
-    """Whether a user with these rights, and these leases, may have a command applied."""
-    return all(covers(grants, *need) for need in _needs(command, own_leases))
+def missing(grants: Grants, command: Command, own_leases: set[int]) -> Need | None:
+    """Return the first right that a user with these lacks for a command; None if it lacks none."""
+    needs = [*_needs(command), *_needs_of_leases(command, own_leases)]
+    lacking = [need for need in needs if not covers(grants, *need)]
+    return lacking[0] if lacking else None
 
 
-def _needs(command: Command | TransactionOperation, own: set[int]) -> Iterator[tuple[Right, str]]:
+def _needs(command: Command | TransactionOperation) -> Iterator[Need]:
     match command:
         case Transact(checks=checks, fences=fences):
-            yield from ((Right.READ, each.key) for each in checks)
             yield from ((Right.READ, each.key) for each in fences)
+            yield from ((Right.READ, each.key) for each in checks)
             for operation in (*command.then, *command.otherwise):
-                yield from _needs(operation, own)
-        case Insert() | Remove():
-            yield from _needs_of_write(command, own)
+                yield from _needs(operation)
+        case Insert(key=key, if_revision=revision) | Remove(key=key, if_revision=revision):
+            yield Right.WRITE, key
+            if revision is not None:
+                yield Right.READ, key
         case Increment(key=key):
             yield Right.WRITE, key
         case RemovePrefix(prefix=prefix):
             yield Right.WRITE, "" if prefix == "/" else prefix
         case Lookup(key=key):
             yield Right.READ, key
-        case _:
-            yield from _other_needs(command, own)
-
-
-def _other_needs(command: Command, own: set[int]) -> Iterator[tuple[Right, str]]:
-    match command:
         case GrantLease():
             yield Right.WRITE, SOMEWHERE
-        case RevokeLease(lease=lease):
-            if lease not in own:
-                yield Right.WRITE, ""
+        case RevokeLease():
+            pass
         case _:
             yield Right.USERS, ""
 
 
-def _needs_of_write(command: Insert | Remove, own: set[int]) -> Iterator[tuple[Right, str]]:
-    yield Right.WRITE, command.key
-    if command.if_revision is not None:
-        yield Right.READ, command.key
-    lease = command.lease if isinstance(command, Insert) else 0
-    if lease and lease not in own:
-        yield Right.WRITE, ""
+def _needs_of_leases(command: Command, own: set[int]) -> Iterator[Need]:
+    operations: list[Command | TransactionOperation] = [command]
+    if isinstance(command, Transact):
+        operations = [*command.then, *command.otherwise]
+    for each in operations:
+        lease = each.lease if isinstance(each, Insert | RevokeLease) else 0
+        if lease and lease not in own:
+            yield Right.WRITE, ""
