@@ -39,13 +39,22 @@ class ChangePublisher:
         self._follow_connections(now)
         nonces: list[bytes] = []
         for frame, connection in self._port.drain_from():
-            is_lost = self._is_lost(connection, now)
-            nonce = self._subscriptions.take(frame, connection, is_lost=is_lost)
-            if nonce is not None:
-                nonces.append(nonce)
+            is_lost, user = self._is_lost(connection, now), self._user_of(connection)
+            nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
             if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
                 self._close(connection, "too many subscriptions", now)
+            elif self._subscriptions.denies(frame, connection, user):
+                self._close(connection, "their users may not watch that", now)
+                nonce = None
+            elif self._port.is_manual:
+                self._port.admit(frame)
+            if nonce is not None:
+                nonces.append(nonce)
         return nonces
+
+    def _user_of(self, _: int) -> bytes:
+        """Return the public key of a connection's user: empty, as none is authenticated yet."""
+        return b""
 
     def _is_lost(self, connection: int, now: float) -> bool:
         """Whether a connection is lost; its acceptance is reported before its frames."""
@@ -57,6 +66,8 @@ class ChangePublisher:
         """Send queued messages, and disconnect subscribers that delay them."""
         if self._connections.is_readable(readable):
             self._follow_connections(now)
+        for connection in self.feed.take_denied():  # before anything else is published
+            self._close(connection, "their users may no longer watch that", now)
         if not self._connections:
             self._subscriptions.drop_lost()
         self._core.mark(now, has_subscribers=bool(self._subscriptions))

@@ -5,6 +5,7 @@ import time
 from collections import deque
 
 from actors.actor import ActorContext, wait_for
+from actors.audit import AuditTrail
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
@@ -50,6 +51,7 @@ class ClientGateway:
         self._replies = ReplySender(self._router, self._core.reply_budget)
         self._publisher = ChangePublisher(publisher, subscribers, context.limits.subscribers)
         self._publisher_port = publisher
+        self._audit = AuditTrail(context.config.dir)
         self._unsent: deque[Call] = deque()
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
@@ -151,6 +153,8 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
+        if outbox.audit:
+            self._audit.write(outbox.audit, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))

@@ -11,6 +11,7 @@ No other module of this package imports zmq.
 import errno
 import select
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from math import ceil
 from typing import Protocol, cast
 
@@ -41,6 +42,7 @@ ACCEPTED, DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
 
 
+SUBSCRIBES = b"\1"  # first byte of a frame that an XPUB socket reads
 STRANGE_HOST = (errno.ENODEV, errno.EADDRNOTAVAIL)  # neither an interface nor its address
 
 Frames = list[bytes]
@@ -84,6 +86,7 @@ class Port:
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
         self.descriptor = self._ask(zmq.FD)
         self.may_hold_unread = True  # if False, the descriptor signals the next message
+        self.is_manual = False  # whether a publisher's subscriptions take effect only by ``admit``
 
     def drain(self) -> Iterator[Frames]:
         """Yield the messages that have arrived, up to the limit of one turn."""
@@ -196,6 +199,12 @@ class Port:
         """Set whether a publisher drops messages for full subscribers, or refuses to send."""
         self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
 
+    def admit(self, frame: bytes) -> None:
+        """Let the subscription, or its cancellation, that was read last take effect."""
+        option = zmq.SUBSCRIBE if frame[:1] == SUBSCRIBES else zmq.UNSUBSCRIBE
+        with suppress(zmq.ZMQError):  # its connection is lost
+            self.socket.setsockopt(option, frame[1:])
+
     def close(self) -> None:
         """Close the socket; unsent messages are dropped."""
         self.socket.close()
@@ -280,12 +289,17 @@ class Sockets:
         self.watch(port)
         return port
 
-    def publisher(self, endpoint: str) -> Port:
-        """Bind the socket that publishes changes and receives subscriptions."""
+    def publisher(self, endpoint: str, *, manual: bool = False) -> Port:
+        """Bind the socket that publishes changes and receives subscriptions.
+
+        With ``manual``, a subscription takes effect only once it is admitted.
+        """
         # A short receive queue, so that a connection with too many subscriptions is closed in time.
         port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1)
         port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
         port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report each connection's subscriptions
+        port.socket.setsockopt(zmq.XPUB_MANUAL, int(manual))
+        port.is_manual = manual
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
         port.socket.copy_threshold = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from protocol.audit import denial_in, is_audited, record_of, record_of_denial
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import why_refused
@@ -174,6 +175,8 @@ class Gateway:
         except InvalidOperation as error:
             self._answer(slot, Failed(FailureCode.INVALID, str(error)))
             return
+        if is_audited(operation):
+            slot.audit(operation)
         match operation:
             case Hello():
                 self._answer(slot, welcome(self._opened, self._config, self._leadership))
@@ -348,7 +351,19 @@ class Gateway:
     def _finish(self, call: Call) -> None:
         self._calls.end(call)
         self.reply_budget.end_call(call)
+        if call.user or call.audited:
+            self._audit(call)
         self._outbox.replies.append(call)
+
+    def _audit(self, call: Call) -> None:
+        """Record the administrative operations of a call, or that it was denied."""
+        name = self.rights.name_of(call.user) or ""
+        audited = (call.audited or {}).items()
+        records = [record_of(name, call.user, each, call.outcomes[at]) for at, each in audited]
+        denied = denial_in(call.outcomes) if call.user and not records else None
+        if denied is not None:
+            records.append(record_of_denial(name, call.user, denied))
+        self._outbox.audit += records
 
     def _answer_all(self, pending: PendingRequest, outcome: Answer, now: float) -> None:
         """Remove a pending request and answer all its slots alike."""

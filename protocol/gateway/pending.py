@@ -87,6 +87,10 @@ class Slot(msgspec.Struct, frozen=True):
         """Return the operation that was kept, if one was."""
         return self.call.held.pop(self.position, None) if self.call.held else None
 
+    def audit(self, operation: Operation) -> None:
+        """Keep an operation to be recorded with its outcome."""
+        self.call.audited = {**(self.call.audited or {}), self.position: operation}
+
     @property
     def is_answered(self) -> bool:
         """Whether the operation has an outcome; an expired one has a failure."""

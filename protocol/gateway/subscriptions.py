@@ -92,7 +92,8 @@ class Subscriptions:
         denied = [
             connection
             for connection, held in self._connections.items()
-            if not all(self._may_watch(held.user, topic) for topic in held.topics)
+            if connection not in self._denied
+            and not all(self._may_watch(held.user, topic) for topic in held.topics)
         ]
         self._denied.update(denied)
         return denied

@@ -36,27 +36,27 @@ def missing(grants: Grants, command: Command, own_leases: set[int]) -> Need | No
 
 def _needs(command: Command | TransactionOperation) -> Iterator[Need]:
     match command:
-        case Transact(checks=checks, fences=fences):
-            yield from ((Right.READ, each.key) for each in fences)
-            yield from ((Right.READ, each.key) for each in checks)
-            for operation in (*command.then, *command.otherwise):
-                yield from _needs(operation)
+        case Transact():
+            yield from _needs_of_transaction(command)
         case Insert(key=key, if_revision=revision) | Remove(key=key, if_revision=revision):
             yield Right.WRITE, key
             if revision is not None:
                 yield Right.READ, key
-        case Increment(key=key):
-            yield Right.WRITE, key
-        case RemovePrefix(prefix=prefix):
-            yield Right.WRITE, "" if prefix == "/" else prefix
+        case Increment(key=place) | RemovePrefix(prefix=place):
+            yield Right.WRITE, "" if place == "/" else place
         case Lookup(key=key):
             yield Right.READ, key
         case GrantLease():
             yield Right.WRITE, SOMEWHERE
-        case RevokeLease():
-            pass
-        case _:
+        case _ if not isinstance(command, RevokeLease):
             yield Right.USERS, ""
+
+
+def _needs_of_transaction(command: Transact) -> Iterator[Need]:
+    yield from ((Right.READ, each.key) for each in command.fences)
+    yield from ((Right.READ, each.key) for each in command.checks)
+    for operation in (*command.then, *command.otherwise):
+        yield from _needs(operation)
 
 
 def _needs_of_leases(command: Command, own: set[int]) -> Iterator[Need]:

@@ -186,11 +186,12 @@ class Door(Actor):
     def _take(self, frame: bytes, connection: int) -> bytes | None:
         """Judge and take a subscription; return the nonce if it asks for a confirmation."""
         user, subscriptions = self.pipes.users[connection], self._feed.subscriptions
+        nonce = subscriptions.take(frame, connection, user=user)
         if subscriptions.denies(frame, connection, user):
             self.pipes.cut(connection)
             return None
         self.pipes.admit(connection)
-        return subscriptions.take(frame, connection, user=user)
+        return nonce
 
     def _send(self, now: float) -> None:
         outbox = self._the_core.flush(now)

@@ -91,11 +91,9 @@ class Model:
             return self._open_session(write.user)
         if isinstance(write.command, ExpireLeases | CheckpointLeases):
             return self._expire(write.command)
-        if self._owners.get(write.session) != write.user:
+        if write.session not in self._answers or self._owners[write.session] != write.user:
             return SessionExpired()
-        answers = self._answers.pop(write.session, None)
-        if answers is None:
-            return SessionExpired()
+        answers = self._answers.pop(write.session)
         self._answers[write.session] = answers
         if write.sequence in answers:
             return answers[write.sequence]
@@ -139,23 +137,26 @@ class Model:
                 return self._change([command])[0]
             case GrantLease() | RevokeLease():
                 return self._grant_or_revoke(command)
-            case Transact(checks=checks, then=then, otherwise=otherwise, fences=fences):
-                for fence in fences:
-                    row = self.rows.get(fence.key)
-                    if row is None or row[0] != fence.token:
-                        return Inapplicable(Obstacle.FENCED, fence.key)
-                self.fenced += fences
-                holds = all(map(self._holds, checks))
-                results = self._change(then if holds else otherwise)
-                if any(isinstance(each, Inapplicable | NoLease) for each in results):
-                    return results[0]
-                return Transacted(holds, self.revision, tuple(results))
+            case Transact():
+                return self._transact(command)
             case OpenSession() | ExpireLeases() | CheckpointLeases():
                 raise AssertionError("a command of the state")
             case _:
                 changed = self.rights.apply(command)
                 self._have_rights_changed |= isinstance(changed, RightsChanged)
                 return changed
+
+    def _transact(self, command: Transact) -> Any:
+        for fence in command.fences:
+            row = self.rows.get(fence.key)
+            if row is None or row[0] != fence.token:
+                return Inapplicable(Obstacle.FENCED, fence.key)
+        self.fenced += command.fences
+        holds = all(map(self._holds, command.checks))
+        results = self._change(command.then if holds else command.otherwise)
+        if any(isinstance(each, Inapplicable | NoLease) for each in results):
+            return results[0]
+        return Transacted(holds, self.revision, tuple(results))
 
     def _mismatch(self, command: Insert | Remove) -> RevisionMismatch | None:
         row = self.rows.get(command.key)

@@ -128,20 +128,20 @@ def _is_local(operation: Operation) -> bool:
 
 def _needs_of(operation: Operation) -> list[Need] | None:
     """Return the rights that a read needs; None for other operations."""
+    needs: list[Need] | None = None
     match operation:
         case Get(key=key):
-            return [(Right.READ, key)]
+            needs = [(Right.READ, key)]
         case GetMany(keys=keys):
-            return [(Right.READ, key) for key in keys]
+            needs = [(Right.READ, key) for key in keys]
         case ListKeys(prefix=prefix) | ListPrefixes(prefix=prefix) | Scan(prefix=prefix):
-            return [(Right.READ, prefix)]
+            needs = [(Right.READ, prefix)]
         case ReadChanges(prefix=prefix):
-            return [(Right.WATCH, prefix)]
+            needs = [(Right.WATCH, prefix)]
         case ListUsers():
-            return [(Right.USERS, "")]
+            needs = [(Right.USERS, "")]
         case CheckRight(right=right, prefix=prefix):
-            return [] if right is None else [(right, prefix)]
+            needs = [] if right is None else [(right, prefix)]
         case KeepAlive() | WhoAmI():
-            return []
-        case _:
-            return None
+            needs = []
+    return needs

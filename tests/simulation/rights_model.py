@@ -75,12 +75,8 @@ class RightsModel:
 
     def _why_not(self, command: UserCommand) -> tuple[Objection, str] | None:
         match command:
-            case AddUser(name=name, key=key, only_first=only_first):
-                if only_first and self.keys:
-                    return Objection.NOT_FIRST, name
-                return (Objection.USER_EXISTS, name) if name in self.keys else self._taken(key)
-            case AssignRole(user=name) | UnassignRole(user=name):
-                return self._unknown(name) or self._why_not_role(name, command)
+            case AddUser():
+                return self._why_not_add(command)
             case Grant() | Revoke() | RemoveRole():
                 return self._why_not_grant(command)
             case RemoveUser(name=name):
@@ -89,6 +85,15 @@ class RightsModel:
                 return self._unknown(name) or self._taken(key) or self._many_keys(name)
             case RemoveUserKey(name=name, key=key):
                 return self._unknown(name) or self._last_key(name, key)
+            case AssignRole() | UnassignRole():
+                return self._unknown(command.user) or self._why_not_role(command.user, command)
+
+    def _why_not_add(self, command: AddUser) -> tuple[Objection, str] | None:
+        if command.only_first and self.keys:
+            return Objection.NOT_FIRST, command.name
+        if command.name in self.keys:
+            return Objection.USER_EXISTS, command.name
+        return self._taken(command.key)
 
     def _unknown(self, name: str) -> tuple[Objection, str] | None:
         return None if name in self.keys else (Objection.UNKNOWN_USER, name)
@@ -148,6 +153,11 @@ class RightsModel:
                 self.roles_of[name].add(role)
             case UnassignRole(user=name, role=role):
                 self.roles_of[name].remove(role)
+            case Grant() | Revoke() | RemoveRole():
+                self._change_role(command)
+
+    def _change_role(self, command: Grant | Revoke | RemoveRole) -> None:
+        match command:
             case Grant(role=role, right=right, prefix=prefix):
                 self.grants.setdefault(role, set()).add((right, prefix))
             case Revoke(role=role, right=right, prefix=prefix):

@@ -63,6 +63,7 @@ TTLS_MS = (200, 600)
 PAGE_PAUSE_SECONDS = 0.2  # between two pages of a scan, at most
 WRITES, THEFTS = 0.5, 0.1  # shares of a user's turns
 VALUE = encode(1)
+CHANGES = 0.5  # share of an administrator's turns that change rights
 
 
 def key_of(name: str, number: int = 0) -> bytes:
@@ -161,8 +162,10 @@ class RightsChance:
                 Grant(role, Right.USERS),
                 Revoke(role, Right.USERS),
                 AddUser(f"first-{name}", key_of(f"first-{name}"), only_first=True),
+                UnassignRole("root", "admin"),
+                RemoveUser("root"),
             ),
-            (4, 1, 2, 1, 4, 1, 6, 5, 0.5, 0.3, 1, 0.3, 1, 1),
+            (4, 1, 2, 1, 4, 1, 6, 5, 0.5, 0.3, 1, 0.3, 1, 1, 0.5, 0.5),
         )[0]
 
 
@@ -251,13 +254,21 @@ class AdministratorThread(Thread):
             return
         self.idle = False
         deadline = self.setting.events.now + 1.0
-        command = self._first.pop(0) if self._first else self._chance.user_command()
+        command = self._choose_command()
 
         def ended(_: Ending) -> None:
             self.setting.totals.rights_changed += 1
             self.go_on()
 
         self.write_loosely(command, deadline, ended)
+
+    def _choose_command(self) -> Command:
+        """Return a change of the rights, or of a key, of which watchers are told."""
+        if self._first:
+            return self._first.pop(0)
+        if self._chance.random() < CHANGES:
+            return self._chance.user_command()
+        return Insert(self._chance.choice(KEYS), VALUE)
 
 
 def key_of_thread(thread: Thread) -> bytes:
