@@ -48,15 +48,22 @@ class ChangePublisher:
         nonces: list[bytes] = []
         for frame, connection, user_id in self._port.drain_from():
             user = self._user_of(user_id)
-            if user is None and is_request(frame):
-                self._close(connection, "not authenticated", now)
-                continue
+            if user is None:
+                if is_request(frame):
+                    self._close(connection, "not authenticated", now)
+                    continue
+                user = b""  # ZeroMQ's own frame, which takes back the topics of a lost connection
             is_lost = self._is_lost(connection, now)
-            nonce = self._subscriptions.take(frame, connection, is_lost=is_lost)
-            if nonce is not None:
-                nonces.append(nonce)
+            nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
             if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
                 self._close(connection, "too many subscriptions", now)
+            elif self._subscriptions.denies(frame, connection, user):
+                self._close(connection, "their users may not watch that", now)
+                nonce = None
+            elif self._port.is_manual:
+                self._port.admit(frame)
+            if nonce is not None:
+                nonces.append(nonce)
         return nonces
 
     def _user_of(self, user_id: str) -> bytes | None:
@@ -73,6 +80,8 @@ class ChangePublisher:
         """Send queued messages, and disconnect subscribers that delay them."""
         if self._connections.is_readable(readable):
             self._follow_connections(now)
+        for connection in self.feed.take_denied():  # before anything else is published
+            self._close(connection, "their users may no longer watch that", now)
         if not self._connections:
             self._subscriptions.drop_lost()
         self._core.mark(now, has_subscribers=bool(self._subscriptions))

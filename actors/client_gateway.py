@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from actors.actor import ActorContext, wait_for
+from actors.audit import AuditTrail
 from actors.change_publisher import ChangePublisher
 from actors.connections import Connections
 from actors.failure import ActorFailure
@@ -22,6 +23,7 @@ from protocol.messages.gateway import (
     GatewayMessage,
     Leadership,
     Opened,
+    RightsTold,
 )
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
@@ -56,6 +58,7 @@ class ClientGateway:
             publisher, subscribers, context.limits.subscribers, self._gatekeeper
         )
         self._publisher_port = publisher
+        self._audit = AuditTrail(context.config.dir)
         self._unsent: deque[Call] = deque()
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
@@ -106,12 +109,16 @@ class ClientGateway:
             router = self._sockets.client_router(
                 [address.client_endpoint, f"ipc://{CLIENT_SOCKET}"]
             )
-            return router, self._sockets.publisher(address.publish_endpoint)
+            return router, self._sockets.publisher(
+                address.publish_endpoint, manual=self._gatekeeper is not None
+            )
         except BindFailed as error:
             raise ActorFailure("RPCBindFailed", str(error), lasting=True) from error
 
     def _step(self, message: GatewayMessage, now: float) -> None:
         self._publisher.feed.step(message, now)
+        if isinstance(message, RightsTold) and self._gatekeeper is not None:
+            self._gatekeeper.admit_users({key for user in message.users for key in user.keys})
         if isinstance(message, Leadership):
             self._context.log_fields.learn_term(message.term)
         if not isinstance(message, Changes | Following):
@@ -170,6 +177,8 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
+        if outbox.audit:
+            self._audit.write(outbox.audit, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))

@@ -8,8 +8,9 @@
     sessions    session, eight bytes big-endian -> results kept to answer retries
     leases      lease, eight bytes big-endian -> its TTL and its number of keys
     lease_keys  lease and key -> nothing
+    rights      user or role -> its keys and roles, or its rights
 
-The last five exist twice, as ``values.0`` and ``values.1``: one set is active, the
+The last six exist twice, as ``values.0`` and ``values.1``: one set is active, the
 other one stages a snapshot. No other module imports rocksdict.
 """
 
@@ -28,10 +29,13 @@ from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
 
 FAMILIES = table_names()
+RIGHTS_FAMILIES = {"rights.0", "rights.1"}
+LEASE_FAMILIES = {"leases.0", "lease_keys.0", "leases.1", "lease_keys.1"}
 # Those that directories of older versions lack.
 NEWER_FAMILIES = (
-    {"leases.0", "lease_keys.0", "leases.1", "lease_keys.1"},
-    {"leases.0", "lease_keys.0", "leases.1", "lease_keys.1", "changes"},
+    RIGHTS_FAMILIES,
+    RIGHTS_FAMILIES | LEASE_FAMILIES,
+    RIGHTS_FAMILIES | LEASE_FAMILIES | {"changes"},
 )
 WRITE_BUFFER_BYTES = 32 << 20
 WRITE_BUFFERS_MAX = 4  # of a table; writes stall while all but one are being flushed

@@ -1,6 +1,7 @@
 """Port: one ZeroMQ socket of an actor, used without blocking."""
 
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from typing import Protocol, cast
 
 import zmq
@@ -10,6 +11,8 @@ DRAIN_MAX = 512  # messages from one socket in a turn, so that no other one star
 # As plain integers: the enumerations cost more than the calls they are passed to.
 NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 EVENTS, RCVMORE, POLLIN = int(zmq.EVENTS), int(zmq.RCVMORE), int(zmq.POLLIN)
+
+SUBSCRIBES = b"\1"  # first byte of a frame that an XPUB socket reads
 
 Frames = list[bytes]
 
@@ -45,6 +48,7 @@ class Port:
         self._send = cast(Callable[[bytes, int], None], super(zmq.Socket, socket).send)
         self.descriptor = self._ask(zmq.FD)
         self.may_hold_unread = True  # if False, the descriptor signals the next message
+        self.is_manual = False  # whether a publisher's subscriptions take effect only by ``admit``
 
     def drain(self) -> Iterator[Frames]:
         """Yield the messages that have arrived, up to the limit of one turn."""
@@ -179,6 +183,12 @@ class Port:
     def set_lossy(self, *, lossy: bool) -> None:
         """Set whether a publisher drops messages for full subscribers, or refuses to send."""
         self.socket.setsockopt(zmq.XPUB_NODROP, int(not lossy))
+
+    def admit(self, frame: bytes) -> None:
+        """Let the subscription, or its cancellation, that was read last take effect."""
+        option = zmq.SUBSCRIBE if frame[:1] == SUBSCRIBES else zmq.UNSUBSCRIBE
+        with suppress(zmq.ZMQError):  # its connection is lost
+            self.socket.setsockopt(option, frame[1:])
 
     def close(self) -> None:
         """Close the socket; unsent messages are dropped."""

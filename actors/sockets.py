@@ -146,13 +146,18 @@ class Sockets:
         self.watch(port)
         return port
 
-    def publisher(self, endpoint: str) -> Port:
-        """Bind the socket that publishes changes and receives subscriptions."""
+    def publisher(self, endpoint: str, *, manual: bool = False) -> Port:
+        """Bind the socket that publishes changes and receives subscriptions.
+
+        With ``manual``, a subscription takes effect only once it is admitted.
+        """
         # A short receive queue, so that a connection with too many subscriptions is closed in time.
         # With keys, ZeroMQ counts the user id as one more message, which it never takes out again.
         port = self._port(zmq.XPUB, sndhwm=CLIENT_HWM, rcvhwm=1 if self.keys is None else 2)
         port.socket.setsockopt(zmq.RCVBUF, SUBSCRIBER_BUFFER_BYTES)
         port.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report each connection's subscriptions
+        port.socket.setsockopt(zmq.XPUB_MANUAL, int(manual))
+        port.is_manual = manual
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
         port.socket.copy_threshold = 0

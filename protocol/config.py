@@ -324,7 +324,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check(
             bool(self.key) or self.insecure or not self.is_exposed,
             f"bind {self.bind} lets other machines reach the node, and it has no key: make one by "
-            "'skiff keygen cluster DIR' and give it in key, or accept unauthenticated connections by --insecure",
+            "'skiff keygen cluster DIR' and give it in key, or accept unauthenticated connections "
+            "by --insecure",
         )
         _check(not (self.key and self.insecure), "key and insecure exclude each other")
         _check(bool(self.key) or not self.admin_key, "admin_key needs key: the cluster's keys")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         InvalidConfig,
         InvalidKey,
         InvalidRequest,
+        LastAdministrator,
         LeaderElectionTimeout,
         LeaseExpired,
         LeaseNotFound,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         PipelineFailed,
         RequestTimeout,
         RevisionMismatch,
+        RoleNotFound,
         RPCBindFailed,
         RPCCallFailed,
         SerializeFailed,
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
         TransactionConflict,
         UnsafeMembershipChange,
         Unsupported,
+        UserExists,
+        UserNotFound,
     )
     from skiff.lease import Lease
     from skiff.mirror import Mirror
@@ -105,7 +109,20 @@ if TYPE_CHECKING:
     from skiff.recipes.queue import Queue
     from skiff.recipes.read_write_lock import ReadWriteLock
     from skiff.recipes.semaphore import Semaphore
-    from skiff.records import Entry, Event, EventKind, Fence, Member, NodeStatus, Role, Shortage
+    from skiff.records import (
+        Entry,
+        Event,
+        EventKind,
+        Fence,
+        GrantInfo,
+        Identity,
+        Member,
+        NodeStatus,
+        Role,
+        RoleInfo,
+        Shortage,
+        UserInfo,
+    )
     from skiff.subscriber import Subscriber
     from skiff.transaction import AsyncTransaction, Transaction
 
@@ -167,6 +184,10 @@ _ON_FIRST_USE = {
     "TransactionConflict": "skiff.errors",
     "UnsafeMembershipChange": "skiff.errors",
     "Unsupported": "skiff.errors",
+    "UserNotFound": "skiff.errors",
+    "UserExists": "skiff.errors",
+    "RoleNotFound": "skiff.errors",
+    "LastAdministrator": "skiff.errors",
     "Lease": "skiff.lease",
     "Mirror": "skiff.mirror",
     "Namespace": "skiff.namespace",
@@ -213,6 +234,10 @@ _ON_FIRST_USE = {
     "NodeStatus": "skiff.records",
     "Role": "skiff.records",
     "Shortage": "skiff.records",
+    "UserInfo": "skiff.records",
+    "RoleInfo": "skiff.records",
+    "Identity": "skiff.records",
+    "GrantInfo": "skiff.records",
     "Subscriber": "skiff.subscriber",
     "AsyncTransaction": "skiff.transaction",
     "Transaction": "skiff.transaction",
@@ -272,6 +297,8 @@ __all__ = [
     "Fence",
     "Fenced",
     "Get",
+    "GrantInfo",
+    "Identity",
     "Increment",
     "Insert",
     "InsertFailed",
@@ -279,6 +306,7 @@ __all__ = [
     "InvalidConfig",
     "InvalidKey",
     "InvalidRequest",
+    "LastAdministrator",
     "LeaderElectionTimeout",
     "Lease",
     "LeaseExpired",
@@ -316,6 +344,8 @@ __all__ = [
     "Restored",
     "RevisionMismatch",
     "Role",
+    "RoleInfo",
+    "RoleNotFound",
     "Semaphore",
     "SerializeFailed",
     "Shortage",
@@ -332,6 +362,9 @@ __all__ = [
     "TransactionResult",
     "UnsafeMembershipChange",
     "Unsupported",
+    "UserExists",
+    "UserInfo",
+    "UserNotFound",
     "__version__",
     "recover",
     "restore",

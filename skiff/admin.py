@@ -5,7 +5,7 @@ import uuid
 from protocol.messages.client import AddNode, RemoveNode, Status, TransferLeadership, Transferred
 from protocol.messages.client import NodeStatus as WireStatus
 from skiff.addresses import normal
-from skiff.arguments import check_force
+from skiff.arguments import check_bool
 from skiff.method import Method, Question
 from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, status_of
@@ -25,7 +25,7 @@ def add_member(address: str) -> Method[None]:
 
 def remove_node(node: uuid.UUID | str, *, force: bool) -> Method[uuid.UUID]:
     """Remove a node from the cluster; return its id."""
-    check_force(force)
+    check_bool("force", force)
     id_ = yield from _node_id(node)
     yield Question(RemoveNode(id_.bytes, force), writes=True)
     return id_

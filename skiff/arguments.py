@@ -22,6 +22,7 @@ TTL_SECONDS_CEILING = 1e9
 
 Reading = Literal["linearizable", "leader-lease", "stale"]
 READINGS = get_args(Reading)
+RightName = Literal["read", "write", "watch", "members", "backup", "users"]
 
 
 class ClientDefault(Enum):
@@ -269,8 +270,7 @@ def check_watch(prefix: str, since: int | None, *, initial: bool, prev_value: bo
     check_prefix(prefix)
     check_number("since", since)
     for name, given in (("initial", initial), ("prev_value", prev_value)):
-        if not isinstance(given, bool):
-            raise InvalidRequest(f"{name} must be True or False, not {given!r}")
+        check_bool(name, given)
     if initial and since is not None:
         raise InvalidRequest("a watch begins with the entries that are there, or after a revision")
 
@@ -288,24 +288,14 @@ def check_start(start_after: str | None) -> None:
         raise InvalidRequest(f"start_after: {error}") from None
 
 
-def check_force(force: object) -> None:
-    """Check whether ``force`` is a bool.
+def check_bool(name: str, given: object) -> None:
+    """Check whether an argument, named as in the message, is a bool.
 
     Raises:
         InvalidRequest: it is not.
     """
-    if not isinstance(force, bool):
-        raise InvalidRequest(f"force must be True or False, not {force!r}")
-
-
-def check_reverse(reverse: object) -> None:
-    """Check whether ``reverse`` is a bool.
-
-    Raises:
-        InvalidRequest: it is not.
-    """
-    if not isinstance(reverse, bool):
-        raise InvalidRequest(f"reverse must be True or False, not {reverse!r}")
+    if not isinstance(given, bool):
+        raise InvalidRequest(f"{name} must be True or False, not {given!r}")
 
 
 def check_limit(limit: int | None) -> None:

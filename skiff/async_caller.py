@@ -117,6 +117,11 @@ class AsyncCaller:
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
 
+    @property
+    def has_key(self) -> bool:
+        """Whether nodes know the client as a user."""
+        return self.transport.keys is not None
+
     def see(self, change: Event) -> None:
         """Read no state from before a change from now on."""
         self._calls.high_water.note(change)

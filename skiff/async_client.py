@@ -30,6 +30,7 @@ from skiff.async_mirror import AsyncFeeder, AsyncMirror
 from skiff.async_namespace import AsyncNamespace
 from skiff.async_read_methods import AsyncReadMethods
 from skiff.async_recipe_methods import AsyncRecipeMethods
+from skiff.async_rights_methods import AsyncRightsMethods
 from skiff.async_subscriber import AsyncSubscriber
 from skiff.async_write_methods import AsyncWriteMethods
 from skiff.backing_up import back_up
@@ -61,6 +62,7 @@ class AsyncClient(
     AsyncLeaseMethods,
     AsyncRecipeMethods,
     AsyncClusterMethods,
+    AsyncRightsMethods,
     BoundToProcess,
 ):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.

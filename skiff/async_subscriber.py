@@ -10,7 +10,7 @@ from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import Hello, Welcome
+from protocol.messages.client import Hello, Operation, Outcome, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.async_caller import AsyncCaller
@@ -35,6 +35,7 @@ from skiff.subscription import (
     STEP_SECONDS,
     event_of,
     greet_until,
+    may_watch,
     unconfirmed,
 )
 from skiff.values import check_type, decode_value
@@ -276,7 +277,9 @@ class AsyncSubscriber(BoundToProcess):
         """Subscribe to a node; leave it if it does not confirm in time."""
         self._close_channel()  # an attempt may have been interrupted
         await asyncio.sleep(max(0.0, self._heal_at - self._now()))
-        welcome = await self._greet(deadline)
+        welcome = expect(await self._ask(Hello(), deadline), Welcome)
+        if self._caller.has_key:
+            await self._ask(may_watch(self._prefix), deadline)
         self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = self._caller.feeds.subscribe(
@@ -288,12 +291,12 @@ class AsyncSubscriber(BoundToProcess):
         )
         self._watch.begin_stream(self._subscription.stream)
 
-    async def _greet(self, deadline: float) -> Welcome:
-        """Greet a node; while none answers, notice in between that the subscriber is closed."""
+    async def _ask(self, operation: Operation, deadline: float) -> Outcome:
+        """Ask a node; while none answers, notice in between that the subscriber is closed."""
         while True:
             until = greet_until(deadline, self._now(), self._caller.route)
             try:
-                return expect(await self._caller.call(Hello(), self._left(until)), Welcome)
+                return await self._caller.call(operation, self._left(until))
             except (RequestTimeout, ClientConnectFailed):
                 self._check_open()
                 if until == deadline:

@@ -68,6 +68,11 @@ class Caller:
         self.transport = transport or Transport()
         self._begin(cluster)
 
+    @property
+    def has_key(self) -> bool:
+        """Whether nodes know the client as a user."""
+        return self.transport.keys is not None
+
     def _begin(self, cluster: bytes) -> None:
         """Reset connections and session, which a forked child must not share with its parent."""
         self._lock = threading.Lock()

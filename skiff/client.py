@@ -33,6 +33,7 @@ from skiff.progress import Progress
 from skiff.read_methods import ReadMethods
 from skiff.recipe_methods import RecipeMethods
 from skiff.recipes.coordinator import Coordinator
+from skiff.rights_methods import RightsMethods
 from skiff.subscriber import Subscriber
 from skiff.transaction import Transaction
 from skiff.transport import Transport
@@ -46,7 +47,13 @@ DEFAULT_TIMEOUT = 5.0
 
 
 class Client(
-    ReadMethods, WriteMethods, LeaseMethods, RecipeMethods, ClusterMethods, BoundToProcess
+    ReadMethods,
+    WriteMethods,
+    LeaseMethods,
+    RecipeMethods,
+    ClusterMethods,
+    RightsMethods,
+    BoundToProcess,
 ):
     """Client of a cluster, through any of its nodes.
 
@@ -74,6 +81,7 @@ class Client(
     - ``ClientConnectFailed``: the nodes belong to another cluster, or no socket can be opened.
     - ``RequestTimeout``: the deadline passed; nothing was changed.
     - ``Overloaded``: the node has too many requests; nothing was changed.
+    - ``PermissionDenied``: the client's user lacks a right; nothing was changed.
     - ``ClientClosed``: the client is closed, or was closed meanwhile.
     - ``Unsupported``: a node or a member runs a version that cannot do it; nothing was changed.
     - ``PermissionDenied``: the nodes refuse this client's key, or require one.

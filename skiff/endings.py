@@ -6,6 +6,7 @@ from protocol.client.calls import Ending
 from protocol.client.routing import Route
 from protocol.messages.client import Failed, Outcome
 from protocol.state.commands import SessionExpired
+from protocol.state.user_commands import Denied
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
@@ -16,7 +17,7 @@ from skiff.errors import (
     RequestTimeout,
     SkiffError,
 )
-from skiff.outcomes import raise_failure
+from skiff.outcomes import denial_of, raise_failure
 
 
 def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
@@ -30,6 +31,8 @@ def outcome_of(ending: Ending, route: Route, *, closed: bool) -> Outcome:
         raise _why_none(ending, route, closed=closed)
     if isinstance(outcome, Failed):
         raise_failure(outcome, maybe_done=ending.maybe_done)
+    if isinstance(outcome, Denied):
+        raise denial_of(outcome, maybe_done=ending.maybe_done and ending.write is None)
     if isinstance(outcome, SessionExpired):
         raise OutcomeUnknown("the session expired, so that a retry could not be recognised")
     return outcome

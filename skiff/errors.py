@@ -59,10 +59,6 @@ class NoNodeReached(ClientConnectFailed):
     """No node accepted a connection or replied at any known address."""
 
 
-class PermissionDenied(SkiffError, PermissionError):
-    """The nodes refuse this client: its key is unknown to them, or there is none."""
-
-
 class ClientClosed(SkiffError):
     """The client or subscriber was closed; a write in progress may have been done or may yet be."""
 
@@ -125,6 +121,35 @@ class TooManyLeases(InsertFailed):
 
 class Fenced(InsertFailed):
     """The holder that the fence names holds no longer, or never did; nothing was written."""
+
+
+class PermissionDenied(SkiffError, PermissionError):
+    """The nodes do not know the client's key, or its user lacks a right; nothing was changed.
+
+    ``right`` is the name of the missing right, and ``prefix`` the key or prefix that it is needed
+    for, empty for all keys. ``right`` is None if no user has the client's key.
+    """
+
+    def __init__(self, message: str, right: str | None = None, prefix: str = "") -> None:
+        super().__init__(message)
+        self.right = right
+        self.prefix = prefix
+
+
+class UserExists(SkiffError):
+    """There is a user of this name, or with this key; nothing was changed."""
+
+
+class UserNotFound(SkiffError, LookupError):
+    """There is no user of this name; nothing was changed."""
+
+
+class RoleNotFound(SkiffError, LookupError):
+    """There is no such role, or the user or role does not have it; nothing was changed."""
+
+
+class LastAdministrator(SkiffError):
+    """No user with the role admin would be left; nothing was changed."""
 
 
 class LockTimeout(SkiffError, TimeoutError):

@@ -30,6 +30,7 @@ from skiff.errors import (
     RequestTimeout,
     SkiffError,
 )
+from skiff.first_administrator import FirstAdministrator
 from skiff.key_files import read_cluster_keys, read_public_key
 from skiff.records import NodeStatus, Role
 
@@ -102,6 +103,7 @@ class Skiff(BoundToProcess):
         self._supervisor: Supervisor | None = None
         self._client: Client | None = None
         self._log_fields: LogFields | None = None
+        self._administrator: FirstAdministrator | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._supervisor is None else "started"
@@ -135,6 +137,8 @@ class Skiff(BoundToProcess):
             raise ClusterInitFailed("the node is started already")
         self._supervisor = Supervisor(self._config, self._keys)
         self._supervisor.start()
+        if self._config.admin_key:
+            self._administrator = FirstAdministrator(self.client, self._config.admin_key)
 
     def wait_until_serving(self, timeout: float | None = START_SECONDS) -> None:
         """Wait until all processes are ready, at most ``timeout`` seconds; None for no limit.
@@ -159,6 +163,9 @@ class Skiff(BoundToProcess):
             InvalidRequest: ``timeout`` is no number from 0 on.
         """
         check_wait(timeout)
+        if self._administrator is not None:
+            self._administrator.close()
+            self._administrator = None
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -10,6 +10,7 @@ from protocol.state.commands import Inapplicable, NoLease, Obstacle
 from protocol.state.commands import RevisionMismatch as Mismatch
 from protocol.state.key_leases import LEASE_KEYS_MAX, LEASES_MAX
 from protocol.state.limits import READ_BYTES_MAX, REMOVED_MAX
+from protocol.state.user_commands import PREFIX_RIGHTS, Denied
 from skiff.errors import (
     ClientConnectFailed,
     CounterOverflow,
@@ -22,6 +23,7 @@ from skiff.errors import (
     Overloaded,
     PeerConnectFailed,
     PeerNotFound,
+    PermissionDenied,
     RequestTimeout,
     RevisionMismatch,
     RPCCallFailed,
@@ -75,6 +77,23 @@ def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     if failed.code is FailureCode.OVERLOADED:
         raise Overloaded(failed.message, failed.retry_after_ms / 1000)
     raise ERRORS[failed.code](failed.message)
+
+
+def denial_of(denied: Denied, *, maybe_done: bool) -> SkiffError:
+    """Return the error for a right that is missing.
+
+    ``maybe_done`` if an earlier attempt may have been done, before the right was revoked.
+    """
+    if maybe_done:
+        return OutcomeUnknown("the right is missing now; an earlier attempt got no answer")
+    if denied.right is None:
+        text = "the user of this key was removed, or is unknown"
+        return PermissionDenied(text, None, denied.place)
+    name = denied.right.name.lower()
+    if denied.right not in PREFIX_RIGHTS:
+        return PermissionDenied(f"the right {name!r} is missing", name, "")
+    place = repr(denied.place) if denied.place else "all keys"
+    return PermissionDenied(f"the right {name!r} on {place} is missing", name, denied.place)
 
 
 def matching(key: str, required: int | None, result: OutcomeT) -> OutcomeT:

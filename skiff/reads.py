@@ -11,11 +11,11 @@ from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPref
 from protocol.state.commands import Found, Missing
 from skiff.arguments import (
     ReadMode,
+    check_bool,
     check_key,
     check_keys,
     check_limit,
     check_prefix,
-    check_reverse,
     check_start,
 )
 from skiff.errors import StreamClosed
@@ -61,7 +61,7 @@ def list_keys(
     prefix: str, limit: int | None, start_after: str | None, mode: ReadMode, *, reverse: bool
 ) -> Method[list[str]]:
     """Return the sorted keys that begin with a prefix."""
-    check_reverse(reverse)
+    check_bool("reverse", reverse)
     return _list(ListKeys(prefix, PAGE_NAMES, start_after, *mode, reverse), limit)
 
 

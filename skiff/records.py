@@ -75,6 +75,39 @@ class LeaseInfo(msgspec.Struct, frozen=True):
     keys: int
 
 
+class UserInfo(msgspec.Struct, frozen=True):
+    """A user of the cluster: its name, its one or two public keys as text, and its roles."""
+
+    name: str
+    keys: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+class GrantInfo(msgspec.Struct, frozen=True):
+    """A right of a role, and the prefix of the keys for which it holds, empty for all."""
+
+    right: str
+    prefix: str
+
+
+class RoleInfo(msgspec.Struct, frozen=True):
+    """A role, with its rights."""
+
+    name: str
+    grants: tuple[GrantInfo, ...]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The user as whom a client is known, with its roles.
+
+    ``user`` is None where nodes have no keys, and for the key of the cluster: then there are no
+    restrictions.
+    """
+
+    user: str | None
+    roles: tuple[RoleInfo, ...]
+
+
 class Member(msgspec.Struct, frozen=True):
     """A member of the cluster: a voter, or a learner, which receives the log without a vote.
 

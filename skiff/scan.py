@@ -7,7 +7,7 @@ from typing import Any
 from protocol.client.pages import PAGE_ENTRIES, Pages
 from protocol.messages import client as wire
 from protocol.messages.client import Page
-from skiff.arguments import ReadMode, check_limit, check_prefix, check_reverse, check_start
+from skiff.arguments import ReadMode, check_bool, check_limit, check_prefix, check_start
 from skiff.method import Anchor, Method, Question
 from skiff.outcomes import expect
 from skiff.records import Entry
@@ -35,7 +35,7 @@ class PageOf:
         """
         check_prefix(prefix)
         check_start(start_after)
-        check_reverse(reverse)
+        check_bool("reverse", reverse)
         self._anchor = Anchor()  # to the node that keeps the view
         scan = uuid.uuid4().bytes
         self._pages = Pages(

@@ -12,7 +12,7 @@ from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
-from protocol.messages.client import Hello, Welcome
+from protocol.messages.client import Hello, Operation, Outcome, Welcome
 from protocol.state.commands import Event as Change
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
@@ -35,6 +35,7 @@ from skiff.subscription import (
     Subscription,
     event_of,
     greet_until,
+    may_watch,
     unconfirmed,
 )
 from skiff.transport import CLOSE_SECONDS, SLICE_MS
@@ -284,7 +285,9 @@ class Subscriber(BoundToProcess):
     def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""
         self._close_channel()  # an attempt may have been interrupted
-        welcome = self._greet(deadline)
+        welcome = expect(self._ask(Hello(), deadline), Welcome)
+        if self._caller.has_key:
+            self._ask(may_watch(self._prefix), deadline)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = Subscription(
             self._caller.transport, endpoint, prefix, prev_value=self._prev_value
@@ -297,12 +300,12 @@ class Subscriber(BoundToProcess):
         self._await_confirmation(min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS))
         self._watch.begin_stream(self._subscription.stream)
 
-    def _greet(self, deadline: float) -> Welcome:
-        """Greet a node; while none answers, notice in between that the subscriber is closed."""
+    def _ask(self, operation: Operation, deadline: float) -> Outcome:
+        """Ask a node; while none answers, notice in between that the subscriber is closed."""
         while True:
             until = greet_until(deadline, time.monotonic(), self._caller.route)
             try:
-                return expect(self._caller.call(Hello(), _left(until)), Welcome)
+                return self._caller.call(operation, _left(until))
             except (RequestTimeout, ClientConnectFailed):
                 self._check_open()
                 if until == deadline:

@@ -11,7 +11,9 @@ import zmq
 
 from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
 from protocol.client.routing import Route
+from protocol.messages.rights import CheckRight
 from protocol.state.commands import Event as Change
+from protocol.state.user_commands import Right
 from skiff.channel import Channel
 from skiff.errors import RequestTimeout, SkiffError, Unsupported
 from skiff.records import Event, EventKind
@@ -67,6 +69,11 @@ class Subscription:
 def greet_until(deadline: float, now: float, route: Route) -> float:
     """Return when one attempt to greet a node ends; a census of several takes its time."""
     return deadline if route.needs_census else min(deadline, now + GREET_SECONDS)
+
+
+def may_watch(prefix: str) -> CheckRight:
+    """Return the question whose denial is raised: a node just closes a connection."""
+    return CheckRight(Right.WATCH, prefix)
 
 
 def event_of(change: Change, type_: Any) -> Event[Any]:

@@ -19,9 +19,10 @@ from protocol.messages.client import (
     ReadChanges,
     Scan,
 )
+from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
 from protocol.ranges import LEVEL_MIN
 from protocol.state.commands import Write
-from protocol.state.levels import LEASES_LEVEL, STATE_LEVEL, level_of
+from protocol.state.levels import LEASES_LEVEL, RIGHTS_LEVEL, STATE_LEVEL, level_of
 
 FIRST_LOOSE_READS = 2  # level of the first nodes with reads of other modes
 
@@ -38,6 +39,8 @@ def level_of_operation(operation: Operation) -> int:
             return level_of(command)
         case KeepAlive() | ListLeases():
             return LEASES_LEVEL
+        case ListUsers() | WhoAmI() | CheckRight():
+            return RIGHTS_LEVEL
         case GetMany() | Scan() | ReadChanges():
             return FIRST_LOOSE_READS
         case Get() | ListKeys() | ListPrefixes():

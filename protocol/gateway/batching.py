@@ -22,6 +22,7 @@ from protocol.messages.client import (
     ReadSnapshot,
     Scan,
 )
+from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
 from protocol.state.commands import Write, command_size
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
@@ -151,8 +152,10 @@ def read_size(operation: ReadOperation) -> int:
             return GET_BYTES * len(keys)
         case KeepAlive(leases=leases):
             return LEASE_BYTES * len(leases)
-        case ListKeys() | ListPrefixes() | ListLeases() | Scan() | ReadChanges():
+        case ListKeys() | ListPrefixes() | ListLeases() | Scan() | ReadChanges() | ListUsers():
             return LIST_BYTES
+        case WhoAmI() | CheckRight():
+            return GET_BYTES
         case ReadSnapshot():
             return BATCH_BYTES_MAX
         case unknown:

@@ -11,8 +11,10 @@ from protocol.messages.gateway import (
     Following,
     GatewayMessage,
     Leadership,
+    RightsTold,
 )
 from protocol.messages.storage import FollowChanges, IgnoreChanges
+from protocol.state.rights import Rights
 
 
 class ChangeFeed:
@@ -23,6 +25,7 @@ class ChangeFeed:
         self.subscriptions = Subscriptions()
         self._followed = False
         self._removed = False
+        self._denied: list[int] = []
 
     def step(self, message: GatewayMessage, now: float) -> None:
         """Take any message of the node's other actors; the rest concerns requests alone."""
@@ -34,10 +37,20 @@ class ChangeFeed:
                 self.publisher.lose(revision, now)
             case Following():
                 self.publisher.establish(message, now)
+            case RightsTold(users=users, roles=roles):
+                self._denied += self.subscriptions.learn_rights(Rights(users, roles))
             case Leadership(removed=removed):
                 if removed and not self._removed:
                     self.publisher.lose(0, now)  # a removed node receives no further changes
                 self._removed = removed
+
+    def take_denied(self) -> list[int]:
+        """Return the connections to close before anything else is published.
+
+        Their users have lost the right to watch what they have subscribed to.
+        """
+        denied, self._denied = self._denied, []
+        return denied
 
     def follow(self, nonces: list[bytes]) -> list[FollowChanges | IgnoreChanges]:
         """Return the messages to storage, after the subscriptions with these nonces.

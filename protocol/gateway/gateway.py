@@ -4,8 +4,11 @@ Only the gateway knows which client a result belongs to. Times are seconds of a 
 """
 
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
 
+from msgspec.structs import replace
+
+from protocol.audit import denial_in, is_audited, record_of, record_of_denial
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import why_refused
@@ -23,6 +26,7 @@ from protocol.gateway.pending import (
     PendingRequests,
     Slot,
 )
+from protocol.gateway.permits import Permits
 from protocol.gateway.proposals import proposal, reason_of, split
 from protocol.gateway.reads import Reads
 from protocol.gateway.replies import (
@@ -44,19 +48,10 @@ from protocol.messages.client import (
     Done,
     Failed,
     FailureCode,
-    Get,
-    GetMany,
     Hello,
-    KeepAlive,
-    ListKeys,
-    ListLeases,
-    ListPrefixes,
     Operation,
-    ReadChanges,
-    ReadSnapshot,
     RemoveNode,
     Request,
-    Scan,
     Status,
     TransferLeadership,
 )
@@ -71,6 +66,7 @@ from protocol.messages.gateway import (
     ReadsConfirmed,
     ReadsDone,
     Refused,
+    RightsTold,
     StatusReport,
 )
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
@@ -78,6 +74,7 @@ from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 from protocol.state.batches import InvalidOperation
 from protocol.state.commands import SessionExpired, Write
+from protocol.state.rights import Rights
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 TIMEOUT_MS_MAX = 3_600_000
@@ -97,7 +94,9 @@ class Gateway:
         self._pending = PendingRequests(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
         self.reply_budget = ReplyBudget()
-        self._reads = Reads(self._pending, self.reply_budget, self._answer)
+        self._permits = Permits(self._answer)
+        self._reads = Reads(self._pending, self.reply_budget, self._permits.answer_read)
+        self.rights = Rights()
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._calls = Calls()
@@ -112,6 +111,7 @@ class Gateway:
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
             HandshakesRefused: self._on_handshakes_refused,
+            RightsTold: self._on_rights,
             ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
         }
 
@@ -125,7 +125,8 @@ class Gateway:
     ) -> None:
         """Accept a request of ``size`` bytes from the client that these frames route to.
 
-        ``user`` is the public key of the user who asks; it is empty for one without limits.
+        ``user`` is the public key by which its connection was authenticated, empty for one that is
+        not restricted.
         """
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
@@ -150,6 +151,8 @@ class Gateway:
         """End the turn: form batches of the new operations, and return all messages to send."""
         if self._sweep_at <= now:
             self._sweep(now)
+        for slot, operation in self._permits.take_cleared():
+            self._gather(slot, operation, now)
         self._send_writes(now)
         if self._reads.queues:
             self._reads.flush(now, self._outbox)
@@ -163,6 +166,11 @@ class Gateway:
         """Return when ``flush`` is due if nothing arrives before."""
         return min(self._sweep_at, *[queue.next_deadline(now) for queue in self._queues])
 
+    @property
+    def user_keys(self) -> frozenset[bytes]:
+        """The public keys of all users, as far as this node has applied the log."""
+        return self.rights.keys
+
     # --- requests
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
@@ -171,6 +179,8 @@ class Gateway:
         except InvalidOperation as error:
             self._answer(slot, Failed(FailureCode.INVALID, str(error)))
             return
+        if is_audited(operation):
+            slot.audit(operation)
         match operation:
             case Hello():
                 self._answer(slot, welcome(self._opened, self._config, self._leadership))
@@ -181,18 +191,19 @@ class Gateway:
                 self._send_request(question, [slot], now, slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
+            case _ if slot.call.user:
+                self._gather(slot, self._permits.first_of(slot, operation), now)
             case _:
                 self._gather(slot, operation, now)
 
     def _gather(self, slot: Slot, operation: Operation, now: float) -> None:
         """Queue an operation, to be batched at the end of the turn."""
         match operation:
-            case Write():
-                self._writes.add(slot, operation)
-            case Get() | GetMany() | ListKeys() | ListPrefixes() | Scan():
-                self._reads.add(slot, operation, now)
-            case ReadChanges() | ReadSnapshot() | KeepAlive() | ListLeases():
-                self._reads.add(slot, operation, now)
+            case Write(user=user):
+                own = slot.call.user
+                self._writes.add(slot, operation if user == own else replace(operation, user=own))
+            case Hello() | Status():
+                raise AssertionError("answered before")
             case RemoveNode() | AddNode() | TransferLeadership() if self._admin.are_too_many:
                 self._answer(slot, TOO_MANY)
             case RemoveNode(node=node, force=force):
@@ -201,10 +212,8 @@ class Gateway:
                 self._send_request(message, [slot], now, now + LOST_SECONDS)
             case AddNode() | TransferLeadership():
                 self._admin.add(slot, operation)
-            case Hello() | Status():
-                raise AssertionError("answered before")
-            case unknown:
-                assert_never(unknown)
+            case _:
+                self._reads.add(slot, operation, now)
 
     # --- messages to the log replicator
 
@@ -257,6 +266,9 @@ class Gateway:
             before is None or (before.term, before.leader) != (message.term, message.leader)
         ):
             self._send_all_again(now)  # the earlier leader may have lost them
+
+    def _on_rights(self, message: RightsTold, _: float) -> None:
+        self.rights = Rights(message.users, message.roles)
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer removals of this node: it learns of its removal from peers, not from its log."""
@@ -347,7 +359,19 @@ class Gateway:
     def _finish(self, call: Call) -> None:
         self._calls.end(call)
         self.reply_budget.end_call(call)
+        if call.user or call.audited:
+            self._audit(call)
         self._outbox.replies.append(call)
+
+    def _audit(self, call: Call) -> None:
+        """Record the administrative operations of a call, or that it was denied."""
+        name = self.rights.name_of(call.user) or ""
+        audited = (call.audited or {}).items()
+        records = [record_of(name, call.user, each, call.outcomes[at]) for at, each in audited]
+        denied = denial_in(call.outcomes) if call.user and not records else None
+        if denied is not None:
+            records.append(record_of_denial(name, call.user, denied))
+        self._outbox.audit += records
 
     def _answer_all(self, pending: PendingRequest, outcome: Answer, now: float) -> None:
         """Remove a pending request and answer all its slots alike."""

@@ -2,17 +2,19 @@
 
 import msgspec
 
+from protocol.audit import AuditRecord
 from protocol.gateway.pending import Call, GatewayRequest
 from protocol.messages.replicator import ReplicatorMessage
 from protocol.messages.storage import ReadAt
 
 
 class GatewayOutbox(msgspec.Struct):
-    """Replies to clients and messages to log replicator and storage writer, in order."""
+    """Replies to clients, messages to log replicator and storage writer, and what is audited."""
 
     replies: list[Call] = msgspec.field(default_factory=list)
     replicator: list[ReplicatorMessage] = msgspec.field(default_factory=list)
     storage: list[ReadAt] = msgspec.field(default_factory=list)
+    audit: list[AuditRecord] = msgspec.field(default_factory=list)
 
     def send(self, request: GatewayRequest) -> None:
         """Add a request to the messages of the actor that serves it."""

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from protocol.messages.client import Outcome
+from protocol.messages.client import Operation, Outcome
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
 from protocol.messages.storage import ReadAt
 
@@ -28,9 +28,12 @@ class Call(msgspec.Struct):
     size: int  # bytes of the request frame
     outcomes: list[Answer | None]
     missing: int
-    user: bytes = b""  # the public key of the user who asks; empty for one without limits
+    user: bytes = b""  # public key that the connection was authenticated by; empty: unrestricted
     outcome_bytes: int = 0  # read for it so far
     overflows: bool = False  # an outcome did not fit the reply: no more is read for it
+    # By position: operations that wait for a check of the user's rights, and those to be audited.
+    held: dict[int, Operation] | None = None
+    audited: dict[int, Operation] | None = None
 
     def answer(self, position: int, outcome: Answer) -> bool:
         """Record an outcome; return whether it was the last one missing."""
@@ -75,6 +78,18 @@ class Slot(msgspec.Struct, frozen=True):
 
     call: Call
     position: int
+
+    def hold(self, operation: Operation) -> None:
+        """Keep an operation until the user's rights are checked."""
+        self.call.held = {**(self.call.held or {}), self.position: operation}
+
+    def take_held(self) -> Operation | None:
+        """Return the operation that was kept, if one was."""
+        return self.call.held.pop(self.position, None) if self.call.held else None
+
+    def audit(self, operation: Operation) -> None:
+        """Keep an operation to be recorded with its outcome."""
+        self.call.audited = {**(self.call.audited or {}), self.position: operation}
 
     @property
     def is_answered(self) -> bool:

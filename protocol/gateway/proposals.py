@@ -6,7 +6,7 @@ from protocol.messages.replicator import Propose
 from protocol.ranges import LEVEL_MIN
 from protocol.refusal import Refusal
 from protocol.state.commands import Batch, Write, grows
-from protocol.state.levels import level_of, level_of_writes, runs_older
+from protocol.state.levels import level_of_write, level_of_writes, runs_older
 from protocol.state.machine import decode_batch
 from protocol.wire import encode
 
@@ -51,8 +51,8 @@ def _by_level(pending: PendingRequest) -> Split:
     writes = _writes(pending)
     level = level_of_writes(writes)
     pairs = list(zip(pending.slots, writes, strict=True))
-    refused = [slot for slot, write in pairs if level_of(write.command) == level]
-    others = [each for each in pairs if level_of(each[1].command) < level]
+    refused = [slot for slot, write in pairs if level_of_write(write) == level]
+    others = [each for each in pairs if level_of_write(each[1]) < level]
     return refused, [each for each in others if not each[0].is_answered]
 
 

@@ -70,7 +70,10 @@ class ReadQueues:
 
 def read_message(number: int, batch: Batch, path: ReadPath) -> Read | ReadAt:
     """Return the message that has a batch served: to the log replicator, or to storage."""
-    operations = ReadBatch(tuple([operation for _, operation in batch]))
+    users = tuple([slot.call.user for slot, _ in batch])
+    operations = ReadBatch(
+        tuple([operation for _, operation in batch]), users if any(users) else ()
+    )
     payload = encode(operations)
     if path is ReadPath.LOCAL:
         return ReadAt(number, 0, payload, confirmed=True)

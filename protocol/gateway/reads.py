@@ -23,11 +23,11 @@ from protocol.gateway.reply_budget import ReplyBudget
 from protocol.messages.client import (
     ANY_STALENESS,
     Get,
-    KeepAlive,
-    ListLeases,
+    LeaseRead,
     ReadChanges,
     ReadOperation,
     ReadSnapshot,
+    RightsRead,
     Scan,
 )
 from protocol.messages.gateway import ReadFailed, ReadsConfirmed, ReadsDone
@@ -92,7 +92,7 @@ class Reads:
     def _path(self, operation: ReadOperation, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
-        if isinstance(operation, ReadSnapshot | KeepAlive | ListLeases):
+        if isinstance(operation, ReadSnapshot | LeaseRead | RightsRead):
             return ReadPath.CONFIRMED
         if isinstance(operation, ReadChanges):
             return ReadPath.LOCAL  # of changes, which were committed
@@ -125,7 +125,7 @@ class Reads:
         path = self.queues.batch_ended(pending, now)
         if path is ReadPath.CONFIRMED:
             self._current_at = max(self._current_at, pending.sent_at)
-            behind = ()  # no state has that revision
+            behind = ()  # no state has that revision, nor the user that right
         for place, outcome in enumerate(outcomes):
             slot = pending.slots[place]
             if not slot.is_answered and place not in behind:

@@ -8,6 +8,8 @@ from collections import Counter
 import msgspec
 
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, PREV_TOPIC
+from protocol.state.rights import Rights
+from protocol.state.user_commands import Right
 
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
@@ -23,7 +25,8 @@ class _Topics(msgspec.Struct):
     """The topics of one connection; ZeroMQ counts a repeated subscription once."""
 
     topics: set[bytes] = msgspec.field(default_factory=set)
-    bytes: int = 0
+    size: int = 0  # bytes
+    user: bytes = b""  # public key of its user; empty for no restrictions
 
 
 class Subscriptions:
@@ -36,6 +39,8 @@ class Subscriptions:
         self._connections: dict[int, _Topics] = {}
         self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
         self._early: Counter[bytes] = Counter()  # unsubscribed before their connection was lost
+        self._denied: set[int] = set()  # connections that are being closed
+        self._rights = Rights()
 
     @property
     def has_watchers(self) -> bool:
@@ -50,8 +55,10 @@ class Subscriptions:
     def __bool__(self) -> bool:
         return bool(self._topics)
 
-    def take(self, frame: bytes, connection: int, *, is_lost: bool = False) -> bytes | None:
-        """Process a frame; return the nonce if it asks for a confirmation.
+    def take(
+        self, frame: bytes, connection: int, *, user: bytes = b"", is_lost: bool = False
+    ) -> bytes | None:
+        """Process a frame of a user's connection; return the nonce if it asks for a confirmation.
 
         ``is_lost``: the connection was lost before the frame was read. ZeroMQ later unsubscribes
         its topics under connection ``GONE``.
@@ -65,9 +72,43 @@ class Subscriptions:
             self._add_late(topic, connection)
         else:
             self._add(topic, connection)
+            self._connections[connection].user = user
         if topic.startswith(ESTABLISHED_TOPIC) and not self.is_excessive(connection):
             return topic[len(ESTABLISHED_TOPIC) :]
         return None
+
+    def denies(self, frame: bytes, connection: int, user: bytes) -> bool:
+        """Whether a frame subscribes to changes that the user may not watch.
+
+        The connection must then be closed: nothing more of it is accepted.
+        """
+        if frame[:1] == SUBSCRIBE and not self._may_watch(user, frame[1:]):
+            self._denied.add(connection)
+        return connection in self._denied
+
+    def learn_rights(self, rights: Rights) -> list[int]:
+        """Take the rights of now; return the connections that have a topic without the right."""
+        self._rights = rights
+        denied = [
+            connection
+            for connection, held in self._connections.items()
+            if connection not in self._denied
+            and not all(self._may_watch(held.user, topic) for topic in held.topics)
+        ]
+        self._denied.update(denied)
+        return denied
+
+    def _may_watch(self, user: bytes, topic: bytes) -> bool:
+        """Whether a user may have what is published to topics that begin with one."""
+        if not user:
+            return True
+        if topic and topic[:1] not in CHANGE_TOPICS:
+            return self._rights.name_of(user) is not None
+        try:
+            prefix = topic[1:].decode()
+        except UnicodeDecodeError:
+            return False  # no client of a user subscribes to a part of a character
+        return self._rights.denial(user, Right.WATCH, prefix) is None
 
     def is_excessive(self, connection: int) -> bool:
         """Whether a connection exceeds a limit and must be closed."""
@@ -76,7 +117,7 @@ class Subscriptions:
             return False
         return (
             len(topics.topics) > TOPICS_MAX
-            or topics.bytes > TOPIC_BYTES_MAX
+            or topics.size > TOPIC_BYTES_MAX
             or self._bytes > TOTAL_TOPIC_BYTES_MAX
         )
 
@@ -85,6 +126,7 @@ class Subscriptions:
 
         Some may have been unsubscribed already, as losses are reported by another socket.
         """
+        self._denied.discard(connection)
         held = self._connections.pop(connection, None)
         if held is None:
             return
@@ -111,7 +153,7 @@ class Subscriptions:
         held = self._connections.setdefault(connection, _Topics())
         if topic not in held.topics:
             held.topics.add(topic)
-            held.bytes += _weight(topic)
+            held.size += _weight(topic)
             self._count(topic)
 
     def _add_late(self, topic: bytes, connection: int) -> None:
@@ -126,7 +168,7 @@ class Subscriptions:
         held = self._connections.get(connection)
         if held is not None and topic in held.topics:
             held.topics.remove(topic)
-            held.bytes -= _weight(topic)
+            held.size -= _weight(topic)
             self._discount(topic)
         elif connection != GONE:
             self._remove_lost(topic, [connection])

@@ -22,6 +22,7 @@ from protocol.messages.client import (
     Status,
     TransferLeadership,
 )
+from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
 from protocol.ranges import COUNTER_MAX, ID_BYTES, NUMBER_MAX
 from protocol.state.batches import InvalidOperation, check_write, require
 from protocol.state.commands import Write
@@ -54,21 +55,28 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _validate_list(operation)
         case ReadChanges():
             _validate_changes(operation)
-        case KeepAlive() | ListLeases():
+        case KeepAlive() | ListLeases() | CheckRight():
             _validate_leases(operation)
         case _:
             _validate_administration(operation)
 
 
 def _validate_administration(
-    operation: AddNode | RemoveNode | TransferLeadership | ReadSnapshot | Hello | Status,
+    operation: AddNode
+    | RemoveNode
+    | TransferLeadership
+    | ReadSnapshot
+    | Hello
+    | Status
+    | ListUsers
+    | WhoAmI,
 ) -> None:
     match operation:
         case AddNode(address=address):
             parse_address(address)
         case RemoveNode() | TransferLeadership() | ReadSnapshot():
             _validate_id(operation)
-        case Hello() | Status():
+        case Hello() | Status() | ListUsers() | WhoAmI():
             pass
         case unknown:
             assert_never(unknown)
@@ -95,18 +103,26 @@ def _validate_list(operation: ListKeys | ListPrefixes | Scan) -> None:
     _validate_mode(operation)
 
 
-def _validate_leases(operation: KeepAlive | ListLeases) -> None:
+def _validate_leases(operation: KeepAlive | ListLeases | CheckRight) -> None:
     match operation:
+        case CheckRight(prefix=prefix, leases=leases):
+            encode_prefix(prefix)
+            _require_few(leases)
         case KeepAlive(leases=leases):
-            require(
-                1 <= len(leases) <= LEASES_NAMED_MAX,
-                f"1 to {LEASES_NAMED_MAX} leases are kept alive together, not {len(leases)}",
-            )
+            require(len(leases) > 0, "a keep-alive names a lease at least")
+            _require_few(leases)
         case ListLeases(limit=limit, start_after=start_after):
             _validate_limit(limit)
             require(start_after <= COUNTER_MAX, "no lease has such an id")
         case unknown:
             assert_never(unknown)
+
+
+def _require_few(leases: tuple[int, ...]) -> None:
+    require(
+        len(leases) <= LEASES_NAMED_MAX,
+        f"at most {LEASES_NAMED_MAX} leases are named together, not {len(leases)}",
+    )
 
 
 def _validate_limit(limit: int) -> None:

@@ -11,10 +11,12 @@ from typing import Annotated
 import msgspec
 
 from protocol.membership import Membership, NodeId
+from protocol.messages.rights import CheckRight, Identity, ListUsers, Users, WhoAmI
 from protocol.ranges import LEVEL_MIN, NUMBER_MAX, Level, Number
 from protocol.snapshot import SnapshotChunk, SnapshotPosition
 from protocol.space import Room
 from protocol.state.commands import Event, Found, Missing, Result, Write
+from protocol.state.user_commands import Denied
 from protocol.status import RoleName
 
 CLIENT_PROTOCOL_VERSION = 1
@@ -144,7 +146,9 @@ class ListLeases(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False)
 
 
 ModalRead = Get | GetMany | ListKeys | ListPrefixes | Scan
-ReadOperation = ModalRead | ReadChanges | ReadSnapshot | KeepAlive | ListLeases
+LeaseRead = KeepAlive | ListLeases
+RightsRead = ListUsers | WhoAmI | CheckRight
+ReadOperation = ModalRead | ReadChanges | ReadSnapshot | LeaseRead | RightsRead
 Operation = Write | Hello | ReadOperation | Status | RemoveNode | AddNode | TransferLeadership
 
 
@@ -162,6 +166,8 @@ class ReadBatch(msgspec.Struct, frozen=True, array_like=True):
     """Reads of one or more clients that are confirmed and served together."""
 
     operations: tuple[ReadOperation, ...]  # in the order of their outcomes
+    # Public key of each one's user, empty for no restrictions; none of them if all are empty.
+    users: tuple[bytes, ...] = ()
 
     @property
     def is_pure(self) -> bool:
@@ -335,9 +341,13 @@ ReadOutcome = (
     | SnapshotPart
     | KeptAlive
     | LeasePage
+    | Users
+    | Identity
+    | Done
+    | Denied
     | Failed
 )
-OtherOutcome = Welcome | NodeStatus | Done | Transferred
+OtherOutcome = Welcome | NodeStatus | Transferred
 Outcome = Result | ReadOutcome | OtherOutcome
 
 

@@ -6,6 +6,7 @@ from protocol.membership import Membership, NodeId
 from protocol.refusal import Refusal
 from protocol.space import Room
 from protocol.state.commands import Event, Result
+from protocol.state.user_commands import Role, User
 from protocol.status import ReplicationStatus, RoleName
 
 
@@ -58,7 +59,8 @@ class ReadsDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
     number: int  # of the read
     outcomes: tuple[msgspec.Raw, ...]  # of its first operations; of all, if they are small
     confirmed: bool  # else ``ReadsConfirmed`` or ``ReadFailed`` follows
-    behind: tuple[int, ...] = ()  # places of those that need a revision the state has not reached
+    # Places of those that need a revision that the state has not reached, or a right.
+    behind: tuple[int, ...] = ()
 
 
 class ReadsConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=50):
@@ -102,6 +104,13 @@ class HandshakesRefused(msgspec.Struct, frozen=True, array_like=True, tag=51):
     count: int  # since the start
 
 
+class RightsTold(msgspec.Struct, frozen=True, array_like=True, tag=52):
+    """All users and roles, at the start and whenever they have changed."""
+
+    users: tuple[User, ...]  # in any order
+    roles: tuple[Role, ...]  # in any order, without the built-in one
+
+
 GatewayMessage = (
     Opened
     | Leadership
@@ -115,4 +124,5 @@ GatewayMessage = (
     | Following
     | ChangesLost
     | HandshakesRefused
+    | RightsTold
 )

@@ -5,6 +5,7 @@ which every node would have to apply it.
 """
 
 import itertools
+import string
 from typing import assert_never
 
 from protocol.config import VALUE_BYTES_CEILING
@@ -38,8 +39,11 @@ from protocol.state.limits import (
 )
 from protocol.state.machine import decode_batch
 from protocol.state.sessions import UNACKNOWLEDGED_MAX
+from protocol.state.user_commands import PREFIX_RIGHTS, USER_BYTES, Grant, Revoke, UserCommand
 from protocol.wire import Malformed, encode
 
+NAME_LENGTH_MAX = 64  # of a user or role
+NAME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "._-")
 PROPOSAL_BYTES_MAX = 16 << 20  # above the size of any batch that a gateway makes
 
 
@@ -99,6 +103,7 @@ def check_write(write: Write, value_bytes_max: int) -> None:
         0 <= write.sequence - write.acknowledged < UNACKNOWLEDGED_MAX,
         f"at most {UNACKNOWLEDGED_MAX} writes of a session may be unacknowledged",
     )
+    require(len(write.user) in (0, USER_BYTES), f"a user's key has {USER_BYTES} bytes")
     check_command(write.command, value_bytes_max)
 
 
@@ -124,8 +129,37 @@ def check_command(command: Command, value_bytes_max: int) -> None:
             raise InvalidOperation("only a leader measures the time of leases")
         case OpenSession() | Remove() | Increment() | RevokeLease():
             pass
-        case unknown:
-            assert_never(unknown)
+        case _:
+            check_user_command(command)
+
+
+def check_user_command(command: UserCommand) -> None:
+    """Check a command about users and roles.
+
+    Raises:
+        InvalidOperation: with a sentence that says what is wrong.
+        InvalidKey: a prefix is invalid.
+    """
+    for field in ("name", "user", "role"):
+        name = getattr(command, field, None)
+        require(
+            name is None or is_name(name),
+            f"a name has 1 to {NAME_LENGTH_MAX} characters of a-z, 0-9, '.', '_' and '-', "
+            f"not {name!r}",
+        )
+    key = getattr(command, "key", None)
+    require(key is None or len(key) == USER_BYTES, f"a user's key has {USER_BYTES} bytes")
+    if isinstance(command, Grant | Revoke):
+        encode_prefix(command.prefix)
+        require(
+            command.right in PREFIX_RIGHTS or command.prefix in ("", SEPARATOR),
+            f"{command.right.name.lower()} is a right in the whole cluster, without a prefix",
+        )
+
+
+def is_name(name: str) -> bool:
+    """Whether text may be the name of a user or role."""
+    return 1 <= len(name) <= NAME_LENGTH_MAX and NAME_CHARACTERS.issuperset(name)
 
 
 def check_ttl(ttl_ms: int) -> None:

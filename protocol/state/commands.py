@@ -7,6 +7,21 @@ import msgspec
 
 from protocol.membership import NodeId
 from protocol.ranges import Incarnation, Integer, Number
+from protocol.state.user_commands import (
+    AddUser,
+    AddUserKey,
+    AssignRole,
+    Denied,
+    Grant,
+    RemoveRole,
+    RemoveUser,
+    RemoveUserKey,
+    Revoke,
+    RightsChanged,
+    RightsRefused,
+    UnassignRole,
+    UserCommand,
+)
 
 
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -110,7 +125,8 @@ class Transact(msgspec.Struct, frozen=True, array_like=True, tag=7):
     fences: tuple[Fence, ...] = ()  # of the state before; if one does not hold, nothing is done
 
 
-StateCommand = Insert | Remove | RemovePrefix | Increment | Transact | GrantLease | RevokeLease
+KeyCommand = Insert | Remove | RemovePrefix | Increment | Transact
+StateCommand = KeyCommand | GrantLease | RevokeLease | UserCommand
 Command = OpenSession | ExpireLeases | CheckpointLeases | StateCommand
 
 
@@ -141,6 +157,10 @@ def keys_of(command: Command) -> list[str]:
             return []
         case ExpireLeases() | CheckpointLeases():
             return []
+        case AddUser() | RemoveUser() | AddUserKey() | RemoveUserKey():
+            return []
+        case AssignRole() | UnassignRole() | Grant() | Revoke() | RemoveRole():
+            return []
         case unknown:
             assert_never(unknown)
 
@@ -165,6 +185,9 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag=10):
     sequence: Number  # number of this write within its session, from 1
     acknowledged: Number  # lowest sequence whose result the client may still ask for
     command: Command  # to apply at most once
+    # Public key of the user, 32 bytes, whose rights it needs; empty for no restrictions. Gateways
+    # set it, whatever a client sends.
+    user: bytes = b""
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -310,6 +333,9 @@ Result = (
     | LeaseGranted
     | LeaseEnded
     | NoLease
+    | RightsChanged
+    | RightsRefused
+    | Denied
 )
 
 

@@ -25,6 +25,7 @@ class LeaseRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_own: bool  # whether it was granted for one key, with which it ends
     keys: int  # number of keys attached
     left_ms: int = 0  # milliseconds that the next leader lets it last, as recorded; 0: ttl_ms
+    user: str = ""  # name of the user that it was granted to; empty for none in particular
 
 
 class LeaseChanges(msgspec.Struct):
@@ -93,11 +94,11 @@ class KeyLeases:
             return Inapplicable(Obstacle.LEASE_FULL, str(insert.lease))
         return None
 
-    def grant(self, ttl_ms: int, *, is_own: bool = False) -> int:
-        """Begin a lease; return its id."""
+    def grant(self, ttl_ms: int, *, is_own: bool = False, user: str = "") -> int:
+        """Begin a lease, of the user with a name; return its id."""
         self.granted += 1
         self.count += 1
-        self._put(self.granted, LeaseRow(ttl_ms, is_own, 0))
+        self._put(self.granted, LeaseRow(ttl_ms, is_own, 0, user=user))
         self._changes.granted.append((self.granted, ttl_ms))
         return self.granted
 

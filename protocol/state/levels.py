@@ -21,9 +21,21 @@ from protocol.state.commands import (
     TransactionOperation,
     Write,
 )
+from protocol.state.user_commands import (
+    AddUser,
+    AddUserKey,
+    AssignRole,
+    Grant,
+    RemoveRole,
+    RemoveUser,
+    RemoveUserKey,
+    Revoke,
+    UnassignRole,
+)
 
-STATE_LEVEL = 3  # of this build
+STATE_LEVEL = 4  # of this build
 LEASES_LEVEL = 3  # of the first builds with leases on keys
+RIGHTS_LEVEL = 4  # of the first builds with users and rights
 
 # A command, or a change of what one does, that older builds cannot apply begins a level.
 LEVELS: dict[type, int] = {
@@ -38,6 +50,15 @@ LEVELS: dict[type, int] = {
     RevokeLease: LEASES_LEVEL,
     ExpireLeases: LEASES_LEVEL,
     CheckpointLeases: LEASES_LEVEL,
+    AddUser: RIGHTS_LEVEL,
+    RemoveUser: RIGHTS_LEVEL,
+    AddUserKey: RIGHTS_LEVEL,
+    RemoveUserKey: RIGHTS_LEVEL,
+    AssignRole: RIGHTS_LEVEL,
+    UnassignRole: RIGHTS_LEVEL,
+    Grant: RIGHTS_LEVEL,
+    Revoke: RIGHTS_LEVEL,
+    RemoveRole: RIGHTS_LEVEL,
 }
 
 
@@ -58,7 +79,12 @@ def _level_of_one(command: Command | TransactionOperation) -> int:
 
 def level_of_writes(writes: tuple[Write, ...]) -> int:
     """Return the level that a state machine needs to apply all of these writes."""
-    return max([1, *(level_of(write.command) for write in writes)])
+    return max([1, *map(level_of_write, writes)])
+
+
+def level_of_write(write: Write) -> int:
+    """Return the level that a state machine needs to apply a write with its user's rights."""
+    return RIGHTS_LEVEL if write.user else level_of(write.command)
 
 
 def runs_older(address: str) -> str:

@@ -37,9 +37,13 @@ from protocol.state.commands import (
 )
 from protocol.state.key_leases import KeyLeases, LeaseChanges
 from protocol.state.key_value import KeyValue, decode_stored_value
+from protocol.state.needed_rights import denial_of
+from protocol.state.rights import UNKNOWN, Rights
 from protocol.state.sessions import Sessions, is_duplicate, recall, remember
 from protocol.state.tables import Table
 from protocol.state.transactions import perform_alone, transact
+from protocol.state.user_commands import Denied
+from protocol.state.user_table import UserTable
 from protocol.wire import Decoder, Malformed
 
 APPLIED_KEY = b"\0applied"  # in the values table, below all user keys
@@ -92,19 +96,18 @@ class StateMachine:
 
     def __init__(
         self,
-        values: Table,
-        prefixes: Table,
-        sessions: Table,
-        leases: Table,
-        lease_keys: Table,
+        tables: Iterable[Table],
         stored_sessions: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
+        """Load the state from its tables, in the order of ``storage.state_tables``."""
+        values, prefixes, sessions, leases, lease_keys, rights = tables
         stored = values.get(APPLIED_KEY)
         applied = Applied() if stored is None else _decode_applied(stored)
         self._values = values
         self._session_table = sessions
         self._sessions = Sessions(stored_sessions)
         self._leases = KeyLeases(leases, lease_keys, applied.leases_granted, applied.leases)
+        self.users = UserTable(rights)
         self._key_value = KeyValue(
             values, prefixes, self._leases, applied.revision, applied.state_bytes or 0
         )
@@ -118,6 +121,11 @@ class StateMachine:
     def revision(self) -> int:
         """The number of changes to the state since the cluster was founded."""
         return self._key_value.revision
+
+    @property
+    def rights(self) -> Rights:
+        """What each user may do, by the entries applied so far."""
+        return self.users.rights
 
     @property
     def state_bytes(self) -> int:
@@ -216,24 +224,26 @@ class StateMachine:
         self._session_uses += 1
         command = write.command
         if isinstance(command, SESSIONLESS):
-            return self._apply_sessionless(command, events)
-        session = self._sessions.find(write.session, self._session_uses)
+            return self._apply_sessionless(command, write.user, events)
+        session = self._sessions.find(write.session, self._session_uses, write.user)
         if session is None:
             return SessionExpired()
         if is_duplicate(session, write):
             return recall(session, write)
-        result = self._execute(command, events)
+        denied = denial_of(command, write.user, self.rights, self._leases)
+        result = denied or self._execute(command, write.user, events)
         remember(session, write, result)
         return result
 
     def _apply_sessionless(
-        self, command: OpenSession | ExpireLeases | CheckpointLeases, events: list[Event]
+        self,
+        command: OpenSession | ExpireLeases | CheckpointLeases,
+        user: bytes,
+        events: list[Event],
     ) -> Result:
         match command:
             case OpenSession():
-                self._sessions_opened += 1
-                self._sessions.open(self._sessions_opened, self._session_uses)
-                return SessionOpened(self._sessions_opened)
+                return self._open_session(user)
             case ExpireLeases():
                 return self._expire(command, events)
             case CheckpointLeases():
@@ -241,7 +251,14 @@ class StateMachine:
             case unknown:
                 assert_never(unknown)
 
-    def _execute(self, command: StateCommand, events: list[Event]) -> Result:
+    def _open_session(self, user: bytes) -> SessionOpened | Denied:
+        if user and self.rights.name_of(user) is None:
+            return UNKNOWN
+        self._sessions_opened += 1
+        self._sessions.open(self._sessions_opened, self._session_uses, user)
+        return SessionOpened(self._sessions_opened)
+
+    def _execute(self, command: StateCommand, user: bytes, events: list[Event]) -> Result:
         match command:
             case Insert():
                 return self._key_value.insert(command, events)
@@ -251,15 +268,21 @@ class StateMachine:
                 return transact(self._key_value, command, events)
             case Increment() | RemovePrefix():
                 return perform_alone(self._key_value, command, events)
-            case GrantLease():
-                return self._grant(command)
-            case RevokeLease():
-                return self._revoke(command, events)
-            case unknown:
-                assert_never(unknown)
+            case GrantLease() | RevokeLease():
+                return self._grant_or_revoke(command, user, events)
+            case _:
+                return self.users.apply(command)
 
-    def _grant(self, command: GrantLease) -> LeaseGranted | Inapplicable:
-        return self._leases.why_not_grant() or LeaseGranted(self._leases.grant(command.ttl_ms))
+    def _grant_or_revoke(
+        self, command: GrantLease | RevokeLease, user: bytes, events: list[Event]
+    ) -> LeaseGranted | LeaseEnded | NoLease | Inapplicable:
+        if isinstance(command, GrantLease):
+            return self._grant(command.ttl_ms, self.rights.name_of(user) or "")
+        return self._revoke(command, events)
+
+    def _grant(self, ttl_ms: int, user: str) -> LeaseGranted | Inapplicable:
+        why_not = self._leases.why_not_grant()
+        return why_not or LeaseGranted(self._leases.grant(ttl_ms, user=user))
 
     def _revoke(self, command: RevokeLease, events: list[Event]) -> LeaseEnded | NoLease:
         if self._leases.find_shared(command.lease) is None:

@@ -28,15 +28,17 @@ class SessionRow(msgspec.Struct, frozen=True, array_like=True):
     last_used: int  # value of the counter of all session uses
     acknowledged: int  # lowest sequence whose result the client may still ask for
     results: dict[int, Result]  # of the newest block, by sequence
+    user: bytes = b""  # public key of the user that opened it; empty for none in particular
 
 
 class Session:
     """The results that a client may still ask for again."""
 
-    __slots__ = ("acknowledged", "last_used", "newest", "results", "saved", "unsaved")
+    __slots__ = ("acknowledged", "last_used", "newest", "results", "saved", "unsaved", "user")
 
-    def __init__(self, last_used: int) -> None:
+    def __init__(self, last_used: int, user: bytes = b"") -> None:
         self.last_used = last_used
+        self.user = user
         self.acknowledged = 0
         self.results: dict[int, Result] = {}  # by sequence
         self.newest = 0  # newest block, stored in the session's own row
@@ -84,22 +86,26 @@ class Sessions:
         self._changed: set[int] = set()
         self._evicted: list[tuple[int, Session]] = []
 
-    def open(self, number: int, use: int) -> None:
-        """Open a session; evict the least recently used one if there are too many."""
-        self._sessions[number] = Session(use)
+    def open(self, number: int, use: int, user: bytes = b"") -> None:
+        """Open a session of a user; evict the least recently used one if there are too many."""
+        self._sessions[number] = Session(use, user)
         self._changed.add(number)
         if len(self._sessions) > self._max:
             evicted, session = self._sessions.popitem(last=False)
             self._changed.discard(evicted)
             self._evicted.append((evicted, session))
 
-    def find(self, number: int, use: int) -> Session | None:
-        """Return a session and mark it as most recently used; None if it is unknown."""
+    def find(self, number: int, use: int, user: bytes = b"") -> Session | None:
+        """Return a session and mark it as most recently used; None if the user has no such one.
+
+        Its results may be values that another user must not read.
+        """
         session = self._sessions.get(number)
-        if session is not None:
-            session.last_used = use
-            self._sessions.move_to_end(number)
-            self._changed.add(number)
+        if session is None or session.user != user:
+            return None
+        session.last_used = use
+        self._sessions.move_to_end(number)
+        self._changed.add(number)
         return session
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
@@ -111,7 +117,8 @@ class Sessions:
             yield from ((_key(number, block), None) for block in session.saved)
         for number in changed:
             session = self._sessions[number]
-            row = SessionRow(session.last_used, session.acknowledged, session.block(session.newest))
+            newest = session.block(session.newest)
+            row = SessionRow(session.last_used, session.acknowledged, newest, session.user)
             yield _key(number), encode(row)
             if session.unsaved:
                 yield from _changed_blocks(number, session)
@@ -135,7 +142,7 @@ def _load(stored: Iterable[tuple[bytes, bytes]]) -> dict[int, Session]:
     for key, value in stored:
         row, number = decode_session(key, value), int.from_bytes(key[:NUMBER_BYTES], "big")
         if isinstance(row, SessionRow):
-            session = sessions[number] = Session(row.last_used)
+            session = sessions[number] = Session(row.last_used, row.user)
             session.acknowledged = row.acknowledged
             session.load(row.results)
         elif number in sessions:

@@ -2,9 +2,10 @@
 
 import msgspec
 
-from protocol.messages.gateway import GatewayMessage
+from protocol.messages.gateway import GatewayMessage, RightsTold
 from protocol.messages.replicator import LeasesApplied, ReplicatorMessage
 from protocol.state.key_leases import LeaseChanges
+from protocol.state.user_table import UserTable
 
 
 class StorageOutbox(msgspec.Struct):
@@ -20,3 +21,11 @@ class StorageOutbox(msgspec.Struct):
         if changes.granted or changes.ended or changes.left or changes.is_new_term:
             begun, left = tuple(changes.granted), tuple(changes.left)
             self.replicator.append(LeasesApplied(index, begun, tuple(changes.ended), left))
+
+    def tell_rights(self, users: UserTable) -> None:
+        """Tell the gateway all users and roles, unless it knows them."""
+        if users.has_changed:
+            users.has_changed = False
+            rights = users.rights
+            told = RightsTold(tuple(rights.users.values()), tuple(rights.roles.values()))
+            self.gateway.append(told)

@@ -12,6 +12,7 @@ from protocol.messages.client import (
     Get,
     GetMany,
     KeepAlive,
+    LeaseRead,
     ListKeys,
     ListLeases,
     ListPrefixes,
@@ -20,16 +21,21 @@ from protocol.messages.client import (
     ReadOperation,
     ReadOutcome,
     ReadSnapshot,
+    RightsRead,
     Scan,
     SnapshotPart,
 )
+from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
 from protocol.state.commands import Found, Missing
 from protocol.state.key_value import decode_stored_value
+from protocol.state.machine import StateMachine
 from protocol.state.tables import SortedTable
 from protocol.storage.history import ChangeHistory
 from protocol.storage.key_range import key_range
 from protocol.storage.lease_reads import LeaseReads
+from protocol.storage.read_rights import ReadRights
 from protocol.storage.scans import Scans
+from protocol.storage.state_tables import StateTables
 from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
@@ -46,7 +52,7 @@ class Served(NamedTuple):
     """The first reads of a batch, as they were served."""
 
     outcomes: tuple[msgspec.Raw, ...]  # encoded
-    behind: tuple[int, ...]  # places of those that need a revision the state has not reached
+    behind: tuple[int, ...]  # places of those for which the state may not be new enough
     weight: int  # their cost in bytes
 
 
@@ -55,21 +61,21 @@ class Reader:
 
     def __init__(
         self,
-        values: SortedTable,
-        prefixes: SortedTable,
-        leases: LeaseReads,
+        tables: StateTables,
+        machine: StateMachine,
         write_tables: Callable[[], None],
         read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
         history: ChangeHistory,
     ) -> None:
         """Call ``write_tables`` before each scan of the tables, which sees only written rows."""
-        self._values = values
-        self._prefixes = prefixes
-        self._leases = leases
+        self._values = tables.values
+        self._prefixes = tables.prefixes
+        self._leases = LeaseReads(tables.leases, lambda: machine.leases_granted)
+        self._rights = ReadRights(machine.rights, tables.leases)
         self._write_tables = write_tables
         self._read_snapshot = read_snapshot
         self._history = history
-        self._scans = Scans(values)
+        self._scans = Scans(tables.values)
 
     def serve(self, payload: bytes, revision: int, bytes_max: int) -> Served:
         """Serve the reads of an encoded ``ReadBatch``.
@@ -79,14 +85,19 @@ class Reader:
         outcomes: list[msgspec.Raw] = []
         behind: list[int] = []
         weight = 0
-        for operation in decode_read_batch(payload).operations:
+        batch = decode_read_batch(payload)
+        for place, operation in enumerate(batch.operations):
             if outcomes and weight >= bytes_max:
                 break
-            if (least := _least(operation)) > revision:
-                behind.append(len(outcomes))
+            user = batch.users[place] if batch.users else b""
+            if user and (denied := self._rights.denial(operation, user)) is not None:
+                behind.append(place)  # the right may have been granted meanwhile
+                encoded = encode(denied)
+            elif (least := _least(operation)) > revision:
+                behind.append(place)
                 encoded = encode(_from_the_future(least, revision))
             else:
-                encoded = encode(self._serve(operation, revision))
+                encoded = encode(self._serve(operation, revision, user))
             outcomes.append(msgspec.Raw(encoded))
             is_quick = type(operation) is Get or type(operation) is KeepAlive
             weight += len(encoded) if is_quick else max(len(encoded), SCAN_BYTES_MIN)
@@ -96,7 +107,7 @@ class Reader:
         """Drop what idle scans keep."""
         self._scans.end_idle(revision)
 
-    def _serve(self, operation: ReadOperation, revision: int) -> ReadOutcome:
+    def _serve(self, operation: ReadOperation, revision: int, user: bytes) -> ReadOutcome:
         match operation:
             case Get(key=key):
                 return self._get(key, revision)
@@ -104,6 +115,8 @@ class Reader:
                 return self._get_many(keys, revision)
             case KeepAlive():
                 return self._leases.keep_alive(operation)
+            case ListUsers() | WhoAmI() | CheckRight():
+                return self._rights.read(operation, user)
             case _:
                 self._write_tables()
                 return self._serve_from_tables(operation, revision)
@@ -152,7 +165,7 @@ def _least(operation: ReadOperation) -> int:
     """Return the revision that the state must have reached."""
     if type(operation) is Get:  # the most frequent case
         return operation.min_revision
-    if isinstance(operation, ReadSnapshot | KeepAlive | ListLeases):
+    if isinstance(operation, ReadSnapshot | LeaseRead | RightsRead):
         return 0
     if isinstance(operation, ReadChanges):
         return max(operation.after, operation.min_revision)

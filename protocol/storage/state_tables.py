@@ -15,6 +15,7 @@ from protocol.state.key_value import FIRST_USER_KEY, decode_count, decode_stored
 from protocol.state.machine import StateMachine
 from protocol.state.sessions import decode_session
 from protocol.state.tables import Database, SortedTable, TableView
+from protocol.state.user_table import decode_rights_row
 from protocol.wire import Malformed
 
 TABLE_SETS = 2
@@ -33,10 +34,11 @@ class StateTables(NamedTuple):
     sessions: SortedTable
     leases: SortedTable
     lease_keys: SortedTable
+    rights: SortedTable
 
     def machine(self) -> StateMachine:
         """Return the state machine on these tables."""
-        machine = StateMachine(*self, self.sessions.scan(b""))
+        machine = StateMachine(self, self.sessions.scan(b""))
         if not machine.counts_bytes:
             machine.count_bytes(self.values.scan(FIRST_USER_KEY))
         return machine
@@ -86,6 +88,7 @@ class StateView(NamedTuple):
     sessions: TableView
     leases: TableView
     lease_keys: TableView
+    rights: TableView
 
     def rows_after(self, row: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows after one of all tables; a row's key begins with its table's number."""
@@ -152,4 +155,5 @@ _DECODERS: tuple[Callable[[bytes, bytes], object], ...] = (  # in the order of `
     decode_session,
     decode_lease,
     check_lease_key,
+    decode_rights_row,
 )

@@ -44,7 +44,6 @@ from protocol.state.machine import EntryOutcome, is_proposed_by
 from protocol.state.tables import Database
 from protocol.storage.backups import Backups
 from protocol.storage.history import ChangeHistory
-from protocol.storage.lease_reads import LeaseReads
 from protocol.storage.log_retention import LogRetention
 from protocol.storage.log_store import LogStore
 from protocol.storage.outbox import StorageOutbox
@@ -129,6 +128,7 @@ class StorageWriter:
         self._outbox.replicator.append(self._store.recover(self._machine.applied_index, leases))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
         self._outbox.gateway.append(opened)
+        self._outbox.tell_rights(self._machine.users)
         return self._take_outbox()
 
     def step(self, message: StorageMessage) -> None:
@@ -264,6 +264,7 @@ class StorageWriter:
         last = self._machine.applied_index
         self._machine.store_progress()
         self._outbox.note_leases(last, self._machine.take_lease_changes())
+        self._outbox.tell_rights(self._machine.users)
         unwritten = last - self._applied_in_tables
         if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
             self.write_tables()
@@ -376,6 +377,8 @@ class StorageWriter:
         self._sync()
         self._passing("installed")
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
+        self._machine.users.has_changed = True
+        self._outbox.tell_rights(self._machine.users)
         leases = self._table_sets.active.lease_times()
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership, leases)
         self._outbox.replicator.append(installed)
@@ -387,12 +390,7 @@ class StorageWriter:
         changes, meta = self._database.table("changes"), self._database.table("raft_meta")
         self._history = ChangeHistory(changes, meta, self._history_limits, self._machine.revision)
         self._reader = Reader(
-            tables.values,
-            tables.prefixes,
-            LeaseReads(tables.leases, lambda: self._machine.leases_granted),
-            self.write_tables,
-            self._read_for_backup,
-            self._history,
+            tables, self._machine, self.write_tables, self._read_for_backup, self._history
         )
 
     def _take_outbox(self) -> StorageOutbox:

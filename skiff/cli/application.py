@@ -23,8 +23,10 @@ from skiff.cli import (
     reading,
     recover,
     restore,
+    role,
     status,
     transact,
+    user,
     watch,
     writing,
 )
@@ -65,6 +67,9 @@ app.add_typer(barrier.app, name="barrier")
 app.add_typer(node.app, name="node")
 app.add_typer(member.app, name="member")
 app.add_typer(keygen.app, name="keygen")
+app.add_typer(user.app, name="user")
+app.add_typer(role.app, name="role")
+app.command()(user.whoami)
 app.command()(status.status)
 app.command()(health.health)
 app.command()(backup.backup)

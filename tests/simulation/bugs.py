@@ -11,6 +11,7 @@ from tests.simulation import (
     bugs_of_members,
     bugs_of_reads,
     bugs_of_replication,
+    bugs_of_rights,
     bugs_of_space,
     bugs_of_storage,
     bugs_of_transactions,
@@ -34,6 +35,7 @@ _MODULES = (
     bugs_of_turns,
     bugs_of_watches,
     bugs_of_leases,
+    bugs_of_rights,
 )
 
 PLANTED = tuple(bug for module in _MODULES for bug in module.BUGS)

@@ -51,7 +51,7 @@ BUGS = (
         "a client is told that its write was not done",
         Edit(
             proposals._by_level,
-            "if level_of(write.command) == level",
+            "if level_of_write(write) == level",
             "",
         ),
     ),

@@ -16,6 +16,8 @@ from tests.simulation.history import History
 from tests.simulation.loose_reads import LooseReads
 from tests.simulation.many_reads import ManyReads
 from tests.simulation.node import Node
+from tests.simulation.rights_user import clients_with_rights
+from tests.simulation.rights_watcher import RightsWatcher
 from tests.simulation.setting import Setting
 from tests.simulation.watcher import Watcher
 
@@ -53,6 +55,8 @@ class Cluster:
             threads = options.threads * (SHARED_THREADS if client.is_shared else 1)
             for number in range(threads):
                 client.new_thread(f"{client.name}.{number}")
+        self.clients += clients_with_rights(self)
+        self._user_watchers = [RightsWatcher(self, 1 + each) for each in range(options.users)]
         self.watchers = [
             Watcher(
                 self, f"w{number + 1}", setting.chance.choice(PREFIXES), prev_value=number % 2 == 0
@@ -68,6 +72,8 @@ class Cluster:
             thread.go_on()
         for watcher in self.watchers:
             watcher.watch()
+        for user in self._user_watchers:
+            user.watch()
 
     @property
     def threads(self) -> list[Thread]:

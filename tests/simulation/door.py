@@ -23,11 +23,13 @@ from protocol.messages.replicator import Propose, Read
 from protocol.state.commands import Write
 from protocol.state.levels import STATE_LEVEL, level_of_writes
 from protocol.state.limits import BATCH_OPERATIONS_MAX
-from protocol.wire import decode_outcome, encode
+from protocol.state.machine import decode_batch
+from protocol.wire import decode_outcome, decode_read_batch, encode
 from tests.harness.breach import expect
 from tests.simulation.actor import Actor
 from tests.simulation.levels import UNREADABLE
 from tests.simulation.pipes import Pipes
+from tests.simulation.rights_judge import Span
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life
@@ -56,6 +58,7 @@ class Door(Actor):
         self._revisions: dict[int, int] = {}  # committed at each request
         self._arrived: dict[int, tuple[float, tuple[Operation, ...]]] = {}  # requests
         self._writes: dict[bytes, list[int]] = {}  # positions in each request
+        self._indexes: dict[int, tuple[int, int]] = {}  # applied and committed at each request
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
         self._feed = ChangeFeed()
@@ -71,6 +74,7 @@ class Door(Actor):
         self._askers[self._numbers] = asker
         self._revisions[self._numbers] = self._judge.log.model.revision
         self._arrived[self._numbers] = (self._events.now, request.operations)
+        self._indexes[self._numbers] = (self.life.node.applied_index, self._judge.log.last_index)
         self._requests.append((self._numbers, request))
         self.rouse()
 
@@ -88,7 +92,7 @@ class Door(Actor):
                 continue
             client = number.to_bytes(8, "big")
             self._writes[client] = _write_positions(request)
-            self._the_core.receive((client,), request, REQUEST_BYTES, now)
+            self._the_core.receive((client,), request, REQUEST_BYTES, now, self._user(number))
         self._subscribe()
         self._publish(now)
         self._send(now)
@@ -137,6 +141,10 @@ class Door(Actor):
             case _:
                 self._the_core.step(message, now)
 
+    def _user(self, number: int) -> bytes:
+        """Return the user that the connection of a request was authenticated as."""
+        return self.life.setting.user_keys.get(self._askers[number][0], b"")
+
     def _publish(self, now: float) -> None:
         """Send the core's publications; wait for a full pipe within a limit."""
         publisher = self._feed.publisher
@@ -162,22 +170,37 @@ class Door(Actor):
     def _refuse(self, number: int, request: Request) -> None:
         """Answer a request that is malformed to this build."""
         address, answer, _ = self._askers.pop(number)
-        del self._revisions[number]
+        del self._revisions[number], self._indexes[number]
         outcomes = (UNREADABLE,) * len(request.operations)
         network = self.life.setting.network
         network.send_once(self.life.node.address, address, answer, Reply(request.id, outcomes))
 
     def _subscribe(self) -> None:
-        taken = [self._feed.subscriptions.take(*order) for order in self.pipes.drain()]
+        for connection in self._feed.take_denied():
+            self.pipes.cut(connection)
+        taken = [self._take(*order) for order in self.pipes.drain()]
         orders = self._feed.follow([nonce for nonce in taken if nonce is not None])
         if orders:
             self.life.post("gateway storage", self.life.storage, orders)
+
+    def _take(self, frame: bytes, connection: int) -> bytes | None:
+        """Judge and take a subscription; return the nonce if it asks for a confirmation."""
+        user, subscriptions = self.pipes.users[connection], self._feed.subscriptions
+        nonce = subscriptions.take(frame, connection, user=user)
+        if subscriptions.denies(frame, connection, user):
+            self.pipes.cut(connection)
+            return None
+        self.pipes.admit(connection)
+        return nonce
 
     def _send(self, now: float) -> None:
         outbox = self._the_core.flush(now)
         for message in outbox.replicator:
             if isinstance(message, Propose):
                 self._check_whole(message)
+        for message in outbox.replicator:
+            if isinstance(message, Read) and message.leases:
+                self._judge.rights.counts(decode_read_batch(message.payload))
         if outbox.replicator:
             self._events.note(self._place, "says", outbox.replicator)
             self.life.post("gateway replicator", self.life.replicator, outbox.replicator)
@@ -192,6 +215,9 @@ class Door(Actor):
         pending = self._the_core._pending.get(proposal.number)
         if pending is None:
             return
+        batch = decode_batch(proposal.payload)
+        for slot, write in zip(pending.slots, batch.writes, strict=True):
+            expect(write.user == slot.call.user, "a write is proposed for another user")
         proposed = {(slot.call.client[0], slot.position) for slot in pending.slots}
         for call in {id(slot.call): slot.call for slot in pending.slots}.values():
             client = call.client[0]
@@ -210,6 +236,9 @@ class Door(Actor):
         arrived, operations = self._arrived.pop(number)
         asked = list(zip(operations, outcomes, strict=True))
         self._judge.gateway_answers(arrived, self._revisions.pop(number), asked)
+        indexes = self._indexes.pop(number)
+        if call.user:
+            self._judge.rights.answers(call.user, asked, Span(*indexes, self._judge.log.last_index))
         reply = Reply(call.id, outcomes)
         self._count(call, reply)
         self._events.note(self._place, f"answers {address}", reply)

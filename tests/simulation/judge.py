@@ -44,6 +44,7 @@ from tests.simulation.leaders import Leaders
 from tests.simulation.lease_bounds import LeaseBounds
 from tests.simulation.levels import Levels
 from tests.simulation.members import Members
+from tests.simulation.rights_judge import RightsJudge
 from tests.simulation.states import States
 from tests.simulation.totals import Totals
 from tests.simulation.turn_bounds import TurnBounds
@@ -71,6 +72,7 @@ class Judge:
         self.applied_revisions = AppliedRevisions(events)
         self.lease_bounds = LeaseBounds(events, self.log.model, totals)
         self.turn_bounds = TurnBounds(events, self.log.model, self.lease_bounds, totals)
+        self.rights = RightsJudge(self.log.model, totals)
         self._handed: dict[bytes, int] = {}
         self._asked_at: dict[tuple[bytes, int], int] = {}
         self._handed_reads: dict[tuple[bytes, int], int] = {}
@@ -202,6 +204,7 @@ class Judge:
             if each > self.log.last_index:
                 self.levels.committed(entry)
             self.log.commit(entry, term)
+            self.rights.committed(each)
             self.lease_bounds.committed()
             self.turn_bounds.committed()
         self._handed[core.id] = max(index, self._handed[core.id])

@@ -36,9 +36,11 @@ from protocol.state.commands import (
     Write,
 )
 from protocol.state.machine import decode_batch
+from protocol.state.user_commands import Denied, RightsChanged
 from tests.harness.breach import expect
 from tests.simulation.change import Change, Row
 from tests.simulation.lease_model import LeaseModel
+from tests.simulation.rights_model import RightsModel
 
 
 class Model:
@@ -57,6 +59,10 @@ class Model:
         self.all_ttls: dict[int, int] = {}  # of leases that have ended, too
         self.fenced: list[Fence] = []  # those behind which something was done
         self.expired: list[int] = []  # leases, in the order in which they have expired
+        self.rights = RightsModel()
+        self.lease_owners: dict[int, str] = {}  # names of the users that leases were granted to
+        self._owners: dict[int, bytes] = {}  # keys of the users that sessions were opened by
+        self._have_rights_changed = False
 
     @property
     def revision(self) -> int:
@@ -70,14 +76,24 @@ class Model:
             writes = decode_batch(entry.payload).writes
             self.results[entry.index] = tuple([self._apply(write) for write in writes])
 
+    def take_changed_rights(self) -> RightsModel | None:
+        """Return the rights if they have changed since the last call."""
+        changed, self._have_rights_changed = self._have_rights_changed, False
+        return self.rights.copy() if changed else None
+
+    def sessions_of_others(self, user: bytes) -> list[tuple[int, int]]:
+        """Return the sessions of other users, and the last sequence of each, if it has one."""
+        others = [each for each in self._answers if self._owners[each] != user]
+        return [(each, max(self._answers[each])) for each in others if self._answers[each]]
+
     def _apply(self, write: Write) -> Result:
         if isinstance(write.command, OpenSession):
-            return self._open_session()
+            return self._open_session(write.user)
         if isinstance(write.command, ExpireLeases | CheckpointLeases):
             return self._expire(write.command)
-        answers = self._answers.pop(write.session, None)
-        if answers is None:
+        if write.session not in self._answers or self._owners[write.session] != write.user:
             return SessionExpired()
+        answers = self._answers.pop(write.session)
         self._answers[write.session] = answers
         if write.sequence in answers:
             return answers[write.sequence]
@@ -85,8 +101,11 @@ class Model:
             return SessionExpired()
         return self._execute(write, answers)
 
-    def _open_session(self) -> SessionOpened:
+    def _open_session(self, user: bytes) -> SessionOpened | Denied:
+        if user and self.rights.name_of(user) is None:
+            return Denied(None)
         self._opened += 1
+        self._owners[self._opened] = user
         self._answers[self._opened] = {}
         if len(self._answers) > sessions.SESSIONS_MAX:
             del self._answers[next(iter(self._answers))]
@@ -96,10 +115,19 @@ class Model:
         once = (write.session, write.sequence)
         expect(once not in self.executed, f"write {once} was done twice")
         self.executed.add(once)
-        result: Result = self._perform(write.command)
+        denied = self.rights.denial(write.user, write.command, self._own_leases(write.user))
+        result: Result = denied or self._perform(write.command)
+        if isinstance(result, LeaseGranted):
+            self.lease_owners[result.lease] = self.rights.name_of(write.user) or ""
         answers[write.sequence] = result
         self._acknowledge(write, answers)
         return result
+
+    def _own_leases(self, user: bytes) -> set[int]:
+        """Return the leases that a user may use, with those that are none."""
+        name, leases = self.rights.name_of(user), self.leases
+        own = {lease for lease, owner in self.lease_owners.items() if owner == name}
+        return own | {each for each in range(leases.granted + 2) if leases.missing(each)}
 
     def _perform(self, command: Command) -> Any:
         match command:
@@ -109,18 +137,26 @@ class Model:
                 return self._change([command])[0]
             case GrantLease() | RevokeLease():
                 return self._grant_or_revoke(command)
-            case Transact(checks=checks, then=then, otherwise=otherwise, fences=fences):
-                for fence in fences:
-                    row = self.rows.get(fence.key)
-                    if row is None or row[0] != fence.token:
-                        return Inapplicable(Obstacle.FENCED, fence.key)
-                self.fenced += fences
-                holds = all(map(self._holds, checks))
-                results = self._change(then if holds else otherwise)
-                if any(isinstance(each, Inapplicable | NoLease) for each in results):
-                    return results[0]
-                return Transacted(holds, self.revision, tuple(results))
-        raise AssertionError("a command of the state")
+            case Transact():
+                return self._transact(command)
+            case OpenSession() | ExpireLeases() | CheckpointLeases():
+                raise AssertionError("a command of the state")
+            case _:
+                changed = self.rights.apply(command)
+                self._have_rights_changed |= isinstance(changed, RightsChanged)
+                return changed
+
+    def _transact(self, command: Transact) -> Any:
+        for fence in command.fences:
+            row = self.rows.get(fence.key)
+            if row is None or row[0] != fence.token:
+                return Inapplicable(Obstacle.FENCED, fence.key)
+        self.fenced += command.fences
+        holds = all(map(self._holds, command.checks))
+        results = self._change(command.then if holds else command.otherwise)
+        if any(isinstance(each, Inapplicable | NoLease) for each in results):
+            return results[0]
+        return Transacted(holds, self.revision, tuple(results))
 
     def _mismatch(self, command: Insert | Remove) -> RevisionMismatch | None:
         row = self.rows.get(command.key)

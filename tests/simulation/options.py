@@ -122,6 +122,7 @@ class Options(msgspec.Struct, frozen=True):
     conditional: float  # share of writes
     pipelined: float  # share of a thread's turns that are a pipeline
     transactions: float  # share of a thread's other turns
+    users: int  # clients that are users; 0 for none, and for no watchers that are
     history: HistoryLimits
     loose: float  # share of a thread's further turns: stale reads and scans
     many: float  # share of a thread's turns after those: reads of several keys
@@ -174,7 +175,7 @@ def _with_older_nodes(options: Options, chance: Random) -> Options:
     rates = replace(
         options.rates, upgrade=chance.choice((1.0, 3.0, 10.0)), downgrade=chance.choice((0.0, 1.0))
     )
-    return replace(options, mixed=True, rates=rates, transactions=0.4)
+    return replace(options, mixed=True, rates=rates, transactions=0.4, users=0)
 
 
 def _with_late_snapshots(options: Options) -> Options:
@@ -222,6 +223,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
+        users=Random(f"users {seed}").choice((0, 0, 0, 1, 3)),
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),

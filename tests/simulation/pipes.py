@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tests.simulation.rights_watcher import RightsWatcher
     from tests.simulation.setting import Setting
     from tests.simulation.watcher import Watcher
 
@@ -16,18 +17,26 @@ class Pipes:
     def __init__(self, setting: "Setting", rouse: Callable[[], None]) -> None:
         self._setting = setting
         self._rouse = rouse
-        self._watchers: list[Watcher] = []
+        self._watchers: list[Watcher | RightsWatcher] = []
+        self._connected: dict[int, Watcher | RightsWatcher] = {}  # those of users
+        self.users: dict[int, bytes] = {}  # public keys, by connection
         self._last_arrival = 0.0
         self._full_until = 0.0
         self._lossy = False
         self._subscriptions = 0
         self.orders: list[tuple[bytes, int]] = []
 
-    def subscribe(self, watcher: "Watcher", topics: tuple[bytes, ...]) -> None:
-        """Connect a watcher, whose subscription is to be confirmed."""
-        self._watchers.append(watcher)
+    def subscribe(
+        self, watcher: "Watcher | RightsWatcher", topics: tuple[bytes, ...], user: bytes = b""
+    ) -> None:
+        """Connect a watcher of a user, whose subscription is to be judged and confirmed."""
         self._subscriptions += 1
         connection, delay = self._subscriptions, 0.0
+        self.users[connection] = user
+        if user:
+            self._connected[connection] = watcher  # nothing is sent before it is judged
+        else:
+            self._watchers.append(watcher)
         for topic in sorted(topics):  # as a new connection of ZeroMQ sends them
             self._setting.events.after(delay, self._take, b"\1" + topic, connection)
             delay += PIPE_DELAY * self._setting.chance.random() ** 4
@@ -36,10 +45,27 @@ class Pipes:
         self.orders.append((frame, connection))
         self._rouse()
 
-    def leave(self, watcher: "Watcher") -> None:
+    def admit(self, connection: int) -> None:
+        """Let a connection have what is published to its topics."""
+        watcher = self._connected.get(connection)
+        if watcher is not None and watcher not in self._watchers:
+            self._watchers.append(watcher)
+
+    def cut(self, connection: int) -> None:
+        """Close a connection."""
+        watcher = self._connected.pop(connection, None)
+        if watcher is not None:
+            self._setting.totals.watches_denied += 1
+            self.leave(watcher)
+            self._setting.events.after(PIPE_DELAY, watcher.lost, self)
+
+    def leave(self, watcher: "Watcher | RightsWatcher") -> None:
         """Disconnect a watcher."""
         if watcher in self._watchers:
             self._watchers.remove(watcher)
+        for connection, each in list(self._connected.items()):
+            if each is watcher:
+                del self._connected[connection]
 
     def fill(self, seconds: float) -> None:
         """Fill all pipes for some seconds."""
@@ -59,6 +85,7 @@ class Pipes:
         self._last_arrival = max(self._last_arrival, events.now + delay)
         for watcher in self._watchers:
             if watcher.wants(topic):
+                watcher.is_sent(topic, body)
                 events.at(self._last_arrival, watcher.hear, self, topic, body)
         return True
 
@@ -68,6 +95,7 @@ class Pipes:
 
     def close(self) -> None:
         """Break all connections."""
-        for watcher in self._watchers:
+        for watcher in {*self._watchers, *self._connected.values()}:
             self._setting.events.after(PIPE_DELAY, watcher.lost, self)
         self._watchers.clear()
+        self._connected.clear()

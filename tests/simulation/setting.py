@@ -23,6 +23,8 @@ class Setting(msgspec.Struct):
     totals: Totals
     lost_at: float = float("-inf")  # time of the last loss of a directory
     addresses: tuple[str, ...] = ()  # of all nodes
+    # Public keys of the users whose requests the threads of these names send.
+    user_keys: dict[str, bytes] = msgspec.field(default_factory=dict)
     lasting: frozenset[NodeId] | None = None  # the healed members, during the calm
 
     def new_cluster(self) -> bytes:

@@ -76,6 +76,11 @@ class Totals(msgspec.Struct):
     hostile_frames: int = 0
     removals_forced: int = 0
     mixed_runs: int = 0
+    rights_changed: int = 0
+    reads_denied: int = 0
+    writes_denied: int = 0
+    watched_by_users: int = 0
+    watches_denied: int = 0
     upgrades: int = 0
     downgrades: int = 0
     refused_as_newer: int = 0

@@ -42,7 +42,8 @@ from protocol.state.commands import (
     TransactionOperation,
     Write,
 )
-from protocol.state.levels import LEVELS, STATE_LEVEL, level_of, level_of_writes
+from protocol.state.levels import LEVELS, RIGHTS_LEVEL, STATE_LEVEL, level_of, level_of_writes
+from protocol.state.user_commands import AddUser
 from protocol.wire import encode
 from tests.harness.raft_cluster import A, B, C, Cluster, D, address_of
 
@@ -126,6 +127,11 @@ def test_later_commands_are_of_level_2(command: Command) -> None:
 )
 def test_commands_of_leases_are_of_level_3(command: Command) -> None:
     assert level_of(command) == 3
+
+
+def test_a_write_with_the_rights_of_a_user_is_of_level_4() -> None:
+    assert level_of_writes((Write(1, 1, 1, INSERT, bytes(32)),)) == RIGHTS_LEVEL == 4
+    assert level_of(AddUser("alice", bytes(32))) == RIGHTS_LEVEL
 
 
 def test_a_transaction_needs_the_level_of_its_newest_operation(

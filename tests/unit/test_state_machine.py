@@ -40,12 +40,14 @@ class Replica:
         self.sessions = MemoryTable()
         self.leases = MemoryTable()
         self.lease_keys = MemoryTable()
+        self.rights = MemoryTable()
         self.reload()
 
     def reload(self) -> None:
         """Reload from the tables."""
-        tables = (self.values, self.prefixes, self.sessions, self.leases, self.lease_keys)
-        self.machine = StateMachine(*tables, list(self.sessions.items()))
+        leases = (self.leases, self.lease_keys)
+        tables = (self.values, self.prefixes, self.sessions, *leases, self.rights)
+        self.machine = StateMachine(tables, list(self.sessions.items()))
 
     def apply(self, *writes: Write) -> EntryOutcome:
         """Apply one entry, and store its changes in the tables."""
@@ -65,7 +67,8 @@ class Replica:
 
     @property
     def tables(self) -> tuple[dict[bytes, bytes], ...]:
-        tables = (self.values, self.prefixes, self.sessions, self.leases, self.lease_keys)
+        leases = (self.leases, self.lease_keys)
+        tables = (self.values, self.prefixes, self.sessions, *leases, self.rights)
         return tuple(map(dict, tables))
 
 

@@ -55,7 +55,7 @@ def go_on(node: StoredNode, count: int = 1) -> None:
 
 
 def rows_in(chunks: list[SnapshotChunk]) -> Rows:
-    tables: Rows = ({}, {}, {}, {}, {})
+    tables: Rows = ({}, {}, {}, {}, {}, {})
     for each in chunks:
         for row, value in decode_rows(each.rows):
             tables[row[0]][row[1:]] = value

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.messages.gateway import BatchApplied, ChangesLost
+from protocol.messages.gateway import BatchApplied, ChangesLost, RightsTold
 from protocol.messages.replicator import ChunkStaged, SnapshotInstalled
 from protocol.messages.storage import Append, Commit, FetchSnapshot
 from protocol.snapshot import SnapshotChunk
@@ -23,7 +23,7 @@ from tests.simulation.disk import DiskFailure
 OTHER = b"other".ljust(16, b"\0")
 MEMBERS = Membership((Member(NODE, "node.example:9400", True), Member(PEER, "p:1", True)))
 LAST = 12
-NO_ROWS: Rows = ({}, {}, {}, {}, {})
+NO_ROWS: Rows = ({}, {}, {}, {}, {}, {})
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +48,12 @@ def members_at(index: int) -> LogEntry:
 
 def test_the_last_chunk_installs_state_log_and_members_of_the_snapshot(leader: StoredNode) -> None:
     follower = StoredNode(PEER)
-    *_, installed, lost = follower.stage(*leader.chunks())
+    *_, installed, lost, told = follower.stage(*leader.chunks())
     assert follower.disk.syncs[-1], "it is told when it is durable"
     membership = MembershipAt(LAST, MEMBERS)
     assert installed == SnapshotInstalled(LAST, 1, membership)
     assert lost == ChangesLost(leader.writer.revision)
+    assert told == RightsTold((), ())
     assert follower.rows == leader.rows
     assert follower.log == ()
     assert (follower.store.start.index, follower.store.start.term) == (LAST, 1)

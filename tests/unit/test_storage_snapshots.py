@@ -16,7 +16,7 @@ from tests.harness.stored_node import PEER, Rows, StoredNode, chunk_of, entry, h
 
 OTHER = b"other".ljust(16, b"\0")
 LAST = 12
-NO_ROWS: Rows = ({}, {}, {}, {}, {})
+NO_ROWS: Rows = ({}, {}, {}, {}, {}, {})
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,11 @@ from protocol import status
 from protocol.entry import EntryKind, LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.messages import client, gateway, peer, replicator, storage, timer
+from protocol.messages import client, gateway, peer, replicator, rights, storage, timer
 from protocol.refusal import Refusal
 from protocol.snapshot import SnapshotChunk, SnapshotId, SnapshotPosition
 from protocol.space import Room, Shortage, SpaceChanged
-from protocol.state import commands
+from protocol.state import commands, user_commands
 from protocol.wire import (
     Decoder,
     Malformed,
@@ -44,6 +44,9 @@ CHUNK = SnapshotChunk(
 )
 MEMBERSHIP = Membership((Member(ID, "node.example:9400", True),))
 ENTRIES = (LogEntry(4, 2, EntryKind.BATCH, b"payload"), LogEntry(5, 2, EntryKind.NO_OP))
+USER_KEY = bytes(range(32))
+USER = user_commands.User("alice", (USER_KEY,), ("admin", "reader"))
+ROLE = user_commands.Role("reader", ((user_commands.Right.READ, "a/"),))
 STATUS = status.ReplicationStatus(3, status.RoleName.LEADER, ID, 9, 8, MEMBERSHIP, False, 5, 2)
 
 WRITES = [
@@ -58,6 +61,16 @@ WRITES = [
     commands.Write(1, 11, 2, commands.RevokeLease(5)),
     commands.Write(0, 0, 0, commands.ExpireLeases((5, 6))),
     commands.Write(0, 0, 0, commands.CheckpointLeases(((5, 3000), (6, 0)))),
+    commands.Write(1, 12, 2, commands.Remove("a"), USER_KEY),
+    commands.Write(1, 12, 2, user_commands.AddUser("alice", USER_KEY, only_first=True)),
+    commands.Write(1, 13, 2, user_commands.RemoveUser("alice")),
+    commands.Write(1, 14, 2, user_commands.AddUserKey("alice", USER_KEY)),
+    commands.Write(1, 15, 2, user_commands.RemoveUserKey("alice", USER_KEY)),
+    commands.Write(1, 16, 2, user_commands.AssignRole("alice", "reader")),
+    commands.Write(1, 17, 2, user_commands.UnassignRole("alice", "reader")),
+    commands.Write(1, 18, 2, user_commands.Grant("reader", user_commands.Right.READ, "a/")),
+    commands.Write(1, 19, 2, user_commands.Revoke("reader", user_commands.Right.READ, "a/")),
+    commands.Write(1, 20, 2, user_commands.RemoveRole("reader")),
     commands.Write(
         1,
         7,
@@ -82,6 +95,10 @@ RESULTS: list[Any] = [
     commands.LeaseGranted(5),
     commands.LeaseEnded(2, 9),
     commands.NoLease(5, True),
+    user_commands.RightsChanged(),
+    user_commands.RightsRefused(user_commands.Objection.LAST_ADMINISTRATOR, "alice"),
+    user_commands.Denied(user_commands.Right.WRITE, "a/ключ"),
+    user_commands.Denied(None),
     commands.Transacted(
         True, 7, (commands.Inserted(7), commands.Found(7, 1, 1, 1, b"v"), commands.Missing(7))
     ),
@@ -104,6 +121,9 @@ OPERATIONS: list[Any] = [
     client.TransferLeadership(ID),
     client.KeepAlive((5, 6)),
     client.ListLeases(10, 5),
+    rights.ListUsers(),
+    rights.WhoAmI(),
+    rights.CheckRight(user_commands.Right.WATCH, "a/", (5,)),
 ]
 OUTCOMES: list[Any] = [
     *RESULTS,
@@ -126,6 +146,8 @@ OUTCOMES: list[Any] = [
     client.Transferred(ID),
     client.KeptAlive((5000, 0), 7),
     client.LeasePage(9, (client.ListedLease(5, 5000, 2),), 5, True),
+    rights.Users((USER,), (ROLE,)),
+    rights.Identity("alice", (ROLE,)),
 ]
 PEER_MESSAGES: list[Any] = [
     peer.RequestVote(3, 9, 2, pre=True),
@@ -217,6 +239,7 @@ FOR_GATEWAY: list[Any] = [
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
     gateway.HandshakesRefused(7),
+    gateway.RightsTold((USER,), (ROLE,)),
 ]
 
 SAMPLES: list[tuple[Decoder[Any], Any]] = [

@@ -10,7 +10,7 @@ import pytest
 
 from protocol import refusal
 from protocol.membership import Member, Membership
-from protocol.messages import client, peer
+from protocol.messages import client, peer, rights
 from protocol.messages.client import (
     ESTABLISHED_TOPIC,
     EVENT_TOPIC,
@@ -28,7 +28,7 @@ from protocol.messages.client import (
     Welcome,
 )
 from protocol.messages.peer import Heartbeat, PeerFrame
-from protocol.state import commands
+from protocol.state import commands, user_commands
 from protocol.state.commands import (
     Check,
     Found,
@@ -174,7 +174,8 @@ def rows(heading: str) -> set[tuple[str, ...]]:
 
 
 def test_the_tables_list_every_client_message() -> None:
-    assert rows("Operations and outcomes") == tagged(client, commands)
+    documented = rows("Operations and outcomes") | rows("Users and rights")
+    assert documented == tagged(client, rights, commands, user_commands)
 
 
 def test_the_table_lists_every_peer_message() -> None:

@@ -1,0 +1,59 @@
+"""Audit: writes the audit trail of one node as lines of JSON, in files that are rotated."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from actors.logs import OnceAWhile
+from protocol.audit import AuditRecord, DenialLimit
+
+FILE = "audit.ndjson"  # and FILE.1, the one before it, to FILE.3
+FILE_BYTES_MAX = 8 << 20
+FILES_MAX = 4
+MODE = 0o600
+
+log = logging.getLogger("skiff.audit")
+
+
+class AuditTrail:
+    """The files in a node's directory; the first record creates them."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = Path(directory) / FILE
+        self._limit = DenialLimit()
+        self._failures = OnceAWhile()
+
+    def write(self, records: list[AuditRecord], now: float) -> None:
+        """Append records; ``now`` is of a steady clock. A full disk loses them, which is logged."""
+        admitted = (self._limit.admit(each, now) for each in records)
+        lines = [_line(each) for each in admitted if each is not None]
+        try:
+            if lines:
+                self._append(b"".join(lines))
+        except OSError as error:
+            if self._failures.is_due(now):
+                log.error("the audit trail cannot be written: %s", error)
+
+    def _append(self, data: bytes) -> None:
+        if self._path.exists() and self._path.stat().st_size + len(data) > FILE_BYTES_MAX:
+            self._rotate()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, MODE)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    def _rotate(self) -> None:
+        for number in range(FILES_MAX - 1, 0, -1):
+            older = self._path.with_name(f"{FILE}.{number}")
+            newer = self._path if number == 1 else self._path.with_name(f"{FILE}.{number - 1}")
+            if newer.exists():
+                newer.replace(older)
+
+
+def _line(record: AuditRecord) -> bytes:
+    fields = {"time": datetime.now(UTC), **msgspec.structs.asdict(record)}
+    return msgspec.json.encode(fields) + b"\n"

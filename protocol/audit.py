@@ -1,0 +1,128 @@
+"""Audit: which requests are recorded, and how: administration, and denials. Values never are.
+
+A flood of denials makes few records: further ones of a while are only counted.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from protocol.messages.client import (
+    AddNode,
+    Failed,
+    Operation,
+    ReadSnapshot,
+    RemoveNode,
+    TransferLeadership,
+)
+from protocol.state.commands import Write
+from protocol.state.user_commands import Denied, Right, RightsRefused, UserCommand
+
+DENIALS_MAX = 20  # recorded in a window
+WINDOW_SECONDS = 10.0
+FINGERPRINT_DIGITS = 16  # of the SHA-256 of a public key
+
+_DENIED = msgspec.msgpack.encode(Denied(None))[:2]  # of storage's encoded outcomes
+_decode_denied = msgspec.msgpack.Decoder(Denied).decode
+
+
+class AuditRecord(msgspec.Struct, frozen=True):
+    """One line of the audit trail, without its time."""
+
+    user: str  # name; empty for none in particular, without restrictions
+    key: str  # fingerprint of the user's public key; empty likewise
+    operation: str  # its name in the protocol; empty if only its denial is known
+    target: str  # node, user, role, right and prefix, or the key that was denied
+    outcome: str  # done, denied, or the name of the failure
+    suppressed: int = 0  # denials before this one that were not recorded
+
+
+def is_audited(operation: Operation) -> bool:
+    """Whether an operation is recorded, whatever its outcome: administration and backups."""
+    if isinstance(operation, Write):
+        return isinstance(operation.command, UserCommand)
+    if isinstance(operation, ReadSnapshot):
+        return operation.position is None
+    return isinstance(operation, AddNode | RemoveNode | TransferLeadership)
+
+
+def record_of(user: str, key: bytes, operation: Operation, outcome: object) -> AuditRecord:
+    """Return the record of an operation that is audited."""
+    what = operation.command if isinstance(operation, Write) else operation
+    return AuditRecord(
+        user, fingerprint(key), type(what).__name__, _target(what), _outcome(outcome)
+    )
+
+
+def denial_in(outcomes: Iterable[object]) -> Denied | None:
+    """Return the first denial among the outcomes of a request, decoded or as storage sends it."""
+    for outcome in outcomes:
+        if isinstance(outcome, Denied):
+            return outcome
+        if isinstance(outcome, msgspec.Raw) and bytes(outcome)[:2] == _DENIED:
+            return _decode_denied(outcome)
+    return None
+
+
+def record_of_denial(user: str, key: bytes, denied: Denied) -> AuditRecord:
+    """Return the record of a request that was denied."""
+    right = "known user" if denied.right is None else denied.right.name.lower()
+    return AuditRecord(user, fingerprint(key), "", f"{right} {denied.place}".rstrip(), "denied")
+
+
+def fingerprint(key: bytes) -> str:
+    """Return the first digits of a public key's hash; empty for no key."""
+    return hashlib.sha256(key).hexdigest()[:FINGERPRINT_DIGITS] if key else ""
+
+
+class DenialLimit:
+    """How many denials are recorded. Times are seconds of a steady clock."""
+
+    def __init__(self) -> None:
+        self._began = float("-inf")
+        self._count = 0
+        self._suppressed = 0
+
+    def admit(self, record: AuditRecord, now: float) -> AuditRecord | None:
+        """Return a record as it is to be written; None for one of too many denials."""
+        if record.outcome != "denied":
+            return record
+        if now >= self._began + WINDOW_SECONDS:
+            self._began, self._count = now, 0
+        self._count += 1
+        if self._count > DENIALS_MAX:
+            self._suppressed += 1
+            return None
+        suppressed, self._suppressed = self._suppressed, 0
+        return msgspec.structs.replace(record, suppressed=suppressed) if suppressed else record
+
+
+def _target(what: msgspec.Struct) -> str:
+    """Return the names in an operation, without keys and other bytes that identify nothing."""
+    match what:
+        case RemoveNode(node=node) | TransferLeadership(node=node):
+            return node.hex()
+        case ReadSnapshot(backup=backup):
+            return backup.hex()
+        case _:
+            fields = msgspec.structs.asdict(what)
+            named = ("address", "name", "user", "role", "right", "prefix")
+            found = [fields[each] for each in named if fields.get(each)]
+            return " ".join(
+                each.name.lower() if isinstance(each, Right) else str(each) for each in found
+            )
+
+
+def _outcome(outcome: object) -> str:
+    match outcome:
+        case Denied():
+            return "denied"
+        case RightsRefused(objection=objection):
+            return objection.name.lower()
+        case Failed(code=code):
+            return code.name.lower()
+        case msgspec.Raw():
+            return "denied" if bytes(outcome)[:2] == _DENIED else "done"
+        case _:
+            return "done"

@@ -1,0 +1,189 @@
+"""Users: the commands that add, remove and list users, their keys and their roles."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skiff.cli import output
+from skiff.cli.failures import CommandFailed, ExitCode
+from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.client import DEFAULT_TIMEOUT
+from skiff.records import UserInfo
+from skiff.user_keys import decode_user_key
+
+app = typer.Typer(help="Add, remove and list users.")
+
+COLUMNS = ("name", "keys", "roles")
+PUBLIC = "public"  # the name of the key in a file
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
+RoleName = Annotated[
+    str, typer.Argument(metavar="ROLE", help="The role's name.", show_default=False)
+]
+KeyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help='The file with the user\'s public key: a line public = "…".',
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def add(
+    name: Name,
+    file: KeyFile,
+    *,
+    roles: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="A role to assign; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Add a user with a public key."""
+    key = read_public_key(file)
+    with connect(url, timeout) as client:
+        client.add_user(name, key)
+        for role in roles or ():
+            client.assign_role(name, role)
+    report({"user": name, "roles": roles or []}, f"{name} is a user now", as_json=as_json)
+
+
+@app.command()
+def remove(
+    name: Name, *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Remove a user, whose connections are denied everything from then on."""
+    with connect(url, timeout) as client:
+        client.remove_user(name)
+    report({"user": name}, f"{name} is a user no longer", as_json=as_json)
+
+
+@app.command()
+def add_key(
+    name: Name,
+    file: KeyFile,
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Add a second public key to a user, as before the first one is removed."""
+    key = read_public_key(file)
+    with connect(url, timeout) as client:
+        client.add_user_key(name, key)
+    report({"user": name, "key": key}, f"{name} has another key now", as_json=as_json)
+
+
+@app.command()
+def remove_key(
+    name: Name,
+    file: KeyFile,
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Remove one of the two public keys of a user."""
+    key = read_public_key(file)
+    with connect(url, timeout) as client:
+        client.remove_user_key(name, key)
+    report({"user": name, "key": key}, f"{name} has the key no longer", as_json=as_json)
+
+
+@app.command()
+def assign(
+    name: Name,
+    role: RoleName,
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Give a user a role; the role admin has all rights."""
+    with connect(url, timeout) as client:
+        client.assign_role(name, role)
+    report({"user": name, "role": role}, f"{name} has the role {role} now", as_json=as_json)
+
+
+@app.command()
+def unassign(
+    name: Name,
+    role: RoleName,
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a role from a user."""
+    with connect(url, timeout) as client:
+        client.unassign_role(name, role)
+    report({"user": name, "role": role}, f"{name} has the role {role} no longer", as_json=as_json)
+
+
+@app.command("list")
+def list_users(
+    *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Print the users, with their public keys and roles."""
+    with connect(url, timeout) as client:
+        users = client.users()
+    if as_json:
+        output.json(users)
+    else:
+        _show(users)
+
+
+def whoami(
+    *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Print the user as whom this command is known, and its roles.
+
+    Nothing restricts whoever holds the key of the cluster, or uses a cluster without keys: then
+    the user is "-".
+    """
+    with connect(url, timeout) as client:
+        identity = client.whoami()
+    if as_json:
+        output.json(identity)
+    else:
+        names = ", ".join(each.name for each in identity.roles)
+        output.line(f"{identity.user or '-'}{f' ({names})' if names else ''}")
+
+
+def read_public_key(file: Path) -> str:
+    """Return the public key of a file, as text.
+
+    Raises:
+        CommandFailed: the file has none.
+        InvalidRequest: it is no key.
+        OSError: the file cannot be read.
+    """
+    try:
+        key = tomllib.loads(file.read_text(encoding="utf-8")).get(PUBLIC)
+    except ValueError as error:
+        raise CommandFailed(f"{file} is no TOML: {error}", ExitCode.USAGE) from None
+    if not isinstance(key, str):
+        raise CommandFailed(f'{file} has no line {PUBLIC} = "…"', ExitCode.USAGE)
+    decode_user_key(key)
+    return key
+
+
+def report(facts: dict[str, object], text: str, *, as_json: bool) -> None:
+    """Print what was done."""
+    if as_json:
+        output.json(facts)
+    else:
+        output.note(text)
+
+
+def _show(users: list[UserInfo]) -> None:
+    from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
+
+    rows = [(each.name, " ".join(each.keys), " ".join(each.roles)) for each in users]
+    table.show(COLUMNS, rows)

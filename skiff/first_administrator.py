@@ -1,0 +1,52 @@
+"""FirstAdministrator: adds the administrator that a node's settings name, while there are no users.
+
+Every node of a new cluster may try: the state takes the first user only.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from skiff.client import Client
+from skiff.errors import ClientConnectFailed, OutcomeUnknown, RequestTimeout, SkiffError, UserExists
+
+NAME = "admin"
+ATTEMPT_SECONDS, PAUSE_SECONDS = 1.0, 1.0
+
+log = logging.getLogger("skiff.first_administrator")
+
+
+class FirstAdministrator:
+    """The attempts of one node, in a thread of their own, as a leader may be long in coming."""
+
+    def __init__(self, connect: Callable[[], Client], key: str) -> None:
+        """Add the user with this public key, by a client that nothing restricts."""
+        self._connect = connect
+        self._key = key
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="skiff administrator", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the attempts."""
+        self._closed.set()
+        self._thread.join(ATTEMPT_SECONDS)
+
+    def _work(self) -> None:
+        try:
+            with self._connect() as client:
+                while not self._closed.is_set() and not self._add(client):
+                    self._closed.wait(PAUSE_SECONDS)
+        except SkiffError as error:
+            log.error("the first administrator was not added: %s", error)
+
+    def _add(self, client: Client) -> bool:
+        """Return whether the cluster has users now."""
+        try:
+            client.add_user(NAME, self._key, only_first=True, timeout=ATTEMPT_SECONDS)
+        except UserExists:
+            return True
+        except (ClientConnectFailed, RequestTimeout, OutcomeUnknown):  # perhaps no leader yet
+            return False
+        log.info("the user %r was added, with the role admin", NAME)
+        return True

@@ -1,0 +1,124 @@
+"""Audit: administration and denials are recorded without values, and floods are not."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors import audit as files
+from actors.audit import FILE, AuditTrail
+from protocol.audit import (
+    DENIALS_MAX,
+    WINDOW_SECONDS,
+    AuditRecord,
+    DenialLimit,
+    denial_in,
+    fingerprint,
+    is_audited,
+    record_of,
+    record_of_denial,
+)
+from protocol.messages.client import (
+    AddNode,
+    Done,
+    Failed,
+    FailureCode,
+    Get,
+    Operation,
+    ReadSnapshot,
+    RemoveNode,
+    TransferLeadership,
+)
+from protocol.snapshot import SnapshotId, SnapshotPosition
+from protocol.state.commands import Insert, Write
+from protocol.state.user_commands import (
+    AddUser,
+    AssignRole,
+    Denied,
+    Grant,
+    Objection,
+    Right,
+    RightsChanged,
+    RightsRefused,
+)
+from protocol.wire import encode
+
+KEY, ID = b"k" * 32, bytes(range(16))
+
+
+def write(command: Any) -> Write:
+    return Write(1, 1, 1, command, KEY)
+
+
+@pytest.mark.parametrize(
+    ("operation", "outcome", "operation_name", "target", "shown"),
+    [
+        (AddNode("host:9400"), Done(), "AddNode", "host:9400", "done"),
+        (RemoveNode(ID), Failed(FailureCode.UNKNOWN, ""), "RemoveNode", ID.hex(), "unknown"),
+        (TransferLeadership(), Denied(Right.MEMBERS), "TransferLeadership", "", "denied"),
+        (ReadSnapshot(ID, None), msgspec.Raw(encode(Done())), "ReadSnapshot", ID.hex(), "done"),
+        (write(AddUser("bob", KEY)), RightsChanged(), "AddUser", "bob", "done"),
+        (write(AssignRole("bob", "clerk")), RightsChanged(), "AssignRole", "bob clerk", "done"),
+        (
+            write(Grant("clerk", Right.READ, "jobs/")),
+            RightsRefused(Objection.TOO_MANY, "clerk"),
+            "Grant",
+            "clerk read jobs/",
+            "too_many",
+        ),
+    ],
+)
+def test_administration_is_recorded_with_its_outcome(
+    operation: Operation, outcome: object, operation_name: str, target: str, shown: str
+) -> None:
+    assert is_audited(operation)
+    record = record_of("alice", KEY, operation, outcome)
+    assert record == AuditRecord("alice", fingerprint(KEY), operation_name, target, shown)
+    assert KEY not in encode(record)
+
+
+def test_other_operations_are_not_recorded() -> None:
+    later = SnapshotPosition(SnapshotId(5, 2))
+    for operation in (Get("a"), write(Insert("a", b"v")), ReadSnapshot(ID, later)):
+        assert not is_audited(operation)
+
+
+def test_a_denial_is_found_decoded_and_as_storage_sends_it() -> None:
+    denied = Denied(Right.READ, "secret")
+    assert denial_in([Done(), denied]) == denied
+    assert denial_in([msgspec.Raw(encode(Done())), msgspec.Raw(encode(denied))]) == denied
+    assert denial_in([msgspec.Raw(encode(Done())), None]) is None
+    record = record_of_denial("bob", KEY, denied)
+    assert record == AuditRecord("bob", fingerprint(KEY), "", "read secret", "denied")
+    assert record_of_denial("", KEY, Denied(None)).target == "known user"
+
+
+def test_a_flood_of_denials_is_counted_and_not_recorded() -> None:
+    limit, denial = DenialLimit(), record_of_denial("bob", KEY, Denied(Right.READ, "a"))
+    admitted = [limit.admit(denial, 1.0) for _ in range(DENIALS_MAX + 5)]
+    assert admitted == [denial] * DENIALS_MAX + [None] * 5
+    done = record_of("alice", KEY, AddNode("host:9400"), Done())
+    assert limit.admit(done, 1.0) == done, "administration is always recorded"
+    later = limit.admit(denial, 1.0 + WINDOW_SECONDS)
+    assert later == msgspec.structs.replace(denial, suppressed=5)
+    assert limit.admit(denial, 1.0 + WINDOW_SECONDS) == denial
+
+
+def test_the_files_are_private_and_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FILE_BYTES_MAX", 300)
+    trail = AuditTrail(str(tmp_path))
+    for number in range(12):
+        trail.write([record_of("alice", KEY, AddNode(f"host-{number}:9400"), Done())], 0.0)
+    found = sorted(tmp_path.iterdir())
+    assert [each.name for each in found] == [FILE, *(f"{FILE}.{n}" for n in (1, 2, 3))]
+    assert all(each.stat().st_mode & 0o777 == 0o600 for each in found)
+    assert all(each.stat().st_size <= 300 for each in found)
+    last = [msgspec.json.decode(line) for line in found[0].read_bytes().splitlines()][-1]
+    assert (last["target"], last["outcome"], last["user"]) == ("host-11:9400", "done", "alice")
+    assert last["time"].endswith("Z")
+
+
+def test_a_directory_that_cannot_be_written_does_not_stop_the_gateway(tmp_path: Path) -> None:
+    trail = AuditTrail(str(tmp_path / "absent"))
+    trail.write([record_of("alice", KEY, AddNode("host:9400"), Done())], 0.0)
