@@ -36,7 +36,7 @@ class _Connection(msgspec.Struct, frozen=True):
 
     inode: int
     accepted_at: float
-    origin: str  # address of the other end; empty if it is of no interest
+    origin: str  # host at the other end
 
 
 class Connections:
@@ -46,7 +46,6 @@ class Connections:
         assert port.monitor is not None, "it does not listen"
         self._monitor = port.monitor
         self._accepted: dict[int, _Connection] = {}
-        self._names_origins = port.is_secure
         self._failed = 0  # event of the failed handshake whose connection ends next
         self._warned = OncePerSender()
         self.refused = 0  # handshakes that have failed
@@ -88,7 +87,7 @@ class Connections:
 
     def _accept(self, descriptor: int, now: float) -> None:
         with contextlib.suppress(OSError):  # already closed
-            origin = _origin_of(descriptor) if self._names_origins else ""
+            origin = _origin_of(descriptor)
             inode = os.fstat(descriptor).st_ino
             self._accepted[descriptor] = _Connection(inode, now, origin)
 
@@ -142,10 +141,11 @@ class Connections:
 
     def _activity(self, descriptor: int, now: float, protected: bool) -> ConnectionActivity:
         milliseconds = _ask(descriptor, LAST_DATA_RECEIVED)
-        age = now - self._accepted[descriptor].accepted_at
+        connection = self._accepted[descriptor]
+        age = now - connection.accepted_at
         idle = age if milliseconds is None else min(age, milliseconds / 1000)
         return ConnectionActivity(
-            descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected
+            descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected, connection.origin
         )
 
 

@@ -210,6 +210,15 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             most=LEARNERS_CEILING,
         ),
     ] = LEARNERS_MAX
+    user_operations_max: Annotated[
+        int,
+        Setting(
+            unit="COUNT",
+            help="Refuse what a user, or a connection without a key, asks of this node beyond this "
+            "many operations a second. 0: no limit.",
+            least=0,
+        ),
+    ] = 0
     log_level: Annotated[
         str,
         Setting(unit="LEVEL", help="Log to standard error from this level on.", choices=LOG_LEVELS),

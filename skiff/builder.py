@@ -115,6 +115,10 @@ class Builder:
     def learners_max(self, count: int) -> Self:
         return self._set(learners_max=count)
 
+    @_sets("user_operations_max")
+    def user_operations_max(self, count: int) -> Self:
+        return self._set(user_operations_max=count)
+
     @_sets("log_level")
     def log_level(self, level: str) -> Self:
         return self._set(log_level=level)

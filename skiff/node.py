@@ -84,6 +84,7 @@ class Skiff(BoundToProcess):
         disk_reserve_bytes: int = DEFAULTS.disk_reserve_bytes,
         state_bytes_max: int = DEFAULTS.state_bytes_max,
         learners_max: int = DEFAULTS.learners_max,
+        user_operations_max: int = DEFAULTS.user_operations_max,
         log_level: str = DEFAULTS.log_level,
         log_format: str = DEFAULTS.log_format,
         trace: bool = DEFAULTS.trace,

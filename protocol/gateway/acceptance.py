@@ -1,6 +1,7 @@
-"""Acceptance: whether a gateway has room for one more request."""
+"""Acceptance: whether a gateway has room for one more request, of anybody and of this user."""
 
-from protocol.gateway.pending import Calls
+from protocol.gateway.pending import Call, Calls
+from protocol.gateway.quotas import Quotas
 from protocol.gateway.replies import unsupported
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Failed, FailureCode, Request
@@ -8,12 +9,30 @@ from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Failed, FailureCod
 OVERLOADED = Failed(FailureCode.OVERLOADED, "too many requests are pending at this node")
 
 
-def why_refused(
-    request: Request, connection: bytes, calls: Calls, budget: ReplyBudget
-) -> Failed | None:
-    """Return the outcome of all operations of a request that is refused; None if it is not."""
-    if request.version != CLIENT_PROTOCOL_VERSION:
-        return unsupported(request.version)
-    if calls.are_too_many:
-        return OVERLOADED
-    return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
+class Acceptance:
+    """The requests of one gateway that have no reply yet. Times are seconds of a steady clock."""
+
+    def __init__(self, budget: ReplyBudget, operations_per_second: int) -> None:
+        """Permit each user so many operations a second; 0 for any number."""
+        self.calls = Calls()
+        self._budget = budget
+        self._quotas = Quotas(operations_per_second)
+
+    def begin(self, call: Call, request: Request, now: float) -> Failed | None:
+        """Count a call; return the outcome of all its operations if it is refused."""
+        self.calls.begin(call)
+        connection = call.client[0]
+        over_quota = self._quotas.begin(call.user or connection, len(call.outcomes), call.size, now)
+        if request.version != CLIENT_PROTOCOL_VERSION:
+            return unsupported(request.version)
+        if self.calls.are_too_many:
+            return OVERLOADED
+        if over_quota is not None:
+            return over_quota
+        budget = self._budget
+        return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
+
+    def end(self, call: Call) -> None:
+        """Count the end of a call, accepted or refused."""
+        self.calls.end(call)
+        self._quotas.end(call.user or call.client[0], len(call.outcomes), call.size)

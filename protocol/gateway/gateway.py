@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from protocol.audit import denial_in, is_audited, record_of, record_of_denial
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
-from protocol.gateway.acceptance import why_refused
+from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
@@ -20,7 +20,6 @@ from protocol.gateway.pending import (
     RETRY_SECONDS,
     Answer,
     Call,
-    Calls,
     GatewayRequest,
     PendingRequest,
     PendingRequests,
@@ -99,7 +98,7 @@ class Gateway:
         self.rights = Rights()
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
-        self._calls = Calls()
+        self._acceptance = Acceptance(self.reply_budget, config.user_operations_max)
         self.refused_handshakes = 0  # at the ports for clients
         self._refused_to_peers = 0
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -131,8 +130,7 @@ class Gateway:
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
-        self._calls.begin(call)
-        refusal = why_refused(request, client[0], self._calls, self.reply_budget)
+        refusal = self._acceptance.begin(call, request, now)
         if not count:
             self._finish(call)
         for position, operation in enumerate(request.operations):
@@ -357,7 +355,7 @@ class Gateway:
             self._finish(slot.call)
 
     def _finish(self, call: Call) -> None:
-        self._calls.end(call)
+        self._acceptance.end(call)
         self.reply_budget.end_call(call)
         if call.user or call.audited:
             self._audit(call)

@@ -60,7 +60,7 @@ def forget_by_time(gateway: ClientGateway) -> None:
 
 def assert_nothing_is_kept(gateway: ClientGateway) -> None:
     forget_by_time(gateway)
-    calls = gateway._core._calls
+    calls = gateway._core._acceptance.calls
     assert (calls.count, calls.operations, calls.bytes) == (0, 0, 0)
     core = gateway._core
     assert not any((core._pending, core._writes, core._reads.queues, core._admin))
