@@ -6,5 +6,6 @@ machine       applies entries in order
 key_value     keys with their revisions
 transactions  several operations as one change
 sessions      results kept to answer retries
+user_table    users and roles; rights decides by them, needed_rights knows what commands need
 tables        interfaces of the tables that hold the state
 """

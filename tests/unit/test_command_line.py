@@ -106,6 +106,7 @@ def test_every_kind_of_error_has_its_exit_code(error: Exception, code: int) -> N
 
 # Arguments of errors besides their text.
 MORE: dict[type, tuple[object, ...]] = {
+    errors.PermissionDenied: ("read", "a"),
     errors.RevisionMismatch: (3,),
     errors.PipelineFailed: ([],),
     errors.Compacted: (7,),

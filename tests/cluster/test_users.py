@@ -1,0 +1,119 @@
+"""Users and roles: administered by both clients and the command line, and kept by snapshots."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from skiff import (
+    AsyncClient,
+    Client,
+    GrantInfo,
+    Identity,
+    InvalidRequest,
+    LastAdministrator,
+    RoleInfo,
+    RoleNotFound,
+    UserExists,
+    UserInfo,
+    UserNotFound,
+)
+from skiff.cli.application import run
+from skiff.testing import Cluster
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(1, directory=tmp_path_factory.mktemp("users")) as running:
+        yield running
+
+
+def new_key() -> str:
+    return zmq.curve_keypair()[0].decode()
+
+
+def test_users_and_roles_by_the_client(client: Client) -> None:
+    first, second, third = new_key(), new_key(), new_key()
+    client.add_user("root", first, only_first=True)
+    with pytest.raises(UserExists):
+        client.add_user("other", second, only_first=True)
+    client.add_user("alice", second)
+    client.add_user_key("alice", third)
+    client.remove_user_key("alice", second)
+    client.grant("clerk", "read", "jobs/")
+    client.grant("clerk", "backup")
+    client.assign_role("alice", "clerk")
+    users = [UserInfo("alice", (third,), ("clerk",)), UserInfo("root", (first,), ("admin",))]
+    assert client.users() == users
+    assert client.roles() == [
+        RoleInfo("clerk", (GrantInfo("read", "jobs/"), GrantInfo("backup", "")))
+    ]
+    assert client.whoami() == Identity(None, ())
+    with pytest.raises(LastAdministrator):
+        client.unassign_role("root", "admin")
+    with pytest.raises(UserNotFound):
+        client.remove_user("bob")
+    with pytest.raises(RoleNotFound):
+        client.revoke("clerk", "read", "jobs")
+    with pytest.raises(UserExists):
+        client.add_user("bob", third)
+    client.revoke("clerk", "read", "jobs/")
+    client.unassign_role("alice", "clerk")
+    client.remove_role("clerk")
+    client.remove_user("alice")
+    assert (client.roles(), [user.name for user in client.users()]) == ([], ["root"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("Alice", "x" * 40), ("alice", "too short"), ("alice", b"x" * 40), ("alice", "#" * 40)],
+)
+def test_invalid_users_are_refused(client: Client, arguments: tuple[str, str]) -> None:
+    with pytest.raises(InvalidRequest):
+        client.add_user(*arguments)
+    with pytest.raises(InvalidRequest):
+        client.grant("clerk", "everything")  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest):
+        client.grant("clerk", "members", "jobs/")
+
+
+def test_users_by_the_asyncio_client(cluster: Cluster) -> None:
+    async def administer() -> None:
+        async with AsyncClient(cluster.addresses) as client:
+            await client.add_user("carol", new_key())
+            await client.grant("guard", "watch")
+            await client.assign_role("carol", "guard")
+            assert [role.name for role in await client.roles()] == ["guard"]
+            await client.remove_user("carol")
+            await client.remove_role("guard")
+
+    asyncio.run(administer())
+
+
+def test_users_on_the_command_line(
+    cluster: Cluster, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    key, url = new_key(), ["--url", cluster.addresses[0]]
+    file = tmp_path / "dave.toml"
+    file.write_text(f'public = "{key}"\n')
+    assert run(["role", "grant", "reader", "read", "jobs/", *url]) == 0
+    assert run(["user", "add", "dave", str(file), "--role", "reader", *url]) == 0
+    assert run(["user", "add", "dave", str(file), *url]) == 4
+    assert run(["user", "assign", "dave", "nothing", *url]) == 3
+    capfdbinary.readouterr()
+    assert run(["user", "list", *url]) == 0
+    assert f"dave {key} reader".encode() in capfdbinary.readouterr().out
+    assert run(["role", "list", "--json", *url]) == 0
+    shown = capfdbinary.readouterr().out
+    assert b'{"name":"reader","grants":[{"right":"read","prefix":"jobs/"}]}' in shown
+    assert run(["whoami", *url]) == 0
+    assert capfdbinary.readouterr().out == b"-\n"
+    assert run(["role", "revoke", "reader", "read", "jobs/", *url]) == 0
+    assert run(["user", "unassign", "dave", "reader", *url]) == 3, "it has ended"
+    (tmp_path / "none.toml").write_text("")
+    assert run(["user", "add-key", "dave", str(tmp_path / "none.toml"), *url]) == 2
+    assert run(["user", "remove", "dave", *url]) == 0
