@@ -31,13 +31,13 @@ class Transport:
         """Encrypt all connections by these keys, and connect to no node that cannot prove its."""
         self.keys = keys
         self.server_keys = ServerKeys(() if keys is None else keys.servers)
-        self.greetings = Greetings()
         self.closed = False
         self._begin()
 
     def _begin(self) -> None:
         """Reset sockets and locks, which a forked child must not share with its parent."""
         self.sockets = OpenSockets()
+        self.greetings = Greetings()
         # Closes the sockets of a client that is dropped without ``close``.
         self._dropped = weakref.finalize(self, self.sockets.close_all)
         self._dropped.atexit = False

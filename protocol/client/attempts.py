@@ -39,7 +39,7 @@ class Attempts:
 
     def are_denied(self, endpoints: Iterable[str]) -> bool:
         """Whether the nodes of all these endpoints refuse this client."""
-        return bool(self.denials) and self.denials.keys() >= set(endpoints)
+        return self.denials.keys() >= set(endpoints)
 
     def note_trouble(self, endpoint: str, trouble: Trouble) -> None:
         """Record what a failed handshake says of the node at an endpoint."""

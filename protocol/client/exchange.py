@@ -95,7 +95,9 @@ class Exchange:
             pending = yield from self._take(first, result, pending)
         while pending:
             now = self._clock()
-            if now >= attempts.deadline or attempts.are_denied(self._route.all):
+            if now >= attempts.deadline:
+                return
+            if attempts.denials and attempts.are_denied(self._route.all):
                 return
             if link.is_being_greeted(now):
                 yield AwaitOthers(min(OTHERS_SECONDS, attempts.deadline - now))
