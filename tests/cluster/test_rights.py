@@ -1,73 +1,157 @@
-"""Rights: what users may do, with real nodes and keys."""
+"""Rights: what users may do, with real nodes and keys, through leader and followers."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 
-from skiff import Client, PermissionDenied
+from protocol.security import z85
+from protocol.storage.scans import PAGE_BYTES_MAX
+from skiff import AsyncClient, Check, Client, Get, Insert, PermissionDenied
+from skiff.key_files import make_user_keys, read_public_key, read_server_keys
 from skiff.testing import Cluster
+from tests.cluster.in_a_loop import InALoop, Loop
 
-# To be enabled with keys and authenticated connections; then, the arguments are plain ones.
-pytestmark = [pytest.mark.cluster, pytest.mark.skip("connections are not authenticated yet")]
-KEYS: dict[str, Any] = {"keys": True}
+pytestmark = pytest.mark.cluster
+
+SECONDS = 10.0
+NAMES = count()
+SCANNED = 3  # entries of a page each
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(3, directory=tmp_path_factory.mktemp("rights"), **KEYS) as running:
+    with Cluster(3, directory=tmp_path_factory.mktemp("rights"), keys=True) as running:
         yield running
 
 
-def new_user(administrator: Client, name: str, directory: Path) -> Path:
-    """Add a user with a new key; return the file of its secret key."""
-    public, secret = zmq.curve_keypair()
-    administrator.add_user(name, public.decode())
-    file = directory / f"{name}.toml"
-    file.write_text(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
-    return file
+@pytest.fixture
+def administrator(cluster: Cluster) -> Iterator[Client]:
+    """A client with the cluster's own key, which nothing restricts."""
+    with cluster.client(timeout=SECONDS) as client:
+        yield client
+        client.remove_prefix("")
 
 
 @pytest.fixture
-def own(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
-    """The key of a user that may do everything with the keys under jobs/."""
-    with cluster.client() as administrator:
-        key = new_user(administrator, "bob", tmp_path)
-        administrator.grant("clerk", "read", "jobs/")
-        administrator.grant("clerk", "write", "jobs/")
-        administrator.grant("clerk", "watch", "jobs/")
-        administrator.assign_role("bob", "clerk")
-    return {"key": key}
+def name() -> str:
+    return f"user-{next(NAMES)}"
 
 
-def test_a_user_may_do_what_its_roles_grant_and_no_more(
-    cluster: Cluster, own: dict[str, Any]
+@pytest.fixture
+def key(cluster: Cluster, administrator: Client, name: str, tmp_path: Path) -> Path:
+    """The key file of a user that may do everything with the keys under jobs/."""
+    assert cluster.key is not None
+    make_user_keys(name, tmp_path, read_server_keys(cluster.key.parent / "cluster.key"))
+    administrator.add_user(name, z85.encode(read_public_key(tmp_path / f"{name}.key")))
+    for right in ("read", "write", "watch"):
+        administrator.grant(f"role-{name}", right, "jobs/")
+    administrator.assign_role(name, f"role-{name}")
+    return tmp_path / f"{name}.key_secret"
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def bob(request: pytest.FixtureRequest, cluster: Cluster, key: Path) -> Iterator[Any]:
+    """The user's blocking client of a follower, or asyncio client of the leader."""
+    if request.param == "Client":
+        nodes = [cluster.followers()[0].address]
+        with Client(nodes, timeout=SECONDS, follow_leader=False, key=key) as blocking:
+            yield blocking
+        return
+    loop = Loop()
+    nodes = [cluster.leader().address]
+    with InALoop(AsyncClient(nodes, timeout=SECONDS, key=key), loop) as asynchronous:
+        yield asynchronous
+    loop.close()
+
+
+def is_denied(use: Any, right: str | None, prefix: str = "") -> bool:
+    """Return whether an operation is denied for lack of a right to a key or prefix."""
+    with pytest.raises(PermissionDenied) as denied:
+        use()
+    return (denied.value.right, denied.value.prefix) == (right, prefix)
+
+
+def test_a_user_may_do_what_its_roles_grant_and_no_more(bob: Any, name: str) -> None:
+    assert bob.whoami().user == name
+    bob.insert("jobs/1", 1)
+    assert bob.get("jobs/1", int) == 1
+    assert bob.list_keys("jobs/") == ["jobs/1"]
+    assert is_denied(lambda: bob.get("secrets/1"), "read", "secrets/1")
+    assert is_denied(lambda: bob.get_many(["jobs/1", "jobs2"]), "read", "jobs2")
+    assert is_denied(lambda: bob.list_keys("jobs"), "read", "jobs")
+    assert is_denied(lambda: bob.insert("jobs2/1", 1), "write", "jobs2/1")
+    assert is_denied(lambda: bob.remove_prefix(""), "write")
+    assert is_denied(lambda: bob.watch(""), "watch")
+    assert is_denied(bob.transfer_leadership, "members")
+    assert is_denied(bob.users, "users")
+    assert is_denied(lambda: bob.remove_user(name), "users")
+
+
+def test_a_transaction_is_denied_as_a_whole(bob: Any, administrator: Client) -> None:
+    secret = administrator.insert("secrets/1", 1)
+    checks = [Check("secrets/1", revision=secret)]
+    assert is_denied(lambda: bob.transact(checks, [Insert("jobs/1", 1)]), "read", "secrets/1")
+    both = [Insert("jobs/1", 1), Insert("secrets/1", 2)]
+    assert is_denied(lambda: bob.transact([], both), "write", "secrets/1")
+    assert is_denied(lambda: bob.transact([], [], [Get("secrets/1")]), "read", "secrets/1")
+    assert administrator.get("jobs/1") is None
+    assert administrator.get("secrets/1", int) == 1
+
+
+def test_a_right_that_is_revoked_ends_a_watch_and_a_scan(
+    bob: Any, administrator: Client, name: str
 ) -> None:
-    with cluster.client() as administrator, cluster.client(**own) as bob:
-        assert bob.whoami().user == "bob"
+    for number in range(SCANNED):
+        administrator.insert(f"jobs/{number:05}", b"x" * (PAGE_BYTES_MAX // 2))
+    entries = iter(bob.scan("jobs/"))
+    next(entries)
+    with bob.watch("jobs/") as changes:
+        administrator.insert("jobs/new", 2)
+        assert changes.recv(timeout=SECONDS) == ("jobs/new", 2)
+        administrator.revoke(f"role-{name}", "watch", "jobs/")
+        administrator.revoke(f"role-{name}", "read", "jobs/")
+        administrator.insert("jobs/newer", 3)
+        assert is_denied(lambda: changes.recv(timeout=SECONDS), "watch", "jobs/")
+    assert is_denied(lambda: list(entries), "read", "jobs/")
+    bob.insert("jobs/1", 1)
+
+
+def test_a_user_that_is_removed_is_denied_everything_at_once(
+    bob: Any, administrator: Client, name: str, cluster: Cluster
+) -> None:
+    bob.insert("jobs/1", 1)
+    administrator.remove_user(name)
+    for use in (lambda: bob.insert("jobs/1", 2), lambda: bob.get("jobs/1"), bob.whoami):
+        assert is_denied(use, None)
+    assert administrator.get("jobs/1", int) == 1
+
+
+def test_rights_outlive_a_crash_of_the_leader(
+    cluster: Cluster, administrator: Client, name: str, key: Path
+) -> None:
+    with Client(cluster.addresses, timeout=SECONDS, key=key) as bob:
         bob.insert("jobs/1", 1)
-        assert bob.get("jobs/1") == 1
-        with pytest.raises(PermissionDenied) as denied:
-            bob.get("secrets/1")
-        assert (denied.value.right, denied.value.prefix) == ("read", "secrets/1")
-        for refused in (
-            lambda: bob.insert("jobs2/1", 1),
-            lambda: bob.watch(""),
-            bob.transfer_leadership,
-            bob.users,
-        ):
-            with pytest.raises(PermissionDenied):
-                refused()
-        with bob.watch("jobs/") as subscriber:
-            administrator.insert("jobs/2", 2)
-            assert subscriber.recv(timeout=10) == ("jobs/2", 2)
-            administrator.revoke("clerk", "watch", "jobs/")
-            administrator.insert("jobs/3", 3)
-            with pytest.raises(PermissionDenied):
-                subscriber.recv(timeout=10)
-        administrator.remove_user("bob")
-        with pytest.raises(PermissionDenied) as denied:
-            bob.get("jobs/1")
-        assert denied.value.right is None
+        killed = cluster.leader()
+        cluster.kill(killed)
+        bob.insert("jobs/1", 2)
+        assert is_denied(lambda: bob.get("secrets/1"), "read", "secrets/1")
+        cluster.restart(killed)
+        with Client([killed.address], timeout=SECONDS, follow_leader=False, key=key) as restarted:
+            assert restarted.whoami().user == name
+            assert is_denied(lambda: restarted.get("secrets/1"), "read", "secrets/1")
+
+
+def test_a_node_gets_users_with_a_snapshot(
+    cluster: Cluster, administrator: Client, key: Path
+) -> None:
+    joined = cluster.add_node()
+    cluster.wait_until_whole()
+    with Client([joined.address], timeout=SECONDS, follow_leader=False, key=key) as bob:
+        bob.insert("jobs/1", 1)
+        assert is_denied(lambda: bob.get("secrets/1"), "read", "secrets/1")
+    administrator.remove_node(joined.id)
+    joined.kill()
+    cluster.nodes.remove(joined)
