@@ -1,6 +1,7 @@
 """Change publisher: the XPUB socket of one node, its subscribers, and its unsent messages."""
 
 import logging
+import time
 from collections import deque
 
 from actors.connections import Connections
@@ -14,6 +15,7 @@ from protocol.security.gatekeeper import Gatekeeper
 
 TRACKED_BYTES = 8 << 10  # larger messages count until they were sent to all subscribers
 OUTSTANDING_BYTES_MAX = 64 << 20  # of tracked messages, beyond which further ones are queued
+TURN_SECONDS = 0.01  # for subscriptions: of a flood, each takes libzmq milliseconds
 LOOK_SECONDS = 0.02  # between checks for slow subscribers
 
 log = logging.getLogger("skiff.change_publisher")
@@ -46,25 +48,32 @@ class ChangePublisher:
         # First, because a new connection may reuse the descriptor of a lost one.
         self._follow_connections(now)
         nonces: list[bytes] = []
+        until = time.monotonic() + TURN_SECONDS
         for frame, connection, user_id in self._port.drain_from():
-            user = self._user_of(user_id)
-            if user is None:
-                if is_request(frame):
-                    self._close(connection, "not authenticated", now)
-                    continue
-                user = b""  # ZeroMQ's own frame, which takes back the topics of a lost connection
-            is_lost = self._is_lost(connection, now)
-            nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
-            if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
-                self._close(connection, "too many subscriptions", now)
-            elif self._subscriptions.denies(frame, connection, user):
-                self._close(connection, "their users may not watch that", now)
-                nonce = None
-            elif self._port.is_manual:
-                self._port.admit(frame)
+            nonce = self._take(frame, connection, self._user_of(user_id), now)
             if nonce is not None:
                 nonces.append(nonce)
+            if time.monotonic() > until:
+                break  # requests come first; the socket is looked at again
         return nonces
+
+    def _take(self, frame: bytes, connection: int, user: bytes | None, now: float) -> bytes | None:
+        """Admit a subscription, or close its connection; return the nonce of a confirmation."""
+        if user is None and is_request(frame):
+            self._close(connection, "not authenticated", now)
+            return None
+        user = user or b""  # ZeroMQ itself takes back the topics of a lost connection
+        is_lost = self._is_lost(connection, now)
+        nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
+        if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
+            self._log_closing(1, "too many subscriptions", now)
+            self._connections.bar(connection, now)
+        elif self._subscriptions.denies(frame, connection, user):
+            self._close(connection, "their users may not watch that", now)
+            return None
+        elif self._port.is_manual:
+            self._port.admit(frame)
+        return nonce
 
     def _user_of(self, user_id: str) -> bytes | None:
         """Return the user who subscribes, b"" for one without limits; None must be refused."""

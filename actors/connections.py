@@ -28,6 +28,8 @@ LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
 EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
 
+BARRED_SECONDS = 1.0  # in which a host that floods a port is not let in again
+
 log = logging.getLogger("skiff.connections")
 
 
@@ -49,6 +51,7 @@ class Connections:
         self._failed = 0  # event of the failed handshake whose connection ends next
         self._warned = OncePerSender()
         self.refused = 0  # handshakes that have failed
+        self._barred_until: dict[str, float] = {}  # by host
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._copy = os.dup(self._nothing)
 
@@ -90,6 +93,8 @@ class Connections:
             origin = _origin_of(descriptor)
             inode = os.fstat(descriptor).st_ino
             self._accepted[descriptor] = _Connection(inode, now, origin)
+            if self._barred_until.get(origin, now) > now:
+                self.close(descriptor)
 
     def _log_refusal(self, event: int, origin: str) -> None:
         """Log once for each origin; the doorkeeper has told of unknown keys, and knows them."""
@@ -127,6 +132,15 @@ class Connections:
         for descriptor in closing:
             self.close(descriptor)
         return closing
+
+    def bar(self, descriptor: int, now: float) -> None:
+        """Shut a connection down, and further ones of its host for a while."""
+        connection = self._accepted.get(descriptor)
+        if connection is None:
+            return
+        self._barred_until = {host: at for host, at in self._barred_until.items() if at > now}
+        self._barred_until[connection.origin] = now + BARRED_SECONDS
+        self.close(descriptor)
 
     def close(self, descriptor: int) -> None:
         """Shut a connection down, so that ZeroMQ drops it and its queue."""

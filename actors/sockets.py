@@ -37,6 +37,8 @@ CLIENT_STUCK_MS = 10_000  # without an acknowledged byte, after which a client i
 PEER_HWM = 256
 PEER_HEARTBEAT_MS = 300
 PEER_TIMEOUT_MS = 1000
+KEEPALIVE_SECONDS = 1  # of silence, after which the kernel probes a subscriber's connection,
+KEEPALIVE_PROBES = 3  # and the probes without an answer, after which it ends
 ACTOR_RECONNECT_MS = 5  # the actors of a node start concurrently, in any order
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 250
@@ -161,8 +163,12 @@ class Sockets:
         port.socket.setsockopt(zmq.XPUB_NODROP, 1)  # report subscribers that are too slow
         port.socket.setsockopt(zmq.TCP_MAXRT, CLIENT_STUCK_MS)
         port.socket.copy_threshold = 0
-        port.socket.setsockopt(zmq.HEARTBEAT_IVL, PEER_HEARTBEAT_MS)
-        port.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * PEER_TIMEOUT_MS)
+        # Not ZeroMQ's heartbeats: libzmq 4.3 aborts if one is due while a connection that has ended
+        # still has subscriptions that were not read.
+        port.socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        port.socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_SECONDS)
+        port.socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_SECONDS)
+        port.socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_PROBES)
         self._secure(port, CLIENT_DOMAIN)
         self._open(port, SUBSCRIPTION_BYTES_MAX, [endpoint])
         self.watch(port)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import zmq
 
 from protocol.address import Address, parse_address
 from protocol.messages.client import EVENT_TOPIC
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.cluster
 CHANGES = 24_000  # more than 10,000 messages and what the system buffers
 FRAME = 100
 VALUE = "x" * 1000
+FLOOD_SECONDS = 4.0
 DELAY_SECONDS = 1.5  # of other watchers on a shared machine; about 0.15 on a dedicated one
 PONG_SECONDS = 0.2
 TOPICS_RESIDENT_MAX = 300 << 20
@@ -108,6 +110,29 @@ def test_a_connection_with_endless_subscriptions_is_closed(node: Node, address: 
             assert subscriber.recv(int, timeout=20) == ("topics/key", 1)
             wait_until(endless.is_closed, "the connection is closed")
         assert resident_bytes(node, "client_gateway") < TOPICS_RESIDENT_MAX
+    assert node.actor_pids == pids
+
+
+def test_a_flood_of_short_subscribers_ends_no_actor_and_others_are_served(
+    node: Node, address: Address
+) -> None:
+    pids = node.actor_pids
+    topics = [EVENT_TOPIC + number.to_bytes(2, "big") * 30 for number in range(300)]
+    served = 0
+    with node.client(timeout=20) as client, zmq.Context() as context:
+        until = time.monotonic() + FLOOD_SECONDS
+        while time.monotonic() < until:
+            flooding = context.socket(zmq.SUB)
+            flooding.setsockopt(zmq.LINGER, 0)
+            flooding.connect(address.publish_endpoint)
+            for topic in topics:
+                flooding.subscribe(topic)
+            served = client.insert("key", served)
+            flooding.close()
+        with client.watch("topics/") as subscriber:
+            client.insert("topics/key", 1)
+            assert subscriber.recv(int, timeout=20) == ("topics/key", 1)
+    assert served > FLOOD_SECONDS
     assert node.actor_pids == pids
 
 
