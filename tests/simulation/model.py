@@ -86,6 +86,16 @@ class Model:
         others = [each for each in self._answers if self._owners[each] != user]
         return [(each, max(self._answers[each])) for each in others if self._answers[each]]
 
+    def denied_of(self, user: bytes) -> list[tuple[int, int]]:
+        """Return session and sequence of the writes of a user that were denied."""
+        return [
+            (session, sequence)
+            for session, answers in self._answers.items()
+            if self._owners[session] == user
+            for sequence, answer in answers.items()
+            if isinstance(answer, Denied)
+        ]
+
     def _apply(self, write: Write) -> Result:
         if isinstance(write.command, OpenSession):
             return self._open_session(write.user)

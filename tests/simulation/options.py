@@ -223,7 +223,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         late_requests=Random(f"late requests {seed}").choice((0.0, 0.8, 0.8)),
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
-        users=Random(f"users {seed}").choice((0, 0, 0, 1, 3)),
+        users=Random(f"permissions {seed}").choice((0, 0, 0, 1, 3)),
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),

@@ -207,14 +207,15 @@ class UserThread(Thread):
         self.write_loosely(self._chance.command(self._leases), deadline, ended)
 
     def _steal(self, deadline: float) -> None:
-        """Write in the session of another client, as a retry of its last write."""
-        model = self.setting.judge.log.model
-        sessions = model.sessions_of_others(key_of_thread(self))
-        if not sessions:
+        """Write in the place of another client's last write, or of one that was denied."""
+        model, user = self.setting.judge.log.model, key_of_thread(self)
+        others, denied = model.sessions_of_others(user), model.denied_of(user)
+        places = denied if denied and self._chance.random() < 0.5 else others
+        if not places:
             self.go_on()
             return
-        session, sequence = self._chance.choice(sessions)
-        write = Write(session, sequence, sequence, Remove("r/stolen"))
+        session, sequence = self._chance.choice(places)
+        write = Write(session, sequence, sequence, Insert(self._chance.choice(KEYS), VALUE))
         steps = self.client.calls.call(self._link, write, deadline)
         self._drive(steps, self._done)
 
