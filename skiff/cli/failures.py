@@ -79,8 +79,8 @@ HINTS: dict[type[Exception], str] = {
     "--force overrides this, and no write succeeds until enough voters are back",
     errors.PeerNotFound: "'skiff member list' shows all members",
     errors.LeaseNotFound: "'skiff lease list' shows all leases",
-    errors.PermissionDenied: "name a key file by --key or SKIFF_KEY; 'skiff whoami' shows the "
-    "rights of its user",
+    errors.PermissionDenied: "'skiff whoami' shows the user; --key or SKIFF_KEY name another one's "
+    "key file",
     errors.UserNotFound: "'skiff user list' shows all users",
     errors.RoleNotFound: "'skiff role list' shows all roles and their rights",
     errors.NoNodeReached: "is a node running there? name others by --url or SKIFF_URL",
