@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from actors.logs import OnceAWhile
-from protocol.audit import AuditRecord, DenialLimit
+from protocol.audit import AuditRecord, FailureLimit
 
 FILE = "audit.ndjson"  # and FILE.1, the one before it, to FILE.3
 FILE_BYTES_MAX = 8 << 20
@@ -23,7 +23,7 @@ class AuditTrail:
 
     def __init__(self, directory: str) -> None:
         self._path = Path(directory) / FILE
-        self._limit = DenialLimit()
+        self._limit = FailureLimit()
         self._failures = OnceAWhile()
 
     def write(self, records: list[AuditRecord], now: float) -> None:

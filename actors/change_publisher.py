@@ -59,11 +59,11 @@ class ChangePublisher:
 
     def _take(self, frame: bytes, connection: int, user: bytes | None, now: float) -> bytes | None:
         """Admit a subscription, or close its connection; return the nonce of a confirmation."""
+        is_lost = self._is_lost(connection, now)
         if user is None and is_request(frame):
             self._close(connection, "not authenticated", now)
             return None
         user = user or b""  # ZeroMQ itself takes back the topics of a lost connection
-        is_lost = self._is_lost(connection, now)
         nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
         if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
             self._log_closing(1, "too many subscriptions", now)

@@ -25,11 +25,17 @@ from protocol.messages.gateway import (
     Opened,
     RightsTold,
 )
+from protocol.state.rights import UNKNOWN
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn receives no further requests
 TURN_REPLY_BYTES_MAX = 4 << 20  # after which further replies wait for the next turn
 CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own directory
+
+WITHOUT_KEY = (
+    "the state of this node has users, and the node was started without a key: give the cluster's "
+    "secret key file in key, or let everybody in by --insecure"
+)
 
 log = logging.getLogger("skiff.client_gateway")
 
@@ -59,11 +65,13 @@ class ClientGateway:
         )
         self._publisher_port = publisher
         self._audit = AuditTrail(context.config.dir)
+        self._has_started = False
         self._unsent: deque[Call] = deque()
         self._malformed = OncePerSender()
         self._crowded = OnceAWhile()
         for message in others:  # the replicator may already have reported the leader
             self._step(message, time.monotonic())
+        self._has_started = True
         context.ready(opened.node)
 
     def timeout(self) -> float:
@@ -117,12 +125,24 @@ class ClientGateway:
 
     def _step(self, message: GatewayMessage, now: float) -> None:
         self._publisher.feed.step(message, now)
-        if isinstance(message, RightsTold) and self._gatekeeper is not None:
-            self._gatekeeper.admit_users({key for user in message.users for key in user.keys})
+        if isinstance(message, RightsTold):
+            self._learn_rights(message)
         if isinstance(message, Leadership):
             self._context.log_fields.learn_term(message.term)
         if not isinstance(message, Changes | Following):
             self._core.step(message, now)
+
+    def _learn_rights(self, message: RightsTold) -> None:
+        """Admit the users, at the start only with keys, if there are any.
+
+        Raises:
+            ActorFailure: the node was started without keys, which would let everybody in.
+        """
+        keys = {key for user in message.users for key in user.keys}
+        if self._gatekeeper is not None:
+            self._gatekeeper.admit_users(keys)
+        elif keys and not self._has_started and not self._context.config.insecure:
+            raise ActorFailure("ClusterInitFailed", WITHOUT_KEY, lasting=True)
 
     def _trim(self, now: float) -> None:
         """Process new and lost connections, and close the longest idle ones beyond the limit."""
@@ -166,8 +186,16 @@ class ClientGateway:
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
             self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
             return 1
-        self._core.receive(tuple(client), request, len(body), now, user)
+        if user and not self._is_user(user):
+            denied = (UNKNOWN,) * len(request.operations)
+            self._replies.send(tuple(client), encode(Reply(request.id, denied)), now)
+        else:
+            self._core.receive(tuple(client), request, len(body), now, user)
         return len(request.operations)
+
+    def _is_user(self, user: bytes) -> bool:
+        """Whether a key, by which a connection was let in, is still that of a user."""
+        return self._gatekeeper is not None and self._gatekeeper.knows(user)
 
     def _subscribe(self, now: float) -> None:
         """Process subscriptions; storage confirms each in the order of its changes."""

@@ -23,6 +23,7 @@ FORMAT = 1
 MARKER = "skiff.json"
 LOCK = "lock"
 OWN_NAMES = {MARKER, LOCK, BALLAST, "trace", MARKER + ".new"}
+MODE = 0o700
 LOCK_SECONDS = 2.5  # for the processes of an earlier start to end
 
 
@@ -117,7 +118,9 @@ class DataDirectory:
 
 def _create(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=MODE, parents=True, exist_ok=True)
+        if path.stat().st_uid == os.getuid():
+            path.chmod(MODE)  # it may have been made by another program, for others to read
     except OSError as error:
         raise ActorFailure(
             "DataDirectoryCreateFailed",

@@ -4,6 +4,7 @@ ZeroMQ gives a connection up for good when the other end refuses its key, or has
 has none, and it tries for ever with the same server key: such a link is closed and dialed again.
 """
 
+import contextlib
 import logging
 import struct
 import time
@@ -89,7 +90,7 @@ class PeerLink:
     def send(self, frame: bytes) -> None:
         """Send a frame, or drop it if there is no connection."""
         if self._port is None and self._redial_at <= time.monotonic():
-            self._connect()
+            self._redial()
         if self._port is not None:
             self._port.send(frame)
 
@@ -118,6 +119,12 @@ class PeerLink:
         if self._is_heard:
             self._sockets.watch(port)
 
+    def _redial(self) -> None:
+        """Connect again, or later if the system does not allow it now."""
+        self._redial_at = time.monotonic() + REDIAL_SECONDS
+        with contextlib.suppress(ConnectFailed):
+            self._connect()
+
     def _hear_of_handshake(self) -> None:
         """Give a connection up whose handshake has failed; try the next key at once."""
         assert self._port is not None
@@ -131,5 +138,5 @@ class PeerLink:
                 self.close()
                 self._redial_at = time.monotonic() + REDIAL_SECONDS
                 if self._dialer.server_keys.has_more(self._endpoint):
-                    self._connect()
+                    self._redial()
                 return

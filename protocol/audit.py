@@ -1,26 +1,33 @@
 """Audit: which requests are recorded, and how: administration, and denials. Values never are.
 
-A flood of denials makes few records: further ones of a while are only counted.
+A flood of what is not done makes few records: further ones of its user are only counted for a
+while.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
 
 from protocol.messages.client import (
     AddNode,
+    Done,
     Failed,
     Operation,
     ReadSnapshot,
     RemoveNode,
+    SnapshotPart,
     TransferLeadership,
+    Transferred,
 )
 from protocol.state.commands import Write
-from protocol.state.user_commands import Denied, Right, RightsRefused, UserCommand
+from protocol.state.user_commands import Denied, Right, RightsChanged, RightsRefused, UserCommand
+from protocol.wire import decode_outcome
 
-DENIALS_MAX = 20  # recorded in a window
+FAILURES_MAX = 20  # of one user recorded in a window, of administration and of other requests each
 WINDOW_SECONDS = 10.0
+SUCCESSES = (Done, RightsChanged, SnapshotPart, Transferred)
 FINGERPRINT_DIGITS = 16  # of the SHA-256 of a public key
 
 _DENIED = msgspec.msgpack.encode(Denied(None))[:2]  # of storage's encoded outcomes
@@ -35,7 +42,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     operation: str  # its name in the protocol; empty if only its denial is known
     target: str  # node, user, role, right and prefix, or the key that was denied
     outcome: str  # done, denied, or the name of the failure
-    suppressed: int = 0  # denials before this one that were not recorded
+    suppressed: int = 0  # failures of the user before this one that were not recorded
 
 
 def is_audited(operation: Operation) -> bool:
@@ -76,25 +83,26 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:FINGERPRINT_DIGITS] if key else ""
 
 
-class DenialLimit:
-    """How many denials are recorded. Times are seconds of a steady clock."""
+class FailureLimit:
+    """How much is recorded that was not done. Times are seconds of a steady clock."""
 
     def __init__(self) -> None:
         self._began = float("-inf")
-        self._count = 0
-        self._suppressed = 0
+        self._counts: Counter[tuple[str, str, bool]] = Counter()
+        self._suppressed: Counter[tuple[str, str, bool]] = Counter()
 
     def admit(self, record: AuditRecord, now: float) -> AuditRecord | None:
-        """Return a record as it is to be written; None for one of too many denials."""
-        if record.outcome != "denied":
+        """Return a record as it is to be written; None for one of too many failures of a user."""
+        if record.outcome == "done":
             return record
         if now >= self._began + WINDOW_SECONDS:
-            self._began, self._count = now, 0
-        self._count += 1
-        if self._count > DENIALS_MAX:
-            self._suppressed += 1
+            self._began, self._counts = now, Counter()
+        source = (record.user, record.key, bool(record.operation))
+        self._counts[source] += 1
+        if self._counts[source] > FAILURES_MAX:
+            self._suppressed[source] += 1
             return None
-        suppressed, self._suppressed = self._suppressed, 0
+        suppressed = self._suppressed.pop(source, 0)
         return msgspec.structs.replace(record, suppressed=suppressed) if suppressed else record
 
 
@@ -115,6 +123,8 @@ def _target(what: msgspec.Struct) -> str:
 
 
 def _outcome(outcome: object) -> str:
+    if isinstance(outcome, msgspec.Raw):  # as storage sends it
+        outcome = decode_outcome(bytes(outcome))
     match outcome:
         case Denied():
             return "denied"
@@ -122,7 +132,7 @@ def _outcome(outcome: object) -> str:
             return objection.name.lower()
         case Failed(code=code):
             return code.name.lower()
-        case msgspec.Raw():
-            return "denied" if bytes(outcome)[:2] == _DENIED else "done"
-        case _:
+        case _ if isinstance(outcome, SUCCESSES):
             return "done"
+        case _:
+            return type(outcome).__name__

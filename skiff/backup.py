@@ -28,6 +28,7 @@ RECORD_BYTES_MAX = 64 << 20
 
 _RECORD = struct.Struct(">II")
 _decode_chunk = msgspec.msgpack.Decoder(SnapshotChunk).decode
+FILE_MODE = 0o600  # a backup has all keys, and is not encrypted
 
 
 class Writable(Protocol):
@@ -76,7 +77,7 @@ def write(path: Path, origin: Origin, chunks: Iterable[SnapshotChunk]) -> Backup
     """
     check_free(path)
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    with part.open("xb") as file:
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
         try:
             write_to(file, origin, chunks)
             file.flush()

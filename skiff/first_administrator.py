@@ -45,6 +45,9 @@ class FirstAdministrator:
         try:
             client.add_user(NAME, self._key, only_first=True, timeout=ATTEMPT_SECONDS)
         except UserExists:
+            keys = [key for user in client.users() if user.name == NAME for key in user.keys]
+            if self._key not in keys:
+                log.warning("the cluster has users, so that admin_key was not used")
             return True
         except (ClientConnectFailed, RequestTimeout, OutcomeUnknown):  # perhaps no leader yet
             return False

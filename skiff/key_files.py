@@ -27,6 +27,7 @@ from protocol.security.key_files import (
 )
 from protocol.security.keys import ClientKeys, ClusterKeys, KeyPair, parse_key
 from protocol.security.keys import InvalidKey as InvalidKeyText
+from protocol.state.batches import is_name
 from skiff.errors import InvalidKey
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -63,8 +64,10 @@ def make_user_keys(name: str, directory: Path, servers: tuple[bytes, ...]) -> li
         InvalidKey: the name is invalid, or one of the files is there already; nothing was written.
         OSError: a file cannot be written.
     """
-    if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-        raise InvalidKey(f"{name!r} is no name of a user: use letters, digits, - and _")
+    if not is_name(name):
+        raise InvalidKey(
+            f"{name!r} is no name of a user: use 1 to 64 characters of a-z, 0-9, dot, _ and -"
+        )
     if name == CLUSTER:
         raise InvalidKey(f"{name!r} is the name of the cluster's own files")
     secret, public = user_files(name, _new_pair(), servers)

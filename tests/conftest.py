@@ -52,8 +52,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run exclusive tests last, when the other workers wait least for them."""
+    """Run exclusive tests last, when the other workers wait least for them; skip plain ones."""
     items.sort(key=is_alone)
+    if os.environ.get("SKIFF_TEST_KEYS") == "1":
+        for item in items:
+            if item.get_closest_marker("plain"):
+                item.add_marker(pytest.mark.skip("it speaks to nodes without keys"))
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)

@@ -22,7 +22,7 @@ class Acceptance:
         """Count a call; return the outcome of all its operations if it is refused."""
         self.calls.begin(call)
         connection = call.client[0]
-        over_quota = self._quotas.begin(call.user or connection, len(call.outcomes), call.size, now)
+        over_quota = self._quotas.begin(call.payer, len(call.outcomes), call.size, now)
         if request.version != CLIENT_PROTOCOL_VERSION:
             return unsupported(request.version)
         if self.calls.are_too_many:
@@ -35,4 +35,4 @@ class Acceptance:
     def end(self, call: Call) -> None:
         """Count the end of a call, accepted or refused."""
         self.calls.end(call)
-        self._quotas.end(call.user or call.client[0], len(call.outcomes), call.size)
+        self._quotas.end(call.payer, len(call.outcomes), call.size)

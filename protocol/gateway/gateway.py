@@ -130,6 +130,7 @@ class Gateway:
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
+        call.payer = (self.rights.name_of(user) or "").encode() or user or client[0]
         refusal = self._acceptance.begin(call, request, now)
         if not count:
             self._finish(call)

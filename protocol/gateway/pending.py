@@ -29,6 +29,7 @@ class Call(msgspec.Struct):
     outcomes: list[Answer | None]
     missing: int
     user: bytes = b""  # public key that the connection was authenticated by; empty: unrestricted
+    payer: bytes = b""  # whose quota it counts for: the user's name, or else the connection
     outcome_bytes: int = 0  # read for it so far
     overflows: bool = False  # an outcome did not fit the reply: no more is read for it
     # By position: operations that wait for a check of the user's rights, and those to be audited.
@@ -81,7 +82,9 @@ class Slot(msgspec.Struct, frozen=True):
 
     def hold(self, operation: Operation) -> None:
         """Keep an operation until the user's rights are checked."""
-        self.call.held = {**(self.call.held or {}), self.position: operation}
+        if self.call.held is None:
+            self.call.held = {}
+        self.call.held[self.position] = operation
 
     def take_held(self) -> Operation | None:
         """Return the operation that was kept, if one was."""
@@ -89,7 +92,9 @@ class Slot(msgspec.Struct, frozen=True):
 
     def audit(self, operation: Operation) -> None:
         """Keep an operation to be recorded with its outcome."""
-        self.call.audited = {**(self.call.audited or {}), self.position: operation}
+        if self.call.audited is None:
+            self.call.audited = {}
+        self.call.audited[self.position] = operation
 
     @property
     def is_answered(self) -> bool:

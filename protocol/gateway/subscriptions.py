@@ -14,6 +14,7 @@ from protocol.state.user_commands import Right
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
 TOTAL_TOPIC_BYTES_MAX = 4 << 20
+NONCE_FRAME_BYTES_MAX = 66  # subscription, topic and nonce of a confirmation
 TOPIC_OVERHEAD_BYTES = 16  # added to the length of each topic
 
 GONE = -1  # in place of a connection that is closed
@@ -83,6 +84,8 @@ class Subscriptions:
         The connection must then be closed: nothing more of it is accepted.
         """
         if frame[:1] == SUBSCRIBE and not self._may_watch(user, frame[1:]):
+            if connection == GONE:
+                return True
             self._denied.add(connection)
         return connection in self._denied
 
@@ -208,8 +211,9 @@ class Subscriptions:
 
 
 def is_subscription(frame: bytes) -> bool:
-    """Whether a frame is a subscription or its cancellation."""
-    return frame[:1] in (UNSUBSCRIBE, SUBSCRIBE)
+    """Whether a frame is a subscription or its cancellation, with a nonce of a sound length."""
+    is_long = frame[1:2] == ESTABLISHED_TOPIC and len(frame) > NONCE_FRAME_BYTES_MAX
+    return frame[:1] in (UNSUBSCRIBE, SUBSCRIBE) and not is_long
 
 
 def is_request(frame: bytes) -> bool:

@@ -70,7 +70,7 @@ def parse_client_keys(text: bytes) -> ClientKeys:
 
 
 def parse_public_key(text: bytes) -> bytes:
-    """Return the key of a public file.
+    """Return the key of a user's public file.
 
     Raises:
         InvalidKey: the text is no such file.
@@ -78,6 +78,8 @@ def parse_public_key(text: bytes) -> bytes:
     file = _parse(text)
     if file.secret:
         raise InvalidKey(f"a secret file: name the public one, which ends in {PUBLIC_SUFFIX}")
+    if file.kind == CLUSTER:
+        raise InvalidKey("the public key of a cluster: name that of a user")
     return parse_key(file.public)
 
 

@@ -50,8 +50,8 @@ def denial_of(command: Command, user: bytes, rights: Rights, leases: KeyLeases) 
 
 
 def denial_of_lease(row: LeaseRow | None, user: bytes, rights: Rights) -> Denied | None:
-    """Return that a user may not use a lease: it is another user's."""
-    if row is None or not user or row.user == rights.name_of(user):
+    """Return that a user may not use a lease: it is another user's, or a key's own."""
+    if row is None or not user or (row.user == rights.name_of(user) and not row.is_own):
         return None
     return rights.denial(user, Right.WRITE)
 
@@ -83,6 +83,7 @@ def _needs_of(operation: TransactionOperation) -> Iterator[Need]:
                 yield Right.READ, key
         case Increment(key=key):
             yield Right.WRITE, key
+            yield Right.READ, key  # the result is the value
         case RemovePrefix(prefix=prefix):
             yield Right.WRITE, whole(prefix)
         case Lookup(key=key):

@@ -21,7 +21,7 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.rights import CheckRight, Identity, ListUsers, Users, WhoAmI
-from protocol.state.key_leases import find_shared_lease
+from protocol.state.key_leases import find_lease
 from protocol.state.needed_rights import denial_of_lease
 from protocol.state.rights import UNKNOWN, Rights
 from protocol.state.tables import Table
@@ -93,6 +93,6 @@ class ReadRights:
         return Identity(found.name, tuple(filter(None, map(self._rights.role, found.roles))))
 
     def _denial_of_leases(self, leases: tuple[int, ...], user: bytes) -> Denied | None:
-        rows = (find_shared_lease(self._leases, lease) for lease in leases)
+        rows = (find_lease(self._leases, lease) for lease in leases)
         denials = (denial_of_lease(row, user, self._rights) for row in rows)
         return next(filter(None, denials), None)

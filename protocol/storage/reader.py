@@ -40,6 +40,7 @@ from protocol.wire import decode_read_batch, encode
 
 PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_BYTES_MAX = 1 << 20
+QUICK = (Get, KeepAlive, CheckRight, WhoAmI)  # operations that read a few rows at most
 SCAN_BYTES_MIN = 256 << 10  # minimum cost of a scan, which takes long even if it finds little
 MANY_BYTES_MAX = 8 << 20  # of the values that are read together
 TOO_MUCH = Failed(
@@ -99,7 +100,7 @@ class Reader:
             else:
                 encoded = encode(self._serve(operation, revision, user))
             outcomes.append(msgspec.Raw(encoded))
-            is_quick = type(operation) is Get or type(operation) is KeepAlive
+            is_quick = type(operation) in QUICK
             weight += len(encoded) if is_quick else max(len(encoded), SCAN_BYTES_MIN)
         return Served(tuple(outcomes), tuple(behind), weight)
 

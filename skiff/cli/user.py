@@ -1,22 +1,20 @@
 """Users: the commands that add, remove and list users, their keys and their roles."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from protocol.security import z85
+from skiff import key_files
 from skiff.cli import output
-from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT
 from skiff.records import UserInfo
-from skiff.user_keys import decode_user_key
 
 app = typer.Typer(help="Add, remove and list users.")
 
 COLUMNS = ("name", "keys", "roles")
-PUBLIC = "public"  # the name of the key in a file
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
 RoleName = Annotated[
@@ -26,7 +24,7 @@ KeyFile = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help='The file with the user\'s public key: a line public = "…".',
+        help="The user's public key file, as 'skiff keygen user' makes it.",
         show_default=False,
     ),
 ]
@@ -160,18 +158,9 @@ def read_public_key(file: Path) -> str:
     """Return the public key of a file, as text.
 
     Raises:
-        CommandFailed: the file has none.
-        InvalidRequest: it is no key.
-        OSError: the file cannot be read.
+        InvalidKey: it is not the public key file of a user.
     """
-    try:
-        key = tomllib.loads(file.read_text(encoding="utf-8")).get(PUBLIC)
-    except ValueError as error:
-        raise CommandFailed(f"{file} is no TOML: {error}", ExitCode.USAGE) from None
-    if not isinstance(key, str):
-        raise CommandFailed(f'{file} has no line {PUBLIC} = "…"', ExitCode.USAGE)
-    decode_user_key(key)
-    return key
+    return z85.encode(key_files.read_public_key(file))
 
 
 def report(facts: dict[str, object], text: str, *, as_json: bool) -> None:

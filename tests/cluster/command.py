@@ -15,7 +15,11 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this environment without variables that would change the command's behaviour."""
     strange = ("SKIFF_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(strange)}
-    return {**kept, **(settings or {})}
+    key = os.environ.get("SKIFF_KEY")  # only with SKIFF_TEST_KEYS
+    given = {**kept, **({"SKIFF_KEY": key} if key else {}), **(settings or {})}
+    if "SKIFF_KEY" in given and "SKIFF_URL" in given:
+        given["SKIFF_URL"] = given["SKIFF_URL"].replace("skiff://", "skiffs://")
+    return given
 
 
 def command(*arguments: str) -> list[str]:

@@ -13,6 +13,7 @@ from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Outcome
 from protocol.state.commands import Insert, OpenSession, SessionOpened, Write
 from protocol.wire import decode_reply, encode
 from skiff.testing import Node
+from tests.cluster.keyed import secure_client
 
 SECONDS = 15.0  # enough for an election or the restart of a node
 GRACE_SECONDS = 5.0  # for the node's reply at the deadline
@@ -25,6 +26,7 @@ class RawClient:
     def __init__(self, node: Node) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
+        secure_client(self._socket)
         self._socket.connect(parse_address(node.address).client_endpoint)
         self._numbers = itertools.count(1)
         self._answers: dict[int, tuple[Outcome, ...]] = {}

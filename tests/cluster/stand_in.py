@@ -10,6 +10,7 @@ from protocol.address import parse_address
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame, PeerMessage
 from protocol.wire import decode_peer_frame, encode
 from skiff.testing import Node
+from tests.cluster.keyed import secure_client, secure_server
 
 MessageT = TypeVar("MessageT")
 
@@ -27,8 +28,10 @@ class StandIn:
         self._address = missing.address
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._heard = self._context.socket(zmq.ROUTER)
+        secure_server(self._heard)
         self._heard.bind(parse_address(missing.address).peer_endpoint)
         self._link = self._context.socket(zmq.DEALER)
+        secure_client(self._link)
         self._link.connect(parse_address(other.address).peer_endpoint)
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ from skiff.open_sockets import OpenSockets
 from skiff.testing import Cluster, Node, free_port
 from tests.cluster.command import environment
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.plain]
 
 CLOSE_SECONDS = 1.5  # the second that close() promises, plus a margin
 SECONDS_MAX = 60.0

@@ -9,7 +9,17 @@ import pytest
 
 from protocol.security import z85
 from protocol.storage.scans import PAGE_BYTES_MAX
-from skiff import AsyncClient, Check, Client, Get, Insert, PermissionDenied
+from skiff import (
+    AsyncClient,
+    Check,
+    Client,
+    ClusterInitFailed,
+    Get,
+    Insert,
+    LeaseExpired,
+    LeaseNotFound,
+    PermissionDenied,
+)
 from skiff.key_files import make_user_keys, read_public_key, read_server_keys
 from skiff.testing import Cluster
 from tests.cluster.in_a_loop import InALoop, Loop
@@ -127,6 +137,29 @@ def test_a_user_that_is_removed_is_denied_everything_at_once(
     for use in (lambda: bob.insert("jobs/1", 2), lambda: bob.get("jobs/1"), bob.whoami):
         assert is_denied(use, None)
     assert administrator.get("jobs/1", int) == 1
+
+
+def test_a_user_without_rights_keeps_no_key_of_others_alive(
+    bob: Any, administrator: Client
+) -> None:
+    administrator.insert("jobs/mine", 1, ttl=1.0)
+    granted = administrator.lease(SECONDS).id
+    for lease in range(1, granted + 1):
+        with pytest.raises((PermissionDenied, LeaseNotFound, LeaseExpired)):
+            bob.keep_lease_alive(lease)
+
+
+def test_a_node_with_users_does_not_start_without_a_key(
+    cluster: Cluster, administrator: Client, key: Path
+) -> None:
+    node = cluster.followers()[0]
+    node.terminate()
+    secret, node.key = node.key, None
+    with pytest.raises(ClusterInitFailed, match="the state of this node has users"):
+        node.start()
+    node.key = secret
+    cluster.restart(node)
+    cluster.wait_until_whole()
 
 
 def test_rights_outlive_a_crash_of_the_leader(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from protocol.security import z85
 from skiff import (
     AsyncClient,
     Client,
@@ -21,6 +22,7 @@ from skiff import (
     UserNotFound,
 )
 from skiff.cli.application import run
+from skiff.key_files import make_user_keys, read_public_key
 from skiff.testing import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -97,9 +99,10 @@ def test_users_by_the_asyncio_client(cluster: Cluster) -> None:
 def test_users_on_the_command_line(
     cluster: Cluster, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    key, url = new_key(), ["--url", cluster.addresses[0]]
-    file = tmp_path / "dave.toml"
-    file.write_text(f'public = "{key}"\n')
+    url = ["--url", cluster.addresses[0]]
+    make_user_keys("dave", tmp_path, ())
+    file = tmp_path / "dave.key"
+    key = z85.encode(read_public_key(file))
     assert run(["role", "grant", "reader", "read", "jobs/", *url]) == 0
     assert run(["user", "add", "dave", str(file), "--role", "reader", *url]) == 0
     assert run(["user", "add", "dave", str(file), *url]) == 4
@@ -114,6 +117,5 @@ def test_users_on_the_command_line(
     assert capfdbinary.readouterr().out == b"-\n"
     assert run(["role", "revoke", "reader", "read", "jobs/", *url]) == 0
     assert run(["user", "unassign", "dave", "reader", *url]) == 3, "it has ended"
-    (tmp_path / "none.toml").write_text("")
-    assert run(["user", "add-key", "dave", str(tmp_path / "none.toml"), *url]) == 2
+    assert run(["user", "add-key", "dave", str(tmp_path / "dave.key_secret"), *url]) == 2
     assert run(["user", "remove", "dave", *url]) == 0

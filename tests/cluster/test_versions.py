@@ -25,7 +25,7 @@ from skiff.testing.waiting import wait_until
 from tests.cluster.command import run
 from tests.cluster.older_build import OlderCluster, copy_older_build
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.plain, pytest.mark.cluster, pytest.mark.timeout(120)]
 
 ABSENT = b"absent".ljust(16, b"\0")
 

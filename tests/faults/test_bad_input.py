@@ -49,7 +49,7 @@ from protocol.wire import (
 from skiff import Client, InvalidRequest, SerializeFailed
 from skiff.testing import Cluster, Node, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.plain]
 
 Socket = zmq.Socket[bytes]
 

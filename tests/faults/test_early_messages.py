@@ -19,7 +19,7 @@ from protocol.status import RoleName
 from protocol.wire import decode_reply, encode
 from skiff.testing import free_port
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.plain]
 
 NODE, CLUSTER = b"n" * 16, b"c" * 16
 PATIENCE_MS = 20_000

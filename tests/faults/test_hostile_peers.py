@@ -41,7 +41,7 @@ from tests.cluster.stand_in import StandIn
 
 STRANGER = b"stranger".ljust(16, b"\0")
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.plain, pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.cluster.raw_client import RawClient
 from tests.faults.memory import resident_bytes
 from tests.faults.raw_connection import MORE, RawConnection, frame
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.plain]
 
 CHANGES = 24_000  # more than 10,000 messages and what the system buffers
 FRAME = 100

@@ -27,6 +27,9 @@ def covers(grants: Grants, right: Right, place: str) -> bool:
     return bool(held) if place == SOMEWHERE else any(place[: len(each)] == each for each in held)
 
 
+WHOLE = {"/": ""}  # the other name of all keys
+
+
 def missing(grants: Grants, command: Command, own_leases: set[int]) -> Need | None:
     """Return the first right that a user with these lacks for a command; None if it lacks none."""
     needs = [*_needs(command), *_needs_of_leases(command, own_leases)]
@@ -42,14 +45,22 @@ def _needs(command: Command | TransactionOperation) -> Iterator[Need]:
             yield Right.WRITE, key
             if revision is not None:
                 yield Right.READ, key
-        case Increment(key=place) | RemovePrefix(prefix=place):
-            yield Right.WRITE, "" if place == "/" else place
+        case Increment(key=key):
+            yield Right.WRITE, key
+            yield Right.READ, key
+        case RemovePrefix(prefix=prefix):
+            yield Right.WRITE, WHOLE.get(prefix, prefix)
         case Lookup(key=key):
             yield Right.READ, key
-        case GrantLease():
-            yield Right.WRITE, SOMEWHERE
-        case _ if not isinstance(command, RevokeLease):
-            yield Right.USERS, ""
+        case _:
+            yield from _needs_beyond_keys(command)
+
+
+def _needs_beyond_keys(command: Command | TransactionOperation) -> Iterator[Need]:
+    if isinstance(command, GrantLease):
+        yield Right.WRITE, SOMEWHERE
+    elif not isinstance(command, RevokeLease):
+        yield Right.USERS, ""
 
 
 def _needs_of_transaction(command: Transact) -> Iterator[Need]:

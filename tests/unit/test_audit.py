@@ -9,10 +9,10 @@ import pytest
 from actors import audit as files
 from actors.audit import FILE, AuditTrail
 from protocol.audit import (
-    DENIALS_MAX,
+    FAILURES_MAX,
     WINDOW_SECONDS,
     AuditRecord,
-    DenialLimit,
+    FailureLimit,
     denial_in,
     fingerprint,
     is_audited,
@@ -31,7 +31,7 @@ from protocol.messages.client import (
     TransferLeadership,
 )
 from protocol.snapshot import SnapshotId, SnapshotPosition
-from protocol.state.commands import Insert, Write
+from protocol.state.commands import Insert, SessionExpired, Write
 from protocol.state.user_commands import (
     AddUser,
     AssignRole,
@@ -95,9 +95,9 @@ def test_a_denial_is_found_decoded_and_as_storage_sends_it() -> None:
 
 
 def test_a_flood_of_denials_is_counted_and_not_recorded() -> None:
-    limit, denial = DenialLimit(), record_of_denial("bob", KEY, Denied(Right.READ, "a"))
-    admitted = [limit.admit(denial, 1.0) for _ in range(DENIALS_MAX + 5)]
-    assert admitted == [denial] * DENIALS_MAX + [None] * 5
+    limit, denial = FailureLimit(), record_of_denial("bob", KEY, Denied(Right.READ, "a"))
+    admitted = [limit.admit(denial, 1.0) for _ in range(FAILURES_MAX + 5)]
+    assert admitted == [denial] * FAILURES_MAX + [None] * 5
     done = record_of("alice", KEY, AddNode("host:9400"), Done())
     assert limit.admit(done, 1.0) == done, "administration is always recorded"
     later = limit.admit(denial, 1.0 + WINDOW_SECONDS)
@@ -122,3 +122,21 @@ def test_the_files_are_private_and_rotated(tmp_path: Path, monkeypatch: pytest.M
 def test_a_directory_that_cannot_be_written_does_not_stop_the_gateway(tmp_path: Path) -> None:
     trail = AuditTrail(str(tmp_path / "absent"))
     trail.write([record_of("alice", KEY, AddNode("host:9400"), Done())], 0.0)
+
+
+def test_only_what_was_done_is_recorded_as_done() -> None:
+    command = Write(9, 1, 1, AddUser("eve", KEY))
+    outcomes = (SessionExpired(), Failed(FailureCode.OVERLOADED, "full"), RightsChanged())
+    recorded = [record_of("bob", KEY, command, each).outcome for each in outcomes]
+    assert recorded == ["SessionExpired", "overloaded", "done"]
+
+
+def test_failures_of_one_user_hide_no_others() -> None:
+    limit = FailureLimit()
+    noise = record_of_denial("bob", KEY, Denied(Right.READ, "a"))
+    for _ in range(10 * FAILURES_MAX):
+        limit.admit(noise, 1.0)
+    failed = AuditRecord("bob", "", "AddUser", "eve", "not_applied")
+    others = record_of_denial("ann", KEY, Denied(Right.READ, "a"))
+    assert [limit.admit(each, 1.0) for each in (failed, others)] == [failed, others]
+    assert sum(limit.admit(failed, 2.0) is not None for _ in range(1000)) < FAILURES_MAX
