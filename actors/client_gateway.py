@@ -34,7 +34,7 @@ CLIENT_SOCKET = "client"  # for clients on the same machine, in the node's own d
 
 WITHOUT_KEY = (
     "the state of this node has users, and the node was started without a key: give the cluster's "
-    "secret key file in key, or let everybody in by --insecure"
+    "secret key file in key, or accept unauthenticated connections by --insecure"
 )
 
 log = logging.getLogger("skiff.client_gateway")
@@ -136,7 +136,7 @@ class ClientGateway:
         """Admit the users, at the start only with keys, if there are any.
 
         Raises:
-            ActorFailure: the node was started without keys, which would let everybody in.
+            ActorFailure: the node was started without keys, which would admit any client.
         """
         keys = {key for user in message.users for key in user.keys}
         if self._gatekeeper is not None:

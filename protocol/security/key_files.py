@@ -16,7 +16,7 @@ from protocol.security.keys import ClientKeys, ClusterKeys, InvalidKey, KeyPair,
 PUBLIC_SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"
 CLUSTER = "cluster"  # the name of the cluster's files
 ADMIN = "admin"  # the name of the first administrator
-SECRET_NOTE = "# Secret: whoever reads this file can act as this {kind}.\n"
+SECRET_NOTE = "# Secret: the holder of this file can act as this {kind}.\n"
 PUBLIC_NOTE = "# Public: this file may be copied freely.\n"
 
 

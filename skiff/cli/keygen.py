@@ -26,7 +26,7 @@ def cluster(directory: Directory) -> None:
 
     Copy cluster.key_secret to each node, for 'skiff node start --key', and admin.key, for
     --admin-key at its founding. Clients of the administrator use admin.key_secret. Nothing is
-    overwritten; whoever has a secret file can act as its owner.
+    overwritten; the holder of a secret file can act as its owner.
     """
     _show(make_cluster_keys(directory))
 

@@ -142,7 +142,7 @@ def whoami(
 ) -> None:
     """Print the user as whom this command is known, and its roles.
 
-    Nothing restricts whoever holds the key of the cluster, or uses a cluster without keys: then
+    The holder of the cluster's key is not restricted, and no client of a cluster without keys: then
     the user is "-".
     """
     with connect(url, timeout) as client:

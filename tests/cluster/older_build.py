@@ -10,7 +10,7 @@ ROOT = Path(protocol.__file__).parent.parent
 PACKAGES = ("protocol", "actors", "skiff")
 # By file: the text of this build, and that of a build of state level 1.
 OLDER = {
-    "protocol/state/levels.py": ("STATE_LEVEL = 3", "STATE_LEVEL = 1"),
+    "protocol/state/levels.py": ("STATE_LEVEL = 4", "STATE_LEVEL = 1"),
     "protocol/state/commands.py": (
         " | RemovePrefix | Increment | Transact | GrantLease | RevokeLease\n",
         "\n",

@@ -32,7 +32,7 @@ time.sleep(60)
 """
 SHOW_CHANGE = """
 import os, sys
-kind, key, revision = (os.environ["SKIFF_" + name] for name in ("KIND", "KEY", "REVISION"))
+kind, key, revision = (os.environ["SKIFF_CHANGE_" + name] for name in ("KIND", "KEY", "REVISION"))
 print(kind, key, int(revision) > 0, repr(sys.stdin.read()), flush=True)
 sys.exit(key == "w/bad")
 """

@@ -95,7 +95,7 @@ class Pipes:
 
     def close(self) -> None:
         """Break all connections."""
-        for watcher in {*self._watchers, *self._connected.values()}:
+        for watcher in dict.fromkeys([*self._watchers, *self._connected.values()]):
             self._setting.events.after(PIPE_DELAY, watcher.lost, self)
         self._watchers.clear()
         self._connected.clear()
