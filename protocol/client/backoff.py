@@ -1,5 +1,6 @@
 """Backoff: the pauses between the attempts at a transaction that conflicts with others."""
 
+LEAST_SECONDS = 0.05  # that must be left for another attempt
 PAUSE_SECONDS = 0.002  # mean of the first pause, doubled each time
 PAUSE_SECONDS_MAX = 0.2
 SHORTEST_SECONDS = 0.001  # timeout of a request that begins at the deadline
@@ -13,7 +14,10 @@ class Backoff:
         self._pause = PAUSE_SECONDS
 
     def next_pause(self, now: float, chance: float) -> float | None:
-        """Return the seconds to wait, drawn by a chance from 0 to 1; None at the deadline."""
+        """Return the seconds to wait, drawn by a chance from 0 to 1; None close to the deadline.
+
+        An attempt that begins too late may end without an answer, and so with an unknown outcome.
+        """
         pause = 2 * chance * self._pause
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
-        return pause if now + pause < self._deadline else None
+        return pause if now + pause + LEAST_SECONDS < self._deadline else None
