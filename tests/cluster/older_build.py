@@ -12,8 +12,10 @@ PACKAGES = ("protocol", "actors", "skiff")
 OLDER = {
     "protocol/state/levels.py": ("STATE_LEVEL = 4", "STATE_LEVEL = 1"),
     "protocol/state/commands.py": (
-        "Remove | RemovePrefix | Increment | Transact\n"
-        "StateCommand = KeyCommand | GrantLease | RevokeLease | UserCommand\n",
+        (
+            "Remove | RemovePrefix | Increment | Transact\n"
+            "StateCommand = KeyCommand | GrantLease | RevokeLease | UserCommand\n"
+        ),
         "Remove\nStateCommand = KeyCommand\n",
     ),
 }
