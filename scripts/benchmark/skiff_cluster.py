@@ -1,7 +1,6 @@
 """skiff: a three-node cluster on loopback, with the benchmark's interface."""
 
 import functools
-import os
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,11 @@ from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.fan_out import drive_paced, drive_watches
 from scripts.benchmark.system import System
 from skiff import AsyncClient, AsyncLease, AsyncSubscriber, Client, Lease
-from skiff.addresses import KEY_VARIABLE
 from skiff.testing import Cluster, Node
 
 NODES = 3
 CALL_MAX_S = 5.0
+SECURE = "skiffs://"
 LEASE_SECONDS = 60.0  # longer than a measurement
 
 
@@ -24,7 +23,7 @@ class SkiffClient:
     """Blocks until a reply arrives; finds the leader by itself."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._client = Client(list(addresses), timeout=CALL_MAX_S)
+        self._client = Client(_target(addresses), timeout=CALL_MAX_S)
         self._lease: Lease | None = None
 
     def put(self, key: str, value: bytes) -> None:
@@ -68,7 +67,7 @@ class AsyncSkiffClient:
     """Sends concurrent operations."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._client = AsyncClient(list(addresses), timeout=CALL_MAX_S)
+        self._client = AsyncClient(_target(addresses), timeout=CALL_MAX_S)
         self._lease: AsyncLease | None = None
 
     def put(self, key: str, value: bytes) -> Awaitable[object]:
@@ -122,7 +121,9 @@ class SkiffCluster:
     def addresses(self) -> list[str]:
         """Return the addresses for clients, the leader's first."""
         leader = str(self._cluster.leader().address)
-        return [leader, *(each for each in self._cluster.addresses if each != leader)]
+        addresses = [leader, *(each for each in self._cluster.addresses if each != leader)]
+        key = self._cluster.key
+        return addresses if key is None else [f"{SECURE}{','.join(addresses)}?key={key}"]
 
     def kill_leader(self) -> int:
         """Kill the leader with SIGKILL; return the time of the signal when it is dead."""
@@ -141,10 +142,14 @@ class SkiffCluster:
         return sorted(Path(self._cluster.directory).glob("**/trace/*.ndjson"))
 
 
+def _target(addresses: Sequence[str]) -> str | list[str]:
+    """Return what a client takes: with keys, one address names all nodes and the key file."""
+    return addresses[0] if addresses[0].startswith(SECURE) else list(addresses)
+
+
 @contextmanager
 def _start(*, trace: bool, keys: bool) -> Iterator[SkiffCluster]:
     with Cluster(nodes=NODES, trace=trace, keys=keys) as cluster:
-        os.environ[KEY_VARIABLE] = str(cluster.key or "")  # for the processes of clients
         yield SkiffCluster(cluster)
 
 
