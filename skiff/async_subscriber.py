@@ -279,7 +279,7 @@ class AsyncSubscriber(BoundToProcess):
         await asyncio.sleep(max(0.0, self._heal_at - self._now()))
         welcome = expect(await self._ask(Hello(), deadline), Welcome)
         if self._caller.has_key:
-            await self._ask(may_watch(self._prefix), deadline)
+            await self._check_right(deadline)
         self._node = self._caller.endpoint
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = self._caller.feeds.subscribe(
@@ -290,6 +290,14 @@ class AsyncSubscriber(BoundToProcess):
             min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS)
         )
         self._watch.begin_stream(self._subscription.stream)
+
+    async def _check_right(self, deadline: float) -> None:
+        """Raise the denial of a watch; see ``Subscriber``."""
+        try:
+            until = min(deadline, self._now() + ESTABLISH_SECONDS)
+            await self._ask(may_watch(self._prefix), until)
+        except (RequestTimeout, ClientConnectFailed) as error:
+            raise StreamBroken(f"the right to watch was not confirmed ({error})") from error
 
     async def _ask(self, operation: Operation, deadline: float) -> Outcome:
         """Ask a node; while none answers, notice in between that the subscriber is closed."""

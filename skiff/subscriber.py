@@ -287,7 +287,7 @@ class Subscriber(BoundToProcess):
         self._close_channel()  # an attempt may have been interrupted
         welcome = expect(self._ask(Hello(), deadline), Welcome)
         if self._caller.has_key:
-            self._ask(may_watch(self._prefix), deadline)
+            self._check_right(deadline)
         prefix, endpoint = encode_prefix(self._prefix), welcome.publish_endpoint
         self._subscription = Subscription(
             self._caller.transport, endpoint, prefix, prev_value=self._prev_value
@@ -299,6 +299,13 @@ class Subscriber(BoundToProcess):
         now = time.monotonic()
         self._await_confirmation(min(max(deadline, now + STEP_SECONDS), now + ESTABLISH_SECONDS))
         self._watch.begin_stream(self._subscription.stream)
+
+    def _check_right(self, deadline: float) -> None:
+        """Raise the denial of a watch, which a node tells only by closing the connection."""
+        try:
+            self._ask(may_watch(self._prefix), min(deadline, time.monotonic() + ESTABLISH_SECONDS))
+        except (RequestTimeout, ClientConnectFailed) as error:
+            raise StreamBroken(f"the right to watch was not confirmed ({error})") from error
 
     def _ask(self, operation: Operation, deadline: float) -> Outcome:
         """Ask a node; while none answers, notice in between that the subscriber is closed."""
