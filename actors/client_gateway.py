@@ -125,20 +125,20 @@ class ClientGateway:
 
     def _step(self, message: GatewayMessage, now: float) -> None:
         self._publisher.feed.step(message, now)
-        if isinstance(message, RightsTold):
-            self._learn_rights(message)
         if isinstance(message, Leadership):
             self._context.log_fields.learn_term(message.term)
         if not isinstance(message, Changes | Following):
             self._core.step(message, now)
+        if isinstance(message, RightsTold):
+            self._learn_rights()
 
-    def _learn_rights(self, message: RightsTold) -> None:
+    def _learn_rights(self) -> None:
         """Admit the users, at the start only with keys, if there are any.
 
         Raises:
             ActorFailure: the node was started without keys, which would admit any client.
         """
-        keys = {key for user in message.users for key in user.keys}
+        keys = self._core.user_keys
         if self._gatekeeper is not None:
             self._gatekeeper.admit_users(keys)
         elif keys and not self._has_started and not self._context.config.insecure:
