@@ -14,7 +14,6 @@ from protocol.compaction import (
     LogLimits,
 )
 from protocol.election_clock import ElectionTimeouts
-from protocol.security.keys import parse_key
 from protocol.settings import Setting, read_table
 from protocol.space import SpaceLimits
 
@@ -263,11 +262,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return not ip_address(host).is_loopback
         except ValueError:
             return host != "localhost"
-
-    @property
-    def admin_public_key(self) -> bytes:
-        """The 32 bytes of the first administrator's public key; empty without one."""
-        return parse_key(self.admin_key) if self.admin_key else b""
 
     @property
     def election_timeouts(self) -> ElectionTimeouts:

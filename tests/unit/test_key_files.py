@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from zmq.utils import z85 as reference
 
-from protocol.config import NodeConfig
 from protocol.security import z85
 from protocol.security.key_files import cluster_files
 from protocol.security.keys import ClusterKeys, KeyPair
@@ -173,8 +172,7 @@ def test_a_secret_is_in_no_representation(keys: Path, tmp_path: Path) -> None:
 def test_the_administrators_key_is_read_at_the_start(keys: Path, tmp_path: Path) -> None:
     key = keys / "cluster.key_secret"
     node = Skiff(tmp_path / "node", key=key, admin_key=keys / "admin.key")
-    assert node._config.admin_public_key == read_public_key(keys / "admin.key")
-    assert NodeConfig(dir="data").admin_public_key == b""
+    assert node._config.admin_key == z85.encode(read_public_key(keys / "admin.key"))
     with pytest.raises(InvalidConfig, match="name the public one"):
         Skiff(tmp_path / "node", key=key, admin_key=keys / "admin.key_secret")
 
