@@ -31,8 +31,8 @@ def on_removed(
     """Stop campaigning, unless a newer membership lists this node.
 
     Where its own log lacks that membership, the node believes two members, or one if no leader
-    makes contact for a while: otherwise a single broken member could remove it. A node whose
-    addition is uncommitted may never have been a member: it asks for membership again.
+    makes contact for a while: otherwise a single broken member could remove it. A node that no
+    committed membership of its log has listed counts as new: it asks for membership again.
     """
     if state.removed or message.node not in (b"", state.id):
         return
@@ -52,10 +52,10 @@ def addition_lost(state: RaftState) -> bool:
 def _may_claim(state: RaftState, sender: NodeId) -> bool:
     """Whether a sender's claim counts: not a learner's, which the voters outrank.
 
-    A node that knows no membership yet has none to lose.
+    A node that its log does not list is still joining, and has no membership to lose.
     """
     claimant = state.membership.get(sender)
-    return bool(state.membership.members) and (claimant is None or claimant.voter)
+    return state.memberships.ever_had(state.id) and (claimant is None or claimant.voter)
 
 
 def _is_removed(state: RaftState, sender: NodeId, index: int) -> bool:

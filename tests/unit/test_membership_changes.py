@@ -380,6 +380,20 @@ def test_a_node_whose_addition_was_lost_is_not_removed_and_can_join_again() -> N
     assert not cluster[D].core.addition_lost
 
 
+def test_a_joining_node_that_received_only_earlier_memberships_is_not_removed() -> None:
+    cluster = led_by(A, B, C, spare=[D])
+    disk = cluster[D].disk
+    disk.memberships = (MembershipAt(1, members(A, B, C)),)
+    cluster.restart(D)
+    for member in (B, C):
+        cluster.inject(member, D, RemovalNotice(1, D))
+        cluster.inject(member, D, RemovalNotice(7, D))
+    assert not cluster[D].core.removed
+    cluster.join(D, through=A)
+    cluster.settle()
+    assert cluster[D].core.committed_member is not None
+
+
 def test_a_founder_that_missed_all_later_entries_learns_that_it_was_removed() -> None:
     cluster = led_by(A, B, C, spare=[D])
     founding = members(A, B, C, D)
