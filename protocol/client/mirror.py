@@ -55,7 +55,9 @@ class MirroredKeys(Generic[WaiterT]):
             return self._begin(change.revision) if change is not None and not change.key else []
         if revision <= self.revision:
             return []
-        applied, self._arrived = self._arrived, []
+        # The change that completes a revision may be the first of the next one.
+        applied = [each for each in self._arrived if each.revision <= revision]
+        self._arrived = self._arrived[len(applied) :]
         for each in applied:
             self._apply(each)
         self.revision = revision

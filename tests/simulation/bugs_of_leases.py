@@ -169,4 +169,19 @@ BUGS = (
         PROMISE,
         Edit(KeyLeases.__init__, "self.granted = granted", "self.granted = count"),
     ),
+    Bug(
+        "a page of leases leaves out the first one",
+        "the promise of lists of leases",
+        Edit(LeaseReads.page, "operation.start_after + 1", "operation.start_after + 2"),
+    ),
+    Bug(
+        "the list of leases has those of keys' own",
+        "the promise of lists of leases",
+        Edit(LeaseReads.page, "if not lease.is_own", "if True"),
+    ),
+    Bug(
+        "a page of leases is called the last one too early",
+        "the promise of lists of leases",
+        Edit(LeaseReads.page, "more=True", "more=False"),
+    ),
 )

@@ -1,6 +1,7 @@
 """Bugs in the history of changes, and in watches that resume."""
 
 from protocol.client.beginning import Beginning
+from protocol.client.mirror import MirroredKeys
 from protocol.client.refusals import Refusals
 from protocol.client.routing import Route
 from protocol.client.watch import Watch
@@ -146,5 +147,20 @@ BUGS = (
         "a previous value is that of the change before",
         "the promise of watches",
         Edit(Publisher.publish, "prev_value=event.prev_value", "prev_value=events[0].prev_value"),
+    ),
+    Bug(
+        "a mirror shows a part of the next revision",
+        "the promise of mirrors",
+        Edit(MirroredKeys.take, "if each.revision <= revision", "if True"),
+    ),
+    Bug(
+        "a mirror keeps what was removed before its watch began anew",
+        "the promise of mirrors",
+        Edit(MirroredKeys._begin, "if key not in present", "if False"),
+    ),
+    Bug(
+        "a mirror wakes those that wait for the next revision",
+        "the promise of mirrors",
+        Edit(MirroredKeys.take_due, "revision <= self.revision", "revision <= self.revision + 1"),
     ),
 )

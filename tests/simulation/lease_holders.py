@@ -16,6 +16,7 @@ from protocol.state.commands import (
     RevokeLease,
     Transact,
 )
+from tests.simulation.lease_lists import LeaseList
 from tests.simulation.lease_user import TTLS_MS, LeaseUser
 from tests.simulation.setting import Setting
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 KEYS = 4  # that all holders share, so that keys change their leases
 HELD_MAX = 3  # leases of one client
 VALUE = encode(1)
-ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns; others keep alive
+ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns,
+LISTS = 0.06  # while others keep leases alive
 LATE = 0.6  # share of keep-alives that come about when the lease expires
 LATE_SECONDS = (-0.03, 0.01)  # after that
 TENDED, TIRED = 0.5, 0.05  # share of leases that are kept alive regularly, and of its ends
@@ -53,6 +55,8 @@ class Holder(LeaseUser):
         elif drawn < GRANTS + ATTACHES + REVOKES + FORGETS:
             self._held.remove(self._chance.choice(self._held))
             thread.go_on()
+        elif drawn > 1 - LISTS:
+            LeaseList(self._setting, self._chance).read(thread, deadline, thread.go_on)
         else:
             self._keep_alive(thread)
 

@@ -29,6 +29,10 @@ class LeaseModel:
             self.own.add(self.granted)
         return self.granted
 
+    def shared(self) -> dict[int, int]:
+        """Return the leases that clients know, with their milliseconds."""
+        return {lease: ttl_ms for lease, ttl_ms in self.ttls.items() if lease not in self.own}
+
     def missing(self, lease: int) -> NoLease | None:
         """Return the result of a command with this lease, if clients know none."""
         if lease in self.ttls and lease not in self.own:

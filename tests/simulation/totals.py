@@ -21,6 +21,7 @@ class Totals(msgspec.Struct):
     leases: int = 0
     keep_alives: int = 0
     leases_expired: int = 0
+    leases_listed: int = 0
     turns: int = 0
     turns_awaited: int = 0
     fenced_writes: int = 0
@@ -59,6 +60,7 @@ class Totals(msgspec.Struct):
     pages_fetched: int = 0
     watches_compacted: int = 0
     initial_watches: int = 0
+    mirrored: int = 0
     views_gone: int = 0
     undecided: int = 0  # searches for an order that took too long
     streams_closed: int = 0

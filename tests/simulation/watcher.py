@@ -24,6 +24,7 @@ from protocol.wire import decode_published
 from tests.harness.breach import expect
 from tests.simulation.client import Client, Thread
 from tests.simulation.entries_read import EntriesRead
+from tests.simulation.watched_mirror import WatchedMirror
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -55,6 +56,7 @@ class Watcher:
         # Received so far of the entries that it begins with; None without, and after the mark.
         self._entries: list[Event] | None = None
         self._awaits_entries = False
+        self._mirror: WatchedMirror | None = None  # of a watch that began with entries
         self._stream = ChangeStream(b"", b"", 0.0)
         self._nonces = 0
         self._pipes: Pipes | None = None
@@ -140,6 +142,8 @@ class Watcher:
             if change is not None:
                 self._hear_change(change)
             self._check_missed()
+            if self._mirror is not None:
+                self._mirror.take(change, self._watch.revision)
 
     # --- streams
 
@@ -164,6 +168,7 @@ class Watcher:
         drawn = self._setting.chance.random()
         if self._watch.revision and drawn < RESUMPTIONS:
             self._begin(self._watch_after(self._watch.revision), Place(self._watch.revision))
+            self._mirror = None
         elif drawn > 1 - BEGINNINGS:
             self._begin_anew()
         self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
@@ -179,8 +184,12 @@ class Watcher:
 
     def _begin_anew(self) -> None:
         self._begin(self._watch_after(None), NOTHING)
-        if self._setting.chance.random() < INITIAL:
-            self._entries = []
+        if self._setting.chance.random() >= INITIAL:
+            self._mirror = None
+            return
+        self._entries = []
+        self._mirror = self._mirror or WatchedMirror(self._setting, self._prefix)
+        self._mirror.begin_anew()
 
     def _read_entries(self) -> None:
         """Read the entries that the watch begins with; meanwhile, its stream waits."""

@@ -58,6 +58,16 @@ def test_a_revision_whose_last_change_is_of_another_prefix_is_completed_by_a_mar
     assert keys.revision == 12
 
 
+def test_a_change_that_completes_a_revision_waits_for_the_rest_of_its_own() -> None:
+    keys = begun()
+    changes = [Event(11, "a", b"1", 0), Event(12, "a", b"2", 11)]
+    assert keys.take(changes[0], 10) == []
+    assert keys.take(changes[1], 11) == changes[:1]
+    assert keys.entries == {"a": Mirrored(b"1", 11)}
+    assert keys.take(None, 12) == changes[1:]
+    assert keys.entries == {"a": Mirrored(b"2", 12)}
+
+
 def test_a_beginning_anew_yields_the_differences_as_changes() -> None:
     same, changed, gone = (Event(3, key, b"1", 0) for key in "abc")
     keys = begun(same, changed, gone)
