@@ -33,6 +33,7 @@ COMMAND_NAME = Path("/proc/self/comm")  # as ``ps -o comm`` and ``top`` show it,
 def main() -> None:
     """Fork the actors with the lifelines that arrive, and wait until all of them are gone."""
     signals.ignore()
+    _take_name("fork_server")
     control = socket.socket(fileno=0)
     _, lifelines, _, _ = socket.recv_fds(control, 1, len(ACTORS))
     gc.freeze()  # else a collection would copy the pages that the actors share
@@ -56,6 +57,10 @@ def _become(name: str, lifeline: int, lifelines: list[int]) -> None:
     """Prepare a forked process: its own lifeline as standard input, its name for the operator."""
     os.dup2(lifeline, LIFELINE)
     _close(lifelines)
+    _take_name(name)
+
+
+def _take_name(name: str) -> None:
     with contextlib.suppress(OSError):
         COMMAND_NAME.write_text(name)
 

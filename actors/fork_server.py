@@ -2,26 +2,35 @@
 
 Importing their modules is most of what a start costs, and is done once for all four. Each process
 has the arguments of the server, which show in ``ps`` which node it belongs to.
+
+The server is a new process of the interpreter, as the embedding program may have threads, and much
+else that actors are better without. The command that runs nothing but a node forks it from itself.
 """
 
 import contextlib
+import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, Protocol, Self
 
 import msgspec
 
 import actors
+from actors.signals import ENDING
 from protocol.config import NodeConfig
 
 # In stopping order: the replicator first, to hand leadership over; the storage writer last.
 ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer")
 CLOSE_SECONDS = 3.0  # for the server to reap the actors, before it is killed
 REPORT_BYTES = 4096
+STDIN, STDOUT, FIRST_OTHER = 0, 1, 3  # descriptors
 
 
 class Forked(msgspec.Struct, frozen=True):
@@ -39,23 +48,60 @@ encode_forked = msgspec.json.Encoder().encode
 _decode_forked = msgspec.json.Decoder(Forked).decode
 
 
+class _Process(Protocol):
+    """A child process of this one."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+    def wait(self) -> int:
+        """Reap it, once it has ended."""
+
+
 class ForkServer:
     """The fork server of one start of a node's actors."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        """Start the process.
+    def __init__(self, process: _Process, control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+
+    @classmethod
+    def spawn(cls, config: NodeConfig) -> Self:
+        """Start the server as a new process of the interpreter.
 
         Raises:
             OSError: the system does not allow it.
         """
-        self._control, theirs = socket.socketpair()
+        control, theirs = socket.socketpair()
         try:
-            self._process = _spawn(config, theirs.fileno())
+            return cls(_spawn(config, theirs.fileno()), control)
         except OSError:
-            self._control.close()
+            control.close()
             raise
         finally:
             theirs.close()
+
+    @classmethod
+    def fork_off(cls) -> Self:
+        """Fork the server from this process, which must have no other thread.
+
+        Raises:
+            OSError: the system does not allow it.
+        """
+        import_actors()
+        control, theirs = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            with theirs:
+                pid = os.fork()
+                if not pid:
+                    _become_server(theirs.detach())
+        except OSError:
+            control.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return cls(_Fork(pid), control)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -82,16 +128,63 @@ class ForkServer:
 
     def close(self) -> None:
         """Have the actors reaped, which were told to end; returns once all are gone."""
-        self._control.close()
-        try:
-            self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._control:
+            if not self._ends():
+                self._process.kill()
+        self._process.wait()
 
     def leave_to_parent(self) -> None:
         """Close the copy of a forked process, which would keep the server running."""
         self._control.close()
+
+    def _ends(self) -> bool:
+        """Tell the server to end; return whether it does in time."""
+        self._control.settimeout(CLOSE_SECONDS)
+        try:
+            self._control.shutdown(socket.SHUT_WR)
+            while self._control.recv(REPORT_BYTES):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass  # it has ended
+        return True
+
+
+class _Fork:
+    """A fork of this process."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def import_actors() -> None:
+    """Import all that a fork server needs, also for those that will be forked from forks."""
+    importlib.import_module("actors.__main__")
+
+
+def _become_server(control: int) -> NoReturn:
+    """Serve, in a forked process, with nothing of its parent but the standard error."""
+    os.dup2(control, STDIN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    os.closerange(FIRST_OTHER, os.sysconf("SC_OPEN_MAX"))
+    signal.set_wakeup_fd(-1)
+    code = 1
+    try:
+        importlib.import_module("actors.__main__").main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except Exception:  # noqa: BLE001 - as at the end of any program
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def _spawn(config: NodeConfig, control: int) -> subprocess.Popen[bytes]:

@@ -89,8 +89,16 @@ class Supervisor:
         self.is_inherited = False  # whether it runs in the parent of this forked process
         self.failure: Failing | None = None  # why the node gave up, once it is over
 
-    def start(self) -> None:
-        """Start the actors without waiting for them."""
+    def start(self, *, fork: bool = False) -> None:
+        """Start the actors without waiting for them.
+
+        With ``fork``, they are forked from this process, which must have no other thread.
+
+        Raises:
+            OSError: the system does not allow the fork.
+        """
+        if fork:
+            self._server = ForkServer.fork_off()
         _supervisors.add(self)
         self._thread.start()
 
@@ -193,8 +201,8 @@ class Supervisor:
         try:
             with _forking:
                 self._ipc.keep()
-                self._server = ForkServer(self._config)
-                self._fork_actors(self._server)
+                server = self._server = self._server or ForkServer.spawn(self._config)
+                self._fork_actors(server)
         except OSError as error:
             return Failing("ClusterInitFailed", _not_started(error), lasting=True)
         return None

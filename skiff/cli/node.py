@@ -94,7 +94,7 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
     """
     ending = EndRequest()
     ending.listen_to_signals()
-    skiff.start()
+    skiff.start(fork=True)
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
     told = (skiff, ending, announcement)

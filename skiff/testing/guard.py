@@ -21,6 +21,7 @@ PREFIX = "skiff-cluster-"
 LOCK = ".lock"  # locked while the test program lives
 DONE = b"."  # sent by a test program that has ended the cluster itself
 PROC = Path("/proc")  # with a directory for each process, on Linux
+STDERR = "2"  # descriptor
 END_SECONDS = 10.0  # for killed processes to be gone
 
 
@@ -72,7 +73,7 @@ def remove_leftovers() -> None:
 
 
 def end_cluster(directory: Path) -> None:
-    """Kill the nodes whose data is in a directory, and wait until they are gone."""
+    """Kill the nodes that log to a directory, and wait until they are gone."""
     deadline = time.monotonic() + END_SECONDS
     while (groups := _groups(directory)) and time.monotonic() < deadline:
         for group in groups:
@@ -82,27 +83,28 @@ def end_cluster(directory: Path) -> None:
 
 
 def _groups(directory: Path) -> set[int]:
-    """Return the process groups of nodes whose data is in a directory."""
-    processes = _listed_by_proc() if (PROC / "self").exists() else _listed_by_ps()
-    mark = f"--dir {directory}{os.sep}node-"
-    return {group for group, command in processes if mark in command}
+    """Return the process groups of nodes that log to a directory."""
+    files = [str(file) for file in directory.resolve().glob("node-*.log")]
+    if not files:
+        return set()
+    return set(_listed_by_proc(files) if (PROC / "self").exists() else _listed_by_lsof(files))
 
 
-def _listed_by_proc() -> Iterator[tuple[int, str]]:
-    """Yield group and command line of each process; containers often have no ``ps``."""
+def _listed_by_proc(files: list[str]) -> Iterator[int]:
+    """Yield the group of each process whose standard error is one of some files."""
     for place in PROC.iterdir():
-        with contextlib.suppress(OSError, ValueError):  # no process, or one that has ended
-            group = os.getpgid(int(place.name))
-            yield group, (place / "cmdline").read_text(errors="replace").replace("\0", " ")
+        with contextlib.suppress(OSError, ValueError):  # none, or not to be read
+            if str((place / "fd" / STDERR).readlink()) in files:
+                yield os.getpgid(int(place.name))
 
 
-def _listed_by_ps() -> Iterator[tuple[int, str]]:
-    table = subprocess.run(
-        ["ps", "-axww", "-o", "pgid=,args="], capture_output=True, text=True, check=True
-    )
-    for row in table.stdout.splitlines():
-        group, _, command = row.strip().partition(" ")
-        yield int(group), command
+def _listed_by_lsof(files: list[str]) -> Iterator[int]:
+    """Yield the same where there is no ``/proc``, as on macOS."""
+    command = ["lsof", "-w", "-a", "-d", STDERR, "-F", "g", "--", *files]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    for row in listed.stdout.splitlines():
+        if row.startswith("g"):
+            yield int(row[1:])
 
 
 def _locked(directory: Path) -> int:

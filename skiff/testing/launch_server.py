@@ -15,6 +15,7 @@ import tempfile
 
 from skiff.cli.application import main as run_command_line
 from skiff.cli.application import run as run_in_place
+from skiff.node import import_processes
 from skiff.testing.program import DESCRIPTORS, decode_launch
 
 SIGNALS_MAX = 4096  # noticed at once
@@ -106,6 +107,7 @@ def main() -> None:
     """Import all that a command needs, then serve."""
     control = socket.socket(fileno=os.dup(0))
     run_in_place(["--version"])  # the parser imports the rest when it is used first
+    import_processes()
     gc.freeze()
     LaunchServer(control).serve()
 

@@ -1,5 +1,6 @@
 """Ports of test nodes: three consecutive ones for each, reserved on this machine."""
 
+import itertools
 import random
 import socket
 
@@ -17,7 +18,8 @@ def free_port() -> int:
         ClusterInitFailed: there are no such ports.
     """
     first_ports = range(FIRST_PORT, LAST_PORT, PORTS)
-    for port in random.sample(first_ports, len(first_ports)):
+    begin = random.randrange(len(first_ports))
+    for port in itertools.chain(first_ports[begin:], first_ports[:begin]):
         if _claim(port) and all(map(_is_free, range(port, port + PORTS))):
             return port
     raise ClusterInitFailed("no three free ports in a row were found")

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from actors.fork_server import ACTORS
 from protocol.address import PEER_PORT_OFFSET
 from skiff import Client
 from skiff.cli.signals import SIGNALS
@@ -62,6 +64,13 @@ def actors_of(pid: int) -> list[int]:
     rows = [tuple(map(int, line.split())) for line in table.stdout.splitlines()]
     servers = [child for child, parent in rows if parent == pid]
     return [child for child, parent in rows if parent in servers]
+
+
+def named(pids: list[int]) -> str:
+    listed = ",".join(map(str, pids))
+    return subprocess.run(
+        ["ps", "-ww", "-o", "comm=,args=", "-p", listed], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def is_alive(pid: int) -> bool:
@@ -295,11 +304,14 @@ def test_a_signal_shuts_a_node_down_cleanly(tmp_path: Path, number: signal.Signa
         first = ready(node)
         actors = actors_of(node.pid)
         assert len(actors) == 4
+        shown = named(actors)
         node.send_signal(number)
         node.send_signal(number)
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
     assert node.returncode == 0
     assert not any(map(is_alive, actors))
+    assert shown.count(f"node start {' '.join(place)}") == 4
+    assert sys.platform != "linux" or all(name in shown for name in ACTORS)
     with running(*place) as node:
         assert ready(node)["id"] == first["id"]
 

@@ -1,6 +1,8 @@
 """The pytest plugin in a stranger's project: its fixtures, their scope, and what is left behind."""
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from skiff.testing import wait_until
+from skiff.testing import Cluster, guard, wait_until
 from tests.cluster.project import ROOT, Project
 from tests.cluster.test_testing_kit import is_alive
 
@@ -216,6 +218,20 @@ def test_the_next_run_removes_what_is_left_when_the_guard_was_killed_too(
     assert "1 passed" in project.run()
     assert not any(map(is_alive, pids))
     assert project.leftovers() == []
+
+
+@pytest.mark.skipif(shutil.which("lsof") is None, reason="lsof is not installed")
+def test_the_nodes_of_a_directory_are_found_without_proc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "PROC", tmp_path / "proc")
+    with Cluster(1, directory=tmp_path) as cluster:
+        node = cluster.nodes[0]
+        pids = [node.pid, *node.actor_pids.values()]
+        os.kill(node.pid, signal.SIGSTOP)
+        guard.end_cluster(cluster.directory)
+        assert len(pids) == 5
+        assert not any(is_alive(b"%d" % pid) for pid in pids)
 
 
 def test_a_running_cluster_is_no_leftover(project: Project) -> None:

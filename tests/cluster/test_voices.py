@@ -2,19 +2,35 @@
 
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from protocol.silence import QUIET_SECONDS
-from skiff.testing import Cluster
+from skiff import Skiff
+from skiff.testing import Cluster, free_port
 from skiff.testing.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 
-def test_ps_identifies_the_node_and_every_log_line_is_a_json_object(tmp_path: Path) -> None:
+def shown_by_ps(pids: Iterable[int]) -> list[str]:
+    listed = ",".join(map(str, pids))
+    command = ["ps", "-ww", "-o", "args=", "-p", listed]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_ps_identifies_the_node_of_each_process_of_a_program(tmp_path: Path) -> None:
+    with Skiff(tmp_path / "node", port=free_port()) as node:
+        node.wait_until_serving()
+        shown = shown_by_ps(node.pids.values())
+    assert len(shown) == 4
+    assert all(f"--node {node.address} --dir {tmp_path / 'node'}" in each for each in shown)
+
+
+def test_every_log_line_is_a_json_object(tmp_path: Path) -> None:
     options = (
         "--log-format",
         "json",
@@ -26,15 +42,6 @@ def test_ps_identifies_the_node_and_every_log_line_is_a_json_object(tmp_path: Pa
     )
     with Cluster(1, directory=tmp_path, log_level="info", options=options) as cluster:
         (node,) = cluster.nodes
-        assert len(node.actor_pids) == 4
-        for pid in node.actor_pids.values():
-            shown = subprocess.run(
-                ["ps", "-ww", "-o", "args=", "-p", str(pid)],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-            assert f"--node {node.address} --dir {node.directory}" in shown
         with cluster.client() as client:
             client.insert("key", "value")
         lines = [msgspec.json.decode(line) for line in node.log().splitlines()]

@@ -16,7 +16,7 @@ from actors.failure import ActorFailure
 from protocol.state.tables import Row
 from protocol.storage.state_tables import table_names
 
-FLIPS = 60  # of each kind of file
+FLIPS = 30  # of each kind of file
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["first life", "second life"])
