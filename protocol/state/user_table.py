@@ -56,6 +56,7 @@ class UserTable:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._bytes = 0
+        self._removed_keys: list[bytes] = []
         self.rights = self._load()
         self.has_changed = bool(self.rights.users)  # since the caller has cleared it
 
@@ -67,6 +68,11 @@ class UserTable:
             return refused.result
         self.has_changed = True
         return _CHANGED
+
+    def take_removed_keys(self) -> list[bytes]:
+        """Return the public keys that users had at the last call, and no user has any more."""
+        removed, self._removed_keys = self._removed_keys, []
+        return removed
 
     def _load(self) -> Rights:
         users: list[User] = []
@@ -87,9 +93,7 @@ class UserTable:
             case AddUser():
                 self._add(command)
             case RemoveUser(name=name):
-                self._keep_an_administrator(self._user(name))
-                self._delete(USER_ROW, name)
-                self.rights.drop(name)
+                self._remove(self._user(name))
             case AddUserKey(name=name, key=key):
                 self._add_key(self._user(name), key)
             case RemoveUserKey(name=name, key=key):
@@ -113,6 +117,12 @@ class UserTable:
         self._refuse_taken(command.key)
         self._put_user(User(name, (command.key,), (ADMIN.name,) if command.only_first else ()))
 
+    def _remove(self, user: User) -> None:
+        self._keep_an_administrator(user)
+        self._delete(USER_ROW, user.name)
+        self.rights.drop(user.name)
+        self._removed_keys += user.keys
+
     def _add_key(self, user: User, key: bytes) -> None:
         self._refuse_taken(key)
         _refuse_if(len(user.keys) >= USER_KEYS_MAX, Objection.KEY_COUNT, user.name)
@@ -123,6 +133,7 @@ class UserTable:
         _refuse_if(len(user.keys) == 1, Objection.KEY_COUNT, user.name)
         left = tuple(each for each in user.keys if each != key)
         self._put_user(msgspec.structs.replace(user, keys=left))
+        self._removed_keys.append(key)
 
     def _assign(self, user: User, role: str) -> None:
         _refuse_if(self.rights.role(role) is None, Objection.UNKNOWN_ROLE, role)

@@ -1,5 +1,6 @@
 """Model: a second, plain implementation of the state machine."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -118,8 +119,14 @@ class Model:
         self._owners[self._opened] = user
         self._answers[self._opened] = {}
         if len(self._answers) > sessions.SESSIONS_MAX:
-            del self._answers[next(iter(self._answers))]
+            del self._answers[self._session_to_evict()]
         return SessionOpened(self._opened)
+
+    def _session_to_evict(self) -> int:
+        """Return the least recently used session of the users that have the most."""
+        counts = Counter(self._owners[each] for each in self._answers)
+        most = max(counts.values())
+        return next(each for each in self._answers if counts[self._owners[each]] == most)
 
     def _execute(self, write: Write, answers: dict[int, Result]) -> Result:
         once = (write.session, write.sequence)
@@ -154,7 +161,14 @@ class Model:
             case _:
                 changed = self.rights.apply(command)
                 self._have_rights_changed |= isinstance(changed, RightsChanged)
+                self._end_sessions_of_removed_keys()
                 return changed
+
+    def _end_sessions_of_removed_keys(self) -> None:
+        owners = {session: self._owners[session] for session in self._answers}
+        for session, owner in owners.items():
+            if owner and self.rights.name_of(owner) is None:
+                del self._answers[session]
 
     def _transact(self, command: Transact) -> Any:
         for fence in command.fences:

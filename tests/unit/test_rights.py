@@ -285,10 +285,31 @@ def test_a_revocation_before_a_write_refuses_it_and_a_retry_of_either_stays(user
 
 
 def test_a_removed_user_is_unknown(users: Users) -> None:
-    users.session(BOB)
+    session = users.session(BOB)
+    insert = Write(session, 901, 0, Insert("jobs/1", b""), BOB)
+    assert isinstance(users.replica.result(insert), Inserted)
     users.all_do(RemoveUser("bob"))
-    for command in (Insert("jobs/1", b""), RevokeLease(1), GrantLease(5000), RemoveUser("alice")):
-        assert users.do(command, BOB) == Denied(None)
+    for _ in range(2):
+        assert users.replica.result(insert) == SessionExpired(), "its sessions end"
+        assert users.replica.result(Write(0, 0, 0, OpenSession(), BOB)) == Denied(None)
+        users.replica.reload()
+
+
+def test_a_removed_key_is_unknown_and_the_other_one_is_not(users: Users) -> None:
+    users.all_do(AddUserKey("bob", CAROL))
+    session, other = users.session(BOB), users.session(CAROL)
+    users.all_do(RemoveUserKey("bob", BOB))
+    insert = Write(session, 901, 0, Insert("jobs/1", b""), BOB)
+    assert users.replica.result(insert) == SessionExpired()
+    assert isinstance(users.do(Insert("jobs/1", b""), CAROL), Inserted)
+    assert users.session(CAROL) == other
+
+
+def test_an_administrator_that_removes_itself_is_answered(users: Users) -> None:
+    users.all_do(AddUser("carol", CAROL), AssignRole("carol", "admin"))
+    assert users.do(RemoveUser("alice"), ALICE) == DONE
+    users.replica.reload()
+    assert users.do(Insert("jobs/1", b""), ALICE) == SessionExpired()
 
 
 def test_a_session_belongs_to_the_user_that_opened_it(users: Users) -> None:
