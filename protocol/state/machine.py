@@ -274,7 +274,7 @@ class StateMachine:
                 return self._change_users(command)
 
     def _change_users(self, command: UserCommand) -> RightsChanged | RightsRefused:
-        result = self.users.apply(command)
+        result = self.users.apply(command, self._leases.granted)
         for key in self.users.take_removed_keys():
             self._sessions.end_all(key)
         return result

@@ -52,6 +52,16 @@ BUGS = (
         Edit(needed_rights.denial_of_lease, "row is None", "True"),
     ),
     Bug(
+        "a user has the leases of a former one of its name",
+        CHECKS,
+        Edit(UserTable._add, "roles, last_lease", "roles"),
+    ),
+    Bug(
+        "a user that may write less keeps its leases",
+        CHECKS,
+        Edit(UserTable.apply, "self._disown_leases(name, last_lease)", "pass"),
+    ),
+    Bug(
         "reads are not checked",
         CHECKS,
         Edit(Reader.serve, "denied := self._rights.denial(operation, user)", "denied := None"),

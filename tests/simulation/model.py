@@ -61,7 +61,7 @@ class Model:
         self.fenced: list[Fence] = []  # those behind which something was done
         self.expired: list[int] = []  # leases, in the order in which they have expired
         self.rights = RightsModel()
-        self.lease_owners: dict[int, str] = {}  # names of the users that leases were granted to
+        self.lease_owners: dict[int, int | None] = {}  # as numbered by the rights, when granted
         self._owners: dict[int, bytes] = {}  # keys of the users that sessions were opened by
         self._have_rights_changed = False
 
@@ -135,15 +135,15 @@ class Model:
         denied = self.rights.denial(write.user, write.command, self._own_leases(write.user))
         result: Result = denied or self._perform(write.command)
         if isinstance(result, LeaseGranted):
-            self.lease_owners[result.lease] = self.rights.name_of(write.user) or ""
+            self.lease_owners[result.lease] = self.rights.owner(write.user)
         answers[write.sequence] = result
         self._acknowledge(write, answers)
         return result
 
     def _own_leases(self, user: bytes) -> set[int]:
         """Return the leases that a user may use, with those that are none."""
-        name, leases = self.rights.name_of(user), self.leases
-        own = {lease for lease, owner in self.lease_owners.items() if owner == name}
+        number, leases = self.rights.owner(user), self.leases
+        own = {lease for lease, owner in self.lease_owners.items() if owner == number}
         return own | {each for each in range(leases.granted + 2) if leases.missing(each)}
 
     def _perform(self, command: Command) -> Any:

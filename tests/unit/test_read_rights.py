@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.entry import EntryKind, LogEntry
 from protocol.messages.client import (
     Done,
     FoundMany,
@@ -29,7 +30,7 @@ from protocol.messages.client import (
 from protocol.messages.gateway import ReadsDone, RightsTold
 from protocol.messages.rights import CheckRight, Identity, ListUsers, Users, WhoAmI
 from protocol.messages.storage import ReadAt
-from protocol.state.commands import Command, GrantLease, Insert, OpenSession
+from protocol.state.commands import Batch, Command, GrantLease, Insert, OpenSession, Write
 from protocol.state.user_commands import (
     AddUser,
     AssignRole,
@@ -43,7 +44,7 @@ from protocol.state.user_commands import (
 )
 from protocol.wire import decode_outcome, encode
 from tests.harness.rights import covers
-from tests.harness.stored_node import StoredNode, entry
+from tests.harness.stored_node import NODE, StoredNode, entry
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
 READ, WRITE, WATCH = Right.READ, Right.WRITE, Right.WATCH
@@ -129,6 +130,17 @@ def test_what_a_user_may_read(
     (of_administrator,) = read(node, operation, user=ALICE)
     assert not isinstance(of_administrator, Denied)
     assert read(node, operation, user=CAROL) == [Denied(None)], "no user has the key"
+
+
+def test_a_user_that_may_write_less_keeps_its_leases_alive_no_more(node: StoredNode) -> None:
+    writes = (Write(0, 0, 0, OpenSession(), BOB), Write(2, 1, 0, GrantLease(5000), BOB))
+    node.apply(LogEntry(4, 1, EntryKind.BATCH, encode(Batch(NODE, 1, 0, writes))))
+    asked = (KeepAlive((2,)), CheckRight(None, leases=(2,)))
+    assert not any(isinstance(each, Denied) for each in read(node, *asked))
+    node.apply(entry(5, Revoke("clerk", WRITE, "jobs/")))
+    assert read(node, *asked) == [Denied(WRITE, "")] * 2
+    node.apply(entry(6, Grant("clerk", WRITE, "jobs/")))
+    assert read(node, *asked) == [Denied(WRITE, "")] * 2
 
 
 def test_a_denial_is_to_be_confirmed_as_the_right_may_have_been_granted(node: StoredNode) -> None:
