@@ -90,8 +90,8 @@ BUGS = (
         CHECKS,
         Edit(
             Rights.denial,
-            "prefixes.get(right, ())",
-            "tuple(each.rstrip('/') for each in prefixes.get(right, ()))",
+            "self.prefixes(name, right)",
+            "tuple(each.rstrip('/') for each in self.prefixes(name, right))",
         ),
     ),
     Bug(
@@ -99,8 +99,8 @@ BUGS = (
         CHECKS,
         Edit(
             Rights.denial,
-            "if place.startswith(prefixes.get(right, ()))",
-            "held = prefixes.get(right, ())\n"
+            "if place.startswith(self.prefixes(name, right))",
+            "held = self.prefixes(name, right)\n"
             "        if place.startswith(held) or any(each.startswith(place) for each in held)",
         ),
     ),
