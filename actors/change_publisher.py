@@ -64,7 +64,8 @@ class ChangePublisher:
             self._close(connection, "not authenticated", now)
             return None
         user = user or b""  # ZeroMQ itself takes back the topics of a lost connection
-        nonce = self._subscriptions.take(frame, connection, user=user, is_lost=is_lost)
+        host = self._connections.origin_of(connection)
+        nonce = self._subscriptions.take(frame, connection, user=user, host=host, is_lost=is_lost)
         if not is_subscription(frame) or self._subscriptions.is_excessive(connection):
             self._log_closing(1, "too many subscriptions", now)
             self._connections.bar(connection, now)

@@ -221,5 +221,5 @@ class ClientGateway:
     def _reply(self, call: Call, now: float) -> int:
         """Send the reply to a call; return its size in bytes."""
         reply = encode(Reply(call.id, tuple(call.outcomes)))  # type: ignore[arg-type]
-        self._replies.send(call.client, reply, now)
+        self._replies.send(call.client, reply, now, call.payer)
         return len(reply)

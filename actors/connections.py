@@ -61,6 +61,11 @@ class Connections:
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._accepted
 
+    def origin_of(self, descriptor: int) -> str:
+        """Return the host at the other end of a connection; empty if it is not open."""
+        connection = self._accepted.get(descriptor)
+        return "" if connection is None else connection.origin
+
     def is_readable(self, readable: Readable) -> bool:
         """Whether connections have been accepted or lost."""
         return self._monitor in readable

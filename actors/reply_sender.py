@@ -19,10 +19,10 @@ class ReplySender:
         self._tracked: dict[bytes, deque[tuple[Tracker, int]]] = {}
         self._look_at = NEVER
 
-    def send(self, client: tuple[bytes, ...], body: bytes, now: float) -> None:
-        """Send a reply; drop it if its client has too many unread ones."""
+    def send(self, client: tuple[bytes, ...], body: bytes, now: float, payer: bytes = b"") -> None:
+        """Send a reply at a payer's expense; drop it if its client has too many unread ones."""
         connection = client[0]
-        size = self._budget.begin_reply(connection, len(body), now)
+        size = self._budget.begin_reply(connection, len(body), now, payer)
         if size == 0:
             self._port.send(*client, body)
         elif size is not None:

@@ -21,7 +21,6 @@ class Acceptance:
     def begin(self, call: Call, request: Request, now: float) -> Failed | None:
         """Count a call; return the outcome of all its operations if it is refused."""
         self.calls.begin(call)
-        connection = call.client[0]
         over_quota = self._quotas.begin(call.payer, len(call.outcomes), call.size, now)
         if request.version != CLIENT_PROTOCOL_VERSION:
             return unsupported(request.version)
@@ -30,7 +29,8 @@ class Acceptance:
         if over_quota is not None:
             return over_quota
         budget = self._budget
-        return None if budget.is_untouched or budget.has_room(connection) else NOT_READ
+        has_room = budget.is_untouched or budget.has_room(call.client[0], payer=call.payer)
+        return None if has_room else NOT_READ
 
     def end(self, call: Call) -> None:
         """Count the end of a call, accepted or refused."""

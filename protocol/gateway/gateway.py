@@ -41,6 +41,7 @@ from protocol.gateway.replies import (
     welcome,
 )
 from protocol.gateway.reply_budget import ReplyBudget
+from protocol.gateway.shares import payer_of
 from protocol.gateway.validation import validate
 from protocol.messages.client import (
     AddNode,
@@ -130,7 +131,7 @@ class Gateway:
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
-        call.payer = (self.rights.name_of(user) or "").encode() or user or client[0]
+        call.payer = payer_of(user, self.rights, client[0])
         refusal = self._acceptance.begin(call, request, now)
         if not count:
             self._finish(call)

@@ -1,6 +1,6 @@
-"""Quotas: how much of a gateway one user may take, so that a flood leaves room for the others.
+"""Quotas: how many requests of one user a gateway may hold, and accept.
 
-Every user has half of what the gateway holds at once, and, if the settings say so, a number of
+Every user has its share of what the gateway holds at once, and, if the settings say so, a number of
 operations a second by a token bucket. On a node without keys, each connection counts as a user.
 """
 
@@ -9,12 +9,11 @@ from math import ceil
 import msgspec
 
 from protocol.gateway.pending import CALL_BYTES_MAX, CALL_OPERATIONS_MAX, CALLS_MAX
-from protocol.messages.client import Failed, FailureCode
+from protocol.gateway.shares import exceeds_share, refusal
+from protocol.messages.client import Failed
 
-SHARE = 2  # one user may take 1/2 of each limit of the gateway
 BURST_SECONDS = 1.0  # of operations at the permitted rate that may come at once
 USERS_NOTED_MAX = 20_000  # beyond it, those without pending requests are forgotten
-PENDING_RETRY_MS = 100  # after which some pending requests of a user have probably ended
 
 
 class Usage(msgspec.Struct):
@@ -43,11 +42,11 @@ class Quotas:
         usage.operations += operations
         usage.bytes += size
         if (
-            usage.calls * SHARE > CALLS_MAX
-            or usage.operations * SHARE > CALL_OPERATIONS_MAX
-            or usage.bytes * SHARE > CALL_BYTES_MAX
+            exceeds_share(usage.calls, CALLS_MAX)
+            or exceeds_share(usage.operations, CALL_OPERATIONS_MAX)
+            or exceeds_share(usage.bytes, CALL_BYTES_MAX)
         ):
-            return _refusal("this user has too many requests pending", PENDING_RETRY_MS)
+            return refusal("this user has too many requests pending")
         return self._take_tokens(usage, operations, now) if self._rate else None
 
     def end(self, user: bytes, operations: int, size: int) -> None:
@@ -73,12 +72,7 @@ class Quotas:
         if missing <= 0:
             usage.tokens -= operations
             return None
-        return _refusal(
+        return refusal(
             f"this user may send {self._rate} operations a second",
             ceil(missing / self._rate * 1000),
         )
-
-
-def _refusal(reason: str, retry_after_ms: int) -> Failed:
-    text = f"{reason}: try again in {retry_after_ms / 1000:.2g} s"
-    return Failed(FailureCode.OVERLOADED, text, retry_after_ms)

@@ -1,43 +1,42 @@
-"""Subscriptions: the topics of each subscriber's connection, within limits.
-
-ZeroMQ keeps all topics in a trie that takes about 40 bytes of memory for each byte of a topic.
-"""
+"""Subscriptions: the topics of each subscriber's connection, within limits."""
 
 from collections import Counter
 
 import msgspec
 
+from protocol.gateway.shares import exceeds_share, payer_of
+from protocol.gateway.topics import Topics, weight
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, PREV_TOPIC
 from protocol.state.rights import Rights
 from protocol.state.user_commands import Right
 
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
-TOTAL_TOPIC_BYTES_MAX = 4 << 20
+TOTAL_TOPIC_BYTES_MAX = 4 << 20  # of the different topics of all; one user may have its share
 NONCE_FRAME_BYTES_MAX = 66  # subscription, topic and nonce of a confirmation
-TOPIC_OVERHEAD_BYTES = 16  # added to the length of each topic
 
 GONE = -1  # in place of a connection that is closed
 CHANGE_TOPICS = (EVENT_TOPIC, PREV_TOPIC)
 UNSUBSCRIBE, SUBSCRIBE = b"\0", b"\1"
 
 
-class _Topics(msgspec.Struct):
+class _Connection(msgspec.Struct):
     """The topics of one connection; ZeroMQ counts a repeated subscription once."""
 
+    user: bytes  # public key of its user; empty for no restrictions
+    payer: bytes  # for whose share its topics count
     topics: set[bytes] = msgspec.field(default_factory=set)
     size: int = 0  # bytes
-    user: bytes = b""  # public key of its user; empty for no restrictions
 
 
 class Subscriptions:
     """The topics of all connections to one publisher."""
 
     def __init__(self) -> None:
-        self._topics: Counter[bytes] = Counter()
+        self._topics = Topics()
         self._watched = dict.fromkeys(CHANGE_TOPICS, 0)  # of these, topics of changes
-        self._bytes = 0
-        self._connections: dict[int, _Topics] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._payers: dict[bytes, Topics] = {}  # topics of the connections of each
         self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
         self._early: Counter[bytes] = Counter()  # unsubscribed before their connection was lost
         self._denied: set[int] = set()  # connections that are being closed
@@ -57,12 +56,19 @@ class Subscriptions:
         return bool(self._topics)
 
     def take(
-        self, frame: bytes, connection: int, *, user: bytes = b"", is_lost: bool = False
+        self,
+        frame: bytes,
+        connection: int,
+        *,
+        user: bytes = b"",
+        host: str = "",
+        is_lost: bool = False,
     ) -> bytes | None:
         """Process a frame of a user's connection; return the nonce if it asks for a confirmation.
 
-        ``is_lost``: the connection was lost before the frame was read. ZeroMQ later unsubscribes
-        its topics under connection ``GONE``.
+        ``host`` is at its other end, and counts as a user where there are none. ``is_lost``: the
+        connection was lost before the frame was read. ZeroMQ later unsubscribes its topics under
+        connection ``GONE``.
         """
         topic = frame[1:]
         if frame[:1] == UNSUBSCRIBE:
@@ -72,8 +78,7 @@ class Subscriptions:
         if is_lost and connection not in self._connections:
             self._add_late(topic, connection)
         else:
-            self._add(topic, connection)
-            self._connections[connection].user = user
+            self._add(topic, connection, user, host)
         if topic.startswith(ESTABLISHED_TOPIC) and not self.is_excessive(connection):
             return topic[len(ESTABLISHED_TOPIC) :]
         return None
@@ -115,13 +120,14 @@ class Subscriptions:
 
     def is_excessive(self, connection: int) -> bool:
         """Whether a connection exceeds a limit and must be closed."""
-        topics = self._connections.get(connection)
-        if topics is None:
+        held = self._connections.get(connection)
+        if held is None or not held.topics:
             return False
         return (
-            len(topics.topics) > TOPICS_MAX
-            or topics.size > TOPIC_BYTES_MAX
-            or self._bytes > TOTAL_TOPIC_BYTES_MAX
+            len(held.topics) > TOPICS_MAX
+            or held.size > TOPIC_BYTES_MAX
+            or exceeds_share(self._payers[held.payer].bytes, TOTAL_TOPIC_BYTES_MAX)
+            or self._topics.bytes > TOTAL_TOPIC_BYTES_MAX
         )
 
     def forget(self, connection: int) -> None:
@@ -134,6 +140,7 @@ class Subscriptions:
         if held is None:
             return
         for topic in held.topics:
+            self._release(topic, held.payer)
             if self._early[topic]:
                 self._early[topic] -= 1
                 self._discount(topic)
@@ -152,12 +159,23 @@ class Subscriptions:
         self._lost.clear()
         self._early.clear()
 
-    def _add(self, topic: bytes, connection: int) -> None:
-        held = self._connections.setdefault(connection, _Topics())
+    def _add(self, topic: bytes, connection: int, user: bytes, host: str) -> None:
+        held = self._connections.get(connection)
+        if held is None:
+            payer = payer_of(user, self._rights, b"\0" + host.encode())
+            held = self._connections[connection] = _Connection(user, payer)
+        held.user = user
         if topic not in held.topics:
             held.topics.add(topic)
-            held.size += _weight(topic)
+            held.size += weight(topic)
+            self._payers.setdefault(held.payer, Topics()).add(topic)
             self._count(topic)
+
+    def _release(self, topic: bytes, payer: bytes) -> None:
+        """Count a topic of a connection for its payer no longer."""
+        self._payers[payer].remove(topic)
+        if not self._payers[payer]:
+            del self._payers[payer]
 
     def _add_late(self, topic: bytes, connection: int) -> None:
         """Record a subscription that is read after its connection was lost."""
@@ -171,12 +189,13 @@ class Subscriptions:
         held = self._connections.get(connection)
         if held is not None and topic in held.topics:
             held.topics.remove(topic)
-            held.size -= _weight(topic)
+            held.size -= weight(topic)
+            self._release(topic, held.payer)
             self._discount(topic)
         elif connection != GONE:
             self._remove_lost(topic, [connection])
         elif not self._remove_lost(topic, list(self._lost)):
-            self._early[topic] = min(self._early[topic] + 1, self._topics[topic])
+            self._early[topic] = min(self._early[topic] + 1, self._topics.count(topic))
 
     def _remove_lost(self, topic: bytes, connections: list[int]) -> bool:
         """Remove a topic of one of these lost connections; return whether one had it."""
@@ -193,17 +212,12 @@ class Subscriptions:
         return False
 
     def _count(self, topic: bytes) -> None:
-        self._topics[topic] += 1
-        if self._topics[topic] == 1:
+        if self._topics.add(topic):
             self._note_watched(topic, 1)
-            self._bytes += _weight(topic)
 
     def _discount(self, topic: bytes) -> None:
-        self._topics[topic] -= 1
-        if not self._topics[topic]:
-            del self._topics[topic]
+        if self._topics.remove(topic):
             self._note_watched(topic, -1)
-            self._bytes -= _weight(topic)
 
     def _note_watched(self, topic: bytes, change: int) -> None:
         if topic[:1] in self._watched:
@@ -219,7 +233,3 @@ def is_subscription(frame: bytes) -> bool:
 def is_request(frame: bytes) -> bool:
     """Whether a frame asks for messages; ZeroMQ itself takes back those of a lost connection."""
     return frame[:1] == SUBSCRIBE
-
-
-def _weight(topic: bytes) -> int:
-    return len(topic) + TOPIC_OVERHEAD_BYTES

@@ -42,7 +42,7 @@ from protocol.state.rights import UNKNOWN, Rights
 from protocol.state.sessions import Sessions, is_duplicate, recall, remember
 from protocol.state.tables import Table
 from protocol.state.transactions import perform_alone, transact
-from protocol.state.user_commands import Denied
+from protocol.state.user_commands import Denied, RightsChanged, RightsRefused, UserCommand
 from protocol.state.user_table import UserTable
 from protocol.wire import Decoder, Malformed
 
@@ -271,7 +271,13 @@ class StateMachine:
             case GrantLease() | RevokeLease():
                 return self._grant_or_revoke(command, user, events)
             case _:
-                return self.users.apply(command)
+                return self._change_users(command)
+
+    def _change_users(self, command: UserCommand) -> RightsChanged | RightsRefused:
+        result = self.users.apply(command, self._leases.granted)
+        for key in self.users.take_removed_keys():
+            self._sessions.end_all(key)
+        return result
 
     def _grant_or_revoke(
         self, command: GrantLease | RevokeLease, user: bytes, events: list[Event]

@@ -1,8 +1,8 @@
 """Needed rights: what a command needs, checked when it is applied, on every node alike.
 
 A condition tells whether a key is there, so that it needs ``read``, and both branches of a
-transaction are checked, whichever is performed. A lease belongs to the user that it was granted to;
-who may write everything may use the leases of all.
+transaction are checked, whichever is performed. A lease belongs to the user that it was granted to,
+until this one is removed or may write less; who may write everything may use the leases of all.
 """
 
 from collections.abc import Iterator
@@ -49,17 +49,22 @@ def denial_of(command: Command, user: bytes, rights: Rights, leases: KeyLeases) 
             return rights.denial(user, Right.USERS)
 
 
-def denial_of_lease(row: LeaseRow | None, user: bytes, rights: Rights) -> Denied | None:
+def denial_of_lease(lease: int, row: LeaseRow | None, user: bytes, rights: Rights) -> Denied | None:
     """Return that a user may not use a lease: it is another user's, or a key's own."""
-    if row is None or not user or (row.user == rights.name_of(user) and not row.is_own):
+    if row is None or not user or (not row.is_own and _owns(lease, row, user, rights)):
         return None
     return rights.denial(user, Right.WRITE)
+
+
+def _owns(lease: int, row: LeaseRow, user: bytes, rights: Rights) -> bool:
+    found = rights.find(user)
+    return found is not None and row.user == found.name and lease > found.leases_after
 
 
 def _denial_of_leases(
     ids: Iterator[int] | list[int], user: bytes, rights: Rights, leases: KeyLeases
 ) -> Denied | None:
-    denials = (denial_of_lease(leases.find_shared(each), user, rights) for each in ids)
+    denials = (denial_of_lease(each, leases.find_shared(each), user, rights) for each in ids)
     return next(filter(None, denials), None)
 
 

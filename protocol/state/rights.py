@@ -51,10 +51,7 @@ class Rights:
         name = self._names.get(user)
         if name is None:
             return UNKNOWN
-        prefixes = self._prefixes.get(name)
-        if prefixes is None:
-            prefixes = self._prefixes[name] = self._collect(name)
-        if place.startswith(prefixes.get(right, ())):
+        if place.startswith(self.prefixes(name, right)):
             return None
         return Denied(right, place[:PLACE_LENGTH_MAX])
 
@@ -65,7 +62,14 @@ class Rights:
     def has_any(self, user: bytes, right: Right) -> bool:
         """Whether a user has a right on some prefix."""
         name = self._names.get(user)
-        return not user or (name is not None and right in self._collect(name))
+        return not user or (name is not None and bool(self.prefixes(name, right)))
+
+    def prefixes(self, name: str, right: Right) -> tuple[str, ...]:
+        """Return the prefixes on which the user of a name has a right."""
+        prefixes = self._prefixes.get(name)
+        if prefixes is None:
+            prefixes = self._prefixes[name] = self._collect(name)
+        return prefixes.get(right, ())
 
     def put(self, user: User) -> None:
         """Add or replace a user."""

@@ -2,21 +2,21 @@
 
 Sessions are part of the replicated state, so that a retry is recognized on any node and after any
 change of leader. They do not depend on a clock: the order of the log alone decides which session is
-evicted.
+evicted, the least recently used one of the user that has the most.
 
 A session is stored as one row with its newest results, and one row for each earlier block of
 unacknowledged results. The cost of a write is therefore independent of the number of results kept.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
 from protocol.encoding import encode
+from protocol.holdings import Holdings
 from protocol.state.commands import Result, SessionExpired, Write
 
-SESSIONS_MAX = 10_000  # beyond it, the least recently used one is evicted
+SESSIONS_MAX = 10_000  # beyond it, each new one evicts another
 UNACKNOWLEDGED_MAX = 4096  # the largest number of results that one session may keep
 BLOCK_RESULTS = 16  # results of consecutive sequences in one row
 NUMBER_BYTES = 8  # of a session or a block, big-endian, in the key of a row
@@ -74,54 +74,61 @@ def decode_session(key: bytes, value: bytes) -> SessionRow | dict[int, Result]:
 
 
 class Sessions:
-    """All sessions, least recently used first."""
+    """All sessions. A user is given by its public key; empty for no restrictions."""
 
     def __init__(
         self, stored: Iterable[tuple[bytes, bytes]] = (), *, sessions_max: int | None = None
     ) -> None:
         """Load sessions from the rows of their table, in the order of its keys."""
         loaded = sorted(_load(stored).items(), key=lambda pair: pair[1].last_used)
-        self._sessions: OrderedDict[int, Session] = OrderedDict(loaded)
-        self._max = SESSIONS_MAX if sessions_max is None else sessions_max
-        self._changed: set[int] = set()
-        self._evicted: list[tuple[int, Session]] = []
+        self._held: Holdings[int, Session]
+        self._held = Holdings(SESSIONS_MAX if sessions_max is None else sessions_max)
+        self._changed: dict[int, Session] = {}
+        self._ended: list[tuple[int, Session]] = []
+        for number, session in loaded:
+            self._held.add(session.user, number, session)
 
     def open(self, number: int, use: int, user: bytes = b"") -> None:
-        """Open a session of a user; evict the least recently used one if there are too many."""
-        self._sessions[number] = Session(use, user)
-        self._changed.add(number)
-        if len(self._sessions) > self._max:
-            evicted, session = self._sessions.popitem(last=False)
-            self._changed.discard(evicted)
-            self._evicted.append((evicted, session))
+        """Open a session of a user; evict another one if there are too many."""
+        session = self._changed[number] = Session(use, user)
+        self._held.add(user, number, session)
+        evicted = self._held.make_room()
+        if evicted is not None:
+            self._end(*evicted)
+
+    def end_all(self, user: bytes) -> None:
+        """End the sessions of a public key that is no user's any more."""
+        for number, session in self._held.drop_all(user):
+            self._end(number, session)
 
     def find(self, number: int, use: int, user: bytes = b"") -> Session | None:
         """Return a session and mark it as most recently used; None if the user has no such one.
 
         Its results may be values that another user must not read.
         """
-        session = self._sessions.get(number)
-        if session is None or session.user != user:
-            return None
-        session.last_used = use
-        self._sessions.move_to_end(number)
-        self._changed.add(number)
+        session = self._held.use(user, number)
+        if session is not None:
+            session.last_used = use
+            self._changed[number] = session
         return session
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the rows changed since the last call, as key and value; None deletes the row."""
-        changed, self._changed = self._changed, set()
-        evicted, self._evicted = self._evicted, []
-        for number, session in evicted:
+        changed, self._changed = self._changed, {}
+        ended, self._ended = self._ended, []
+        for number, session in ended:
             yield _key(number), None
             yield from ((_key(number, block), None) for block in session.saved)
-        for number in changed:
-            session = self._sessions[number]
+        for number, session in changed.items():
             newest = session.block(session.newest)
             row = SessionRow(session.last_used, session.acknowledged, newest, session.user)
             yield _key(number), encode(row)
             if session.unsaved:
                 yield from _changed_blocks(number, session)
+
+    def _end(self, number: int, session: Session) -> None:
+        self._changed.pop(number, None)
+        self._ended.append((number, session))
 
 
 def _changed_blocks(number: int, session: Session) -> Iterator[tuple[bytes, bytes | None]]:

@@ -4,6 +4,8 @@ from enum import IntEnum
 
 import msgspec
 
+from protocol.ranges import Number
+
 USER_BYTES = 32  # of a user's public key, a raw key of Curve25519
 
 
@@ -139,6 +141,7 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str  # which identifies it
     keys: tuple[bytes, ...]  # one or two public keys, in the order in which they were added
     roles: tuple[str, ...]  # names, sorted
+    leases_after: Number = 0  # id: of the leases granted to its name, only later ones are its own
 
 
 class Role(msgspec.Struct, frozen=True, array_like=True, gc=False):

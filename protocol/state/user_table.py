@@ -20,6 +20,7 @@ from protocol.state.user_commands import (
     RemoveUser,
     RemoveUserKey,
     Revoke,
+    Right,
     RightsChanged,
     RightsRefused,
     Role,
@@ -56,17 +57,34 @@ class UserTable:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._bytes = 0
+        self._removed_keys: list[bytes] = []
         self.rights = self._load()
         self.has_changed = bool(self.rights.users)  # since the caller has cleared it
 
-    def apply(self, command: UserCommand) -> RightsChanged | RightsRefused:
-        """Apply a command; change nothing if it is refused."""
+    def apply(self, command: UserCommand, last_lease: int) -> RightsChanged | RightsRefused:
+        """Apply a command; change nothing if it is refused.
+
+        ``last_lease`` is the last id that was given to a lease: a user that is added does not own
+        those of former users of its name, and one that may write less owns none any more.
+        """
+        written = {
+            each: self.rights.prefixes(each, Right.WRITE) for each in self._users_of(command)
+        }
         try:
-            self._apply(command)
+            self._apply(command, last_lease)
         except _Refused as refused:
             return refused.result
+        for name, prefixes in written.items():
+            left = self.rights.prefixes(name, Right.WRITE)
+            if not all(prefix.startswith(left) for prefix in prefixes):
+                self._disown_leases(name, last_lease)
         self.has_changed = True
         return _CHANGED
+
+    def take_removed_keys(self) -> list[bytes]:
+        """Return the public keys that users had at the last call, and no user has any more."""
+        removed, self._removed_keys = self._removed_keys, []
+        return removed
 
     def _load(self) -> Rights:
         users: list[User] = []
@@ -82,14 +100,12 @@ class UserTable:
                 roles.append(row)
         return Rights(users, roles)
 
-    def _apply(self, command: UserCommand) -> None:
+    def _apply(self, command: UserCommand, last_lease: int) -> None:
         match command:
             case AddUser():
-                self._add(command)
+                self._add(command, last_lease)
             case RemoveUser(name=name):
-                self._keep_an_administrator(self._user(name))
-                self._delete(USER_ROW, name)
-                self.rights.drop(name)
+                self._remove(self._user(name))
             case AddUserKey(name=name, key=key):
                 self._add_key(self._user(name), key)
             case RemoveUserKey(name=name, key=key):
@@ -105,13 +121,20 @@ class UserTable:
 
     # --- users
 
-    def _add(self, command: AddUser) -> None:
+    def _add(self, command: AddUser, last_lease: int) -> None:
         name, users = command.name, self.rights.users
         _refuse_if(command.only_first and bool(users), Objection.NOT_FIRST, name)
         _refuse_if(name in users, Objection.USER_EXISTS, name)
         _refuse_if(len(users) >= USERS_MAX, Objection.TOO_MANY, name)
         self._refuse_taken(command.key)
-        self._put_user(User(name, (command.key,), (ADMIN.name,) if command.only_first else ()))
+        roles = (ADMIN.name,) if command.only_first else ()
+        self._put_user(User(name, (command.key,), roles, last_lease))
+
+    def _remove(self, user: User) -> None:
+        self._keep_an_administrator(user)
+        self._delete(USER_ROW, user.name)
+        self.rights.drop(user.name)
+        self._removed_keys += user.keys
 
     def _add_key(self, user: User, key: bytes) -> None:
         self._refuse_taken(key)
@@ -123,6 +146,7 @@ class UserTable:
         _refuse_if(len(user.keys) == 1, Objection.KEY_COUNT, user.name)
         left = tuple(each for each in user.keys if each != key)
         self._put_user(msgspec.structs.replace(user, keys=left))
+        self._removed_keys.append(key)
 
     def _assign(self, user: User, role: str) -> None:
         _refuse_if(self.rights.role(role) is None, Objection.UNKNOWN_ROLE, role)
@@ -140,6 +164,22 @@ class UserTable:
     def _drop_role_of(self, user: User, role: str) -> None:
         left = tuple(each for each in user.roles if each != role)
         self._put_user(msgspec.structs.replace(user, roles=left))
+
+    def _users_of(self, command: UserCommand) -> list[str]:
+        """Return the users that may lose a right by a command, and stay."""
+        match command:
+            case UnassignRole(user=name):
+                return [name] if name in self.rights.users else []
+            case Revoke(role=role) | RemoveRole(role=role):
+                users = self.rights.users.values()
+                return [each.name for each in users if role in each.roles]
+            case _:
+                return []
+
+    def _disown_leases(self, name: str, last_lease: int) -> None:
+        user = msgspec.structs.replace(self._user(name), leases_after=last_lease)
+        self._store(USER_ROW, user)
+        self.rights.put(user)
 
     def _user(self, name: str) -> User:
         user = self.rights.users.get(name)
@@ -205,11 +245,15 @@ class UserTable:
     # --- rows
 
     def _put(self, kind: bytes, record: User | Role) -> None:
+        key = kind + record.name.encode()
+        more = len(key) + len(encode(record)) - _size(key, self._table.get(key))
+        is_too_much = more > 0 and self._bytes + more > RIGHTS_BYTES_MAX
+        _refuse_if(is_too_much, Objection.TOO_MANY, record.name)
+        self._store(kind, record)
+
+    def _store(self, kind: bytes, record: User | Role) -> None:
         key, value = kind + record.name.encode(), encode(record)
-        before = self._table.get(key)
-        total = self._bytes + len(key) + len(value) - _size(key, before)
-        _refuse_if(total > max(RIGHTS_BYTES_MAX, self._bytes), Objection.TOO_MANY, record.name)
-        self._bytes = total
+        self._bytes += len(key) + len(value) - _size(key, self._table.get(key))
         self._table.put(key, value)
 
     def _delete(self, kind: bytes, name: str) -> None:

@@ -1,5 +1,6 @@
 """Backups: the snapshots that backups read, one each; the log is not retained for them."""
 
+from protocol.holdings import Holdings
 from protocol.messages.client import ReadSnapshot, SnapshotPart
 from protocol.snapshot import SnapshotId
 from protocol.storage.snapshot_source import SnapshotSource
@@ -14,31 +15,32 @@ class Backups:
 
     def __init__(self) -> None:
         self._source = SnapshotSource()
-        self._read_at: dict[bytes, int] = {}  # applied index at each one's last read, in order
+        # By reader, the user and the backup: the applied index at its last read.
+        self._read_at: Holdings[bytes, int] = Holdings(BACKUPS_MAX)
 
-    def read(self, question: ReadSnapshot, here: SnapshotId, tables: StateTables) -> SnapshotPart:
+    def read(
+        self, question: ReadSnapshot, user: bytes, here: SnapshotId, tables: StateTables
+    ) -> SnapshotPart:
         """Return a chunk; repeating its first request does not restart a backup."""
-        backup = question.backup
-        if question.position is None and backup not in self._read_at:
-            self._begin(backup, here, tables)
-        chunk = self._source.read(backup, question.position)
-        if self._read_at.pop(backup, None) is not None:
-            self._read_at[backup] = here.index
-        return SnapshotPart(chunk, tables.rows_estimate())
+        reader = user + question.backup
+        is_known = self._read_at.drop(user, reader) is not None
+        if question.position is None and not is_known:
+            self._source.begin(reader, here, tables.view())
+            is_known = True
+        if is_known:
+            self._read_at.add(user, reader, here.index)
+            self._make_room()
+        return SnapshotPart(self._source.read(reader, question.position), tables.rows_estimate())
 
     def end_idle(self, applied_index: int) -> None:
         """End idle backups, complete ones included: no message reports their end."""
-        for backup, index in list(self._read_at.items()):
+        for user, reader, index in self._read_at:
             if applied_index > index + IDLE_ENTRIES_MAX:
-                self._end(backup)
+                self._read_at.drop(user, reader)
+                self._source.end(reader)
 
-    def _begin(self, backup: bytes, here: SnapshotId, tables: StateTables) -> None:
-        """Take a snapshot for a backup; at the limit, end the backup that was idle for longest."""
-        if len(self._read_at) == BACKUPS_MAX:
-            self._end(next(iter(self._read_at)))
-        self._read_at[backup] = here.index
-        self._source.begin(backup, here, tables.view())
-
-    def _end(self, backup: bytes) -> None:
-        del self._read_at[backup]
-        self._source.end(backup)
+    def _make_room(self) -> None:
+        """Beyond the limit, end the longest idle backup of the user that takes the most."""
+        ended = self._read_at.make_room()
+        if ended is not None:
+            self._source.end(ended[0])

@@ -93,6 +93,6 @@ class ReadRights:
         return Identity(found.name, tuple(filter(None, map(self._rights.role, found.roles))))
 
     def _denial_of_leases(self, leases: tuple[int, ...], user: bytes) -> Denied | None:
-        rows = (find_lease(self._leases, lease) for lease in leases)
-        denials = (denial_of_lease(row, user, self._rights) for row in rows)
+        rows = ((lease, find_lease(self._leases, lease)) for lease in leases)
+        denials = (denial_of_lease(*row, user, self._rights) for row in rows)
         return next(filter(None, denials), None)

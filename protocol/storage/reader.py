@@ -65,7 +65,7 @@ class Reader:
         tables: StateTables,
         machine: StateMachine,
         write_tables: Callable[[], None],
-        read_snapshot: Callable[[ReadSnapshot], SnapshotPart],
+        read_snapshot: Callable[[ReadSnapshot, bytes], SnapshotPart],
         history: ChangeHistory,
     ) -> None:
         """Call ``write_tables`` before each scan of the tables, which sees only written rows."""
@@ -120,16 +120,17 @@ class Reader:
                 return self._rights.read(operation, user)
             case _:
                 self._write_tables()
-                return self._serve_from_tables(operation, revision)
+                return self._serve_from_tables(operation, revision, user)
 
     def _serve_from_tables(
         self,
         operation: Scan | ListKeys | ListPrefixes | ListLeases | ReadChanges | ReadSnapshot,
         revision: int,
+        user: bytes,
     ) -> ReadOutcome:
         match operation:
             case Scan():
-                return self._scans.read(operation, revision)
+                return self._scans.read(operation, user, revision)
             case ListKeys():
                 return _list(self._values, operation, revision)
             case ListPrefixes():
@@ -139,7 +140,7 @@ class Reader:
             case ReadChanges():
                 return self._history.read(operation, revision)
             case ReadSnapshot():
-                return self._read_snapshot(operation)
+                return self._read_snapshot(operation, user)
             case unknown:
                 assert_never(unknown)
 

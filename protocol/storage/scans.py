@@ -1,11 +1,13 @@
 """Scans: the views that scans read, so that all pages of one show the same revision.
 
 A view keeps old rows on disk. It is dropped after the last page, after ``IDLE_REVISIONS_MAX``
-changes without a page, or for a newer scan when there are ``SCANS_MAX``.
+changes without a page, or for a newer scan when there are ``SCANS_MAX``: then it is the longest
+idle one of the user that has the most.
 """
 
 import msgspec
 
+from protocol.holdings import Holdings
 from protocol.messages.client import Failed, FailureCode, Page, Scan, ScannedEntry
 from protocol.state.key_value import decode_stored_value
 from protocol.state.tables import SortedTable, TableView
@@ -31,40 +33,35 @@ class Scans:
 
     def __init__(self, values: SortedTable) -> None:
         self._values = values
-        self._views: dict[bytes, _View] = {}  # by scan, the longest idle one first
+        self._views: Holdings[bytes, _View] = Holdings(SCANS_MAX)
 
-    def read(self, scan: Scan, revision: int) -> Page | Failed:
+    def read(self, scan: Scan, user: bytes, revision: int) -> Page | Failed:
         """Return a page, the first one of the state at ``revision``, which must be written."""
+        view = self._views.drop(user, scan.scan)
         if scan.revision:
-            view = self._views.pop(scan.scan, None)
             if view is None or view.revision != scan.revision:
                 return _gone(scan)
         else:
-            self._views.pop(scan.scan, None)
             view = _View(revision, self._values.view(), revision)
         page = _page(scan, view)
         if page.more:
             view.read_at = revision
-            self._keep(scan.scan, view)
+            self._views.add(user, scan.scan, view)
+            self._views.make_room()
         return page
 
     def end_idle(self, revision: int) -> None:
         """Drop the views that were not read for many changes: no message reports a scan's end."""
-        for scan, view in list(self._views.items()):
+        for user, scan, view in self._views:
             if revision - view.read_at > IDLE_REVISIONS_MAX:
-                del self._views[scan]
-
-    def _keep(self, scan: bytes, view: _View) -> None:
-        while len(self._views) >= SCANS_MAX:
-            del self._views[next(iter(self._views))]
-        self._views[scan] = view
+                self._views.drop(user, scan)
 
 
 def _gone(scan: Scan) -> Failed:
     return Failed(
         FailureCode.VIEW_GONE,
         f"this node does not have the view of revision {scan.revision} of this scan: it was "
-        f"restarted, or began {SCANS_MAX} newer scans, or the scan was idle for "
+        f"restarted, or keeps {SCANS_MAX} newer scans, or the scan was idle for "
         f"{IDLE_REVISIONS_MAX} changes; or the scan began at another node",
     )
 

@@ -147,6 +147,19 @@ def test_a_user_keeps_no_lease_of_others_alive(bob: Any, administrator: Client) 
         assert is_denied(functools.partial(bob.keep_lease_alive, lease), "write")
 
 
+def test_a_user_that_may_write_less_keeps_its_leases_alive_no_more(
+    bob: Any, administrator: Client, name: str
+) -> None:
+    administrator.grant(f"role-{name}", "write", "more/")
+    lease = bob.lease(SECONDS).id
+    bob.insert("jobs/1", 1, lease=lease)
+    bob.keep_lease_alive(lease)
+    administrator.revoke(f"role-{name}", "write", "jobs/")
+    assert is_denied(functools.partial(bob.keep_lease_alive, lease), "write")
+    assert is_denied(functools.partial(bob.revoke_lease, lease), "write")
+    assert administrator.get("jobs/1", int) == 1
+
+
 def test_the_first_administrator_is_the_one_of_the_settings(cluster: Cluster) -> None:
     assert cluster.key is not None
     key = cluster.key.parent / "admin.key_secret"

@@ -38,7 +38,7 @@ BUGS = (
     Bug(
         "the results of a session are lost in a crash",
         "dissertation §6.3",
-        Edit(Sessions.find, "self._changed.add(number)", "pass"),
+        Edit(Sessions.find, "self._changed[number] = session", "pass"),
     ),
     Bug(
         "the earlier results of a session are lost in a crash",

@@ -43,7 +43,7 @@ BUGS = (
         "the promise of scans",
         Edit(
             Scans.read,
-            "view = self._views.pop(scan.scan, None)",
+            "view = self._views.drop(user, scan.scan)",
             "view = _View(scan.revision, self._values.view(), revision)",
         ),
     ),

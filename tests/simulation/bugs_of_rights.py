@@ -3,6 +3,7 @@
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.permits import Permits
 from protocol.gateway.subscriptions import Subscriptions
+from protocol.holdings import Holdings
 from protocol.state import needed_rights
 from protocol.state.machine import StateMachine
 from protocol.state.rights import Rights
@@ -51,6 +52,16 @@ BUGS = (
         Edit(needed_rights.denial_of_lease, "row is None", "True"),
     ),
     Bug(
+        "a user has the leases of a former one of its name",
+        CHECKS,
+        Edit(UserTable._add, "roles, last_lease", "roles"),
+    ),
+    Bug(
+        "a user that may write less keeps its leases",
+        CHECKS,
+        Edit(UserTable.apply, "self._disown_leases(name, last_lease)", "pass"),
+    ),
+    Bug(
         "reads are not checked",
         CHECKS,
         Edit(Reader.serve, "denied := self._rights.denial(operation, user)", "denied := None"),
@@ -79,8 +90,8 @@ BUGS = (
         CHECKS,
         Edit(
             Rights.denial,
-            "prefixes.get(right, ())",
-            "tuple(each.rstrip('/') for each in prefixes.get(right, ()))",
+            "self.prefixes(name, right)",
+            "tuple(each.rstrip('/') for each in self.prefixes(name, right))",
         ),
     ),
     Bug(
@@ -88,15 +99,15 @@ BUGS = (
         CHECKS,
         Edit(
             Rights.denial,
-            "if place.startswith(prefixes.get(right, ()))",
-            "held = prefixes.get(right, ())\n"
+            "if place.startswith(self.prefixes(name, right))",
+            "held = self.prefixes(name, right)\n"
             "        if place.startswith(held) or any(each.startswith(place) for each in held)",
         ),
     ),
     Bug(
         "a removed user keeps its rights",
         CHECKS,
-        Edit(UserTable._apply, "self.rights.drop(name)", "pass"),
+        Edit(UserTable._remove, "self.rights.drop(user.name)", "pass"),
     ),
     Bug(
         "a revoked right holds for those who have used it",
@@ -126,7 +137,26 @@ BUGS = (
     Bug(
         "a session serves any user that names it",
         CHECKS,
-        Edit(Sessions.find, "session is None or session.user != user", "session is None"),
+        Edit(
+            Sessions.find,
+            "self._held.use(user, number)",
+            "next(filter(None, (self._held.use(each, number) for each in self._held._held)), None)",
+        ),
+    ),
+    Bug(
+        "a user's new sessions evict those of others",
+        CHECKS,
+        Edit(Holdings.make_room, "self._users[max(self._users)]", "self._held"),
+    ),
+    Bug(
+        "sessions outlive the key of their user",
+        CHECKS,
+        Edit(StateMachine._change_users, "self._sessions.end_all(key)", "pass"),
+    ),
+    Bug(
+        "whose session makes room depends on when a node was started",
+        CHECKS,
+        Edit(Sessions.__init__, "key=lambda pair: pair[1].last_used", "key=lambda pair: pair[0]"),
     ),
     Bug(
         "a client says itself who its user is",

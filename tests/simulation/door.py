@@ -254,7 +254,9 @@ class Door(Actor):
     def _count(self, call: Call, reply: Reply) -> None:
         """Let the core count unread replies; here, they are read at once."""
         budget = self._the_core.reply_budget
-        counted = budget.begin_reply(call.client[0], len(encode(reply)), self._events.now)
+        counted = budget.begin_reply(
+            call.client[0], len(encode(reply)), self._events.now, call.payer
+        )
         assert counted is not None, "a reply is dropped though its client reads"
         if counted:
             budget.end_reply(call.client[0], counted, self._events.now)

@@ -1,5 +1,6 @@
 """Model: a second, plain implementation of the state machine."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class Model:
         self.fenced: list[Fence] = []  # those behind which something was done
         self.expired: list[int] = []  # leases, in the order in which they have expired
         self.rights = RightsModel()
-        self.lease_owners: dict[int, str] = {}  # names of the users that leases were granted to
+        self.lease_owners: dict[int, int | None] = {}  # as numbered by the rights, when granted
         self._owners: dict[int, bytes] = {}  # keys of the users that sessions were opened by
         self._have_rights_changed = False
 
@@ -118,8 +119,14 @@ class Model:
         self._owners[self._opened] = user
         self._answers[self._opened] = {}
         if len(self._answers) > sessions.SESSIONS_MAX:
-            del self._answers[next(iter(self._answers))]
+            del self._answers[self._session_to_evict()]
         return SessionOpened(self._opened)
+
+    def _session_to_evict(self) -> int:
+        """Return the least recently used session of the users that have the most."""
+        counts = Counter(self._owners[each] for each in self._answers)
+        most = max(counts.values())
+        return next(each for each in self._answers if counts[self._owners[each]] == most)
 
     def _execute(self, write: Write, answers: dict[int, Result]) -> Result:
         once = (write.session, write.sequence)
@@ -128,15 +135,15 @@ class Model:
         denied = self.rights.denial(write.user, write.command, self._own_leases(write.user))
         result: Result = denied or self._perform(write.command)
         if isinstance(result, LeaseGranted):
-            self.lease_owners[result.lease] = self.rights.name_of(write.user) or ""
+            self.lease_owners[result.lease] = self.rights.owner(write.user)
         answers[write.sequence] = result
         self._acknowledge(write, answers)
         return result
 
     def _own_leases(self, user: bytes) -> set[int]:
         """Return the leases that a user may use, with those that are none."""
-        name, leases = self.rights.name_of(user), self.leases
-        own = {lease for lease, owner in self.lease_owners.items() if owner == name}
+        number, leases = self.rights.owner(user), self.leases
+        own = {lease for lease, owner in self.lease_owners.items() if owner == number}
         return own | {each for each in range(leases.granted + 2) if leases.missing(each)}
 
     def _perform(self, command: Command) -> Any:
@@ -154,7 +161,14 @@ class Model:
             case _:
                 changed = self.rights.apply(command)
                 self._have_rights_changed |= isinstance(changed, RightsChanged)
+                self._end_sessions_of_removed_keys()
                 return changed
+
+    def _end_sessions_of_removed_keys(self) -> None:
+        owners = {session: self._owners[session] for session in self._answers}
+        for session, owner in owners.items():
+            if owner and self.rights.name_of(owner) is None:
+                del self._answers[session]
 
     def _transact(self, command: Transact) -> Any:
         for fence in command.fences:

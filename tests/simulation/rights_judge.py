@@ -63,7 +63,7 @@ class RightsJudge:
                 self._totals.reads_denied += 1
                 throughout = self._between(span.committed, span.last)
                 allowed = all(_has(rights, user, needs) for rights in throughout)
-                own = self._owns_all(user, operation)
+                own = self._owns_all(user, operation, throughout)
                 expect(not (allowed and own), "a user is denied what it may read throughout")
             else:
                 since = span.applied if _is_local(operation) else span.committed
@@ -78,7 +78,7 @@ class RightsJudge:
             if user and isinstance(operation, KeepAlive):
                 may_use_all = any(_has(each, user, [(Right.WRITE, "")]) for each in self._rights)
                 expect(
-                    may_use_all or self._owns_all(user, operation),
+                    may_use_all or self._has_owned_all(user, operation),
                     "a user lets another's lease last anew",
                 )
 
@@ -94,12 +94,18 @@ class RightsJudge:
         begin = bisect_right(self._indexes, first) - 1
         return self._rights[begin : max(begin + 1, bisect_right(self._indexes, last))]
 
-    def _owns_all(self, user: bytes, operation: Operation) -> bool:
+    def _owns_all(self, user: bytes, operation: Operation, states: list[RightsModel]) -> bool:
+        """Whether the leases that an operation names are the user's throughout."""
         if not isinstance(operation, KeepAlive):
             return True
-        names = {rights.name_of(user) for rights in self._rights}
+        owners = {rights.owner(user) for rights in states}
+        return all({self._model.lease_owners.get(each)} == owners for each in operation.leases)
+
+    def _has_owned_all(self, user: bytes, operation: KeepAlive) -> bool:
+        """Whether the leases that are left of those named were ever the user's."""
+        owners = {rights.owner(user) for rights in self._rights}
         left = [each for each in operation.leases if each in self._model.leases.ttls]
-        return all(self._model.lease_owners.get(each) in names for each in left)
+        return all(self._model.lease_owners.get(each) in owners for each in left)
 
     def _check_leases(
         self, user: bytes, operation: Operation, outcome: object, states: list[RightsModel]
@@ -107,9 +113,9 @@ class RightsJudge:
         if not isinstance(operation, KeepAlive) or not isinstance(outcome, KeptAlive):
             return
         may_use_all = any(_has(rights, user, [(Right.WRITE, "")]) for rights in states)
-        names = {rights.name_of(user) for rights in states}
+        owners = {rights.owner(user) for rights in states}
         for lease, ttl_ms in zip(operation.leases, outcome.ttls_ms, strict=True):
-            is_own = self._model.lease_owners.get(lease) in names
+            is_own = self._model.lease_owners.get(lease) in owners
             expect(not ttl_ms or is_own or may_use_all, "a user keeps another's lease alive")
 
 

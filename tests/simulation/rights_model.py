@@ -18,7 +18,7 @@ from protocol.state.user_commands import (
     UnassignRole,
     UserCommand,
 )
-from tests.harness.rights import SOMEWHERE, Grants, missing
+from tests.harness.rights import SOMEWHERE, Grants, covers, missing
 
 ALL: Grants = {(right, "") for right in Right}
 
@@ -30,6 +30,9 @@ class RightsModel:
         self.keys: dict[str, list[bytes]] = {}  # by user
         self.roles_of: dict[str, set[str]] = {}  # by user
         self.grants: dict[str, Grants] = {}  # by role
+        # By user: another number once the leases granted to it are no longer its own.
+        self.owners: dict[str, int] = {}
+        self._numbers = 0  # given to owners
 
     def copy(self) -> "RightsModel":
         """Return a copy, which later commands do not change."""
@@ -37,11 +40,19 @@ class RightsModel:
         copy.keys = {name: list(keys) for name, keys in self.keys.items()}
         copy.roles_of = {name: set(roles) for name, roles in self.roles_of.items()}
         copy.grants = {role: set(grants) for role, grants in self.grants.items()}
+        copy.owners = dict(self.owners)
         return copy
 
     def name_of(self, key: bytes) -> str | None:
         """Return the user with a key."""
         return next((name for name, keys in self.keys.items() if key in keys), None)
+
+    def owner(self, key: bytes) -> int | None:
+        """Return the number of the user with a key, as an owner of leases; None if there is none.
+
+        It is 0 for a client that is no user.
+        """
+        return self.owners.get(self.name_of(key) or "") if key else 0
 
     def grants_of(self, key: bytes) -> Grants | None:
         """Return what the user with a key may do; None if there is none."""
@@ -70,8 +81,21 @@ class RightsModel:
         refused = self._why_not(command)
         if refused is not None:
             return RightsRefused(*refused)
+        before = self.copy()
         self._change(command)
+        for name in self.keys:
+            if name not in before.keys or self._writes_less(name, before):
+                self._numbers += 1
+                self.owners[name] = self._numbers
         return RightsChanged()
+
+    def _writes_less(self, name: str, before: "RightsModel") -> bool:
+        key = self.keys[name][0]
+        had, has = before.grants_of(before.keys[name][0]), self.grants_of(key)
+        assert had is not None
+        assert has is not None
+        places = [place for right, place in had if right is Right.WRITE]
+        return not all(covers(has, Right.WRITE, place) for place in places)
 
     def _why_not(self, command: UserCommand) -> tuple[Objection, str] | None:
         match command:
@@ -144,7 +168,7 @@ class RightsModel:
                 self.keys[name] = [key]
                 self.roles_of[name] = {"admin"} if only_first else set()
             case RemoveUser(name=name):
-                del self.keys[name], self.roles_of[name]
+                del self.keys[name], self.roles_of[name], self.owners[name]
             case AddUserKey(name=name, key=key):
                 self.keys[name].append(key)
             case RemoveUserKey(name=name, key=key):

@@ -58,11 +58,14 @@ if TYPE_CHECKING:
 KEYS = ("r/a", "r/a/1", "r/a/2", "r/ab", "r/b/1")
 PREFIXES = ("r/", "r/a", "r/a/", "r/ab", "r/b/")
 ROLES = ("clerk", "guard")
+FREQUENT = ("clerk", Right.WRITE, "r/a")  # granted and revoked again and again
 USER_NAMES = ("user-1", "user-2")
-TTLS_MS = (200, 600)
+TTLS_MS = (200, 5000)
 PAGE_PAUSE_SECONDS = 0.2  # between two pages of a scan, at most
 WRITES, THEFTS = 0.5, 0.1  # shares of a user's turns
 VALUE = encode(1)
+LEASES_TRIED = 2
+REPLACEMENTS = 0.1  # share of turns in which a user is removed, to be added again
 CHANGES = 0.5  # share of an administrator's turns that change rights
 
 
@@ -107,7 +110,7 @@ class RightsChance:
 
     def command(self, leases: list[int]) -> Command:
         """Return a command; ``leases`` are those of all users."""
-        lease = self.choice(leases) if leases and self.random() < 0.3 else 0
+        lease = self.choice(leases) if leases and self.random() < 0.5 else 0
         condition = 0 if self.random() < 0.3 else None
         return self.choice(
             (
@@ -119,7 +122,9 @@ class RightsChance:
                 self.transaction(),
                 self.transaction(),
                 GrantLease(self.choice(TTLS_MS)),
+                GrantLease(self.choice(TTLS_MS)),
                 RevokeLease(lease) if lease else Remove(self.choice(KEYS)),
+                RevokeLease(lease) if lease else GrantLease(self.choice(TTLS_MS)),
                 self.user_command(),
             )
         )
@@ -164,8 +169,10 @@ class RightsChance:
                 AddUser(f"first-{name}", key_of(f"first-{name}"), only_first=True),
                 UnassignRole("root", "admin"),
                 RemoveUser("root"),
+                Grant(*FREQUENT),
+                Revoke(*FREQUENT),
             ),
-            (4, 1, 2, 1, 4, 1, 6, 5, 0.5, 0.3, 1, 0.3, 1, 1, 0.5, 0.5),
+            (4, 1, 2, 1, 4, 1, 6, 5, 0.5, 0.3, 1, 0.3, 1, 1, 0.5, 0.5, 4, 3),
         )[0]
 
 
@@ -175,7 +182,7 @@ class UserThread(Thread):
     def __init__(self, client: Client, name: str, leases: list[int]) -> None:
         super().__init__(client, name)
         self._chance = RightsChance(name, self.setting.options.seed)
-        self._leases = leases  # of all users
+        self._leases = leases  # of all users; the last ones may still be there
 
     def _next(self) -> None:
         if self.stopped:
@@ -188,7 +195,8 @@ class UserThread(Thread):
         elif drawn < WRITES:
             self._write_something(deadline)
         elif drawn < (1 + WRITES) / 2:
-            self.drive_loosely(self._chance.read(self._leases), deadline, self._done)
+            read = self._chance.read(self._leases[-LEASES_TRIED:])
+            self.drive_loosely(read, deadline, self._done)
         else:
             scan = f"{self.name} {drawn}".encode()[:16].ljust(16, b"\0")
             prefix = self._chance.choice(PREFIXES)
@@ -204,7 +212,7 @@ class UserThread(Thread):
                 self._leases.append(ending.outcome.lease)
             self.go_on()
 
-        self.write_loosely(self._chance.command(self._leases), deadline, ended)
+        self.write_loosely(self._chance.command(self._leases[-LEASES_TRIED:]), deadline, ended)
 
     def _steal(self, deadline: float) -> None:
         """Write in the place of another client's last write, or of one that was denied."""
@@ -240,12 +248,12 @@ class AdministratorThread(Thread):
     def __init__(self, client: Client, name: str) -> None:
         super().__init__(client, name)
         self._chance = RightsChance(name, self.setting.options.seed)
-        self._first: list[UserCommand] = [
+        self._next_ones: list[UserCommand] = [
             AddUser("root", key_of(name), only_first=True),
             AddUser("user-1", key_of("user-1")),
             AddUser("user-2", key_of("user-2")),
             Grant("clerk", Right.READ, "r/a/"),
-            Grant("clerk", Right.WRITE, "r/a"),
+            Grant(*FREQUENT),
             Grant("clerk", Right.WATCH, "r/"),
             AssignRole("user-1", "clerk"),
         ]
@@ -265,8 +273,12 @@ class AdministratorThread(Thread):
 
     def _choose_command(self) -> Command:
         """Return a change of the rights, or of a key, of which watchers are told."""
-        if self._first:
-            return self._first.pop(0)
+        if not self._next_ones and self._chance.random() < REPLACEMENTS:
+            name = self._chance.choice(USER_NAMES)
+            again = (RemoveUser(name), AddUser(name, key_of(name)), AssignRole(name, "clerk"))
+            self._next_ones.extend(again)
+        if self._next_ones:
+            return self._next_ones.pop(0)
         if self._chance.random() < CHANGES:
             return self._chance.user_command()
         return Insert(self._chance.choice(KEYS), VALUE)

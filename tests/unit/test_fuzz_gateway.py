@@ -66,6 +66,8 @@ def assert_nothing_is_kept(gateway: ClientGateway) -> None:
     assert not any((core._pending, core._writes, core._reads.queues, core._admin))
     budget = gateway._core.reply_budget
     assert not budget._waiting
+    assert not budget._payers
+    assert not budget._held
     assert len(budget._uncounted) <= CONNECTIONS_NOTED_MAX
     assert len(gateway._malformed._senders) <= OncePerSender.SENDERS_MAX
 

@@ -65,7 +65,12 @@ def test_no_subscription_raises_and_a_closed_connection_drops_its_own(
     for topic, _ in held:  # as ZeroMQ does, once the connections are gone
         subject.take(UNSUBSCRIBE + topic, GONE)
     assert not subject
-    assert (subject.has_watchers, subject._bytes, subject._connections) == (False, 0, {})
+    assert (subject.has_watchers, subject._topics.bytes, subject._connections, subject._payers) == (
+        False,
+        0,
+        {},
+        {},
+    )
     assert not subject._lost
 
 
@@ -80,7 +85,7 @@ def test_a_connection_is_excessive_before_its_topics_use_much_memory() -> None:
                 break
         assert subject.is_excessive(7)
         longest = max(map(len, chosen)) + 100
-        assert subject._bytes <= min(TOPIC_BYTES_MAX, TOTAL_TOPIC_BYTES_MAX) + longest
+        assert subject._topics.bytes <= min(TOPIC_BYTES_MAX, TOTAL_TOPIC_BYTES_MAX) + longest
 
     fuzz()
 
@@ -129,6 +134,31 @@ def test_a_real_subscriber_that_sends_arbitrary_frames_leaves_no_state(sockets: 
     fuzz()
     kept = subject._subscriptions
     assert (len(connections), kept._connections, kept._lost) == (0, {}, {})
+
+
+def test_a_host_with_its_share_of_all_topics_is_closed_and_another_one_is_not(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocol.gateway.subscriptions.TOTAL_TOPIC_BYTES_MAX", 300)
+    port = free_port()
+    publisher = sockets.publisher(f"tcp://127.0.0.1:{port}")
+    connections = Connections(publisher)
+    subject = ChangePublisher(publisher, connections, 8, None)
+    with zmq.Context() as context, context.socket(zmq.SUB) as flood, context.socket(zmq.SUB) as one:
+        for socket, host, topics in ((flood, "127.0.0.1", 4), (one, "127.0.0.2", 2)):
+            socket.linger, socket.reconnect_ivl = 0, -1
+            for number in range(topics):
+                socket.subscribe(EVENT_TOPIC + host.encode() + b"%d" % number + b"x" * 20)
+            socket.connect(f"tcp://{host}:0;127.0.0.1:{port}")
+        held = subject._subscriptions
+
+        def is_alone() -> bool:
+            exchange(subject, sockets)
+            return held._payers.keys() == {b"\x00127.0.0.2"}
+
+        wait_until(is_alone, "one host is closed")
+        assert len(connections) == 1
+        assert not held.is_excessive(next(iter(held._connections)))
 
 
 def is_idle(subject: ChangePublisher, sockets: Sockets) -> bool:

@@ -3,7 +3,8 @@
 import pytest
 
 from protocol.gateway.pending import CALL_BYTES_MAX, CALL_OPERATIONS_MAX, CALLS_MAX
-from protocol.gateway.quotas import SHARE, USERS_NOTED_MAX, Quotas
+from protocol.gateway.quotas import USERS_NOTED_MAX, Quotas
+from protocol.gateway.shares import SHARE
 from protocol.messages.client import Failed, FailureCode
 
 ANN, BEN = b"ann", b"ben"

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.entry import EntryKind, LogEntry
 from protocol.messages.client import (
     Done,
+    Failed,
     FoundMany,
     Get,
     GetMany,
@@ -29,7 +31,7 @@ from protocol.messages.client import (
 from protocol.messages.gateway import ReadsDone, RightsTold
 from protocol.messages.rights import CheckRight, Identity, ListUsers, Users, WhoAmI
 from protocol.messages.storage import ReadAt
-from protocol.state.commands import Command, GrantLease, Insert, OpenSession
+from protocol.state.commands import Batch, Command, GrantLease, Insert, OpenSession, Write
 from protocol.state.user_commands import (
     AddUser,
     AssignRole,
@@ -41,9 +43,12 @@ from protocol.state.user_commands import (
     Role,
     User,
 )
+from protocol.storage import snapshot_source
+from protocol.storage.backups import BACKUPS_MAX
+from protocol.storage.scans import SCANS_MAX
 from protocol.wire import decode_outcome, encode
 from tests.harness.rights import covers
-from tests.harness.stored_node import StoredNode, entry
+from tests.harness.stored_node import NODE, StoredNode, entry
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
 READ, WRITE, WATCH = Right.READ, Right.WRITE, Right.WATCH
@@ -131,6 +136,17 @@ def test_what_a_user_may_read(
     assert read(node, operation, user=CAROL) == [Denied(None)], "no user has the key"
 
 
+def test_a_user_that_may_write_less_keeps_its_leases_alive_no_more(node: StoredNode) -> None:
+    writes = (Write(0, 0, 0, OpenSession(), BOB), Write(2, 1, 0, GrantLease(5000), BOB))
+    node.apply(LogEntry(4, 1, EntryKind.BATCH, encode(Batch(NODE, 1, 0, writes))))
+    asked = (KeepAlive((2,)), CheckRight(None, leases=(2,)))
+    assert not any(isinstance(each, Denied) for each in read(node, *asked))
+    node.apply(entry(5, Revoke("clerk", WRITE, "jobs/")))
+    assert read(node, *asked) == [Denied(WRITE, "")] * 2
+    node.apply(entry(6, Grant("clerk", WRITE, "jobs/")))
+    assert read(node, *asked) == [Denied(WRITE, "")] * 2
+
+
 def test_a_denial_is_to_be_confirmed_as_the_right_may_have_been_granted(node: StoredNode) -> None:
     done = serve(node, (Get("jobs/1"), Get("other"), Get("jobs/2")))
     assert done.behind == (1,)
@@ -152,6 +168,33 @@ def test_a_revocation_ends_a_scan_at_its_next_page(node: StoredNode) -> None:
     assert read(node, following) == [Denied(READ, "jobs/")]
     node.apply(entry(5, Grant("clerk", READ, "jobs/")))
     assert isinstance(read(node, following)[0], Page), "its view is still there"
+
+
+def test_the_scans_of_a_user_end_none_of_another(node: StoredNode) -> None:
+    ids = [bytes([number]) * 16 for number in range(SCANS_MAX + 1)]
+    first = Scan(ids[0], "jobs/", 1)
+    (page,) = read(node, first)
+    for each in ids:
+        read(node, Scan(each, "jobs/", 1), user=ALICE)
+    following = Scan(ids[0], "jobs/", 1, page.end, revision=page.revision)
+    assert [type(each) for each in read(node, following)] == [Page]
+    again = [Scan(each, "jobs/", 1, page.end, revision=page.revision) for each in ids]
+    gone = [isinstance(read(node, each, user=ALICE)[0], Failed) for each in again]
+    assert gone == [True, True] + [False] * (SCANS_MAX - 1)
+
+
+def test_the_backups_of_a_user_end_none_of_another(
+    node: StoredNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_source, "CHUNK_BYTES", 30)
+    node.apply(entry(4, Grant("clerk", Right.BACKUP)))
+    (first,) = read(node, ReadSnapshot(ID, None))
+    for number in range(2 * BACKUPS_MAX):
+        read(node, ReadSnapshot(bytes([number]) * 16, None), user=ALICE)
+    (read_on,) = read(node, ReadSnapshot(ID, first.chunk.end))
+    assert read_on.chunk is not None
+    (of_another,) = read(node, ReadSnapshot(ID, first.chunk.end), user=ALICE)
+    assert of_another.chunk is None
 
 
 def test_the_gateway_is_told_of_the_users_at_the_start_and_when_they_change(

@@ -14,13 +14,14 @@ from protocol.gateway.reply_budget import (
     UNREAD_SECONDS_MAX,
     ReplyBudget,
 )
+from protocol.gateway.shares import SHARE
 from protocol.messages.client import Failed
 
 MIB = 1 << 20
 
 
-def call(connection: bytes = b"a", operations: int = 100) -> Call:
-    return Call((connection,), 1, 10.0, 100, [None] * operations, operations)
+def call(connection: bytes = b"a", operations: int = 100, payer: bytes = b"") -> Call:
+    return Call((connection,), 1, 10.0, 100, [None] * operations, operations, payer=payer)
 
 
 def admit_all(budget: ReplyBudget, asked: Call, size: int) -> list[Failed | None]:
@@ -72,6 +73,35 @@ def test_all_connections_together_hold_no_more_than_the_total() -> None:
     fresh = call(b"fresh")
     assert budget.admit(fresh, MIB) is NOT_READ
     assert budget.admit(fresh, 100) is None, "small outcomes pass for a client that reads"
+
+
+def test_a_user_with_many_connections_holds_no_more_than_its_share() -> None:
+    budget = ReplyBudget()
+    calls = [call(number.to_bytes(2, "big"), payer=b"ann") for number in range(100)]
+    held = sum(MIB for asked in calls for each in admit_all(budget, asked, MIB) if each is None)
+    assert held == TOTAL_BYTES_MAX // SHARE
+    assert budget.admit(call(b"one more", payer=b"ann"), MIB) is NOT_READ
+    assert NOT_READ.retry_after_ms > 0
+    assert budget.admit(call(b"small", payer=b"ann"), 100) is None
+    assert not any(admit_all(budget, call(b"other", 10, b"ben"), MIB))
+    for asked in calls:
+        budget.end_call(asked)
+    assert budget.admit(call(b"one more", payer=b"ann"), MIB) is None
+
+
+def test_unread_replies_count_for_the_user_of_their_connection() -> None:
+    budget = ReplyBudget()
+    size = CONNECTION_BYTES_MAX
+    names = [b"%d" % number for number in range(TOTAL_BYTES_MAX // SHARE // size)]
+    for connection in names:
+        assert budget.begin_reply(connection, size, 0.0, b"ann") == size
+    assert not budget.has_room(b"fresh", MIB, b"ann")
+    assert budget.has_room(b"fresh", MIB, b"ben")
+    for connection in names:
+        budget.end_reply(connection, size, 1.0)
+    assert budget.has_room(b"fresh", MIB, b"ann")
+    assert not budget._held
+    assert not budget._payers
 
 
 def test_the_budget_of_a_call_is_freed_when_the_call_ends() -> None:

@@ -50,7 +50,7 @@ from protocol.state.user_commands import (
     UnassignRole,
     User,
 )
-from tests.harness.rights import Grants, missing
+from tests.harness.rights import Grants, covers, missing
 from tests.unit.test_state_machine import Replica
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -285,10 +285,31 @@ def test_a_revocation_before_a_write_refuses_it_and_a_retry_of_either_stays(user
 
 
 def test_a_removed_user_is_unknown(users: Users) -> None:
-    users.session(BOB)
+    session = users.session(BOB)
+    insert = Write(session, 901, 0, Insert("jobs/1", b""), BOB)
+    assert isinstance(users.replica.result(insert), Inserted)
     users.all_do(RemoveUser("bob"))
-    for command in (Insert("jobs/1", b""), RevokeLease(1), GrantLease(5000), RemoveUser("alice")):
-        assert users.do(command, BOB) == Denied(None)
+    for _ in range(2):
+        assert users.replica.result(insert) == SessionExpired(), "its sessions end"
+        assert users.replica.result(Write(0, 0, 0, OpenSession(), BOB)) == Denied(None)
+        users.replica.reload()
+
+
+def test_a_removed_key_is_unknown_and_the_other_one_is_not(users: Users) -> None:
+    users.all_do(AddUserKey("bob", CAROL))
+    session, other = users.session(BOB), users.session(CAROL)
+    users.all_do(RemoveUserKey("bob", BOB))
+    insert = Write(session, 901, 0, Insert("jobs/1", b""), BOB)
+    assert users.replica.result(insert) == SessionExpired()
+    assert isinstance(users.do(Insert("jobs/1", b""), CAROL), Inserted)
+    assert users.session(CAROL) == other
+
+
+def test_an_administrator_that_removes_itself_is_answered(users: Users) -> None:
+    users.all_do(AddUser("carol", CAROL), AssignRole("carol", "admin"))
+    assert users.do(RemoveUser("alice"), ALICE) == DONE
+    users.replica.reload()
+    assert users.do(Insert("jobs/1", b""), ALICE) == SessionExpired()
 
 
 def test_a_session_belongs_to_the_user_that_opened_it(users: Users) -> None:
@@ -320,6 +341,51 @@ def test_who_may_write_everything_may_end_all_leases(users: Users) -> None:
     users.all_do(GrantLease(5000))
     assert users.do(RevokeLease(1), BOB) == Denied(WRITE, "")
     assert isinstance(users.do(RevokeLease(1), ALICE), LeaseEnded)
+
+
+def test_a_user_does_not_own_the_leases_of_a_former_one_of_its_name(users: Users) -> None:
+    assert users.do(GrantLease(5000), BOB) == LeaseGranted(1)
+    users.all_do(RemoveUser("bob"), AddUser("bob", CAROL), AssignRole("bob", "clerk"))
+    users.replica.reload()
+    for use in (Insert("jobs/1", b"", None, 1), RevokeLease(1)):
+        assert users.do(use, CAROL) == Denied(WRITE, "")
+    assert users.do(GrantLease(5000), CAROL) == LeaseGranted(2)
+    assert isinstance(users.do(RevokeLease(2), CAROL), LeaseEnded)
+    assert isinstance(users.do(RevokeLease(1), ALICE), LeaseEnded)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Revoke("clerk", WRITE, "jobs/"), UnassignRole("bob", "clerk"), RemoveRole("clerk")],
+    ids=["revoked", "unassigned", "removed"],
+)
+def test_a_user_that_may_write_less_owns_its_leases_no_more(users: Users, loss: Command) -> None:
+    users.all_do(Grant("keeper", WRITE, "other/"), AssignRole("bob", "keeper"))
+    assert users.do(GrantLease(5000), BOB) == LeaseGranted(1)
+    assert isinstance(users.do(Insert("jobs/1", b"", None, 1), BOB), Inserted)
+    users.all_do(loss)
+    users.replica.reload()
+    assert users.do(RevokeLease(1), BOB) == Denied(WRITE, "")
+    assert users.do(GrantLease(5000), BOB) == LeaseGranted(2)
+    assert isinstance(users.do(RevokeLease(2), BOB), LeaseEnded)
+
+
+def test_a_user_that_may_write_as_much_as_before_owns_its_leases(users: Users) -> None:
+    users.all_do(Grant("keeper", WRITE, "jobs"), AssignRole("bob", "keeper"))
+    assert users.do(GrantLease(5000), BOB) == LeaseGranted(1)
+    users.all_do(Revoke("clerk", WRITE, "jobs/"), Revoke("clerk", READ, "jobs/"))
+    assert isinstance(users.do(RevokeLease(1), BOB), LeaseEnded)
+
+
+def test_leases_are_disowned_even_where_there_is_no_room_for_more_rights(
+    users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users.all_do(Grant("keeper", WRITE, "jobs"), AssignRole("bob", "keeper"))
+    users.all_do(*[GrantLease(5000)] * 200)
+    assert users.do(GrantLease(5000), BOB) == LeaseGranted(201)
+    monkeypatch.setattr(user_table, "RIGHTS_BYTES_MAX", 0)
+    users.all_do(Revoke("keeper", WRITE, "jobs"), Revoke("clerk", WRITE, "jobs/"))
+    assert users.do(RevokeLease(201), BOB) == Denied(WRITE, "")
 
 
 def test_a_user_without_any_right_to_write_is_granted_no_lease(users: Users) -> None:
@@ -380,11 +446,14 @@ def test_a_command_is_denied_just_as_a_plain_model_says(
         users.all_do(Grant(role, right, prefix), AssignRole("bob", role))
     users.do(GrantLease(5000), BOB)  # lease 2, if it may
     held = {(right, "" if prefix == "/" else prefix) for right, prefix in granted | revoked}
-    own = {2} if any(right is WRITE for right, _ in held) else set()
+    written = [prefix for right, prefix in held if right is WRITE]
+    own = {2} if written else set()
     for right, prefix in sorted(revoked - granted):
         for role in ("role-0", "role-1"):
             users.do(Revoke(role, right, prefix))
         held -= {(right, "" if prefix == "/" else prefix)}
+    if not all(covers(held, WRITE, prefix) for prefix in written):
+        own = set()  # who may write less owns its leases no more
     for command in done:
         result = users.do(command, BOB)
         own &= {lease for lease in own if users.replica.machine._leases.find(lease)}

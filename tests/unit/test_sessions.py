@@ -36,8 +36,8 @@ def store(sessions: Sessions, table: MemoryTable) -> None:
             table.put(key, record)
 
 
-def known(sessions: Sessions, *numbers: int) -> list[int]:
-    return [number for number in numbers if number in sessions._sessions]
+def known(sessions: Sessions, *numbers: int, user: bytes = b"") -> list[int]:
+    return [number for number in numbers if sessions._held.find(user, number)]
 
 
 def test_an_unopened_session_is_unknown() -> None:
@@ -97,6 +97,82 @@ def test_the_same_session_is_evicted_after_a_restart() -> None:
     for each in (sessions, reloaded):
         each.open(4, use=5)
     assert known(reloaded, 1, 2, 3, 4) == known(sessions, 1, 2, 3, 4) == [1, 3, 4]
+
+
+ANN, BEN, CAT = b"ann", b"ben", b"cat"
+
+
+def test_a_user_evicts_its_own_sessions_and_not_those_of_others() -> None:
+    sessions = Sessions(sessions_max=4)
+    sessions.open(1, use=1, user=BEN)
+    for number in range(2, 100):
+        sessions.open(number, use=number, user=ANN)
+    assert known(sessions, 1, user=BEN) == [1]
+    assert known(sessions, *range(100), user=ANN) == [97, 98, 99]
+
+
+def test_others_make_room_for_a_user_with_fewer_sessions() -> None:
+    sessions = Sessions(sessions_max=4)
+    for number in range(1, 5):
+        sessions.open(number, use=number, user=ANN)
+    for number in range(5, 9):
+        sessions.open(number, use=number, user=BEN)
+    assert known(sessions, *range(9), user=ANN) == [3, 4]
+    assert known(sessions, *range(9), user=BEN) == [7, 8]
+
+
+def test_of_users_with_equally_many_sessions_the_longest_idle_one_makes_room() -> None:
+    sessions = Sessions(sessions_max=4)
+    for number, user in enumerate((ANN, BEN, ANN, BEN), start=1):
+        sessions.open(number, use=number, user=user)
+    sessions.find(1, use=5, user=ANN)
+    sessions.find(3, use=6, user=ANN)
+    sessions.open(5, use=7, user=CAT)
+    assert known(sessions, 1, 3, user=ANN) == [1, 3]
+    assert known(sessions, 2, 4, user=BEN) == [4]
+
+
+@settings(deadline=None)
+@given(
+    done=st.lists(
+        st.tuples(st.sampled_from((b"", ANN, BEN, CAT)), st.integers(0, 3), st.booleans()),
+        max_size=60,
+    )
+)
+def test_which_session_is_evicted_does_not_depend_on_restarts(
+    done: list[tuple[bytes, int, bool]],
+) -> None:
+    """Each step opens a session of a user, or uses the one before; some steps end in a restart."""
+    steady, restarted = (Sessions(sessions_max=5) for _ in range(2))
+    tables = MemoryTable(), MemoryTable()
+    for use, (user, back, restarts) in enumerate(done, start=1):
+        for sessions in (steady, restarted):
+            if not back:
+                sessions.open(use, use, user)
+            elif (session := sessions.find(use - back, use, user)) is not None:
+                remember(session, Write(use - back, 40 * use, 0, Remove("key")), Inserted(use))
+        if restarts:
+            store(restarted, tables[1])
+            restarted = Sessions(tables[1].items(), sessions_max=5)
+    store(steady, tables[0])
+    store(restarted, tables[1])
+    assert dict(tables[0].items()) == dict(tables[1].items())
+
+
+def test_the_sessions_of_a_key_end_with_all_their_rows() -> None:
+    sessions, table = Sessions(), MemoryTable()
+    for number, user in enumerate((ANN, ANN, BEN), start=1):
+        sessions.open(number, use=number, user=user)
+    session = sessions.find(1, use=4, user=ANN)
+    assert session is not None
+    for sequence in range(1, 100):
+        remember(session, write(sequence), Inserted(sequence))
+    store(sessions, table)
+    sessions.find(1, use=5, user=ANN)
+    sessions.end_all(ANN)
+    store(sessions, table)
+    assert list(table) == [(3).to_bytes(8, "big")]
+    assert sessions.find(1, use=6, user=ANN) is None
 
 
 def test_only_changed_sessions_are_stored_again() -> None:

@@ -1,6 +1,11 @@
 """Subscriptions: the topics of subscribers, and the maximum per connection."""
 
+from typing import Any
+
+import pytest
+
 from protocol.client.changes import ChangeStream
+from protocol.gateway.shares import SHARE
 from protocol.gateway.subscriptions import (
     GONE,
     TOPIC_BYTES_MAX,
@@ -9,6 +14,8 @@ from protocol.gateway.subscriptions import (
     Subscriptions,
 )
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, PREV_TOPIC
+from protocol.state.rights import Rights
+from protocol.state.user_commands import User
 
 ON, OFF = b"\1", b"\0"
 
@@ -69,7 +76,7 @@ def test_nothing_is_left_of_lost_connections_once_none_is_open() -> None:
     assert watched(subscriptions)
     subscriptions.drop_lost()
     assert not subscriptions
-    assert subscriptions._bytes == 0
+    assert subscriptions._topics.bytes == 0
 
 
 def test_previous_values_are_wanted_while_a_subscriber_has_a_topic_of_theirs() -> None:
@@ -120,6 +127,60 @@ def test_the_topics_of_all_connections_together_are_bounded() -> None:
             topic = b"%08d %d" % (connection, number) + b"x" * 4000
             subscriptions.take(ON + EVENT_TOPIC + topic, connection)
     assert connection <= TOTAL_TOPIC_BYTES_MAX // 40_000 + 1
+
+
+ANN, BEN = (bytes([number]) * 32 for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("flooding", "other"),
+    [
+        ({"user": ANN, "host": "10.0.0.1"}, {"user": BEN, "host": "10.0.0.1"}),
+        ({"host": "10.0.0.1"}, {"host": "10.0.0.2"}),
+        ({"host": "10.0.0.1"}, {"user": ANN, "host": "10.0.0.1"}),
+    ],
+    ids=["users", "hosts", "no user and a user"],
+)
+def test_one_user_or_host_has_half_of_all_topics_and_others_find_room(
+    flooding: dict[str, Any], other: dict[str, Any]
+) -> None:
+    subscriptions = Subscriptions()
+    excessive = [
+        connection for connection in range(100) if fill(subscriptions, connection, flooding)
+    ]
+    first = excessive[0]
+    assert 0.9 < first * TOPIC_BYTES_MAX * SHARE / TOTAL_TOPIC_BYTES_MAX < 1.1
+    for connection in excessive:
+        subscriptions.forget(connection)
+    subscriptions.drop_lost()
+    assert not fill(subscriptions, 1000, other)
+    assert fill(subscriptions, 1001, flooding)
+    subscriptions.forget(0)
+    subscriptions.forget(1001)
+    assert not fill(subscriptions, 1002, flooding), "what it has left counts no more"
+
+
+def test_a_user_has_one_share_for_both_of_its_keys() -> None:
+    subscriptions = Subscriptions()
+    subscriptions.learn_rights(Rights([User("ann", (ANN, BEN), ("admin",))]))
+    excessive = [fill(subscriptions, each, {"user": (ANN, BEN)[each % 2]}) for each in range(40)]
+    assert any(excessive)
+
+
+def test_the_same_topics_of_many_connections_of_a_user_count_once() -> None:
+    subscriptions = Subscriptions()
+    for connection in range(1000):
+        for number in range(100):
+            subscriptions.take(ON + EVENT_TOPIC + b"%d" % number * 100, connection, user=ANN)
+        assert not subscriptions.is_excessive(connection)
+
+
+def fill(subscriptions: Subscriptions, connection: int, whose: dict[str, Any]) -> bool:
+    """Subscribe to as many bytes as one connection may; return whether that is too much."""
+    for number in range(16):
+        topic = EVENT_TOPIC + b"%08d %02d" % (connection, number) + b"x" * 4000
+        subscriptions.take(ON + topic, connection, **whose)
+    return subscriptions.is_excessive(connection)
 
 
 def test_unmatched_and_malformed_frames_are_ignored() -> None:
