@@ -31,6 +31,7 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.gateway import ReadFailed, ReadsConfirmed, ReadsDone
+from protocol.messages.rights import CheckRight
 
 
 class Reads:
@@ -50,7 +51,7 @@ class Reads:
 
     def add(self, slot: Slot, operation: ReadOperation, now: float) -> None:
         """Queue a read."""
-        self.queues.add(slot, operation, self._path(operation, now))
+        self.queues.add(slot, operation, self._path(operation, slot.call.user, now))
 
     def flush(self, now: float, outbox: GatewayOutbox) -> None:
         """Send the batches that are due."""
@@ -89,11 +90,12 @@ class Reads:
 
     # ---
 
-    def _path(self, operation: ReadOperation, now: float) -> ReadPath:
+    def _path(self, operation: ReadOperation, user: bytes, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
         if isinstance(operation, ReadSnapshot | LeaseRead | RightsRead):
-            return ReadPath.CONFIRMED
+            is_granted = isinstance(operation, CheckRight) and not user  # whatever the state
+            return ReadPath.LOCAL if is_granted else ReadPath.CONFIRMED
         if isinstance(operation, ReadChanges):
             return ReadPath.LOCAL  # of changes, which were committed
         if operation.max_staleness_ms and self._is_current(operation.max_staleness_ms, now):

@@ -12,7 +12,7 @@ from skiff.testing import wait_until
 from tests.cluster.project import ROOT, Project
 from tests.cluster.test_testing_kit import is_alive
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture

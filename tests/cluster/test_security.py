@@ -161,6 +161,7 @@ def test_refusals_of_the_peer_port_show_as_well(secure: Cluster) -> None:
 
 def test_a_node_without_the_key_does_not_join_and_says_why(secure: Cluster, tmp_path: Path) -> None:
     plain = Node(tmp_path / "plain", ["--join", secure.nodes[0].address])
+    plain.key = None
     plain.launch()
     try:
         wait_until(lambda: "requires a key" in plain.log(), "it says why")
@@ -221,7 +222,15 @@ def test_keys_are_made_once_by_commands_and_insecure_files_are_refused(tmp_path:
     (tmp_path / "ann.key_secret").chmod(0o644)
     told = run("get", "key", "--key", str(tmp_path / "ann.key_secret"))
     assert (told.returncode, b"chmod 600" in told.stderr) == (2, True)
-    told = run("node", "start", "--dir", str(tmp_path / "node"), "--bind", "192.0.2.1")
+    told = run(
+        "node",
+        "start",
+        "--dir",
+        str(tmp_path / "node"),
+        "--bind",
+        "192.0.2.1",
+        settings={"SKIFF_KEY": ""},
+    )
     assert (told.returncode, told.stderr.count(b"\n")) == (2, 1)
     assert b"skiff keygen" in told.stderr
     assert b"--insecure" in told.stderr

@@ -20,6 +20,7 @@ from protocol.messages.client import (
 from protocol.messages.gateway import Opened, ReadsDone, RightsTold
 from protocol.messages.replicator import Propose, Read, RemoveMember
 from protocol.messages.rights import CheckRight
+from protocol.messages.storage import ReadAt
 from protocol.state.commands import Insert, Write
 from protocol.state.machine import decode_batch
 from protocol.state.user_commands import Denied, Right, User
@@ -110,6 +111,12 @@ def test_a_check_that_a_client_asks_for_is_answered(gateway: Gateway) -> None:
     check = only_read(ask(gateway, CheckRight(Right.WATCH, "a/")))
     (call,) = answer(gateway, check, Done()).replies
     assert decode_outcome(bytes(call.outcomes[0])) == Done()  # type: ignore[arg-type]
+
+
+def test_a_check_without_restrictions_needs_no_leader(gateway: Gateway) -> None:
+    (check,) = ask(gateway, CheckRight(Right.WATCH, "a/"), user=b"").storage
+    assert isinstance(check, ReadAt)
+    assert (check.index, check.confirmed) == (0, True)
 
 
 def test_the_keys_of_users_are_known_as_storage_tells_them(gateway: Gateway) -> None:
