@@ -13,6 +13,7 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import Client, Skiff, StorageError, backup
 from skiff.backup import Backup
 from skiff.testing import Cluster, free_port
+from tests.cluster.audited import audited
 from tests.cluster.command import run
 from tests.cluster.keyed import node_key
 from tests.cluster.raw_client import RawClient
@@ -157,10 +158,16 @@ def test_the_commands_report_their_outcome(source: Cluster, tmp_path: Path) -> N
     assert b"exists already" in again.stderr
     restored = run("restore", file, "--dir", directory, "--json")
     assert restored.returncode == 0
-    assert set(json.loads(restored.stdout)) == {"dir", "id", "cluster_id"}
+    told = json.loads(restored.stdout)
+    assert set(told) == {"dir", "id", "cluster_id"}
+    (record,) = audited(tmp_path / "node")
+    assert record["user"].startswith("os:")
+    cluster = told["cluster_id"].replace("-", "")
+    assert (record["operation"], record["target"]) == ("Restore", f"{file} as cluster {cluster}")
     taken = run("restore", file, "--dir", directory)
     assert taken.returncode == 1
     assert b"already holds the data of a node" in taken.stderr
+    assert len(audited(tmp_path / "node")) == 1
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_written(

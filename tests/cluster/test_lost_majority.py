@@ -8,6 +8,7 @@ import pytest
 import skiff
 from skiff import NodeStatus, PeerNotFound, Skiff, StorageError, UnsafeMembershipChange
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.audited import audited
 from tests.cluster.command import run
 from tests.cluster.keyed import node_key
 
@@ -99,7 +100,12 @@ def recover(survivor: Node) -> str:
     again = run("recover", "--dir", str(survivor.directory))
     assert again.returncode == 0
     assert b"needs no recovery" in again.stderr
-    return str(json.loads(done.stdout)["cluster_id"])
+    cluster = str(json.loads(done.stdout)["cluster_id"])
+    (record,) = audited(survivor.directory)
+    assert record["user"].startswith("os:")
+    assert record["operation"] == "Recover"
+    assert record["target"].endswith(f" as cluster {cluster.replace('-', '')}")
+    return cluster
 
 
 def test_recovery_chooses_the_longest_log_and_leaves_the_others_unchanged(
