@@ -13,14 +13,15 @@ from protocol.messages.client import (
     KeepAlive,
     KeptAlive,
     Operation,
+    ReadChanges,
     RemoveNode,
     Request,
+    Scan,
     TransferLeadership,
 )
 from protocol.messages.gateway import Opened, ReadsDone, RightsTold
 from protocol.messages.replicator import Propose, Read, RemoveMember
 from protocol.messages.rights import CheckRight
-from protocol.messages.storage import ReadAt
 from protocol.state.commands import Insert, Write
 from protocol.state.machine import decode_batch
 from protocol.state.user_commands import Denied, Right, User
@@ -113,10 +114,22 @@ def test_a_check_that_a_client_asks_for_is_answered(gateway: Gateway) -> None:
     assert decode_outcome(bytes(call.outcomes[0])) == Done()  # type: ignore[arg-type]
 
 
-def test_a_check_without_restrictions_needs_no_leader(gateway: Gateway) -> None:
-    (check,) = ask(gateway, CheckRight(Right.WATCH, "a/"), user=b"").storage
-    assert isinstance(check, ReadAt)
-    assert (check.index, check.confirmed) == (0, True)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        CheckRight(Right.WATCH, "a/"),
+        Scan(NODE, "a/", 10, revision=5),
+        ReadChanges("a/", 3, 0),
+    ],
+)
+def test_what_has_one_answer_needs_a_leader_for_the_rights_of_users_alone(
+    gateway: Gateway, operation: Operation
+) -> None:
+    (free,) = ask(gateway, operation, user=b"").storage
+    assert (free.index, free.confirmed) == (0, True)
+    restricted = ask(gateway, operation)
+    assert decode_read_batch(only_read(restricted).payload).operations == (operation,)
+    assert not restricted.storage
 
 
 def test_the_keys_of_users_are_known_as_storage_tells_them(gateway: Gateway) -> None:
