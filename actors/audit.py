@@ -2,13 +2,14 @@
 
 import logging
 import os
+import pwd
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from actors.logs import OnceAWhile
-from protocol.audit import AuditRecord, FailureLimit
+from protocol.audit import AuditRecord, FailureLimit, RefusedConnections
 
 FILE = "audit.ndjson"  # and FILE.1, the one before it, to FILE.3
 FILE_BYTES_MAX = 8 << 20
@@ -24,11 +25,15 @@ class AuditTrail:
     def __init__(self, directory: str) -> None:
         self._path = Path(directory) / FILE
         self._limit = FailureLimit()
+        self.refused = RefusedConnections()
         self._failures = OnceAWhile()
 
     def write(self, records: list[AuditRecord], now: float) -> None:
-        """Append records; ``now`` is of a steady clock. A full disk loses them, which is logged."""
-        admitted = (self._limit.admit(each, now) for each in records)
+        """Append records, and those of refused connections that are due.
+
+        ``now`` is of a steady clock. A full disk loses records, which is logged.
+        """
+        admitted = [self._limit.admit(each, now) for each in records] + self.refused.take(now)
         lines = [_line(each) for each in admitted if each is not None]
         try:
             if lines:
@@ -36,6 +41,10 @@ class AuditTrail:
         except OSError as error:
             if self._failures.is_due(now):
                 log.error("the audit trail cannot be written: %s", error)
+
+    def write_offline(self, operation: str, target: str) -> None:
+        """Append that the operating system's user did something to the directory."""
+        self.write([AuditRecord(_system_user(), "", operation, target, "done")], 0.0)
 
     def _append(self, data: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(data) > FILE_BYTES_MAX:
@@ -52,6 +61,14 @@ class AuditTrail:
             newer = self._path if number == 1 else self._path.with_name(f"{FILE}.{number - 1}")
             if newer.exists():
                 newer.replace(older)
+
+
+def _system_user() -> str:
+    """Return the name of this process's user, in a form that no user of a cluster has."""
+    try:
+        return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"os:{os.getuid()}"
 
 
 def _line(record: AuditRecord) -> bytes:

@@ -21,6 +21,7 @@ from protocol.messages.gateway import (
     Changes,
     Following,
     GatewayMessage,
+    HandshakesRefused,
     Leadership,
     Opened,
     RightsTold,
@@ -80,7 +81,7 @@ class ClientGateway:
             return 0.0
         now = time.monotonic()
         due = min(self._core.next_deadline(now), self._publisher.feed.publisher.next_deadline(now))
-        return min(due, self._replies.next_deadline()) - now
+        return min(due, self._replies.next_deadline(), self._audit.refused.deadline) - now
 
     def turn(self, readable: Readable) -> None:
         """Process the messages that have arrived, and send the results."""
@@ -89,7 +90,7 @@ class ClientGateway:
         if self._clients.is_readable(readable):
             self._trim(now)
         if self._gatekeeper is not None:
-            self._core.refused_handshakes = self._clients.refused + self._subscribers.refused
+            self._note_refusals()
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
@@ -131,6 +132,8 @@ class ClientGateway:
             self._core.step(message, now)
         if isinstance(message, RightsTold):
             self._learn_rights()
+        if isinstance(message, HandshakesRefused):
+            self._audit.refused.note(message.hosts)
 
     def _learn_rights(self) -> None:
         """Admit the users, at the start only with keys, if there are any.
@@ -143,6 +146,13 @@ class ClientGateway:
             self._gatekeeper.admit_users(keys)
         elif keys and not self._has_started and not self._context.config.insecure:
             raise ActorFailure("ClusterInitFailed", WITHOUT_KEY, lasting=True)
+
+    def _note_refusals(self) -> None:
+        """Count the connections that the ports for clients have refused."""
+        ports = (self._clients, self._subscribers)
+        self._core.refused_handshakes = sum(each.refused for each in ports)
+        for each in ports:
+            self._audit.refused.note(each.take_refused())
 
     def _trim(self, now: float) -> None:
         """Process new and lost connections, and close the longest idle ones beyond the limit."""
@@ -205,7 +215,7 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
-        if outbox.audit:
+        if outbox.audit or self._audit.refused.deadline <= now:
             self._audit.write(outbox.audit, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)

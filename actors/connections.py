@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Container
 
 import msgspec
@@ -28,6 +29,7 @@ LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
 EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
 
+UNKNOWN = "a connection"  # that had ended before it could be looked at
 BARRED_SECONDS = 1.0  # in which a host that floods a port is not let in again
 
 log = logging.getLogger("skiff.connections")
@@ -51,6 +53,7 @@ class Connections:
         self._failed = 0  # event of the failed handshake whose connection ends next
         self._warned = OncePerSender()
         self.refused = 0  # handshakes that have failed
+        self._refused_hosts: Counter[str] = Counter()  # of those that were not just broken off
         self._barred_until: dict[str, float] = {}  # by host
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._copy = os.dup(self._nothing)
@@ -89,9 +92,14 @@ class Connections:
                 continue
             lost.append(descriptor)
             if self._failed:
-                self._log_refusal(self._failed, "" if ended is None else ended.origin)
+                self._note_refusal(self._failed, UNKNOWN if ended is None else ended.origin)
             self._failed = 0
         return lost
+
+    def take_refused(self) -> Counter[str]:
+        """Return how many connections were refused since the last call, by host."""
+        taken, self._refused_hosts = self._refused_hosts, Counter()
+        return taken
 
     def _accept(self, descriptor: int, now: float) -> None:
         with contextlib.suppress(OSError):  # already closed
@@ -101,15 +109,16 @@ class Connections:
             if self._barred_until.get(origin, now) > now:
                 self.close(descriptor)
 
-    def _log_refusal(self, event: int, origin: str) -> None:
-        """Log once for each origin; the doorkeeper has told of unknown keys, and knows them."""
+    def _note_refusal(self, event: int, origin: str) -> None:
+        """Count it, and log once for each origin; the doorkeeper has told of unknown keys."""
+        if event in (PROTOCOL, REFUSED_AUTH):
+            self._refused_hosts[origin] += 1
         if event == REFUSED_AUTH or not self._warned.is_new(origin.encode() + bytes([event >> 8])):
             return
-        who = origin or "a connection"  # which had ended before it could be looked at
         if event == PROTOCOL:
-            log.warning("refused %s: it has no key, or not the one of this node", who)
+            log.warning("refused %s: it has no key, or not the one of this node", origin)
         else:
-            log.info("the handshake of %s was broken off", who)
+            log.info("the handshake of %s was broken off", origin)
 
     def full(self) -> list[int]:
         """Return the connections for which the kernel accepts no more bytes."""

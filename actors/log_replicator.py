@@ -296,11 +296,12 @@ class LogReplicator:
         self._tell_refusals()
 
     def _tell_refusals(self) -> None:
-        """Tell the gateway how many connections the peer port has refused, for the status."""
+        """Tell the gateway of connections that the peer port has refused, for status and audit."""
         refused = self._links.connections.refused
-        if refused != self._refused_told:
+        hosts = self._links.connections.take_refused()
+        if hosts or refused != self._refused_told:
             self._refused_told = refused
-            self._gateway.send(encode([HandshakesRefused(refused)]))
+            self._gateway.send(encode([HandshakesRefused(refused, hosts)]))
 
     def _log_complaints(self, outbox: Outbox) -> None:
         for each in outbox.complaints:

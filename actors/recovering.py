@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.audit import AuditTrail
 from actors.data_directory import DataDirectory, is_begun
 from actors.database import RocksDatabase
 from actors.failure import ActorFailure
@@ -52,6 +53,8 @@ def recover_best(paths: Sequence[str], *, dry_run: bool) -> Found:
             cluster = uuid.uuid4()
             skipped = SESSIONS_SKIPPED + secrets.randbits(40)
             _recover(best, cluster.bytes, skipped)
+            former = best.holding.cluster.hex()
+            AuditTrail(best.path).write_offline("Recover", f"{former} as cluster {cluster.hex}")
         return Found({each.path: each.holding for each in opened}, best.path, cluster)
 
 

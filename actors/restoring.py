@@ -4,6 +4,7 @@ import secrets
 import uuid
 from collections.abc import Iterable
 
+from actors.audit import AuditTrail
 from actors.data_directory import DataDirectory
 from actors.database import RocksDatabase
 from actors.failure import ActorFailure
@@ -15,11 +16,11 @@ from protocol.storage.restoring import Restoring
 SESSIONS_SKIPPED = 1 << 40  # more than a cluster opens after a backup; restores add random ones
 
 
-def restore(path: str, chunks: Iterable[SnapshotChunk]) -> tuple[uuid.UUID, uuid.UUID]:
+def restore(path: str, chunks: Iterable[SnapshotChunk], source: str) -> tuple[uuid.UUID, uuid.UUID]:
     """Create the directory of the only member of a new cluster from a snapshot.
 
     Returns the ids of the node and of the cluster. The node corrects its address in the membership
-    when it starts.
+    when it starts. The audit trail of the directory begins with the ``source``.
 
     Raises:
         ActorFailure: the directory is in use, not empty or not writable.
@@ -36,6 +37,7 @@ def restore(path: str, chunks: Iterable[SnapshotChunk]) -> tuple[uuid.UUID, uuid
         directory.begin_generation(restoring=True)
         restored = _fill(directory, chunks)
         directory.complete_generation()
+        AuditTrail(path).write_offline("Restore", f"{source} as cluster {restored[1].hex}")
     finally:
         directory.close()
     return restored

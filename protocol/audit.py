@@ -1,15 +1,16 @@
-"""Audit: which requests are recorded, and how: administration, and denials. Values never are.
+"""Audit: what is recorded, and how: administration, denials, refused connections. Never values.
 
-A flood of what is not done makes few records: further ones of its user are only counted for a
-while.
+A flood of what is not done makes few records: further ones of its user, or of its host, are only
+counted for a while.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from protocol.deadlines import NEVER
 from protocol.messages.client import (
     AddNode,
     Done,
@@ -27,6 +28,8 @@ from protocol.wire import decode_outcome
 
 FAILURES_MAX = 20  # of one user recorded in a window, of administration and of other requests each
 WINDOW_SECONDS = 10.0
+HOSTS_MAX = 20  # named in a window, of those whose connections were refused
+OTHER_HOSTS = "others"  # in place of further ones
 SUCCESSES = (Done, RightsChanged, SnapshotPart, Transferred)
 FINGERPRINT_DIGITS = 16  # of the SHA-256 of a public key
 
@@ -42,7 +45,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     operation: str  # its name in the protocol; empty if only its denial is known
     target: str  # node, user, role, right and prefix, or the key that was denied
     outcome: str  # done, denied, or the name of the failure
-    suppressed: int = 0  # failures of the user before this one that were not recorded
+    suppressed: int = 0  # failures of the user, or host, before this one that were not recorded
 
 
 def is_audited(operation: Operation) -> bool:
@@ -104,6 +107,40 @@ class FailureLimit:
             return None
         suppressed = self._suppressed.pop(source, 0)
         return msgspec.structs.replace(record, suppressed=suppressed) if suppressed else record
+
+
+class RefusedConnections:
+    """Which connections were refused, by host: one record for a host in a while, with their number.
+
+    Times are seconds of a steady clock.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()  # not recorded yet
+        self._quiet_until: dict[str, float] = {}  # by host that was recorded
+
+    def note(self, refused: Mapping[str, int]) -> None:
+        """Count refused connections by their hosts."""
+        for host, count in refused.items():
+            known = self._counts.keys() | self._quiet_until.keys()
+            is_named = host in known or len(known) < HOSTS_MAX
+            self._counts[host if is_named else OTHER_HOSTS] += count
+
+    def take(self, now: float) -> list[AuditRecord]:
+        """Return the records that are due."""
+        self._quiet_until = {host: at for host, at in self._quiet_until.items() if at > now}
+        due = [host for host in self._counts if host not in self._quiet_until]
+        self._quiet_until.update(dict.fromkeys(due, now + WINDOW_SECONDS))
+        return [_refusal(host, self._counts.pop(host)) for host in due]
+
+    @property
+    def deadline(self) -> float:
+        """When the next record is due."""
+        return min([self._quiet_until.get(host, 0.0) for host in self._counts], default=NEVER)
+
+
+def _refusal(host: str, count: int) -> AuditRecord:
+    return AuditRecord("", "", "Connect", host, "refused", count - 1)
 
 
 def _target(what: msgspec.Struct) -> str:

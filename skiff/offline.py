@@ -94,7 +94,7 @@ def restore(
         _check_level(source)
         whole = backup.verify(source)
         chunks = _showing(backup.read(source), whole.rows, progress or show_nothing)
-        return Restored(*restoring.restore(str(directory), chunks))
+        return Restored(*restoring.restore(str(directory), chunks, str(source.resolve())))
     except ActorFailure as failure:
         raise getattr(errors, failure.error, StorageError)(str(failure)) from None
     except DamagedSnapshot as damage:

@@ -31,6 +31,7 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.gateway import ReadFailed, ReadsConfirmed, ReadsDone
+from protocol.messages.rights import CheckRight
 
 
 class Reads:
@@ -50,7 +51,7 @@ class Reads:
 
     def add(self, slot: Slot, operation: ReadOperation, now: float) -> None:
         """Queue a read."""
-        self.queues.add(slot, operation, self._path(operation, now))
+        self.queues.add(slot, operation, self._path(operation, slot.call.user, now))
 
     def flush(self, now: float, outbox: GatewayOutbox) -> None:
         """Send the batches that are due."""
@@ -89,17 +90,15 @@ class Reads:
 
     # ---
 
-    def _path(self, operation: ReadOperation, now: float) -> ReadPath:
+    def _path(self, operation: ReadOperation, user: bytes, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
-        if isinstance(operation, ReadSnapshot | LeaseRead | RightsRead):
+        if not user and _has_one_answer(operation):
+            return ReadPath.LOCAL
+        if isinstance(operation, ReadSnapshot | ReadChanges | LeaseRead | RightsRead):
             return ReadPath.CONFIRMED
-        if isinstance(operation, ReadChanges):
-            return ReadPath.LOCAL  # of changes, which were committed
         if operation.max_staleness_ms and self._is_current(operation.max_staleness_ms, now):
             return ReadPath.LOCAL
-        if isinstance(operation, Scan) and operation.revision:
-            return ReadPath.LOCAL  # the view does not change
         return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
 
     def _is_current(self, max_staleness_ms: int, now: float) -> bool:
@@ -147,3 +146,14 @@ class Reads:
                 self.queues.add(slot, operation, ReadPath.CONFIRMED)
             elif place >= count and not slot.is_answered:
                 self.add(slot, operation, now)
+
+
+def _has_one_answer(operation: ReadOperation) -> bool:
+    """Whether no later state answers otherwise: but the rights of a user may have been revoked."""
+    match operation:
+        case ReadChanges() | CheckRight():
+            return True  # changes are committed, and nothing denies a check without restrictions
+        case Scan(revision=revision):
+            return revision > 0  # the view does not change
+        case _:
+            return False

@@ -102,6 +102,7 @@ class HandshakesRefused(msgspec.Struct, frozen=True, array_like=True, tag=51):
     """The peer port has refused connections."""
 
     count: int  # since the start
+    hosts: dict[str, int]  # that were refused since the last message, with their numbers
 
 
 class RightsTold(msgspec.Struct, frozen=True, array_like=True, tag=52):

@@ -57,8 +57,11 @@ def on_heartbeat(state: RaftState, _: Role, leader: NodeId, message: Heartbeat) 
     times = (message.round, message.stamp, state.election_timeout_min_us)
     reply = HeartbeatReply(state.term, *times, state.shortage, state.level)
     state.send_in_term(leader, reply)
-    if not state.chunks_staging:  # else memberships could overwrite those of the snapshot
-        state.commit_to(min(message.commit_index, state.log.last_index))
+    # A leader sends no index beyond the log that it knows; it was meant for a node that had this
+    # address before, or forged, and says nothing of the entries here.
+    is_own = message.commit_index <= state.log.last_index
+    if is_own and not state.chunks_staging:  # else memberships could overwrite the snapshot's
+        state.commit_to(message.commit_index)
 
 
 # --- the leader takes the reply

@@ -20,6 +20,13 @@ from scripts.benchmark.workloads import WORKLOADS
 
 SYSTEMS = ("etcd", "skiff")
 MEASUREMENTS = (*(workload.name for workload in WORKLOADS), "failover", "trace")
+WITHOUT_KEYS, WITH_KEYS = "no keys", "keys"  # what --keys compares,
+KEYS_COST = {
+    "put-1",
+    "get-1",
+    "put-256",
+    "get-256",
+}  # by these measurements, unless others are named
 # (rounds, seconds of each workload in a round, kills in a round)
 QUICK = (3, 2.0, 2)
 THOROUGH = (7, 5.0, 3)
@@ -51,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, about six minutes")
     add("--json", action="store_true", help="print one JSON document in place of tables")
-    add("--keys", action="store_true", help="encrypt and authenticate skiff's connections")
+    add("--keys", action="store_true", help="compare skiff with and without keys, in place of etcd")
     add("--skip-etcd", action="store_true", help="measure only skiff")
     add("--duration", type=float, metavar="SECONDS", help="of each workload in each round")
     add(
@@ -67,21 +74,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(options: argparse.Namespace) -> Plan:
     rounds, duration_s, kills = QUICK if options.quick else THOROUGH
-    wanted = set(options.only) & set(MEASUREMENTS) or set(MEASUREMENTS)
+    everything = KEYS_COST if options.keys else set(MEASUREMENTS)
+    wanted = set(options.only) & set(MEASUREMENTS) or everything
+    names = {"ours": WITH_KEYS, "theirs": WITHOUT_KEYS} if options.keys else {}
     return Plan(
         workloads=[workload for workload in WORKLOADS if workload.name in wanted],
         rounds=rounds,
         duration_s=duration_s if options.duration is None else options.duration,
         kills_a_round=kills if "failover" in wanted else 0,
         trace="trace" in wanted,
+        **names,
     )
 
 
 def _systems(options: argparse.Namespace) -> list[System]:
+    if options.keys:
+        return [skiff_cluster.find(WITHOUT_KEYS), skiff_cluster.find(WITH_KEYS, keys=True)]
     wanted = set(options.only) & set(SYSTEMS) or set(SYSTEMS)
     if options.skip_etcd:
         wanted.discard("etcd")
-    found = {"etcd": etcd.find(), "skiff": skiff_cluster.find(keys=options.keys)}
+    found = {"etcd": etcd.find(), "skiff": skiff_cluster.find()}
     if "etcd" in wanted and found["etcd"] is None:
         _say("etcd is not installed here (on Debian: etcd-server), so it is left out.")
     return [system for name, system in found.items() if name in wanted and system is not None]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from scripts.benchmark.conditions import Conditions
 from scripts.benchmark.figures import Figures
-from scripts.benchmark.results import OURS, THEIRS, Results
+from scripts.benchmark.results import OURS, Results
 from scripts.benchmark.trace import Stage
 from scripts.benchmark.workloads import WORKLOADS
 
@@ -48,14 +48,20 @@ def _table(title: str, *columns: str, figures: Sequence[str]) -> Table:
 
 def _workload_table(results: Results) -> Table:
     columns = [
-        f"{system}\n{what}" for system in (THEIRS, OURS) for what in ("per s", "p50\nms", "p99\nms")
+        f"{system}\n{what}"
+        for system in (results.theirs, results.ours)
+        for what in ("per s", "p50\nms", "p99\nms")
     ]
     title = "Operations a second and their latency; clients block, gets are linearizable"
-    table = _table(title, "", figures=[*columns, f"{OURS}/\n{THEIRS}"])
+    table = _table(title, "", figures=[*columns, f"{results.ours}/\n{results.theirs}"])
     for workload in WORKLOADS:
         if workload.name in results.rounds:
             medians = results.medians(workload.name)
-            cells = [cell for each in (THEIRS, OURS) for cell in _cells(medians.get(each))]
+            cells = [
+                cell
+                for each in (results.theirs, results.ours)
+                for cell in _cells(medians.get(each))
+            ]
             table.add_row(workload.title, *cells, _times(results.rate_ratio(workload.name)))
     return table
 
@@ -81,7 +87,7 @@ def _failover_table(results: Results) -> Table:
         median, longest = statistics.median(pauses_ms), max(pauses_ms)
         table.add_row(system, f"{median:.0f}", f"{longest:.0f}", str(len(pauses_ms)))
     if results.pause_ratio() is not None:
-        table.add_row(f"{OURS}/{THEIRS}", _times(results.pause_ratio()), "", "")
+        table.add_row(f"{results.ours}/{results.theirs}", _times(results.pause_ratio()), "", "")
     return table
 
 

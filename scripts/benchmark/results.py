@@ -14,8 +14,10 @@ OURS, THEIRS = "skiff", "etcd"
 
 @dataclass
 class Results:
-    """The figures of every round, by workload and system."""
+    """The figures of every round, by workload and system, and the two systems to compare."""
 
+    ours: str = OURS
+    theirs: str = THEIRS
     rounds: dict[str, dict[str, list[Figures]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
@@ -27,17 +29,18 @@ class Results:
         return {system: median_of(rounds) for system, rounds in self.rounds[workload].items()}
 
     def rate_ratio(self, workload: str) -> float | None:
-        """Return skiff's rate divided by etcd's, or None unless both were measured."""
+        """Return our rate divided by theirs, or None unless both were measured."""
         medians = self.medians(workload)
-        if not {OURS, THEIRS} <= medians.keys():
+        if not {self.ours, self.theirs} <= medians.keys():
             return None
-        return ratio(medians[OURS].rate, medians[THEIRS].rate)
+        return ratio(medians[self.ours].rate, medians[self.theirs].rate)
 
     def pause_ratio(self) -> float | None:
-        """Return skiff's median pause divided by etcd's, or None unless both were measured."""
-        if not {OURS, THEIRS} <= self.pauses_ms.keys():
+        """Return our median pause divided by theirs, or None unless both were measured."""
+        both = (self.ours, self.theirs)
+        if not set(both) <= self.pauses_ms.keys():
             return None
-        ours, theirs = (statistics.median(self.pauses_ms[each]) for each in (OURS, THEIRS))
+        ours, theirs = (statistics.median(self.pauses_ms[each]) for each in both)
         return ratio(ours, theirs)
 
     def for_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scripts.benchmark.client_processes import ClientProcesses
 from scripts.benchmark.failover import measure_failover
-from scripts.benchmark.results import Results
+from scripts.benchmark.results import OURS, THEIRS, Results
 from scripts.benchmark.system import System, TracedCluster
 from scripts.benchmark.trace import Stage, aggregate, read_events
 from scripts.benchmark.workloads import PUT_1, Workload, run_workloads
@@ -28,11 +28,13 @@ class Plan:
     duration_s: float
     kills_a_round: int
     trace: bool
+    ours: str = OURS  # the system whose figures are divided by theirs
+    theirs: str = THEIRS
 
 
 def run(plan: Plan, systems: Sequence[System], say: Say) -> Results:
     """Run a plan; return its results."""
-    results = Results()
+    results = Results(plan.ours, plan.theirs)
     with ClientProcesses() as processes:
         for number in range(plan.rounds if plan.workloads or plan.kills_a_round else 0):
             # The first system alternates, so that a machine that slows down favours neither.

@@ -153,10 +153,10 @@ def _start(*, trace: bool, keys: bool) -> Iterator[SkiffCluster]:
         yield SkiffCluster(cluster)
 
 
-def find(*, keys: bool = False) -> System:
+def find(name: str = "skiff", *, keys: bool = False) -> System:
     """Return the skiff of this working tree, with encrypted connections if there are keys."""
     return System(
-        name="skiff",
+        name=name,
         version=metadata.version("skiff-kv"),
         start=functools.partial(_start, trace=False, keys=keys),
         start_traced=functools.partial(_start, trace=True, keys=keys),

@@ -1,5 +1,6 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
+import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from skiff.client import Client
+from skiff.errors import ClusterInitFailed
 from skiff.key_files import make_cluster_keys
 from skiff.records import NodeStatus
 from skiff.testing.guard import Guard
@@ -139,7 +141,9 @@ class Cluster:
     def _address_of(self, port: int) -> str:
         """Return the address of the node that has opened a connection from a port."""
         group = group_of(port)
-        return next((n.address for n in self.nodes if n.is_running and n.pid == group), "")
+        with contextlib.suppress(ClusterInitFailed):  # a node is killed meanwhile
+            return next((n.address for n in self.nodes if n.is_running and n.pid == group), "")
+        return ""
 
     def _next_node(self) -> Node:
         running = [node.address for node in self.nodes if node.is_running]

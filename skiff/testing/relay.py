@@ -33,6 +33,7 @@ class Relay:
         self._groups: tuple[frozenset[str], ...] = ()  # that are cut off from each other
         self._connections: set[_Connection] = set()
         self._servers: list[asyncio.Server] = []
+        self._is_closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="skiff relay", daemon=True
@@ -70,6 +71,9 @@ class Relay:
                 node: str = node,
                 to: int = to + offset,
             ) -> None:
+                if self._is_closing:
+                    writer.transport.abort()
+                    return
                 sender = Sender(self._sender_of(writer) if node else "")
                 await self._pass_on(_Connection(reader, writer, node, sender), to)
 
@@ -85,12 +89,14 @@ class Relay:
                 connection.abort()
 
     async def _close(self) -> None:
+        self._is_closing = True
         for server in self._servers:
             server.close()
         for connection in self._connections:
             connection.abort()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
+        # A connection that was just accepted begins another task.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*others, return_exceptions=True)
 
     def _is_cut(self, connection: "_Connection") -> bool:
         if not connection.node or not connection.sender.address:

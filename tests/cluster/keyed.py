@@ -1,10 +1,21 @@
-"""Keys for the sockets that tests open themselves, where SKIFF_TEST_KEYS gives the nodes keys."""
+"""Keys for the nodes and sockets that tests open themselves, where SKIFF_TEST_KEYS gives them."""
 
+from pathlib import Path
 from typing import Any
 
 from protocol.security import z85
 from skiff.key_files import read_cluster_keys
 from skiff.testing import Node
+
+
+def node_key() -> Path | str:
+    """Return the key of a node that a test starts by ``Skiff``; empty for none."""
+    return Node.default_key or ""
+
+
+def reachable() -> tuple[str, ...]:
+    """Return the options that a node needs to listen where other machines reach it."""
+    return () if Node.default_key else ("--insecure",)
 
 
 def secure_client(socket: Any) -> None:

@@ -13,7 +13,9 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import Client, Skiff, StorageError, backup
 from skiff.backup import Backup
 from skiff.testing import Cluster, free_port
+from tests.cluster.audited import audited
 from tests.cluster.command import run
+from tests.cluster.keyed import node_key
 from tests.cluster.raw_client import RawClient
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -41,7 +43,7 @@ def test_a_restored_backup_continues_as_a_new_cluster(source: Cluster, tmp_path:
         assert shown[-1][0] == taken.rows > KEYS
         assert taken.level == client.status().cluster_level
     restored = skiff.restore(file, directory)
-    with Skiff(directory, port=free_port()) as node:
+    with Skiff(directory, port=free_port(), key=node_key()) as node:
         node.wait_for_leader()
         with Client([node.address]) as client:
             assert client.list_keys("key/")[-2:] == [f"key/{KEYS - 1:03}", "key/last"]
@@ -52,7 +54,9 @@ def test_a_restored_backup_continues_as_a_new_cluster(source: Cluster, tmp_path:
             assert (status.id, status.cluster_id) == (restored.node, restored.cluster)
             assert status.cluster_id != source.leader().status().cluster_id  # type: ignore[union-attr]
             assert client.insert("key/new", 1) == revision + 1
-        joined = Skiff(tmp_path / "other", port=free_port(), join_cluster=[node.address])
+        joined = Skiff(
+            tmp_path / "other", port=free_port(), join_cluster=[node.address], key=node_key()
+        )
         with joined, Client([joined.address]) as client:
             joined.wait_for_leader()
             assert client.get("key/last", str) == "before the backup"
@@ -135,7 +139,7 @@ def test_a_backup_is_consistent_while_writes_continue(source: Cluster, tmp_path:
         done.set()
         writer.join()
     skiff.restore(file, tmp_path / "node")
-    with Skiff(tmp_path / "node", port=free_port()) as node:
+    with Skiff(tmp_path / "node", port=free_port(), key=node_key()) as node:
         node.wait_for_leader()
         with Client([node.address]) as client:
             names = ("count/first", "key/150/count", "\U0010ffff/count/last")
@@ -154,10 +158,16 @@ def test_the_commands_report_their_outcome(source: Cluster, tmp_path: Path) -> N
     assert b"exists already" in again.stderr
     restored = run("restore", file, "--dir", directory, "--json")
     assert restored.returncode == 0
-    assert set(json.loads(restored.stdout)) == {"dir", "id", "cluster_id"}
+    told = json.loads(restored.stdout)
+    assert set(told) == {"dir", "id", "cluster_id"}
+    (record,) = audited(tmp_path / "node")
+    assert record["user"].startswith("os:")
+    cluster = told["cluster_id"].replace("-", "")
+    assert (record["operation"], record["target"]) == ("Restore", f"{file} as cluster {cluster}")
     taken = run("restore", file, "--dir", directory)
     assert taken.returncode == 1
     assert b"already holds the data of a node" in taken.stderr
+    assert len(audited(tmp_path / "node")) == 1
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_written(

@@ -17,6 +17,7 @@ from skiff import (
     Skiff,
 )
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.keyed import node_key
 
 pytestmark = pytest.mark.cluster
 
@@ -88,10 +89,12 @@ def test_a_prefix_disappears_with_its_last_key(client: Client, prefix: str) -> N
 
 
 def test_two_nodes_agree_on_the_membership(tmp_path: Path) -> None:
-    first = Skiff(dir=str(tmp_path / "1"), port=free_port())
+    first = Skiff(dir=str(tmp_path / "1"), port=free_port(), key=node_key())
     with first:
         first.wait_for_leader(timeout=10)
-        second = Skiff(dir=str(tmp_path / "2"), port=free_port(), join_cluster=[first.address])
+        second = Skiff(
+            dir=str(tmp_path / "2"), port=free_port(), join_cluster=[first.address], key=node_key()
+        )
         with second:
             second.wait_for_leader(timeout=10)
             expected = {first.id: first.address, second.id: second.address}

@@ -21,8 +21,9 @@ from skiff import Client, ClientClosed, InvalidRequest, RequestTimeout, Skiff
 from skiff.open_sockets import OpenSockets
 from skiff.testing import Cluster, Node, free_port
 from tests.cluster.command import environment
+from tests.cluster.keyed import node_key, secure_server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 CLOSE_SECONDS = 1.5  # the second that close() promises, plus a margin
 SECONDS_MAX = 60.0
@@ -41,6 +42,7 @@ def silent_address() -> Iterator[str]:
     """An address that accepts requests and never replies."""
     with zmq.Context[zmq.Socket[bytes]]() as context, context.socket(zmq.ROUTER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
+        secure_server(socket)
         yield f"127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
 
 
@@ -283,7 +285,7 @@ def test_a_lack_of_descriptors_raises_client_connect_failed(node: Node, tmp_path
 
 
 def test_a_node_shuts_down_within_its_timeout(tmp_path: Path) -> None:
-    node = Skiff(tmp_path / "node", port=free_port())
+    node = Skiff(tmp_path / "node", port=free_port(), key=node_key())
     node.start()
     node.wait_for_leader(timeout=15)
     pids = node.pids
@@ -324,7 +326,7 @@ def test_objects_with_sockets_or_processes_cannot_be_pickled_or_copied(
     make: str, node: Node, tmp_path: Path
 ) -> None:
     with node.client() as client, client.watch() as subscriber:
-        skiff = Skiff(tmp_path / "node", port=free_port())
+        skiff = Skiff(tmp_path / "node", port=free_port(), key=node_key())
         pipeline = client.pipeline().insert("key", 1)
         things = {"client": client, "subscriber": subscriber, "node": skiff, "pipeline": pipeline}
         thing = things[make]
@@ -388,7 +390,7 @@ FORKED = """
         else:
             raise AssertionError("another process's node")
 
-    with Skiff(sys.argv[1], port=int(sys.argv[2])) as node:
+    with Skiff(sys.argv[1], port=int(sys.argv[2]), key=os.environ.get("SKIFF_KEY", "")) as node:
         node.wait_for_leader(timeout=15)
         with node.client() as client, client.watch() as changes:
             client.insert("key", "parent")
@@ -415,7 +417,7 @@ INTERRUPTED = """
     print("begins", flush=True)
     try:
         from skiff import Client, Skiff
-        with Skiff(sys.argv[1], port=int(sys.argv[2])) as node:
+        with Skiff(sys.argv[1], port=int(sys.argv[2]), key=os.environ.get("SKIFF_KEY", "")) as node:
             print("starts", flush=True)
             node.wait_for_leader(timeout=20)
             with node.client() as client, client.watch() as changes:
@@ -464,7 +466,8 @@ STARTING = """
 
     signals = [signal.SIGINT] * 3 + [signal.SIGKILL] * 2
     for number, delay in zip(signals, (0.0, 0.05, 0.15, 0.0, 0.15), strict=True):
-        node = Skiff(sys.argv[1], port=int(sys.argv[2]), log_level="error")
+        key = os.environ.get("SKIFF_KEY", "")
+        node = Skiff(sys.argv[1], port=int(sys.argv[2]), key=key, log_level="error")
         node.start()
         while len(node.pids) < 4:
             time.sleep(0.001)

@@ -15,7 +15,7 @@ from skiff.testing import Cluster, Node
 from tests.cluster import command
 from tests.cluster.asyncio_client import run, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 READERS, WRITES = 10, 30
 CHUNK_BYTES = 65536

@@ -11,6 +11,7 @@ import pytest
 
 from skiff import AddressTaken, Client, Skiff
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.keyed import node_key
 
 pytestmark = pytest.mark.cluster
 
@@ -90,7 +91,7 @@ def test_an_embedded_founder_that_lost_its_directory_raises_address_taken(
     lost = own_cluster.nodes[0]
     wipe(lost)
     with (
-        Skiff(lost.directory, port=lost.port) as node,
+        Skiff(lost.directory, port=lost.port, key=node_key()) as node,
         pytest.raises(AddressTaken, match="--rejoin"),
     ):
         node.wait_for_leader(timeout=20)
@@ -114,7 +115,7 @@ def test_a_founder_that_reached_no_member_exits_when_members_return(own_cluster:
 
 
 def test_a_founder_that_no_member_claims_founds_a_cluster_of_one(tmp_path: Path) -> None:
-    with Skiff(tmp_path / "node", port=Node(tmp_path / "unused", []).port) as node:
+    with Skiff(tmp_path / "node", port=Node(tmp_path / "unused", []).port, key=node_key()) as node:
         node.wait_for_leader(timeout=20)
         assert list(node.cluster()) == [node.id]
 

@@ -8,7 +8,9 @@ import pytest
 import skiff
 from skiff import NodeStatus, PeerNotFound, Skiff, StorageError, UnsafeMembershipChange
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.audited import audited
 from tests.cluster.command import run
+from tests.cluster.keyed import node_key
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -70,7 +72,7 @@ def test_one_surviving_node_of_three_is_recovered_with_its_data(own_cluster: Clu
         assert [client.get(f"key/{number}", int) for number in range(20)] == list(range(20))
         assert client.insert("key/new", 1) == before.revision + 1
     another = survivor.directory.parent / "other"
-    with Skiff(another, port=free_port(), join_cluster=[survivor.address]) as other:
+    with Skiff(another, port=free_port(), join_cluster=[survivor.address], key=node_key()) as other:
         other.wait_for_leader()
         with other.client(timeout=20) as client:
             assert client.get("key/19", int) == 19
@@ -98,7 +100,12 @@ def recover(survivor: Node) -> str:
     again = run("recover", "--dir", str(survivor.directory))
     assert again.returncode == 0
     assert b"needs no recovery" in again.stderr
-    return str(json.loads(done.stdout)["cluster_id"])
+    cluster = str(json.loads(done.stdout)["cluster_id"])
+    (record,) = audited(survivor.directory)
+    assert record["user"].startswith("os:")
+    assert record["operation"] == "Recover"
+    assert record["target"].endswith(f" as cluster {cluster.replace('-', '')}")
+    return cluster
 
 
 def test_recovery_chooses_the_longest_log_and_leaves_the_others_unchanged(
@@ -137,7 +144,7 @@ def test_recovery_refuses_a_directory_that_holds_no_member(single: Cluster) -> N
             skiff.recover(directories)
     assert not (single.directory / "missing").exists()
     assert skiff.recover([node.directory]).is_alone
-    standby = Skiff(single.directory / "standby", port=free_port(), standby=True)
+    standby = Skiff(single.directory / "standby", port=free_port(), standby=True, key=node_key())
     with standby, standby.client(timeout=20) as client:
         assert client.members() == []  # its new directory exists
     with pytest.raises(StorageError, match="never was a member"):

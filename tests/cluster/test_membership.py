@@ -21,6 +21,7 @@ from skiff import (
     Skiff,
 )
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.keyed import node_key
 
 pytestmark = pytest.mark.cluster
 
@@ -200,7 +201,7 @@ def test_a_founder_restarted_with_join_stays_in_its_own_cluster(new_node: NewNod
 
 def test_a_node_that_cannot_join_names_the_addresses_it_tried(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    node = Skiff(tmp_path / "node", port=free_port(), join_cluster=[nobody])
+    node = Skiff(tmp_path / "node", port=free_port(), join_cluster=[nobody], key=node_key())
     with node, pytest.raises(ClusterJoinFailed, match=nobody):
         node.wait_for_leader(timeout=1)
 

@@ -14,7 +14,7 @@ from skiff.testing import Cluster, guard, wait_until
 from tests.cluster.project import ROOT, Project
 from tests.cluster.test_testing_kit import is_alive
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from skiff.testing import Cluster, free_port
 from tests.cluster import command
+from tests.cluster.keyed import node_key
 from tests.cluster.project import Project
 
 pytestmark = pytest.mark.cluster
@@ -82,7 +83,13 @@ def shell() -> Callable[[str], str]:
     """Return a function that adapts a block of commands to free ports and the skiff under test."""
     ports = [free_port() for _ in PORTS]
     skiff = shlex.join(command.command())
-    return lambda block: with_ports(block.replace(".venv/bin/skiff", skiff), ports)
+    scheme = "skiffs://" if node_key() else "skiff://"
+
+    def adapt(block: str) -> str:
+        block = block.replace(".venv/bin/skiff", skiff).replace("skiff://", scheme)
+        return with_ports(block, ports)
+
+    return adapt
 
 
 def test_the_readme_has_only_the_scripts_tested_here() -> None:

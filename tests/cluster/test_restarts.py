@@ -9,6 +9,7 @@ import pytest
 from actors import supervisor
 from skiff import Skiff, SkiffError
 from skiff.testing import free_port, wait_until
+from tests.cluster.keyed import node_key
 
 pytestmark = pytest.mark.cluster
 
@@ -32,14 +33,14 @@ def test_infrequent_actor_deaths_never_end_a_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "RESTART_WINDOW_SECONDS", 0.1)
-    with Skiff(tmp_path / "node", port=free_port()) as node:
+    with Skiff(tmp_path / "node", port=free_port(), key=node_key()) as node:
         for _ in range(RESTARTS):
             kill_an_actor(node)
         node.wait_until_serving()
 
 
 def test_frequent_actor_deaths_end_a_node(tmp_path: Path) -> None:
-    with Skiff(tmp_path / "node", port=free_port()) as node:
+    with Skiff(tmp_path / "node", port=free_port(), key=node_key()) as node:
         with pytest.raises(SkiffError, match="died"):  # noqa: PT012 - any of them may raise
             for _ in range(RESTARTS):
                 kill_an_actor(node)

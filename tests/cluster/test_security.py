@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -21,12 +22,14 @@ from skiff.key_files import (
     read_server_keys,
 )
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.audited import audited
 from tests.cluster.command import run
 from tests.faults.load import Load
 from tests.harness.curve_client import CurveClient
 
 pytestmark = pytest.mark.cluster
 
+REFUSAL = ("Connect", "refused")
 QUICKLY = 3.0  # seconds, of a client that may wait for ten
 
 
@@ -147,6 +150,7 @@ def test_refused_connections_show_in_the_status_and_once_in_the_log(secure: Clus
                 refused.get("a/1")
         assert client.status().refused_handshakes >= before + 3
     assert node.log().count("refused 127.0.0.1: unknown key") == 1
+    assert refusals_of(node)[0]["target"] == "127.0.0.1"
 
 
 def test_refusals_of_the_peer_port_show_as_well(secure: Cluster) -> None:
@@ -157,10 +161,18 @@ def test_refusals_of_the_peer_port_show_as_well(secure: Cluster) -> None:
         with CurveClient(zmq.DEALER, endpoint) as stranger:
             wait_until(lambda: stranger.succeeded() is False, "it is refused")
         wait_until(lambda: client.status().refused_handshakes > before, "the refusal is counted")
+    wait_until(lambda: refusals_of(node), "the refusal is audited")
+
+
+def refusals_of(node: Node) -> list[dict[str, Any]]:
+    """Return the records of refused connections in a node's audit trail."""
+    records = audited(node.directory)
+    return [each for each in records if (each["operation"], each["outcome"]) == REFUSAL]
 
 
 def test_a_node_without_the_key_does_not_join_and_says_why(secure: Cluster, tmp_path: Path) -> None:
     plain = Node(tmp_path / "plain", ["--join", secure.nodes[0].address])
+    plain.key = None
     plain.launch()
     try:
         wait_until(lambda: "requires a key" in plain.log(), "it says why")
@@ -221,7 +233,15 @@ def test_keys_are_made_once_by_commands_and_insecure_files_are_refused(tmp_path:
     (tmp_path / "ann.key_secret").chmod(0o644)
     told = run("get", "key", "--key", str(tmp_path / "ann.key_secret"))
     assert (told.returncode, b"chmod 600" in told.stderr) == (2, True)
-    told = run("node", "start", "--dir", str(tmp_path / "node"), "--bind", "192.0.2.1")
+    told = run(
+        "node",
+        "start",
+        "--dir",
+        str(tmp_path / "node"),
+        "--bind",
+        "192.0.2.1",
+        settings={"SKIFF_KEY": ""},
+    )
     assert (told.returncode, told.stderr.count(b"\n")) == (2, 1)
     assert b"skiff keygen" in told.stderr
     assert b"--insecure" in told.stderr

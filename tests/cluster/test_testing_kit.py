@@ -12,7 +12,7 @@ import pytest
 from skiff.testing import wait_until
 from skiff.testing.ports import LAST_PORT, PORTS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 PROGRAM = """
 import pathlib, sys, time

@@ -25,7 +25,7 @@ from skiff.testing.waiting import wait_until
 from tests.cluster.command import run
 from tests.cluster.older_build import OlderCluster, copy_older_build
 
-pytestmark = [pytest.mark.plain, pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 ABSENT = b"absent".ljust(16, b"\0")
 
@@ -93,6 +93,7 @@ def test_a_rolling_upgrade_serves_throughout_and_ends_with_newer_commands(tmp_pa
         assert client.increment("n") == 2
 
 
+@pytest.mark.plain
 def test_a_watch_of_older_nodes_says_that_they_cannot_return_what_it_missed(
     tmp_path: Path,
 ) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from skiff.testing import free_port
 
 EMBEDDING = """
-    import sys, time
+    import os, sys, time
     from skiff import Client, Skiff
 
-    node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]))
+    node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]), key=os.environ.get("SKIFF_KEY", ""))
     node.start()
     node.wait_for_leader(timeout=15)
     with Client([node.address]) as client:

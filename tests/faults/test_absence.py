@@ -7,7 +7,7 @@ import pytest
 from protocol.compaction import LogLimits
 from tests.faults.absence import Absence, measure, report
 
-pytestmark = [pytest.mark.plain, pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
 def test_a_follower_far_behind_catches_up_while_writes_continue(tmp_path: Path) -> None:

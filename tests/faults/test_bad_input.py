@@ -48,8 +48,9 @@ from protocol.wire import (
 )
 from skiff import Client, InvalidRequest, SerializeFailed
 from skiff.testing import Cluster, Node, wait_until
+from tests.cluster.keyed import secure_client
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 Socket = zmq.Socket[bytes]
 
@@ -90,6 +91,7 @@ def connect() -> Iterator[Callable[[int, str], Socket]]:
         opened.setsockopt(zmq.LINGER, 0)
         opened.setsockopt(zmq.RCVTIMEO, 5000)
         opened.setsockopt(zmq.SNDTIMEO, 5000)
+        secure_client(opened)
         if endpoint:
             opened.connect(endpoint)
         return opened

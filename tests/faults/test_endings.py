@@ -52,10 +52,10 @@ def spawn_meanwhile(*arguments):
 fork_server._spawn = spawn_meanwhile
 """
 STARTS = """
-import sys, time
+import os, sys, time
 from skiff import Skiff
 
-node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]))
+node = Skiff(dir=sys.argv[1], port=int(sys.argv[2]), key=os.environ.get("SKIFF_KEY", ""))
 try:
     print("starts", flush=True)
     node.start()

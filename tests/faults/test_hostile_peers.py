@@ -36,12 +36,13 @@ from protocol.wire import decode_peer_frame, encode
 from skiff import Client, NodeStatus
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.command import run
+from tests.cluster.keyed import secure_client
 from tests.cluster.raw_client import RawClient
 from tests.cluster.stand_in import StandIn
 
 STRANGER = b"stranger".ljust(16, b"\0")
 
-pytestmark = [pytest.mark.plain, pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,7 @@ def send_all(nodes: list[Node], frames: list[bytes]) -> None:
     try:
         sockets = [context.socket(zmq.DEALER) for _ in nodes]
         for socket, node in zip(sockets, nodes, strict=True):
+            secure_client(socket)
             socket.connect(parse_address(node.address).peer_endpoint)
             for frame in frames:
                 socket.send(frame)
@@ -146,6 +148,7 @@ def ask_to_join(node: Node, addresses: list[str], *, rejoin: bool = False) -> li
     index = term = 0
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        secure_client(socket)
         socket.connect(parse_address(node.address).peer_endpoint)
         for address in addresses:
             request = JoinRequest(address, rejoin, index, term, STATE_LEVEL)

@@ -28,6 +28,7 @@ from skiff import (
     StorageError,
 )
 from skiff.testing import Cluster, free_port, wait_until
+from tests.cluster.keyed import node_key
 from tests.faults.embedding import EMBEDDING, command, live, write_script
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def test_a_node_works_with_a_long_temporary_directory_path(
     place = temporary / ("long" * 25)
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    with Skiff(dir=tmp_path / "node", port=free_port()) as node:
+    with Skiff(dir=tmp_path / "node", port=free_port(), key=node_key()) as node:
         node.wait_for_leader(timeout=15)
         with node.client() as client:
             client.insert("kept", 1)
@@ -119,7 +120,7 @@ def test_a_node_works_with_a_long_temporary_directory_path(
 def test_a_client_of_an_embedded_node_survives_the_death_of_each_actor(
     tmp_path: Path, temporary: Path
 ) -> None:
-    with Skiff(dir=tmp_path / "node", port=free_port()) as node:
+    with Skiff(dir=tmp_path / "node", port=free_port(), key=node_key()) as node:
         node.wait_for_leader(timeout=15)
         with node.client() as client:
             client.insert("kept", 1)
@@ -137,14 +138,17 @@ def test_a_client_of_an_embedded_node_survives_the_death_of_each_actor(
 def test_an_actor_death_is_logged_to_the_program_as_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, level: str, told: list[str]
 ) -> None:
-    with Skiff(dir=tmp_path / "node", port=free_port(), log_level=level) as node:
+    with Skiff(dir=tmp_path / "node", port=free_port(), log_level=level, key=node_key()) as node:
         node.wait_for_leader(timeout=15)
         kill_actor(node, "client_gateway")
     assert caplog.messages == told
 
 
 def test_a_deleted_socket_directory_is_recreated(tmp_path: Path, temporary: Path) -> None:
-    with Skiff(dir=tmp_path / "node", port=free_port()) as node, node.client() as client:
+    with (
+        Skiff(dir=tmp_path / "node", port=free_port(), key=node_key()) as node,
+        node.client() as client,
+    ):
         (names,) = temporary.iterdir()
         shutil.rmtree(names)
         kill_actor(node, "client_gateway")
@@ -155,7 +159,7 @@ def test_a_failure_to_start_the_actors_is_raised(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
-    node = Skiff(dir=tmp_path / "node", port=free_port())
+    node = Skiff(dir=tmp_path / "node", port=free_port(), key=node_key())
     node.start()
     try:
         with pytest.raises(ClusterInitFailed, match="missing: No such file"):
@@ -260,7 +264,7 @@ def test_a_directory_is_reusable_immediately_after_a_kill(tmp_path: Path) -> Non
 def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
         (node,) = cluster.nodes
-        second = Skiff(dir=node.directory, port=free_port())
+        second = Skiff(dir=node.directory, port=free_port(), key=node_key())
         second.start()
         try:
             with pytest.raises(StorageError, match="in use by another skiff node"):
@@ -273,7 +277,7 @@ def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
 
 def test_an_occupied_port_raises_rpc_bind_failed(tmp_path: Path) -> None:
     with Cluster(1, directory=tmp_path) as cluster:
-        second = Skiff(dir=tmp_path / "second", port=cluster.nodes[0].port)
+        second = Skiff(dir=tmp_path / "second", port=cluster.nodes[0].port, key=node_key())
         second.start()
         try:
             with pytest.raises(RPCBindFailed, match="Address already in use; a node needs"):
@@ -285,7 +289,7 @@ def test_an_occupied_port_raises_rpc_bind_failed(tmp_path: Path) -> None:
 def refused(directory: Path) -> str:
     """Return why a node refuses a directory, which must remain unchanged."""
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    node = Skiff(dir=directory, port=free_port())
+    node = Skiff(dir=directory, port=free_port(), key=node_key())
     node.start()
     try:
         with pytest.raises(StorageError) as refusal:
@@ -396,7 +400,7 @@ def test_a_directory_with_an_interrupted_restore_is_refused_until_restored(tmp_p
         client.insert("kept", 1)
         client.backup(file)
     restored = skiff.restore(file, directory)
-    with Skiff(dir=directory, port=free_port()) as node:
+    with Skiff(dir=directory, port=free_port(), key=node_key()) as node:
         node.wait_for_leader()
         with Client([node.address]) as client:
             assert client.status().id == restored.node
@@ -405,7 +409,7 @@ def test_a_directory_with_an_interrupted_restore_is_refused_until_restored(tmp_p
 
 def test_the_error_names_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    node = Skiff(dir=tmp_path / "file" / "node", port=free_port())
+    node = Skiff(dir=tmp_path / "file" / "node", port=free_port(), key=node_key())
     node.start()
     try:
         with pytest.raises(DataDirectoryCreateFailed, match="file/node"):

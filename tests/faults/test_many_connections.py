@@ -17,7 +17,6 @@ from skiff.testing import Node, free_port, wait_until
 from tests.faults.raw_connection import RawConnection
 
 pytestmark = [
-    pytest.mark.plain,
     pytest.mark.cluster,
     pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc"),
 ]

@@ -16,6 +16,7 @@ from protocol.compaction import HELD_LOG_FACTOR
 from protocol.snapshot import CHUNK_BYTES
 from skiff import Skiff
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.keyed import node_key
 from tests.faults.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -188,7 +189,7 @@ def test_the_directory_does_not_grow_with_overwrites(tmp_path: Path) -> None:
     needed = stored + 3 * WRITE_BUFFER_BYTES // 2
     highest = needed + WAL_BYTES_MAX + UNMERGED_TABLES_MAX * WRITE_BUFFER_BYTES
     sizes: list[int] = []
-    with Skiff(tmp_path / "node", port=free_port(), **kept) as node:  # type: ignore[arg-type]
+    with Skiff(tmp_path / "node", port=free_port(), key=node_key(), **kept) as node:  # type: ignore[arg-type]
         node.wait_for_leader()
         with node.client(timeout=30) as client:
             keys = itertools.cycle(KEYS)

@@ -14,11 +14,12 @@ from protocol.messages.client import EVENT_TOPIC
 from protocol.state.commands import Inserted
 from skiff import Subscriber
 from skiff.testing import Cluster, Node, wait_until
+from tests.cluster.keyed import secure_client
 from tests.cluster.raw_client import RawClient
 from tests.faults.memory import resident_bytes
 from tests.faults.raw_connection import MORE, RawConnection, frame
 
-pytestmark = [pytest.mark.cluster, pytest.mark.plain]
+pytestmark = pytest.mark.cluster
 
 CHANGES = 24_000  # more than 10,000 messages and what the system buffers
 FRAME = 100
@@ -65,6 +66,7 @@ def ponging(connection: RawConnection, stop: threading.Event) -> None:
             return
 
 
+@pytest.mark.plain
 def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
     node: Node, address: Address
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
     assert "does not read" in node.log()
 
 
+@pytest.mark.plain
 def test_a_connection_with_endless_subscriptions_is_closed(node: Node, address: Address) -> None:
     pids = node.actor_pids
     with node.client(timeout=20) as client, client.watch("topics/") as subscriber:
@@ -124,6 +127,7 @@ def test_a_flood_of_short_subscribers_ends_no_actor_and_others_are_served(
         while time.monotonic() < until:
             flooding = context.socket(zmq.SUB)
             flooding.setsockopt(zmq.LINGER, 0)
+            secure_client(flooding)
             flooding.connect(address.publish_endpoint)
             for topic in topics:
                 flooding.subscribe(topic)
@@ -136,6 +140,7 @@ def test_a_flood_of_short_subscribers_ends_no_actor_and_others_are_served(
     assert node.actor_pids == pids
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
 @pytest.mark.parametrize("endpoint", ["client_endpoint", "publish_endpoint", "peer_endpoint"])
 def test_an_endless_message_uses_bounded_memory(

@@ -10,15 +10,19 @@ from actors import audit as files
 from actors.audit import FILE, AuditTrail
 from protocol.audit import (
     FAILURES_MAX,
+    HOSTS_MAX,
+    OTHER_HOSTS,
     WINDOW_SECONDS,
     AuditRecord,
     FailureLimit,
+    RefusedConnections,
     denial_in,
     fingerprint,
     is_audited,
     record_of,
     record_of_denial,
 )
+from protocol.deadlines import NEVER
 from protocol.messages.client import (
     AddNode,
     Done,
@@ -140,3 +144,44 @@ def test_failures_of_one_user_hide_no_others() -> None:
     others = record_of_denial("ann", KEY, Denied(Right.READ, "a"))
     assert [limit.admit(each, 1.0) for each in (failed, others)] == [failed, others]
     assert sum(limit.admit(failed, 2.0) is not None for _ in range(1000)) < FAILURES_MAX
+
+
+def refusal(host: str, suppressed: int = 0) -> AuditRecord:
+    return AuditRecord("", "", "Connect", host, "refused", suppressed)
+
+
+def test_refused_connections_of_a_host_are_recorded_once_a_while_with_their_number() -> None:
+    refused = RefusedConnections()
+    assert refused.deadline == NEVER
+    refused.note({"10.0.0.1": 1, "10.0.0.2": 3})
+    assert refused.deadline <= 5.0, "at once"
+    assert refused.take(5.0) == [refusal("10.0.0.1"), refusal("10.0.0.2", 2)]
+    assert refused.deadline == NEVER
+    for _ in range(3):
+        refused.note({"10.0.0.1": 2})
+    assert refused.take(5.1) == []
+    assert refused.deadline == 5.0 + WINDOW_SECONDS
+    assert refused.take(refused.deadline) == [refusal("10.0.0.1", 5)]
+    assert refused.take(100.0) == []
+    refused.note({"10.0.0.1": 1})
+    assert refused.take(100.0) == [refusal("10.0.0.1")]
+
+
+def test_refused_connections_of_many_hosts_are_counted_together() -> None:
+    refused = RefusedConnections()
+    for second in range(3):
+        refused.note({f"10.0.{second}.{number}": 1 for number in range(100)})
+        records = refused.take(float(second))
+        assert len(records) == (HOSTS_MAX + 1 if second == 0 else 0)
+    assert records == []
+    assert refused.take(WINDOW_SECONDS) == [refusal(OTHER_HOSTS, 199)]
+    refused.note({"10.0.0.1": 1})
+    assert refused.take(WINDOW_SECONDS + 1) == [refusal("10.0.0.1")]
+
+
+def test_work_on_a_directory_is_recorded_with_the_systems_user(tmp_path: Path) -> None:
+    AuditTrail(str(tmp_path)).write_offline("Restore", "/backups/monday as cluster 0a")
+    record = msgspec.json.decode((tmp_path / FILE).read_bytes())
+    assert record["user"].startswith("os:")
+    assert (record["operation"], record["outcome"]) == ("Restore", "done")
+    assert record["target"] == "/backups/monday as cluster 0a"

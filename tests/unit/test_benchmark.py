@@ -60,6 +60,13 @@ def test_rates_are_compared_by_their_medians_once_both_are_measured() -> None:
     assert results.rate_ratio("put-1") == 1.5
 
 
+def test_any_two_systems_are_compared() -> None:
+    results = Results("keys", "no keys")
+    for system, rate in (("skiff", 1), ("keys", 90), ("no keys", 100)):
+        results.rounds["put-1"][system].append(Figures(rate, 1, 1))
+    assert results.rate_ratio("put-1") == 0.9
+
+
 def test_pauses_are_compared_by_their_medians() -> None:
     results = Results()
     results.pauses_ms["etcd"] += [1000, 1200, 3000]

@@ -13,8 +13,10 @@ from protocol.messages.client import (
     KeepAlive,
     KeptAlive,
     Operation,
+    ReadChanges,
     RemoveNode,
     Request,
+    Scan,
     TransferLeadership,
 )
 from protocol.messages.gateway import Opened, ReadsDone, RightsTold
@@ -110,6 +112,24 @@ def test_a_check_that_a_client_asks_for_is_answered(gateway: Gateway) -> None:
     check = only_read(ask(gateway, CheckRight(Right.WATCH, "a/")))
     (call,) = answer(gateway, check, Done()).replies
     assert decode_outcome(bytes(call.outcomes[0])) == Done()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        CheckRight(Right.WATCH, "a/"),
+        Scan(NODE, "a/", 10, revision=5),
+        ReadChanges("a/", 3, 0),
+    ],
+)
+def test_what_has_one_answer_needs_a_leader_for_the_rights_of_users_alone(
+    gateway: Gateway, operation: Operation
+) -> None:
+    (free,) = ask(gateway, operation, user=b"").storage
+    assert (free.index, free.confirmed) == (0, True)
+    restricted = ask(gateway, operation)
+    assert decode_read_batch(only_read(restricted).payload).operations == (operation,)
+    assert not restricted.storage
 
 
 def test_the_keys_of_users_are_known_as_storage_tells_them(gateway: Gateway) -> None:

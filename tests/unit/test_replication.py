@@ -74,10 +74,14 @@ def test_a_follower_commits_no_further_than_the_last_entry_it_was_sent() -> None
     assert cluster[A].commit_index == 2
 
 
-def test_a_heartbeat_commits_no_further_than_the_end_of_the_log() -> None:
+@pytest.mark.parametrize(("index", "committed"), [(2, 2), (3, 0), (1 << 61, 0)])
+def test_a_heartbeat_that_knows_of_more_than_this_log_commits_nothing(
+    index: int, committed: int
+) -> None:
     cluster = with_logs({A: (1, 1), B: (), C: ()})
-    cluster.inject(B, A, Heartbeat(1, 0, 7))
-    assert cluster[A].commit_index == 2
+    cluster.inject(B, A, Heartbeat(1, 0, index))
+    assert cluster[A].commit_index == committed
+    assert cluster.sent(HeartbeatReply, sender=A), "it follows nevertheless"
 
 
 def test_the_commit_index_of_a_heartbeat_is_bounded_by_the_match_index() -> None:

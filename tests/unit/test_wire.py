@@ -238,7 +238,7 @@ FOR_GATEWAY: list[Any] = [
     ),
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
-    gateway.HandshakesRefused(7),
+    gateway.HandshakesRefused(7, {"127.0.0.1": 2}),
     gateway.RightsTold((USER,), (ROLE,)),
 ]
 
