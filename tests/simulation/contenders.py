@@ -97,10 +97,10 @@ class Contender(LeaseUser):
     # --- a turn
 
     def _work(self, thread: "Thread", turn: Turn, writes: int) -> None:
-        """Make some fenced writes, then end the turn."""
-        stops = self._chance.random() < STOPS
+        """Make some fenced writes, then end the turn; make none once the run draws to its end."""
+        stops = self._chance.random() < STOPS and not thread.stopped
         delay = self._chance.uniform(0, STOP_SECONDS_MAX if stops else WORK_SECONDS_MAX)
-        act = self._write if writes else self._end
+        act = self._write if writes and not thread.stopped else self._end
         self._setting.events.after(delay, act, thread, turn, writes - 1)
 
     def _write(self, thread: "Thread", turn: Turn, left: int) -> None:

@@ -34,6 +34,7 @@ class TurnBounds:
         self._fenced: dict[str, int] = {}  # token of the last fenced write of each line
         self._judged = 0  # fenced writes
         self._put: set[str] = set()  # keys of items
+        self._leaving: set[str] = set()  # those that may be acknowledged
         self._acknowledged: set[str] = set()
 
     # --- lines
@@ -84,8 +85,9 @@ class TurnBounds:
     # --- items
 
     def was_put(self, item: str) -> None:
-        """Note an item that is in the queue."""
-        self._put.add(item)
+        """Note an item that is in the queue; a consumer may have taken it meanwhile."""
+        if item not in self._leaving:
+            self._put.add(item)
 
     def delivered(self, item: str, claim: str, lease: int) -> None:
         """Check the delivery of an item."""
@@ -96,6 +98,7 @@ class TurnBounds:
 
     def acknowledges(self, item: str) -> None:
         """Note that an item may be acknowledged from now on."""
+        self._leaving.add(item)
         self._put.discard(item)
 
     def acknowledged(self, item: str, *, existed: bool) -> None:
