@@ -13,7 +13,7 @@ from tests.harness.breach import Breach, expect
 from tests.simulation.client import LONGEST_DEADLINE, Client
 from tests.simulation.cluster import Cluster
 from tests.simulation.consumers import NAMES
-from tests.simulation.contenders import STOP_SECONDS_MAX
+from tests.simulation.contenders import STOPPED_SECONDS_MAX
 from tests.simulation.node import Node
 from tests.simulation.revision_order import RevisionOrder
 from tests.simulation.search import Undecided, check_by_search
@@ -73,7 +73,7 @@ class Calm:
         self._invite()
         for thread in self._cluster.threads:
             thread.stopped = True
-        self._wait_until(self._clients_are_idle, 2 * LONGEST_DEADLINE + STOP_SECONDS_MAX)
+        self._wait_until(self._clients_are_idle, 2 * LONGEST_DEADLINE + STOPPED_SECONDS_MAX)
         self._wait_until(self._leases_have_expired, self._longest_lease() + CONVERGE_SECONDS)
         self._read_everything()
         self._wait_until(self._everything_is_read, LAST_READ_SECONDS)

@@ -32,6 +32,7 @@ SILENT = 0.2  # share of turns after which a holder keeps its lease alive no lon
 TIRED = 0.03  # share of keep-alives after which it does not, although it goes on
 STOPS, STOP_SECONDS_MAX = 0.15, 3.0  # share of writes before which a holder stops, and how long
 IMPATIENCE_SECONDS = 0.2  # for a keep-alive
+STOPPED_SECONDS_MAX = (WRITES_MAX + 1) * STOP_SECONDS_MAX  # in one turn
 WORK_SECONDS_MAX = 0.05
 
 
@@ -97,10 +98,10 @@ class Contender(LeaseUser):
     # --- a turn
 
     def _work(self, thread: "Thread", turn: Turn, writes: int) -> None:
-        """Make some fenced writes, then end the turn; make none once the run draws to its end."""
-        stops = self._chance.random() < STOPS and not thread.stopped
+        """Make some fenced writes, then end the turn."""
+        stops = self._chance.random() < STOPS
         delay = self._chance.uniform(0, STOP_SECONDS_MAX if stops else WORK_SECONDS_MAX)
-        act = self._write if writes and not thread.stopped else self._end
+        act = self._write if writes else self._end
         self._setting.events.after(delay, act, thread, turn, writes - 1)
 
     def _write(self, thread: "Thread", turn: Turn, left: int) -> None:
