@@ -268,9 +268,12 @@ def test_the_key_is_rotated_node_by_node_under_load(secure: Cluster) -> None:
         assert client.status().secure
 
 
-def test_no_secret_key_shows_anywhere(secure: Cluster) -> None:
-    shown = subprocess.run(["ps", "-axww", "-o", "args="], capture_output=True, check=True).stdout
-    assert str(secure.nodes[0].directory).encode() in shown, "the actors are listed"
+def test_no_secret_key_shows_anywhere(secure: Cluster, tmp_path: Path) -> None:
+    with Skiff(tmp_path / "own", port=free_port(), key=key_of(secure)) as node:
+        node.wait_until_serving()
+        listed = ["ps", "-axww", "-o", "args="]
+        shown = subprocess.run(listed, capture_output=True, check=True).stdout
+    assert str(tmp_path / "own").encode() in shown, "the actors are listed"
     for node in secure.nodes:
         node.terminate()
     files = [each for node in secure.nodes for each in node.directory.rglob("*") if each.is_file()]
