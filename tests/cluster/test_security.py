@@ -269,8 +269,8 @@ def test_the_key_is_rotated_node_by_node_under_load(secure: Cluster) -> None:
 
 
 def test_no_secret_key_shows_anywhere(secure: Cluster, tmp_path: Path) -> None:
-    with Skiff(tmp_path / "own", port=free_port(), key=key_of(secure)) as node:
-        node.wait_until_serving()
+    with Skiff(tmp_path / "own", port=free_port(), key=key_of(secure)) as own:
+        own.wait_until_serving()
         listed = ["ps", "-axww", "-o", "args="]
         shown = subprocess.run(listed, capture_output=True, check=True).stdout
     assert str(tmp_path / "own").encode() in shown, "the actors are listed"
