@@ -22,6 +22,7 @@ class Route:
         self.given = list(dict.fromkeys(endpoints))
         self._follow_leader = follow_leader
         self._members: list[str] = []
+        self._members_at = 0  # index of that membership, as far as known
         self._outsiders: set[str] = set()  # whose nodes have said that they are no members
         self._leader = ""
         self._avoided: dict[str, float] = {}
@@ -88,8 +89,10 @@ class Route:
         if members:  # a standby node knows none
             if self._members and welcome.node not in {each.id for each in members}:
                 return True  # removed: it has missed what came after
-            self._members = [_endpoint(each.address) for each in members]
-            self._outsiders.difference_update(self._members)
+            if welcome.membership_index == 0 or welcome.membership_index >= self._members_at:
+                self._members_at = welcome.membership_index
+                self._members = [_endpoint(each.address) for each in members]
+                self._outsiders.difference_update(self._members)
         if self._follow_leader:
             self._leader = _endpoint(welcome.leader_address) if welcome.leader_address else ""
         return True

@@ -82,6 +82,7 @@ def welcome(opened: Opened, config: NodeConfig, leadership: Leadership | None) -
         leader_address=leadership.leader_address,
         membership=_membership(opened, leadership),
         level=STATE_LEVEL,
+        membership_index=leadership.membership_index,
     )
 
 

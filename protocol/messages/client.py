@@ -185,6 +185,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=20):
     leader_address: str = ""  # host:port of its gateway; empty where none is known
     membership: Membership = Membership()  # last committed one that the node knows
     level: Level = LEVEL_MIN  # of the operations that the node can read
+    membership_index: Number = 0  # of the entry of this membership; 0 from older versions
 
 
 class Names(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):

@@ -29,6 +29,7 @@ class Leadership(msgspec.Struct, frozen=True, array_like=True, tag=41):
     membership: Membership  # last committed one that it knows
     removed: bool  # whether it knows that it was removed
     stalled: bool  # whether its storage does not answer, so that it cannot serve clients
+    membership_index: int = 0  # of the entry of this membership
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=42):

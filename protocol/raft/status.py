@@ -26,6 +26,7 @@ def leadership_of(state: RaftState) -> Leadership:
         membership=state.memberships.committed.membership,
         removed=state.removed,
         stalled=state.durability.stalled,
+        membership_index=state.memberships.committed.index,
     )
 
 

@@ -46,6 +46,18 @@ def test_a_removed_node_is_believed_only_while_no_member_is_known() -> None:
     assert not route.should_move(A, 0.0)
 
 
+def test_a_membership_replaces_no_newer_one() -> None:
+    route = Route([A, B, C], follow_leader=True, cluster=b"c")
+    publishes_at, old = "tcp://a:2", members(*ADDRESSES)
+    route.learn(Welcome(b"c", b"a:1", publishes_at, None, "", members("a:1"), membership_index=7))
+    route.learn(Welcome(b"c", b"b:1", publishes_at, None, "", old, membership_index=6))
+    assert route.nodes == [A]
+    route.learn(Welcome(b"c", b"b:1", publishes_at, None, "", old, membership_index=8))
+    assert route.nodes == [A, B, C]
+    route.learn(Welcome(b"c", b"a:1", publishes_at, None, "", members("a:1")))
+    assert route.nodes == [A], "older versions do not say which one it is"
+
+
 def test_a_node_that_says_that_it_was_removed_is_no_member() -> None:
     route = Route([A, C], follow_leader=True)
     route.settle(b"cluster")
