@@ -31,6 +31,7 @@ ACTORS = ("log_replicator", "client_gateway", "election_timer", "storage_writer"
 CLOSE_SECONDS = 3.0  # for the server to reap the actors, before it is killed
 REPORT_BYTES = 4096
 STDIN, STDOUT, FIRST_OTHER = 0, 1, 3  # descriptors
+DESCRIPTORS = Path("/dev/fd")  # with a name for each that is open
 
 
 class Forked(msgspec.Struct, frozen=True):
@@ -173,7 +174,7 @@ def _become_server(control: int) -> NoReturn:
     """Serve, in a forked process, with nothing of its parent but the standard error."""
     os.dup2(control, STDIN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-    os.closerange(FIRST_OTHER, os.sysconf("SC_OPEN_MAX"))
+    _close_others()
     signal.set_wakeup_fd(-1)
     code = 1
     try:
@@ -185,6 +186,15 @@ def _become_server(control: int) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _close_others() -> None:
+    # By a list: where the limit of descriptors is a billion, as in some containers, a range takes
+    # minutes.
+    for each in [int(place.name) for place in DESCRIPTORS.iterdir()]:
+        if each >= FIRST_OTHER:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.close(each)
 
 
 def _spawn(config: NodeConfig, control: int) -> subprocess.Popen[bytes]:
