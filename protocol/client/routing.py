@@ -116,9 +116,10 @@ class Route:
         """The endpoints of the members among those to use, as far as known; else all of these.
 
         Each node counts once, at the address that the members know, whatever others it was given.
+        Where all members say that they were removed, others have taken their place.
         """
-        known = [each for each in self.all if each in self._members] or self.all
-        return [each for each in known if each not in self._outsiders] or known
+        inside = [each for each in self.all if each not in self._outsiders]
+        return [each for each in inside if each in self._members] or inside or self.all
 
 
 def address_of(endpoint: str) -> str:

@@ -71,6 +71,14 @@ def test_a_node_that_says_that_it_was_removed_is_no_member() -> None:
     assert route.nodes == [A, C, B]
 
 
+def test_the_other_nodes_are_members_once_all_that_were_have_been_removed() -> None:
+    route = Route([A, B, C], follow_leader=True, cluster=b"c")
+    route.learn(Welcome(b"c", b"b:1", "tcp://b:2", None, "", members("b:1"), membership_index=7))
+    assert route.nodes == [B]
+    route.note_outsider(B)
+    assert route.nodes == [A, C]
+
+
 def test_every_node_gets_a_turn_although_failed_nodes_are_avoided() -> None:
     route = Route([A, C], follow_leader=True)
     route.settle(b"cluster")
