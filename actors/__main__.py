@@ -8,6 +8,7 @@ process, and may be signalled.
 import contextlib
 import gc
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ COMMAND_NAME = Path("/proc/self/comm")  # as ``ps -o comm`` and ``top`` show it,
 def main() -> None:
     """Fork the actors with the lifelines that arrive, and wait until all of them are gone."""
     signals.ignore()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else the system would reap the actors
     _take_name("fork_server")
     control = socket.socket(fileno=0)
     _, lifelines, _, _ = socket.recv_fds(control, 1, len(ACTORS))

@@ -90,7 +90,7 @@ class ClientGateway:
         if self._clients.is_readable(readable):
             self._trim(now)
         if self._gatekeeper is not None:
-            self._note_refusals()
+            self._note_refusals(now)
         if self._inbox in readable:
             for encoded in self._inbox.drain_single():
                 messages = decode_for_gateway(encoded)
@@ -133,7 +133,7 @@ class ClientGateway:
         if isinstance(message, RightsTold):
             self._learn_rights()
         if isinstance(message, HandshakesRefused):
-            self._audit.refused.note(message.hosts)
+            self._audit.refused.note(message.hosts, now)
 
     def _learn_rights(self) -> None:
         """Admit the users, at the start only with keys, if there are any.
@@ -147,12 +147,12 @@ class ClientGateway:
         elif keys and not self._has_started and not self._context.config.insecure:
             raise ActorFailure("ClusterInitFailed", WITHOUT_KEY, lasting=True)
 
-    def _note_refusals(self) -> None:
+    def _note_refusals(self, now: float) -> None:
         """Count the connections that the ports for clients have refused."""
         ports = (self._clients, self._subscribers)
         self._core.refused_handshakes = sum(each.refused for each in ports)
         for each in ports:
-            self._audit.refused.note(each.take_refused())
+            self._audit.refused.note(each.take_refused(), now)
 
     def _trim(self, now: float) -> None:
         """Process new and lost connections, and close the longest idle ones beyond the limit."""

@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -30,6 +30,7 @@ BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128x
 EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
 
 UNKNOWN = "a connection"  # that had ended before it could be looked at
+NONE_REFUSED: Mapping[str, int] = {}
 BARRED_SECONDS = 1.0  # in which a host that floods a port is not let in again
 
 log = logging.getLogger("skiff.connections")
@@ -96,8 +97,10 @@ class Connections:
             self._failed = 0
         return lost
 
-    def take_refused(self) -> Counter[str]:
+    def take_refused(self) -> Mapping[str, int]:
         """Return how many connections were refused since the last call, by host."""
+        if not self._refused_hosts:
+            return NONE_REFUSED
         taken, self._refused_hosts = self._refused_hosts, Counter()
         return taken
 

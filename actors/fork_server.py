@@ -1,10 +1,10 @@
 """Fork server: the process that forks a node's actors, as the supervisor uses it.
 
-Importing their modules is most of what a start costs, and is done once for all four. Each process
-has the arguments of the server, which show in ``ps`` which node it belongs to.
+Importing their modules is most of what a start costs, and is done once for all four.
 
 The server is a new process of the interpreter, as the embedding program may have threads, and much
-else that actors are better without. The command that runs nothing but a node forks it from itself.
+else that actors are better without; its arguments show in ``ps`` which node its processes belong
+to. The command that runs nothing but a node forks it from itself.
 """
 
 import contextlib
@@ -162,7 +162,10 @@ class _Fork:
         os.kill(self._pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        except ChildProcessError:
+            return 0  # the system reaps children where the program's parent has ignored SIGCHLD
 
 
 def import_actors() -> None:
@@ -172,12 +175,12 @@ def import_actors() -> None:
 
 def _become_server(control: int) -> NoReturn:
     """Serve, in a forked process, with nothing of its parent but the standard error."""
-    os.dup2(control, STDIN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-    _close_others()
-    signal.set_wakeup_fd(-1)
     code = 1
     try:
+        os.dup2(control, STDIN)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        _close_others()
+        signal.set_wakeup_fd(-1)
         importlib.import_module("actors.__main__").main()
         code = 0
     except SystemExit as end:
@@ -189,9 +192,16 @@ def _become_server(control: int) -> NoReturn:
 
 
 def _close_others() -> None:
-    # By a list: where the limit of descriptors is a billion, as in some containers, a range takes
-    # minutes.
-    for each in [int(place.name) for place in DESCRIPTORS.iterdir()]:
+    """Close all but the standard streams.
+
+    A list serves best: up to a limit of a billion, as in some containers, a range takes minutes.
+    """
+    try:
+        others = [int(place.name) for place in DESCRIPTORS.iterdir()]
+    except FileNotFoundError:  # in a root without /dev and /proc
+        os.closerange(FIRST_OTHER, os.sysconf("SC_OPEN_MAX"))
+        return
+    for each in others:
         if each >= FIRST_OTHER:
             with contextlib.suppress(OSError):  # that of the list itself
                 os.close(each)

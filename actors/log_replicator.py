@@ -301,7 +301,7 @@ class LogReplicator:
         hosts = self._links.connections.take_refused()
         if hosts or refused != self._refused_told:
             self._refused_told = refused
-            self._gateway.send(encode([HandshakesRefused(refused, hosts)]))
+            self._gateway.send(encode([HandshakesRefused(refused, dict(hosts))]))
 
     def _log_complaints(self, outbox: Outbox) -> None:
         for each in outbox.complaints:

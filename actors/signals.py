@@ -1,7 +1,7 @@
 """Termination signals: left to the supervisor by the actors, from their first instruction on.
 
 Ctrl-C reaches the whole foreground process group, even while an actor's interpreter still imports.
-The supervisor's thread therefore blocks these signals, which an actor inherits through ``exec``;
+The supervisor's thread therefore blocks these signals, which an actor inherits;
 signals that arrive before the actor ignores them are dropped. A process group of its own would also
 keep Ctrl-C away, but then job control and a kill of the group would miss the actors.
 """

@@ -158,6 +158,7 @@ class Supervisor:
             while failure is None and self._may_start():
                 failure = self._run_actors()
         finally:
+            self._close_server()
             self._ipc.clear()
             self._pids = {}
             self.failure = failure
@@ -298,6 +299,9 @@ class Supervisor:
             child.lifeline.wait_until_cut(STOP_SECONDS)
             child.lifeline.close()
         self._children.clear()
+        self._close_server()
+
+    def _close_server(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -119,8 +119,10 @@ class RefusedConnections:
         self._counts: Counter[str] = Counter()  # not recorded yet
         self._quiet_until: dict[str, float] = {}  # by host that was recorded
 
-    def note(self, refused: Mapping[str, int]) -> None:
+    def note(self, refused: Mapping[str, int], now: float) -> None:
         """Count refused connections by their hosts."""
+        if refused:
+            self._forget_recorded(now)
         for host, count in refused.items():
             known = self._counts.keys() | self._quiet_until.keys()
             is_named = host in known or len(known) < HOSTS_MAX
@@ -128,7 +130,7 @@ class RefusedConnections:
 
     def take(self, now: float) -> list[AuditRecord]:
         """Return the records that are due."""
-        self._quiet_until = {host: at for host, at in self._quiet_until.items() if at > now}
+        self._forget_recorded(now)
         due = [host for host in self._counts if host not in self._quiet_until]
         self._quiet_until.update(dict.fromkeys(due, now + WINDOW_SECONDS))
         return [_refusal(host, self._counts.pop(host)) for host in due]
@@ -136,7 +138,12 @@ class RefusedConnections:
     @property
     def deadline(self) -> float:
         """When the next record is due."""
-        return min([self._quiet_until.get(host, 0.0) for host in self._counts], default=NEVER)
+        if not self._counts:
+            return NEVER
+        return min(self._quiet_until.get(host, 0.0) for host in self._counts)
+
+    def _forget_recorded(self, now: float) -> None:
+        self._quiet_until = {host: at for host, at in self._quiet_until.items() if at > now}
 
 
 def _refusal(host: str, count: int) -> AuditRecord:

@@ -136,8 +136,11 @@ class ReplyBudget:
         return True
 
     def _payer_of(self, connection: bytes, payer: bytes) -> bytes:
-        """Return who pays for a connection, as long as anything is held for it."""
-        return self._payers.get(connection) or payer or connection
+        """Return who pays for a connection, as long as anything is held for it.
+
+        Without a user, it is the connection: a client may choose an id that is a user's name.
+        """
+        return self._payers.get(connection) or payer or b"\0" + connection
 
     def _hold(self, connection: bytes, payer: bytes, size: int) -> None:
         payer = self._payers[connection] = self._payer_of(connection, payer)

@@ -20,13 +20,8 @@ from scripts.benchmark.workloads import WORKLOADS
 
 SYSTEMS = ("etcd", "skiff")
 MEASUREMENTS = (*(workload.name for workload in WORKLOADS), "failover", "trace")
-WITHOUT_KEYS, WITH_KEYS = "no keys", "keys"  # what --keys compares,
-KEYS_COST = {
-    "put-1",
-    "get-1",
-    "put-256",
-    "get-256",
-}  # by these measurements, unless others are named
+WITHOUT_KEYS, WITH_KEYS = "no keys", "keys"  # what --keys compares
+KEYS_COST = {"put-1", "get-1", "put-256", "get-256"}  # by these, unless others are named
 # (rounds, seconds of each workload in a round, kills in a round)
 QUICK = (3, 2.0, 2)
 THOROUGH = (7, 5.0, 3)

@@ -94,7 +94,7 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
     """
     ending = EndRequest()
     ending.listen_to_signals()
-    skiff.start(fork=True)
+    skiff.start(fork=threading.active_count() == 1)  # a debugger has threads of its own
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
     told = (skiff, ending, announcement)
@@ -118,6 +118,7 @@ def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> Non
                 admission.wait()  # until a new node has founded its cluster
             _announce(skiff, announcement, admission)
         skiff.wait()
+        ending.tell()
     except (SkiffError, ReaderGone, OSError) as failure:
         ending.tell(failure)
 

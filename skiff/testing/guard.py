@@ -84,7 +84,9 @@ def end_cluster(directory: Path) -> None:
 
 def _groups(directory: Path) -> set[int]:
     """Return the process groups of nodes that log to a directory."""
-    files = [str(file) for file in directory.resolve().glob("node-*.log")]
+    found = directory.resolve().glob("node-[0-9]*.log")
+    # A link of another user could name the standard error of an innocent program.
+    files = [str(file) for file in found if not file.is_symlink()]
     if not files:
         return set()
     return set(_listed_by_proc(files) if (PROC / "self").exists() else _listed_by_lsof(files))
@@ -99,8 +101,11 @@ def _listed_by_proc(files: list[str]) -> Iterator[int]:
 
 
 def _listed_by_lsof(files: list[str]) -> Iterator[int]:
-    """Yield the same where there is no ``/proc``, as on macOS."""
-    command = ["lsof", "-w", "-a", "-d", STDERR, "-F", "g", "--", *files]
+    """Yield the same where there is no ``/proc``, as on macOS; without ``lsof``, nothing."""
+    lsof = shutil.which("lsof") or "/usr/sbin/lsof"
+    if not Path(lsof).exists():
+        return
+    command = [lsof, "-w", "-a", "-d", STDERR, "-F", "g", "--", *files]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     for row in listed.stdout.splitlines():
         if row.startswith("g"):

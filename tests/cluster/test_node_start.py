@@ -335,6 +335,25 @@ def test_a_signal_to_the_process_group_shuts_a_node_down_cleanly(
     assert node.returncode == 0
 
 
+def test_a_node_survives_a_parent_that_has_ignored_the_end_of_children(tmp_path: Path) -> None:
+    place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
+    ignoring = ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh"]
+    with subprocess.Popen(
+        [*ignoring, *command.command("node", "start", *place)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=command.environment(),
+    ) as node:
+        address, before = ready(node)["address"], actors_of(node.pid)
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: set(actors_of(node.pid)).isdisjoint(before), "all actors are replaced")
+        with Client([address]) as client:
+            client.insert("key", "value", timeout=20)
+        node.terminate()
+        assert node.communicate(timeout=command.SECONDS_MAX)[0] == b""
+    assert node.returncode == 0
+
+
 def test_closing_its_terminal_shuts_a_node_down_cleanly(tmp_path: Path) -> None:
     place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
     ours, theirs = os.openpty()

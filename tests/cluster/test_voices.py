@@ -12,7 +12,7 @@ from protocol.silence import QUIET_SECONDS
 from skiff import Skiff
 from skiff.testing import Cluster, free_port
 from skiff.testing.waiting import wait_until
-from tests.cluster.keyed import reachable
+from tests.cluster.keyed import node_key, reachable
 
 pytestmark = pytest.mark.cluster
 
@@ -24,7 +24,7 @@ def shown_by_ps(pids: Iterable[int]) -> list[str]:
 
 
 def test_ps_identifies_the_node_of_each_process_of_a_program(tmp_path: Path) -> None:
-    with Skiff(tmp_path / "node", port=free_port()) as node:
+    with Skiff(tmp_path / "node", port=free_port(), key=node_key()) as node:
         node.wait_until_serving()
         shown = shown_by_ps(node.pids.values())
     assert len(shown) == 4

@@ -159,6 +159,11 @@ BUGS = (
         Edit(MirroredKeys._begin, "if key not in present", "if False"),
     ),
     Bug(
+        "a mirror's waiter sleeps through its revision",
+        "the promise of mirrors",
+        Edit(MirroredKeys.take_due, "revision <= self.revision", "revision < self.revision"),
+    ),
+    Bug(
         "a mirror wakes those that wait for the next revision",
         "the promise of mirrors",
         Edit(MirroredKeys.take_due, "revision <= self.revision", "revision <= self.revision + 1"),

@@ -153,30 +153,38 @@ def refusal(host: str, suppressed: int = 0) -> AuditRecord:
 def test_refused_connections_of_a_host_are_recorded_once_a_while_with_their_number() -> None:
     refused = RefusedConnections()
     assert refused.deadline == NEVER
-    refused.note({"10.0.0.1": 1, "10.0.0.2": 3})
+    refused.note({"10.0.0.1": 1, "10.0.0.2": 3}, 5.0)
     assert refused.deadline <= 5.0, "at once"
     assert refused.take(5.0) == [refusal("10.0.0.1"), refusal("10.0.0.2", 2)]
     assert refused.deadline == NEVER
     for _ in range(3):
-        refused.note({"10.0.0.1": 2})
+        refused.note({"10.0.0.1": 2}, 5.0)
     assert refused.take(5.1) == []
     assert refused.deadline == 5.0 + WINDOW_SECONDS
     assert refused.take(refused.deadline) == [refusal("10.0.0.1", 5)]
     assert refused.take(100.0) == []
-    refused.note({"10.0.0.1": 1})
+    refused.note({"10.0.0.1": 1}, 100.0)
     assert refused.take(100.0) == [refusal("10.0.0.1")]
 
 
 def test_refused_connections_of_many_hosts_are_counted_together() -> None:
     refused = RefusedConnections()
     for second in range(3):
-        refused.note({f"10.0.{second}.{number}": 1 for number in range(100)})
+        refused.note({f"10.0.{second}.{number}": 1 for number in range(100)}, second)
         records = refused.take(float(second))
         assert len(records) == (HOSTS_MAX + 1 if second == 0 else 0)
     assert records == []
     assert refused.take(WINDOW_SECONDS) == [refusal(OTHER_HOSTS, 199)]
-    refused.note({"10.0.0.1": 1})
+    refused.note({"10.0.0.1": 1}, WINDOW_SECONDS)
     assert refused.take(WINDOW_SECONDS + 1) == [refusal("10.0.0.1")]
+
+
+def test_a_host_is_named_again_once_others_were_recorded_a_while_ago() -> None:
+    refused = RefusedConnections()
+    refused.note({f"10.0.0.{number}": 1 for number in range(HOSTS_MAX)}, 0.0)
+    assert len(refused.take(0.0)) == HOSTS_MAX
+    refused.note({"10.9.9.9": 1}, WINDOW_SECONDS)
+    assert refused.take(WINDOW_SECONDS) == [refusal("10.9.9.9")]
 
 
 def test_work_on_a_directory_is_recorded_with_the_systems_user(tmp_path: Path) -> None:
