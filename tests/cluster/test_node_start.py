@@ -335,9 +335,16 @@ def test_a_signal_to_the_process_group_shuts_a_node_down_cleanly(
     assert node.returncode == 0
 
 
+IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_a_node_survives_a_parent_that_has_ignored_the_end_of_children(tmp_path: Path) -> None:
     place = ["--dir", str(tmp_path / "node"), "--port", str(free_port()), "--json"]
-    ignoring = ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh"]
+    ignoring = [sys.executable, "-c", IGNORING]
     with subprocess.Popen(
         [*ignoring, *command.command("node", "start", *place)],
         stdout=subprocess.PIPE,
