@@ -65,9 +65,9 @@ def test_both_clients_watches_backups_and_commands_work_with_keys(
 ) -> None:
     url = f"skiffs://{','.join(secure.addresses)}?key={key_of(secure)}"
     with secure.client() as client, client.watch("a/") as changes, client.mirror("a/") as mirror:
-        client.insert("a/1", 1)
-        assert next(changes).value == 1
+        mirror.wait_for(client.insert("a/1", 1))
         assert mirror["a/1"] == 1
+        assert next(changes).value == 1
         client.backup(tmp_path / "backup")
         status = client.status()
         assert status.secure
