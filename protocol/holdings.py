@@ -38,12 +38,14 @@ class Holdings(Generic[Key, Entry]):
 
     def use(self, user: bytes, key: Key) -> Entry | None:
         """Return an entry as ``find`` does, and mark it as most recently used."""
-        entry = self.find(user, key)
-        if entry is not None:
-            self._uses += 1
-            self._held[user][key] = (self._uses, entry)
-            self._held[user].move_to_end(key)
-        return entry
+        held = self._held.get(user)
+        found = None if held is None else held.get(key)
+        if held is None or found is None:
+            return None
+        self._uses += 1
+        held[key] = (self._uses, found[1])
+        held.move_to_end(key)
+        return found[1]
 
     def add(self, user: bytes, key: Key, entry: Entry) -> None:
         """Add an entry, as most recently used; ``make_room`` is due."""

@@ -230,10 +230,14 @@ class StateMachine:
             return SessionExpired()
         if is_duplicate(session, write):
             return recall(session, write)
-        denied = denial_of(command, write.user, self.rights, self._leases)
-        result = denied or self._execute(command, write.user, events)
+        result = self._denial(write) or self._execute(command, write.user, events)
         remember(session, write, result)
         return result
+
+    def _denial(self, write: Write) -> Denied | None:
+        if not write.user:
+            return None
+        return denial_of(write.command, write.user, self.rights, self._leases)
 
     def _apply_sessionless(
         self,

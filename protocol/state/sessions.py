@@ -34,29 +34,39 @@ class SessionRow(msgspec.Struct, frozen=True, array_like=True):
 class Session:
     """The results that a client may still ask for again."""
 
-    __slots__ = ("acknowledged", "last_used", "newest", "results", "saved", "unsaved", "user")
+    __slots__ = ("acknowledged", "blocks", "last_used", "newest", "saved", "unsaved", "user")
 
     def __init__(self, last_used: int, user: bytes = b"") -> None:
         self.last_used = last_used
         self.user = user
         self.acknowledged = 0
-        self.results: dict[int, Result] = {}  # by sequence
+        self.blocks: dict[int, dict[int, Result]] = {}  # results by sequence, by block
         self.newest = 0  # newest block, stored in the session's own row
         self.saved: set[int] = set()  # earlier blocks that are stored
         self.unsaved: set[int] = set()  # earlier blocks whose rows are outdated
 
-    def block(self, number: int) -> dict[int, Result]:
-        """Return the results of a block in the order of their sequences, whatever was first."""
-        sequences = range(number * BLOCK_RESULTS, (number + 1) * BLOCK_RESULTS)
-        return {each: self.results[each] for each in sequences if each in self.results}
+    def keep(self, sequence: int, result: Result) -> int:
+        """Keep a result; return its block."""
+        block = sequence // BLOCK_RESULTS
+        results = self.blocks.get(block)
+        if results is None:
+            results = self.blocks[block] = {}
+        results[sequence] = result
+        return block
+
+    def keeps(self, sequence: int) -> bool:
+        """Whether a result is kept."""
+        return sequence in self.blocks.get(sequence // BLOCK_RESULTS, _NONE)
 
     def load(self, results: dict[int, Result]) -> None:
         """Add results from a row, except those of blocks that are acknowledged as a whole."""
-        first = self.acknowledged // BLOCK_RESULTS * BLOCK_RESULTS
+        first = self.acknowledged // BLOCK_RESULTS
         for sequence, result in results.items():
-            if sequence >= first:
-                self.results[sequence] = result
+            if sequence // BLOCK_RESULTS >= first:
+                self.keep(sequence, result)
 
+
+_NONE: dict[int, Result] = {}
 
 _decode_row = msgspec.msgpack.Decoder(SessionRow).decode
 _decode_block = msgspec.msgpack.Decoder(dict[int, Result]).decode
@@ -120,7 +130,7 @@ class Sessions:
             yield _key(number), None
             yield from ((_key(number, block), None) for block in session.saved)
         for number, session in changed.items():
-            newest = session.block(session.newest)
+            newest = session.blocks.get(session.newest, _NONE)
             row = SessionRow(session.last_used, session.acknowledged, newest, session.user)
             yield _key(number), encode(row)
             if session.unsaved:
@@ -134,7 +144,7 @@ class Sessions:
 def _changed_blocks(number: int, session: Session) -> Iterator[tuple[bytes, bytes | None]]:
     """Yield the outdated rows of earlier blocks."""
     for block in session.unsaved:
-        results = session.block(block)
+        results = session.blocks.get(block)
         if results:
             session.saved.add(block)
             yield _key(number, block), encode(results)
@@ -156,10 +166,9 @@ def _load(stored: Iterable[tuple[bytes, bytes]]) -> dict[int, Session]:
             sessions[number].load(row)
             sessions[number].saved.add(int.from_bytes(key[NUMBER_BYTES:], "big"))
     for session in sessions.values():
-        blocks = {sequence // BLOCK_RESULTS for sequence in session.results}
-        session.newest = max(blocks, default=0)
+        session.newest = max(session.blocks, default=0)
         # Rows of earlier versions hold all results of their sessions.
-        session.unsaved = blocks - session.saved - {session.newest}
+        session.unsaved = set(session.blocks) - session.saved - {session.newest}
     return sessions
 
 
@@ -170,47 +179,44 @@ def _key(session: int, block: int | None = None) -> bytes:
 
 def is_duplicate(session: Session, write: Write) -> bool:
     """Whether this write was already applied."""
-    return write.sequence in session.results or write.sequence < session.acknowledged
+    return write.sequence < session.acknowledged or session.keeps(write.sequence)
 
 
 def recall(session: Session, write: Write) -> Result:
     """Return the result of a write that was already applied."""
     if write.sequence < session.acknowledged:
         return SessionExpired()  # the client no longer waits for it
-    return session.results[write.sequence]
+    return session.blocks[write.sequence // BLOCK_RESULTS][write.sequence]
 
 
 def remember(session: Session, write: Write, result: Result) -> None:
     """Keep a result until the client acknowledges it, and drop those acknowledged now."""
-    session.results[write.sequence] = result
-    block = write.sequence // BLOCK_RESULTS
+    block = session.keep(write.sequence, result)
     if block > session.newest:
         session.unsaved.add(session.newest)
         session.newest = block
     elif block < session.newest:
         session.unsaved.add(block)
     if write.acknowledged > session.acknowledged:
-        _acknowledge(session, write.acknowledged)
+        first, end = session.acknowledged // BLOCK_RESULTS, write.acknowledged // BLOCK_RESULTS
+        session.acknowledged = write.acknowledged
+        if first < end:
+            _drop(session, range(first, end))
 
 
-def _acknowledge(session: Session, acknowledged: int) -> None:
-    """Drop the results of the blocks that are acknowledged as a whole.
+def _drop(session: Session, blocks: range) -> None:
+    """Drop the results of blocks that are acknowledged as a whole.
 
     A block that is acknowledged in part keeps all of its own: its row is not written again for
     each write that acknowledges another one.
     """
-    blocks = range(session.acknowledged // BLOCK_RESULTS, acknowledged // BLOCK_RESULTS)
-    session.acknowledged = acknowledged
-    if not blocks:
-        return
-    dropped = range(blocks.start * BLOCK_RESULTS, blocks.stop * BLOCK_RESULTS)
-    for sequence in _shared(dropped, session.results):
-        del session.results[sequence]
+    for block in _shared(blocks, session.blocks):
+        del session.blocks[block]
     session.unsaved.update(_shared(blocks, session.saved))
 
 
 def _shared(numbers: range, known: Collection[int]) -> list[int]:
-    """Return what is in both, from the shorter one: a client may skip any number of sequences."""
+    """Return what is in both, from the shorter one: a client may skip any number of blocks."""
     if len(numbers) <= len(known):
         return [each for each in numbers if each in known]
     return [each for each in known if each in numbers]

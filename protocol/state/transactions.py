@@ -102,6 +102,7 @@ class _Draft:
         self._removed = 0  # keys, by prefixes
         self._read_bytes = 0
         self._revision = store.revision + 1  # of the writes
+        self._inserted = Inserted(self._revision)  # result of each insert
 
     def commit(self, events: list[Event]) -> tuple[OperationResult, ...]:
         """Make all writes at one revision; return the results of the operations."""
@@ -121,14 +122,10 @@ class _Draft:
             _Stopped: it cannot be performed.
         """
         match operation:
-            case Insert(key=key, value=value):
-                self._write(key, value, self._lease_of(operation), operation.ttl_ms)
-                self._results.append(Inserted(self._revision))
+            case Insert():
+                self._insert(operation)
             case Remove(key=key):
-                existed = self._read(key) is not None
-                if existed:
-                    self._remove(key)
-                self._results.append(Removed(existed, self._revision))
+                self._results.append(Removed(self._remove(key), self._revision))
             case Increment(key=key, by=by):
                 self._increment(key, by)
             case RemovePrefix(prefix=prefix):
@@ -138,9 +135,17 @@ class _Draft:
             case unknown:
                 assert_never(unknown)
 
-    def _lease_of(self, insert: Insert) -> int:
-        """Return the lease of a key that is inserted, 0 for none."""
-        leases, before = self._store.leases, self._read(insert.key)
+    def _insert(self, insert: Insert) -> None:
+        before, lease, ttl_ms = self._read(insert.key), insert.lease, insert.ttl_ms
+        if lease or ttl_ms:
+            lease = self._lease_of(insert, before)
+        after = written(before, insert.value, self._revision, lease, ttl_ms)
+        self._note(insert.key, before, after)
+        self._results.append(self._inserted)
+
+    def _lease_of(self, insert: Insert, before: StoredValue | None) -> int:
+        """Return the lease of a key that is inserted with one."""
+        leases = self._store.leases
         if insert.ttl_ms:
             _stop_if(leases.why_not_grant(len(self._grants)))
             self._grants.append(insert.ttl_ms)
@@ -157,7 +162,7 @@ class _Draft:
         except CannotAdd as error:
             raise _obstacle(error.obstacle, key) from None
         held = (0, 0) if before is None else (before.lease, before.ttl_ms)
-        self._write(key, encoded, *held)
+        self._note(key, before, written(before, encoded, self._revision, *held))
         self._results.append(Incremented(total, self._revision))
 
     def _remove_prefix(self, prefix: str) -> None:
@@ -191,12 +196,12 @@ class _Draft:
     def _read(self, key: str) -> StoredValue | None:
         return self._rows[key] if key in self._rows else self._store.read(key.encode())
 
-    def _write(self, key: str, value: bytes, lease: int, ttl_ms: int) -> None:
+    def _remove(self, key: str) -> bool:
+        """Remove a key; return whether it existed."""
         before = self._read(key)
-        self._note(key, before, written(before, value, self._revision, lease, ttl_ms))
-
-    def _remove(self, key: str) -> None:
-        self._note(key, self._read(key), None)
+        if before is not None:
+            self._note(key, before, None)
+        return before is not None
 
     def _note(self, key: str, before: StoredValue | None, after: StoredValue | None) -> None:
         self._rows[key] = after

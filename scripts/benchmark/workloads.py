@@ -40,6 +40,7 @@ WORKLOADS = (
     Workload("pipeline", "put, pipelines of 100", "pipeline", clients=1, puts=100),
     Workload("transaction-10", "put, transactions of 10", "transaction", clients=1, puts=10),
     Workload("transaction", "put, transactions of 100", "transaction", clients=1, puts=100),
+    Workload("transaction-8", "put, of 100, 8 in flight", "transaction", in_flight=8, puts=100),
     Workload("put-64B", "put 64 B, 64 in flight", "put", in_flight=64, value_bytes=64),
     Workload("put-4K", "put 4 KiB, 64 in flight", "put", in_flight=64, value_bytes=4 << 10),
     Workload("put-64K", "put 64 KiB, 64 in flight", "put", in_flight=64, value_bytes=64 << 10),

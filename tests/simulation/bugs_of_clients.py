@@ -22,7 +22,7 @@ BUGS = (
         "dissertation §6.3; skiff-rs",
         Edit(
             sessions.is_duplicate,
-            "write.sequence in session.results or write.sequence < session.acknowledged",
+            "write.sequence < session.acknowledged or session.keeps(write.sequence)",
             "False",
         ),
     ),
@@ -48,7 +48,7 @@ BUGS = (
     Bug(
         "a repeated write that the client has forgotten is done again",
         "dissertation §6.3",
-        Edit(sessions.is_duplicate, " or write.sequence < session.acknowledged", ""),
+        Edit(sessions.is_duplicate, "write.sequence < session.acknowledged or ", ""),
     ),
     Bug(
         "a gateway gives the answers of a batch to the wrong clients",

@@ -20,7 +20,7 @@ BUGS = (
     Bug(
         "writes are not checked when they are applied",
         CHECKS,
-        Edit(StateMachine._apply_once, "denied or self._execute", "self._execute"),
+        Edit(StateMachine._apply_once, "self._denial(write) or ", ""),
     ),
     Bug(
         "a denial is not remembered, so that a retry is applied",
@@ -28,7 +28,7 @@ BUGS = (
         Edit(
             StateMachine._apply_once,
             "remember(session, write, result)",
-            "if denied is None:\n            remember(session, write, result)",
+            "if not isinstance(result, Denied):\n            remember(session, write, result)",
         ),
     ),
     Bug(

@@ -508,5 +508,5 @@ def test_a_retry_after_a_crash_gets_its_first_result() -> None:
     assert kinds(answers) == [Persisted], "the proposal was of an earlier incarnation"
     session = node.writer._machine._sessions.find(1, 99)
     assert session is not None
-    assert session.results == {300: Inserted(1)}
+    assert session.blocks == {18: {300: Inserted(1)}}
     assert node.writer.revision == 1
