@@ -214,7 +214,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Setting(
             unit="COUNT",
             help="Refuse what a user, or a connection without a key, asks of this node beyond this "
-            "many operations a second. 0: no limit.",
+            "many operations a second, those of transactions included. 0: no limit.",
             least=0,
         ),
     ] = 0

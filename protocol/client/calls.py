@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from protocol.client.attempts import ATTEMPT_SECONDS, Attempts
+from protocol.client.attempts import ATTEMPT_SECONDS, PAUSE_SECONDS, Attempts
 from protocol.client.exchange import OTHERS_SECONDS, Asked, Exchange, is_settled
 from protocol.client.high_water import HighWaterMark
 from protocol.client.levels import are_readable
@@ -15,7 +15,7 @@ from protocol.client.link import Link
 from protocol.client.pipeline import Pipelined, runs
 from protocol.client.routing import Route
 from protocol.client.session import Session
-from protocol.client.steps import Ask, AwaitOthers, Steps
+from protocol.client.steps import Ask, AwaitOthers, Pause, Steps
 from protocol.messages.client import Done, Failed, FailureCode, Get, Operation, Outcome, RemoveNode
 from protocol.state.commands import Command, OpenSession, SessionExpired, SessionOpened, Write
 
@@ -195,7 +195,7 @@ class Calls:
                 return None
             else:
                 attempts.reached = True
-                yield AwaitOthers(min(OTHERS_SECONDS, deadline - now))
+                yield Pause(min(PAUSE_SECONDS, deadline - now))
         return Ending(None, attempts)
 
     def _open_session(self, link: Link, deadline: float) -> Steps[Ending]:

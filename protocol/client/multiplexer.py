@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.client.steps import Answered, Ask, Lost, timeout_ms
 from protocol.encoding import encode
+from protocol.load import load_of
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
@@ -123,7 +124,7 @@ class Multiplexer:
         number, timeout = next(self._numbers), timeout_ms(deadline, now)
         request = Request(CLIENT_PROTOCOL_VERSION, number, timeout, operations)
         encoded = encode(request)
-        is_large = len(encoded) > BATCH_BYTES_MAX or len(operations) > BATCH_OPERATIONS_MAX
+        is_large = len(encoded) > BATCH_BYTES_MAX or load_of(operations) > BATCH_OPERATIONS_MAX
         if is_large and len(group) > 1:
             half = len(group) // 2
             self._divide(group[:half], now, frames)

@@ -1,12 +1,18 @@
 """Acceptance: whether a gateway has room for one more request, of anybody and of this user."""
 
-from protocol.gateway.pending import Call, Calls
+from protocol.gateway.pending import CALL_OPERATIONS_MAX, Call, Calls
 from protocol.gateway.quotas import Quotas
 from protocol.gateway.replies import unsupported
 from protocol.gateway.reply_budget import NOT_READ, ReplyBudget
+from protocol.gateway.shares import SHARE, exceeds_share
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Failed, FailureCode, Request
 
 OVERLOADED = Failed(FailureCode.OVERLOADED, "too many requests are pending at this node")
+TOO_LONG = Failed(
+    FailureCode.INVALID,
+    f"a request has at most {CALL_OPERATIONS_MAX // SHARE} operations, those of its transactions "
+    "and keys included",
+)
 
 
 class Acceptance:
@@ -21,9 +27,11 @@ class Acceptance:
     def begin(self, call: Call, request: Request, now: float) -> Failed | None:
         """Count a call; return the outcome of all its operations if it is refused."""
         self.calls.begin(call)
-        over_quota = self._quotas.begin(call.payer, len(call.outcomes), call.size, now)
+        over_quota = self._quotas.begin(call.payer, call.load, call.size, now)
         if request.version != CLIENT_PROTOCOL_VERSION:
             return unsupported(request.version)
+        if exceeds_share(call.load, CALL_OPERATIONS_MAX):
+            return TOO_LONG
         if self.calls.are_too_many:
             return OVERLOADED
         if over_quota is not None:
@@ -35,4 +43,4 @@ class Acceptance:
     def end(self, call: Call) -> None:
         """Count the end of a call, accepted or refused."""
         self.calls.end(call)
-        self._quotas.end(call.payer, len(call.outcomes), call.size)
+        self._quotas.end(call.payer, call.load, call.size)

@@ -2,14 +2,17 @@
 
 A batch costs the cluster about the same whether it carries one operation or a hundred. The next
 batch therefore waits for the previous one, and then briefly for the clients just answered: most of
-them send their next operation at once. A single client never waits.
+them send their next operation at once. A single client never waits. Where more is queued than a
+batch holds, users take turns, a request each.
 """
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
 
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
+from protocol.load import load_of_command
 from protocol.messages.client import (
     Get,
     GetMany,
@@ -26,38 +29,42 @@ from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
 from protocol.state.commands import Write, command_size
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
-GET_BYTES, LIST_BYTES, LEASE_BYTES = (
-    4 << 10,
-    128 << 10,
-    256,
-)  # assumed sizes; most outcomes are smaller
+GET_BYTES, LIST_BYTES, LEASE_BYTES = 4 << 10, 256 << 10, 256  # assumed; most are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
 
 
 OperationT = TypeVar("OperationT")
+Cost = tuple[int, int]  # bytes, and load as in ``protocol.load``
+Queued = deque[tuple[Slot, OperationT]]
 
 
 class BatchQueue(Generic[OperationT]):
     """Queued operations of one kind at one gateway."""
 
-    def __init__(self, size_of: Callable[[OperationT], int], in_flight_max: float = NEVER) -> None:
-        """Allow ``in_flight_max`` concurrent batches; ``size_of`` returns an operation's bytes."""
-        self._size_of = size_of
+    def __init__(self, cost_of: Callable[[OperationT], Cost], in_flight_max: float = NEVER) -> None:
+        """Allow ``in_flight_max`` concurrent batches, each of bounded cost."""
+        self._cost_of = cost_of
         self._in_flight_max = in_flight_max
-        self._waiting: list[tuple[Slot, OperationT]] = []
+        # By user, who are in the order of their turns.
+        self._waiting: OrderedDict[bytes, Queued[OperationT]] = OrderedDict()
+        self._count = 0
         self._in_flight = 0
         self._sent_at = -NEVER
         self._returning: set[bytes] = set()
         self._return_until = -NEVER
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def add(self, slot: Slot, operation: OperationT) -> None:
         """Queue an operation."""
-        self._waiting.append((slot, operation))
+        waiting = self._waiting.get(slot.call.payer)
+        if waiting is None:
+            waiting = self._waiting[slot.call.payer] = deque()
+        waiting.append((slot, operation))
+        self._count += 1
         self._returning.discard(slot.call.client[0])
 
     def take_batch(
@@ -68,7 +75,7 @@ class BatchQueue(Generic[OperationT]):
         ``refuses`` may answer a slot itself and return True; that operation is then left out. It
         counts towards the batch limit, so a call may return few operations while more are queued.
         """
-        if not self._waiting or now < self._due(now):
+        if not self._count or now < self._due(now):
             return []
         taken = self._take(refuses)
         if taken:
@@ -89,19 +96,15 @@ class BatchQueue(Generic[OperationT]):
 
     def take_late(self, now: float) -> list[Slot]:
         """Remove and return the slots whose deadline passed before they were sent."""
-        late = [slot for slot, _ in self._waiting if slot.call.deadline <= now]
-        if late:
-            self._waiting = [each for each in self._waiting if each[0].call.deadline > now]
-        return late
+        return self._remove(lambda slot: slot.call.deadline <= now)
 
     def take_all(self) -> list[Slot]:
         """Remove and return all queued slots."""
-        taken, self._waiting = self._waiting, []
-        return [slot for slot, _ in taken]
+        return self._remove(lambda _: True)
 
     def next_deadline(self, now: float) -> float:
         """Return when the next batch is due if no event occurs before."""
-        return self._due(now) if self._waiting else NEVER
+        return self._due(now) if self._count else NEVER
 
     def _due(self, now: float) -> float:
         if self._in_flight >= self._in_flight_max:
@@ -111,40 +114,77 @@ class BatchQueue(Generic[OperationT]):
         return self._return_until if self._returning else now
 
     def _take(self, refuses: Callable[[Slot], bool] | None) -> list[tuple[Slot, OperationT]]:
-        """Take as many queued operations as fit into one batch, but at least one.
+        """Take as many queued requests as fit into one batch, but at least one operation.
 
         A request that fits into one batch is not split, so that its writes are applied in order.
         """
         taken: list[tuple[Slot, OperationT]] = []
-        looked_at = size = 0
-        for each in self._waiting[:BATCH_OPERATIONS_MAX]:
-            if refuses is None or not refuses(each[0]):
-                size += self._size_of(each[1])
-                if taken and size > BATCH_BYTES_MAX:
-                    break
-                taken.append(each)
-            looked_at += 1
-        left_over = self._divided(looked_at) if refuses is None else 0
-        self._waiting = self._waiting[looked_at - left_over :]
-        return taken[: len(taken) - left_over]
+        size = load = 0
+        while self._waiting:
+            user, waiting = next(iter(self._waiting.items()))
+            part, part_size, part_load = self._first_part(waiting)
+            size, load = size + part_size, load + part_load
+            if taken and _is_too_much(size, load):
+                break
+            self._end_turn(user, waiting, len(part))
+            taken += [each for each in part if refuses is None or not refuses(each[0])]
+        return taken
 
-    def _divided(self, end: int) -> int:
-        """Return how many operations before ``end`` belong to a request that continues after it."""
-        if end == len(self._waiting):
-            return 0
-        call, begin = self._waiting[end][0].call, end
-        while begin and self._waiting[begin - 1][0].call is call:
-            begin -= 1
-        return end - begin if begin else 0  # a request larger than a batch has to be split
+    def _first_part(
+        self, waiting: Queued[OperationT]
+    ) -> tuple[list[tuple[Slot, OperationT]], int, int]:
+        """Return a user's first request, or as much of it as fits into a batch; bytes and load."""
+        call = waiting[0][0].call
+        part: list[tuple[Slot, OperationT]] = []
+        size = load = 0
+        for each in waiting:
+            if each[0].call is not call:
+                break
+            more, operations = self._cost_of(each[1])
+            if part and _is_too_much(size + more, load + operations):
+                break
+            part.append(each)
+            size, load = size + more, load + operations
+        return part, size, load
+
+    def _end_turn(self, user: bytes, waiting: Queued[OperationT], count: int) -> None:
+        """Drop the first operations of a user, whose next turn comes after the others'."""
+        for _ in range(count):
+            waiting.popleft()
+        self._count -= count
+        if waiting:
+            self._waiting.move_to_end(user)
+        else:
+            del self._waiting[user]
+
+    def _remove(self, is_over: Callable[[Slot], bool]) -> list[Slot]:
+        waiting = [each for queued in self._waiting.values() for each in queued]
+        removed = [slot for slot, _ in waiting if is_over(slot)]
+        if removed:
+            self._waiting.clear()
+            self._count = 0
+            for slot, operation in waiting:
+                if not is_over(slot):
+                    self.add(slot, operation)
+        return removed
 
 
-def write_size(write: Write) -> int:
-    """Return a write's size in bytes."""
-    return command_size(write.command)
+def _is_too_much(size: int, load: int) -> bool:
+    return size > BATCH_BYTES_MAX or load > BATCH_OPERATIONS_MAX
 
 
-def read_size(operation: ReadOperation) -> int:
-    """Return the assumed size of a read's outcome, in bytes: one turn serves a whole batch."""
+def write_cost(write: Write) -> Cost:
+    """Return what a write takes of a batch."""
+    return command_size(write.command), load_of_command(write.command)
+
+
+def read_cost(operation: ReadOperation) -> Cost:
+    """Return what a read takes of a batch, which one turn of storage serves."""
+    return _read_size(operation), 1
+
+
+def _read_size(operation: ReadOperation) -> int:
+    """Return the assumed size of a read's outcome, in bytes."""
     match operation:
         case Get():
             return GET_BYTES

@@ -13,7 +13,7 @@ from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
-from protocol.gateway.batching import BatchQueue, write_size
+from protocol.gateway.batching import BatchQueue, write_cost
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
     LOST_SECONDS,
@@ -43,6 +43,7 @@ from protocol.gateway.replies import (
 from protocol.gateway.reply_budget import ReplyBudget
 from protocol.gateway.shares import payer_of
 from protocol.gateway.validation import validate
+from protocol.load import load_of
 from protocol.messages.client import (
     AddNode,
     Done,
@@ -89,7 +90,7 @@ class Gateway:
         self._config = config
         self._leadership: Leadership | None = None
         self._outbox = GatewayOutbox()
-        self._writes: BatchQueue[Write] = BatchQueue(write_size)
+        self._writes: BatchQueue[Write] = BatchQueue(write_cost)
         # The incarnation makes numbers unique across restarts: late results must not match.
         self._pending = PendingRequests(opened.incarnation << INCARNATION_SHIFT)
         self._admin = AdminRequests()
@@ -130,7 +131,8 @@ class Gateway:
         """
         count = len(request.operations)
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
-        call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
+        load = load_of(request.operations)
+        call = Call(client, request.id, now + timeout, size, [None] * count, count, load, user)
         call.payer = payer_of(user, self.rights, client[0])
         refusal = self._acceptance.begin(call, request, now)
         if not count:

@@ -28,6 +28,7 @@ class Call(msgspec.Struct):
     size: int  # bytes of the request frame
     outcomes: list[Answer | None]
     missing: int
+    load: int = 1  # number of operations that it stands for
     user: bytes = b""  # public key that the connection was authenticated by; empty: unrestricted
     payer: bytes = b""  # whose quota it counts for: the user's name, or else the connection
     outcome_bytes: int = 0  # read for it so far
@@ -64,13 +65,13 @@ class Calls(msgspec.Struct):
     def begin(self, call: Call) -> None:
         """Add a call to the totals."""
         self.count += 1
-        self.operations += len(call.outcomes)
+        self.operations += call.load
         self.bytes += call.size
 
     def end(self, call: Call) -> None:
         """Remove a call from the totals."""
         self.count -= 1
-        self.operations -= len(call.outcomes)
+        self.operations -= call.load
         self.bytes -= call.size
 
 
@@ -113,6 +114,7 @@ class PendingRequest(msgspec.Struct):
     slots: list[Slot]
     sent_at: float  # the last attempt
     retry_at: float
+    are_pages: bool = False  # whether its reads are pages, which take long
     sent: int = 1
     refused: int = 0
     outcomes: RawOutcomes | None = None  # of the current read attempt
@@ -155,9 +157,17 @@ class PendingRequests:
         self._number += 1
         return self._number
 
-    def add(self, message: GatewayRequest, slots: list[Slot], now: float, retry_at: float) -> None:
+    def add(
+        self,
+        message: GatewayRequest,
+        slots: list[Slot],
+        now: float,
+        retry_at: float,
+        *,
+        are_pages: bool = False,
+    ) -> None:
         """Record a message that is sent now for these slots."""
-        pending = PendingRequest(message.number, message, slots, now, retry_at)
+        pending = PendingRequest(message.number, message, slots, now, retry_at, are_pages)
         self._pending[message.number] = pending
 
     def get(self, number: int) -> PendingRequest | None:

@@ -1,18 +1,22 @@
-"""Read queues: batches of the reads of each path."""
+"""Read queues: batches of the reads of each path, where quick reads do not wait for pages."""
 
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from protocol.gateway.batching import BatchQueue, read_size
+from protocol.gateway.batching import BatchQueue, read_cost
 from protocol.gateway.pending import PendingRequest, Slot
-from protocol.messages.client import KeepAlive, ReadBatch, ReadOperation
+from protocol.messages.client import Get, GetMany, KeepAlive, ReadBatch, ReadOperation
 from protocol.messages.replicator import Read
+from protocol.messages.rights import CheckRight, WhoAmI
 from protocol.messages.storage import ReadAt
 from protocol.wire import decode_read_batch, encode
 
 BATCHES_MAX = 32  # in flight, of each path: more would only queue at storage
+PAGE_BATCHES_MAX = 2  # likewise, of pages, for any of which storage takes up to some 10 ms
+QUICK = (Get, GetMany, KeepAlive, CheckRight, WhoAmI)
 
 Batch = list[tuple[Slot, ReadOperation]]
+Lane = tuple["ReadPath", bool]  # path, and whether its reads are pages
 
 
 class ReadPath(Enum):
@@ -27,8 +31,10 @@ class ReadQueues:
     """The queued reads of one gateway."""
 
     def __init__(self) -> None:
-        self._queues: dict[ReadPath, BatchQueue[ReadOperation]] = {
-            path: BatchQueue(read_size, BATCHES_MAX) for path in ReadPath
+        self._queues: dict[Lane, BatchQueue[ReadOperation]] = {
+            (path, are_pages): BatchQueue(read_cost, PAGE_BATCHES_MAX if are_pages else BATCHES_MAX)
+            for path in ReadPath
+            for are_pages in (False, True)
         }
 
     def __bool__(self) -> bool:
@@ -36,23 +42,23 @@ class ReadQueues:
 
     def add(self, slot: Slot, operation: ReadOperation, path: ReadPath) -> None:
         """Queue a read."""
-        self._queues[path].add(slot, operation)
+        self._queues[path, not isinstance(operation, QUICK)].add(slot, operation)
 
     def take_batches(
         self, now: float, refuses: Callable[[Slot], bool] | None = None
-    ) -> Iterator[tuple[ReadPath, Batch]]:
-        """Yield the batches that are due now, each with its path.
+    ) -> Iterator[tuple[Lane, Batch]]:
+        """Yield the batches that are due now, each with its lane.
 
         ``refuses`` may answer a slot itself and return True; its read is then left out.
         """
-        for path, queue in self._queues.items():
+        for lane, queue in self._queues.items():
             while taken := queue.take_batch(now, refuses):
-                yield path, taken
+                yield lane, taken
 
     def batch_ended(self, pending: PendingRequest, now: float) -> ReadPath:
         """Record that a batch was answered or abandoned; return its path."""
         path = _path_of(pending)
-        self._queues[path].batch_ended(pending.slots, now)
+        self._queues[path, pending.are_pages].batch_ended(pending.slots, now)
         return path
 
     def take_late(self, now: float) -> list[Slot]:

@@ -56,9 +56,10 @@ class Reads:
     def flush(self, now: float, outbox: GatewayOutbox) -> None:
         """Send the batches that are due."""
         refuses = None if self._budget.is_untouched else self._refuse
-        for path, taken in self.queues.take_batches(now, refuses):
+        for (path, are_pages), taken in self.queues.take_batches(now, refuses):
             message = read_message(self._pending.next_number(), taken, path)
-            self._pending.add(message, [slot for slot, _ in taken], now, now + LOST_SECONDS)
+            slots = [slot for slot, _ in taken]
+            self._pending.add(message, slots, now, now + LOST_SECONDS, are_pages=are_pages)
             outbox.send(message)
 
     def on_done(self, message: ReadsDone, now: float) -> None:

@@ -4,12 +4,14 @@ A correct gateway sends only valid batches. A broken one must not get garbage in
 which every node would have to apply it.
 """
 
+import bisect
 import itertools
 import string
 from typing import assert_never
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import SEPARATOR, InvalidKey, encode_key, encode_prefix
+from protocol.load import load_of_command, load_of_writes
 from protocol.membership import NodeId
 from protocol.state.commands import (
     Batch,
@@ -73,9 +75,10 @@ def check_proposal(payload: bytes, proposer: NodeId, level: int) -> bytes:
     try:
         batch = decode_batch(payload)
         require(batch.origin == proposer, "the batch is of another node")
+        load = load_of_writes(batch.writes)
         require(
-            len(batch.writes) <= BATCH_OPERATIONS_MAX,
-            f"the batch has {len(batch.writes)} writes; the limit is {BATCH_OPERATIONS_MAX}",
+            load <= BATCH_OPERATIONS_MAX,
+            f"the batch has {load} operations; the limit is {BATCH_OPERATIONS_MAX}",
         )
         for write in batch.writes:
             check_write(write, VALUE_BYTES_CEILING)
@@ -189,8 +192,9 @@ def _check_insert(insert: Insert, value_bytes_max: int) -> None:
 def _check_transaction(transaction: Transact, value_bytes_max: int) -> None:
     """Check the limits of a transaction, and that no key is written twice in it."""
     branches = (transaction.then, transaction.otherwise)
-    count = len(transaction.checks) + len(transaction.fences) + sum(map(len, branches))
-    require(count > 0, "the transaction has neither checks nor operations")
+    parts = (transaction.checks, transaction.fences, *branches)
+    require(any(parts), "the transaction has neither checks nor operations")
+    count = load_of_command(transaction)
     require(
         count <= BATCH_OPERATIONS_MAX,
         f"the transaction has {count} checks and operations; the limit is {BATCH_OPERATIONS_MAX}",
@@ -223,11 +227,21 @@ def _check_operations(operations: tuple[TransactionOperation, ...], value_bytes_
                 pass
             case unknown:
                 assert_never(unknown)
-    for prefix in removed:
-        under = next((key for key in keys if key.startswith(prefix)), None)
-        require(under is None, f"{under!r} is written and removed by the prefix {prefix!r}")
-    for shorter, longer in itertools.permutations(removed, 2):
+    _check_apart(removed, sorted(keys))
+    removed.sort()  # so that a prefix is next to one that begins with it
+    for shorter, longer in itertools.pairwise(removed):
         require(not longer.startswith(shorter), f"the prefix {longer!r} is removed twice")
+
+
+def _check_apart(prefixes: list[str], keys: list[str]) -> None:
+    """Check that no key begins with a prefix; the keys are sorted."""
+    for prefix in prefixes:
+        place = bisect.bisect_left(keys, prefix)
+        under = keys[place] if place < len(keys) else ""
+        require(
+            not under or not under.startswith(prefix),
+            f"{under!r} is written and removed by the prefix {prefix!r}",
+        )
 
 
 def _check_write_in(operation: Insert | Remove | Increment, value_bytes_max: int) -> None:

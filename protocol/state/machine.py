@@ -8,6 +8,7 @@ import msgspec
 from protocol.encoding import encode
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.keys import is_key
+from protocol.load import load_of_writes
 from protocol.membership import Membership, MembershipAt, NodeId
 from protocol.state import key_leases
 from protocol.state.commands import (
@@ -84,6 +85,7 @@ class EntryOutcome(msgspec.Struct, frozen=True):
     number: int = 0
     results: tuple[Result, ...] = ()
     events: tuple[Event, ...] = ()
+    load: int = 1  # number of operations
     fault: str = ""
 
 
@@ -218,7 +220,8 @@ class StateMachine:
         events: list[Event] = []
         self._key_value.begin_entry()
         results = tuple([self._apply_once(write, events) for write in batch.writes])
-        return EntryOutcome(batch.origin, batch.incarnation, batch.number, results, tuple(events))
+        origin = (batch.origin, batch.incarnation, batch.number)
+        return EntryOutcome(*origin, results, tuple(events), load_of_writes(batch.writes))
 
     def _apply_once(self, write: Write, events: list[Event]) -> Result:
         self._session_uses += 1

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from protocol.entry import LogEntry
 from protocol.messages.gateway import GatewayMessage, RightsTold
 from protocol.messages.replicator import LeasesApplied, ReplicatorMessage
 from protocol.state.key_leases import LeaseChanges
@@ -21,6 +22,13 @@ class StorageOutbox(msgspec.Struct):
         if changes.granted or changes.ended or changes.left or changes.is_new_term:
             begun, left = tuple(changes.granted), tuple(changes.left)
             self.replicator.append(LeasesApplied(index, begun, tuple(changes.ended), left))
+
+    def report_fault(self, entry: LogEntry, fault: str) -> None:
+        """Log that an entry was skipped, and why."""
+        self.errors.append(
+            f"entry {entry.index} of term {entry.term} cannot be decoded as {entry.kind.name}; "
+            f"it was skipped, here as on every node: {fault}"
+        )
 
     def tell_rights(self, users: UserTable) -> None:
         """Tell the gateway all users and roles, unless it knows them."""

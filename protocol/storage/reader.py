@@ -42,6 +42,7 @@ PAGE_NAMES_MAX = 10_000  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait 
 PAGE_BYTES_MAX = 1 << 20
 QUICK = (Get, KeepAlive, CheckRight, WhoAmI)  # operations that read a few rows at most
 SCAN_BYTES_MIN = 256 << 10  # minimum cost of a scan, which takes long even if it finds little
+COUNT_BYTES = 512 << 10  # cost of a page that counts more entries than any other has
 MANY_BYTES_MAX = 8 << 20  # of the values that are read together
 TOO_MUCH = Failed(
     FailureCode.INVALID,
@@ -100,8 +101,7 @@ class Reader:
             else:
                 encoded = encode(self._serve(operation, revision, user))
             outcomes.append(msgspec.Raw(encoded))
-            is_quick = type(operation) in QUICK
-            weight += len(encoded) if is_quick else max(len(encoded), SCAN_BYTES_MIN)
+            weight += _weight(operation, len(encoded))
         return Served(tuple(outcomes), tuple(behind), weight)
 
     def end_idle(self, revision: int) -> None:
@@ -161,6 +161,14 @@ class Reader:
             if size > MANY_BYTES_MAX:
                 return TOO_MUCH
         return FoundMany(revision, tuple(found))
+
+
+def _weight(operation: ReadOperation, size: int) -> int:
+    """Return what a read counts as, in bytes, by the size of its outcome."""
+    if type(operation) in QUICK:
+        return size
+    counts = isinstance(operation, Scan) and operation.counts
+    return max(size, COUNT_BYTES if counts else SCAN_BYTES_MIN)
 
 
 def _least(operation: ReadOperation) -> int:

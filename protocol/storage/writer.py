@@ -54,6 +54,7 @@ from protocol.storage.state_tables import TableSets
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that a backlog delays appends only briefly
 APPLY_BYTES_MAX = 16 << 20  # likewise, of entries and the changes that they make
+APPLY_OPERATIONS_MAX = 4_000  # likewise, as ``protocol.load`` counts them
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
 UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
@@ -258,9 +259,12 @@ class StorageWriter:
         if self._machine.applied_index >= last:
             return
         events: list[Event] = []
-        while self._machine.applied_index < last and self._unwritten_bytes <= APPLY_BYTES_MAX:
+        left = APPLY_OPERATIONS_MAX
+        while left > 0 and self._machine.applied_index < last:
             entry = self._next_entry()
-            self._report(entry, self._machine.apply(entry), events)
+            outcome = self._machine.apply(entry)
+            self._report(entry, outcome, events)
+            left = 0 if self._unwritten_bytes > APPLY_BYTES_MAX else left - outcome.load
         last = self._machine.applied_index
         self._machine.store_progress()
         self._outbox.note_leases(last, self._machine.take_lease_changes())
@@ -285,10 +289,7 @@ class StorageWriter:
             self._unwritten_bytes += self._history.add(outcome.events)
             events.extend(outcome.events)
         if outcome.fault:
-            self._outbox.errors.append(
-                f"entry {entry.index} of term {entry.term} cannot be decoded as {entry.kind.name}; "
-                f"it was skipped, here as on every node: {outcome.fault}"
-            )
+            self._outbox.report_fault(entry, outcome.fault)
         if outcome.origin == self.node and outcome.incarnation == self._incarnation:
             index = self._machine.applied_index
             self._outbox.gateway.append(BatchApplied(outcome.number, index, outcome.results))

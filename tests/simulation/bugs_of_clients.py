@@ -192,7 +192,9 @@ BUGS = (
     Bug(
         "a gateway divides a request over two entries of the log",
         "the promise of pipelines",
-        Edit(BatchQueue._take, "self._divided(looked_at) if refuses is None else 0", "0"),
+        Edit(
+            BatchQueue._first_part, "part and _is_too_much(size + more, load + operations)", "part"
+        ),
     ),
     Bug(
         "a client takes the answers of a request one place further on",

@@ -225,7 +225,7 @@ class Door(Actor):
             left = [each for each in writes if call.outcomes[each] is None]
             whole = all((client, each) in proposed for each in left)
             tight = self.life.setting.options.tight.batch_operations_max
-            large = len(writes) > (tight or BATCH_OPERATIONS_MAX)
+            large = call.load > (tight or BATCH_OPERATIONS_MAX)
             expect(whole or large, "the writes of a request are divided over two proposals")
 
     def _reply(self, call: Call) -> None:

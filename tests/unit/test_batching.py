@@ -7,10 +7,10 @@ from protocol.gateway.batching import (
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,
     BatchQueue,
-    write_size,
+    write_cost,
 )
 from protocol.gateway.pending import Call, Slot
-from protocol.state.commands import Insert, Write
+from protocol.state.commands import Insert, Transact, Write
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 
@@ -23,7 +23,7 @@ def write(value: bytes = b"") -> Write:
 
 
 def queue_of(*clients: bytes) -> BatchQueue[Write]:
-    queue = BatchQueue(write_size)
+    queue = BatchQueue(write_cost)
     for client in clients:
         queue.add(slot(client), write())
     return queue
@@ -83,7 +83,7 @@ def test_a_slow_batch_does_not_hold_up_the_next_one() -> None:
 def test_a_batch_is_limited_in_writes_and_bytes() -> None:
     many = queue_of(*[b"a"] * (BATCH_OPERATIONS_MAX + 1))
     assert len(many.take_batch(1.0)) == BATCH_OPERATIONS_MAX
-    large = BatchQueue(write_size)
+    large = BatchQueue(write_cost)
     for _ in range(3):
         large.add(slot(b"a"), write(b"x" * (BATCH_BYTES_MAX // 2 + 1)))
     assert len(large.take_batch(1.0)) == 1
@@ -100,7 +100,7 @@ def test_a_request_is_not_split_unless_it_exceeds_a_batch() -> None:
     assert len(taken) == BATCH_OPERATIONS_MAX
     assert all(each.call is call for each, _ in taken)
     assert len(queue.take_batch(3.0)) == 1
-    large = BatchQueue(write_size)
+    large = BatchQueue(write_cost)
     for position in range(3):
         large.add(Slot(call, position), write(b"x" * (BATCH_BYTES_MAX // 2 + 1)))
     assert len(large.take_batch(1.0)) == 1
@@ -114,3 +114,31 @@ def test_a_write_past_its_deadline_is_never_proposed() -> None:
     queue.add(slot(b"c"), write())
     assert queue.take_late(1.001) == [late]
     assert len(queue) == 1
+
+
+def test_users_take_turns_where_more_is_queued_than_a_batch_holds() -> None:
+    queue = BatchQueue(write_cost)
+    half = BATCH_OPERATIONS_MAX // 2
+    calls = [Call((b"a",), number, 100.0, 10, [None] * half, half) for number in range(6)]
+    for call in calls:
+        call.payer = b"ann"
+        for position in range(half):
+            queue.add(Slot(call, position), write())
+    for client in (b"b", b"c"):
+        other = slot(client)
+        other.call.payer = client
+        queue.add(other, write())
+    first, second = queue.take_batch(1.0), queue.take_batch(2.0)
+    clients = [each.call.client[0] for each, _ in first]
+    assert clients[half - 1 : half + 2] == [b"a", b"b", b"c"]
+    assert {each.call.id for each, _ in second} == {1, 2}
+    assert len(queue) == 3 * half
+
+
+def test_a_transaction_takes_the_room_of_its_operations() -> None:
+    queue = BatchQueue(write_cost)
+    inserts = tuple([Insert(f"key{number}", b"") for number in range(BATCH_OPERATIONS_MAX // 2)])
+    for _ in range(3):
+        queue.add(slot(b"a"), Write(1, 1, 1, Transact((), inserts)))
+    assert len(queue.take_batch(1.0)) == 2
+    assert len(queue.take_batch(2.0)) == 1

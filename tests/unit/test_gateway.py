@@ -203,17 +203,13 @@ def test_reads_that_arrive_during_a_confirmation_form_the_next_batch(desk: Desk)
     assert len(desk.answers) == 3
 
 
-def test_lease_reads_and_linearizable_reads_are_sent_in_separate_batches(desk: Desk) -> None:
-    by_lease = (
-        Get("b", leader_lease=True),
-        ListKeys("c", 1, None, True),
-        ListPrefixes("", 1, None, True),
-    )
-    desk.ask(Get("a"), *by_lease)
-    sent = {each.leader_lease: each for each in desk.sent if isinstance(each, Read)}
-    assert decode_read_batch(sent[False].payload).operations == (Get("a"),)
-    assert decode_read_batch(sent[True].payload).operations == by_lease
-    assert desk.count(Read) == 2
+def test_lease_reads_linearizable_reads_and_pages_are_sent_in_separate_batches(desk: Desk) -> None:
+    pages = (ListKeys("c", 1, None, True), ListPrefixes("", 1, None, True))
+    by_lease = Get("b", leader_lease=True)
+    desk.ask(Get("a"), pages[0], by_lease, pages[1])
+    sent = [each for each in desk.sent if isinstance(each, Read)]
+    batches = {decode_read_batch(each.payload).operations: each.leader_lease for each in sent}
+    assert batches == {(Get("a"),): False, (by_lease,): True, pages: True}
 
 
 def test_a_retried_lease_read_is_still_a_lease_read(desk: Desk) -> None:
@@ -514,6 +510,17 @@ def test_calls_beyond_the_limit_are_refused(desk: Desk, monkeypatch: pytest.Monk
     for _ in range(3):
         desk.ask(Get("key"))
     assert desk.failure().code is FailureCode.OVERLOADED
+
+
+def test_a_request_of_more_operations_than_a_user_may_have_pending_is_invalid(desk: Desk) -> None:
+    lookups = Transact((), (Lookup("k"),) * 1000)
+    desk.ask(*[Write(1, number, 1, lookups) for number in range(1, 52)])
+    assert [each.code for each in desk.answers if isinstance(each, Failed)] == [
+        FailureCode.INVALID
+    ] * 51
+    desk.ask(*[Write(1, number, 1, lookups) for number in range(1, 51)])
+    desk.wait(LOST_SECONDS / 2)
+    assert desk.count(Propose) == 50
 
 
 def test_a_removed_node_refuses_writes_but_still_requests_its_status(desk: Desk) -> None:

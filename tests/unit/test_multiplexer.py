@@ -5,7 +5,7 @@ import pytest
 from protocol.client.multiplexer import Frame, Multiplexer, Waiting
 from protocol.client.steps import Answered, Ask, Lost
 from protocol.messages.client import Failed, FailureCode, Get, Operation, Outcome, Reply
-from protocol.state.commands import Insert, Inserted, Missing, Removed, Write
+from protocol.state.commands import Insert, Inserted, Lookup, Missing, Removed, Transact, Write
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 NOW, DEADLINE = 10.0, 12.0
@@ -84,6 +84,9 @@ def test_a_frame_fits_into_one_log_entry(requests: Multiplexer) -> None:
     assert [len(frame.request.operations) for frame in large] == [2, 2]
     whole = send(requests, Call(*[insert(n) for n in range(BATCH_OPERATIONS_MAX + 1)]))
     assert len(whole) == 1
+    lookups = Transact((), (Lookup("a"),) * (BATCH_OPERATIONS_MAX // 2))
+    transactions = send(requests, *[Call(Write(1, n, 1, lookups)) for n in range(4)])
+    assert [len(frame.request.operations) for frame in transactions] == [2, 2]
 
 
 def test_a_cancelled_call_is_not_sent(requests: Multiplexer) -> None:

@@ -17,9 +17,12 @@ from protocol.state.commands import (
     Check,
     Increment,
     Insert,
+    Lookup,
     OpenSession,
     Remove,
+    RemovePrefix,
     Transact,
+    TransactionOperation,
     Write,
 )
 from protocol.state.levels import STATE_LEVEL
@@ -36,8 +39,17 @@ def batch(*writes: Write, origin: bytes = B) -> bytes:
     return encode(Batch(origin, 1, 7, writes))
 
 
+def removing(*prefixes: str, insert: str = "") -> bytes:
+    operations: list[TransactionOperation] = [RemovePrefix(each) for each in prefixes]
+    if insert:
+        operations.append(Insert(insert, b""))
+    return batch(Write(1, 1, 1, Transact((), tuple(operations))))
+
+
 def test_a_valid_batch_passes_the_check_unchanged() -> None:
     assert check_proposal(encode(GOOD), B, STATE_LEVEL) == encode(GOOD)
+    apart = removing("a/", "a0", "ab", "a-", insert="other")
+    assert check_proposal(apart, B, STATE_LEVEL) == apart
 
 
 def test_trailing_data_after_a_batch_is_not_appended() -> None:
@@ -72,7 +84,14 @@ def test_trailing_data_after_a_batch_is_not_appended() -> None:
         (batch(Write(1, 1, 1, Transact((), (Remove("k"), Remove("k"))))), "written twice"),
         (batch(Write(1, 1, 1, Transact((), (Increment("k", 1 << 63),)))), "<="),
         (batch(Write(1, 1, 1, Transact((Check("k", version=-1),), ()))), ">= 0"),
-        (batch(*[WRITE] * 1001), "1001 writes"),
+        (batch(*[WRITE] * 1001), "1001 operations"),
+        (batch(WRITE, Write(1, 1, 1, Transact((), (Lookup("k"),) * 1000))), "1001 operations"),
+        (batch(Write(1, 1, 1, Transact((), (Lookup("k"),) * 1001))), "1001 operations"),
+        (removing("a/b", "b", "a/"), "'a/b' is removed twice"),
+        (removing("a", "a"), "'a' is removed twice"),
+        (removing("b", "/"), "'b' is removed twice"),
+        (removing("c", "a/", insert="a/1"), "'a/1' is written and removed by the prefix 'a/'"),
+        (removing("/", insert="a/1"), "'a/1' is written and removed by the prefix ''"),
         (bytes(PROPOSAL_BYTES_MAX + 1), "the limit is"),
     ],
     ids=lambda value: repr(value)[:40],

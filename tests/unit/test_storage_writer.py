@@ -19,11 +19,20 @@ from protocol.messages.storage import (
     FollowChanges,
     ReadAt,
 )
-from protocol.state.commands import Found, Insert, Inserted, Missing, OpenSession
+from protocol.state.commands import (
+    Found,
+    Insert,
+    Inserted,
+    Lookup,
+    Missing,
+    OpenSession,
+    Transact,
+)
 from protocol.storage import log_store, snapshot_source, writer
 from protocol.storage.log_store import DamagedLog
 from protocol.storage.writer import (
     APPLY_ENTRIES_MAX,
+    APPLY_OPERATIONS_MAX,
     READ_BYTES_MAX,
     UNWRITTEN_ENTRIES_MAX,
 )
@@ -189,6 +198,15 @@ def test_a_backlog_of_large_changes_is_applied_over_several_turns(
     node.turn()
     assert node.applied_index == 15
     assert not node.writer.has_work
+
+
+def test_a_backlog_of_transactions_is_applied_over_several_turns(node: StoredNode) -> None:
+    lookups = Transact((), (Lookup("k"),) * (APPLY_OPERATIONS_MAX // 4))
+    node.turn(node.append(*[entry(number, lookups) for number in range(11, 21)]))
+    node.turn(Commit(20))
+    assert node.applied_index == 18, "before and after what the turn writes"
+    node.turn()
+    assert node.applied_index == 20
 
 
 def test_large_reads_are_spread_over_turns_with_appends_in_between(node: StoredNode) -> None:
