@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from enum import Enum
+from inspect import iscoroutinefunction
 from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
@@ -296,6 +297,16 @@ def check_bool(name: str, given: object) -> None:
     """
     if not isinstance(given, bool):
         raise InvalidRequest(f"{name} must be True or False, not {given!r}")
+
+
+def check_function(given: object) -> None:
+    """Check whether an argument is a function, other than a coroutine's.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    if not callable(given) or iscoroutinefunction(given):
+        raise InvalidRequest(f"the function to call must be an ordinary function, not {given!r}")
 
 
 def check_limit(limit: int | None) -> None:

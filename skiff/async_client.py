@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from protocol.client.backoff import SHORTEST_SECONDS, Backoff
-from protocol.deadlines import NEVER, deadline_of
+from protocol.client.backoff import Backoff
+from protocol.deadlines import deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
 from skiff.addresses import KeyPath, endpoints_of, keys_of
@@ -137,9 +137,13 @@ class AsyncClient(
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:
         """Return a transaction; see ``Client.transaction``."""
         self._seconds(timeout)
+        return self._transaction(lambda: timeout)
+
+    def _transaction(self, seconds: Callable[[], Timeout]) -> AsyncTransaction:
+        """Return a transaction; ``seconds`` returns the timeout of its next request."""
         return AsyncTransaction(
-            lambda key: self.get_entry(key, msgspec.Raw, timeout=timeout),
-            lambda checks, then: self.transact(checks, then, timeout=timeout),
+            lambda key: self.get_entry(key, msgspec.Raw, timeout=seconds()),
+            lambda checks, then: self.transact(checks, then, timeout=seconds()),
         )
 
     async def run_transaction(
@@ -153,9 +157,8 @@ class AsyncClient(
         deadline = deadline_of(self._seconds(timeout), clock())
         backoff = Backoff(deadline)
         while True:
-            left = None if deadline == NEVER else max(deadline - clock(), SHORTEST_SECONDS)
             try:
-                async with self.transaction(timeout=left) as transaction:
+                async with self._transaction(lambda: backoff.left(clock())) as transaction:
                     result = await function(transaction)
             except TransactionConflict:
                 pause = backoff.next_pause(clock(), random.random())

@@ -9,7 +9,7 @@ from typing import Self
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from skiff import leasing
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, Timeout, seconds_of
 from skiff.descriptions import described_by
 from skiff.errors import SkiffError
 from skiff.lease import Lease
@@ -42,6 +42,7 @@ class AsyncLease(LeaseHandle):
     async def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """End the lease and remove its keys; return their number; see ``Lease.revoke``."""
         self._check_process()
+        seconds_of(timeout, None)
         self._drop()
         count = await self._keeper.run(leasing.revoke(self._held), timeout)
         assert isinstance(count, int)

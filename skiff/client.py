@@ -10,12 +10,19 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from protocol.client.backoff import SHORTEST_SECONDS, Backoff
-from protocol.deadlines import NEVER, deadline_of
+from protocol.client.backoff import Backoff
+from protocol.deadlines import deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
 from skiff.addresses import KeyPath, endpoints_of, keys_of
-from skiff.arguments import CLIENT_DEFAULT, Timeout, check_timeout, check_watch, seconds_of
+from skiff.arguments import (
+    CLIENT_DEFAULT,
+    Timeout,
+    check_function,
+    check_timeout,
+    check_watch,
+    seconds_of,
+)
 from skiff.backing_up import back_up
 from skiff.backup import Backup, Writable
 from skiff.bound import BoundToProcess
@@ -180,9 +187,13 @@ class Client(
             InvalidRequest: ``timeout`` is not positive.
         """
         self._seconds(timeout)
+        return self._transaction(lambda: timeout)
+
+    def _transaction(self, seconds: Callable[[], Timeout]) -> Transaction:
+        """Return a transaction; ``seconds`` returns the timeout of its next request."""
         return Transaction(
-            lambda key: self.get_entry(key, msgspec.Raw, timeout=timeout),
-            lambda checks, then: self.transact(checks, then, timeout=timeout),
+            lambda key: self.get_entry(key, msgspec.Raw, timeout=seconds()),
+            lambda checks, then: self.transact(checks, then, timeout=seconds()),
         )
 
     def run_transaction(
@@ -195,16 +206,17 @@ class Client(
 
         Raises:
             TransactionConflict: each attempt conflicted until the deadline; nothing was written.
-            InvalidRequest: ``timeout`` is not positive, or the transaction is too large.
+            InvalidRequest: ``timeout`` is not positive, the function is a coroutine's, or the
+                transaction is too large.
             OutcomeUnknown: the deadline passed; it may have been committed, or may yet be.
             RequestTimeout: the deadline passed; nothing was written.
         """
+        check_function(function)
         deadline = deadline_of(self._seconds(timeout), time.monotonic())
         backoff = Backoff(deadline)
         while True:
-            left = None if deadline == NEVER else max(deadline - time.monotonic(), SHORTEST_SECONDS)
             try:
-                with self.transaction(timeout=left) as transaction:
+                with self._transaction(lambda: backoff.left(time.monotonic())) as transaction:
                     result = function(transaction)
             except TransactionConflict:
                 pause = backoff.next_pause(time.monotonic(), random.random())

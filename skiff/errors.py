@@ -76,7 +76,17 @@ class InvalidRequest(SkiffError, ValueError):
 
 
 class DeserializeFailed(SkiffError, ValueError):
-    """A stored value is not of the requested type."""
+    """A stored value is not of the requested type.
+
+    ``stored``: its bytes, MessagePack. ``event``: the change of a watch, an ``Event`` with values
+    as they are stored; None elsewhere. A watch goes on with the next change.
+    """
+
+    def __init__(self, message: str, stored: bytes = b"") -> None:
+        """Keep the value as it is stored."""
+        super().__init__(message)
+        self.stored = stored
+        self.event: Any = None
 
 
 class SerializeFailed(SkiffError, TypeError):

@@ -10,7 +10,7 @@ from typing import Self
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from skiff import leasing
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, Timeout, seconds_of
 from skiff.errors import SkiffError
 from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
@@ -48,10 +48,12 @@ class Lease(LeaseHandle):
         """End the lease and remove its keys; return their number, 0 if it has ended already.
 
         Raises:
+            InvalidRequest: the timeout is invalid; the lease goes on.
             OutcomeUnknown: the deadline passed; it may have ended, and else expires.
             RequestTimeout: the deadline passed; it expires.
         """
         self._check_process()
+        seconds_of(timeout, None)
         self._drop()
         count = self._keeper.run(leasing.revoke(self._held), timeout)
         assert isinstance(count, int)

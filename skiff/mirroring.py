@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from protocol.client.mirror import Mirrored, MirroredKeys
 from protocol.state.commands import Event as Change
+from skiff.arguments import check_function
 from skiff.bound import BoundToProcess
 from skiff.errors import ClientClosed, DeserializeFailed, SkiffError, StreamClosed
 from skiff.records import Event
@@ -241,7 +242,11 @@ class MirrorMapping(BoundToProcess, Mapping[str, ValueT]):
         as is a value that is not of the mirror's type, in place of the call. After the loss of
         changes, the events are the differences: one insert for several, and ``remove`` also for an
         expiry.
+
+        Raises:
+            InvalidRequest: it is no function, or a coroutine's.
         """
+        check_function(function)
         return self._state.add_callback(function)
 
     def __getitem__(self, key: str) -> ValueT:

@@ -8,6 +8,7 @@ import msgspec
 from protocol.keys import SEPARATOR
 from skiff.arguments import LeaseLike, check_key, check_prefix
 from skiff.errors import InvalidRequest, RevisionMismatch
+from skiff.records import Entry
 from skiff.values import check_type
 
 if TYPE_CHECKING:
@@ -100,9 +101,11 @@ class Namespace(Names, MutableMapping[str, ValueT]):
             raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (
-            self._client.get_entry(self.key(name), msgspec.Raw) is not None
-        )
+        try:
+            key = self.key(name)
+        except InvalidRequest:
+            return False  # no key has this name
+        return self._client.get_entry(key, msgspec.Raw) is not None
 
     def __iter__(self) -> Iterator[str]:
         for entry in self._client.scan(self.prefix, msgspec.Raw):
@@ -125,9 +128,10 @@ class Namespace(Names, MutableMapping[str, ValueT]):
         Raises:
             KeyError: there is no such name, and no default.
         """
-        entry = self._client.pop(self.key(name), self._type)
-        if entry is not None:
-            return entry.value
+        key = self.key(name)
+        while (entry := self._client.get_entry(key, self._type)) is not None:
+            if self._remove(entry):
+                return entry.value
         if default is _NO_DEFAULT:
             raise KeyError(name)
         return default
@@ -138,11 +142,12 @@ class Namespace(Names, MutableMapping[str, ValueT]):
         Raises:
             KeyError: there is none.
         """
-        for name in self:
-            entry = self._client.pop(self.key(name), self._type)
-            if entry is not None:  # not removed meanwhile
-                return name, entry.value
-        raise KeyError(f"no key begins with {self.prefix!r}")
+        while True:
+            found = next(self._client.scan(self.prefix, self._type, limit=1), None)
+            if found is None:
+                raise KeyError(f"no key begins with {self.prefix!r}")
+            if self._remove(found):
+                return self.name(found.key), found.value
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         """Return the value of a name, after the default was written if there was none."""
@@ -155,6 +160,13 @@ class Namespace(Names, MutableMapping[str, ValueT]):
                     return entry.value
             else:
                 return default
+
+    def _remove(self, entry: Entry[ValueT]) -> bool:
+        """Remove a key as it was read; return False if it has changed meanwhile."""
+        try:
+            return self._client.remove(entry.key, if_revision=entry.revision)
+        except RevisionMismatch:
+            return False
 
     def update(self, other: Any = (), /, **named: ValueT) -> None:
         """Write values as one change, from a mapping, pairs or named arguments."""

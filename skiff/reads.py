@@ -83,7 +83,7 @@ def entries(prefix: str, enough: int | None = None) -> Method[Beginning]:
     """Read the entries under a prefix, all or ``enough`` of the first, at one revision."""
     beginning, anchor = Beginning(prefix), Anchor()
     while not beginning.is_over and not beginning.has(enough):
-        question = Question(beginning.request(uuid.uuid4().bytes), anchor=anchor)
+        question = Question(beginning.request(uuid.uuid4().bytes, enough), anchor=anchor)
         try:
             beginning.take(expect((yield question), Page))
         except StreamClosed:  # the node no longer has the view

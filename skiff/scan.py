@@ -47,9 +47,9 @@ class PageOf:
         """Whether the last page was read."""
         return self._pages.is_over
 
-    def read(self, limit: int) -> Method[Page]:
-        """Read the next page, of at most ``limit`` entries."""
-        question = Question(self._pages.request(limit), anchor=self._anchor)
+    def read(self, limit: int, *, is_last: bool = False) -> Method[Page]:
+        """Read the next page, of at most ``limit`` entries, which are the last ones if said so."""
+        question = Question(self._pages.request(limit, is_last=is_last), anchor=self._anchor)
         page = expect((yield question), Page)
         self._pages.take(page)
         return page
@@ -77,8 +77,8 @@ class Scan:
 
     def read(self) -> Method[Iterator[Entry[Any]]]:
         """Read the next entries; a value is decoded when its entry is reached."""
-        limit = PAGE_ENTRIES if self._left is None else min(self._left, PAGE_ENTRIES)
-        page = yield from self._pages.read(limit)
+        left = PAGE_ENTRIES + 1 if self._left is None else self._left
+        page = yield from self._pages.read(min(left, PAGE_ENTRIES), is_last=left <= PAGE_ENTRIES)
         if self._left is not None:
             self._left -= page.count
         return (entry_of(each.key, each, self._type) for each in page.entries)

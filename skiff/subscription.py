@@ -15,7 +15,7 @@ from protocol.messages.rights import CheckRight
 from protocol.state.commands import Event as Change
 from protocol.state.user_commands import Right
 from skiff.channel import Channel
-from skiff.errors import RequestTimeout, SkiffError, Unsupported
+from skiff.errors import DeserializeFailed, RequestTimeout, SkiffError, Unsupported
 from skiff.records import Event, EventKind
 from skiff.transport import Transport
 from skiff.values import decode_value
@@ -80,17 +80,22 @@ def event_of(change: Change, type_: Any) -> Event[Any]:
     """Return the public form of a change.
 
     Raises:
-        DeserializeFailed: a value is not of this type.
+        DeserializeFailed: a value is not of this type; the error has the change as it is stored.
     """
-    value, before = change.value, change.prev_value
-    return Event(
-        _kind(change),
-        change.key,
-        None if value is None else decode_value(change.key, value, type_),
-        change.revision,
-        change.prev_revision,
-        None if before is None else decode_value(change.key, before, type_),
-    )
+    stored = (change.value, change.prev_value)
+    try:
+        value, before = [
+            None if each is None else decode_value(change.key, each, type_) for each in stored
+        ]
+    except DeserializeFailed as error:
+        error.event = _event(change, *stored)
+        raise
+    return _event(change, value, before)
+
+
+def _event(change: Change, value: Any, before: Any) -> Event[Any]:
+    place = (change.revision, change.prev_revision)
+    return Event(_kind(change), change.key, value, *place, before)
 
 
 def unconfirmed(broken: StreamBroken | None) -> SkiffError:

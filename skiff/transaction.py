@@ -49,7 +49,7 @@ class _Buffer(BoundToProcess):
         if lease is not None or ttl is not None:
             check_change(commands.Insert(key, b"", None, *lease_fields(lease, ttl)))
         self._written[key] = stored
-        self._operations[key] = Insert(key, value, lease, ttl)
+        self._operations[key] = Insert(key, msgspec.Raw(stored), lease, ttl)
 
     def remove(self, key: str) -> None:
         """Remove a key, if it exists, when the transaction is committed.

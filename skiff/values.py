@@ -54,7 +54,8 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
         return _decoder(type_).decode(stored)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         name = type_.__name__ if isinstance(type_, type) else str(type_)
-        raise DeserializeFailed(f"the value of {key!r} is not of type {name}: {error}") from error
+        text = f"the value of {key!r} is not of type {name}: {error}"
+        raise DeserializeFailed(text, bytes(stored)) from error
 
 
 def entry_of(key: str, found: Found | ScannedEntry, type_: Any) -> Entry[Any]:

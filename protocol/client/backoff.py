@@ -1,5 +1,7 @@
 """Backoff: the pauses between the attempts at a transaction that conflicts with others."""
 
+from protocol.deadlines import NEVER
+
 LEAST_SECONDS = 0.05  # that must be left for another attempt
 PAUSE_SECONDS = 0.002  # mean of the first pause, doubled each time
 PAUSE_SECONDS_MAX = 0.2
@@ -12,6 +14,10 @@ class Backoff:
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._pause = PAUSE_SECONDS
+
+    def left(self, now: float) -> float | None:
+        """Return the timeout of the next request, in seconds; None has no limit."""
+        return None if self._deadline == NEVER else max(self._deadline - now, SHORTEST_SECONDS)
 
     def next_pause(self, now: float, chance: float) -> float | None:
         """Return the seconds to wait, drawn by a chance from 0 to 1; None close to the deadline.

@@ -36,14 +36,15 @@ class Beginning:
         """Whether it has enough entries; None for all."""
         return enough is not None and len(self.scanned) >= enough
 
-    def request(self, scan: bytes) -> Scan:
+    def request(self, scan: bytes, enough: int | None = None) -> Scan:
         """Return the request of the next page; ``scan`` is the id of a scan that begins with it.
 
-        All pages of a scan are read from one node.
+        All pages of a scan are read from one node, up to ``enough`` entries; None for all.
         """
         if self._pages is None:
             self._pages = Pages(Scan(scan, self._prefix, 0))
-        return self._pages.request(PAGE_ENTRIES)
+        left = PAGE_ENTRIES + 1 if enough is None else enough - len(self.scanned)
+        return self._pages.request(min(left, PAGE_ENTRIES), is_last=left <= PAGE_ENTRIES)
 
     def take(self, page: Page) -> None:
         """Take the entries of a page."""

@@ -15,9 +15,9 @@ class Pages:
         self.is_over = False
         self._next = scan
 
-    def request(self, limit: int) -> Scan:
-        """Return the request of the next page, of at most ``limit`` entries."""
-        return replace(self._next, limit=limit)
+    def request(self, limit: int, *, is_last: bool = False) -> Scan:
+        """Return the request of the next page, of at most ``limit`` entries; none follows those."""
+        return replace(self._next, limit=limit, is_last=is_last)
 
     def take(self, page: Page) -> None:
         """Go on after a page."""

@@ -87,6 +87,7 @@ class Scan(msgspec.Struct, frozen=True, array_like=True, tag=30):
     reverse: bool = False  # from the last key down
     counts: bool = False  # return only the number of entries
     revision: int = 0  # of the first page, whose view is read; 0 for the first page
+    is_last: bool = False  # once ``limit`` entries are returned, no page follows: the view ends
 
 
 class ReadChanges(msgspec.Struct, frozen=True, array_like=True, tag=33):

@@ -1,8 +1,8 @@
 """Scans: the views that scans read, so that all pages of one show the same revision.
 
-A view keeps old rows on disk. It is dropped after the last page, after ``IDLE_REVISIONS_MAX``
-changes without a page, or for a newer scan when there are ``SCANS_MAX``: then it is the longest
-idle one of the user that has the most.
+A view keeps old rows on disk. It is dropped after the last page that its client reads, after
+``IDLE_REVISIONS_MAX`` changes without a page, or for a newer scan when there are ``SCANS_MAX``:
+then it is the longest idle one of the user that has the most.
 """
 
 import msgspec
@@ -44,7 +44,7 @@ class Scans:
         else:
             view = _View(revision, self._values.view(), revision)
         page = _page(scan, view)
-        if page.more:
+        if page.more and not (scan.is_last and page.count >= scan.limit):
             view.read_at = revision
             self._views.add(user, scan.scan, view)
             self._views.make_room()

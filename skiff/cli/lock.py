@@ -38,7 +38,8 @@ def lock(
     if it cannot be started, or 6 if the lock was not free within --timeout. If the lock is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after; the
     exit code is then 4. SIGTERM, SIGINT and SIGHUP are passed on to the command; the lock is
-    released when it has ended. What the command has started itself is left alone.
+    released when it has ended. What the command has started itself is left alone, and so is the
+    command if SIGKILL ends skiff: it then runs on while the next holder has the lock.
 
     SKIFF_LOCK_KEY and SKIFF_LOCK_TOKEN in its environment are the fence, by which what the lock
     protects can refuse a holder that has lost it. Each later token is greater.

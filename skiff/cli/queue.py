@@ -62,7 +62,7 @@ def put(
 ) -> None:
     """Append items to a queue; print their number.
 
-    Values of the command line, up to 1,000, are appended as one change, lines of standard input as
+    Values of the command line, up to 500, are appended as one change, lines of standard input as
     they arrive.
     """
     kind = kind_of(text=as_text, bytes=as_bytes, json=json_value)

@@ -14,7 +14,7 @@ from skiff.cli.failures import CommandFailed, ExitCode
 STANDARD_INPUT = "-"
 JSON_BYTES_MAX = 6 * VALUE_BYTES_CEILING  # JSON may take six bytes for one, as in \u0000
 READ_BYTES = 1 << 16
-LINES_MAX = 1000  # in one list
+LINES_MAX = 500  # in one list, which a queue takes at once
 
 AsText = Annotated[bool, typer.Option("--text", help="Store text; refuse what is not UTF-8.")]
 AsBytes = Annotated[bool, typer.Option("--bytes", help="Store bytes unchanged.")]

@@ -24,7 +24,7 @@ from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.method import Method
 from skiff.recipes.coordinator import LEAVE_SECONDS, LOOK_SECONDS, LeaseLost
 from skiff.recipes.lease_pool import LeasePool
-from skiff.recipes.patience import Patience, patience_of
+from skiff.recipes.patience import NotFree, Patience, patience_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
 from skiff.steady import steady_seconds
@@ -91,7 +91,7 @@ class AsyncCoordinator:
         self, names: Names, ttl: float, timeout: float | None
     ) -> tuple[Claim, AsyncLease]:
         """Claim the first free item of a queue; see ``Coordinator.take_item``."""
-        patience = self.patience(timeout)
+        patience = self.patience(timeout).with_last_look
         while True:
             lease = await self._take_lease(ttl, patience)
             try:
@@ -179,7 +179,7 @@ class AsyncCoordinator:
         self, step: AwaitChange, patience: Patience, lost: asyncio.Event | None
     ) -> None:
         if _now() >= patience.waits:
-            raise RequestTimeout("it was not free")
+            raise NotFree("it was not free")
         seconds = patience.request_seconds(_now())
         try:
             async with await self.client.watch(
@@ -192,8 +192,8 @@ class AsyncCoordinator:
                     try:
                         change = await changes.next_event(max(0.0, min(left, LOOK_SECONDS)))
                     except RequestTimeout:
-                        if _now() >= patience.waits:
-                            raise
+                        if patience.ends_wait(_now()):
+                            return  # the procedure reads the entries once more
                         continue
                     is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)
                     if step.ends_with(change.key, is_removed):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protocol.coordination.queue import Claim
-from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait, seconds_of
 from skiff.async_lease import AsyncLease
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
@@ -17,12 +17,11 @@ from skiff.errors import (
     InsertFailed,
     LockMisused,
     LockTimeout,
-    NoNodeReached,
-    RequestTimeout,
     SkiffError,
 )
 from skiff.operations import Remove
 from skiff.recipes.async_coordinator import AsyncCoordinator
+from skiff.recipes.patience import NotFree
 from skiff.recipes.queue import RESET, Item, Queue, appending, check_queue, encoded
 from skiff.recipes.turn import late
 from skiff.records import Fence
@@ -64,7 +63,7 @@ class AsyncItem(BoundToProcess):
 
     async def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Remove the item from the queue; see ``Item.acknowledge``."""
-        claim, fence = self._take_claim()
+        claim, fence = self._take_claim(timeout)
         operations = (Remove(claim.item), Remove(claim.key))
         try:
             await self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
@@ -75,7 +74,7 @@ class AsyncItem(BoundToProcess):
 
     async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave the item to the next consumer; see ``Item.release``."""
-        claim, fence = self._take_claim()
+        claim, fence = self._take_claim(timeout)
         try:
             with suppress(Fenced):  # the key may be the claim of another consumer by now
                 await self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
@@ -105,8 +104,9 @@ class AsyncItem(BoundToProcess):
             assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
 
-    def _take_claim(self) -> tuple[Claim, Fence]:
-        """Return the claim, which nobody else ends from now on."""
+    def _take_claim(self, timeout: Timeout) -> tuple[Claim, Fence]:
+        """Return the claim, which this call alone ends, with a timeout that is checked first."""
+        seconds_of(timeout, None)
         claim, fence = self._held(), self.fence
         self._claim = None
         return claim, fence
@@ -155,10 +155,9 @@ class AsyncQueue(BoundToProcess):
         check_wait(timeout)
         try:
             claim, lease = await self._coordinator.take_item(self._names, self._ttl, timeout)
-        except (RequestTimeout, NoNodeReached) as error:
-            raise LockTimeout(
-                late(f"queue {self._names.name!r} had no free item", timeout)
-            ) from error
+        except NotFree as error:
+            state = f"queue {self._names.name!r} had no free item"
+            raise LockTimeout(late(state, timeout)) from error
         item = AsyncItem(self._coordinator, claim, lease, None)
         try:
             item.value = decode_value(claim.item, claim.value, self._type)

@@ -26,7 +26,7 @@ from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.lease import Lease
 from skiff.method import Method
 from skiff.recipes.lease_pool import LeasePool
-from skiff.recipes.patience import Patience, patience_of
+from skiff.recipes.patience import NotFree, Patience, patience_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
 from skiff.steady import steady_seconds
@@ -110,10 +110,11 @@ class Coordinator:
         """Claim the first free item of a queue, with a lease that is kept alive.
 
         Raises:
-            RequestTimeout: there was none in time.
+            NotFree: there was none in time.
+            RequestTimeout: no node answered in time.
             OutcomeUnknown: likewise; one may have been claimed, and becomes free again.
         """
-        patience = self.patience(timeout)
+        patience = self.patience(timeout).with_last_look
         while True:
             lease = self._take_lease(ttl, patience)
             try:
@@ -205,7 +206,7 @@ class Coordinator:
 
     def _await_change(self, step: AwaitChange, patience: Patience, lost: Signal | None) -> None:
         if time.monotonic() >= patience.waits:
-            raise RequestTimeout("it was not free")
+            raise NotFree("it was not free")
         seconds = patience.request_seconds(time.monotonic())
         try:
             with self.client.watch(
@@ -218,8 +219,8 @@ class Coordinator:
                     try:
                         change = changes.next_event(timeout=max(0.0, min(left, LOOK_SECONDS)))
                     except RequestTimeout:
-                        if time.monotonic() >= patience.waits:
-                            raise
+                        if patience.ends_wait(time.monotonic()):
+                            return  # the procedure reads the entries once more
                         continue
                     is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)
                     if step.ends_with(change.key, is_removed):

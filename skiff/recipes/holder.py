@@ -32,7 +32,10 @@ class Holder(TurnHolder[Lease]):
 
     @property
     def lost(self) -> threading.Event:
-        """The event that is set once the present turn, or the last one, can not be counted on."""
+        """The event that is set once the present turn, or the last one, cannot be counted on.
+
+        Each turn has an event of its own.
+        """
         return self._lost
 
     def acquire(self, *, timeout: float | None = None) -> None:

@@ -4,6 +4,13 @@ import msgspec
 
 from protocol.client.backoff import SHORTEST_SECONDS
 from protocol.deadlines import NEVER
+from skiff.errors import RequestTimeout
+
+LAST_LOOK_SECONDS = 0.5
+
+
+class NotFree(RequestTimeout):
+    """The time to wait is over."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -15,6 +22,21 @@ class Patience(msgspec.Struct, frozen=True):
     def request_seconds(self, now: float) -> float | None:
         """Return the timeout of a request."""
         return None if self.requests == NEVER else max(self.requests - now, SHORTEST_SECONDS)
+
+    def ends_wait(self, now: float) -> bool:
+        """Whether the waits are over and there is time for a last look at the state.
+
+        Raises:
+            NotFree: they are over, and there is none.
+        """
+        if now >= self.waits >= self.requests:
+            raise NotFree("it was not free")
+        return now >= self.waits
+
+    @property
+    def with_last_look(self) -> "Patience":
+        """The same, with time for a last request after the waits."""
+        return Patience(self.requests + LAST_LOOK_SECONDS, self.waits)
 
 
 FOREVER = Patience(NEVER, NEVER)

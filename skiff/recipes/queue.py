@@ -27,6 +27,7 @@ from skiff.arguments import (
     check_key,
     check_wait,
     milliseconds_of,
+    seconds_of,
 )
 from skiff.bound import BoundToProcess
 from skiff.errors import (
@@ -34,13 +35,12 @@ from skiff.errors import (
     InsertFailed,
     LockMisused,
     LockTimeout,
-    NoNodeReached,
-    RequestTimeout,
     SkiffError,
 )
 from skiff.lease import Lease
 from skiff.operations import Check, Insert, Remove
 from skiff.recipes.coordinator import Coordinator
+from skiff.recipes.patience import NotFree
 from skiff.recipes.turn import late
 from skiff.records import Fence
 from skiff.values import check_type, decode_value, encode_value
@@ -89,10 +89,11 @@ class Item(BoundToProcess):
         Raises:
             Fenced: the claim was lost; another consumer gets the item, or has acknowledged it.
             LockMisused: the item was acknowledged or released before.
+            InvalidRequest: the timeout is invalid; the claim goes on.
             OutcomeUnknown: the deadline passed; if the item is still there, its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._take_claim()
+        claim, fence = self._take_claim(timeout)
         operations = (Remove(claim.item), Remove(claim.key))
         try:
             self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
@@ -106,10 +107,11 @@ class Item(BoundToProcess):
 
         Raises:
             LockMisused: the item was acknowledged or released before.
+            InvalidRequest: the timeout is invalid; the claim goes on.
             OutcomeUnknown: the deadline passed; it is free once its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._take_claim()
+        claim, fence = self._take_claim(timeout)
         try:
             with suppress(Fenced):  # the key may be the claim of another consumer by now
                 self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
@@ -139,8 +141,9 @@ class Item(BoundToProcess):
             assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
 
-    def _take_claim(self) -> tuple[Claim, Fence]:
-        """Return the claim, which nobody else ends from now on."""
+    def _take_claim(self, timeout: Timeout) -> tuple[Claim, Fence]:
+        """Return the claim, which this call alone ends, with a timeout that is checked first."""
+        seconds_of(timeout, None)
         with self._mutex:
             claim, fence = self._held(), self.fence
             self._claim = None
@@ -198,6 +201,9 @@ class Queue(BoundToProcess):
 
         Raises:
             LockTimeout: there was none until the deadline.
+            RequestTimeout: no majority answered until the deadline; there may be items.
+            NoNodeReached: likewise, no node did.
+            StorageFull: the disks of a majority are full, or the quota is reached: claims are keys.
             DeserializeFailed: the value is not of the queue's type; the item is free again.
             OutcomeUnknown: the deadline passed; an item may be claimed until its lease ends.
             InvalidRequest: the timeout is invalid.
@@ -205,10 +211,9 @@ class Queue(BoundToProcess):
         check_wait(timeout)
         try:
             claim, lease = self._coordinator.take_item(self._names, self._ttl, timeout)
-        except (RequestTimeout, NoNodeReached) as error:
-            raise LockTimeout(
-                late(f"queue {self._names.name!r} had no free item", timeout)
-            ) from error
+        except NotFree as error:
+            state = f"queue {self._names.name!r} had no free item"
+            raise LockTimeout(late(state, timeout)) from error
         item = Item(self._coordinator, claim, lease, None)
         try:
             item.value = decode_value(claim.item, claim.value, self._type)

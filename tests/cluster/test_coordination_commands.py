@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from skiff import Client
 from skiff.cli.application import run
 from skiff.cli.signals import SIGNALS
 from skiff.testing import Cluster, Node
@@ -262,6 +263,11 @@ def test_items_are_put_and_taken_in_order(node: Node, call: Call) -> None:
     assert call("queue", "take", "q", "--json")[1] == '{"value":"/w==","encoding":"base64"}\n'
     followed = call("queue", "take", "q", "--follow", "--timeout", "0")
     assert followed == (0, '{}\n{"six":6}\n', "")
+    lines = b"".join(b"%d\n" % number for number in range(1001))
+    assert command.run(*put, given=lines, settings=place).stdout == b"1001\n"
+    assert call("queue", "size", "q") == (0, "1001\n", "")
+    with Client(node.address) as client:
+        client.remove_prefix("q/item-")
     code, printed, failed = call("queue", "take", "q", "--timeout", "0")
     assert (code, printed) == (6, "")
     assert failed == "skiff: error: queue 'q' had no free item\n"

@@ -51,6 +51,20 @@ def test_a_missing_name_is_a_key_error(space: Namespace[int]) -> None:
         space.popitem()
 
 
+def test_what_cannot_be_a_name_is_not_in_it(cluster: Cluster) -> None:
+    with cluster.client(timeout=SECONDS) as client:
+        assert "" not in client.namespace("")
+        assert "x" * 5000 not in client.namespace("app/")
+
+
+def test_values_larger_than_a_transaction_reads_are_popped(cluster: Cluster) -> None:
+    large = bytes(100_000)
+    with cluster.client(timeout=SECONDS) as client:
+        space = client.namespace("large/", bytes)
+        space.update({"a": large, "b": large})
+        assert (space.pop("b"), space.popitem(), len(space)) == (large, ("a", large), 0)
+
+
 def test_names_are_popped_defaulted_updated_and_cleared(space: Namespace[int]) -> None:
     space.update({"b": 2, "a": 1}, c=3)
     assert (space.pop("c"), space.pop("c", None)) == (3, None)

@@ -28,6 +28,7 @@ from skiff import (
     LockLost,
     LockMisused,
     LockTimeout,
+    NoNodeReached,
     OutcomeUnknown,
     RequestTimeout,
     RevisionMismatch,
@@ -618,6 +619,36 @@ def test_items_are_taken_in_order_and_acknowledged_once(client: Any) -> None:
             use()
     with pytest.raises(LockTimeout, match=r"queue 'q' had no free item within 0\.2 s"):
         queue.take(timeout=0.2)
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, "soon"])
+def test_an_invalid_timeout_ends_neither_a_claim_nor_a_lease(client: Any, timeout: Any) -> None:
+    queue = client.queue("q")
+    queue.put("job")
+    with client.lease(SECONDS) as lease, queue.take(timeout=SECONDS) as item:
+        for use in (item.acknowledge, item.release, lease.revoke):
+            with pytest.raises(InvalidRequest):
+                use(timeout=timeout)
+        assert not lease.lost.is_set()
+        client.insert("k", 1, lease=lease, fence=item)
+    assert queue.size() == 0
+
+
+def test_a_queue_in_an_outage_is_not_empty(cluster: Cluster) -> None:
+    with Client(cluster.addresses, timeout=SECONDS) as client:
+        queue = client.queue("o")
+        queue.put_many([1, 2])
+        queue.take().acknowledge()
+        followers = cluster.followers()
+        for each in followers:
+            cluster.pause(each)
+        with pytest.raises((RequestTimeout, NoNodeReached)) as raised:
+            queue.take(timeout=0.3)
+        for each in followers:
+            cluster.resume(each)
+        assert not isinstance(raised.value, LockTimeout)
+        queue.take(timeout=SECONDS).acknowledge()
+    cluster.wait_until_whole()
 
 
 def test_an_item_of_a_lost_claim_is_delivered_again(client: Any) -> None:

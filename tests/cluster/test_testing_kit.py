@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skiff.testing import wait_until
+from skiff.testing import Cluster, wait_until
 from skiff.testing.ports import LAST_PORT, PORTS
 
 pytestmark = pytest.mark.cluster
@@ -60,6 +60,18 @@ def test_nodes_end_when_their_test_program_is_killed(tmp_path: Path) -> None:
         assert len(pids) == 5
         program.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, pids)), "the node is gone", timeout=10)
+
+
+def test_all_nodes_may_be_killed_and_restarted(tmp_path: Path) -> None:
+    with Cluster(3, directory=tmp_path) as cluster:
+        with cluster.client() as client:
+            client.insert("k", 1)
+        for node in cluster.nodes:
+            cluster.kill(node)
+        for node in cluster.nodes:
+            cluster.restart(node)
+        with cluster.client() as client:
+            assert client.get("k") == 1
 
 
 def is_alive(pid: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,8 +22,10 @@ from skiff import (
     Insert,
     InvalidRequest,
     NotInteger,
+    OutcomeUnknown,
     Remove,
     RemovePrefix,
+    RequestTimeout,
     SerializeFailed,
     Transaction,
     TransactionConflict,
@@ -256,6 +259,43 @@ def test_a_conflict_at_the_deadline_is_raised(client: Client) -> None:
     with pytest.raises(TransactionConflict):
         client.run_transaction(never_settles, timeout=0.5)
     assert client.get("a") is None
+
+
+def test_the_deadline_of_a_transaction_includes_what_its_function_takes(cluster: Cluster) -> None:
+    followers = cluster.followers()
+
+    def loses_the_majority(transaction: Transaction) -> None:
+        transaction.insert("a", 1)
+        for each in followers:
+            cluster.pause(each)
+        time.sleep(0.4)
+
+    with Client([cluster.leader().address], follow_leader=False) as client:
+        client.insert("a", 0)
+        began = time.monotonic()
+        with pytest.raises((RequestTimeout, OutcomeUnknown)):
+            client.run_transaction(loses_the_majority, timeout=0.5)
+        took = time.monotonic() - began
+    for each in followers:
+        cluster.resume(each)
+    assert took < 0.8
+    cluster.wait_until_whole()
+
+
+def test_a_buffered_value_is_the_one_at_its_insert(client: Client) -> None:
+    value = {"a": 1}
+    with client.transaction() as transaction:
+        transaction.insert("own/value", value)
+        value["a"] = 2
+    assert client.pop("own/value", dict[str, int]).value == {"a": 1}  # type: ignore[union-attr]
+
+
+def test_a_coroutine_is_no_function_of_a_blocking_transaction(client: Client) -> None:
+    async def never_runs(_: Transaction) -> None:
+        raise AssertionError
+
+    with pytest.raises(InvalidRequest, match="ordinary function"):
+        client.run_transaction(never_runs)  # type: ignore[unused-coroutine]
 
 
 def test_transactions_of_the_asyncio_client(cluster: Cluster) -> None:

@@ -191,6 +191,19 @@ def test_values_are_decoded_as_the_requested_type(client: Client, prefix: str) -
         assert wrong.recv(int, timeout=10) == (prefix + "number", 7)
 
 
+def test_a_change_that_cannot_be_decoded_comes_with_its_error(client: Client, prefix: str) -> None:
+    client.insert(prefix + "k", "text")
+    with client.watch(prefix, type=int, prev_value=True) as subscriber:
+        revision = client.insert(prefix + "k", 5)
+        with pytest.raises(DeserializeFailed) as raised:
+            subscriber.next_event(5)
+        event = raised.value.event
+        assert (event.revision, event.value, event.prev_value) == (revision, b"\x05", b"\xa4text")
+        assert raised.value.stored == b"\xa4text"
+        client.insert(prefix + "k", 6)
+        assert subscriber.next_event(5).value == 6
+
+
 def test_receiving_continues_after_a_timeout(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber:
         for timeout in (0, 0.05):

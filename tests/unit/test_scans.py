@@ -26,6 +26,7 @@ from protocol.messages.storage import ReadAt
 from protocol.state.commands import Batch, Found, Insert, Missing, OpenSession, Remove, Write
 from protocol.storage import scans
 from protocol.storage.reader import MANY_BYTES_MAX
+from protocol.storage.scans import PAGE_BYTES_MAX
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import NODE, StoredNode
 
@@ -133,6 +134,18 @@ def test_a_view_is_dropped_after_the_last_page(store: Store) -> None:
     store.insert("a", "b")
     list(store.pages(Scan(SCAN, "", 1)))
     assert gone(store.read(Scan(SCAN, "", 1, "a", revision=2)))
+
+
+def test_no_view_is_kept_after_all_that_a_client_wants(store: Store) -> None:
+    store.insert("a", "b", "c")
+    assert store.page(Scan(SCAN, "", 2, is_last=True)).more
+    assert gone(store.read(Scan(SCAN, "", 1, "b", revision=3)))
+    large = bytes(PAGE_BYTES_MAX)
+    store.insert("a", value=large)
+    page = store.page(Scan(SCAN, "", 3, is_last=True))
+    assert keys(page) == ["a"], "a page has a limit of its own"
+    rest = Scan(SCAN, "", 2, "a", revision=page.revision, is_last=True)
+    assert keys(store.page(rest)) == ["b", "c"]
 
 
 def test_a_repeated_first_page_begins_a_newer_view(store: Store) -> None:
