@@ -49,7 +49,7 @@ class BatchQueue(Generic[OperationT]):
         self._in_flight_max = in_flight_max
         # By user, who are in the order of their turns.
         self._waiting: OrderedDict[bytes, Queued[OperationT]] = OrderedDict()
-        self._count = 0
+        self._count = self._size = self._load = 0  # of all queued operations
         self._in_flight = 0
         self._sent_at = -NEVER
         self._returning: set[bytes] = set()
@@ -64,7 +64,10 @@ class BatchQueue(Generic[OperationT]):
         if waiting is None:
             waiting = self._waiting[slot.call.payer] = deque()
         waiting.append((slot, operation))
+        size, load = self._cost_of(operation)
         self._count += 1
+        self._size += size
+        self._load += load
         self._returning.discard(slot.call.client[0])
 
     def take_batch(
@@ -118,6 +121,8 @@ class BatchQueue(Generic[OperationT]):
 
         A request that fits into one batch is not split, so that its writes are applied in order.
         """
+        if refuses is None and not _is_too_much(self._size, self._load):
+            return self._take_everything()
         taken: list[tuple[Slot, OperationT]] = []
         size = load = 0
         while self._waiting:
@@ -126,8 +131,16 @@ class BatchQueue(Generic[OperationT]):
             size, load = size + part_size, load + part_load
             if taken and _is_too_much(size, load):
                 break
+            self._size -= part_size
+            self._load -= part_load
             self._end_turn(user, waiting, len(part))
             taken += [each for each in part if refuses is None or not refuses(each[0])]
+        return taken
+
+    def _take_everything(self) -> list[tuple[Slot, OperationT]]:
+        taken = [each for waiting in self._waiting.values() for each in waiting]
+        self._waiting.clear()
+        self._count = self._size = self._load = 0
         return taken
 
     def _first_part(
@@ -158,15 +171,13 @@ class BatchQueue(Generic[OperationT]):
             del self._waiting[user]
 
     def _remove(self, is_over: Callable[[Slot], bool]) -> list[Slot]:
-        waiting = [each for queued in self._waiting.values() for each in queued]
-        removed = [slot for slot, _ in waiting if is_over(slot)]
-        if removed:
-            self._waiting.clear()
-            self._count = 0
-            for slot, operation in waiting:
-                if not is_over(slot):
-                    self.add(slot, operation)
-        return removed
+        if not any(is_over(slot) for waiting in self._waiting.values() for slot, _ in waiting):
+            return []
+        taken = self._take_everything()
+        for slot, operation in taken:
+            if not is_over(slot):
+                self.add(slot, operation)
+        return [slot for slot, _ in taken if is_over(slot)]
 
 
 def _is_too_much(size: int, load: int) -> bool:
