@@ -81,7 +81,7 @@ class ClientGateway:
             return 0.0
         now = time.monotonic()
         due = min(self._core.next_deadline(now), self._publisher.feed.publisher.next_deadline(now))
-        return min(due, self._replies.next_deadline(), self._audit.refused.deadline) - now
+        return min(due, self._replies.next_deadline(), self._audit.deadline) - now
 
     def turn(self, readable: Readable) -> None:
         """Process the messages that have arrived, and send the results."""
@@ -109,7 +109,8 @@ class ClientGateway:
         return 0.0
 
     def close(self) -> None:
-        """Write the trace."""
+        """Write the trace, and what is left for the audit trail."""
+        self._audit.close()
         self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
@@ -215,7 +216,7 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
-        if outbox.audit or self._audit.refused.deadline <= now:
+        if outbox.audit or self._audit.deadline <= now:
             self._audit.write(outbox.audit, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)

@@ -8,11 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.audit import denial_in, is_audited, record_of, record_of_denial
+from protocol.audit import is_audited
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
+from protocol.gateway.audit_notes import notes_of
 from protocol.gateway.batching import BatchQueue, write_size
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
@@ -360,18 +361,8 @@ class Gateway:
         self._acceptance.end(call)
         self.reply_budget.end_call(call)
         if call.user or call.audited:
-            self._audit(call)
+            self._outbox.audit += notes_of(call, self.rights)
         self._outbox.replies.append(call)
-
-    def _audit(self, call: Call) -> None:
-        """Record the administrative operations of a call, or that it was denied."""
-        name = self.rights.name_of(call.user) or ""
-        audited = (call.audited or {}).items()
-        records = [record_of(name, call.user, each, call.outcomes[at]) for at, each in audited]
-        denied = denial_in(call.outcomes) if call.user and not records else None
-        if denied is not None:
-            records.append(record_of_denial(name, call.user, denied))
-        self._outbox.audit += records
 
     def _answer_all(self, pending: PendingRequest, outcome: Answer, now: float) -> None:
         """Remove a pending request and answer all its slots alike."""

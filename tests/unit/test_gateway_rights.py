@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from protocol.config import NodeConfig
+from protocol.gateway.audit_notes import DENIALS_MAX
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.messages.client import (
@@ -148,3 +149,21 @@ def test_administration_and_denials_are_audited(gateway: Gateway) -> None:
     assert (record.user, record.target, record.outcome) == ("bob", "read secret", "denied")
     read = only_read(ask(gateway, Get("a"), user=b""))
     assert answer(gateway, read, Done()).audit == []
+
+
+def test_all_audited_operations_and_different_denials_of_a_request_are_recorded(
+    gateway: Gateway,
+) -> None:
+    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    keys = [f"secret/{number}" for number in range(DENIALS_MAX + 2)]
+    reads = [Get(key) for key in keys[:1] + keys]
+    check = only_read(ask(gateway, RemoveNode(NODE), AddNode("host:9400"), *reads))
+    denials = [Denied(Right.MEMBERS)] * 2 + [Denied(Right.READ, key) for key in keys[:1] + keys]
+    records = answer(gateway, check, *denials).audit
+    assert [(each.operation, each.target, each.outcome) for each in records] == [
+        ("RemoveNode", NODE.hex(), "denied"),
+        ("AddNode", "host:9400", "denied"),
+        *[("", f"read {key}", "denied") for key in keys[:DENIALS_MAX]],
+    ]
+    suppressed = [each.suppressed for each in records[2:]]
+    assert suppressed == [1, *[0] * (DENIALS_MAX - 2), 2]
