@@ -26,7 +26,6 @@ from protocol.messages.gateway import (
     Opened,
     RightsTold,
 )
-from protocol.state.rights import UNKNOWN
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn receives no further requests
@@ -197,16 +196,8 @@ class ClientGateway:
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
             self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
             return 1
-        if user and not self._is_user(user):
-            denied = (UNKNOWN,) * len(request.operations)
-            self._replies.send(tuple(client), encode(Reply(request.id, denied)), now)
-        else:
-            self._core.receive(tuple(client), request, len(body), now, user)
+        self._core.receive(tuple(client), request, len(body), now, user)
         return len(request.operations)
-
-    def _is_user(self, user: bytes) -> bool:
-        """Whether a key, by which a connection was let in, is still that of a user."""
-        return self._gatekeeper is not None and self._gatekeeper.knows(user)
 
     def _subscribe(self, now: float) -> None:
         """Process subscriptions; storage confirms each in the order of its changes."""

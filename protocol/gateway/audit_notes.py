@@ -8,12 +8,20 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from protocol.audit import AuditRecord, denials_in, record_of, record_of_denial
-from protocol.gateway.pending import Call
+from protocol.audit import AuditRecord, denials_in, is_audited, record_of, record_of_denial
+from protocol.gateway.pending import Call, Slot
+from protocol.messages.client import Operation
 from protocol.state.rights import Rights
 from protocol.state.user_commands import Denied
 
 DENIALS_MAX = 10  # different ones of one request; further ones are counted
+
+
+def keep_audited(call: Call, operations: Iterable[Operation]) -> None:
+    """Keep those operations of a call that are to be recorded with their outcomes."""
+    for position, operation in enumerate(operations):
+        if is_audited(operation):
+            Slot(call, position).audit(operation)
 
 
 def notes_of(call: Call, rights: Rights) -> list[AuditRecord]:
@@ -22,7 +30,8 @@ def notes_of(call: Call, rights: Rights) -> list[AuditRecord]:
     audited = call.audited or {}
     records = [record_of(name, call.user, each, call.outcomes[at]) for at, each in audited.items()]
     if call.user:
-        others = (each for at, each in enumerate(call.outcomes) if at not in audited)
+        every = call.outcomes
+        others = [each for at, each in enumerate(every) if at not in audited] if audited else every
         records += _denials(name, call.user, denials_in(others))
     return records
 

@@ -13,8 +13,9 @@ from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
-from protocol.gateway.audit_notes import notes_of
+from protocol.gateway.audit_notes import keep_audited, notes_of
 from protocol.gateway.batching import BatchQueue, write_size
+from protocol.gateway.former_keys import FormerKeys
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
     LOST_SECONDS,
@@ -75,7 +76,8 @@ from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 from protocol.state.batches import InvalidOperation
 from protocol.state.commands import SessionExpired, Write
-from protocol.state.rights import Rights
+from protocol.state.rights import UNKNOWN, Rights
+from protocol.state.user_commands import Denied
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 TIMEOUT_MS_MAX = 3_600_000
@@ -98,6 +100,7 @@ class Gateway:
         self._permits = Permits(self._answer)
         self._reads = Reads(self._pending, self.reply_budget, self._permits.answer_read)
         self.rights = Rights()
+        self.former_keys = FormerKeys()
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._acceptance = Acceptance(self.reply_budget, config.user_operations_max)
@@ -133,14 +136,14 @@ class Gateway:
         timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         call = Call(client, request.id, now + timeout, size, [None] * count, count, user)
         call.payer = payer_of(user, self.rights, client[0])
-        refusal = self._acceptance.begin(call, request, now)
-        if not count:
+        refusal = self._acceptance.begin(call, request, now) or self._denial_of(call, request)
+        if refusal is not None:
+            call.outcomes, call.missing = [refusal] * count, 0
+        if not call.missing:
             self._finish(call)
+            return
         for position, operation in enumerate(request.operations):
-            if refusal is None:
-                self._begin(Slot(call, position), operation, now)
-            else:
-                self._answer(Slot(call, position), refusal)
+            self._begin(Slot(call, position), operation, now)
 
     def step(self, message: GatewayMessage, now: float) -> None:
         """Process a message from another actor of this node."""
@@ -173,6 +176,13 @@ class Gateway:
         return self.rights.keys
 
     # --- requests
+
+    def _denial_of(self, call: Call, request: Request) -> Denied | None:
+        """Return that a request is of a user that was removed; note its audited operations."""
+        if call.user not in self.former_keys:
+            return None
+        keep_audited(call, request.operations)
+        return UNKNOWN
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
@@ -269,7 +279,8 @@ class Gateway:
             self._send_all_again(now)  # the earlier leader may have lost them
 
     def _on_rights(self, message: RightsTold, _: float) -> None:
-        self.rights = Rights(message.users, message.roles)
+        before, self.rights = self.rights, Rights(message.users, message.roles)
+        self.former_keys.learn(before.keys, self.rights.keys)
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer removals of this node: it learns of its removal from peers, not from its log."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from protocol.audit import fingerprint
 from protocol.security import z85
 from protocol.storage.scans import PAGE_BYTES_MAX
 from skiff import (
@@ -21,6 +22,7 @@ from skiff import (
 )
 from skiff.key_files import make_user_keys, read_public_key, read_server_keys
 from skiff.testing import Cluster
+from tests.cluster.audited import audited
 from tests.cluster.in_a_loop import InALoop, Loop
 
 pytestmark = pytest.mark.cluster
@@ -131,12 +133,16 @@ def test_a_right_that_is_revoked_ends_a_watch_and_a_scan(
 
 
 def test_a_user_that_is_removed_is_denied_everything_at_once(
-    bob: Any, administrator: Client, name: str, cluster: Cluster
+    bob: Any, administrator: Client, name: str, cluster: Cluster, key: Path
 ) -> None:
     bob.insert("jobs/1", 1)
     administrator.remove_user(name)
     for use in (lambda: bob.insert("jobs/1", 2), lambda: bob.get("jobs/1"), bob.whoami):
         assert is_denied(use, None)
+    records = [each for node in cluster.nodes for each in audited(node.directory)]
+    own = fingerprint(read_public_key(key.with_suffix(".key")))
+    denied = {(each["target"], each["outcome"]) for each in records if each["key"] == own}
+    assert denied == {("known user", "denied")}
     assert administrator.get("jobs/1", int) == 1
 
 
