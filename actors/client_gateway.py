@@ -207,8 +207,9 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
-        if outbox.audit or self._audit.deadline <= now:
-            self._audit.write(outbox.audit, now)
+        records = outbox.audit + self._publisher.feed.subscriptions.take_records()
+        if records or self._audit.deadline <= now:
+            self._audit.write(records, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))

@@ -181,7 +181,7 @@ BUGS = (
     Bug(
         "a subscription is not judged when it begins",
         CHECKS,
-        Edit(Subscriptions.denies, "not self._may_watch(user, frame[1:])", "False"),
+        Edit(Subscriptions.denies, "self._denial(user, frame[1:])", "None"),
     ),
     Bug(
         "a gateway denies everything to users of whom it has not heard yet",
