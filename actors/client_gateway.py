@@ -144,7 +144,7 @@ class ClientGateway:
         keys = self._core.user_keys
         if self._gatekeeper is not None:
             self._gatekeeper.admit_users(keys)
-        elif keys and not self._has_started and not self._context.config.insecure:
+        elif keys and not self._has_started and not self._context.config.may_have_users:
             raise ActorFailure("ClusterInitFailed", WITHOUT_KEY, lasting=True)
 
     def _note_refusals(self, now: float) -> None:

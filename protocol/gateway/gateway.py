@@ -186,7 +186,7 @@ class Gateway:
 
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
-            validate(operation, self._config.value_bytes_max)
+            validate(operation, self._config)
         except InvalidOperation as error:
             self._answer(slot, Failed(FailureCode.INVALID, str(error)))
             return

@@ -19,7 +19,7 @@ from skiff import Client
 from skiff.cli.signals import SIGNALS
 from skiff.testing import Cluster, free_port, wait_until
 from tests.cluster import command
-from tests.cluster.keyed import reachable
+from tests.cluster.keyed import keyed_or_insecure
 
 pytestmark = pytest.mark.cluster
 
@@ -246,7 +246,7 @@ def test_an_occupied_port_leaves_an_existing_directory_intact(tmp_path: Path) ->
 @pytest.mark.parametrize("host", ["nosuch", "192.0.2.1"])
 def test_the_error_names_a_bind_host_of_another_machine(tmp_path: Path, host: str) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
-    text = refused(*place, "--bind", host, *reachable(), code=1)
+    text = refused(*place, "--bind", host, *keyed_or_insecure(), code=1)
     assert f"//{host}:" in text
     assert "bind must be an address of this machine" in text
     assert "two after it" not in text

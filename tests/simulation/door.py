@@ -50,7 +50,7 @@ class Door(Actor):
     def __init__(self, life: "Life") -> None:
         super().__init__(life)
         address = life.node.name
-        self._config = NodeConfig(dir=address, bind=address)
+        self._config = NodeConfig(dir=address, bind=address, insecure=True)
         self._core: Gateway | None = None
         self._requests: list[tuple[int, Request]] = []
         self._askers: dict[int, Asker] = {}
