@@ -95,6 +95,29 @@ def test_a_started_node_prints_its_addresses_in_one_line(tmp_path: Path) -> None
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize("level", ["debug", "error"])
+def test_an_insecure_node_warns_at_every_log_level(tmp_path: Path, level: str) -> None:
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
+    with running(
+        *place,
+        "--bind",
+        "0.0.0.0",
+        "--advertise",
+        "127.0.0.1",
+        "--insecure",
+        "--log-level",
+        level,
+        "--json",
+    ) as node:
+        ready(node)
+        node.terminate()
+        told = node.communicate(timeout=command.SECONDS_MAX)[1].decode()
+    (warning,) = [line for line in told.splitlines() if "nothing is authenticated" in line]
+    assert " WARNING node=" in warning
+    assert " actor=supervisor " in warning
+
+
 def test_a_standby_node_reports_standby_until_it_has_been_added(tmp_path: Path) -> None:
     port = free_port()
     place = ("--dir", str(tmp_path / "node"), "--port", str(port), "--standby")
