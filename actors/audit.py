@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from actors.logs import OnceAWhile
-from protocol.audit import AuditRecord, FailureLimit, RefusedConnections
+from protocol.audit import AuditRecord, RecordLimit, RefusedConnections
+from protocol.deadlines import NEVER
 
 FILE = "audit.ndjson"  # and FILE.1, the one before it, to FILE.3
 FILE_BYTES_MAX = 8 << 20
@@ -24,23 +25,34 @@ class AuditTrail:
 
     def __init__(self, directory: str) -> None:
         self._path = Path(directory) / FILE
-        self._limit = FailureLimit()
+        self._limit = RecordLimit()
         self.refused = RefusedConnections()
         self._failures = OnceAWhile()
 
     def write(self, records: list[AuditRecord], now: float) -> None:
-        """Append records, and those of refused connections that are due.
+        """Append records within the limits, and those of what was counted that are due.
 
         ``now`` is of a steady clock. A full disk loses records, which is logged.
         """
-        admitted = [self._limit.admit(each, now) for each in records] + self.refused.take(now)
-        lines = [_line(each) for each in admitted if each is not None]
+        counted = self._limit.take(now)
+        admitted = [self._limit.admit(each, now) for each in records]
+        due = [*counted, *admitted, *self.refused.take(now)]
+        lines = [_line(each) for each in due if each is not None]
         try:
             if lines:
                 self._append(b"".join(lines))
         except OSError as error:
             if self._failures.is_due(now):
                 log.error("the audit trail cannot be written: %s", error)
+
+    @property
+    def deadline(self) -> float:
+        """When a record of what was counted is due, by the clock of ``write``."""
+        return min(self._limit.deadline, self.refused.deadline)
+
+    def close(self) -> None:
+        """Append the records of all that was counted."""
+        self.write([], NEVER)
 
     def write_offline(self, operation: str, target: str) -> None:
         """Append that the operating system's user did something to the directory."""

@@ -26,7 +26,6 @@ from protocol.messages.gateway import (
     Opened,
     RightsTold,
 )
-from protocol.state.rights import UNKNOWN
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
 TURN_OPERATIONS_MAX = 1000  # after which a turn receives no further requests
@@ -81,7 +80,7 @@ class ClientGateway:
             return 0.0
         now = time.monotonic()
         due = min(self._core.next_deadline(now), self._publisher.feed.publisher.next_deadline(now))
-        return min(due, self._replies.next_deadline(), self._audit.refused.deadline) - now
+        return min(due, self._replies.next_deadline(), self._audit.deadline) - now
 
     def turn(self, readable: Readable) -> None:
         """Process the messages that have arrived, and send the results."""
@@ -109,7 +108,8 @@ class ClientGateway:
         return 0.0
 
     def close(self) -> None:
-        """Write the trace."""
+        """Write the trace, and what is left for the audit trail."""
+        self._audit.close()
         self._trace.write()
 
     def _listen(self) -> tuple[Port, Port]:
@@ -144,7 +144,7 @@ class ClientGateway:
         keys = self._core.user_keys
         if self._gatekeeper is not None:
             self._gatekeeper.admit_users(keys)
-        elif keys and not self._has_started and not self._context.config.insecure:
+        elif keys and not self._has_started and not self._context.config.may_have_users:
             raise ActorFailure("ClusterInitFailed", WITHOUT_KEY, lasting=True)
 
     def _note_refusals(self, now: float) -> None:
@@ -183,7 +183,7 @@ class ClientGateway:
     def _receive(self, frames: Frames, user: bytes, now: float) -> int:
         """Process one message: the connection, an empty delimiter from REQ, the body.
 
-        Returns the number of its operations.
+        Returns its load.
         """
         *client, body = frames
         try:
@@ -196,16 +196,7 @@ class ClientGateway:
             failed = Failed(FailureCode.INVALID, f"malformed request: {error}")
             self._replies.send(tuple(client[:2]), encode(Reply(0, (failed,))), now)
             return 1
-        if user and not self._is_user(user):
-            denied = (UNKNOWN,) * len(request.operations)
-            self._replies.send(tuple(client), encode(Reply(request.id, denied)), now)
-        else:
-            self._core.receive(tuple(client), request, len(body), now, user)
-        return len(request.operations)
-
-    def _is_user(self, user: bytes) -> bool:
-        """Whether a key, by which a connection was let in, is still that of a user."""
-        return self._gatekeeper is not None and self._gatekeeper.knows(user)
+        return self._core.receive(tuple(client), request, len(body), now, user)
 
     def _subscribe(self, now: float) -> None:
         """Process subscriptions; storage confirms each in the order of its changes."""
@@ -215,8 +206,9 @@ class ClientGateway:
 
     def _send(self, now: float) -> None:
         outbox = self._core.flush(now)
-        if outbox.audit or self._audit.refused.deadline <= now:
-            self._audit.write(outbox.audit, now)
+        records = outbox.audit + self._publisher.feed.subscriptions.take_records()
+        if records or self._audit.deadline <= now:
+            self._audit.write(records, now)
         if outbox.replicator:
             self._trace.note("sends", outbox.replicator)
             self._replicator.send(encode(outbox.replicator))

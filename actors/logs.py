@@ -65,6 +65,11 @@ def configure(actor: str, level: str, log_format: str) -> LogFields:
     return log_fields
 
 
+def warn_always(log: logging.Logger, sentence: str, *details: object) -> None:
+    """Log a warning even where only errors are to be logged."""
+    log.handle(logging.LogRecord(log.name, logging.WARNING, __file__, 0, sentence, details, None))
+
+
 class OncePerSender:
     """Remembers logged senders, so that a flood from one makes one line."""
 

@@ -31,6 +31,7 @@ from actors.lifeline import (
     SupervisorEnd,
     open_lifeline,
 )
+from actors.logs import warn_always
 from actors.signals import leave_to_supervisor
 from actors.wakeups import Wakeups
 from protocol.config import NodeConfig
@@ -272,7 +273,7 @@ class Supervisor:
         if self.serving and not self._has_served:
             self._has_served = True
             if self._config.insecure:
-                self._warn(INSECURE, self._config.bind)
+                warn_always(log, INSECURE, self._config.bind)
         self._changed.notify()
 
     def _warn(self, sentence: str, detail: str) -> None:

@@ -1,12 +1,13 @@
 """Audit: what is recorded, and how: administration, denials, refused connections. Never values.
 
-A flood of what is not done makes few records: further ones of its user, or of its host, are only
-counted for a while.
+A flood makes few records: of a user, or of a host, further ones are only counted for a while, and
+the last of them is recorded with their number. So no user erases the trail by filling it.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum, auto
 
 import msgspec
 
@@ -26,8 +27,12 @@ from protocol.state.commands import Write
 from protocol.state.user_commands import Denied, Right, RightsChanged, RightsRefused, UserCommand
 from protocol.wire import decode_outcome
 
-FAILURES_MAX = 20  # of one user recorded in a window, of administration and of other requests each
-WINDOW_SECONDS = 10.0
+DONE_MAX = 50  # of one user recorded in a window
+FAILURES_MAX = 20  # likewise, of administration and of other requests each
+USERS_MAX = 10  # who have these numbers to themselves in a window; all others share one
+OTHER_USERS = "*"  # in place of their names, of which none has this character
+WINDOW_SECONDS = 60.0
+TARGET_LENGTH_MAX = 200  # characters
 HOSTS_MAX = 20  # named in a window, of those whose connections were refused
 OTHER_HOSTS = "others"  # in place of further ones
 SUCCESSES = (Done, RightsChanged, SnapshotPart, Transferred)
@@ -43,9 +48,9 @@ class AuditRecord(msgspec.Struct, frozen=True):
     user: str  # name; empty for none in particular, without restrictions
     key: str  # fingerprint of the user's public key; empty likewise
     operation: str  # its name in the protocol; empty if only its denial is known
-    target: str  # node, user, role, right and prefix, or the key that was denied
+    target: str  # node, user, role, right and prefix, or the key that was denied; its beginning
     outcome: str  # done, denied, or the name of the failure
-    suppressed: int = 0  # failures of the user, or host, before this one that were not recorded
+    suppressed: int = 0  # like it, of the user or host, before this one, that were not recorded
 
 
 def is_audited(operation: Operation) -> bool:
@@ -60,19 +65,17 @@ def is_audited(operation: Operation) -> bool:
 def record_of(user: str, key: bytes, operation: Operation, outcome: object) -> AuditRecord:
     """Return the record of an operation that is audited."""
     what = operation.command if isinstance(operation, Write) else operation
-    return AuditRecord(
-        user, fingerprint(key), type(what).__name__, _target(what), _outcome(outcome)
-    )
+    target = _target(what)[:TARGET_LENGTH_MAX]
+    return AuditRecord(user, fingerprint(key), type(what).__name__, target, _outcome(outcome))
 
 
-def denial_in(outcomes: Iterable[object]) -> Denied | None:
-    """Return the first denial among the outcomes of a request, decoded or as storage sends it."""
+def denials_in(outcomes: Iterable[object]) -> Iterator[Denied]:
+    """Yield the denials among the outcomes of a request, decoded or as storage sends them."""
     for outcome in outcomes:
         if isinstance(outcome, Denied):
-            return outcome
-        if isinstance(outcome, msgspec.Raw) and bytes(outcome)[:2] == _DENIED:
-            return _decode_denied(outcome)
-    return None
+            yield outcome
+        elif isinstance(outcome, msgspec.Raw) and memoryview(outcome)[:2] == _DENIED:
+            yield _decode_denied(outcome)
 
 
 def record_of_denial(user: str, key: bytes, denied: Denied) -> AuditRecord:
@@ -86,27 +89,74 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:FINGERPRINT_DIGITS] if key else ""
 
 
-class FailureLimit:
-    """How much is recorded that was not done. Times are seconds of a steady clock."""
+class _Kind(Enum):
+    """What a record tells; each kind has a limit of its own, so that none hides another."""
+
+    DONE = auto()
+    FAILED = auto()  # administration
+    DENIED = auto()  # other requests
+
+
+_Source = tuple[_Kind, str]  # a user, or all others
+_MAX = {_Kind.DONE: DONE_MAX, _Kind.FAILED: FAILURES_MAX, _Kind.DENIED: FAILURES_MAX}
+
+
+class RecordLimit:
+    """How much is recorded of each user in a window. Times are seconds of a steady clock.
+
+    A record is written at once if it is new in its window, and the limit is not reached. Otherwise
+    it is counted, and the last one of each operation is recorded with their number at the end.
+    """
 
     def __init__(self) -> None:
-        self._began = float("-inf")
-        self._counts: Counter[tuple[str, str, bool]] = Counter()
-        self._suppressed: Counter[tuple[str, str, bool]] = Counter()
+        self._ends = float("-inf")
+        self._seen: set[AuditRecord] = set()  # as they were recorded in this window
+        self._users: set[_Source] = set()  # that are counted by themselves
+        self._counts: Counter[_Source] = Counter()
+        self._suppressed: dict[tuple[_Source, str], AuditRecord] = {}  # the last, by operation
 
     def admit(self, record: AuditRecord, now: float) -> AuditRecord | None:
-        """Return a record as it is to be written; None for one of too many failures of a user."""
-        if record.outcome == "done":
-            return record
-        if now >= self._began + WINDOW_SECONDS:
-            self._began, self._counts = now, Counter()
-        source = (record.user, record.key, bool(record.operation))
-        self._counts[source] += 1
-        if self._counts[source] > FAILURES_MAX:
-            self._suppressed[source] += 1
+        """Return a record if it is to be written now; call ``take`` before."""
+        if not self._seen:
+            self._ends = now + WINDOW_SECONDS
+        source = self._source_of(record)
+        new = msgspec.structs.replace(record, suppressed=0) if record.suppressed else record
+        if new in self._seen or self._counts[source] >= _MAX[source[0]]:
+            self._suppress(source, record)
             return None
-        suppressed = self._suppressed.pop(source, 0)
-        return msgspec.structs.replace(record, suppressed=suppressed) if suppressed else record
+        self._counts[source] += 1
+        self._seen.add(new)
+        return record
+
+    def take(self, now: float) -> list[AuditRecord]:
+        """End the window if it is over; return the records of what was counted in it."""
+        if now < self._ends:
+            return []
+        counted = list(self._suppressed.values())
+        self._seen, self._users = set(), set()
+        self._counts, self._suppressed = Counter(), {}
+        return counted
+
+    @property
+    def deadline(self) -> float:
+        """When a record is due."""
+        return self._ends if self._suppressed else NEVER
+
+    def _source_of(self, record: AuditRecord) -> _Source:
+        kind = _kind_of(record)
+        source = (kind, record.user or record.key)
+        if source not in self._users:
+            if sum(each is kind for each, _ in self._users) >= USERS_MAX:
+                return kind, OTHER_USERS
+            self._users.add(source)
+        return source
+
+    def _suppress(self, source: _Source, record: AuditRecord) -> None:
+        """Count a record, as the last one of its operation."""
+        before = self._suppressed.pop((source, record.operation), None)
+        count = record.suppressed + (0 if before is None else before.suppressed + 1)
+        last = msgspec.structs.replace(record, suppressed=count)
+        self._suppressed[source, record.operation] = last
 
 
 class RefusedConnections:
@@ -144,6 +194,12 @@ class RefusedConnections:
 
     def _forget_recorded(self, now: float) -> None:
         self._quiet_until = {host: at for host, at in self._quiet_until.items() if at > now}
+
+
+def _kind_of(record: AuditRecord) -> _Kind:
+    if record.outcome == "done":
+        return _Kind.DONE
+    return _Kind.FAILED if record.operation else _Kind.DENIED
 
 
 def _refusal(host: str, count: int) -> AuditRecord:

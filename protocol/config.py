@@ -255,6 +255,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return tuple(sorted({str(parse_address(address)) for address in self.join_cluster}))
 
     @property
+    def may_have_users(self) -> bool:
+        """Whether the state may have users: where it does, a node starts only like that."""
+        return bool(self.key) or self.insecure
+
+    @property
     def is_exposed(self) -> bool:
         """Whether other machines may reach the node's ports."""
         host = self.bind.strip("[]")
@@ -325,7 +330,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def _validate_security(self) -> None:
         _check(
-            bool(self.key) or self.insecure or not self.is_exposed,
+            self.may_have_users or not self.is_exposed,
             f"bind {self.bind} lets other machines reach the node, and it has no key: make one by "
             "'skiff keygen cluster DIR' and give it in key, or accept unauthenticated connections "
             "by --insecure",

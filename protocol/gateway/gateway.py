@@ -8,12 +8,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.audit import denial_in, is_audited, record_of, record_of_denial
+from protocol.audit import is_audited
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
+from protocol.gateway.audit_notes import keep_audited, notes_of
 from protocol.gateway.batching import BatchQueue, write_cost
+from protocol.gateway.former_keys import FormerKeys
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
     LOST_SECONDS,
@@ -75,7 +77,8 @@ from protocol.messages.storage import ReadAt
 from protocol.refusal import Refusal
 from protocol.state.batches import InvalidOperation
 from protocol.state.commands import SessionExpired, Write
-from protocol.state.rights import Rights
+from protocol.state.rights import UNKNOWN, Rights
+from protocol.state.user_commands import Denied
 
 SWEEP_SECONDS = 0.01  # resolution of deadlines and retries
 TIMEOUT_MS_MAX = 3_600_000
@@ -98,6 +101,7 @@ class Gateway:
         self._permits = Permits(self._answer)
         self._reads = Reads(self._pending, self.reply_budget, self._permits.answer_read)
         self.rights = Rights()
+        self.former_keys = FormerKeys()
         self._queues = (self._writes, self._reads.queues)
         self._sweep_at = NEVER
         self._acceptance = Acceptance(self.reply_budget, config.user_operations_max)
@@ -123,25 +127,24 @@ class Gateway:
         size: int,
         now: float,
         user: bytes = b"",
-    ) -> None:
-        """Accept a request of ``size`` bytes from the client that these frames route to.
+    ) -> int:
+        """Accept a request from the client that these frames route to; return its load.
 
-        ``user`` is the public key by which its connection was authenticated, empty for one that is
-        not restricted.
+        ``size`` is in bytes; ``user`` is the public key of its connection, empty for no limits.
         """
-        count = len(request.operations)
-        timeout = min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
-        load = load_of(request.operations)
-        call = Call(client, request.id, now + timeout, size, [None] * count, count, load, user)
-        call.payer = payer_of(user, self.rights, client[0])
-        refusal = self._acceptance.begin(call, request, now)
-        if not count:
+        count, load = len(request.operations), load_of(request.operations)
+        deadline = now + min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
+        payer = payer_of(user, self.rights, client[0])
+        call = Call(client, request.id, deadline, size, [None] * count, count, load, user, payer)
+        refusal = self._acceptance.begin(call, request, now) or self._denial_of(call, request)
+        if refusal is not None:
+            call.outcomes, call.missing = [refusal] * count, 0
+        if not call.missing:
             self._finish(call)
+            return load
         for position, operation in enumerate(request.operations):
-            if refusal is None:
-                self._begin(Slot(call, position), operation, now)
-            else:
-                self._answer(Slot(call, position), refusal)
+            self._begin(Slot(call, position), operation, now)
+        return load
 
     def step(self, message: GatewayMessage, now: float) -> None:
         """Process a message from another actor of this node."""
@@ -175,9 +178,16 @@ class Gateway:
 
     # --- requests
 
+    def _denial_of(self, call: Call, request: Request) -> Denied | None:
+        """Return that a request is of a user that was removed; note its audited operations."""
+        if call.user not in self.former_keys:
+            return None
+        keep_audited(call, request.operations)
+        return UNKNOWN
+
     def _begin(self, slot: Slot, operation: Operation, now: float) -> None:
         try:
-            validate(operation, self._config.value_bytes_max)
+            validate(operation, self._config)
         except InvalidOperation as error:
             self._answer(slot, Failed(FailureCode.INVALID, str(error)))
             return
@@ -270,7 +280,8 @@ class Gateway:
             self._send_all_again(now)  # the earlier leader may have lost them
 
     def _on_rights(self, message: RightsTold, _: float) -> None:
-        self.rights = Rights(message.users, message.roles)
+        before, self.rights = self.rights, Rights(message.users, message.roles)
+        self.former_keys.learn(before.keys, self.rights.keys)
 
     def _confirm_own_removal(self, now: float) -> None:
         """Answer removals of this node: it learns of its removal from peers, not from its log."""
@@ -362,18 +373,8 @@ class Gateway:
         self._acceptance.end(call)
         self.reply_budget.end_call(call)
         if call.user or call.audited:
-            self._audit(call)
+            self._outbox.audit += notes_of(call, self.rights)
         self._outbox.replies.append(call)
-
-    def _audit(self, call: Call) -> None:
-        """Record the administrative operations of a call, or that it was denied."""
-        name = self.rights.name_of(call.user) or ""
-        audited = (call.audited or {}).items()
-        records = [record_of(name, call.user, each, call.outcomes[at]) for at, each in audited]
-        denied = denial_in(call.outcomes) if call.user and not records else None
-        if denied is not None:
-            records.append(record_of_denial(name, call.user, denied))
-        self._outbox.audit += records
 
     def _answer_all(self, pending: PendingRequest, outcome: Answer, now: float) -> None:
         """Remove a pending request and answer all its slots alike."""

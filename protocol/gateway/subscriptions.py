@@ -4,11 +4,12 @@ from collections import Counter
 
 import msgspec
 
+from protocol.audit import AuditRecord, record_of_denial
 from protocol.gateway.shares import exceeds_share, payer_of
 from protocol.gateway.topics import Topics, weight
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, PREV_TOPIC
-from protocol.state.rights import Rights
-from protocol.state.user_commands import Right
+from protocol.state.rights import PLACE_LENGTH_MAX, UNKNOWN, Rights
+from protocol.state.user_commands import Denied, Right
 
 TOPICS_MAX = 256  # of one connection
 TOPIC_BYTES_MAX = 64 << 10  # of one connection
@@ -40,6 +41,7 @@ class Subscriptions:
         self._lost: dict[int, Counter[bytes]] = {}  # topics of lost connections, until unsubscribed
         self._early: Counter[bytes] = Counter()  # unsubscribed before their connection was lost
         self._denied: set[int] = set()  # connections that are being closed
+        self._records: list[AuditRecord] = []  # of the denials since they were taken
         self._rights = Rights()
 
     @property
@@ -88,11 +90,19 @@ class Subscriptions:
 
         The connection must then be closed: nothing more of it is accepted.
         """
-        if frame[:1] == SUBSCRIBE and not self._may_watch(user, frame[1:]):
+        denied = self._denial(user, frame[1:]) if frame[:1] == SUBSCRIBE else None
+        if denied is not None and connection not in self._denied:
+            name = self._rights.name_of(user) or ""
+            self._records.append(record_of_denial(name, user, denied))
             if connection == GONE:
                 return True
             self._denied.add(connection)
         return connection in self._denied
+
+    def take_records(self) -> list[AuditRecord]:
+        """Return the records of the denied subscriptions since the last call."""
+        records, self._records = self._records, []
+        return records
 
     def learn_rights(self, rights: Rights) -> list[int]:
         """Take the rights of now; return the connections that have a topic without the right."""
@@ -101,22 +111,23 @@ class Subscriptions:
             connection
             for connection, held in self._connections.items()
             if connection not in self._denied
-            and not all(self._may_watch(held.user, topic) for topic in held.topics)
+            and any(self._denial(held.user, topic) for topic in held.topics)
         ]
         self._denied.update(denied)
         return denied
 
-    def _may_watch(self, user: bytes, topic: bytes) -> bool:
-        """Whether a user may have what is published to topics that begin with one."""
+    def _denial(self, user: bytes, topic: bytes) -> Denied | None:
+        """Return that a user may not have what is published to topics that begin with one."""
         if not user:
-            return True
+            return None
         if topic and topic[:1] not in CHANGE_TOPICS:
-            return self._rights.name_of(user) is not None
+            return UNKNOWN if self._rights.name_of(user) is None else None
         try:
             prefix = topic[1:].decode()
-        except UnicodeDecodeError:
-            return False  # no client of a user subscribes to a part of a character
-        return self._rights.denial(user, Right.WATCH, prefix) is None
+        except UnicodeDecodeError:  # no client of a user subscribes to a part of a character
+            place = topic[1:].decode(errors="replace")[:PLACE_LENGTH_MAX]
+            return Denied(Right.WATCH, place)
+        return self._rights.denial(user, Right.WATCH, prefix)
 
     def is_excessive(self, connection: int) -> bool:
         """Whether a connection exceeds a limit and must be closed."""

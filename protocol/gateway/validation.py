@@ -1,8 +1,9 @@
 """Validation: the operations that a gateway accepts from clients."""
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 from protocol.address import InvalidAddressText, parse_address
+from protocol.config import NodeConfig
 from protocol.keys import InvalidKey, encode_key, encode_prefix
 from protocol.messages.client import (
     AddNode,
@@ -27,24 +28,33 @@ from protocol.ranges import COUNTER_MAX, ID_BYTES, NUMBER_MAX
 from protocol.state.batches import InvalidOperation, check_write, require
 from protocol.state.commands import Write
 from protocol.state.limits import BATCH_OPERATIONS_MAX, LEASES_NAMED_MAX
+from protocol.state.user_commands import UserCommand
+
+USERS_NEED_KEY = (
+    "this node has no key, and would not start again once there are users: make keys by 'skiff "
+    "keygen cluster DIR' and give the nodes key, or accept unauthenticated connections by "
+    "--insecure"
+)
+
+_USER_COMMANDS = frozenset(get_args(UserCommand))
 
 
-def validate(operation: Operation, value_bytes_max: int) -> None:
-    """Check an operation; ``value_bytes_max`` limits the values of inserts.
+def validate(operation: Operation, config: NodeConfig) -> None:
+    """Check an operation by the settings of the node.
 
     Raises:
         InvalidOperation: with a sentence that says what is wrong.
     """
     try:
-        _validate(operation, value_bytes_max)
+        _validate(operation, config)
     except (InvalidKey, InvalidAddressText) as error:
         raise InvalidOperation(str(error)) from None
 
 
-def _validate(operation: Operation, value_bytes_max: int) -> None:
+def _validate(operation: Operation, config: NodeConfig) -> None:
     match operation:
         case Write():
-            check_write(operation, value_bytes_max)
+            _validate_write(operation, config)
         case Get(key=key):
             encode_key(key)
             if operation.max_staleness_ms or operation.min_revision:
@@ -59,6 +69,12 @@ def _validate(operation: Operation, value_bytes_max: int) -> None:
             _validate_leases(operation)
         case _:
             _validate_administration(operation)
+
+
+def _validate_write(write: Write, config: NodeConfig) -> None:
+    if type(write.command) in _USER_COMMANDS:
+        require(config.may_have_users, USERS_NEED_KEY)
+    check_write(write, config.value_bytes_max)
 
 
 def _validate_administration(

@@ -68,10 +68,6 @@ class Gatekeeper:
             return key in self._cluster
         return domain == CLIENT_DOMAIN and (key in self._cluster or key in self._users)
 
-    def knows(self, key: bytes) -> bool:
-        """Whether a public key is that of a user now."""
-        return key in self._users
-
     def user_of(self, user_id: str) -> bytes | None:
         """Return the user of a message: the 32 bytes of the public key, b"" for the cluster's own.
 

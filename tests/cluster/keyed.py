@@ -13,8 +13,8 @@ def node_key() -> Path | str:
     return Node.default_key or ""
 
 
-def reachable() -> tuple[str, ...]:
-    """Return the options that a node needs to listen where other machines reach it."""
+def keyed_or_insecure() -> tuple[str, ...]:
+    """Return the options of a node that other machines reach, or that has users."""
     return () if Node.default_key else ("--insecure",)
 
 

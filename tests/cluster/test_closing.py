@@ -303,7 +303,7 @@ def test_a_node_shuts_down_within_its_timeout(tmp_path: Path) -> None:
 def test_an_insecure_node_warns_at_each_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for level, warnings in (("warning", 1), ("error", 1), ("warning", 2)):
+    for warnings, level in enumerate(("warning", "error", "warning"), start=1):
         node = Skiff(
             tmp_path / "node",
             bind="0.0.0.0",

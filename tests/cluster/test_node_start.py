@@ -19,7 +19,7 @@ from skiff import Client
 from skiff.cli.signals import SIGNALS
 from skiff.testing import Cluster, free_port, wait_until
 from tests.cluster import command
-from tests.cluster.keyed import reachable
+from tests.cluster.keyed import keyed_or_insecure
 
 pytestmark = pytest.mark.cluster
 
@@ -93,6 +93,29 @@ def test_a_started_node_prints_its_addresses_in_one_line(tmp_path: Path) -> None
         assert f"127.0.0.1:{port + 1}" in line
         node.terminate()
         assert node.communicate(timeout=command.SECONDS_MAX) == (b"", b"")
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("level", ["debug", "error"])
+def test_an_insecure_node_warns_at_every_log_level(tmp_path: Path, level: str) -> None:
+    place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
+    with running(
+        *place,
+        "--bind",
+        "0.0.0.0",
+        "--advertise",
+        "127.0.0.1",
+        "--insecure",
+        "--log-level",
+        level,
+        "--json",
+    ) as node:
+        ready(node)
+        node.terminate()
+        told = node.communicate(timeout=command.SECONDS_MAX)[1].decode()
+    (warning,) = [line for line in told.splitlines() if "nothing is authenticated" in line]
+    assert " WARNING node=" in warning
+    assert " actor=supervisor " in warning
 
 
 def test_a_standby_node_reports_standby_until_it_has_been_added(tmp_path: Path) -> None:
@@ -246,7 +269,7 @@ def test_an_occupied_port_leaves_an_existing_directory_intact(tmp_path: Path) ->
 @pytest.mark.parametrize("host", ["nosuch", "192.0.2.1"])
 def test_the_error_names_a_bind_host_of_another_machine(tmp_path: Path, host: str) -> None:
     place = ("--dir", str(tmp_path / "node"), "--port", str(free_port()))
-    text = refused(*place, "--bind", host, *reachable(), code=1)
+    text = refused(*place, "--bind", host, *keyed_or_insecure(), code=1)
     assert f"//{host}:" in text
     assert "bind must be an address of this machine" in text
     assert "two after it" not in text

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
+from protocol.address import parse_address
+from protocol.audit import fingerprint
+from protocol.messages.client import EVENT_TOPIC
 from protocol.security import z85
 from protocol.storage.scans import PAGE_BYTES_MAX
 from skiff import (
@@ -19,9 +23,11 @@ from skiff import (
     Insert,
     PermissionDenied,
 )
-from skiff.key_files import make_user_keys, read_public_key, read_server_keys
-from skiff.testing import Cluster
+from skiff.key_files import make_user_keys, read_client_keys, read_public_key, read_server_keys
+from skiff.testing import Cluster, wait_until
+from tests.cluster.audited import audited
 from tests.cluster.in_a_loop import InALoop, Loop
+from tests.harness.curve_client import CurveClient
 
 pytestmark = pytest.mark.cluster
 
@@ -130,13 +136,32 @@ def test_a_right_that_is_revoked_ends_a_watch_and_a_scan(
     bob.insert("jobs/1", 1)
 
 
+def test_a_subscription_that_is_denied_is_on_record(cluster: Cluster, key: Path, name: str) -> None:
+    node, keys = cluster.nodes[0], read_client_keys(key)
+    endpoint = parse_address(node.address).publish_endpoint
+
+    def targets() -> list[str]:
+        return [each["target"] for each in audited(node.directory) if each["user"] == name]
+
+    with CurveClient(zmq.SUB, endpoint, keys.pair, keys.servers[0]) as subscriber:
+        wait_until(subscriber.succeeded, "the user is let in")
+        subscriber.socket.subscribe(EVENT_TOPIC + b"jobs/")
+        subscriber.socket.subscribe(EVENT_TOPIC + b"secrets/")
+        wait_until(targets, "the denial is on record")
+    assert targets() == ["watch secrets/"]
+
+
 def test_a_user_that_is_removed_is_denied_everything_at_once(
-    bob: Any, administrator: Client, name: str, cluster: Cluster
+    bob: Any, administrator: Client, name: str, cluster: Cluster, key: Path
 ) -> None:
     bob.insert("jobs/1", 1)
     administrator.remove_user(name)
     for use in (lambda: bob.insert("jobs/1", 2), lambda: bob.get("jobs/1"), bob.whoami):
         assert is_denied(use, None)
+    records = [each for node in cluster.nodes for each in audited(node.directory)]
+    own = fingerprint(read_public_key(key.with_suffix(".key")))
+    denied = {(each["target"], each["outcome"]) for each in records if each["key"] == own}
+    assert denied == {("known user", "denied")}
     assert administrator.get("jobs/1", int) == 1
 
 

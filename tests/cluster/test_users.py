@@ -24,13 +24,15 @@ from skiff import (
 from skiff.cli.application import run
 from skiff.key_files import make_user_keys, read_public_key
 from skiff.testing import Cluster
+from tests.cluster.keyed import keyed_or_insecure
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(1, directory=tmp_path_factory.mktemp("users")) as running:
+    directory = tmp_path_factory.mktemp("users")
+    with Cluster(1, directory=directory, options=keyed_or_insecure()) as running:
         yield running
 
 
@@ -119,3 +121,23 @@ def test_users_on_the_command_line(
     assert run(["user", "unassign", "dave", "reader", *url]) == 3, "it has ended"
     assert run(["user", "add-key", "dave", str(tmp_path / "dave.key_secret"), *url]) == 2
     assert run(["user", "remove", "dave", *url]) == 0
+
+
+@pytest.mark.plain
+def test_a_node_without_keys_refuses_users_and_starts_again(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with Cluster(1, directory=tmp_path) as cluster, cluster.client() as client:
+        make_user_keys("dave", tmp_path, ())
+        add = ["user", "add", "dave", str(tmp_path / "dave.key"), "--url", cluster.addresses[0]]
+        assert run(add) == 2
+        assert b"skiff keygen cluster" in capfdbinary.readouterr().err
+        with pytest.raises(InvalidRequest, match=r"'skiff keygen cluster DIR'.*--insecure"):
+            client.add_user("eve", new_key())
+        with pytest.raises(InvalidRequest, match="has no key"):
+            client.grant("clerk", "read")
+        assert (client.users(), client.roles()) == ([], [])
+        (node,) = cluster.nodes
+        cluster.kill(node)
+        cluster.restart(node)
+        assert client.insert("a", 1)

@@ -12,7 +12,7 @@ from protocol.silence import QUIET_SECONDS
 from skiff import Skiff
 from skiff.testing import Cluster, free_port
 from skiff.testing.waiting import wait_until
-from tests.cluster.keyed import node_key, reachable
+from tests.cluster.keyed import keyed_or_insecure, node_key
 
 pytestmark = pytest.mark.cluster
 
@@ -39,7 +39,7 @@ def test_every_log_line_is_a_json_object(tmp_path: Path) -> None:
         "0.0.0.0",
         "--advertise",
         "127.0.0.1",
-        *reachable(),
+        *keyed_or_insecure(),
     )
     with Cluster(1, directory=tmp_path, log_level="info", options=options) as cluster:
         (node,) = cluster.nodes
@@ -49,7 +49,7 @@ def test_every_log_line_is_a_json_object(tmp_path: Path) -> None:
     assert {"log_replicator", "storage_writer"} <= {line["actor"] for line in lines}
     assert all(line["term"] != 0 for line in lines)
     warned = [each for each in lines if "nothing is authenticated" in each["message"]]
-    assert {each["actor"] for each in warned} == ({"supervisor"} if reachable() else set())
+    assert {each["actor"] for each in warned} == ({"supervisor"} if keyed_or_insecure() else set())
 
 
 def test_a_lost_majority_is_logged_once_until_it_returns(tmp_path: Path) -> None:

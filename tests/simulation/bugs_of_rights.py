@@ -1,5 +1,6 @@
 """Bugs in users and rights: some may do more than they are granted, some less."""
 
+from protocol.gateway.former_keys import FormerKeys
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.permits import Permits
 from protocol.gateway.subscriptions import Subscriptions
@@ -180,6 +181,20 @@ BUGS = (
     Bug(
         "a subscription is not judged when it begins",
         CHECKS,
-        Edit(Subscriptions.denies, "not self._may_watch(user, frame[1:])", "False"),
+        Edit(Subscriptions.denies, "self._denial(user, frame[1:])", "None"),
+    ),
+    Bug(
+        "a gateway denies everything to users of whom it has not heard yet",
+        CHECKS,
+        Edit(
+            Gateway._denial_of,
+            "call.user not in self.former_keys",
+            "not call.user or call.user in self.rights.keys",
+        ),
+    ),
+    Bug(
+        "a gateway denies everything to users that were added again",
+        CHECKS,
+        Edit(FormerKeys.learn, "(self._keys | before) - now", "self._keys | (before - now)"),
     ),
 )

@@ -50,7 +50,7 @@ class Door(Actor):
     def __init__(self, life: "Life") -> None:
         super().__init__(life)
         address = life.node.name
-        self._config = NodeConfig(dir=address, bind=address)
+        self._config = NodeConfig(dir=address, bind=address, insecure=True)
         self._core: Gateway | None = None
         self._requests: list[tuple[int, Request]] = []
         self._askers: dict[int, Asker] = {}
@@ -59,6 +59,7 @@ class Door(Actor):
         self._arrived: dict[int, tuple[float, tuple[Operation, ...]]] = {}  # requests
         self._writes: dict[bytes, list[int]] = {}  # positions in each request
         self._indexes: dict[int, tuple[int, int]] = {}  # applied and committed at each request
+        self._of_former_users: set[int] = set()  # requests
         self._numbers = 0
         self.pipes = Pipes(life.setting, self.rouse)
         self._feed = ChangeFeed()
@@ -92,7 +93,10 @@ class Door(Actor):
                 continue
             client = number.to_bytes(8, "big")
             self._writes[client] = _write_positions(request)
-            self._the_core.receive((client,), request, REQUEST_BYTES, now, self._user(number))
+            user = self._user(number)
+            if user in self._the_core.former_keys and user not in self._the_core.user_keys:
+                self._of_former_users.add(number)
+            self._the_core.receive((client,), request, REQUEST_BYTES, now, user)
         self._subscribe()
         self._publish(now)
         self._send(now)
@@ -237,7 +241,10 @@ class Door(Actor):
         asked = list(zip(operations, outcomes, strict=True))
         self._judge.gateway_answers(arrived, self._revisions.pop(number), asked)
         indexes = self._indexes.pop(number)
-        if call.user:
+        if number in self._of_former_users:
+            self._of_former_users.remove(number)
+            self._judge.rights.refuses(call.user, outcomes, self.life.node.applied_index)
+        elif call.user:
             self._judge.rights.answers(call.user, asked, Span(*indexes, self._judge.log.last_index))
         reply = Reply(call.id, outcomes)
         self._count(call, reply)

@@ -1,6 +1,7 @@
 """Rights judge: what users are shown and denied, by the rights at each index of the log."""
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from protocol.messages.client import (
@@ -71,6 +72,15 @@ class RightsJudge:
                 allowed = any(_has(rights, user, needs) for rights in states)
                 expect(allowed, "a user is shown what it may not read")
                 self._check_leases(user, operation, outcome, states)
+
+    def refuses(self, user: bytes, outcomes: tuple[object, ...], applied: int) -> None:
+        """Check that a node denies everything only to a key of which it has applied the removal."""
+        known = [rights.grants_of(user) is not None for rights in self._between(0, applied)]
+        is_removed = any(before and not after for before, after in pairwise(known))
+        expect(is_removed, "a user is denied everything that was not removed")
+        are_denied = all(isinstance(each, Denied | Failed) for each in outcomes)
+        expect(are_denied, "a user is served that was removed")
+        self._totals.former_users_denied += 1
 
     def counts(self, batch: ReadBatch) -> None:
         """Check that the leader lets leases last anew only for users that may ever use them."""

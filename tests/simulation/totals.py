@@ -80,6 +80,7 @@ class Totals(msgspec.Struct):
     mixed_runs: int = 0
     rights_changed: int = 0
     reads_denied: int = 0
+    former_users_denied: int = 0
     writes_denied: int = 0
     watched_by_users: int = 0
     watches_denied: int = 0

@@ -9,14 +9,17 @@ import pytest
 from actors import audit as files
 from actors.audit import FILE, AuditTrail
 from protocol.audit import (
+    DONE_MAX,
     FAILURES_MAX,
     HOSTS_MAX,
     OTHER_HOSTS,
+    TARGET_LENGTH_MAX,
+    USERS_MAX,
     WINDOW_SECONDS,
     AuditRecord,
-    FailureLimit,
+    RecordLimit,
     RefusedConnections,
-    denial_in,
+    denials_in,
     fingerprint,
     is_audited,
     record_of,
@@ -42,6 +45,7 @@ from protocol.state.user_commands import (
     Denied,
     Grant,
     Objection,
+    Revoke,
     Right,
     RightsChanged,
     RightsRefused,
@@ -88,25 +92,88 @@ def test_other_operations_are_not_recorded() -> None:
         assert not is_audited(operation)
 
 
-def test_a_denial_is_found_decoded_and_as_storage_sends_it() -> None:
+def test_denials_are_found_decoded_and_as_storage_sends_them() -> None:
     denied = Denied(Right.READ, "secret")
-    assert denial_in([Done(), denied]) == denied
-    assert denial_in([msgspec.Raw(encode(Done())), msgspec.Raw(encode(denied))]) == denied
-    assert denial_in([msgspec.Raw(encode(Done())), None]) is None
+    raws = [msgspec.Raw(encode(each)) for each in (Done(), denied)]
+    assert list(denials_in([Done(), denied, *raws])) == [denied, denied]
+    assert list(denials_in([raws[0], None])) == []
     record = record_of_denial("bob", KEY, denied)
     assert record == AuditRecord("bob", fingerprint(KEY), "", "read secret", "denied")
     assert record_of_denial("", KEY, Denied(None)).target == "known user"
 
 
-def test_a_flood_of_denials_is_counted_and_not_recorded() -> None:
-    limit, denial = FailureLimit(), record_of_denial("bob", KEY, Denied(Right.READ, "a"))
-    admitted = [limit.admit(denial, 1.0) for _ in range(FAILURES_MAX + 5)]
-    assert admitted == [denial] * FAILURES_MAX + [None] * 5
-    done = record_of("alice", KEY, AddNode("host:9400"), Done())
-    assert limit.admit(done, 1.0) == done, "administration is always recorded"
-    later = limit.admit(denial, 1.0 + WINDOW_SECONDS)
-    assert later == msgspec.structs.replace(denial, suppressed=5)
-    assert limit.admit(denial, 1.0 + WINDOW_SECONDS) == denial
+def denial(user: str, place: str) -> AuditRecord:
+    return record_of_denial(user, KEY, Denied(Right.READ, place))
+
+
+def done(user: str, operation: Operation) -> AuditRecord:
+    return record_of(user, KEY, operation, RightsChanged())
+
+
+def grant(prefix: str) -> Write:
+    return write(Grant("clerk", Right.READ, prefix))
+
+
+def counted(record: AuditRecord, suppressed: int) -> AuditRecord:
+    return msgspec.structs.replace(record, suppressed=suppressed)
+
+
+def test_what_is_repeated_is_recorded_once_and_with_its_number_at_the_end() -> None:
+    limit = RecordLimit()
+    granted, revoked = done("bob", grant("a")), done("bob", write(Revoke("clerk", Right.READ, "a")))
+    admitted = [limit.admit(each, 1.0) for each in [granted, revoked] * 1000]
+    assert [each for each in admitted if each is not None] == [granted, revoked]
+    assert limit.take(1.0) == []
+    assert limit.deadline == 1.0 + WINDOW_SECONDS
+    assert limit.take(limit.deadline) == [counted(granted, 998), counted(revoked, 998)]
+    assert limit.deadline == NEVER
+    assert limit.admit(granted, 100.0) == granted
+    assert limit.take(200.0) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "limit"),
+    [
+        ([denial("bob", f"a{each}") for each in range(500)], FAILURES_MAX),
+        ([done("bob", grant(f"a{each}")) for each in range(500)], DONE_MAX),
+    ],
+)
+def test_a_flood_of_one_user_is_counted(records: list[AuditRecord], limit: int) -> None:
+    limits = RecordLimit()
+    admitted = [limits.admit(each, 1.0) for each in records]
+    assert admitted == [*records[:limit], *[None] * (500 - limit)]
+    others = [denial("ann", "a"), done("ann", grant("a"))]
+    assert [limits.admit(each, 2.0) for each in others] == others
+    assert limits.take(1.0 + WINDOW_SECONDS) == [counted(records[-1], 499 - limit)]
+
+
+def test_what_a_flood_would_hide_is_recorded_at_the_end() -> None:
+    limit = RecordLimit()
+    for number in range(DONE_MAX + 5):
+        limit.admit(done("bob", grant(f"a{number}")), 1.0)
+    hidden = done("bob", write(AddUser("eve", KEY)))
+    assert limit.admit(hidden, 2.0) is None
+    limit.admit(done("bob", grant("b")), 3.0)
+    assert limit.take(100.0) == [hidden, counted(done("bob", grant("b")), 5)]
+
+
+def test_a_crowd_of_users_makes_few_records() -> None:
+    limit = RecordLimit()
+    recorded: list[AuditRecord | None] = []
+    for number in range(50 * DONE_MAX):
+        recorded.append(limit.admit(done(f"user-{number % 500}", grant(f"a{number}")), 1.0))
+        recorded.append(limit.admit(denial(f"user-{number % 500}", f"a{number}"), 1.0))
+    count = sum(each is not None for each in recorded)
+    assert count <= (USERS_MAX + 1) * (DONE_MAX + FAILURES_MAX)
+    shown = count + sum(each.suppressed + 1 for each in limit.take(100.0))
+    assert shown == len(recorded), "nothing is dropped without being counted"
+
+
+def test_no_record_is_long() -> None:
+    for prefix in ("a" * 4096, "\1" * 4096):
+        record = done("bob", grant(prefix))
+        assert len(record.target) == TARGET_LENGTH_MAX
+        assert record.target.startswith("clerk read " + prefix[:1])
 
 
 def test_the_files_are_private_and_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,15 +202,30 @@ def test_only_what_was_done_is_recorded_as_done() -> None:
     assert recorded == ["SessionExpired", "overloaded", "done"]
 
 
-def test_failures_of_one_user_hide_no_others() -> None:
-    limit = FailureLimit()
-    noise = record_of_denial("bob", KEY, Denied(Right.READ, "a"))
-    for _ in range(10 * FAILURES_MAX):
-        limit.admit(noise, 1.0)
+def test_denials_of_a_user_hide_no_other_failures_of_it() -> None:
+    limit = RecordLimit()
+    for number in range(10 * FAILURES_MAX):
+        limit.admit(denial("bob", f"a{number}"), 1.0)
     failed = AuditRecord("bob", "", "AddUser", "eve", "not_applied")
-    others = record_of_denial("ann", KEY, Denied(Right.READ, "a"))
-    assert [limit.admit(each, 1.0) for each in (failed, others)] == [failed, others]
-    assert sum(limit.admit(failed, 2.0) is not None for _ in range(1000)) < FAILURES_MAX
+    assert limit.admit(failed, 1.0) == failed
+
+
+def test_what_was_counted_is_written_when_it_is_due_and_at_the_end(tmp_path: Path) -> None:
+    trail = AuditTrail(str(tmp_path))
+    for _ in range(3):
+        trail.write([denial("bob", "a")] * 2, 1.0)
+    assert [each["suppressed"] for each in lines_of(tmp_path)] == [0]
+    trail.write([], trail.deadline)
+    assert [each["suppressed"] for each in lines_of(tmp_path)] == [0, 4]
+    trail.write([denial("bob", "a")] * 2, 100.0)
+    trail.close()
+    assert [each["suppressed"] for each in lines_of(tmp_path)] == [0, 4, 0, 0]
+    trail.close()
+    assert len(lines_of(tmp_path)) == 4
+
+
+def lines_of(directory: Path) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in (directory / FILE).read_bytes().splitlines()]
 
 
 def refusal(host: str, suppressed: int = 0) -> AuditRecord:
@@ -162,9 +244,10 @@ def test_refused_connections_of_a_host_are_recorded_once_a_while_with_their_numb
     assert refused.take(5.1) == []
     assert refused.deadline == 5.0 + WINDOW_SECONDS
     assert refused.take(refused.deadline) == [refusal("10.0.0.1", 5)]
-    assert refused.take(100.0) == []
-    refused.note({"10.0.0.1": 1}, 100.0)
-    assert refused.take(100.0) == [refusal("10.0.0.1")]
+    later = 5.0 + 2 * WINDOW_SECONDS
+    assert refused.take(later) == []
+    refused.note({"10.0.0.1": 1}, later)
+    assert refused.take(later) == [refusal("10.0.0.1")]
 
 
 def test_refused_connections_of_many_hosts_are_counted_together() -> None:

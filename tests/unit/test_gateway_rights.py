@@ -4,12 +4,16 @@ import msgspec
 import pytest
 
 from protocol.config import NodeConfig
+from protocol.gateway.audit_notes import DENIALS_MAX
+from protocol.gateway.former_keys import FormerKeys
 from protocol.gateway.gateway import Gateway
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.messages.client import (
     AddNode,
     Done,
+    FailureCode,
     Get,
+    Hello,
     KeepAlive,
     KeptAlive,
     Operation,
@@ -17,6 +21,7 @@ from protocol.messages.client import (
     RemoveNode,
     Request,
     Scan,
+    Status,
     TransferLeadership,
 )
 from protocol.messages.gateway import Opened, ReadsDone, RightsTold
@@ -24,7 +29,8 @@ from protocol.messages.replicator import Propose, Read, RemoveMember
 from protocol.messages.rights import CheckRight
 from protocol.state.commands import Insert, Write
 from protocol.state.machine import decode_batch
-from protocol.state.user_commands import Denied, Right, User
+from protocol.state.rights import UNKNOWN
+from protocol.state.user_commands import Denied, Grant, Right, User
 from protocol.wire import decode_outcome, decode_read_batch, encode
 
 NODE = b"n" * 16
@@ -148,3 +154,57 @@ def test_administration_and_denials_are_audited(gateway: Gateway) -> None:
     assert (record.user, record.target, record.outcome) == ("bob", "read secret", "denied")
     read = only_read(ask(gateway, Get("a"), user=b""))
     assert answer(gateway, read, Done()).audit == []
+
+
+def test_all_audited_operations_and_different_denials_of_a_request_are_recorded(
+    gateway: Gateway,
+) -> None:
+    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    keys = [f"secret/{number}" for number in range(DENIALS_MAX + 2)]
+    reads = [Get(key) for key in keys[:1] + keys]
+    check = only_read(ask(gateway, RemoveNode(NODE), AddNode("host:9400"), *reads))
+    denials = [Denied(Right.MEMBERS)] * 2 + [Denied(Right.READ, key) for key in keys[:1] + keys]
+    records = answer(gateway, check, *denials).audit
+    assert [(each.operation, each.target, each.outcome) for each in records] == [
+        ("RemoveNode", NODE.hex(), "denied"),
+        ("AddNode", "host:9400", "denied"),
+        *[("", f"read {key}", "denied") for key in keys[:DENIALS_MAX]],
+    ]
+    suppressed = [each.suppressed for each in records[2:]]
+    assert suppressed == [1, *[0] * (DENIALS_MAX - 2), 2]
+
+
+def test_a_user_that_was_removed_is_denied_at_once_within_its_quota_and_on_record() -> None:
+    gateway = Gateway(Opened(NODE, NODE, 1), NodeConfig(dir="d", user_operations_max=5))
+    gateway.step(RightsTold((User("bob", (BOB,), ()), User("ann", (ALICE,), ())), ()), 0.0)
+    gateway.step(RightsTold((User("ann", (ALICE,), ()),), ()), 0.0)
+    grant = Write(1, 1, 1, Grant("clerk", Right.READ))
+    outbox = ask(gateway, Hello(), Status(), Get("a"), grant)
+    assert not outbox.replicator
+    (call,) = outbox.replies
+    assert call.outcomes == [UNKNOWN] * 4
+    assert call.payer == BOB
+    assert [(each.operation, each.target, each.outcome) for each in outbox.audit] == [
+        ("Grant", "clerk read", "denied"),
+        ("", "known user", "denied"),
+    ]
+    (refused,) = ask(gateway, Hello(), Hello()).replies
+    assert {each.code for each in refused.outcomes} == {FailureCode.OVERLOADED}  # type: ignore[union-attr]
+    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    assert not ask(gateway, Hello()).audit, "it is a user again"
+
+
+def test_a_user_of_whom_the_node_has_not_heard_is_judged_in_the_order_of_the_log(
+    gateway: Gateway,
+) -> None:
+    (call,) = answer(gateway, only_read(ask(gateway, Get("a"))), UNKNOWN).replies
+    assert decode_outcome(bytes(call.outcomes[0])) == UNKNOWN  # type: ignore[arg-type]
+
+
+def test_former_keys_are_few() -> None:
+    keys, former = [bytes([number]) * 32 for number in range(3)], FormerKeys()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("protocol.gateway.former_keys.KEYS_MAX", 2)
+        for key in keys:
+            former.learn(frozenset({key}), frozenset())
+    assert [key in former for key in keys] == [False, False, True]

@@ -5,8 +5,9 @@ import zmq
 
 from actors.port import Port
 from actors.sockets import Sockets
+from protocol.audit import fingerprint
 from protocol.gateway.change_feed import ChangeFeed
-from protocol.gateway.subscriptions import Subscriptions
+from protocol.gateway.subscriptions import GONE, Subscriptions
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, PREV_TOPIC
 from protocol.messages.gateway import RightsTold
 from protocol.state.rights import Rights
@@ -56,6 +57,26 @@ def test_nothing_more_is_accepted_of_a_connection_that_was_denied(
     assert subscriptions.denies(ON + MARK_TOPIC, 1, BOB)
     subscriptions.forget(1)
     assert not subscriptions.denies(ON + MARK_TOPIC, 1, BOB)
+
+
+def test_a_denied_subscription_is_recorded_once_for_its_connection(
+    subscriptions: Subscriptions,
+) -> None:
+    for topic in (EVENT_TOPIC + b"jobs/", MARK_TOPIC):
+        assert not subscriptions.denies(ON + topic, 1, BOB)
+    assert subscriptions.take_records() == []
+    for prefix in (b"secret/", b"others/"):
+        assert subscriptions.denies(ON + EVENT_TOPIC + prefix, 1, BOB)
+    assert subscriptions.denies(ON + PREV_TOPIC + b"\xd0", GONE, BOB)
+    assert subscriptions.denies(ON + MARK_TOPIC, 3, CAROL)
+    records = subscriptions.take_records()
+    assert [(each.user, each.target, each.outcome) for each in records] == [
+        ("bob", "watch secret/", "denied"),
+        ("bob", "watch \ufffd", "denied"),
+        ("", "known user", "denied"),
+    ]
+    assert [each.key for each in records] == [fingerprint(each) for each in (BOB, BOB, CAROL)]
+    assert subscriptions.take_records() == []
 
 
 def test_a_connection_is_closed_when_a_right_to_one_of_its_topics_is_lost() -> None:

@@ -57,9 +57,9 @@ def lone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lone]:
     users: list[bytes] = []
     real = Gateway.receive
 
-    def receive(*arguments: object) -> None:
+    def receive(*arguments: object) -> int:
         users.append(arguments[-1])  # type: ignore[arg-type]
-        real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Gateway, "receive", receive)
     with closing(Sockets(ClusterKeys(CLUSTER))) as sockets:
