@@ -176,11 +176,16 @@ class Connections:
 
     def break_off(self, now: float) -> list[str]:
         """Close strangers that send too much or are too many; return their hosts."""
-        closing = to_break_off(self._find_handshakes(now))
-        for each in closing:
-            self._refused_hosts[each.origin] += 1
-            self.close(each.connection)
-        return [each.origin for each in closing]
+        closed: list[str] = []
+        for each in to_break_off(self._find_handshakes(now)):
+            if self._is_in_handshake(each.connection):  # still, as many finish at once
+                self._refused_hosts[each.origin] += 1
+                self.close(each.connection)
+                closed.append(each.origin)
+        return closed
+
+    def _is_in_handshake(self, descriptor: int) -> bool:
+        return not is_ready(_ask(descriptor, BYTES_ACKNOWLEDGED) or 0)
 
     def _find_handshakes(self, now: float) -> list[Handshake]:
         """Return the handshakes that are not finished, and forget the others."""

@@ -24,7 +24,7 @@ SLACK = 32  # 1/32 of the limit is closed at once, because ranking all connectio
 # CURVE's handshake (ZMTP 3.1): a client sends about 600 bytes and awaits READY before any message.
 HANDSHAKE_BYTES = 4 << 10  # received before READY is sent; a client that sends more is a stranger
 UNREADY_BYTES = GREETING_BYTES + 170 + 12  # sent without READY, at most: WELCOME, ERROR
-HANDSHAKE_SECONDS = 1.0  # that one takes at most, also if a thousand clients connect at once
+HANDSHAKE_SECONDS = 2.0  # that one takes at most, also if a thousand clients connect at once
 HANDSHAKES_MAX, HANDSHAKES_OF_HOST_MAX = 256, 128  # at one port, beyond which late ones are closed
 
 

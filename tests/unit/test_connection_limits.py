@@ -94,13 +94,13 @@ def test_a_handshake_that_sends_more_than_any_is_broken_off() -> None:
 
 
 def test_the_oldest_late_handshakes_of_a_crowded_host_are_broken_off_and_no_others() -> None:
-    crowd = [Handshake(n, 2.0 + n, 64, "crowd") for n in range(HANDSHAKES_OF_HOST_MAX + 3)]
+    crowd = [Handshake(n, 3.0 + n, 64, "crowd") for n in range(HANDSHAKES_OF_HOST_MAX + 3)]
     other = Handshake(1000, 1000.0, 64, "other")
     assert broken_off(*crowd, other) == [each.connection for each in crowd[-3:]]
 
 
 def test_many_hosts_have_a_limit_together() -> None:
-    many = [Handshake(n, 2.0 + n, 64, f"host {n % 20}") for n in range(HANDSHAKES_MAX + 2)]
+    many = [Handshake(n, 3.0 + n, 64, f"host {n % 20}") for n in range(HANDSHAKES_MAX + 2)]
     assert broken_off(*many) == [HANDSHAKES_MAX, HANDSHAKES_MAX + 1]
 
 
