@@ -7,6 +7,7 @@ the connections with the most traffic are closed. If it still grows, the actor e
 system kills a process of its choice.
 """
 
+import ctypes
 import logging
 import resource
 import sys
@@ -30,6 +31,7 @@ STRANGERS_SECONDS = 1.0  # after the last stranger was closed, in which growth m
 PAGE_BYTES = resource.getpagesize()
 RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 STATM = Path("/proc/self/statm")
+TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
 
 
 log = logging.getLogger("skiff.memory")
@@ -80,6 +82,8 @@ class MemoryWatch:
                 log.warning("closed %d connections of strangers, as from %s", len(hosts), hosts[0])
 
     def _check(self, now: float) -> None:
+        if now < self._strangers_until:
+            release_freed()
         before, self._resident = self._resident, resident_bytes()
         if self._resident > self._bytes_max:
             raise ActorFailure(
@@ -105,6 +109,12 @@ class MemoryWatch:
                     log.warning("closed a connection with much traffic, because memory grows")
                     connections.close(connection)
         self._received = received
+
+
+def release_freed() -> None:
+    """Return freed memory to the system; after large frames, glibc keeps it."""
+    if TRIM is not None:
+        TRIM(0)
 
 
 def resident_bytes() -> int:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from protocol.wire import PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX
-from skiff.testing import Cluster
+from skiff.testing import Cluster, wait_until
+from tests.faults.memory import resident_bytes
 from tests.faults.strangers import Flood, Peak, Strangers, endless_message, huge_command
 
 pytestmark = [
@@ -19,7 +20,8 @@ pytestmark = [
 COUNT = 100  # connections at a time
 SECONDS = 4.0
 TIMEOUT = 3.0  # of each insert
-RESIDENT_MAX = 320 << 20  # below where the traffic of the others is looked at
+RESIDENT_MAX = 256 << 20
+RESIDENT_AFTERWARDS_MAX = 80 << 20
 CLIENT_PORT, PEER_PORT = 0, 2  # after the port of the node
 
 
@@ -57,3 +59,6 @@ def test_a_flood_before_the_handshake_is_closed_early_and_members_and_clients_ar
     assert (after.leader, after.term, leader.actor_pids) == (before.leader, before.term, pids)
     assert strangers.made > COUNT, "the node has closed some"
     assert peak.bytes < RESIDENT_MAX
+    wait_until(
+        lambda: resident_bytes(leader, actor) < RESIDENT_AFTERWARDS_MAX, "memory is returned"
+    )
