@@ -3,6 +3,9 @@
 ZeroMQ owns the descriptors and closes them in a thread of its own. To close a connection safely,
 its descriptor is duplicated, checked to be still the same connection, and shut down. The
 duplicate's descriptor is reserved, so that this works even if all descriptors are in use.
+
+ZeroMQ does not tell which connection has finished its handshake, but the kernel how much each has
+been sent: with the handshake's last command, it is more than any stranger gets.
 """
 
 import contextlib
@@ -20,13 +23,20 @@ import msgspec
 from actors.logs import OncePerSender
 from actors.port import Port, Readable
 from actors.sockets import ACCEPTED
-from protocol.connection_limits import ConnectionActivity, to_close
+from protocol.connection_limits import (
+    ConnectionActivity,
+    Handshake,
+    is_ready,
+    to_break_off,
+    to_close,
+)
 from protocol.security.handshakes import FAILED, PROTOCOL, REFUSED_AUTH
 
 TCP_INFO: int | None = 11 if sys.platform == "linux" else None
 TCP_INFO_BYTES = 136
 LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
+TRAFFIC = struct.Struct("120xQQ")  # bytes acknowledged and received
 EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
 
 UNKNOWN = "a connection"  # that had ended before it could be looked at
@@ -50,7 +60,9 @@ class Connections:
     def __init__(self, port: Port) -> None:
         assert port.monitor is not None, "it does not listen"
         self._monitor = port.monitor
+        self._is_secure = port.is_secure
         self._accepted: dict[int, _Connection] = {}
+        self._in_handshake: set[int] = set()  # as far as the system reports it
         self._failed = 0  # event of the failed handshake whose connection ends next
         self._warned = OncePerSender()
         self.refused = 0  # handshakes that have failed
@@ -87,7 +99,7 @@ class Connections:
                 self.refused += 1
                 self._failed = event
                 continue
-            ended = self._accepted.pop(descriptor, None)
+            ended = self._forget(descriptor)
             if event == ACCEPTED:
                 self._accept(descriptor, now)
                 continue
@@ -109,8 +121,14 @@ class Connections:
             origin = _origin_of(descriptor)
             inode = os.fstat(descriptor).st_ino
             self._accepted[descriptor] = _Connection(inode, now, origin)
+            if self._is_secure:
+                self._in_handshake.add(descriptor)
             if self._barred_until.get(origin, now) > now:
                 self.close(descriptor)
+
+    def _forget(self, descriptor: int) -> _Connection | None:
+        self._in_handshake.discard(descriptor)
+        return self._accepted.pop(descriptor, None)
 
     def _note_refusal(self, event: int, origin: str) -> None:
         """Count it, and log once for each origin; the doorkeeper has told of unknown keys."""
@@ -144,11 +162,45 @@ class Connections:
         """Close the connections beyond a limit, the longest idle first; return them."""
         if len(self._accepted) <= limit:
             return []
+        self._find_handshakes(now)  # so that those are known which are finished
         activities = [self._activity(each, now, each in protected) for each in self._accepted]
         closing = to_close(activities, limit)
         for descriptor in closing:
             self.close(descriptor)
         return closing
+
+    @property
+    def handshakes(self) -> int:
+        """Number of connections that were in their handshakes when last asked."""
+        return len(self._in_handshake)
+
+    def break_off(self, now: float) -> list[str]:
+        """Close strangers that send too much or are too many; return their hosts."""
+        closed: list[str] = []
+        for each in to_break_off(self._find_handshakes(now)):
+            if self._is_in_handshake(each.connection):  # still, as many finish at once
+                self._refused_hosts[each.origin] += 1
+                self.close(each.connection)
+                closed.append(each.origin)
+        return closed
+
+    def _is_in_handshake(self, descriptor: int) -> bool:
+        return not is_ready(_ask(descriptor, BYTES_ACKNOWLEDGED) or 0)
+
+    def _find_handshakes(self, now: float) -> list[Handshake]:
+        """Return the handshakes that are not finished, and forget the others."""
+        found: list[Handshake] = []
+        for descriptor in self._in_handshake:
+            info = _info(descriptor)
+            if len(info) < TRAFFIC.size:
+                continue  # it is not over TCP, has just been lost, or the system reports nothing
+            acknowledged, received = TRAFFIC.unpack(info[: TRAFFIC.size])
+            if not is_ready(acknowledged):
+                connection = self._accepted[descriptor]
+                age = now - connection.accepted_at
+                found.append(Handshake(descriptor, age, received, connection.origin))
+        self._in_handshake = {each.connection for each in found}
+        return found
 
     def bar(self, descriptor: int, now: float) -> None:
         """Shut a connection down, and further ones of its host for a while."""
@@ -161,7 +213,7 @@ class Connections:
 
     def close(self, descriptor: int) -> None:
         """Shut a connection down, so that ZeroMQ drops it and its queue."""
-        connection = self._accepted.pop(descriptor, None)
+        connection = self._forget(descriptor)
         if connection is None:
             return
         with contextlib.suppress(OSError):  # it is closed already
@@ -176,7 +228,13 @@ class Connections:
         age = now - connection.accepted_at
         idle = age if milliseconds is None else min(age, milliseconds / 1000)
         return ConnectionActivity(
-            descriptor, age, idle, _ask(descriptor, BYTES_RECEIVED), protected, connection.origin
+            descriptor,
+            age,
+            idle,
+            _ask(descriptor, BYTES_RECEIVED),
+            protected,
+            connection.origin,
+            descriptor in self._in_handshake,
         )
 
 
@@ -200,15 +258,21 @@ def _shut_down(descriptor: int) -> None:
 
 def _ask(descriptor: int, field: struct.Struct) -> int | None:
     """Return one field of a connection's TCP_INFO; None if the system does not report it."""
-    if TCP_INFO is None:
+    info = _info(descriptor)
+    if len(info) < field.size:
         return None
+    (value,) = field.unpack(info[: field.size])
+    return int(value)
+
+
+def _info(descriptor: int) -> bytes:
+    """Return a connection's TCP_INFO; empty if there is none."""
+    if TCP_INFO is None:
+        return b""
     with contextlib.suppress(OSError):
         accepted = socket.socket(fileno=descriptor)
         try:
-            info = accepted.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
+            return accepted.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
         finally:
             accepted.detach()
-        if len(info) >= field.size:
-            (value,) = field.unpack(info[: field.size])
-            return int(value)
-    return None
+    return b""

@@ -5,7 +5,9 @@ import struct
 from types import TracebackType
 from typing import Self
 
-GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
+SIGNATURE = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00"
+GREETING = SIGNATURE + b"NULL".ljust(20, b"\0") + bytes(32)
+SECURE_GREETING = SIGNATURE + b"CURVE".ljust(20, b"\0") + bytes(32)
 MORE, LONG, COMMAND = 1, 2, 4
 BUFFER_BYTES = 4096
 
@@ -82,5 +84,10 @@ class RawConnection:
 def frame(body: bytes, flags: int = 0) -> bytes:
     """Return the bytes of a frame."""
     if len(body) > 255:
-        return struct.pack(">BQ", flags | LONG, len(body)) + body
+        return head(len(body), flags) + body
     return struct.pack("BB", flags, len(body)) + body
+
+
+def head(size: int, flags: int = 0) -> bytes:
+    """Return what announces a long frame of this many bytes."""
+    return struct.pack(">BQ", flags | LONG, size)

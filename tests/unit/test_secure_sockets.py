@@ -1,6 +1,7 @@
 """Secure sockets: who gets in at each port of a node, on the sockets that the actors use."""
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,10 +14,12 @@ from actors.connections import Connections
 from actors.doorkeeper import Doorkeeper
 from actors.port import Port
 from actors.sockets import Sockets
+from protocol.connection_limits import HANDSHAKE_BYTES
 from protocol.security import z85
 from protocol.security.gatekeeper import Decision, Gatekeeper
 from protocol.security.keys import ClusterKeys, KeyPair
-from skiff.testing import free_port
+from skiff.testing import free_port, wait_until
+from tests.faults.raw_connection import COMMAND, SECURE_GREETING, head
 from tests.harness.curve_client import CurveClient, new_pair
 
 PATIENCE = 10.0  # seconds; what is awaited takes much less
@@ -194,6 +197,41 @@ def test_refusals_are_counted_and_logged_once_for_each_address(
     assert other
     assert all(each.startswith(who) for each in other)
     assert len(caplog.messages) == 1 + len(other)
+
+
+# --- strangers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
+def test_a_stranger_that_sends_more_than_a_handshake_is_closed_and_no_authenticated_link(
+    door: Door,
+) -> None:
+    connections = Connections(door.port)
+    with door.connect(CLUSTER) as member:
+        assert door.judge(member)
+        connections.take_in(0.0)
+        assert (len(connections), connections.handshakes) == (1, 1)
+        assert connections.break_off(0.0) == []
+        assert (len(connections), connections.handshakes) == (1, 0)
+        with socket.create_connection(("127.0.0.1", int(door.endpoint.rpartition(":")[2]))) as raw:
+            raw.sendall(SECURE_GREETING)
+            wait_until(lambda: bool(connections.take_in(0.0)) or len(connections) > 1, "accepted")
+            assert connections.break_off(0.0) == []
+            assert connections.handshakes == 1
+            raw.sendall(head(HANDSHAKE_BYTES, COMMAND) + bytes(HANDSHAKE_BYTES - 1))
+            wait_until(lambda: connections.break_off(0.0) == ["127.0.0.1"], "it is broken off")
+            assert (len(connections), connections.handshakes) == (1, 0)
+        assert dict(connections.take_refused()) == {"127.0.0.1": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
+def test_a_connection_is_in_its_handshake_until_it_is_admitted(door: Door) -> None:
+    connections = Connections(door.port)
+    door.sockets._reactions[doorkeeper_port(door)] = lambda: None
+    with door.connect(CLUSTER):
+        wait_until(lambda: bool(connections.take_in(0.0)) or len(connections) > 0, "accepted")
+        assert connections.break_off(0.0) == []
+        assert connections.handshakes == 1, "as no one has answered yet"
 
 
 # --- users
