@@ -27,6 +27,7 @@ VALUE = "x" * 1000
 FLOOD_SECONDS = 4.0
 DELAY_SECONDS = 1.5  # of other watchers on a shared machine; about 0.15 on a dedicated one
 PONG_SECONDS = 0.2
+QUEUED_RESIDENT_MAX = 62 << 20  # the process, and 10,000 messages of 1 kB; not all 24,000
 TOPICS_RESIDENT_MAX = 300 << 20
 ENDLESS_RESIDENT_MAX = 1200 << 20  # the replicator's alarm begins at 0.7 GiB, the gateway's at half
 
@@ -72,6 +73,7 @@ def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
 ) -> None:
     stop = threading.Event()
     acknowledged: list[float] = []
+    resident: list[int] = []
     with (
         node.client(timeout=30) as client,
         client.watch("flood/") as subscriber,
@@ -89,6 +91,7 @@ def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
                 outcomes = writer.insert_many([(key, VALUE) for key in keys], FRAME)
                 assert {type(each) for each in outcomes} == {Inserted}
                 acknowledged += [time.monotonic()] * len(keys)
+                resident.append(resident_bytes(node, "client_gateway"))
             watching.join(30)
         finally:
             stop.set()
@@ -97,6 +100,7 @@ def test_a_subscriber_that_never_reads_is_closed_and_delays_no_other(
             arrived - known for arrived, known in zip(watching.arrived, acknowledged, strict=True)
         ]
         assert max(delays) < DELAY_SECONDS
+        assert max(resident) < QUEUED_RESIDENT_MAX, "what waits for the one that does not read"
         wait_until(silent.is_closed, "the one that does not read is closed")
     assert "does not read" in node.log()
 
