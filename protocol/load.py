@@ -1,12 +1,27 @@
 """Load: the number of operations that a request or a batch stands for.
 
-A transaction, or a read of many keys, counts as what it consists of.
+A transaction, or a read of many keys, counts as what it consists of, and a page as several reads.
 """
 
 from collections.abc import Iterable, Sequence
 
-from protocol.messages.client import GetMany, Operation
+from protocol.messages.client import (
+    GetMany,
+    ListKeys,
+    ListLeases,
+    ListPrefixes,
+    Operation,
+    ReadChanges,
+    ReadSnapshot,
+    Scan,
+)
+from protocol.messages.rights import ListUsers
 from protocol.state.commands import Command, Transact, Write
+
+PAGES = frozenset(
+    {ListKeys, ListPrefixes, ListLeases, ListUsers, ReadChanges, ReadSnapshot, Scan}
+)  # operations that read up to thousands of rows
+PAGE_LOAD = 15  # operations that one of them counts as, besides itself
 
 
 def load_of_command(command: Command) -> int:
@@ -31,7 +46,8 @@ def load_of(operations: Sequence[Operation]) -> int:
         if type(each) is Write and type(each.command) is Transact
     ]
     keys = sum([len(each.keys) for each in operations if type(each) is GetMany])
-    return len(operations) + _excess(transactions) + keys
+    pages = PAGE_LOAD * len([each for each in operations if type(each) in PAGES])
+    return len(operations) + _excess(transactions) + keys + pages
 
 
 def _excess(transactions: Iterable[Command]) -> int:

@@ -53,13 +53,12 @@ class Calls(msgspec.Struct):
     operations: int = 0
     bytes: int = 0
 
-    @property
-    def are_too_many(self) -> bool:
-        """Whether a limit is exceeded, so that further requests are refused."""
+    def exceed(self, share: float) -> bool:
+        """Whether they exceed a share of any limit."""
         return (
-            self.count > CALLS_MAX
-            or self.operations > CALL_OPERATIONS_MAX
-            or self.bytes > CALL_BYTES_MAX
+            self.count > share * CALLS_MAX
+            or self.operations > share * CALL_OPERATIONS_MAX
+            or self.bytes > share * CALL_BYTES_MAX
         )
 
     def begin(self, call: Call) -> None:

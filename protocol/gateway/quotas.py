@@ -13,6 +13,7 @@ from protocol.gateway.shares import exceeds_share, refusal
 from protocol.messages.client import Failed
 
 BURST_SECONDS = 1.0  # of operations at the permitted rate that may come at once
+MODEST = 100  # one with up to 1/100 of each limit is served although others have used it up
 USERS_NOTED_MAX = 20_000  # beyond it, those without pending requests are forgotten
 
 
@@ -48,6 +49,15 @@ class Quotas:
         ):
             return refusal("this user has too many requests pending")
         return self._take_tokens(usage, operations, now) if self._rate else None
+
+    def is_modest(self, user: bytes) -> bool:
+        """Whether a user with a pending request has few in all."""
+        usage = self._usages[user]
+        return (
+            usage.calls * MODEST <= CALLS_MAX
+            and usage.operations * MODEST <= CALL_OPERATIONS_MAX
+            and usage.bytes * MODEST <= CALL_BYTES_MAX
+        )
 
     def end(self, user: bytes, operations: int, size: int) -> None:
         """Count the end of a request."""

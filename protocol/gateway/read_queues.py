@@ -5,15 +5,14 @@ from enum import Enum
 
 from protocol.gateway.batching import BatchQueue, read_cost
 from protocol.gateway.pending import PendingRequest, Slot
-from protocol.messages.client import Get, GetMany, KeepAlive, ReadBatch, ReadOperation
+from protocol.load import PAGES
+from protocol.messages.client import KeepAlive, ReadBatch, ReadOperation
 from protocol.messages.replicator import Read
-from protocol.messages.rights import CheckRight, WhoAmI
 from protocol.messages.storage import ReadAt
 from protocol.wire import decode_read_batch, encode
 
 BATCHES_MAX = 32  # in flight, of each path: more would only queue at storage
 PAGE_BATCHES_MAX = 2  # likewise, of pages, for any of which storage takes up to some 10 ms
-QUICK = (Get, GetMany, KeepAlive, CheckRight, WhoAmI)
 
 Batch = list[tuple[Slot, ReadOperation]]
 Lane = tuple["ReadPath", bool]  # path, and whether its reads are pages
@@ -42,7 +41,7 @@ class ReadQueues:
 
     def add(self, slot: Slot, operation: ReadOperation, path: ReadPath) -> None:
         """Queue a read."""
-        self._queues[path, not isinstance(operation, QUICK)].add(slot, operation)
+        self._queues[path, type(operation) in PAGES].add(slot, operation)
 
     def take_batches(
         self, now: float, refuses: Callable[[Slot], bool] | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.security import z85
-from skiff.key_files import read_cluster_keys
+from skiff.key_files import read_client_keys, read_cluster_keys
 from skiff.testing import Node
 
 
@@ -18,13 +18,15 @@ def keyed_or_insecure() -> tuple[str, ...]:
     return () if Node.default_key else ("--insecure",)
 
 
-def secure_client(socket: Any) -> None:
-    """Encrypt a ZeroMQ socket that connects to a node, as the cluster itself."""
-    if Node.default_key is None:
+def secure_client(socket: Any, user: Path | None = None) -> None:
+    """Encrypt a ZeroMQ socket that connects to a node: as a user, by its file, or the cluster."""
+    key = user or Node.default_key
+    if key is None:
         return
-    pair = read_cluster_keys(Node.default_key).pair
-    socket.curve_serverkey = socket.curve_publickey = z85.encode(pair.public).encode()
-    socket.curve_secretkey = z85.encode(pair.secret).encode()
+    keys = read_client_keys(key)
+    socket.curve_serverkey = z85.encode(keys.servers[0]).encode()
+    socket.curve_publickey = z85.encode(keys.pair.public).encode()
+    socket.curve_secretkey = z85.encode(keys.pair.secret).encode()
 
 
 def secure_server(socket: Any) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,10 +24,10 @@ FRAMES_AHEAD = 4  # in flight at a time
 class RawClient:
     """A DEALER socket to one node, as a context manager, without retries or failover."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, user: Path | None = None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        secure_client(self._socket)
+        secure_client(self._socket, user)
         self._socket.connect(parse_address(node.address).client_endpoint)
         self._numbers = itertools.count(1)
         self._answers: dict[int, tuple[Outcome, ...]] = {}
