@@ -3,8 +3,8 @@
 One refusal says little: the history of a node that installed a snapshot begins there, and others
 may have what it lacks. So the watch ends once all nodes have refused, or once a majority has and
 none of the others answers for a while. No history ever reaches back further than before: a node
-that has refused is not asked again until a page has come from another, and the requests need no
-pauses of their own.
+that has refused is not asked again until a page has come from another, or those left have been
+silent for a while, and the requests need no pauses of their own.
 """
 
 from protocol.client.attempts import ATTEMPT_SECONDS
@@ -59,8 +59,11 @@ class Refusals:
         since the last refusal may yet have a page.
         """
         left = self._left
-        may_end = self._is_majority_without(left) and now >= self._first + GRACE_SECONDS
-        if left and not (may_end and all(map(self._has_failed, left))):
+        are_silent = now >= self._first + GRACE_SECONDS and all(map(self._has_failed, left))
+        if left and not are_silent:
+            return None
+        if not self._is_majority_without(left):
+            self._oldest.clear()  # those that have refused may tell of other members meanwhile
             return None
         return min(self._oldest.values())
 

@@ -52,14 +52,33 @@ def test_the_watch_ends_at_once_when_all_nodes_have_refused() -> None:
 def test_one_reachable_node_with_a_fresh_snapshot_ends_no_watch() -> None:
     _, refusals = refusing(A, B, C)
     assert refuse(refusals) == A
-    now = NOW
-    for _ in range(20):  # the others are unreachable, and are tried again, not the one that refused
+    now, asked = NOW, []
+    for _ in range(20):  # the others are unreachable, and are tried again
         now += ATTEMPT_SECONDS
-        assert fail(refusals, now) in (B, C)
+        asked.append(refusals.link.choose(now))
+        if asked[-1] == A:
+            refusals.note(9, now)
+        else:
+            refusals.link.abandon(asked[-1], now)
         assert refusals.verdict(now) is None
         assert refusals.deadline(now) == NEVER
+    assert 2 <= asked.count(A) <= 6, "the one that has refused only once the others were silent"
     refusals.clear()  # by a page of one of them
     assert refusals.verdict(now) is None
+
+
+def test_the_watch_ends_when_the_others_were_removed_since_one_has_refused() -> None:
+    route, refusals = refusing(A, B, C)
+    route.learn(members("a", "b"))
+    assert refuse(refusals) == A
+    now = NOW
+    while (asked := refusals.link.choose(now)) != A:
+        refusals.link.abandon(asked, now)
+        assert refusals.verdict(now) is None
+        now += ATTEMPT_SECONDS
+    route.learn(members("a"))
+    refusals.note(9, now)
+    assert refusals.verdict(now) == 9
 
 
 def test_a_majority_ends_the_watch_once_the_others_have_failed_for_a_while() -> None:
