@@ -1,6 +1,7 @@
 """CurveClient: a socket of ZeroMQ with any keys, and what becomes of its handshake."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -47,7 +48,8 @@ class CurveClient:
             self.socket.subscribe(b"topic")
         self.socket.connect(endpoint)
         if kind == zmq.DEALER and first:
-            self.socket.send(first)
+            with suppress(zmq.Again):  # the handshake has failed already, and there is no pipe
+                self.socket.send(first, zmq.NOBLOCK)
 
     def __enter__(self) -> Self:
         return self
