@@ -53,17 +53,12 @@ class _Stranger:
         return self._left > 0
 
 
-class Strangers(threading.Thread):
-    """A crowd at one port of a node, in a thread of its own until the context ends."""
+class _Background(threading.Thread):
+    """A thread that runs until the context ends."""
 
-    def __init__(self, port: int, flood: Flood, count: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._make: Callable[[], _Stranger] = lambda: _Stranger(port, flood)
-        self._count = count
-        self._crowd: dict[int, _Stranger] = {}
-        self._poll = select.poll()
         self._is_over = threading.Event()
-        self.made = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -77,6 +72,18 @@ class Strangers(threading.Thread):
     ) -> None:
         self._is_over.set()
         self.join()
+
+
+class Strangers(_Background):
+    """A crowd at one port of a node."""
+
+    def __init__(self, port: int, flood: Flood, count: int) -> None:
+        super().__init__()
+        self._make: Callable[[], _Stranger] = lambda: _Stranger(port, flood)
+        self._count = count
+        self._crowd: dict[int, _Stranger] = {}
+        self._poll = select.poll()
+        self.made = 0
 
     def run(self) -> None:
         while not self._is_over.is_set():
@@ -103,27 +110,13 @@ class Strangers(threading.Thread):
             self._crowd.pop(descriptor).socket.close()
 
 
-class Peak(threading.Thread):
+class Peak(_Background):
     """The most resident bytes that an actor of a node has had, since the context began."""
 
     def __init__(self, node: Node, actor: str) -> None:
         super().__init__()
         self._measure: Callable[[], int] = lambda: resident_bytes(node, actor)
-        self._is_over = threading.Event()
         self.bytes = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._is_over.set()
-        self.join()
 
     def run(self) -> None:
         while not self._is_over.wait(POLL_MS / 1000):

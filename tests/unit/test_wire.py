@@ -112,7 +112,7 @@ OPERATIONS: list[Any] = [
     client.ListPrefixes("", 100, None, True),
     client.GetMany(("a", "b"), max_staleness_ms=5, min_revision=7),
     client.ReadChanges("a/", 7, 2, 9, prev_value=True),
-    client.Scan(ID, "a/", 10, "a/b", reverse=True, revision=9),
+    client.Scan(ID, "a/", 10, "a/b", reverse=True, revision=9, is_last=True),
     client.Status(),
     client.RemoveNode(ID),
     client.AddNode("node.example"),
