@@ -1,7 +1,6 @@
 """Cluster: real nodes on this machine for tests, as a context manager."""
 
 import contextlib
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -199,12 +198,12 @@ class Cluster:
             wait_until(lambda: _knows_leader(node), f"{node} knows the leader")
 
     def pause(self, node: Node) -> None:
-        """Stop all processes of a node with SIGSTOP."""
-        node.signal(signal.SIGSTOP)
+        """Stop all processes of a node with SIGSTOP; return when none runs any more."""
+        node.pause()
 
     def resume(self, node: Node) -> None:
         """Resume a paused node with SIGCONT."""
-        node.signal(signal.SIGCONT)
+        node.resume()
 
     def partition(self, *groups: Iterable[Node]) -> None:
         """Cut off groups of nodes from each other; clients still reach all nodes.

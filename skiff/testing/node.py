@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
@@ -16,7 +17,7 @@ from skiff.client import Client
 from skiff.errors import ClusterInitFailed, SkiffError
 from skiff.records import NodeStatus
 from skiff.testing.ports import free_port
-from skiff.testing.processes import running_processes
+from skiff.testing.processes import Process, running_processes
 from skiff.testing.program import Program, inherited_environment
 from skiff.testing.waiting import WAIT_SECONDS, wait_until
 
@@ -198,6 +199,15 @@ class Node:
             wait_until(lambda: not self._has_processes(), "a killed node is gone")
             self._program = None
 
+    def pause(self) -> None:
+        """Stop all processes of the node with SIGSTOP; return when none runs any more."""
+        self.signal(signal.SIGSTOP)  # on a busy machine, it takes effect milliseconds later
+        wait_until(lambda: all(each.is_stopped for each in self._processes()), f"{self} stops")
+
+    def resume(self) -> None:
+        """Resume a paused node with SIGCONT."""
+        self.signal(signal.SIGCONT)
+
     def client(self, timeout: float = 5.0) -> Client:
         """Return a client of this node only; ``timeout`` in seconds."""
         return Client([self.address], timeout=timeout, follow_leader=False, key=self.key or "")
@@ -216,8 +226,13 @@ class Node:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
             return False
-        ours = (each for each in running_processes() if each.group == self.pid)
-        return not all(each.has_ended for each in ours)
+        return any(self._processes())
+
+    def _processes(self) -> Iterator[Process]:
+        """Yield the node's processes, but for those that have ended."""
+        for each in running_processes():
+            if each.group == self.pid and not each.has_ended:
+                yield each
 
     def log(self) -> str:
         """Return the node's standard error so far."""

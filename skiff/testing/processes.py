@@ -18,6 +18,7 @@ class Process(NamedTuple):
     parent: int
     group: int
     has_ended: bool  # whether it has released its sockets, though it was not reaped
+    is_stopped: bool  # by a signal such as SIGSTOP
     name: str  # on Linux, an actor's own; else that of the interpreter
 
 
@@ -34,7 +35,9 @@ def _from_proc() -> Iterator[Process]:
             fields = rest.split()
             # While other threads of a zombie still end, its files are open.
             has_ended = fields[STATE] == "Z" and fields[THREADS] == "1"
-            yield Process(pid, int(fields[PARENT]), int(fields[GROUP]), has_ended, name)
+            is_stopped = fields[STATE] == "T"
+            parent, group = int(fields[PARENT]), int(fields[GROUP])
+            yield Process(pid, parent, group, has_ended, is_stopped, name)
 
 
 def _from_ps() -> Iterator[Process]:
@@ -43,4 +46,5 @@ def _from_ps() -> Iterator[Process]:
     for row in table.stdout.splitlines():
         pid, parent, group, state, name = row.split(None, 4)
         has_ended = state.startswith("Z") and "l" not in state
-        yield Process(int(pid), int(parent), int(group), has_ended, name)
+        is_stopped = state.startswith("T")
+        yield Process(int(pid), int(parent), int(group), has_ended, is_stopped, name)

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,13 +153,13 @@ def test_no_cluster_is_founded_while_an_expected_node_is_frozen(trio: list[Node]
     founder, other, frozen = sorted(trio, key=lambda node: node.address)
     frozen.launch()
     wait_until(lambda: frozen.status() is not None, "it runs")
-    frozen.signal(signal.SIGSTOP)
+    frozen.pause()
     for node in (founder, other):
         node.launch()
     waits = f"forming a cluster: waiting, {frozen.address} does not answer"
     wait_until(lambda: waits in founder.log(), "the founder waits for it", timeout=30)
     assert [cluster_of(node) for node in (founder, other)] == [None, None]
-    frozen.signal(signal.SIGCONT)
+    frozen.resume()
     for node in trio:
         node.wait_until_ready()
     wait_until_one_cluster(trio)
