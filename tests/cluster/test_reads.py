@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import get_args
 
 import msgspec
@@ -22,6 +21,7 @@ from skiff import (
 )
 from skiff.arguments import Reading
 from skiff.testing import Cluster, Node
+from tests.harness.stopped_actor import stopped_actor
 
 pytestmark = pytest.mark.cluster
 
@@ -179,21 +179,10 @@ def behind(cluster: Cluster) -> Iterator[Node]:
     node = cluster.followers()[0]
     with cluster.client(timeout=SECONDS) as client, client_of(node) as there:
         there.get("lag", at_least=client.insert("lag", "old"))
-        with stopped(node):
+        with stopped_actor(node, "log_replicator"):
             client.insert("lag", "new")
             yield node
         there.get("lag")
-
-
-@contextmanager
-def stopped(node: Node) -> Iterator[None]:
-    """Stop a node's log replicator."""
-    replicator = node.actor_pids["log_replicator"]
-    os.kill(replicator, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(replicator, signal.SIGCONT)
 
 
 def test_a_stale_read_needs_no_leader_and_may_be_old(behind: Node) -> None:

@@ -1,7 +1,5 @@
 """Hung storage: a leader whose storage writer is stopped is replaced, and clients continue."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ import pytest
 
 from skiff import Client, RequestTimeout
 from skiff.testing import Cluster, Node, wait_until
+from tests.harness.stopped_actor import stopped_actor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -22,12 +21,8 @@ BOUND_SECONDS = 5 * LONGEST_SECONDS  # detection may take four of them
 @contextmanager
 def hung_storage(node: Node) -> Iterator[float]:
     """Stop a node's storage writer; yield the time of the stop."""
-    writer = node.actor_pids["storage_writer"]
-    os.kill(writer, signal.SIGSTOP)
-    try:
+    with stopped_actor(node, "storage_writer"):
         yield time.monotonic()
-    finally:
-        os.kill(writer, signal.SIGCONT)
 
 
 def test_a_leader_with_hung_storage_is_replaced_under_writes(tmp_path: Path) -> None:

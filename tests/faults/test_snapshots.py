@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from skiff import Skiff
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.cluster.keyed import node_key
 from tests.faults.load import Load
+from tests.harness.stopped_actor import stopped_actor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -63,13 +63,9 @@ def held_transfer(node: Node) -> Iterator[None]:
     """
     database = node.directory / "generation-1"  # beside the ballast file
     wait_until(lambda: disk_bytes(database) > 4 * CHUNK_BYTES, "some chunks are there")
-    writer = node.actor_pids["storage_writer"]
-    os.kill(writer, signal.SIGSTOP)
-    try:
+    with stopped_actor(node, "storage_writer"):
         assert INSTALLED not in node.log(), "there are 400 chunks"
         yield
-    finally:
-        os.kill(writer, signal.SIGCONT)
 
 
 def entries_after_snapshot(node: Node, leader: Node) -> int:
