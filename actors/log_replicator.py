@@ -34,9 +34,10 @@ from protocol.messages.replicator import (
     StepAside,
 )
 from protocol.raft.admission import Admission, AdmissionOutbox
-from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.raft.pacing import Pacing
+from protocol.raft.senders import StrangeFrame, UnknownSender
 from protocol.raft.vouching import Vouching
 from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
@@ -159,6 +160,8 @@ class LogReplicator:
                 answer = self._admission.answer(frame, question)
                 if answer is not None:
                     self._links.answer(connection, self._core.cluster, answer)
+                if self._core.is_of_member(frame):  # it has moved: no leader may know that yet
+                    self._links.note_contact(frame.sender, frame.address)
             case (Invitation() as invitation,):
                 self._admission.receive(frame, invitation, time.monotonic())
             case (MembershipQuery(),):

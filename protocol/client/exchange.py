@@ -201,6 +201,8 @@ class Exchange:
                 f"{endpoint} belongs to cluster {welcome.cluster.hex()}, "
                 f"this client to cluster {self._route.cluster.hex()}"
             )
+        if welcome.membership.get(welcome.node) is not None:
+            self._route.note_member(endpoint)
 
     # --- outcomes
 

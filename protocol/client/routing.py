@@ -72,6 +72,10 @@ class Route:
         """No longer count an endpoint among the members: its node has another cluster, or none."""
         self._outsiders.add(endpoint)
 
+    def note_member(self, endpoint: str) -> None:
+        """Count an endpoint among the members again: its node, started or added since, is one."""
+        self._outsiders.discard(endpoint)
+
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
         return self._avoided.get(endpoint, 0.0) >= since + AVOID_SECONDS

@@ -161,6 +161,7 @@ class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag=14):
     index: Index = 0  # of the membership in the leader's last reply
     term: Term = 0  # of the leader in that reply
     level: Level = LEVEL_MIN  # of the commands that the sender can apply
+    is_member: bool = False  # by its own log: it has moved, unless it was removed since
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, tag=15):

@@ -219,6 +219,8 @@ class Admission:
         is_listed = reply.membership.get(self._core.id) is not None
         if self._core.cluster and frame.cluster != self._core.cluster:
             self._refuse_cluster(frame, reply)
+        elif self._is_member and not is_listed:
+            self._core.doubt_membership()
         elif frame.cluster and (reply.accepted or (is_listed and not self._core.cluster)):
             self._adopt(frame.cluster)
             self._vouch(frame, reply)
@@ -246,8 +248,7 @@ class Admission:
         A moved member goes on, because it asks the members of its own cluster as well. An invited
         node goes on too: no remote message may end a node.
         """
-        is_member = self._core.committed_member is not None and not self._core.removed
-        if frame.cluster and self._config.join_cluster and not is_member:
+        if frame.cluster and self._config.join_cluster and not self._is_member:
             self._fail(
                 "ClusterJoinFailed",
                 f"{reply.refusal}, and the data of this node to cluster "
@@ -332,17 +333,22 @@ class Admission:
             return self._invited
         return member.address != self._address
 
+    @property
+    def _is_member(self) -> bool:
+        """Whether this node was a member, and knows of no removal."""
+        return self._core.was_member and not self._core.removed
+
     def _join(self, now: float) -> None:
-        if self._core.leads:
-            # A leader that has moved changes its own address.
-            self._core.join(self._core.id, self._joining.request)
+        request = self._joining.request_of(is_member=self._is_member)
+        if self._core.leads:  # a leader that has moved changes its own address
+            self._core.join(self._core.id, request)
             return
         # A removed node asks only the addresses from its settings or an invitation.
         known = Membership() if self._core.removed else self._core.membership
         others = known.without(self._core.id)  # not its own former address
         address = self._joining.take_address(others, now)
         if address:
-            self._outbox.questions.append((address, self._joining.request))
+            self._outbox.questions.append((address, request))
 
     def _ask(self, addresses: list[str]) -> None:
         self._outbox.questions.extend((address, ClusterQuery()) for address in addresses)

@@ -31,6 +31,10 @@ class Joining:
         self._replies: dict[str, tuple[float, str]] = {}  # address to time and content
         self.refusal = ""  # the last one, in words
 
+    def request_of(self, *, is_member: bool) -> JoinRequest:
+        """Return the request; a member only announces its address, unless it may rejoin."""
+        return replace(self.request, is_member=is_member and not self.request.rejoin)
+
     def invite(self, address: str) -> None:
         """Ask this address too; of many invitations, only the newest are kept."""
         if address in self._addresses:

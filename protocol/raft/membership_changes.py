@@ -178,6 +178,8 @@ def _let_in(state: RaftState, leader: Leader, joiner: NodeId, request: JoinReque
     known = state.membership.get(joiner)
     if known is not None and known.address == request.address:
         return None
+    if known is None and request.is_member:
+        return ""  # it was removed while it was away, which the members tell it when it asks them
     if request.level < state.memberships.level:
         return _OUTDATED
     refusal = _why_not_let_in(state, leader, joiner, here)

@@ -38,26 +38,11 @@ from protocol.raft import (
 from protocol.raft.handlers import ACTOR_HANDLERS, PEER_HANDLERS
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
-from protocol.raft.senders import Senders
+from protocol.raft.senders import Senders, StrangeFrame, UnknownSender
 from protocol.raft.state import CheckProposal, RaftState
 from protocol.raft.status import leadership_of
 from protocol.state.batches import check_proposal
 from protocol.state.levels import STATE_LEVEL
-
-
-class StrangeFrame(ValueError):
-    """A frame of another cluster, protocol version or incarnation of its sender."""
-
-
-class UnknownSender(StrangeFrame):
-    """A frame of this cluster whose sender no known membership lists and no member vouches for.
-
-    ``is_answered`` if the sender is notified that it was removed.
-    """
-
-    def __init__(self, *, is_answered: bool) -> None:
-        super().__init__("a sender for which no known member vouches")
-        self.is_answered = is_answered
 
 
 class RaftNode:
@@ -147,6 +132,12 @@ class RaftNode:
         return self._state.memberships.committed.membership.get(self._state.id)
 
     @property
+    def was_member(self) -> bool:
+        """Whether the log lists this node, other than by an addition that may be lost."""
+        state = self._state
+        return state.memberships.ever_had(state.id) and not state.addition_pending
+
+    @property
     def removed(self) -> bool:
         """Whether this node knows that it was removed."""
         return self._state.removed
@@ -198,10 +189,19 @@ class RaftNode:
         """Whether a sender is a member, as far as this node knows, or a member vouches for it."""
         return self._senders.believes(sender)
 
+    def is_of_member(self, frame: PeerFrame) -> bool:
+        """Whether a frame is of a listed member, and of its newest incarnation."""
+        is_listed = self.membership.get(frame.sender) is not None
+        return frame.cluster == self.cluster and is_listed and not self._senders.why_strange(frame)
+
     @property
     def wants_vouchers(self) -> bool:
         """Whether to ask members, and addresses from the settings, for their memberships."""
         return self._senders.wants_vouchers or bool(self._state.removal_claims)
+
+    def doubt_membership(self) -> None:
+        """Ask the members whether this node was removed: one of them does not list it."""
+        self._senders.wants_vouchers = True
 
     def tell_memberships(self) -> MembershipTold:
         """Return the answer to a node that asks for the members of the cluster."""
@@ -212,14 +212,8 @@ class RaftNode:
         self._senders.wants_vouchers = False
         for each in told.memberships:
             self._senders.vouch(each, told.term)
-        if self._senders.believes(sender) and self._is_left_out_of(told.memberships):
+        if self._senders.believes(sender) and removal.is_left_out(self._state, told.memberships):
             self._handle(sender, RemovalNotice(told.memberships[0].index))
-
-    def _is_left_out_of(self, memberships: tuple[MembershipAt, ...]) -> bool:
-        if not self._state.memberships.ever_had(self._state.id):
-            return False  # it is still joining, and these may be older than its own membership
-        has = [each.membership.get(self._state.id) is not None for each in memberships]
-        return bool(memberships) and bool(memberships[0].membership.members) and not any(has)
 
     def vouch(self, told: MembershipAt, term: int) -> None:
         """Believe the voters of a membership, in a term, that a node the settings name has sent."""

@@ -4,7 +4,7 @@ A removed node receives no entries any more, so that its own log may lack the re
 answer its vote requests by ``RemovalNotice`` (dissertation §4.2.3 only ignores them).
 """
 
-from protocol.membership import NodeId
+from protocol.membership import MembershipAt, NodeId
 from protocol.messages.peer import RemovalNotice
 from protocol.raft.roles import Candidate, Follower
 from protocol.raft.state import RaftState
@@ -42,6 +42,14 @@ def on_removed(
         state.removal_claims.clear()
         state.set_removed()
         state.become_follower()
+
+
+def is_left_out(state: RaftState, memberships: tuple[MembershipAt, ...]) -> bool:
+    """Whether none of a member's memberships lists this node, which its own log lists."""
+    if not state.memberships.ever_had(state.id):
+        return False  # it is still joining, and these may be older than its own membership
+    has = [each.membership.get(state.id) is not None for each in memberships]
+    return bool(memberships) and bool(memberships[0].membership.members) and not any(has)
 
 
 def addition_lost(state: RaftState) -> bool:

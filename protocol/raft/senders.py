@@ -22,6 +22,21 @@ VOUCHED_MAX = 64
 REMEMBERED_MAX = 1024  # senders, most of them no members any more by then
 
 
+class StrangeFrame(ValueError):
+    """A frame of another cluster, protocol version or incarnation of its sender."""
+
+
+class UnknownSender(StrangeFrame):
+    """A frame of this cluster whose sender no known membership lists and no member vouches for.
+
+    ``is_answered`` if the sender is notified that it was removed.
+    """
+
+    def __init__(self, *, is_answered: bool) -> None:
+        super().__init__("a sender for which no known member vouches")
+        self.is_answered = is_answered
+
+
 class _Sender(msgspec.Struct):
     """The newest incarnation of a sender, and the time of its last frame."""
 

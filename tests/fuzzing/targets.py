@@ -17,7 +17,8 @@ from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import Following, Leadership, Opened
 from protocol.messages.replicator import ElectionDue, HeartbeatDue, Persisted, Recovered
 from protocol.messages.storage import Append
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode
+from protocol.raft.senders import StrangeFrame
 from protocol.state.machine import decode_batch, decode_membership_change
 from protocol.status import RoleName
 from protocol.wire import (

@@ -40,7 +40,8 @@ from protocol.messages.replicator import (
 )
 from protocol.messages.storage import Append, Commit, FetchLog, ReadAt, StorageMessage
 from protocol.messages.timer import ClockState
-from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.node import RaftNode
+from protocol.raft.senders import StrangeFrame, UnknownSender
 from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_judge import Judge
 

@@ -10,8 +10,9 @@ from protocol.messages.gateway import GatewayMessage, ReadFailed, ReadsConfirmed
 from protocol.messages.peer import PeerFrame
 from protocol.messages.replicator import Read, ReplicatorMessage
 from protocol.messages.storage import Append, Commit, ReadAt, StageChunk, StorageMessage
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
+from protocol.raft.senders import StrangeFrame
 from tests.harness.raft_cluster import (
     CLUSTER,
     ROUNDS_TO_SETTLE_MAX,

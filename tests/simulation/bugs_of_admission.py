@@ -3,6 +3,7 @@
 from protocol.raft import membership_changes, quorum_guard
 from protocol.raft.admission import Admission
 from protocol.raft.bootstrap import Bootstrap
+from protocol.raft.joining import Joining
 from protocol.raft.moving import Moving
 from protocol.raft.state import RaftState
 from tests.simulation.bug import Bug, Edit
@@ -56,6 +57,23 @@ BUGS = (
         "a request to join that was sent before the removal is granted",
         "a membership change is a compare-and-set",
         Edit(membership_changes._is_up_to_date, "(request.index, request.term) == latest", "True"),
+    ),
+    Bug(
+        "a former member comes back by starting at another address",
+        "what users expect of a removal",
+        Edit(membership_changes._let_in, "known is None and request.is_member", "False"),
+    ),
+    Bug(
+        "a moved node does not say that it is a member",
+        "what users expect of a removal",
+        Edit(Joining.request_of, "is_member and not self.request.rejoin", "False"),
+    ),
+    Bug(
+        "a moved node is taken for a removed one",
+        "a move changes an address, not a membership",
+        Edit(
+            membership_changes._let_in, "known is None and request.is_member", "request.is_member"
+        ),
     ),
     Bug(
         "a removal is forgotten in a crash",

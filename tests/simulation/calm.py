@@ -1,8 +1,8 @@
 """Calm: the phase after the faults, in which a random majority heals and the rest stays broken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from protocol.membership import Membership, is_majority
+from protocol.membership import Member, Membership, is_majority
 from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
 from protocol.messages.replicator import StepAside
 from protocol.raft.clock_rates import LEASE_SHARE
@@ -78,6 +78,7 @@ class Calm:
         self._read_everything()
         self._wait_until(self._everything_is_read, LAST_READ_SECONDS)
         self._wait_until(self._levels_are_recorded, CONVERGE_SECONDS)
+        self._wait_until(self._addresses_are_listed, CONVERGE_SECONDS)
         self._wait_until(self._all_are_equal, CONVERGE_SECONDS)
         self._judge()
 
@@ -166,7 +167,7 @@ class Calm:
             member = members.get(node.id)
             if member is not None and not member.voter:
                 request = Request(
-                    CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (AddNode(node.address),)
+                    CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (AddNode(node.advertised),)
                 )
                 self._setting.judge.admitted.welcome(node.id)
                 for other in self.healed:
@@ -214,10 +215,19 @@ class Calm:
 
     def _levels_are_recorded(self) -> bool:
         """Return whether the level of every healed member is the one of its build."""
+        return all(member.level == node.level for node, member in self._healed_members())
+
+    def _addresses_are_listed(self) -> bool:
+        """Return whether every healed member is listed at the address that it runs at."""
+        return all(member.address == node.advertised for node, member in self._healed_members())
+
+    def _healed_members(self) -> Iterator[tuple[Node, Member]]:
+        """Yield the healed nodes that hear the leader, with themselves as members."""
         members = self._cluster.members.membership
-        nodes = [node for node in self.healed if self._hears_the_leader(node)]
-        pairs = [(node.level, members.get(node.id)) for node in nodes]
-        return all(member is None or member.level == level for level, member in pairs)
+        for node in self.healed:
+            member = members.get(node.id)
+            if member is not None and self._hears_the_leader(node):
+                yield node, member
 
     def _all_are_equal(self) -> bool:
         """Return whether every healed member and its watchers have everything.

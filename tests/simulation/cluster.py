@@ -7,7 +7,7 @@ import msgspec
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.client import Request
-from protocol.messages.peer import PeerFrame
+from protocol.messages.peer import JoinRequest, MembershipQuery, PeerFrame
 from protocol.state.machine import decode_membership_change
 from protocol.wire import encode
 from tests.simulation.client import Client, Thread
@@ -15,7 +15,7 @@ from tests.simulation.door import Asker
 from tests.simulation.history import History
 from tests.simulation.loose_reads import LooseReads
 from tests.simulation.many_reads import ManyReads
-from tests.simulation.node import Node
+from tests.simulation.node import Node, host_of
 from tests.simulation.rights_user import clients_with_rights
 from tests.simulation.rights_watcher import RightsWatcher
 from tests.simulation.setting import Setting
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 CLUSTER = b"simulated".ljust(16, b"\0")
+FINDERS = (JoinRequest, MembershipQuery)
 PREFIXES = ("", "k/", "k/0")
 SHARED_THREADS = 3  # times as many threads in a client whose threads share connections
 
@@ -91,15 +92,28 @@ class Cluster:
         latest = self.setting.judge.leaders.latest
         return next((node for node in self.nodes.values() if node.id == latest), None)
 
+    def node_at(self, address: str) -> Node:
+        """Return the node at an address, a former one included: clients know where it moved."""
+        return self.nodes[host_of(address)]
+
     def ask(self, address: str, asker: Asker, request: Request) -> bool:
         """Deliver a request to a node; return whether a node listens there."""
-        node = self.nodes[address]
+        node = self.node_at(address)
         if node.door is None or not node.door.is_open:
             return False
         self.setting.network.send_once(
-            asker[0], address, self._deliver_request, node, asker, request
+            asker[0], node.address, self._deliver_request, node, asker, request
         )
         return True
+
+    @property
+    def has_moving(self) -> bool:
+        """Whether a member is not listed at its address yet."""
+        members = self.members.membership
+        listed = {member.id: member.address for member in members.members}
+        return any(
+            listed.get(node.id, node.advertised) != node.advertised for node in self.nodes.values()
+        )
 
     @property
     def members(self) -> MembershipAt:
@@ -145,8 +159,17 @@ class Cluster:
         return [each for each in known if each.index >= known[0].index]
 
     def deliver(self, sender: str, address: str, frame: PeerFrame) -> None:
-        node = self.nodes.get(address) or self.copies.get(address)
-        if node is not None:
+        """Deliver a frame to the node, or the copy, at an address.
+
+        A node that has moved also hears those that look for a leader at its former address: their
+        operators have given them the new one.
+        """
+        node = self.nodes.get(host_of(address))
+        if node is None:
+            copy = self.copies.get(address)
+            if copy is not None:
+                copy.receive(sender, frame)
+        elif address == node.advertised or type(frame.messages[0]) in FINDERS:
             node.receive(sender, frame)
 
     def _deliver_request(self, node: Node, asker: Asker, request: Request) -> None:

@@ -7,7 +7,7 @@ from protocol.messages.replicator import Recovered
 from protocol.raft.moving import Moving
 from tests.harness.breach import expect
 from tests.simulation.cluster import Cluster
-from tests.simulation.node import Node
+from tests.simulation.node import Node, host_of
 
 
 class Copy:
@@ -51,7 +51,8 @@ class Copy:
         messages = (ClusterQuery(),)
         frame = PeerFrame(PEER_PROTOCOL_VERSION, b"", self._node, 0, self._address, messages)
         former, deliver = self._moving.former_address, self._cluster.deliver
-        self._setting.network.send(self._address, former, True, deliver, self._name, former, frame)
+        what = (deliver, self._name, former, frame)
+        self._setting.network.send(self._address, host_of(former), True, *what)
 
     def _end(self) -> None:
         self._setting.events.note(self._name, "ends", self._moving.is_copy)

@@ -37,6 +37,7 @@ BURST_WRITE_SECONDS = 0.006  # between two writes, so that each becomes an entry
 BURST_READS, BURST_READ_SECONDS = 12, 0.04
 BURST_TIMEOUT_MS = 300
 REJOINS = 0.7  # share of the nodes that rejoin after losing their directory
+REMOVED_IN_MOVES = 0.5  # share of the nodes that move
 LOSSES_BEAR_VOTERS = 3  # fewer voters do not survive the loss of one
 SUCCESSION_SECONDS, SUCCESSION_CHECK_SECONDS = 2.0, 0.001
 
@@ -135,7 +136,7 @@ class Faults:
             node = self._chance.choice(voters)
             rejoin = self._chance.random() < REJOINS
             self._setting.events.note("fault", f"{node.name} loses its directory")
-            others = tuple(each.address for each in nodes if each is not node)
+            others = tuple(each.advertised for each in nodes if each is not node)
             node.lose_directory(others, rejoin=rejoin)
 
     def _copied_directory(self) -> None:
@@ -145,6 +146,20 @@ class Faults:
         if held and held[-1].membership.get(node.id) is not None:
             self._setting.events.note("fault", f"starts a copy of {node.name}")
             Copy(self._cluster, node, held).turn()
+
+    def _move(self) -> None:
+        """Start a member at another address; sometimes it is removed meanwhile.
+
+        One moves at a time, so that the others know where to find each other.
+        """
+        node, members = self._random_node(), self._cluster.members.membership
+        if node is None or not members.is_voter(node.id) or self._cluster.has_moving:
+            return
+        node.move()
+        self._setting.events.note("fault", f"{node.name} moves to {node.advertised}")
+        if len(members.voters) > 1 and self._chance.random() < REMOVED_IN_MOVES:
+            self._setting.totals.removals_asked += 1
+            self._remove(node)
 
     def _upgrade(self) -> None:
         """Restart a node of the older build with the newer one."""
@@ -325,7 +340,7 @@ class Faults:
             self._setting.totals.additions_asked += 1
             stranger = self._chance.choice(strangers)
             self._setting.judge.admitted.welcome(stranger.id)
-            self._order(AddNode(stranger.address))
+            self._order(AddNode(stranger.advertised))
         elif len(members.voters) > 1:
             self._setting.totals.removals_asked += 1
             gone = self._chance.choice([node for node in nodes if members.get(node.id)])

@@ -58,7 +58,7 @@ class Hostile:
         for _ in range(self._chance.randint(1, FRAMES_MAX)):
             if self._chance.random() < 0.5:
                 incarnation = self._number(1, 1 << 20)
-                message = self._of_stranger(core, target.address)
+                message = self._of_stranger(core, target.advertised)
                 self._send(self._broken, target, STRANGER, incarnation, message)
             else:
                 self._speak_as_member(self._broken, target, core)
@@ -152,7 +152,7 @@ class Hostile:
         """Send a frame like any other, if it decodes."""
         setting = self._cluster.setting
         cluster = FOREIGN if type(message) is Invitation else CLUSTER
-        frame = (PEER_PROTOCOL_VERSION, cluster, sender, incarnation, source.address, (message,))
+        frame = (PEER_PROTOCOL_VERSION, cluster, sender, incarnation, source.advertised, (message,))
         try:
             decoded = decode_peer_frame(encode(frame))
         except Malformed:

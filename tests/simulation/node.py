@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from protocol.address import DEFAULT_PORT
 from protocol.compaction import LogLimits
 from protocol.config import NodeConfig
 from protocol.entry import LogEntry
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.door import Door
 
 RESTART_DELAY = 0.1
+PORTS = 10  # between two addresses of a host
 OLDER = 0.6  # share of the nodes of a mixed run that begin with the older build
 ROOMY = 1 << 40  # free bytes of a disk that is not full
 
@@ -48,7 +50,8 @@ class Node:
     def __init__(self, setting: Setting, name: str, deliver: Deliver) -> None:
         self.setting = setting
         self.name = name
-        self.address = f"{name}:9400"
+        self.address = f"{name}:{DEFAULT_PORT}"  # of the host, which never changes
+        self.moves = 0
         self.id: NodeId = name.encode().ljust(16, b"\0")
         self.config = NodeConfig(dir=name, advertise=name, standby=True)
         spread = setting.options.clock_spread
@@ -66,6 +69,11 @@ class Node:
         self.losses = 0
         self.life: Life | None = None
         self._deliver = deliver
+
+    @property
+    def advertised(self) -> str:
+        """The address at which other nodes reach the processes now."""
+        return str(self.config.address)
 
     def expect(self, addresses: list[str]) -> None:
         """Start empty, and form a cluster with the nodes at these addresses."""
@@ -86,7 +94,9 @@ class Node:
         self.id = f"{self.name}#{self.losses}".encode().ljust(16, b"\0")
         self.disk = Disk(self._on_durable)
         if not self.config.expect:
-            self.config = NodeConfig(dir=self.name, advertise=self.name, join_cluster=others)
+            self.config = NodeConfig(
+                dir=self.name, advertise=self.name, port=self.config.port, join_cluster=others
+            )
         self.config = replace(self.config, rejoin=rejoin)
         self._begin_empty()
 
@@ -135,6 +145,15 @@ class Node:
         core = life.replicator.core
         self.setting.judge.admitted.crash(self.id, knows_removal=core is not None and core.removed)
         self._come_back_later()
+
+    def move(self) -> None:
+        """End the processes, which come back at another address."""
+        self.setting.totals.moves += 1
+        self.crash()
+        self.moves += 1
+        others = tuple(each for each in self.config.join_cluster if host_of(each) != self.address)
+        port = DEFAULT_PORT + PORTS * self.moves
+        self.config = replace(self.config, port=port, join_cluster=others, expect=0)
 
     def upgrade(self) -> None:
         """Restart with the newer build."""
@@ -215,7 +234,7 @@ class Node:
             what: tuple[Any, ...] = (self._deliver_encoded, address, encode(frame))
         else:
             what = (self._deliver, self.name, address, frame)
-        network.send(self.address, address, repeatable, *what)
+        network.send(self.address, host_of(address), repeatable, *what)
         if options.late_requests and type(frame.messages[0]) is JoinRequest:
             self._send_late(address, what)
 
@@ -225,7 +244,8 @@ class Node:
         if chance.random() < self.setting.options.late_requests:
             self.setting.totals.late_requests += 1
             delay = LATE_REQUEST_SECONDS * chance.random()
-            self.setting.events.after(delay, network.send, self.address, address, True, *what)
+            route = (self.address, host_of(address))
+            self.setting.events.after(delay, network.send, *route, True, *what)
 
     def receive(self, sender: str, frame: PeerFrame) -> None:
         """Deliver a frame to the replicator, if the node runs."""
@@ -248,3 +268,8 @@ class Node:
 
     def _on_durable(self, batch: Batch) -> None:
         self.setting.judge.disk_settled(self, batch)
+
+
+def host_of(address: str) -> str:
+    """Return the address of the host of a node, or of a copy, at one of its addresses."""
+    return f"{address.partition(':')[0]}:{DEFAULT_PORT}"

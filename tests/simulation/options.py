@@ -21,6 +21,8 @@ RETIMED = 0.25  # share of runs in which incarnations alternate between these
 BOOTSTRAPS = 0.1  # share of runs in which the nodes form their cluster amid faults
 LOSSES = 0.15  # share of runs in which directories are lost
 COPIES = 0.15  # share of runs in which directories are copied, and the copies started
+MOVES = 0.15  # share of runs in which members move to other addresses
+MOVES_A_SECOND = 2.0  # of such a run
 COPIED_DIRECTORIES = 2.0  # per second of such a run
 FULL_DISKS = 0.3  # share of runs in which disks fill and clear
 FULL_DISK_RATES = (0.5, 2.0, 8.0)  # per second of such a run
@@ -62,6 +64,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     desertion: float = 0.0
     lost_directory: float = 0.0
     copied_directory: float = 0.0
+    move: float = 0.0
     hostile: float = 0.0
     full_disk: float = 0.0
     upgrade: float = 0.0
@@ -159,15 +162,22 @@ def draw_options(seed: int, nodes: int | None) -> Options:
     if chance.random() < LOSSES:
         rates = replace(options.rates, lost_directory=LOST_DIRECTORIES)
         options = replace(options, rates=rates)
-    if Random(f"copies {seed}").random() < COPIES:
-        rates = replace(options.rates, copied_directory=COPIED_DIRECTORIES)
-        options = replace(options, rates=rates)
+    options = replace(options, rates=_with_changed_addresses(options.rates, seed))
     chance = Random(f"space {seed}")
     if chance.random() < FULL_DISKS:
         rates = replace(options.rates, full_disk=chance.choice(FULL_DISK_RATES))
         options = replace(options, rates=rates)
     chance = Random(f"mixed {seed}")
     return _with_older_nodes(options, chance) if chance.random() < MIXED else options
+
+
+def _with_changed_addresses(rates: FaultRates, seed: int) -> FaultRates:
+    """Return rates at which directories, or copies of them, are started at other addresses."""
+    if Random(f"copies {seed}").random() < COPIES:
+        rates = replace(rates, copied_directory=COPIED_DIRECTORIES)
+    if Random(f"moves {seed}").random() < MOVES:
+        rates = replace(rates, move=MOVES_A_SECOND)
+    return rates
 
 
 def _with_older_nodes(options: Options, chance: Random) -> Options:

@@ -25,8 +25,9 @@ from protocol.messages.replicator import (
     ReplicatorMessage,
 )
 from protocol.raft.admission import Admission
-from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.node import RaftNode
 from protocol.raft.pacing import Pacing
+from protocol.raft.senders import StrangeFrame, UnknownSender
 from protocol.raft.vouching import Vouching
 from protocol.state.batches import check_proposal
 from protocol.state.levels import STATE_LEVEL
@@ -45,7 +46,7 @@ class Replicator(Actor):
 
     def __init__(self, life: "Life") -> None:
         super().__init__(life)
-        self._address = life.node.address
+        self._address = life.node.advertised
         self._judge = life.setting.judge
         self._frames: list[PeerFrame] = []
         self._admission: Admission | None = None
@@ -150,6 +151,8 @@ class Replicator(Actor):
         answer = self._the_admission.answer(frame, question)
         if answer is not None:
             self._send(frame.address, answer)
+        if self._the_core.is_of_member(frame):
+            self._links[frame.sender] = frame.address
 
     def _hear_of_members(self, frame: PeerFrame, message: MembershipQuery | MembershipTold) -> None:
         if frame.cluster != self._the_core.cluster:

@@ -90,7 +90,7 @@ class _Connection:
     @property
     def is_lost(self) -> bool:
         """Whether the process at the other end is known to be gone."""
-        has_ended = self._door not in (None, self._cluster.nodes[self._address].door)
+        has_ended = self._door not in (None, self._cluster.node_at(self._address).door)
         return self._was_lost or has_ended
 
     def ask(self, call: PendingCall) -> None:
@@ -114,7 +114,7 @@ class _Connection:
         if self.is_lost or not self._cluster.ask(self._address, asker, frame.request):
             return False
         self._setting.totals.shared_frames += frame.calls > 1
-        self._door = self._cluster.nodes[self._address].door
+        self._door = self._cluster.node_at(self._address).door
         at = frame.deadline + GRACE_SECONDS
         self._setting.events.at(at, self._requests.expire, frame.request.id)
         return True

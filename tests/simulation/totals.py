@@ -74,6 +74,7 @@ class Totals(msgspec.Struct):
     lost_directories: int = 0
     copies: int = 0
     copies_found: int = 0
+    moves: int = 0
     ended_as_removed: int = 0
     hostile_frames: int = 0
     removals_forced: int = 0

@@ -16,7 +16,8 @@ from protocol.messages.peer import (
 from protocol.messages.replicator import AskStatus, Persisted, Propose, Recovered
 from protocol.messages.storage import Append, Commit, ReportStatus
 from protocol.messages.timer import ClockState
-from protocol.raft.node import RaftNode, StrangeFrame
+from protocol.raft.node import RaftNode
+from protocol.raft.senders import StrangeFrame
 from protocol.status import RoleName
 from tests.harness.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 

@@ -17,13 +17,15 @@ from protocol.messages.peer import (
     TimeoutNow,
 )
 from protocol.raft import senders
-from protocol.raft.node import RaftNode, StrangeFrame, UnknownSender
+from protocol.raft.node import RaftNode
 from protocol.raft.removal import REMOVAL_CLAIM_MICROSECONDS
 from protocol.raft.senders import (
     INCARNATION_JUMP_MAX,
     LAPSE_MICROSECONDS,
     TERM_JUMP_MAX,
     VOUCHED_MAX,
+    StrangeFrame,
+    UnknownSender,
 )
 from tests.harness.raft_cluster import A, B, C, Cluster, D, E, address_of, frame_of, led_by
 
