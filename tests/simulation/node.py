@@ -147,13 +147,17 @@ class Node:
         self._come_back_later()
 
     def move(self) -> None:
-        """End the processes, which come back at another address."""
+        """End the processes, which come back at another address and know those of all others."""
         self.setting.totals.moves += 1
         self.crash()
         self.moves += 1
-        others = tuple(each for each in self.config.join_cluster if host_of(each) != self.address)
-        port = DEFAULT_PORT + PORTS * self.moves
-        self.config = replace(self.config, port=port, join_cluster=others, expect=0)
+        self.config = NodeConfig(
+            dir=self.name,
+            advertise=self.name,
+            port=DEFAULT_PORT + PORTS * self.moves,
+            join_cluster=tuple(each for each in self.setting.addresses if each != self.address),
+            rejoin=self.config.rejoin,
+        )
 
     def upgrade(self) -> None:
         """Restart with the newer build."""
