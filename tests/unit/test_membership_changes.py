@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.config import LEARNERS_MAX
 from protocol.entry import EntryKind, LogEntry, MembershipChange
@@ -128,6 +129,27 @@ def test_joining_again_changes_nothing() -> None:
     for _ in range(3):
         assert cluster.join(D, through=A).accepted
     assert cluster[A].last_index == 2
+
+
+def test_a_former_member_that_has_moved_is_not_added() -> None:
+    cluster = led_by(A, B, C)
+    cluster.remove(C, through=A)
+    cluster.settle()
+    moved = JoinRequest("moved:9400", False, *cluster.basis(A), STATE_LEVEL, is_member=True)
+    reply = cluster.turn(A, lambda core: core.join(C, moved))
+    assert (reply.accepted, reply.refusal) == (False, "")
+    assert cluster[A].core.membership == members(A, B)
+    rejoining = replace(moved, is_member=False)
+    assert cluster.turn(A, lambda core: core.join(C, rejoining)).accepted
+
+
+def test_a_member_that_has_moved_is_listed_at_its_new_address() -> None:
+    cluster = led_by(A, B, C)
+    moved = JoinRequest("moved:9400", False, *cluster.basis(A), STATE_LEVEL, is_member=True)
+    assert cluster.turn(A, lambda core: core.join(C, moved)).accepted
+    member = cluster[A].core.membership.get(C)
+    assert member is not None
+    assert (member.address, member.voter) == ("moved:9400", True)
 
 
 def test_a_join_request_from_before_a_removal_does_not_undo_it() -> None:

@@ -71,6 +71,16 @@ def test_a_node_that_says_that_it_was_removed_is_no_member() -> None:
     assert route.nodes == [A, C, B]
 
 
+def test_a_node_at_an_address_of_its_own_counts_as_a_member_once_it_says_so() -> None:
+    alias, standby = "tcp://alias:9400", "tcp://standby:9400"
+    route = Route([alias, standby], follow_leader=False, cluster=b"cluster")
+    route.note_outsider(alias)  # it was still starting
+    route.note_outsider(standby)
+    route.learn(welcome())
+    route.note_member(alias)
+    assert route.nodes == [alias]
+
+
 def test_the_other_nodes_are_members_once_all_that_were_have_been_removed() -> None:
     route = Route([A, B, C], follow_leader=True, cluster=b"c")
     route.learn(Welcome(b"c", b"b:1", "tcp://b:2", None, "", members("b:1"), membership_index=7))

@@ -167,6 +167,7 @@ PEER_MESSAGES: list[Any] = [
     peer.RemovalNotice(4, ID),
     peer.JoinRequest("node.example"),
     peer.JoinRequest("node.example", True, 4, 3, 2),
+    peer.JoinRequest("node.example", False, 4, 3, 2, True),
     peer.ClusterQuery(),
     peer.ClusterReply(bytes(16), MEMBERSHIP, ("a:1", "b:1"), 2),
     peer.JoinReply(False, MEMBERSHIP, "node.example:9400", "", 4, 3),
