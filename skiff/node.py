@@ -34,7 +34,7 @@ from skiff.errors import (
     SkiffError,
 )
 from skiff.first_administrator import FirstAdministrator
-from skiff.key_files import read_cluster_keys, read_public_key
+from skiff.key_files import expanded, read_cluster_keys, read_public_key
 from skiff.records import NodeStatus, Role
 
 START_SECONDS = 15.0  # for a node's processes to start on a busy machine
@@ -99,7 +99,7 @@ class Skiff(BoundToProcess):
         """
         parameters = locals()  # one for each setting, by its name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
-        given["dir"], given["key"] = _absolute(dir), _absolute(key)
+        given["dir"], given["key"] = _absolute(dir), _key_path(key) if str(key) else ""
         one = isinstance(join_cluster, str)
         given["join_cluster"] = (join_cluster,) if one else tuple(join_cluster)
         self._keys = _read_keys(given)
@@ -340,6 +340,13 @@ def _raise_failure(supervisor: Supervisor) -> None:
 
 def _absolute(path: str | Path) -> str:
     return str(Path(path).absolute()) if str(path) else ""
+
+
+def _key_path(path: str | Path) -> str:
+    try:
+        return _absolute(expanded(path))
+    except InvalidKey as error:
+        raise InvalidConfig(str(error)) from None
 
 
 def _read_keys(given: dict[str, Any]) -> ClusterKeys | None:

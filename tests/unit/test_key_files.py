@@ -158,6 +158,34 @@ def test_a_file_name_in_place_of_a_key_is_refused_with_where_the_key_is(keys: Pa
             read(path)
 
 
+def test_the_home_directory_is_meant_wherever_a_key_file_is_named(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    servers = read_server_keys("~/keys/cluster.key")
+    made = make_user_keys("ann", Path("~/keys"), servers)
+    assert made == [keys / "ann.key_secret", keys / "ann.key"]
+    assert read_client_keys("~/keys/ann.key_secret").servers == servers
+    assert make_cluster_keys(Path("~/new"))[0] == tmp_path / "new" / "cluster.key_secret"
+    node = Skiff(tmp_path / "node", key="~/keys/cluster.key_secret")
+    assert node._config.key == str(keys / "cluster.key_secret")
+    assert not (tmp_path / "~").exists()
+
+
+def test_the_home_directory_of_an_unknown_user_is_refused(keys: Path, tmp_path: Path) -> None:
+    for call in (
+        lambda: read_client_keys("~nosuchuser/x"),
+        lambda: read_server_keys("~nosuchuser/x"),
+        lambda: make_user_keys("ann", Path("~nosuchuser/x"), ()),
+        lambda: make_cluster_keys(Path("~nosuchuser/x")),
+    ):
+        with pytest.raises(InvalidKey, match="~nosuchuser/x: there is no home directory"):
+            call()
+    with pytest.raises(InvalidConfig, match="no home directory"):
+        Skiff(tmp_path / "node", key="~nosuchuser/x")
+
+
 def test_keys_that_do_not_belong_together_are_refused(keys: Path) -> None:
     ours = read_cluster_keys(keys / "cluster.key_secret").pair
     admin = read_client_keys(keys / "admin.key_secret").pair
