@@ -24,6 +24,7 @@ from tests.cluster.keyed import keyed_or_insecure
 pytestmark = pytest.mark.cluster
 
 Process = subprocess.Popen[bytes]
+STAYS_SECONDS = 1.0  # in which a node would end that cannot print its announcement
 FULL = Path("/dev/full")  # every write to it fails for lack of space
 
 
@@ -106,6 +107,8 @@ def test_a_node_serves_though_its_output_cannot_be_written(
             wait_until(lambda: len(client.members()) == 2, "the node is a member")
             with Client([f"127.0.0.1:{place[3]}"], timeout=20) as through:
                 through.insert("key", "value")
+            with pytest.raises(subprocess.TimeoutExpired):
+                node.wait(STAYS_SECONDS)
             node.terminate()
             assert node.wait(command.SECONDS_MAX) == 0
 
