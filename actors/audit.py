@@ -61,9 +61,11 @@ class AuditTrail:
     def _append(self, data: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(data) > FILE_BYTES_MAX:
             self._rotate()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, MODE)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, MODE)
         try:
-            os.write(descriptor, data)
+            os.fchmod(descriptor, MODE)  # it may have been made by another program
+            _write_all(descriptor, data)
         finally:
             os.close(descriptor)
 
@@ -73,6 +75,21 @@ class AuditTrail:
             newer = self._path if number == 1 else self._path.with_name(f"{FILE}.{number - 1}")
             if newer.exists():
                 newer.replace(older)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Append all of the data, or nothing: a full disk takes the beginning of a line.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    size, written = os.fstat(descriptor).st_size, 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def _system_user() -> str:

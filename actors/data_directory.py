@@ -8,6 +8,7 @@
 A directory that is damaged or not skiff's is refused; its contents are never deleted.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -23,7 +24,7 @@ FORMAT = 1
 MARKER = "skiff.json"
 LOCK = "lock"
 OWN_NAMES = {MARKER, LOCK, BALLAST, "trace", MARKER + ".new"}
-MODE = 0o700
+MODE, FILE_MODE = 0o700, 0o600
 LOCK_SECONDS = 2.5  # for the processes of an earlier start to end
 
 
@@ -81,6 +82,13 @@ class DataDirectory:
         """Record that the database is complete, so that it is never created again."""
         self._write_marker(Marker(FORMAT, 1, complete=True))
         self.is_new = False
+
+    def make_private(self) -> None:
+        """Take all rights within from other users: RocksDB gives what the umask allows."""
+        for each in self._path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                if not each.is_symlink():
+                    each.chmod(MODE if each.is_dir() else FILE_MODE)
 
     def close(self) -> None:
         """Release the lock."""

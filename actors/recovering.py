@@ -73,6 +73,7 @@ def _distinct(paths: Sequence[str]) -> list[str]:
 def _open(path: str, closing: ExitStack) -> Open:
     directory = DataDirectory(path)
     closing.callback(directory.close)
+    closing.callback(directory.make_private)
     if directory.is_new:
         raise _refused(f"{path} holds no data of a node: its creation was interrupted")
     database = RocksDatabase(directory.database, create=False)

@@ -39,6 +39,7 @@ def restore(path: str, chunks: Iterable[SnapshotChunk], source: str) -> tuple[uu
         directory.complete_generation()
         AuditTrail(path).write_offline("Restore", f"{source} as cluster {restored[1].hex}")
     finally:
+        directory.make_private()
         directory.close()
     return restored
 

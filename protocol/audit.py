@@ -6,8 +6,9 @@ the last of them is recorded with their number. So no user erases the trail by f
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum, auto
+from typing import get_args
 
 import msgspec
 
@@ -47,10 +48,16 @@ class AuditRecord(msgspec.Struct, frozen=True):
 
     user: str  # name; empty for none in particular, without restrictions
     key: str  # fingerprint of the user's public key; empty likewise
-    operation: str  # its name in the protocol; empty if only its denial is known
+    operation: str  # its name in the protocol; Subscribe for a watch, Connect for a connection
     target: str  # node, user, role, right and prefix, or the key that was denied; its beginning
     outcome: str  # done, denied, or the name of the failure
     suppressed: int = 0  # like it, of the user or host, before this one, that were not recorded
+
+
+_CLUSTER_WIDE = AddNode | RemoveNode | TransferLeadership
+ADMINISTRATION = frozenset(
+    kind.__name__ for kind in (*get_args(UserCommand), *get_args(_CLUSTER_WIDE), ReadSnapshot)
+)  # the names of operations that are recorded whatever their outcome
 
 
 def is_audited(operation: Operation) -> bool:
@@ -59,29 +66,35 @@ def is_audited(operation: Operation) -> bool:
         return isinstance(operation.command, UserCommand)
     if isinstance(operation, ReadSnapshot):
         return operation.position is None
-    return isinstance(operation, AddNode | RemoveNode | TransferLeadership)
+    return isinstance(operation, _CLUSTER_WIDE)
 
 
 def record_of(user: str, key: bytes, operation: Operation, outcome: object) -> AuditRecord:
     """Return the record of an operation that is audited."""
     what = operation.command if isinstance(operation, Write) else operation
     target = _target(what)[:TARGET_LENGTH_MAX]
-    return AuditRecord(user, fingerprint(key), type(what).__name__, target, _outcome(outcome))
+    return AuditRecord(user, fingerprint(key), name_of(operation), target, _outcome(outcome))
 
 
-def denials_in(outcomes: Iterable[object]) -> Iterator[Denied]:
-    """Yield the denials among the outcomes of a request, decoded or as storage sends them."""
-    for outcome in outcomes:
-        if isinstance(outcome, Denied):
-            yield outcome
-        elif isinstance(outcome, msgspec.Raw) and memoryview(outcome)[:2] == _DENIED:
-            yield _decode_denied(outcome)
+def name_of(operation: Operation) -> str:
+    """Return the name of an operation in the protocol; of a write, that of its command."""
+    return type(operation.command if isinstance(operation, Write) else operation).__name__
 
 
-def record_of_denial(user: str, key: bytes, denied: Denied) -> AuditRecord:
-    """Return the record of a request that was denied."""
+def denial_in(outcome: object) -> Denied | None:
+    """Return the denial that an outcome is, decoded or as storage sends it; None if it is none."""
+    if isinstance(outcome, Denied):
+        return outcome
+    if isinstance(outcome, msgspec.Raw) and memoryview(outcome)[:2] == _DENIED:
+        return _decode_denied(outcome)
+    return None
+
+
+def record_of_denial(user: str, key: bytes, operation: str, denied: Denied) -> AuditRecord:
+    """Return the record of an operation that was denied, by its name."""
     right = "known user" if denied.right is None else denied.right.name.lower()
-    return AuditRecord(user, fingerprint(key), "", f"{right} {denied.place}".rstrip(), "denied")
+    target = f"{right} {denied.place}".rstrip()
+    return AuditRecord(user, fingerprint(key), operation, target, "denied")
 
 
 def fingerprint(key: bytes) -> str:
@@ -199,7 +212,7 @@ class RefusedConnections:
 def _kind_of(record: AuditRecord) -> _Kind:
     if record.outcome == "done":
         return _Kind.DONE
-    return _Kind.FAILED if record.operation else _Kind.DENIED
+    return _Kind.FAILED if record.operation in ADMINISTRATION else _Kind.DENIED
 
 
 def _refusal(host: str, count: int) -> AuditRecord:

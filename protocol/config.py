@@ -20,7 +20,6 @@ from protocol.space import SpaceLimits
 VALUE_BYTES_CEILING = 4 << 20  # a few such values must fit into one peer frame
 LOG_ENTRIES_KEPT = 10_000
 LOG_BYTES_KEPT = 64 << 20
-FOUNDING_MS_MAX = 600_000
 EXPECT_MIN = 2
 LEARNERS_MAX = 5
 LEARNERS_CEILING = 50  # the leader sends the whole state to each learner
@@ -125,7 +124,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             help="Before founding a cluster, listen this long for members of another one to which "
             "this address belongs.",
             least=0,
-            most=FOUNDING_MS_MAX,
         ),
     ] = 1000  # members reconnect to a lost node about four times a second, and send 13 heartbeats
     heartbeat_ms: Annotated[
@@ -143,11 +141,14 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             unit="MS",
             help="Shortest election timeout: the silence of a leader after which a follower "
             "campaigns, chosen anew at random each time.",
+            least=2,
         ),
     ] = 150
     election_timeout_max_ms: Annotated[
         int,
-        Setting(unit="MS", help="Longest election timeout; above `election_timeout_min_ms`."),
+        Setting(
+            unit="MS", help="Longest election timeout; above `election_timeout_min_ms`.", least=3
+        ),
     ] = 300
     value_bytes_max: Annotated[
         int,

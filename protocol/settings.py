@@ -4,6 +4,9 @@ from typing import Any, get_args
 
 import msgspec
 
+# By unit, where a setting has no bound of its own: beyond all use, and far below an overflow.
+MOST = {"MS": 600_000, "SECONDS": 1_000_000_000, "COUNT": 1_000_000_000, "BYTES": 10**15}
+
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting, annotated to a field that provides its name, type and default value.
@@ -14,7 +17,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     unit: str  # of the value, as a word for the command line: MS, BYTES; empty for a switch
     help: str
     least: int | None = None
-    most: int | None = None
+    most: int | None = None  # by default, that of its unit
     choices: tuple[str, ...] = ()
     key: str = ""  # name in the file, the option and the environment; empty: as in Python
     hidden: bool = False  # for tests of skiff itself: not documented
@@ -69,6 +72,7 @@ def _complete(field: msgspec.structs.FieldInfo) -> Setting:
     assert isinstance(setting, Setting)
     return msgspec.structs.replace(
         setting,
+        most=MOST.get(setting.unit) if setting.most is None else setting.most,
         key=setting.key or field.name,
         name=field.name,
         type=kind,

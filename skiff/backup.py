@@ -77,7 +77,7 @@ def write(path: Path, origin: Origin, chunks: Iterable[SnapshotChunk]) -> Backup
     """
     check_free(path)
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+    with os.fdopen(_create(part), "wb") as file:
         try:
             write_to(file, origin, chunks)
             file.flush()
@@ -88,6 +88,18 @@ def write(path: Path, origin: Origin, chunks: Iterable[SnapshotChunk]) -> Backup
             part.unlink(missing_ok=True)
     _sync_directory(path.parent)
     return backup
+
+
+def _create(part: Path) -> int:
+    """Return a descriptor of a new file.
+
+    Raises:
+        OSError: it cannot be created in its directory, which the error names.
+    """
+    try:
+        return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(part.parent)) from None
 
 
 def check_free(path: Path) -> None:
@@ -219,6 +231,8 @@ def _read_record(file: BinaryIO, path: Path) -> bytes:
 
 def _read_header(file: BinaryIO, path: Path) -> Header:
     magic = file.read(len(MAGIC))
+    if len(magic) < len(MAGIC) and MAGIC.startswith(magic):
+        raise _damaged(path, "it ends too early")
     if magic != MAGIC and magic.startswith(KIND):
         raise needs_newer_version(path, "it has another format")
     if magic != MAGIC:

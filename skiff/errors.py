@@ -114,7 +114,7 @@ class NotInteger(InsertFailed, ValueError):
 
 
 class CounterOverflow(InsertFailed, OverflowError):
-    """The sum would have more than 64 bits; nothing was written."""
+    """The sum would be outside of -2**63 to 2**63 - 1; nothing was written."""
 
 
 class LeaseNotFound(InsertFailed, LookupError):

@@ -41,9 +41,11 @@ def make_cluster_keys(directory: Path) -> list[Path]:
     """Write the keys of a new cluster and of its first administrator; return the files.
 
     Raises:
-        InvalidKey: one of the files is there already; nothing was written.
+        InvalidKey: one of the files is there already, or there is no such home directory; nothing
+            was written.
         OSError: a file cannot be written.
     """
+    directory = expanded(directory)
     pair = _new_pair()
     secret, public = cluster_files(pair)
     admin_secret, admin_public = user_files(ADMIN, _new_pair(), (pair.public,))
@@ -70,6 +72,7 @@ def make_user_keys(name: str, directory: Path, servers: tuple[bytes, ...]) -> li
         )
     if name == CLUSTER:
         raise InvalidKey(f"{name!r} is the name of the cluster's own files")
+    directory = expanded(directory)
     secret, public = user_files(name, _new_pair(), servers)
     return _write(
         {
@@ -124,7 +127,7 @@ def read_server_keys(server_key: str | os.PathLike[str]) -> tuple[bytes, ...]:
     Raises:
         InvalidKey: it is neither.
     """
-    if isinstance(server_key, str) and not Path(server_key).exists():
+    if isinstance(server_key, str) and not expanded(server_key).exists():
         try:
             return tuple(map(parse_key, server_key.split(",")))
         except InvalidKeyText:
@@ -134,6 +137,18 @@ def read_server_keys(server_key: str | os.PathLike[str]) -> tuple[bytes, ...]:
     return _parsed(server_key, parse_server_keys)
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home directory in place of a ``~`` or ``~user`` at its beginning.
+
+    Raises:
+        InvalidKey: the system knows no such user, or no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InvalidKey(f"{path}: there is no home directory of such a user") from None
+
+
 def _parsed(
     path: str | os.PathLike[str],
     parse: Callable[[bytes], ParsedT],
@@ -141,7 +156,7 @@ def _parsed(
     is_secret: bool = False,
 ) -> ParsedT:
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with expanded(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(FILE_BYTES_MAX)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 
+from actors.descriptors import hold_standard_numbers
 from actors.fork_server import import_actors
 from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
@@ -33,7 +34,7 @@ from skiff.errors import (
     SkiffError,
 )
 from skiff.first_administrator import FirstAdministrator
-from skiff.key_files import read_cluster_keys, read_public_key
+from skiff.key_files import expanded, read_cluster_keys, read_public_key
 from skiff.records import NodeStatus, Role
 
 START_SECONDS = 15.0  # for a node's processes to start on a busy machine
@@ -98,7 +99,7 @@ class Skiff(BoundToProcess):
         """
         parameters = locals()  # one for each setting, by its name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
-        given["dir"], given["key"] = _absolute(dir), _absolute(key)
+        given["dir"], given["key"] = _absolute(dir), _key_path(key) if str(key) else ""
         one = isinstance(join_cluster, str)
         given["join_cluster"] = (join_cluster,) if one else tuple(join_cluster)
         self._keys = _read_keys(given)
@@ -126,6 +127,7 @@ class Skiff(BoundToProcess):
 
     def configure_logs(self) -> None:
         """Log to standard error by the settings' level and format, with this node in each line."""
+        hold_standard_numbers()
         self._log_fields = configure("supervisor", self._config.log_level, self._config.log_format)
 
     # --- lifecycle
@@ -338,6 +340,13 @@ def _raise_failure(supervisor: Supervisor) -> None:
 
 def _absolute(path: str | Path) -> str:
     return str(Path(path).absolute()) if str(path) else ""
+
+
+def _key_path(path: str | Path) -> str:
+    try:
+        return _absolute(expanded(path))
+    except InvalidKey as error:
+        raise InvalidConfig(str(error)) from None
 
 
 def _read_keys(given: dict[str, Any]) -> ClusterKeys | None:

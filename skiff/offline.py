@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -18,6 +18,7 @@ from skiff.errors import StorageError
 from skiff.outcomes import members_of
 from skiff.progress import Progress, show_nothing
 from skiff.records import Member
+from skiff.spool import is_stream, spooled
 
 if TYPE_CHECKING:
     from protocol.storage.recovering import Holding
@@ -72,14 +73,16 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 def restore(
-    path: str | PathLike[str],
+    source: str | PathLike[str] | BinaryIO,
     directory: str | PathLike[str],
     progress: Progress | None = None,
 ) -> Restored:
     """Restore a backup into a data directory, as the only member of a new cluster.
 
     Then start a node with this directory, and let other nodes join it. A missing directory is
-    created. ``progress`` is called after each chunk with the rows restored and their total.
+    created. A binary stream, or a path that can be read only once, is copied to a temporary file
+    beside the directory. ``progress`` is called after each chunk with the rows restored and their
+    total.
 
     Raises:
         StorageError: the backup is damaged or needs a newer version, or the directory is not empty;
@@ -87,20 +90,32 @@ def restore(
         DataDirectoryCreateFailed: the directory cannot be created or written to.
         OSError: the backup cannot be read.
     """
+    progress, target = progress or show_nothing, Path(directory)
+    if not isinstance(source, str | PathLike):
+        with spooled(source, target) as copy:
+            return _restore(copy, str(source.name), target, progress)
+    path = Path(source)
+    if is_stream(path):
+        with path.open("rb") as stream, spooled(stream, target) as copy:
+            return _restore(copy, str(path), target, progress)
+    return _restore(path, str(path.resolve()), target, progress)
+
+
+def _restore(path: Path, name: str, target: Path, progress: Progress) -> Restored:
+    """Restore a file that was given by a name."""
     from actors import restoring  # noqa: PLC0415 - brings RocksDB, which no client needs
 
-    source = Path(path)
     try:
-        _check_level(source)
-        whole = backup.verify(source)
-        chunks = _showing(backup.read(source), whole.rows, progress or show_nothing)
-        return Restored(*restoring.restore(str(directory), chunks, str(source.resolve())))
+        _check_level(path)
+        whole = backup.verify(path)
+        chunks = _showing(backup.read(path), whole.rows, progress)
+        return Restored(*restoring.restore(str(target), chunks, name))
     except ActorFailure as failure:
         raise getattr(errors, failure.error, StorageError)(str(failure)) from None
     except DamagedSnapshot as damage:
-        raise _refused(f"the backup {source} is damaged: {damage}") from None
+        raise _refused(f"the backup {name} is damaged: {damage}") from None
     except StorageError as damage:
-        raise _refused(str(damage)) from None
+        raise _refused(str(damage).replace(str(path), name)) from None
 
 
 def recover(

@@ -40,7 +40,7 @@ OutcomeT = TypeVar("OutcomeT")
 
 OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
     Obstacle.NOT_INTEGER: (NotInteger, "holds no integer of 64 bits"),
-    Obstacle.OUT_OF_RANGE: (CounterOverflow, "would have more than 64 bits"),
+    Obstacle.OUT_OF_RANGE: (CounterOverflow, "would be outside of -2**63 to 2**63 - 1"),
     Obstacle.TOO_MANY_KEYS: (
         InvalidRequest,
         f"is the prefix of more keys than one change may remove, {REMOVED_MAX}",
@@ -116,7 +116,7 @@ def applied(result: OutcomeT) -> OutcomeT:
 
     Raises:
         NotInteger: a value to increment is no integer of 64 bits.
-        CounterOverflow: a sum would have more than 64 bits.
+        CounterOverflow: a sum would be outside of -2**63 to 2**63 - 1.
         InvalidRequest: too many keys are removed or attached to a lease, or too much is read.
         LeaseExpired: a lease has ended.
         LeaseNotFound: a lease was never granted.

@@ -174,7 +174,7 @@ class WriteMethods(Runner):
 
         Raises:
             NotInteger: the key holds another value; nothing was written.
-            CounterOverflow: the sum would have more than 64 bits; nothing was written.
+            CounterOverflow: the sum would be outside of -2**63 to 2**63 - 1; nothing was written.
             InvalidRequest: the key or ``by`` is invalid.
             StorageFull: the disks of a majority are full, or the quota is reached.
             OutcomeUnknown: the deadline passed; it may have been added, or may yet be.
@@ -213,7 +213,7 @@ class WriteMethods(Runner):
         Raises:
             Fenced: the holder of ``fence`` has lost its turn; nothing was changed.
             NotInteger: a key to increment holds another value; nothing was written.
-            CounterOverflow: a sum would have more than 64 bits; nothing was written.
+            CounterOverflow: a sum would be outside of -2**63 to 2**63 - 1; nothing was written.
             LeaseExpired: the lease of an insert has ended; nothing was written.
             LeaseNotFound: the lease of an insert was never granted; nothing was written.
             TooManyLeases: the cluster would have more than 100,000 leases; nothing was written.

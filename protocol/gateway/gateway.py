@@ -13,7 +13,7 @@ from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
 from protocol.gateway.acceptance import Acceptance
 from protocol.gateway.admin import TOO_MANY, AdminRequests
-from protocol.gateway.audit_notes import keep_audited, notes_of
+from protocol.gateway.audit_notes import keep_audited, keep_names, notes_of
 from protocol.gateway.batching import BatchQueue, write_cost
 from protocol.gateway.former_keys import FormerKeys
 from protocol.gateway.outbox import GatewayOutbox
@@ -121,12 +121,7 @@ class Gateway:
         }
 
     def receive(
-        self,
-        client: tuple[bytes, ...],
-        request: Request,
-        size: int,
-        now: float,
-        user: bytes = b"",
+        self, client: tuple[bytes, ...], request: Request, size: int, now: float, user: bytes = b""
     ) -> int:
         """Accept a request from the client that these frames route to; return its load.
 
@@ -136,6 +131,7 @@ class Gateway:
         deadline = now + min(max(request.timeout_ms, 0), TIMEOUT_MS_MAX) / 1000
         payer = payer_of(user, self.rights, client[0])
         call = Call(client, request.id, deadline, size, [None] * count, count, load, user, payer)
+        keep_names(call, request.operations)
         refusal = self._acceptance.begin(call, request, now) or self._denial_of(call, request)
         if refusal is not None:
             call.outcomes, call.missing = [refusal] * count, 0

@@ -36,6 +36,7 @@ class Call(msgspec.Struct):
     # By position: operations that wait for a check of the user's rights, and those to be audited.
     held: dict[int, Operation] | None = None
     audited: dict[int, Operation] | None = None
+    names: tuple[str, ...] = ()  # of a user's operations, as the audit trail has them
 
     def answer(self, position: int, outcome: Answer) -> bool:
         """Record an outcome; return whether it was the last one missing."""

@@ -19,6 +19,7 @@ NONCE_FRAME_BYTES_MAX = 66  # subscription, topic and nonce of a confirmation
 GONE = -1  # in place of a connection that is closed
 CHANGE_TOPICS = (EVENT_TOPIC, PREV_TOPIC)
 UNSUBSCRIBE, SUBSCRIBE = b"\0", b"\1"
+SUBSCRIPTION = "Subscribe"  # its name in the audit trail
 
 
 class _Connection(msgspec.Struct):
@@ -93,7 +94,7 @@ class Subscriptions:
         denied = self._denial(user, frame[1:]) if frame[:1] == SUBSCRIBE else None
         if denied is not None and connection not in self._denied:
             name = self._rights.name_of(user) or ""
-            self._records.append(record_of_denial(name, user, denied))
+            self._records.append(record_of_denial(name, user, SUBSCRIPTION, denied))
             if connection == GONE:
                 return True
             self._denied.add(connection)

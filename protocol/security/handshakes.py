@@ -43,9 +43,9 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 REFUSED = Trouble("refuses this key")
-KEYLESS = Trouble("has no keys, and nothing is sent to it unencrypted")
+KEYLESS = Trouble("runs without the keys that are demanded of it")
 KEY_REQUIRED = Trouble("requires a key")
-OTHER_KEY = Trouble("has none of the keys by which this cluster is known, and so is not used")
+OTHER_KEY = Trouble("shows none of the keys by which this cluster is known")
 PERHAPS_KEY_REQUIRED = Trouble("breaks off each handshake: it may require a key", is_certain=False)
 PERHAPS_OTHER_KEY = Trouble(
     "breaks off each handshake: the known keys of the cluster may not be its own", is_certain=False

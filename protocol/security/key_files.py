@@ -6,6 +6,7 @@ NAME.key_secret      kind, name, public, secret, servers    for one user's clien
 NAME.key             kind, name, public                for those who grant rights
 """
 
+import re
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,19 @@ CLUSTER = "cluster"  # the name of the cluster's files
 ADMIN = "admin"  # the name of the first administrator
 SECRET_NOTE = "# Secret: the holder of this file can act as this {kind}.\n"
 PUBLIC_NOTE = "# Public: this file may be copied freely.\n"
+MAKE_ONE = "make one by 'skiff keygen'"
+
+# What the decoder says, as far as it quotes nothing of a file but the names of fields.
+_PLACE = re.compile(r"\((at line \d+, column \d+|at end of document)\)$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `([a-z_]{1,20})`$")
+_MISSING = re.compile(r"^Object missing required field `(\w+)`$")
+_MISTYPED = re.compile(r"- at `\$\.(\w+)(?:\[\d+\])?`$")
+_FAULTS = (
+    (_UNKNOWN, "it has the unknown field {}"),
+    (_MISSING, "it has no field {}"),
+    (_MISTYPED, "its field {} has a wrong type or value"),
+    (_PLACE, "it is no TOML, {}"),
+)
 
 
 class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +69,7 @@ def parse_cluster_keys(text: bytes) -> ClusterKeys:
     file = _parse(text)
     if file.kind != CLUSTER:
         raise InvalidKey(f"the key of a user, {file.name!r}: a node needs the cluster's")
-    return ClusterKeys(_pair(file), tuple(map(parse_key, file.accepted)))
+    return ClusterKeys(_pair(file), _keys("accepted", file.accepted))
 
 
 def parse_client_keys(text: bytes) -> ClientKeys:
@@ -65,8 +79,8 @@ def parse_client_keys(text: bytes) -> ClientKeys:
         InvalidKey: the text is no such file.
     """
     file = _parse(text)
-    own = (file.public, *file.accepted) if file.kind == CLUSTER else file.servers
-    return ClientKeys(_pair(file), tuple(map(parse_key, own)))
+    own = _own(file) if file.kind == CLUSTER else _keys("servers", file.servers)
+    return ClientKeys(_pair(file), own)
 
 
 def parse_public_key(text: bytes) -> bytes:
@@ -80,7 +94,7 @@ def parse_public_key(text: bytes) -> bytes:
         raise InvalidKey(f"a secret file: name the public one, which ends in {PUBLIC_SUFFIX}")
     if file.kind == CLUSTER:
         raise InvalidKey("the public key of a cluster: name that of a user")
-    return parse_key(file.public)
+    return _key("public", file.public)
 
 
 def parse_server_keys(text: bytes) -> tuple[bytes, ...]:
@@ -92,21 +106,45 @@ def parse_server_keys(text: bytes) -> tuple[bytes, ...]:
     file = _parse(text)
     if file.kind != CLUSTER:
         raise InvalidKey(f"the key of a user, {file.name!r}, not of a cluster")
-    return tuple(map(parse_key, (file.public, *file.accepted)))
+    return _own(file)
 
 
 def _parse(text: bytes) -> _File:
     try:
         return msgspec.toml.decode(text, type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # The error of the decoder may show what it has read.
-        raise InvalidKey("no key file: make one by 'skiff keygen'") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # Not the error itself, which may show what the decoder has read.
+        raise InvalidKey(f"no key file: {_fault_in(str(error))}") from None
+
+
+def _fault_in(text: str) -> str:
+    """Return what is wrong with a file, without any of its contents, by the decoder's error."""
+    for pattern, sentence in _FAULTS:
+        if found := pattern.search(text):
+            return f"{sentence.format(found[1])}; {MAKE_ONE}"
+    return MAKE_ONE
+
+
+def _own(file: _File) -> tuple[bytes, ...]:
+    """Return the public keys of a cluster, from its own file."""
+    return (_key("public", file.public), *_keys("accepted", file.accepted))
+
+
+def _keys(field: str, texts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(_key(field, each) for each in texts)
+
+
+def _key(field: str, text: str) -> bytes:
+    try:
+        return parse_key(text)
+    except InvalidKey as error:
+        raise InvalidKey(f"its field {field} has no key: {error}") from None
 
 
 def _pair(file: _File) -> KeyPair:
     if not file.secret:
         raise InvalidKey(f"a public file: name the secret one, which ends in {SECRET_SUFFIX}")
-    return KeyPair(parse_key(file.public), parse_key(file.secret))
+    return KeyPair(_key("public", file.public), _key("secret", file.secret))
 
 
 def _line(name: str, value: str) -> str:

@@ -62,5 +62,5 @@ def parse_key(text: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise InvalidKey("a key is 40 characters of Z85, as 'skiff keygen' prints them")
+        raise InvalidKey("a key is 40 characters of Z85: the value of public in a .key file")
     return key

@@ -119,7 +119,7 @@ def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> Non
             _announce(skiff, announcement, admission)
         skiff.wait()
         ending.tell()
-    except (SkiffError, ReaderGone, OSError) as failure:
+    except (SkiffError, OSError) as failure:
         ending.tell(failure)
 
 
@@ -139,6 +139,14 @@ def _wait_to_be_let_in(skiff: Skiff, announcement: Announcement, admission: Admi
 
 
 def _announce(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:
+    """Print that the node serves, which it also does if this cannot be printed."""
+    try:
+        _print(skiff, announcement, admission)
+    except (ReaderGone, OSError):
+        output.abandon(output.STANDARD_OUTPUT)
+
+
+def _print(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:
     address = parse_address(skiff.address)
     publishes_at = address.publish_endpoint.removeprefix("tcp://")
     if announcement.as_json:

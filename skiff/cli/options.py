@@ -81,7 +81,10 @@ NewBackup = Annotated[
 ]
 
 BackupFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The backup file.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="FILE", help="The backup file; - for standard input.", show_default=False
+    ),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

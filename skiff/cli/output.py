@@ -107,11 +107,13 @@ def showable(key: str, value: object) -> object:
 
 
 def note(text: str) -> None:
-    """Print a note on standard error, which is not a result."""
+    """Print a note on standard error, which is not a result: one that cannot be written is lost."""
     try:
         typer.echo(f"skiff: {text}", err=True)
     except BrokenPipeError:
         abandon(STANDARD_ERROR)
+    except OSError:
+        return  # standard error stays open: a full disk may have space for later notes
 
 
 def error(text: str) -> None:

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from protocol.security import z85
+from protocol.state.rights import ADMIN
 from skiff import key_files
 from skiff.cli import output
+from skiff.cli.failures import CommandFailed, ExitCode, exit_code_of
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.client import DEFAULT_TIMEOUT
+from skiff.client import DEFAULT_TIMEOUT, Client
+from skiff.errors import RoleNotFound, SkiffError, UserExists
 from skiff.records import UserInfo
 
 app = typer.Typer(help="Add, remove and list users.")
@@ -43,12 +46,15 @@ def add(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Add a user with a public key."""
+    """Add a user with a public key; roles must be there already.
+
+    Repeated after a failure, it assigns the roles that are still missing.
+    """
     key = read_public_key(file)
     with connect(url, timeout) as client:
-        client.add_user(name, key)
-        for role in roles or ():
-            client.assign_role(name, role)
+        if roles:
+            _check_roles(client, roles)
+        _assign_all(client, name, _add(client, name, key, roles or []))
     report({"user": name, "roles": roles or []}, f"{name} is a user now", as_json=as_json)
 
 
@@ -169,6 +175,44 @@ def report(facts: dict[str, object], text: str, *, as_json: bool) -> None:
         output.json(facts)
     else:
         output.note(text)
+
+
+def _check_roles(client: Client, roles: list[str]) -> None:
+    """Check, before a user is added, that there are these roles.
+
+    Raises:
+        RoleNotFound: there is one not.
+    """
+    known = {ADMIN.name, *(each.name for each in client.roles())}
+    for role in roles:
+        if role not in known:
+            raise RoleNotFound(f"{role!r} is no role; nothing was changed")
+
+
+def _add(client: Client, name: str, key: str, roles: list[str]) -> list[str]:
+    """Add a user; return the roles that it lacks, as one that was added by an earlier attempt."""
+    try:
+        client.add_user(name, key)
+    except UserExists:
+        held = [each.roles for each in client.users() if (each.name, each.keys) == (name, (key,))]
+        missing = [role for role in roles if role not in held[0]] if held else []
+        if not missing:
+            raise
+        return missing
+    return roles
+
+
+def _assign_all(client: Client, name: str, roles: list[str]) -> None:
+    """Assign roles to a user that was added; an error tells so, and which are left."""
+    for done, role in enumerate(roles):
+        try:
+            client.assign_role(name, role)
+        except SkiffError as error:
+            left = ", ".join(roles[done:])
+            reason = str(error).removesuffix("; nothing was changed")
+            told = f"the user {name} was added, but its roles {left} are not confirmed: {reason}"
+            code = ExitCode(exit_code_of(error))
+            raise CommandFailed(f"{told}; repeat the command", code) from None
 
 
 def _show(users: list[UserInfo]) -> None:

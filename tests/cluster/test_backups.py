@@ -1,7 +1,9 @@
 """Backups of a running cluster: restored as a new cluster, or refused without side effects."""
 
 import json
+import os
 import secrets
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import Client, Skiff, StorageError, backup
 from skiff.backup import Backup
 from skiff.testing import Cluster, free_port
+from tests.cluster import command
 from tests.cluster.audited import audited
 from tests.cluster.command import run
 from tests.cluster.keyed import node_key
@@ -168,6 +171,50 @@ def test_the_commands_report_their_outcome(source: Cluster, tmp_path: Path) -> N
     assert taken.returncode == 1
     assert b"already holds the data of a node" in taken.stderr
     assert len(audited(tmp_path / "node")) == 1
+
+
+def test_a_backup_is_restored_from_standard_input_or_a_pipe(
+    source: Cluster, tmp_path: Path
+) -> None:
+    with source.client() as client:
+        client.insert("kept", "value")
+        client.backup(tmp_path / "backup")
+    data = (tmp_path / "backup").read_bytes()
+    target = tmp_path / "place"
+    target.mkdir()
+    for given, name in (("-", "<stdin>"), ("/dev/stdin", "/dev/stdin")):
+        for number, piped in ((0, data), (1, data[:-1]), (2, b"x" * 100)):
+            made = target / f"node{number}{given.replace('/', '-')}"
+            program = command.command("restore", given, "--dir", str(made))
+            ended = subprocess.run(program, input=piped, capture_output=True, check=False)
+            assert ended.returncode == bool(number), ended
+            assert made.exists() is not bool(number)
+            if number:
+                assert f"{name} is" in ended.stderr.decode()
+            else:
+                assert audited(made)[0]["target"].startswith(f"{name} as cluster ")
+    left = {each.name for each in target.iterdir()}
+    assert left == {"node0-", "node0-dev-stdin"}, "no temporary file is left"
+
+
+def test_all_that_a_restore_and_a_recovery_write_is_for_their_owner_alone(
+    source: Cluster, tmp_path: Path
+) -> None:
+    with source.client() as client:
+        client.backup(tmp_path / "backup")
+    directory = tmp_path / "node"
+    before = os.umask(0)
+    try:
+        skiff.restore(tmp_path / "backup", directory)
+        assert set(modes_in(directory)) == {0o40700, 0o100600}
+        skiff.recover([directory], dry_run=True)
+        assert set(modes_in(directory)) == {0o40700, 0o100600}
+    finally:
+        os.umask(before)
+
+
+def modes_in(directory: Path) -> list[int]:
+    return [each.stat().st_mode for each in (directory, *directory.rglob("*"))]
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_written(

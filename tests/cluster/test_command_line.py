@@ -19,6 +19,7 @@ from tests.cluster import command
 
 pytestmark = pytest.mark.cluster
 
+FULL = Path("/dev/full")  # every write to it fails for lack of space
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
@@ -213,6 +214,28 @@ def test_a_closed_output_pipe_ends_a_command_quietly(run: Run, cluster: Cluster,
 
 def test_a_failure_with_closed_standard_error_keeps_its_exit_code() -> None:
     assert unread("nonsense", closed="stderr") == (2, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="Linux only")
+def test_a_note_that_cannot_be_written_changes_no_exit_code(run: Run, cluster: Cluster) -> None:
+    run("insert", "here", "value")
+    settings = {"SKIFF_URL": f"skiff://{','.join(cluster.addresses)}"}
+    for arguments, stream, code in (
+        (["get", "nope"], "stderr", 3),
+        (["insert", "here", "again"], "stderr", 0),
+        (["nonsense"], "stderr", 2),
+        (["get", "here"], "stdout", 1),
+        (["get", "here"], "both", 1),
+    ):
+        with FULL.open("wb") as full:
+            ended = subprocess.run(
+                command.command(*arguments),
+                stdout=subprocess.PIPE if stream == "stderr" else full,
+                stderr=subprocess.PIPE if stream == "stdout" else full,
+                env=command.environment(settings),
+                check=False,
+            )
+        assert ended.returncode == code, arguments
 
 
 def unread(*arguments: str, closed: str = "stdout") -> tuple[int, bytes]:

@@ -24,6 +24,8 @@ from tests.cluster.keyed import keyed_or_insecure
 pytestmark = pytest.mark.cluster
 
 Process = subprocess.Popen[bytes]
+STAYS_SECONDS = 1.0  # in which a node would end that cannot print its announcement
+FULL = Path("/dev/full")  # every write to it fails for lack of space
 
 
 @contextmanager
@@ -82,6 +84,33 @@ def is_alive(pid: int) -> bool:
 
 
 # --- startup
+
+UNWRITABLE = [
+    pytest.param(f"{stream}{to}", marks=pytest.mark.skipif(not FULL.exists(), reason="Linux only"))
+    for stream in ("", "2")
+    for to in (">/dev/full", ">&-", "> >(:)")
+]
+
+
+@pytest.mark.parametrize("redirection", UNWRITABLE)
+def test_a_node_serves_though_its_output_cannot_be_written(
+    tmp_path: Path, redirection: str
+) -> None:
+    place = ["--dir", str(tmp_path / "new"), "--port", str(free_port())]
+    with Cluster(1, directory=tmp_path) as cluster, cluster.client() as client:
+        join = [*place, "--join", cluster.addresses[0], "--log-level", "debug"]
+        given = ["bash", "-c", f'exec "$@" {redirection}', "bash"]
+        program = [*given, *command.command("node", "start", *join)]
+        with subprocess.Popen(
+            program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=command.environment()
+        ) as node:
+            wait_until(lambda: len(client.members()) == 2, "the node is a member")
+            with Client([f"127.0.0.1:{place[3]}"], timeout=20) as through:
+                through.insert("key", "value")
+            with pytest.raises(subprocess.TimeoutExpired):
+                node.wait(STAYS_SECONDS)
+            node.terminate()
+            assert node.wait(command.SECONDS_MAX) == 0
 
 
 def test_a_started_node_prints_its_addresses_in_one_line(tmp_path: Path) -> None:

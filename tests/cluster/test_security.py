@@ -118,7 +118,7 @@ def test_nodes_that_cannot_prove_to_be_of_the_cluster_are_not_used(secure: Clust
     began = time.monotonic()
     with (
         Client(secure.addresses, timeout=10, key=key_of(secure), server_key=other) as client,
-        pytest.raises(PermissionDenied, match="has none of the keys by which this cluster"),
+        pytest.raises(PermissionDenied, match="shows none of the keys by which this cluster"),
     ):
         client.get("a/1")
     assert time.monotonic() - began < QUICKLY
@@ -133,7 +133,7 @@ def test_a_client_with_a_key_sends_nothing_to_a_node_without(
     ):
         plain.wait_for_leader()
         began = time.monotonic()
-        with pytest.raises(PermissionDenied, match="has no keys, and nothing is sent"):
+        with pytest.raises(PermissionDenied, match="runs without the keys that"):
             client.insert("secret", "text")
         assert time.monotonic() - began < QUICKLY
         with plain.client() as own:
@@ -271,6 +271,53 @@ def test_the_key_is_rotated_node_by_node_under_load(secure: Cluster) -> None:
         load.check(node)
     with secure.client() as client:  # with the former key, which is accepted
         assert client.status().secure
+
+
+def test_the_steps_of_the_readme_rotate_the_key_of_nodes_and_users(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    old, new = keys / "cluster.key_secret", keys / "new" / "cluster.key_secret"
+    user = keys / "admin.key_secret"
+    late = keys / "late.key_secret"  # of a client that skips the second step
+    for made in (keys, keys / "new"):
+        make_cluster_keys(made)
+    shutil.copy(user, late)
+    first, second = (_public(each.with_name("cluster.key")) for each in (old, new))
+    with Cluster(3, directory=tmp_path, keys=True) as cluster:
+        with cluster.client() as client:
+            client.add_user("admin", _public(keys / "admin.key"), only_first=True)
+        _set_list(old, "accepted", second)
+        _restart_all(cluster, old, user)
+        _set_list(user, "servers", first, second)
+        _set_list(new, "accepted", first)
+        _restart_all(cluster, new, user)
+        with Client(cluster.addresses, key=late) as lost, pytest.raises(PermissionDenied):
+            lost.insert("key", "value", timeout=2)
+        _set_list(user, "servers", second)
+        _set_list(new, "accepted")
+        _restart_all(cluster, new, user)
+
+
+def _public(file: Path) -> str:
+    (key,) = [line.split('"')[1] for line in file.read_text().splitlines() if "public =" in line]
+    return key
+
+
+def _set_list(file: Path, name: str, *keys: str) -> None:
+    """Edit a list in a secret file."""
+    lines = file.read_text().splitlines()
+    lines = [line for line in lines if not line.startswith(f"{name} = ")]
+    quoted = ", ".join(f'"{each}"' for each in keys)
+    file.write_text("\n".join([*lines, f"{name} = [{quoted}]", ""]))
+
+
+def _restart_all(cluster: Cluster, key: Path, user: Path) -> None:
+    """Restart the nodes one after another with a key file; a user's client writes by each."""
+    for node in cluster.nodes:
+        node.key = key
+        cluster.restart(node)
+        for each in cluster.nodes:
+            with Client(each.address, key=user, timeout=20) as client:
+                client.insert("key", each.address)
 
 
 def test_no_secret_key_shows_anywhere(secure: Cluster, tmp_path: Path) -> None:

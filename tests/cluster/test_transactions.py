@@ -106,6 +106,9 @@ def test_a_transaction_that_cannot_be_applied_changes_nothing(client: Client) ->
             client.transact([], [Insert("other", 1), operation])
     assert client.get("other") is None
     assert client.get("big") == INTEGER_MAX
+    client.insert("unsigned", 2 * INTEGER_MAX + 1)
+    with pytest.raises(CounterOverflow, match=r"would be outside of -2\*\*63 to 2\*\*63 - 1;"):
+        client.increment("unsigned", -1)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Users and roles: administered by both clients and the command line, and kept by snapshots."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from skiff import (
     Identity,
     InvalidRequest,
     LastAdministrator,
+    RequestTimeout,
     RoleInfo,
     RoleNotFound,
     UserExists,
@@ -121,6 +122,45 @@ def test_users_on_the_command_line(
     assert run(["user", "unassign", "dave", "reader", *url]) == 3, "it has ended"
     assert run(["user", "add-key", "dave", str(tmp_path / "dave.key_secret"), *url]) == 2
     assert run(["user", "remove", "dave", *url]) == 0
+
+
+def test_adding_a_user_with_roles_changes_nothing_or_can_be_repeated(
+    cluster: Cluster,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_user_keys("fred", tmp_path, ())
+    url = ["--url", cluster.addresses[0]]
+    add = ["user", "add", "fred", str(tmp_path / "fred.key"), *url]
+    with cluster.client() as client:
+        client.grant("first", "read")
+        client.grant("second", "read")
+        assert run([*add, "--role", "first", "--role", "nosuch"]) == 3
+        assert b"'nosuch' is no role; nothing was changed" in capfdbinary.readouterr().err
+        assert "fred" not in {each.name for each in client.users()}
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "assign_role", interrupted(Client.assign_role))
+            assert run([*add, "--role", "first", "--role", "second"]) == 6
+        told = capfdbinary.readouterr().err.decode()
+        assert "the user fred was added, but its roles second are not confirmed" in told
+        assert "nothing was changed" not in told
+        assert run([*add, "--role", "first", "--role", "second"]) == 0
+        (roles,) = [each.roles for each in client.users() if each.name == "fred"]
+        assert sorted(roles) == ["first", "second"]
+        assert run([*add, "--role", "first", "--role", "second"]) == 4
+        client.remove_user("fred")
+
+
+def interrupted(assign_role: Callable[..., None]) -> Callable[..., None]:
+    """Return a method that times out for the second role."""
+
+    def assign(client: Client, name: str, role: str) -> None:
+        if role == "second":
+            raise RequestTimeout("no answer; nothing was changed")
+        assign_role(client, name, role)
+
+    return assign
 
 
 @pytest.mark.plain

@@ -1,5 +1,7 @@
 """Audit: administration and denials are recorded without values, and floods are not."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from protocol.audit import (
     AuditRecord,
     RecordLimit,
     RefusedConnections,
-    denials_in,
+    denial_in,
     fingerprint,
     is_audited,
+    name_of,
     record_of,
     record_of_denial,
 )
@@ -95,15 +98,16 @@ def test_other_operations_are_not_recorded() -> None:
 def test_denials_are_found_decoded_and_as_storage_sends_them() -> None:
     denied = Denied(Right.READ, "secret")
     raws = [msgspec.Raw(encode(each)) for each in (Done(), denied)]
-    assert list(denials_in([Done(), denied, *raws])) == [denied, denied]
-    assert list(denials_in([raws[0], None])) == []
-    record = record_of_denial("bob", KEY, denied)
-    assert record == AuditRecord("bob", fingerprint(KEY), "", "read secret", "denied")
-    assert record_of_denial("", KEY, Denied(None)).target == "known user"
+    assert list(map(denial_in, [Done(), denied, *raws])) == [None, denied, None, denied]
+    assert denial_in(None) is None
+    record = record_of_denial("bob", KEY, name_of(Get("secret")), denied)
+    assert record == AuditRecord("bob", fingerprint(KEY), "Get", "read secret", "denied")
+    assert record_of_denial("", KEY, "Get", Denied(None)).target == "known user"
+    assert name_of(write(Insert("key", b"value"))) == "Insert"
 
 
 def denial(user: str, place: str) -> AuditRecord:
-    return record_of_denial(user, KEY, Denied(Right.READ, place))
+    return record_of_denial(user, KEY, "Get", Denied(Right.READ, place))
 
 
 def done(user: str, operation: Operation) -> AuditRecord:
@@ -193,6 +197,39 @@ def test_the_files_are_private_and_rotated(tmp_path: Path, monkeypatch: pytest.M
 def test_a_directory_that_cannot_be_written_does_not_stop_the_gateway(tmp_path: Path) -> None:
     trail = AuditTrail(str(tmp_path / "absent"))
     trail.write([record_of("alice", KEY, AddNode("host:9400"), Done())], 0.0)
+
+
+def test_a_full_disk_leaves_no_half_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = AuditTrail(str(tmp_path))
+    trail.write([denial("bob", "a")], 0.0)
+    real, room = os.write, [60, 10]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data[: room.pop()])
+
+    monkeypatch.setattr("actors.audit.os.write", write)
+    trail.write([denial("bob", "b")], 0.0)
+    assert [each["target"] for each in lines_of(tmp_path)] == ["read a"]
+    room += [1000, 20]
+    trail.write([denial("bob", "c")], 0.0)
+    assert [each["target"] for each in lines_of(tmp_path)] == ["read a", "read c"]
+
+
+def test_the_file_is_no_link_and_gets_private_if_it_was_not(tmp_path: Path) -> None:
+    trail, other = AuditTrail(str(tmp_path)), tmp_path / "other"
+    other.write_bytes(b"")
+    (tmp_path / FILE).symlink_to(other)
+    trail.write([denial("bob", "a")], 0.0)
+    assert other.read_bytes() == b""
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE).touch(0o644)
+    trail.write([denial("bob", "b")], 0.0)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    assert [each["target"] for each in lines_of(tmp_path)] == ["read b"]
 
 
 def test_only_what_was_done_is_recorded_as_done() -> None:

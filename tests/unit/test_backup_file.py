@@ -54,6 +54,20 @@ def test_a_written_backup_reads_back_unchanged(file: Path) -> None:
     assert (whole.level, whole.size) == (STATE_LEVEL, file.stat().st_size)
 
 
+def test_a_file_that_is_cut_short_anywhere_is_said_to_be(file: Path) -> None:
+    whole = file.read_bytes()
+    for size in range(len(whole)):
+        file.write_bytes(whole[:size])
+        with pytest.raises(StorageError, match="is damaged: it ends too early"):
+            backup.verify(file)
+
+
+def test_a_directory_that_is_missing_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        backup.write(tmp_path / "absent" / "backup", ORIGIN, chunks(b"one"))
+    assert missing.value.filename == str(tmp_path / "absent")
+
+
 def test_a_flipped_bit_in_any_byte_is_detected(file: Path) -> None:
     whole = file.read_bytes()
     for position in range(len(whole)):

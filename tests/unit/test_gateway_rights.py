@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from protocol.audit import AuditRecord, fingerprint
 from protocol.config import NodeConfig
 from protocol.gateway.audit_notes import DENIALS_MAX
 from protocol.gateway.former_keys import FormerKeys
@@ -151,7 +152,11 @@ def test_administration_and_denials_are_audited(gateway: Gateway) -> None:
     assert (record.user, record.operation, record.outcome) == ("bob", "RemoveNode", "denied")
     read = only_read(ask(gateway, Get("secret")))
     (record,) = answer(gateway, read, Denied(Right.READ, "secret")).audit
-    assert (record.user, record.target, record.outcome) == ("bob", "read secret", "denied")
+    assert record == AuditRecord("bob", fingerprint(BOB), "Get", "read secret", "denied")
+    gateway.step(RightsTold((), ()), 0.0)
+    (denied,) = ask(gateway, Write(1, 1, 2, Insert("secret", b"a value"))).audit
+    assert denied == AuditRecord("", fingerprint(BOB), "Insert", "known user", "denied")
+    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
     read = only_read(ask(gateway, Get("a"), user=b""))
     assert answer(gateway, read, Done()).audit == []
 
@@ -168,7 +173,7 @@ def test_all_audited_operations_and_different_denials_of_a_request_are_recorded(
     assert [(each.operation, each.target, each.outcome) for each in records] == [
         ("RemoveNode", NODE.hex(), "denied"),
         ("AddNode", "host:9400", "denied"),
-        *[("", f"read {key}", "denied") for key in keys[:DENIALS_MAX]],
+        *[("Get", f"read {key}", "denied") for key in keys[:DENIALS_MAX]],
     ]
     suppressed = [each.suppressed for each in records[2:]]
     assert suppressed == [1, *[0] * (DENIALS_MAX - 2), 2]
@@ -186,7 +191,7 @@ def test_a_user_that_was_removed_is_denied_at_once_within_its_quota_and_on_recor
     assert call.payer == BOB
     assert [(each.operation, each.target, each.outcome) for each in outbox.audit] == [
         ("Grant", "clerk read", "denied"),
-        ("", "known user", "denied"),
+        *[(name, "known user", "denied") for name in ("Hello", "Status", "Get")],
     ]
     (refused,) = ask(gateway, Hello(), Hello()).replies
     assert {each.code for each in refused.outcomes} == {FailureCode.OVERLOADED}  # type: ignore[union-attr]

@@ -126,7 +126,14 @@ def test_a_rotated_file_accepts_further_keys(keys: Path) -> None:
         ("cluster.key", None, "name the secret one"),
         ("admin.key_secret", None, "a node needs the cluster's"),
         ("missing", None, "cannot read the key file"),
-        ("other", "garbage = ", "no key file: make one by 'skiff keygen'"),
+        ("other", "garbage = ", r"no key file: it is no TOML, at end of document; make one by"),
+        ("other", 'kind = "cluster"\npublic = oops', "is no TOML, at line 2, column 10; make"),
+        ("other", 'kind = "cluster"', "no key file: it has no field public; make one by"),
+        ("other", 'kind = "cluster"\npublic = ""\nservrs = 1', "has the unknown field servrs;"),
+        ("other", 'kind = "cluster"\npublic = 3', "its field public has a wrong type or value;"),
+        ("other", 'kind = "cluster"\npublic = ""\naccepted = [3]', "its field accepted has a wr"),
+        ("other", 'kind = "XSECRET"', "its field kind has a wrong type or value;"),
+        ("other", 'kind = "cluster"\npublic = ""\nXSECRET = 1', "make one by 'skiff keygen'$"),
         ("other", 'kind = "cluster"\npublic = "short"\nsecret = "x"', "40 characters of Z85"),
         ("other", "\udcff", "no key file"),
     ],
@@ -137,8 +144,46 @@ def test_what_is_no_key_of_a_cluster_is_refused(
     if text is not None:
         (keys / name).write_bytes(text.encode(errors="surrogateescape"))
         (keys / name).chmod(0o600)
-    with pytest.raises(InvalidKey, match=told):
+    with pytest.raises(InvalidKey, match=told) as refused:
         read_cluster_keys(keys / name)
+    assert "XSECRET" not in str(refused.value)
+
+
+def test_a_file_name_in_place_of_a_key_is_refused_with_where_the_key_is(keys: Path) -> None:
+    path = keys / "cluster.key_secret"
+    path.write_text(path.read_text().replace("accepted = []", 'accepted = ["new/cluster.key"]'))
+    told = "field accepted has no key: a key is 40 characters of Z85: the value of public in a .key"
+    for read in (read_cluster_keys, read_client_keys):
+        with pytest.raises(InvalidKey, match=told):
+            read(path)
+
+
+def test_the_home_directory_is_meant_wherever_a_key_file_is_named(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    servers = read_server_keys("~/keys/cluster.key")
+    made = make_user_keys("ann", Path("~/keys"), servers)
+    assert made == [keys / "ann.key_secret", keys / "ann.key"]
+    assert read_client_keys("~/keys/ann.key_secret").servers == servers
+    assert make_cluster_keys(Path("~/new"))[0] == tmp_path / "new" / "cluster.key_secret"
+    node = Skiff(tmp_path / "node", key="~/keys/cluster.key_secret")
+    assert node._config.key == str(keys / "cluster.key_secret")
+    assert not (tmp_path / "~").exists()
+
+
+def test_the_home_directory_of_an_unknown_user_is_refused(keys: Path, tmp_path: Path) -> None:
+    for call in (
+        lambda: read_client_keys("~nosuchuser/x"),
+        lambda: read_server_keys("~nosuchuser/x"),
+        lambda: make_user_keys("ann", Path("~nosuchuser/x"), ()),
+        lambda: make_cluster_keys(Path("~nosuchuser/x")),
+    ):
+        with pytest.raises(InvalidKey, match="~nosuchuser/x: there is no home directory"):
+            call()
+    with pytest.raises(InvalidConfig, match="no home directory"):
+        Skiff(tmp_path / "node", key="~nosuchuser/x")
 
 
 def test_keys_that_do_not_belong_together_are_refused(keys: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_denied_subscription_is_recorded_once_for_its_connection(
         ("bob", "watch \ufffd", "denied"),
         ("", "known user", "denied"),
     ]
+    assert {each.operation for each in records} == {"Subscribe"}
     assert [each.key for each in records] == [fingerprint(each) for each in (BOB, BOB, CAROL)]
     assert subscriptions.take_records() == []
 

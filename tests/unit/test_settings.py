@@ -96,12 +96,28 @@ def test_each_setting_is_read_from_each_source(
 
 @of_each([setting for setting in SETTINGS if setting.range])
 def test_a_value_beyond_the_range_is_refused_by_name(setting: Setting) -> None:
-    beyond: Any = "none of them" if setting.choices else (setting.least or 0) - 1
-    settings: dict[str, Any] = {"dir": "data", setting.name: beyond}
-    with pytest.raises(InvalidSetting, match=f"^{setting.name} must be {setting.range}, not "):
-        NodeConfig(**settings).validate()
-    with pytest.raises(InvalidConfig, match=f"^{setting.name} must be {setting.range}, not "):
-        Skiff(**settings)
+    for beyond in beyond_of(setting):
+        settings: dict[str, Any] = {"dir": "data", setting.name: beyond}
+        with pytest.raises(InvalidSetting, match=f"^{setting.name} must be {setting.range}, not "):
+            NodeConfig(**settings).validate()
+        with pytest.raises(InvalidConfig, match=f"^{setting.name} must be {setting.range}, not "):
+            Skiff(**settings)
+
+
+def beyond_of(setting: Setting) -> list[Any]:
+    """Return values on both sides of a range."""
+    if setting.choices:
+        return ["none of them"]
+    assert setting.least is not None
+    assert setting.most is not None
+    return [setting.least - 1, setting.most + 1, 10**20]
+
+
+@of_each([setting for setting in SETTINGS if setting.type is int])
+def test_each_number_has_a_range_that_cannot_overflow(setting: Setting) -> None:
+    assert setting.least is not None
+    assert setting.most is not None
+    assert setting.most <= 10**15
 
 
 # --- the README
