@@ -131,7 +131,7 @@ class Client(
         self._leases = LeaseKeeper(
             self._run, self._caller.disconnect, lambda: self._caller.transport.closed
         )
-        self._coordinator = Coordinator(self, self._run, self._leases.add, timeout)
+        self._coordinator = Coordinator(self, self._run, self._leases, timeout)
 
     def __repr__(self) -> str:
         return f"<Client of {self._caller.described}>"
