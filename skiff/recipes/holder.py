@@ -41,6 +41,7 @@ class Holder(TurnHolder[Lease]):
         self._coordinator = coordinator
         self._mutex = threading.RLock()  # also for signal handlers
         self._user: User | None = None
+        self._entered: User | None = None  # that a block was begun by
         self._lost = threading.Event()
 
     @property
@@ -104,6 +105,15 @@ class Holder(TurnHolder[Lease]):
             raise
 
     # ---
+
+    def _begin_block(self) -> Self:
+        """Begin a block with the turn that was acquired before; there is one block for each."""
+        with self._mutex:
+            self._held()
+            if self._entered is self._user:
+                raise self._is_in_use()
+            self._entered = self._user  # not the turn, which ends when nothing refers to it
+        return self
 
     def _end_block(self, *, failed: bool) -> None:
         """End the turn at the end of its block."""

@@ -55,8 +55,7 @@ class Member(Holder):
         self.release(timeout=timeout)
 
     def __enter__(self) -> Self:
-        self._held()
-        return self
+        return self._begin_block()
 
 
 class Party(BoundToProcess):
