@@ -231,6 +231,7 @@ def test_a_lock_object_serves_one_holder_at_a_time(client: Any) -> None:
         ("l", {"ttl": "10"}),
         ("l", {"timeout": -1}),
         ("l", {"timeout": float("nan")}),
+        ("l", {"timeout": 10**400}),
     ],
 )
 def test_a_lock_of_invalid_arguments_is_refused(client: Any, name: str, options: Any) -> None:
@@ -781,6 +782,9 @@ def test_a_counter_counts(client: Any) -> None:
     assert counter.value() == 0
     in_threads(4, lambda _: [counter.increment(2) for _ in range(5)])
     assert counter.decrement() == 39
+    for by in ("5", True, 1.0, None, -(1 << 63)):
+        with pytest.raises(InvalidRequest):
+            counter.decrement(by)
     assert counter.value() == 39
 
 
