@@ -289,7 +289,8 @@ class Client(
         """
         check_type(type)
         synced = threading.Event()
-        state = MirrorState(prefix, type, synced)
+        # A callback's SystemExit would end no more than the mirror's thread.
+        state = MirrorState(prefix, type, synced, survived=BaseException)
         feeder = Feeder(
             state,
             self.watch(prefix, initial=True, timeout=timeout),

@@ -257,6 +257,21 @@ def test_a_closed_mirror_stays_readable_and_wakes_its_waiters(client: Client, pr
     assert not mirror_threads()
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_no_callback_ends_a_mirror(
+    client: Client, prefix: str, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: Event[Any]) -> None:
+        raise kind
+
+    with client.mirror(prefix, int) as mirror:
+        mirror.on_change(fail)
+        client.insert(prefix + "a", 1)
+        mirror.wait_for(client.insert(prefix + "b", 2), SECONDS)
+        assert mirror == {prefix + "a": 1, prefix + "b": 2}
+    assert "callback failed" in caplog.text
+
+
 def test_a_dropped_mirror_leaves_no_thread(client: Client, prefix: str) -> None:
     mirror = client.mirror(prefix)
     assert mirror_threads() == 1
