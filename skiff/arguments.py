@@ -1,6 +1,7 @@
 """Arguments of client methods: their types, and checks that run before any request is sent."""
 
 import math
+import sys
 from collections.abc import Iterable
 from enum import Enum
 from inspect import iscoroutinefunction
@@ -186,6 +187,17 @@ def check_revision(revision: int | None) -> None:
     check_number("if_revision", revision)
 
 
+def check_awaited(revision: object) -> None:
+    """Check a revision to wait for.
+
+    Raises:
+        InvalidRequest: it is no int, or out of range.
+    """
+    if revision is None:
+        raise InvalidRequest("revision must be an int, not None")
+    check_number("revision", revision)
+
+
 def check_number(name: str, number: object) -> None:
     """Check a revision or a version, named as in the message; None is none.
 
@@ -237,7 +249,9 @@ def check_wait(seconds: object) -> None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max  # clocks are floats
+    return isinstance(value, float)
 
 
 def check_in_flight(limit: object) -> None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from protocol.deadlines import deadline_of
-from skiff.arguments import check_number, check_wait
+from skiff.arguments import check_awaited, check_wait
 from skiff.async_subscriber import FOREIGN_LOOP, AsyncSubscriber
 from skiff.descriptions import described_by
 from skiff.errors import Compacted, RequestTimeout, SkiffError
@@ -45,7 +45,7 @@ class AsyncMirror(MirrorMapping[ValueT]):
 
     async def wait_for(self, revision: int, timeout: float | None = None) -> None:
         """Wait until a revision is shown; see ``Mirror.wait_for``."""
-        check_number("revision", revision)
+        check_awaited(revision)
         check_wait(timeout)
         self._feeder.check_place()
         reached = asyncio.Event()

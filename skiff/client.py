@@ -131,7 +131,7 @@ class Client(
         self._leases = LeaseKeeper(
             self._run, self._caller.disconnect, lambda: self._caller.transport.closed
         )
-        self._coordinator = Coordinator(self, self._run, self._leases.add, timeout)
+        self._coordinator = Coordinator(self, self._run, self._leases, timeout)
 
     def __repr__(self) -> str:
         return f"<Client of {self._caller.described}>"
@@ -289,7 +289,8 @@ class Client(
         """
         check_type(type)
         synced = threading.Event()
-        state = MirrorState(prefix, type, synced)
+        # A callback's SystemExit would end no more than the mirror's thread.
+        state = MirrorState(prefix, type, synced, survived=BaseException)
         feeder = Feeder(
             state,
             self.watch(prefix, initial=True, timeout=timeout),

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -92,32 +93,46 @@ class LeaseKeeper:
 
     def _begin(self) -> None:
         """Keep nothing, as in a forked child: the leases are its parent's."""
-        self._changed = threading.Condition()
+        self._mutex = threading.RLock()  # which an interrupt does not leave locked
+        self._changed = threading.Condition(self._mutex)
         self._keeping = LeaseKeeping()
-        self._leases: dict[int, Lease] = {}
+        self._events: dict[int, threading.Event] = {}
+        self._owned: dict[int, weakref.ref[Lease]] = {}
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()  # last, as other threads of the child look at it
 
     def add(self, held: HeldLease) -> Lease:
-        """Keep a lease alive."""
+        """Keep a lease alive until it is dropped."""
+        lease = self.add_owned(held)
+        self.disown(lease)
+        return lease
+
+    def add_owned(self, held: HeldLease) -> Lease:
+        """Keep a lease alive as long as its object is referred to, and it is not dropped."""
         if self._pid != os.getpid():
             self._begin()
         lease = Lease(held, self)
-        with self._changed:
-            self._leases[held.id] = lease
+        with self._mutex:
+            self._owned[held.id] = weakref.ref(lease)
+            self._events[held.id] = lease.lost
             self._keeping.add(held, steady_seconds())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="skiff leases", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="skiff leases", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify()
         return lease
+
+    def disown(self, lease: Lease) -> None:
+        """Keep a lease alive although its object is referred to no more."""
+        with self._mutex:
+            self._owned.pop(lease.id, None)
 
     def drop(self, lease: Lease) -> None:
         """Keep a lease alive no longer."""
         if self._pid == os.getpid():
-            with self._changed:
-                self._keeping.drop(lease.id)
-                self._leases.pop(lease.id, None)
+            with self._mutex:
+                self._forget(lease.id)
                 self._changed.notify()
 
     def _work(self) -> None:
@@ -125,7 +140,7 @@ class LeaseKeeper:
             while (due := self._await_due()) is not None:
                 self._keep_alive(due)
         finally:
-            with self._changed:
+            with self._mutex:
                 if self._thread is threading.current_thread():  # there was an error
                     self._thread = None
                     self._lose(self._keeping.take_all())
@@ -134,10 +149,11 @@ class LeaseKeeper:
 
     def _await_due(self) -> tuple[int, ...] | None:
         """Return the leases whose keep-alive is due; None if there are no more leases."""
-        with self._changed:
+        with self._mutex:
             while True:
                 if self._is_closed():
                     self._lose(self._keeping.take_all())
+                self._forget_orphans()
                 now = steady_seconds()
                 self._lose(self._keeping.take_lost(now))
                 if not self._keeping:
@@ -149,19 +165,29 @@ class LeaseKeeper:
 
     def _keep_alive(self, leases: tuple[int, ...]) -> None:
         since = steady_seconds()
-        with self._changed:
+        with self._mutex:
             patience = self._keeping.patience(since)
         try:
             ttls_ms = self.run(leasing.keep_alive(leases), patience)
         except SkiffError:
             return  # it is repeated until the lease is lost
         assert isinstance(ttls_ms, tuple)
-        with self._changed:
+        with self._mutex:
             self._keeping.answered(leases, ttls_ms, since)
 
     def _lose(self, lost: Iterable[HeldLease]) -> None:
         for held in lost:
             held.lose()
-            lease = self._leases.pop(held.id, None)
-            if lease is not None:
-                lease.lost.set()
+            self._forget(held.id)
+
+    def _forget_orphans(self) -> None:
+        """Let the leases expire whose objects are gone, as by an interrupt of their holders."""
+        for lease in [each for each, owner in self._owned.items() if owner() is None]:
+            self._forget(lease)
+
+    def _forget(self, lease: int) -> None:
+        self._keeping.drop(lease)
+        self._owned.pop(lease, None)
+        event = self._events.pop(lease, None)
+        if event is not None:
+            event.set()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-from skiff.arguments import check_number, check_wait
+from skiff.arguments import check_awaited, check_wait
 from skiff.errors import (
     ClientConnectFailed,
     Compacted,
@@ -66,7 +66,7 @@ class Mirror(MirrorMapping[ValueT]):
             SkiffError: likewise, it has failed; the error is ``failure``.
             InvalidRequest: the revision or the timeout is invalid.
         """
-        check_number("revision", revision)
+        check_awaited(revision)
         check_wait(timeout)
         self._state.check_process()
         reached = threading.Event()

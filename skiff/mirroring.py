@@ -42,7 +42,14 @@ class Signal(Protocol):
 class MirrorState:
     """The entries of a mirror, its waiters and callbacks. Threads may share it."""
 
-    def __init__(self, prefix: str, type_: Any, synced: Signal) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        type_: Any,
+        synced: Signal,
+        survived: type[BaseException] = Exception,
+    ) -> None:
+        """Begin without entries; ``survived`` of its callbacks' errors are logged."""
         self.prefix = prefix
         self.type = type_
         self.failure: SkiffError | None = None
@@ -51,6 +58,7 @@ class MirrorState:
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant for signal handlers and finalizers
         self._keys: MirroredKeys[Signal] = MirroredKeys()
+        self._survived = survived
         self._callbacks: dict[object, Callback] = {}
 
     @property
@@ -109,7 +117,7 @@ class MirrorState:
         for callback in callbacks:
             try:
                 callback(event)
-            except Exception:
+            except self._survived:
                 log.exception("a mirror's callback failed at %r", change.key)
 
     # --- by its readers

@@ -18,7 +18,9 @@ from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.signals import SIGNALLED, SIGNALS, SignalInbox
 
 LOOK_SECONDS = 0.2  # between two looks at whether what protects the command is lost
-TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP)  # which a terminal sends
+USER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)  # which mean what the command makes of them
+PASSED_SIGNALS = (*SIGNALS, signal.SIGQUIT, *USER_SIGNALS)
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # which a terminal sends
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class Ending(msgspec.Struct, frozen=True):
     """The end of a command."""
 
     code: int  # as a shell reports it
-    signalled: int | None  # the first signal to skiff meanwhile
+    signalled: int | None  # the first signal to skiff meanwhile that asks for an end
 
 
 def run_child(
@@ -52,7 +54,7 @@ def run_child(
         CommandFailed: it cannot be started.
     """
     # SIGCHLD, as it ends the wait for the next signal.
-    with SignalInbox(*SIGNALS, signal.SIGCHLD) as inbox, _standard_input(given) as source:
+    with SignalInbox(*PASSED_SIGNALS, signal.SIGCHLD) as inbox, _standard_input(given) as source:
         process = _start(command, variables, source)
         try:
             signalled = _accompany(process, inbox, protection)
@@ -92,7 +94,7 @@ def _standard_input(given: bytes | None) -> "Iterator[IO[bytes] | int | None]":
 def _accompany(
     process: "subprocess.Popen[bytes]", inbox: SignalInbox, protection: Protection | None
 ) -> int | None:
-    """Pass signals on until the command has ended; return the first of them."""
+    """Pass signals on until the command has ended; return the first that asks for an end."""
     signalled: int | None = None
     kill_at: float | None = None
     while process.poll() is None:
@@ -107,7 +109,8 @@ def _accompany(
             kill_at = NEVER
         number = inbox.next(LOOK_SECONDS if kill_at is None else min(LOOK_SECONDS, kill_at - now))
         if number is not None and number != signal.SIGCHLD:
-            signalled = signalled or number
+            if number not in USER_SIGNALS:
+                signalled = signalled or number
             if not _is_from_terminal(number):
                 process.send_signal(number)
     return signalled
@@ -116,7 +119,8 @@ def _accompany(
 def _is_from_terminal(number: int) -> bool:
     """Return whether the command has the signal already, as the terminal's foreground group has.
 
-    A second SIGINT makes many programs give up their orderly end.
+    A second SIGINT makes many programs give up their orderly end. Who has sent it is not known, so
+    that one of ``kill`` is taken for the terminal's.
     """
     if number not in TERMINAL_SIGNALS:
         return False

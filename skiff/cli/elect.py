@@ -48,7 +48,7 @@ def elect(
     Prints a line with the token as soon as this process leads; each later leader's is greater. On
     SIGTERM, SIGHUP or Ctrl-C, it resigns and ends with 0; before it leads, with 128 and the number
     of the signal. The exit code is 4 if the leadership is lost, and 6 if others led until
-    --timeout.
+    --timeout. If others remove its key, it notices that only when it resigns, and ends with 4.
 
     With --listen, it prints a line with the token and the value, as JSON, of the present leader and
     then of each one that follows, and a dash while there is none.

@@ -37,9 +37,13 @@ def lock(
     The exit code is that of the command, 128 and the number of the signal that ended it, 127 or 126
     if it cannot be started, or 6 if the lock was not free within --timeout. If the lock is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after; the
-    exit code is then 4. SIGTERM, SIGINT and SIGHUP are passed on to the command; the lock is
-    released when it has ended. What the command has started itself is left alone, and so is the
-    command if SIGKILL ends skiff: it then runs on while the next holder has the lock.
+    exit code is then 4. What the command has started itself is left alone.
+
+    SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the command; the lock is
+    released when it has ended. In the foreground of a terminal, SIGINT, SIGHUP and SIGQUIT are not:
+    the terminal sends them to both, and one that 'kill' sends to skiff alone does nothing there, so
+    send SIGTERM. Another signal that ends a process, such as SIGKILL or SIGALRM, ends skiff alone:
+    the command then runs on while the next holder has the lock.
 
     SKIFF_LOCK_KEY and SKIFF_LOCK_TOKEN in its environment are the fence, by which what the lock
     protects can refuse a holder that has lost it. Each later token is greater.

@@ -116,8 +116,8 @@ def take(
 
     The exit code is 6 if no item was free within --timeout. If the claim of an item is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after, and
-    the exit code is 4. SIGTERM, SIGINT and SIGHUP are passed on to the command, and end --follow
-    after it.
+    the exit code is 4. Signals are passed on to the command as by 'skiff lock'; all but SIGUSR1 and
+    SIGUSR2 end --follow after it.
     """
     with cluster(url) as client:
         queue = client.queue(name, ttl=ttl)

@@ -57,8 +57,8 @@ def watch(
     SKIFF_CHANGE_KEY, SKIFF_CHANGE_KIND (insert, remove or expire) and SKIFF_CHANGE_REVISION in
     its environment. Its standard input is the value as 'skiff get' prints it, empty without one;
     with --json, it is the change as --json prints it. A command that fails is reported on standard
-    error, and the watch goes on. Signals are passed on to a command that runs, and end the watch
-    after it.
+    error, and the watch goes on. Signals are passed on to a command that runs, as by 'skiff lock';
+    all but SIGUSR1 and SIGUSR2 end the watch after it.
     """
     if command and prev_value and not as_json:
         raise CommandFailed("with a command, --prev-value needs --json", ExitCode.USAGE)

@@ -1,6 +1,6 @@
 """AsyncCounter: an integer that many change at once, for an asyncio client; see ``counter``."""
 
-from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_increment, check_key
 from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.recipes.async_coordinator import AsyncCoordinator
@@ -30,4 +30,5 @@ class AsyncCounter(BoundToProcess):
 
     async def decrement(self, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Subtract from the value and return the rest; see ``Client.increment`` for the errors."""
+        check_increment(by)
         return await self._client.increment(self._key, -by, timeout=timeout)

@@ -8,7 +8,6 @@ from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.descriptions import described_by
 from skiff.errors import LockMisused
 from skiff.recipes.async_holder import AsyncHolder
-from skiff.recipes.block_guard import BlockGuard
 from skiff.recipes.election import Election
 from skiff.recipes.patience import FOREVER
 from skiff.records import Entry
@@ -60,5 +59,4 @@ class AsyncElection(AsyncHolder):
     async def __aenter__(self) -> Self:
         if self._turn is None:
             raise LockMisused(f"{self._contest.described} is not held: campaign first")
-        self._guard = BlockGuard(self._lost)
-        return self
+        return self._begin_block()

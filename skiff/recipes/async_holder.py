@@ -48,8 +48,7 @@ class AsyncHolder(TurnHolder[AsyncLease]):
 
     async def __aenter__(self) -> Self:
         await self.acquire()
-        self._guard = BlockGuard(self._lost)
-        return self
+        return self._begin_block()
 
     async def __aexit__(
         self,
@@ -66,12 +65,20 @@ class AsyncHolder(TurnHolder[AsyncLease]):
 
     # ---
 
+    def _begin_block(self) -> Self:
+        """Begin the block of the turn, which its guard cancels; there is one for each."""
+        self._held()
+        if self._guard is not None:
+            raise self._is_in_use()
+        self._guard = BlockGuard(self._lost)
+        return self
+
     async def _acquire(self, value: bytes, timeout: float | None) -> None:
         seconds = self._contest.timeout if timeout is None else timeout
         check_wait(seconds)
         if self._in_use and self._is_own_process():
             raise self._is_in_use()
-        self._in_use, self._pid, self._turn = True, os.getpid(), None
+        self._in_use, self._pid, self._turn, self._guard = True, os.getpid(), None, None
         try:
             turn = await self._coordinator.take_turn(self._contest, value, seconds)
         except BaseException as error:

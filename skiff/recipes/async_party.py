@@ -8,7 +8,6 @@ from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.recipes.async_coordinator import AsyncCoordinator
 from skiff.recipes.async_holder import AsyncHolder
-from skiff.recipes.block_guard import BlockGuard
 from skiff.recipes.party import Member, Party, in_order, party_contest
 from skiff.records import Entry
 from skiff.values import encode_value
@@ -35,9 +34,7 @@ class AsyncMember(AsyncHolder):
         await self.release(timeout=timeout)
 
     async def __aenter__(self) -> Self:
-        self._held()
-        self._guard = BlockGuard(self._lost)
-        return self
+        return self._begin_block()
 
 
 @described_by(Party)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.client.held_lease import HeldLease
 from protocol.coordination.procedure import (
     AwaitChange,
     Commit,
@@ -20,10 +19,10 @@ from protocol.coordination.procedure import (
     Step,
 )
 from protocol.coordination.queue import Claim, Names, take
-from skiff import reads, writes
+from skiff import leasing, reads, writes
 from skiff.arguments import Timeout, seconds_of
 from skiff.errors import Compacted, RequestTimeout, SkiffError
-from skiff.lease import Lease
+from skiff.lease import Lease, LeaseKeeper
 from skiff.method import Method
 from skiff.recipes.lease_pool import LeasePool
 from skiff.recipes.patience import NotFree, Patience, patience_of
@@ -38,7 +37,6 @@ LEAVE_SECONDS = 1.0  # for the removal of a contender's key; else its lease expi
 LOOK_SECONDS = 0.5  # between two looks at whether the lease is lost
 
 Run = Callable[[Method[Any], Timeout], Any]
-Keep = Callable[[HeldLease], Lease]
 
 
 class LeaseLost(Exception):
@@ -49,15 +47,16 @@ class Coordinator:
     """The part of a blocking client that its recipes share; threads may share it."""
 
     def __init__(
-        self, client: "Client", run: Run, keep: Keep, request_seconds: float | None
+        self, client: "Client", run: Run, keeper: LeaseKeeper, request_seconds: float | None
     ) -> None:
-        """Perform procedures by a client, by ``run`` its methods, and ``keep`` leases alive.
+        """Perform procedures by a client, by ``run`` its methods, with leases of its keeper.
 
+        They end with the objects that hold them, as an interrupt may leave one that has no holder.
         ``request_seconds`` is the default timeout of its requests.
         """
         self.client = client
         self.run = run
-        self._keep = keep
+        self._keeper = keeper
         self._request_seconds = request_seconds
         self._begin()
 
@@ -83,6 +82,10 @@ class Coordinator:
             if turn is not None:
                 return turn
 
+    def keep_for_good(self, turn: Turn[Lease]) -> None:
+        """Keep a turn's lease alive until the turn is ended, even if its holder is dropped."""
+        self._keeper.disown(turn.lease)
+
     def end_turn(self, turn: Turn[Lease], timeout: Timeout) -> bool:
         """Leave the line; return whether the turn had lasted until now."""
         if not turn.lease.remaining:
@@ -96,13 +99,13 @@ class Coordinator:
         key = contest.new_key()
         try:
             token = self.perform(contest.join(key, value, lease.id), patience, lease.lost)
+            if token is not None and lease.remaining:
+                return Turn(key, token, lease)
         except LeaseLost:
-            token = None
+            pass
         except BaseException:
             self._leave(key, lease, LEAVE_SECONDS)
             raise
-        if token is not None and lease.remaining:
-            return Turn(key, token, lease)
         lease.abandon()
         return None
 
@@ -119,16 +122,16 @@ class Coordinator:
             lease = self._take_lease(ttl, patience)
             try:
                 claim = self.perform(take(names, this_process(), lease.id), patience, lease.lost)
+                if claim is not None and lease.remaining:
+                    return claim, lease
             except LeaseLost:
-                claim = None
+                pass
             except RequestTimeout:
                 self.give_back(lease)
                 raise
             except BaseException:
                 lease.abandon()
                 raise
-            if claim is not None and lease.remaining:
-                return claim, lease
             lease.abandon()
 
     def give_back(self, lease: Lease) -> None:
@@ -161,9 +164,9 @@ class Coordinator:
             self._begin()
         with self._mutex:
             held = self._idle.take(ttl, steady_seconds())
-        if held is not None:
-            return self._keep(held)
-        return self.client.lease(ttl, timeout=patience.request_seconds(time.monotonic()))
+        if held is None:
+            held = self.run(leasing.grant(ttl), patience.request_seconds(time.monotonic()))
+        return self._keeper.add_owned(held)
 
     # --- procedures
 

@@ -1,6 +1,6 @@
 """Counter: an integer of 64 bits that many change at once, each change exactly once."""
 
-from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_increment, check_key
 from skiff.bound import BoundToProcess
 from skiff.recipes.coordinator import Coordinator
 
@@ -32,4 +32,5 @@ class Counter(BoundToProcess):
 
     def decrement(self, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Subtract from the value and return the rest; see ``Client.increment`` for the errors."""
+        check_increment(by)
         return self._client.increment(self._key, -by, timeout=timeout)

@@ -6,8 +6,6 @@ left. A party that takes longer to look than the nodes keep their history may mi
 which all were there, if one has left again by then.
 """
 
-from types import TracebackType
-
 from protocol.coordination.barrier import await_absence, enter, look
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import Procedure
@@ -64,18 +62,11 @@ class DoubleBarrier(Holder):
         if not lasted:
             raise self._was_lost()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._turn is None or not self._is_own_process():
-            return  # left within the block, or by a forked child
-        if kind is None:
-            self.leave(timeout=self._contest.timeout)
-        else:
+    def _end_block(self, *, failed: bool) -> None:
+        if failed:
             self._end()
+        else:
+            self.leave(timeout=self._contest.timeout)
 
 
 def gathering(name: str, parties: int, ttl: float, timeout: float | None) -> Gathering:

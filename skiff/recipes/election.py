@@ -86,7 +86,7 @@ class Election(Holder):
     def __enter__(self) -> Self:
         if self._turn is None:
             raise LockMisused(f"{self._contest.described} is not held: campaign first")
-        return self
+        return self._begin_block()
 
 
 def election_contest(name: str, ttl: float) -> Contest:

@@ -5,16 +5,29 @@ import threading
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait, seconds_of
 from skiff.errors import LockMisused, LockTimeout
 from skiff.lease import Lease
-from skiff.recipes.coordinator import Coordinator
-from skiff.recipes.turn import LATE, Contest, late, this_process
+from skiff.recipes.coordinator import LEAVE_SECONDS, Coordinator
+from skiff.recipes.turn import LATE, Contest, Turn, late, this_process
 from skiff.recipes.turn_holder import TurnHolder
 
 
+class User(msgspec.Struct, frozen=True, eq=False):
+    """The use of a holder, from the beginning of its contention to the end of its turn."""
+
+    process: int
+    thread: int
+
+
 class Holder(TurnHolder[Lease]):
-    """One contender; each thread uses one of its own."""
+    """One contender; each thread uses one of its own.
+
+    An interrupt, as by Ctrl-C, ends a turn that has no block yet. The turn of an object that is
+    dropped ends with its lease.
+    """
 
     _is_of_thread = True  # whether only the thread that has acquired it may release it
 
@@ -27,7 +40,8 @@ class Holder(TurnHolder[Lease]):
         super().__init__(contest)
         self._coordinator = coordinator
         self._mutex = threading.RLock()  # also for signal handlers
-        self._user: tuple[int, int] | None = None  # process and thread that acquire or hold it
+        self._user: User | None = None
+        self._entered: User | None = None  # that a block was begun by
         self._lost = threading.Event()
 
     @property
@@ -64,7 +78,12 @@ class Holder(TurnHolder[Lease]):
             raise self._was_lost()
 
     def __enter__(self) -> Self:
-        self.acquire()
+        before = self._user
+        try:
+            self.acquire()
+        except BaseException:
+            self._end_since(before)
+            raise
         return self
 
     def __exit__(
@@ -73,35 +92,65 @@ class Holder(TurnHolder[Lease]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._turn is None or not self._is_own_process():
-            return  # released within the block, or left by a forked child
-        lasted = self._end()
-        if not lasted and kind is None:
-            raise self._was_lost()
+        user = self._user
+        try:
+            if self._turn is not None and self._is_own_process():
+                self._end_block(failed=kind is not None)
+            # Else it was released within the block, or a forked child leaves it.
+        except LockMisused:
+            raise
+        except BaseException:
+            if self._user is user:
+                self._turn = self._user = None  # or an interrupt would leave it held
+            raise
 
     # ---
+
+    def _begin_block(self) -> Self:
+        """Begin a block with the turn that was acquired before; there is one block for each."""
+        with self._mutex:
+            self._held()
+            if self._entered is self._user:
+                raise self._is_in_use()
+            self._entered = self._user  # not the turn, which ends when nothing refers to it
+        return self
+
+    def _end_block(self, *, failed: bool) -> None:
+        """End the turn at the end of its block."""
+        if not self._end() and not failed:
+            raise self._was_lost()
 
     def _acquire(self, value: bytes, timeout: float | None) -> None:
         seconds = self._contest.timeout if timeout is None else timeout
         check_wait(seconds)
-        self._claim()
+        user, turn = User(os.getpid(), threading.get_ident()), None
         try:
+            self._claim(user)
             turn = self._coordinator.take_turn(self._contest, value, seconds)
+            self._lost = turn.lease.lost
+            self._turn = turn
         except BaseException as error:
-            self._user = None
+            if self._user is user:  # no call before, as an interrupt may come in one
+                self._turn = self._user = None
+            if turn is not None:
+                self._coordinator.end_turn(turn, LEAVE_SECONDS)
             if isinstance(error, LATE):
                 raise LockTimeout(late(self._contest.not_yet, seconds)) from error
             raise
-        self._lost = turn.lease.lost
-        self._turn = turn
 
-    def _claim(self) -> None:
-        """Claim this object for the present thread."""
+    def _claim(self, user: User) -> None:
+        """Claim this object for a user."""
         with self._mutex:
-            if self._user is not None and self._user[0] == os.getpid():
+            if self._is_own_process():
                 raise self._is_in_use()
-            self._user = (os.getpid(), threading.get_ident())
             self._turn = None
+            self._user = user
+
+    def _end_since(self, before: User | None) -> None:
+        """End the turn that the present thread has acquired since, and has got no block for."""
+        user = self._user
+        if user is not None and user is not before and user.thread == threading.get_ident():
+            self._end(LEAVE_SECONDS)
 
     def _rewrite(self, value: object, timeout: Timeout) -> None:
         """Write another value to the contender's key."""
@@ -113,15 +162,23 @@ class Holder(TurnHolder[Lease]):
     def _end(self, timeout: Timeout = CLIENT_DEFAULT) -> bool:
         """End the turn; return whether it has lasted until now."""
         seconds_of(timeout, None)  # checks it before anything is done
-        with self._mutex:
-            turn = self._held()
-            if self._is_of_thread and self._user != (os.getpid(), threading.get_ident()):
-                raise LockMisused(f"{self._contest.described} was acquired by another thread")
-            self._turn = None
+        user, ends = self._user, False
         try:
-            return self._coordinator.end_turn(turn, timeout)
+            with self._mutex:
+                turn = self._held_here()
+                ends, self._turn = True, None
+            lasted = self._coordinator.end_turn(turn, timeout)
         finally:
-            self._user = None
+            if ends and self._user is user:
+                self._turn = self._user = None
+        return lasted
+
+    def _held_here(self) -> Turn[Lease]:
+        """Return the turn, which the present thread may end."""
+        turn, user = self._held(), self._user
+        if self._is_of_thread and user is not None and user.thread != threading.get_ident():
+            raise LockMisused(f"{self._contest.described} was acquired by another thread")
+        return turn
 
     def _is_own_process(self) -> bool:
-        return self._user is not None and self._user[0] == os.getpid()
+        return self._user is not None and self._user.process == os.getpid()

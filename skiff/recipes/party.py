@@ -30,7 +30,13 @@ class Member(Holder):
 
     def join(self, value: object = None, *, timeout: float | None = None) -> Self:
         """Join, perhaps once more after leaving; see ``Party.join``."""
-        self._acquire(encode_value(self._contest.described, value), timeout)
+        before = self._user
+        try:
+            self._acquire(encode_value(self._contest.described, value), timeout)
+            self._coordinator.keep_for_good(self._held())  # a process may join for its life
+        except BaseException:
+            self._end_since(before)
+            raise
         return self
 
     def update(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
@@ -49,8 +55,7 @@ class Member(Holder):
         self.release(timeout=timeout)
 
     def __enter__(self) -> Self:
-        self._held()
-        return self
+        return self._begin_block()
 
 
 class Party(BoundToProcess):

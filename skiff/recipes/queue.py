@@ -59,8 +59,8 @@ class Item(BoundToProcess):
         self._coordinator = coordinator
         self._pid = os.getpid()
         self._mutex = threading.RLock()
-        self._claim: Claim | None = claim
-        self._lease = lease
+        self._claim: tuple[Claim, Lease] | None = claim, lease
+        self._lost = lease.lost
         self._key = claim.item
         self.value = value
 
@@ -71,7 +71,7 @@ class Item(BoundToProcess):
     @property
     def lost(self) -> Signal:
         """The event that is set once another consumer may get the item."""
-        return self._lease.lost
+        return self._lost
 
     @property
     def fence(self) -> Fence:
@@ -80,7 +80,7 @@ class Item(BoundToProcess):
         Raises:
             LockMisused: the item was acknowledged or released.
         """
-        claim = self._held()
+        claim, _ = self._held()
         return Fence(claim.key, claim.token)
 
     def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
@@ -93,14 +93,14 @@ class Item(BoundToProcess):
             OutcomeUnknown: the deadline passed; if the item is still there, its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._take_claim(timeout)
+        claim, lease, fence = self._take_claim(timeout)
         operations = (Remove(claim.item), Remove(claim.key))
         try:
             self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
         except BaseException:
-            self._lease.abandon()
+            lease.abandon()
             raise
-        self._coordinator.give_back(self._lease)
+        self._coordinator.give_back(lease)
 
     def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave the item to the next consumer, at its place in the order; it may have it already.
@@ -111,14 +111,14 @@ class Item(BoundToProcess):
             OutcomeUnknown: the deadline passed; it is free once its claim expires.
             RequestTimeout: likewise.
         """
-        claim, fence = self._take_claim(timeout)
+        claim, lease, fence = self._take_claim(timeout)
         try:
             with suppress(Fenced):  # the key may be the claim of another consumer by now
                 self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
         except BaseException:
-            self._lease.abandon()
+            lease.abandon()
             raise
-        self._coordinator.give_back(self._lease)
+        self._coordinator.give_back(lease)
 
     def __enter__(self) -> Self:
         self._held()
@@ -130,26 +130,32 @@ class Item(BoundToProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._claim is None or self._pid != os.getpid():
-            return  # the block has decided, or a forked child leaves it
-        if kind is None:
+        try:
+            if self._claim is not None and self._pid == os.getpid():
+                self._end_block(error)
+            # Else the block has decided, or a forked child leaves it.
+        except BaseException:
+            self._claim = None  # or an interrupt would leave it claimed after its block
+            raise
+
+    def _end_block(self, error: BaseException | None) -> None:
+        if error is None:
             self.acknowledge()
             return
         try:
             self.release()
         except SkiffError as failure:
-            assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
 
-    def _take_claim(self, timeout: Timeout) -> tuple[Claim, Fence]:
+    def _take_claim(self, timeout: Timeout) -> tuple[Claim, Lease, Fence]:
         """Return the claim, which this call alone ends, with a timeout that is checked first."""
         seconds_of(timeout, None)
         with self._mutex:
-            claim, fence = self._held(), self.fence
+            (claim, lease), fence = self._held(), self.fence
             self._claim = None
-        return claim, fence
+        return claim, lease, fence
 
-    def _held(self) -> Claim:
+    def _held(self) -> tuple[Claim, Lease]:
         if self._claim is None:
             raise LockMisused(f"{self._key!r} was acknowledged or released")
         if self._pid != os.getpid():

@@ -238,6 +238,18 @@ def test_leadership_passes_on_when_its_process_is_killed_or_resigns(node: Node) 
         assert end(observer) == (130, "", "")
 
 
+def test_a_leader_whose_key_was_removed_says_so_when_it_resigns(
+    shared: Cluster, node: Node
+) -> None:
+    with running(node, "elect", "removed", "value") as leader:
+        assert int(line(leader)) > 0
+        with shared.client() as client:
+            assert client.remove_prefix("removed/") == 1
+        leader.terminate()
+        code, _, failure = end(leader)
+        assert (code, "was lost" in failure) == (4, True)
+
+
 def test_an_election_that_is_not_won_in_time_is_a_timeout(node: Node, call: Call) -> None:
     with running(node, "elect", "t", "first") as first:
         line(first)

@@ -56,6 +56,8 @@ def test_a_mirror_shows_what_is_there_and_then_every_change(client: Client, pref
         client.insert_many({prefix + "c": 3, prefix + "d": 4})
         last = client.remove_prefix(prefix + "c") and client.insert(prefix + "e", 5)
         mirror.wait_for(last, SECONDS)
+        with pytest.raises(InvalidRequest):
+            mirror.wait_for(None)  # type: ignore[arg-type]
         assert mirror == {prefix + "b": 2, prefix + "d": 4, prefix + "e": 5}
         assert mirror.revision_of(prefix + "e") == last
         wait_until(lambda: len(events) == 6, "the callbacks were called")
@@ -255,6 +257,21 @@ def test_a_closed_mirror_stays_readable_and_wakes_its_waiters(client: Client, pr
     assert not mirror_threads()
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_no_callback_ends_a_mirror(
+    client: Client, prefix: str, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: Event[Any]) -> None:
+        raise kind
+
+    with client.mirror(prefix, int) as mirror:
+        mirror.on_change(fail)
+        client.insert(prefix + "a", 1)
+        mirror.wait_for(client.insert(prefix + "b", 2), SECONDS)
+        assert mirror == {prefix + "a": 1, prefix + "b": 2}
+    assert "callback failed" in caplog.text
+
+
 def test_a_dropped_mirror_leaves_no_thread(client: Client, prefix: str) -> None:
     mirror = client.mirror(prefix)
     assert mirror_threads() == 1
@@ -305,6 +322,8 @@ def test_a_mirror_of_an_asyncio_client_follows(cluster: Cluster, prefix: str) ->
             assert len(events) == 100
             with pytest.raises(RequestTimeout):
                 await mirror.wait_for(1 << 40, 0.1)
+            with pytest.raises(InvalidRequest):
+                await mirror.wait_for(None)  # type: ignore[arg-type]
             await mirror.wait_for(await client.insert("elsewhere", 1), SECONDS)
         with pytest.raises(ClientClosed):
             await mirror.wait_for(1 << 40)

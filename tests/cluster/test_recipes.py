@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -230,6 +231,7 @@ def test_a_lock_object_serves_one_holder_at_a_time(client: Any) -> None:
         ("l", {"ttl": "10"}),
         ("l", {"timeout": -1}),
         ("l", {"timeout": float("nan")}),
+        ("l", {"timeout": 10**400}),
     ],
 )
 def test_a_lock_of_invalid_arguments_is_refused(client: Any, name: str, options: Any) -> None:
@@ -551,6 +553,72 @@ def test_candidates_lead_one_after_another(client: Any) -> None:
     assert next(leaders) is None
 
 
+def begun(client: Any, kind: str) -> Any:
+    """Return a holder that has its turn before its block begins."""
+    return client.election("e").campaign() if kind == "election" else client.party("e").join()
+
+
+@pytest.mark.parametrize("kind", ["election", "party"])
+def test_a_turn_has_one_block(client: Any, kind: str) -> None:
+    with begun(client, kind) as holder:
+        with pytest.raises(LockMisused, match="already"), holder:
+            pass
+        assert holder.is_held
+        client.insert("k", 1, fence=holder)
+    assert client.count("e/") == 0
+
+
+@pytest.mark.parametrize("kind", ["election", "party"])
+def test_an_asyncio_block_goes_on_beside_a_refused_one(cluster: Cluster, kind: str) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client:
+            turn = (
+                client.election("e").campaign() if kind == "election" else client.party("e").join()
+            )
+            async with await turn as holder:
+                with pytest.raises(LockMisused, match="already"):
+                    async with holder:
+                        pass
+                with pytest.raises(LockMisused, match="already"):
+                    await asyncio.create_task(enter(holder))
+                await client.insert("k", 1, fence=holder)
+            await asyncio.sleep(0)  # so that a guard that was left would cancel this task
+            assert await client.count("e/") == 0
+
+    async def enter(holder: Any) -> None:
+        async with holder:
+            pass
+
+    run(body())
+
+
+def is_refused_in_a_child(use: Callable[[], Any]) -> bool:
+    child = os.fork()
+    if child == 0:
+        refused = False
+        with suppress(StopIteration):  # of a coroutine that ends
+            refused = is_refused(use, "parent")
+        os._exit(0 if refused else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("kind", ["election", "party"])
+def test_a_forked_child_begins_no_block_of_its_parent(cluster: Cluster, kind: str) -> None:
+    with Client(cluster.addresses) as client:
+        holder = begun(client, kind)
+        assert is_refused_in_a_child(holder.__enter__)
+        with holder:
+            assert holder.is_held
+
+
+def test_a_forked_child_of_an_asyncio_leader_begins_no_block(cluster: Cluster) -> None:
+    async def body() -> None:
+        async with client_of(cluster) as client, await client.election("e").campaign() as leader:
+            assert is_refused_in_a_child(lambda: leader.__aenter__().send(None))
+
+    run(body())
+
+
 # --- barriers
 
 
@@ -714,6 +782,9 @@ def test_a_counter_counts(client: Any) -> None:
     assert counter.value() == 0
     in_threads(4, lambda _: [counter.increment(2) for _ in range(5)])
     assert counter.decrement() == 39
+    for by in ("5", True, 1.0, None, -(1 << 63)):
+        with pytest.raises(InvalidRequest):
+            counter.decrement(by)
     assert counter.value() == 39
 
 

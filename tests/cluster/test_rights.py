@@ -1,6 +1,7 @@
 """Rights: what users may do, with real nodes and keys, through leader and followers."""
 
 import functools
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,7 @@ from skiff import (
 )
 from skiff.key_files import make_user_keys, read_client_keys, read_public_key, read_server_keys
 from skiff.testing import Cluster, wait_until
+from tests.cluster import command
 from tests.cluster.audited import audited
 from tests.cluster.in_a_loop import InALoop, Loop
 from tests.harness.curve_client import CurveClient
@@ -238,3 +240,19 @@ def test_a_node_gets_users_with_a_snapshot(
     administrator.remove_node(joined.id)
     joined.kill()
     cluster.nodes.remove(joined)
+
+
+def test_commands_of_recipes_need_no_rights_beyond_their_keys(cluster: Cluster, key: Path) -> None:
+    options = ["--url", cluster.nodes[0].address, "--key", str(key), "--timeout", str(SECONDS)]
+    child = ["--", sys.executable, "-c", "pass"]
+    assert command.run("lock", "jobs/lock", *options, *child).returncode == 0
+    assert command.run("barrier", "wait", "jobs/barrier", *options).returncode == 0
+    assert command.run("barrier", "enter", "jobs/both", "1", *options, *child).returncode == 0
+    assert command.run("queue", "put", "jobs/queue", "item", *options).returncode == 0
+    assert command.run("queue", "take", "jobs/queue", *options).stdout == b"item"
+    with command.start(["elect", "jobs/election", "value", *options]) as leader:
+        assert leader.stdout is not None
+        assert int(leader.stdout.readline()) > 0
+        leader.terminate()
+        assert leader.communicate()[0] == b""
+    assert leader.returncode == 0

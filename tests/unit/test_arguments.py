@@ -10,7 +10,9 @@ from skiff import Check, Client, Increment, Insert, InvalidRequest
 NOWHERE = "127.0.0.1:1"
 
 
-@pytest.mark.parametrize("timeout", [-1, -1.0, 0, math.nan, "5", [1]])
+@pytest.mark.parametrize(
+    "timeout", [-1, -1.0, 0, math.nan, pytest.param(10**400, id="huge"), "5", [1]]
+)
 def test_a_timeout_is_a_positive_number(timeout: Any) -> None:
     with Client(NOWHERE) as client:
         with pytest.raises(InvalidRequest, match="timeout must be a positive number"):

@@ -1,0 +1,170 @@
+"""Interrupts: an exception of a signal handler, wherever it comes, leaves nothing held for ever."""
+
+import dis
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import skiff
+from skiff import Client, LockTimeout
+from skiff.testing import Cluster
+
+pytestmark = pytest.mark.cluster
+
+TTL = 1.0
+EXPIRED = TTL * 4 / 3 + 10.0
+PACKAGE = Path(skiff.__file__).parent
+TRACED = (str(PACKAGE / "recipes"), str(PACKAGE / "lease"))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    directory = tmp_path_factory.mktemp("interrupts")
+    with Cluster(1, directory=directory) as cluster, cluster.client(timeout=20.0) as connected:
+        yield connected
+
+
+@cache
+def places(code: CodeType) -> frozenset[int]:
+    """Return the offsets of instructions before which the interpreter runs signal handlers."""
+    pairs = itertools.pairwise(dis.get_instructions(code))
+    return frozenset(
+        after.offset
+        for before, after in pairs
+        if before.opname.startswith("CALL") or before.opname in ("RESUME", "JUMP_BACKWARD")
+    )
+
+
+class Interrupt:
+    """Raises ``KeyboardInterrupt`` once, at one of the places that a call passes in recipes."""
+
+    def __init__(self, place: int) -> None:
+        self._left = place
+        self.is_over = False
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> "Interrupt | None":
+        if not frame.f_code.co_filename.startswith(TRACED):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode" and frame.f_lasti in places(frame.f_code):
+            self._left -= 1
+            if self._left < 0 and not self.is_over:
+                self.is_over = True
+                raise KeyboardInterrupt
+        return self
+
+
+def interrupted(place: int, use: Callable[[Any], None], used: Any) -> bool:
+    """Use something with an interrupt at a place; return whether it came that far."""
+    interrupt = Interrupt(place)
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with suppress(KeyboardInterrupt):
+            use(used)
+    finally:
+        sys.settrace(before)
+    return interrupt.is_over
+
+
+def in_block(holder: Any) -> None:
+    with holder:
+        pass
+
+
+def by_calls(holder: Any) -> None:
+    holder.acquire()
+    holder.release()
+
+
+def campaign(election: Any) -> None:
+    with election.campaign():
+        pass
+
+
+def wait_until_free(client: Client, prefix: str) -> None:
+    until = time.monotonic() + EXPIRED
+    while keys := client.list_keys(prefix):
+        assert time.monotonic() < until, keys
+        time.sleep(0.05)
+
+
+def reused(holder: Any) -> None:
+    """Acquire a holder once more, or find that the key of its last turn is not gone yet."""
+    if holder.is_held:
+        holder.release()  # the interrupt came when it was held already
+    with suppress(LockTimeout):
+        holder.acquire(timeout=0)
+        holder.release()
+
+
+@pytest.mark.parametrize("use", [in_block, by_calls])
+@pytest.mark.parametrize("kind", ["lock", "double_barrier"])
+def test_an_interrupted_holder_holds_nothing_for_ever(client: Client, kind: str, use: Any) -> None:
+    holders = []
+    more = {"parties": 1} if kind == "double_barrier" else {}
+    for place in itertools.count():
+        holder = getattr(client, kind)(f"{kind}/{place}", ttl=TTL, **more)
+        holders.append(holder)
+        if not interrupted(place, use, holder):
+            break
+        reused(holder)
+    assert len(holders) > 50
+    wait_until_free(client, f"{kind}/")
+
+
+def test_an_interrupted_candidate_leads_only_if_it_says_so(client: Client) -> None:
+    candidates = []
+    for place in itertools.count():
+        candidate = client.election(f"election/{place}", ttl=TTL)
+        candidates.append(candidate)
+        if not interrupted(place, campaign, candidate):
+            break
+        reused(candidate)
+    assert len(candidates) > 50
+    wait_until_free(client, "election/")
+
+
+def test_an_interrupted_consumer_keeps_no_item(client: Client) -> None:
+    queues = []
+
+    def consume(queue: Any) -> None:
+        with queue.take():
+            pass
+
+    for place in itertools.count():
+        queue = client.queue(f"queue/{place}", ttl=TTL)
+        queues.append(queue)
+        queue.put(place)
+        if not interrupted(place, consume, queue):
+            break
+    assert len(queues) > 50
+    for queue in queues:
+        if queue.size():
+            queue.take(timeout=EXPIRED).acknowledge()
+    assert client.count("queue/") == len(queues), "their counters"
+
+
+def test_a_holder_that_is_dropped_ends_with_its_lease(client: Client) -> None:
+    client.lock("dropped/lock", ttl=TTL).acquire()
+    lost = client.lock("dropped/event", ttl=TTL)
+    lost.acquire()
+    event = lost.lost
+    del lost
+    assert event.wait(EXPIRED)
+    wait_until_free(client, "dropped/")
+
+
+def test_a_member_stays_for_the_life_of_its_process(client: Client) -> None:
+    client.party("party", ttl=TTL).join("here")
+    client.lock("dropped/lock", ttl=TTL).acquire()
+    wait_until_free(client, "dropped/")
+    assert [each.value for each in client.party("party").members()] == ["here"]
