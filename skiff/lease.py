@@ -123,6 +123,12 @@ class LeaseKeeper:
             self._changed.notify()
         return lease
 
+    def own(self, lease: Lease) -> None:
+        """Keep a lease that is kept alive only as long as its object is referred to."""
+        with self._mutex:
+            if lease.id in self._events:
+                self._owned[lease.id] = weakref.ref(lease)
+
     def disown(self, lease: Lease) -> None:
         """Keep a lease alive although its object is referred to no more."""
         with self._mutex:

@@ -34,8 +34,9 @@ class LeaseKeeping:
         return bool(self._kept)
 
     def add(self, held: HeldLease, now: float) -> None:
-        """Keep a lease alive from now on."""
-        self._kept[held.id] = _Kept(held, now + held.ttl / KEEPS)
+        """Keep a lease alive from now on: at once if it was idle for a while."""
+        confirmed_at = held.valid_until - held.ttl
+        self._kept[held.id] = _Kept(held, max(now, confirmed_at + held.ttl / KEEPS))
 
     def drop(self, lease: int) -> None:
         """Keep a lease alive no longer."""

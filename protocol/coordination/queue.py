@@ -62,7 +62,10 @@ def take(names: Names, holder: bytes, lease: int) -> Procedure[Claim | None]:
         claims: Entries = yield ReadEntries(names.claims)
         claimed = {each.key for each in claims.entries}
         items: Entries = yield ReadEntries(names.items, len(claimed) + SPARE)
-        free = [each for each in items.of(names.items) if names.claim_of(each.key) not in claimed]
+        own = items.of(names.items)
+        if len(own) < len(items.entries):  # keys of a longer name may be before the queue's own
+            own = (yield ReadEntries(names.items)).of(names.items)
+        free = [each for each in own if names.claim_of(each.key) not in claimed]
         for item in free:
             claim = names.claim_of(item.key)
             checks = (Check(item.key, exists=True), Check(claim, exists=False))

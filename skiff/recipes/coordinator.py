@@ -86,6 +86,10 @@ class Coordinator:
         """Keep a turn's lease alive until the turn is ended, even if its holder is dropped."""
         self._keeper.disown(turn.lease)
 
+    def keep_for_holder(self, turn: Turn[Lease]) -> None:
+        """Keep a turn's lease alive only as long as something refers to it."""
+        self._keeper.own(turn.lease)
+
     def end_turn(self, turn: Turn[Lease], timeout: Timeout) -> bool:
         """Leave the line; return whether the turn had lasted until now."""
         if not turn.lease.remaining:

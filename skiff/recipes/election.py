@@ -40,7 +40,7 @@ class Election(Holder):
             InvalidRequest: the timeout is invalid, or the value too large.
             StorageFull: the disks of a majority are full, or the quota is reached.
         """
-        self._acquire(encode_value(self._contest.described, value), timeout)
+        self._acquire_for_good(encode_value(self._contest.described, value), timeout)
         return self
 
     def proclaim(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:

@@ -25,8 +25,8 @@ class User(msgspec.Struct, frozen=True, eq=False):
 class Holder(TurnHolder[Lease]):
     """One contender; each thread uses one of its own.
 
-    An interrupt, as by Ctrl-C, ends a turn that has no block yet. The turn of an object that is
-    dropped ends with its lease.
+    An interrupt, as by Ctrl-C, ends a turn that has no block yet. A turn that a call has acquired
+    lasts until it is released, or until the process ends.
     """
 
     _is_of_thread = True  # whether only the thread that has acquired it may release it
@@ -61,7 +61,7 @@ class Holder(TurnHolder[Lease]):
             StorageFull: the disks of a majority are full, or the quota is reached.
             InvalidRequest: the timeout is invalid.
         """
-        self._acquire(this_process(), timeout)
+        self._acquire_for_good(this_process(), timeout)
 
     def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """End the turn; the next contender has it at once.
@@ -80,7 +80,7 @@ class Holder(TurnHolder[Lease]):
     def __enter__(self) -> Self:
         before = self._user
         try:
-            self.acquire()
+            self._acquire(this_process(), None)
         except BaseException:
             self._end_since(before)
             raise
@@ -101,7 +101,7 @@ class Holder(TurnHolder[Lease]):
             raise
         except BaseException:
             if self._user is user:
-                self._turn = self._user = None  # or an interrupt would leave it held
+                self._let_expire()  # or an interrupt would leave it held
             raise
 
     # ---
@@ -138,6 +138,16 @@ class Holder(TurnHolder[Lease]):
                 raise LockTimeout(late(self._contest.not_yet, seconds)) from error
             raise
 
+    def _acquire_for_good(self, value: bytes, timeout: float | None) -> None:
+        """Acquire a turn that lasts although this object may be dropped."""
+        before = self._user
+        try:
+            self._acquire(value, timeout)
+            self._coordinator.keep_for_good(self._held())
+        except BaseException:
+            self._end_since(before)
+            raise
+
     def _claim(self, user: User) -> None:
         """Claim this object for a user."""
         with self._mutex:
@@ -151,6 +161,12 @@ class Holder(TurnHolder[Lease]):
         user = self._user
         if user is not None and user is not before and user.thread == threading.get_ident():
             self._end(LEAVE_SECONDS)
+
+    def _let_expire(self) -> None:
+        """Refer to the turn no more, so that it ends with its lease."""
+        if self._turn is not None:
+            self._coordinator.keep_for_holder(self._turn)
+        self._turn = self._user = None
 
     def _rewrite(self, value: object, timeout: Timeout) -> None:
         """Write another value to the contender's key."""
@@ -166,6 +182,7 @@ class Holder(TurnHolder[Lease]):
         try:
             with self._mutex:
                 turn = self._held_here()
+                self._coordinator.keep_for_holder(turn)
                 ends, self._turn = True, None
             lasted = self._coordinator.end_turn(turn, timeout)
         finally:

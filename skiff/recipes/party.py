@@ -30,13 +30,7 @@ class Member(Holder):
 
     def join(self, value: object = None, *, timeout: float | None = None) -> Self:
         """Join, perhaps once more after leaving; see ``Party.join``."""
-        before = self._user
-        try:
-            self._acquire(encode_value(self._contest.described, value), timeout)
-            self._coordinator.keep_for_good(self._held())  # a process may join for its life
-        except BaseException:
-            self._end_since(before)
-            raise
+        self._acquire_for_good(encode_value(self._contest.described, value), timeout)
         return self
 
     def update(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:

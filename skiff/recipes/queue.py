@@ -229,7 +229,7 @@ class Queue(BoundToProcess):
         return item
 
     def size(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
-        """Return the number of items that are not acknowledged."""
+        """Return the number of items that are not acknowledged, and of other keys below theirs."""
         return self._coordinator.client.count(self._names.items, timeout=timeout)
 
 

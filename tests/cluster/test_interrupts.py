@@ -153,18 +153,20 @@ def test_an_interrupted_consumer_keeps_no_item(client: Client) -> None:
     assert client.count("queue/") == len(queues), "their counters"
 
 
-def test_a_holder_that_is_dropped_ends_with_its_lease(client: Client) -> None:
-    client.lock("dropped/lock", ttl=TTL).acquire()
-    lost = client.lock("dropped/event", ttl=TTL)
-    lost.acquire()
-    event = lost.lost
-    del lost
-    assert event.wait(EXPIRED)
-    wait_until_free(client, "dropped/")
+def test_an_item_that_is_dropped_is_free_again(client: Client) -> None:
+    queue = client.queue("dropped/queue", ttl=TTL)
+    queue.put(1)
+    queue.take()
+    assert queue.take(timeout=EXPIRED).value == 1
 
 
-def test_a_member_stays_for_the_life_of_its_process(client: Client) -> None:
-    client.party("party", ttl=TTL).join("here")
-    client.lock("dropped/lock", ttl=TTL).acquire()
-    wait_until_free(client, "dropped/")
-    assert [each.value for each in client.party("party").members()] == ["here"]
+def test_what_a_call_has_acquired_is_held_though_its_object_is_dropped(client: Client) -> None:
+    client.lock("kept/lock", ttl=TTL).acquire()
+    client.election("kept/election", ttl=TTL).campaign("leader")
+    client.party("kept/party", ttl=TTL).join("here")
+    held = client.list_keys("kept/")
+    client.queue("dropped/items", ttl=TTL).put(1)
+    client.queue("dropped/items", ttl=TTL).take()
+    client.queue("dropped/items", ttl=TTL).take(timeout=EXPIRED).acknowledge()  # a TTL later
+    assert client.list_keys("kept/") == held
+    assert len(held) == 3

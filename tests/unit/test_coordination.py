@@ -324,6 +324,13 @@ def test_a_consumer_whose_lease_has_ended_claims_nothing(store: Store) -> None:
     assert taking(store, lease=2).result.value == b"1"
 
 
+def test_keys_below_the_items_hide_none(store: Store) -> None:
+    for number in range(20):
+        store.insert(queue.Names("q/item-0").item(number))
+    put(store, 1)
+    assert taking(store).result.value == b"1"
+
+
 def test_many_claims_hide_no_free_item(store: Store) -> None:
     for number in range(50):
         put(store, number)

@@ -46,6 +46,14 @@ def test_keep_alives_are_due_three_times_in_the_time_of_a_lease() -> None:
     assert kept.next_deadline() == pytest.approx(8.0)
 
 
+def test_a_lease_that_was_idle_is_kept_alive_at_once() -> None:
+    kept = LeaseKeeping()
+    kept.add(HeldLease(1, TTL, since=0.0), now=1.0)
+    kept.add(HeldLease(2, TTL, since=0.0), now=5.0)
+    assert kept.next_deadline() == 4.0
+    assert kept.take_due(5.0) == (1, 2)
+
+
 def test_a_keep_alive_without_an_answer_is_repeated_sooner() -> None:
     kept = keeping(1)
     kept.take_due(4.0)
