@@ -1,6 +1,7 @@
 """Senders: a node accepts members, one incarnation of each, and bounded jumps of the term."""
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.gateway import Leadership
@@ -162,6 +163,16 @@ def test_a_newer_incarnation_mutes_older_ones_while_it_keeps_sending(cluster: Cl
     assert not accepts(core, 6)
     core.tell_time(2 * LAPSE_MICROSECONDS)
     assert accepts(core, 6), "the newer one was another node's"
+
+
+def test_a_request_to_join_is_of_a_member_only_if_it_is_listed_and_the_newest(
+    cluster: Cluster,
+) -> None:
+    core = cluster[A].core
+    assert core.is_of_member(frame_of(B, incarnation=7))
+    assert not core.is_of_member(frame_of(B, incarnation=6)), "sent before it moved"
+    assert not core.is_of_member(frame_of(STRANGER, incarnation=7))
+    assert not core.is_of_member(replace(frame_of(C), cluster=b"another"))
 
 
 def test_the_number_of_remembered_senders_is_bounded(
