@@ -201,8 +201,9 @@ class Exchange:
                 f"{endpoint} belongs to cluster {welcome.cluster.hex()}, "
                 f"this client to cluster {self._route.cluster.hex()}"
             )
-        if welcome.membership.get(welcome.node) is not None:
-            self._route.note_member(endpoint)
+        member = welcome.membership.get(welcome.node)
+        if member is not None:
+            self._route.note_member(endpoint, member.address)
 
     # --- outcomes
 

@@ -24,6 +24,7 @@ class Route:
         self._members: list[str] = []
         self._members_at = 0  # index of that membership, as far as known
         self._outsiders: set[str] = set()  # whose nodes have said that they are no members
+        self._aliases: dict[str, str] = {}  # endpoint to the one by which the members know its node
         self._leader = ""
         self._avoided: dict[str, float] = {}
         self._asked: dict[str, int] = {}  # turn in which each endpoint was last chosen
@@ -72,9 +73,10 @@ class Route:
         """No longer count an endpoint among the members: its node has another cluster, or none."""
         self._outsiders.add(endpoint)
 
-    def note_member(self, endpoint: str) -> None:
-        """Count an endpoint among the members again: its node, started or added since, is one."""
+    def note_member(self, endpoint: str, address: str) -> None:
+        """Count an endpoint among the members: its node is the one that they know by an address."""
         self._outsiders.discard(endpoint)
+        self._aliases[endpoint] = _endpoint(address)
 
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
@@ -119,11 +121,16 @@ class Route:
     def nodes(self) -> list[str]:
         """The endpoints of the members among those to use, as far as known; else all of these.
 
-        Each node counts once, at the address that the members know, whatever others it was given.
+        Each node counts once: at the address that the members know, else at one that has led to it.
         Where all members say that they were removed, others have taken their place.
         """
         inside = [each for each in self.all if each not in self._outsiders]
-        return [each for each in inside if each in self._members] or inside or self.all
+        known = {each: each for each in inside if each in self._members}
+        for each in inside:
+            alias_of = self._aliases.get(each)
+            if alias_of in self._members:
+                known.setdefault(alias_of, each)
+        return list(known.values()) or inside or self.all
 
 
 def address_of(endpoint: str) -> str:

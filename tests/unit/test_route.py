@@ -77,8 +77,14 @@ def test_a_node_at_an_address_of_its_own_counts_as_a_member_once_it_says_so() ->
     route.note_outsider(alias)  # it was still starting
     route.note_outsider(standby)
     route.learn(welcome())
-    route.note_member(alias)
+    route.note_member(alias, "a:1")
     assert route.nodes == [alias]
+    route.learn(Welcome(b"cluster", b"b:1", "tcp://b:2", membership=members("b:1")))
+    assert route.nodes == [alias], "the node that it leads to may be a member again"
+    following = Route([alias, A], follow_leader=True, cluster=b"cluster")
+    following.learn(welcome())
+    following.note_member(alias, "a:1")
+    assert following.nodes == [A, B, C], "each node counts once"
 
 
 def test_the_other_nodes_are_members_once_all_that_were_have_been_removed() -> None:
