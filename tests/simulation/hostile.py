@@ -58,7 +58,9 @@ class Hostile:
         for _ in range(self._chance.randint(1, FRAMES_MAX)):
             if self._chance.random() < 0.5:
                 incarnation = self._number(1, 1 << 20)
-                message = self._of_stranger(core, target.advertised)
+                listed = core.membership.get(core.id)
+                taken = target.advertised if listed is None else listed.address
+                message = self._of_stranger(core, taken)
                 self._send(self._broken, target, STRANGER, incarnation, message)
             else:
                 self._speak_as_member(self._broken, target, core)
