@@ -33,7 +33,8 @@ from protocol.messages.replicator import (
     ReplicatorMessage,
     StepAside,
 )
-from protocol.raft.admission import Admission, AdmissionOutbox
+from protocol.raft.admission import Admission
+from protocol.raft.admission_outbox import AdmissionOutbox
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.raft.pacing import Pacing

@@ -13,9 +13,6 @@ The shell passes in frames and time, and sends the messages in the outbox of eac
 """
 
 from collections.abc import Callable
-from enum import Enum
-
-import msgspec
 
 from protocol.config import NodeConfig
 from protocol.deadlines import NEVER
@@ -30,6 +27,7 @@ from protocol.messages.peer import (
     PeerMessage,
 )
 from protocol.messages.storage import AdoptCluster
+from protocol.raft.admission_outbox import AdmissionFailure, AdmissionOutbox, Note, NoteLevel
 from protocol.raft.bootstrap import Bootstrap
 from protocol.raft.founding import Founding
 from protocol.raft.joining import ASKED_MAX, Joining
@@ -44,37 +42,6 @@ OUTDATED = (
     "the cluster of this directory has been upgraded to a newer version of skiff than this one: "
     "start this node with that version; the directory was left as it is"
 )
-
-
-class NoteLevel(Enum):
-    """The log level of a note."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Note(msgspec.Struct, frozen=True):
-    """A sentence for the operator."""
-
-    level: NoteLevel
-    text: str
-
-
-class AdmissionFailure(msgspec.Struct, frozen=True):
-    """The reason why this node must end: the name of its error class, and a sentence."""
-
-    error: str
-    text: str
-
-
-class AdmissionOutbox(msgspec.Struct):
-    """The messages and notes of one turn."""
-
-    questions: list[tuple[str, PeerMessage]] = msgspec.field(default_factory=list)  # by address
-    storage: list[AdoptCluster] = msgspec.field(default_factory=list)
-    notes: list[Note] = msgspec.field(default_factory=list)
-    failure: AdmissionFailure | None = None
 
 
 class Admission:
@@ -227,7 +194,8 @@ class Admission:
 
     def _vouch(self, frame: PeerFrame, reply: JoinReply) -> None:
         if frame.cluster == self._core.cluster:
-            self._core.vouch(MembershipAt(reply.index, reply.membership), reply.term)
+            joins = not self._request.is_member
+            self._core.vouch(MembershipAt(reply.index, reply.membership), reply.term, joins=joins)
 
     def _hear_cluster(self, frame: PeerFrame, reply: ClusterReply, now: float) -> None:
         if self._founding is not None:
@@ -338,17 +306,20 @@ class Admission:
         """Whether this node was a member, and knows of no removal."""
         return self._core.was_member and not self._core.removed
 
+    @property
+    def _request(self) -> JoinRequest:
+        return self._joining.request_of(is_member=self._is_member)
+
     def _join(self, now: float) -> None:
-        request = self._joining.request_of(is_member=self._is_member)
         if self._core.leads:  # a leader that has moved changes its own address
-            self._core.join(self._core.id, request)
+            self._core.join(self._core.id, self._request)
             return
         # A removed node asks only the addresses from its settings or an invitation.
         known = Membership() if self._core.removed else self._core.membership
         others = known.without(self._core.id)  # not its own former address
         address = self._joining.take_address(others, now)
         if address:
-            self._outbox.questions.append((address, request))
+            self._outbox.questions.append((address, self._request))
 
     def _ask(self, addresses: list[str]) -> None:
         self._outbox.questions.extend((address, ClusterQuery()) for address in addresses)

@@ -215,10 +215,14 @@ class RaftNode:
         if self._senders.believes(sender) and removal.is_left_out(self._state, told.memberships):
             self._handle(sender, RemovalNotice(told.memberships[0].index))
 
-    def vouch(self, told: MembershipAt, term: int) -> None:
-        """Believe the voters of a membership, in a term, that a node the settings name has sent."""
+    def vouch(self, told: MembershipAt, term: int, *, joins: bool = True) -> None:
+        """Believe the voters of a membership, in a term, that a node the settings name has sent.
+
+        A node that ``joins`` takes its own listing from it, which one that has moved does not: an
+        uncommitted one, lost since, would hide its removal.
+        """
         self._senders.vouch(told, term)
-        if told.membership.get(self.id) is not None:
+        if joins and told.membership.get(self.id) is not None:
             self._state.listed_at = max(self._state.listed_at, told.index)
 
     # --- a turn
