@@ -153,7 +153,9 @@ A new node founds a cluster of one, forms one together with a list of expected n
 join an existing one. Founding waits for a quiet period in which a member of another cluster may
 claim the node's address. Of a list of expected nodes, only one founds, while all others answer, and
 its first membership lists all of them. A node that lost its data returns under a new id and
-replaces the member at its address, once that one has stopped answering.
+replaces the member at its address, once that one has stopped answering. A member that starts at
+another address announces it, and the leader lists it there. So does a node that was removed while
+it was away: its own log still lists it. The leader does not add it, and the others tell it.
 
 After a restart, the node knows the applied entries to be committed, and learns of later ones from a
 leader. A cluster that has lost its majority for good cannot be repaired by Raft; an operator
