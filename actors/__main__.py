@@ -16,7 +16,7 @@ from pathlib import Path
 from actors import signals
 from actors.actor import Actor, ActorContext, run
 from actors.client_gateway import ClientGateway
-from actors.descriptors import hold_standard_numbers
+from actors.descriptors import fill_standard_streams
 from actors.election_timer import ElectionTimer
 from actors.fork_server import ACTORS, Forked, encode_forked
 from actors.lifeline import LIFELINE
@@ -35,7 +35,7 @@ COMMAND_NAME = Path("/proc/self/comm")  # as ``ps -o comm`` and ``top`` show it,
 def main() -> None:
     """Fork the actors with the lifelines that arrive, and wait until all of them are gone."""
     signals.ignore()
-    hold_standard_numbers()
+    fill_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else the system would reap the actors
     _take_name("fork_server")
     control = socket.socket(fileno=0)

@@ -22,7 +22,7 @@ def raise_limit() -> int:
     return DESCRIPTORS_MAX if soft == resource.RLIM_INFINITY else soft
 
 
-def hold_standard_numbers() -> None:
+def fill_standard_streams() -> None:
     """Open the null device in place of each closed standard stream.
 
     Else a socket or a file of the database would get its number, and what a library prints there.

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import msgspec
 
-from actors.descriptors import hold_standard_numbers
+from actors.descriptors import fill_standard_streams
 from actors.fork_server import import_actors
 from actors.logs import LogFields, configure
 from actors.supervisor import Supervisor
@@ -127,7 +127,7 @@ class Skiff(BoundToProcess):
 
     def configure_logs(self) -> None:
         """Log to standard error by the settings' level and format, with this node in each line."""
-        hold_standard_numbers()
+        fill_standard_streams()
         self._log_fields = configure("supervisor", self._config.log_level, self._config.log_format)
 
     # --- lifecycle

@@ -3,7 +3,6 @@
 import dis
 import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -15,7 +14,7 @@ import pytest
 
 import skiff
 from skiff import Client, LockTimeout
-from skiff.testing import Cluster
+from skiff.testing import Cluster, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -91,10 +90,7 @@ def campaign(election: Any) -> None:
 
 
 def wait_until_free(client: Client, prefix: str) -> None:
-    until = time.monotonic() + EXPIRED
-    while keys := client.list_keys(prefix):
-        assert time.monotonic() < until, keys
-        time.sleep(0.05)
+    wait_until(lambda: not client.list_keys(prefix), f"nothing is held under {prefix}", EXPIRED)
 
 
 def reused(holder: Any) -> None:

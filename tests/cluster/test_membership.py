@@ -298,23 +298,14 @@ def test_a_removed_node_stays_removed_until_it_is_started_with_rejoin(own_cluste
     assert (serves(removed, "before"), serves(removed, "while/away")) == (1, 2)
 
 
-def test_a_node_removed_while_down_stays_removed_at_another_address(own_cluster: Cluster) -> None:
+@pytest.mark.parametrize("moves", [False, True], ids=["in_place", "moved"])
+def test_a_node_removed_while_down_learns_of_its_removal(own_cluster: Cluster, moves: bool) -> None:
     removed, *others = own_cluster.followers()
     others.append(own_cluster.leader())
     own_cluster.kill(removed)
-    with others[0].client(timeout=20) as client:
-        client.remove_node(removed.id)
-    removed.port = free_port()
-    removed.replace_options("--join", others[0].address)
-    removed.launch()
-    assert removed.wait() == 7
-    wait_until_agreed(others)
-
-
-def test_a_node_removed_while_down_learns_of_its_removal(own_cluster: Cluster) -> None:
-    removed, *others = own_cluster.followers()
-    others.append(own_cluster.leader())
-    own_cluster.kill(removed)
+    if moves:
+        removed.port = free_port()
+        removed.replace_options("--join", others[0].address)
     with others[0].client(timeout=20) as client:
         client.remove_node(removed.id)
         for _ in range(2):
