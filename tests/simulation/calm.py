@@ -51,6 +51,8 @@ class Calm:
                 node.heal()
             else:
                 self._break(node)
+        for watcher in self._cluster.watchers:
+            watcher.calm()
         names = ", ".join(node.name for node in self.healed)
         self._setting.events.note("calm", f"heals {names}")
         if self._chance.random() < COLD_STARTS:
@@ -107,7 +109,7 @@ class Calm:
 
     def _all_pairs(self) -> set[tuple[str, str]]:
         addresses = list(self._cluster.nodes)
-        names = [thread.name for thread in self._cluster.threads]
+        names = self._cluster.client_names
         return between(addresses, [*addresses, *names])
 
     def _break(self, node: Node) -> None:

@@ -77,6 +77,11 @@ class Cluster:
             user.watch()
 
     @property
+    def client_names(self) -> list[str]:
+        """The addresses of all clients in the network, with those of the watchers."""
+        return [each.name for each in self.threads] + [each.name for each in self.watchers]
+
+    @property
     def threads(self) -> list[Thread]:
         """All threads of all clients."""
         return [thread for client in self.clients for thread in client.threads]

@@ -218,8 +218,8 @@ class Faults:
         leader = self._cluster.leader
         pairs = draw_split(kind, addresses, leader.address if leader else "", self._chance)
         if self._chance.random() < CUT_FROM_CLIENTS:
-            lonely = self._chance.choice(addresses)
-            pairs |= between([lonely], [thread.name for thread in self._cluster.threads])
+            count = self._chance.choice((1, len(addresses) - 1))
+            pairs |= between(self._chance.sample(addresses, count), self._cluster.client_names)
         setattr(self._setting.totals, kind, getattr(self._setting.totals, kind) + 1)
         self._setting.network.cut(pairs)
         cuts = " ".join(f"{here[:2]}>{there[:2]}" for here, there in sorted(pairs))

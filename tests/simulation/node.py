@@ -226,6 +226,11 @@ class Node:
             actor.pause()
 
     @property
+    def history_after(self) -> int:
+        """The revision after which a running node has all changes; -1 if it is down."""
+        return -1 if self.life is None else self.life.storage.core._history.after
+
+    @property
     def applied_index(self) -> int:
         """The applied index; -1 while the node is down."""
         return -1 if self.life is None else self.life.storage.core._machine.applied_index

@@ -85,6 +85,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     held_log_factor: int | None = None
     sessions_max: int | None = None
     page_events_max: int | None = None
+    grace_seconds: float | None = None  # for nodes that do not answer a watch
     page_entries: int | None = None
     lease_ttl_ms_min: int | None = None
     lease_keys_max: int | None = None
@@ -116,6 +117,7 @@ class Options(msgspec.Struct, frozen=True):
     clients: int
     threads: int  # of each client
     watchers: int
+    stream_ends: float  # per second of a watcher's stream
     keys: int
     think_delay: float
     attempt_delay: float
@@ -234,6 +236,7 @@ def _draw_usual(seed: int, nodes: int | None) -> Options:
         pipelined=Random(f"pipelines {seed}").choice((0.0, 0.2, 0.6)),
         transactions=Random(f"transactions {seed}").choice((0.0, 0.1, 0.4)),
         users=Random(f"permissions {seed}").choice((0, 0, 0, 1, 3)),
+        stream_ends=Random(f"stream ends {seed}").choice((0.0, 1.0, 5.0)),
         history=_draw_history(Random(f"history {seed}")),
         loose=Random(f"loose {seed}").choice((0.0, 0.2, 0.8)),
         many=Random(f"many {seed}").choice((0.0, 0.1, 0.4)),
@@ -289,7 +292,8 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         block_results=Random(f"blocks {seed}").choice((None, 1, 2)),
         held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
-        page_events_max=Random(f"pages {seed}").choice((None, 2)),
+        page_events_max=Random(f"pages {seed}").choice((None, 1, 2)),
+        grace_seconds=Random(f"grace {seed}").choice((None, 0.3)),
         page_entries=Random(f"entries {seed}").choice((None, 1, 2)),
         lease_ttl_ms_min=1,
         lease_keys_max=Random(f"lease keys {seed}").choice((None, 2)),
@@ -303,7 +307,7 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
 
 def _draw_history(chance: Random) -> HistoryLimits:
     return HistoryLimits(
-        changes=chance.choice((1 << 20, 200, 40)),
+        changes=chance.choice((1 << 20, 200, 40, 6)),
         bytes=chance.choice((1 << 30, 8000)),
         seconds=chance.choice((1 << 20, 2)),
     )

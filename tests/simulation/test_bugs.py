@@ -23,7 +23,7 @@ FOUND_SOON = {
     "nodes that no member knows are believed": "a stranger leads|first to commit|removed",
     "a lease is counted on for longer than its TTL": "while its holder counted on it",
 }
-SEEDS = range(80, 120)  # which find each of these after a few
+SEEDS = range(200, 240)  # which find each of these after a few
 
 
 def codes(bug: Bug) -> list[CodeType]:

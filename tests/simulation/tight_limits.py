@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol import compaction
-from protocol.client import beginning, multiplexer, pipeline, session
+from protocol.client import beginning, multiplexer, pipeline, refusals, session
 from protocol.gateway import batching
 from protocol.raft import key_leases as raft_leases
 from protocol.raft import lease_checkpoints, membership_changes, replication
@@ -27,6 +27,7 @@ PLACES = (
     (multiplexer, "BATCH_OPERATIONS_MAX"),
     (compaction, "HELD_LOG_FACTOR"),
     (history, "PAGE_EVENTS_MAX"),
+    (refusals, "GRACE_SECONDS"),
     (beginning, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),

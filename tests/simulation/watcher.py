@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 WATCH_AGAIN_DELAY = 0.05
 FETCH_SECONDS = 1.0  # for a page of missing changes
+READING_SECONDS = 0.3  # at most, until a slow watcher has read a page
+SLOW_READINGS = 0.5  # share of the pages
+DROPPED_SECONDS, LOOK_SECONDS = 3.0, 0.005
 RESUMPTIONS = 0.3  # share of lost streams after which another process goes on
+STORED_AGO_MAX = 30  # revisions that it goes back
 BEGINNINGS = 0.1  # share of them after which another one begins anew
 INITIAL = 0.6  # share of the watches that begin with the entries that are there
 NOTHING = Place(-1)  # before the first subscription
@@ -62,7 +66,7 @@ class Watcher:
         self._pipes: Pipes | None = None
         self._published = NOTHING  # last place of the stream
         self._messages: deque[tuple[bytes, bytes]] = deque()
-        self._is_fetching = False
+        self._is_fetching = self._is_calm = False
         self._refusals = Refusals(self._client.route)
         self._refused_by: set[str] = set()  # endpoints, since the last page
         self._begin_anew()
@@ -81,6 +85,10 @@ class Watcher:
         self._pipes = node.door.pipes
         self._pipes.subscribe(self, self._stream.topics)
         events.after(ESTABLISH_SECONDS, self._give_up, self._stream)
+
+    def calm(self) -> None:
+        """Read fast from now on, from streams that last."""
+        self._is_calm = True
 
     @property
     def revision(self) -> int:
@@ -119,6 +127,7 @@ class Watcher:
         if self._stream.is_established:
             self._published = Place(self._stream.revision)
             self._watch.begin_stream(self._stream)
+            self._plan_end()
             self._check_missed()
             if self._entries is not None and not self._awaits_entries:
                 self._read_entries()
@@ -130,7 +139,7 @@ class Watcher:
             change = self._watch.next_fetched()
             if change is None:
                 if self._watch.need is Need.CHANGES and not self._is_fetching:
-                    self._fetch()
+                    self._fetch_soon()
                 if self._watch.need is not Need.MESSAGES or not self._messages:
                     return
                 try:
@@ -146,6 +155,18 @@ class Watcher:
                 self._mirror.take(change, self._watch.revision)
 
     # --- streams
+
+    def _plan_end(self) -> None:
+        """Let the connection of an established stream end after a while, in some runs."""
+        stream, events = self._stream, self._setting.events
+
+        def end() -> None:
+            if stream is self._stream and not self._is_calm:
+                self._break_off()
+
+        if self._setting.options.stream_ends:
+            chance = self._setting.chance
+            events.after(chance.expovariate(self._setting.options.stream_ends), end)
 
     def _give_up(self, stream: ChangeStream) -> None:
         """Try another node if the subscription was not confirmed in time."""
@@ -167,11 +188,17 @@ class Watcher:
         self._setting.totals.streams_closed += 1
         drawn = self._setting.chance.random()
         if self._watch.revision and drawn < RESUMPTIONS:
-            self._begin(self._watch_after(self._watch.revision), Place(self._watch.revision))
-            self._mirror = None
+            self._resume()
         elif drawn > 1 - BEGINNINGS:
             self._begin_anew()
         self._setting.events.after(WATCH_AGAIN_DELAY, self.watch)
+
+    def _resume(self) -> None:
+        """Go on as another process, from a revision that this one stored a while ago."""
+        revision = self._watch.revision
+        stored = self._setting.chance.randint(max(1, revision - STORED_AGO_MAX), revision)
+        self._begin(self._watch_after(stored), Place(stored))
+        self._mirror = None
 
     def _watch_after(self, since: int | None) -> Watch:
         return Watch(self._prefix, since, prev_value=self._prev_value)
@@ -211,8 +238,33 @@ class Watcher:
 
     # --- missing changes
 
-    def _fetch(self) -> None:
+    def _fetch_soon(self) -> None:
+        """Fetch the next page; a slow watcher reads the last one first, while others write.
+
+        One that has read a part of a revision sometimes goes on once a node has dropped the rest.
+        """
         self._is_fetching = True
+        events, chance = self._setting.events, self._setting.chance
+        is_slow = not self._is_calm and chance.random() < SLOW_READINGS
+        place = self._watch._place
+        if is_slow and place is not None and place.position < WHOLE:
+            self._fetch_once_dropped(place.revision, events.now + DROPPED_SECONDS)
+        else:
+            events.after(chance.random() * READING_SECONDS if is_slow else 0.0, self._fetch)
+
+    def _fetch_once_dropped(self, revision: int, until: float) -> None:
+        events = self._setting.events
+        dropped = any(each.history_after == revision for each in self._cluster.nodes.values())
+        if dropped or events.now > until:
+            self._fetch()
+        else:
+            events.after(LOOK_SECONDS, self._fetch_once_dropped, revision, until)
+
+    def _fetch(self) -> None:
+        if self._watch.need is not Need.CHANGES:  # it has begun anew, or lost its stream
+            self._is_fetching = False
+            self._go_on()
+            return
         watch, request = self._watch, self._watch.request()
 
         def ended(ending: Ending) -> None:
