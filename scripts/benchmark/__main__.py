@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from scripts.benchmark import etcd, skiff_cluster
+from scripts.benchmark import etcd, skiff_cluster, zookeeper
 from scripts.benchmark.client_processes import ClientFailed
 from scripts.benchmark.conditions import note_conditions
 from scripts.benchmark.etcd import EtcdFailed
@@ -17,11 +17,15 @@ from scripts.benchmark.report import print_json, print_tables
 from scripts.benchmark.run import Plan, run
 from scripts.benchmark.system import System
 from scripts.benchmark.workloads import WORKLOADS
+from scripts.benchmark.zookeeper import ZooKeeperFailed
 
 SYSTEMS = ("etcd", "skiff")
 MEASUREMENTS = (*(workload.name for workload in WORKLOADS), "failover", "trace")
 WITHOUT_KEYS, WITH_KEYS = "no keys", "keys"  # what --keys compares
+ZOOKEEPERS = {"put-1", "put-8", "get-1", "get-8", "lock-1", "lock-10", "failover"}
 KEYS_COST = {"put-1", "get-1", "put-256", "get-256"}  # by these, unless others are named
+KEYS_HELP = "compare skiff with and without keys, in place of etcd"
+ZOOKEEPER_HELP = "compare with ZooKeeper, by Kazoo, in place of etcd"
 # (rounds, seconds of each workload in a round, kills in a round)
 QUICK = (3, 2.0, 2)
 THOROUGH = (7, 5.0, 3)
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     conditions = note_conditions(systems, plan.rounds, plan.duration_s)
     try:
         results = run(plan, systems, _say)
-    except (ClientFailed, EtcdFailed, EventsMissing, NoRecovery) as error:
+    except (ClientFailed, EtcdFailed, EventsMissing, NoRecovery, ZooKeeperFailed) as error:
         sys.exit(f"The benchmark failed: {error}")
     except KeyboardInterrupt:
         sys.exit("The benchmark was interrupted.")
@@ -53,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, about six minutes")
     add("--json", action="store_true", help="print one JSON document in place of tables")
-    add("--keys", action="store_true", help="compare skiff with and without keys, in place of etcd")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--keys", action="store_true", help=KEYS_HELP)
+    other.add_argument("--zookeeper", action="store_true", help=ZOOKEEPER_HELP)
     add("--skip-etcd", action="store_true", help="measure only skiff")
     add("--duration", type=float, metavar="SECONDS", help="of each workload in each round")
     add(
@@ -69,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(options: argparse.Namespace) -> Plan:
     rounds, duration_s, kills = QUICK if options.quick else THOROUGH
-    everything = KEYS_COST if options.keys else set(MEASUREMENTS)
-    wanted = set(options.only) & set(MEASUREMENTS) or everything
+    wanted = _wanted(options)
     names = {"ours": WITH_KEYS, "theirs": WITHOUT_KEYS} if options.keys else {}
+    if options.zookeeper:
+        names = {"theirs": zookeeper.NAME}
     return Plan(
         workloads=[workload for workload in WORKLOADS if workload.name in wanted],
         rounds=rounds,
@@ -82,9 +89,21 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
+def _wanted(options: argparse.Namespace) -> set[str]:
+    named = set(options.only) & set(MEASUREMENTS)
+    if options.zookeeper:
+        if named - ZOOKEEPERS:
+            sys.exit("With ZooKeeper are compared: " + ", ".join(sorted(ZOOKEEPERS)) + ".")
+        return named or ZOOKEEPERS
+    return named or (KEYS_COST if options.keys else set(MEASUREMENTS))
+
+
 def _systems(options: argparse.Namespace) -> list[System]:
     if options.keys:
         return [skiff_cluster.find(WITHOUT_KEYS), skiff_cluster.find(WITH_KEYS, keys=True)]
+    if options.zookeeper:
+        other = zookeeper.find() or sys.exit("ZooKeeper is not installed (on Debian: zookeeper).")
+        return [other, skiff_cluster.find()]
     wanted = set(options.only) & set(SYSTEMS) or set(SYSTEMS)
     if options.skip_etcd:
         wanted.discard("etcd")

@@ -2,14 +2,12 @@
 
 import functools
 import os
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +17,13 @@ from scripts.benchmark import etcd_client
 from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.etcd_client import AsyncEtcdClient, EtcdClient, Status
 from scripts.benchmark.fan_out import drive_paced, drive_watches
+from scripts.benchmark.ports import free_ports
 from scripts.benchmark.system import System
 
 NODES = 3
 READY_MAX_S = 20.0
 START_ATTEMPTS_MAX = 3  # another program may take a free port before etcd does
 POLL_S = 0.02
-# Below the ephemeral ports, so that a restarted node finds its ports free.
-PORTS = range(20_000, 32_000)
 
 
 class EtcdFailed(Exception):
@@ -94,7 +91,7 @@ class EtcdCluster:
     """Three nodes, one of them the leader."""
 
     def __init__(self, directory: Path) -> None:
-        ports = iter(_free_ports(2 * NODES))
+        ports = iter(free_ports(2 * NODES))
         self._nodes = [
             Node(name, f"127.0.0.1:{next(ports)}", f"127.0.0.1:{next(ports)}", directory / name)
             for name in (f"n{number}" for number in range(1, NODES + 1))
@@ -153,21 +150,6 @@ class EtcdCluster:
         statuses = [node.status() for node in self._nodes]
         leaders = {0 if status is None else status.leader_id for status in statuses}
         return len(leaders) == 1 and 0 not in leaders
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        ports: list[int] = []
-        for port in random.sample(PORTS, len(PORTS)):
-            probe = held.enter_context(socket.socket())
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(port)
-            if len(ports) == count:
-                break
-        return ports
 
 
 def _start(directory: Path) -> EtcdCluster:

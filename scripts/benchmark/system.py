@@ -42,6 +42,6 @@ class System:
     connect_impatiently: Callable[[Sequence[str]], BlockingClient]  # with fast failover
     drive_blocking: Drive
     drive_in_flight: Drive
-    drive_paced: Drive  # the writer of a fan-out
-    drive_watches: Drive  # its subscribers
+    drive_paced: Drive | None = None  # the writer of a fan-out, if it is compared
+    drive_watches: Drive | None = None  # its subscribers
     in_flight_processes: int  # for the clients, the best number by measurement

@@ -91,9 +91,12 @@ def _tasks(workload: Workload, system: System, addresses: Sequence[str]) -> list
     jobs = [_job(workload, addresses, client, share) for client, share in enumerate(shares)]
     if not workload.subscribers:
         return [(system.drive_in_flight, job) for job in jobs]
+    assert system.drive_paced is not None
+    assert system.drive_watches is not None
     # The writer is the first, so that its failure is known before the subscribers time out.
     writer = _job(workload, addresses, len(jobs), 1)
-    return [(system.drive_paced, writer), *((system.drive_watches, job) for job in jobs)]
+    subscribers = [(system.drive_watches, job) for job in jobs]
+    return [(system.drive_paced, writer), *subscribers]
 
 
 def _job(workload: Workload, addresses: Sequence[str], client: int, in_flight: int) -> Job:
