@@ -347,8 +347,10 @@ def check_collection(name: str, given: Iterable[ItemT]) -> tuple[ItemT, ...]:
     """Return the items of a collection, named as in the message.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: it is none, or a single text or bytes, whose parts are hardly meant.
     """
+    if isinstance(given, str | bytes | bytearray):
+        raise InvalidRequest(f"{name} must be a collection, not one {type(given).__name__}")
     try:
         return tuple(given)
     except TypeError as error:

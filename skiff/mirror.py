@@ -11,6 +11,7 @@ from skiff.arguments import check_awaited, check_wait
 from skiff.errors import (
     ClientConnectFailed,
     Compacted,
+    InvalidRequest,
     Overloaded,
     RequestTimeout,
     SkiffError,
@@ -64,11 +65,14 @@ class Mirror(MirrorMapping[ValueT]):
             RequestTimeout: the revision was not shown in time.
             ClientClosed: the mirror or its client was closed before.
             SkiffError: likewise, it has failed; the error is ``failure``.
-            InvalidRequest: the revision or the timeout is invalid.
+            InvalidRequest: the revision or the timeout is invalid, or a callback of this mirror
+                would wait: the mirror advances only once the callback has returned.
         """
         check_awaited(revision)
         check_wait(timeout)
         self._state.check_process()
+        if self._feeder.runs_here and revision > self.revision:
+            raise InvalidRequest("a mirror's callback cannot wait for its own mirror to advance")
         reached = threading.Event()
         if not self._state.wait(revision, reached):
             return
@@ -105,6 +109,11 @@ class Feeder:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="skiff mirror", daemon=True)
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the current thread is the one that feeds."""
+        return threading.current_thread() is self._thread
+
     def start(self) -> None:
         """Take the entries that are there, then start the thread.
 
@@ -129,7 +138,7 @@ class Feeder:
     def close(self) -> None:
         """End the thread, and wait for that."""
         self.stop()
-        if self._state.is_here and threading.current_thread() is not self._thread:
+        if self._state.is_here and not self.runs_here:
             self._thread.join(CLOSE_SECONDS)
 
     # --- in the thread

@@ -93,6 +93,24 @@ def test_keys_that_expire_leave_the_mirror(client: Client, prefix: str) -> None:
         wait_until(lambda: kinds == [EventKind.EXPIRE], "the callback sees why")
 
 
+def test_a_callback_cannot_wait_for_its_own_mirror(client: Client, prefix: str) -> None:
+    outcomes: list[object] = []
+    with client.mirror(prefix, int) as mirror:
+
+        def wait(event: Event[Any]) -> None:
+            mirror.wait_for(event.revision)
+            try:
+                mirror.wait_for(event.revision + 1)
+            except InvalidRequest as error:
+                outcomes.append(str(error))
+
+        mirror.on_change(wait)
+        client.insert(prefix + "a", 1)
+        mirror.wait_for(client.insert(prefix + "b", 2), SECONDS)
+        wait_until(lambda: len(outcomes) == 2, "both callbacks have returned")
+    assert set(outcomes) == {"a mirror's callback cannot wait for its own mirror to advance"}
+
+
 def test_a_mirror_never_shows_half_a_transaction(client: Client, prefix: str) -> None:
     torn: list[object] = []
     client.insert_many({prefix + "a": 0, prefix + "b": 0})

@@ -762,6 +762,9 @@ def test_a_value_of_another_type_stays_in_the_queue(client: Any) -> None:
     assert client.queue("q").take(timeout=SECONDS).value == "text"
     with pytest.raises(InvalidRequest):
         client.queue("q").put_many(["x" * (1 << 20)] * 5)
+    for single in ("text", b"bytes"):
+        with pytest.raises(InvalidRequest, match="a collection, not one"):
+            client.queue("q").put_many(single)
     assert client.queue("q").size() == 1
 
 
