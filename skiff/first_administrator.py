@@ -11,7 +11,7 @@ from skiff.client import Client
 from skiff.errors import ClientConnectFailed, OutcomeUnknown, RequestTimeout, SkiffError, UserExists
 
 NAME = "admin"
-ATTEMPT_SECONDS, PAUSE_SECONDS = 1.0, 1.0
+ATTEMPT_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 
 log = logging.getLogger("skiff.first_administrator")
 
@@ -24,8 +24,13 @@ class FirstAdministrator:
         self._connect = connect
         self._key = key
         self._closed = threading.Event()
+        self._over = threading.Event()  # with success or not
         self._thread = threading.Thread(target=self._work, name="skiff administrator", daemon=True)
         self._thread.start()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until this node knows the cluster's users, at most ``timeout`` seconds."""
+        self._over.wait(timeout)
 
     def close(self) -> None:
         """End the attempts."""
@@ -39,17 +44,20 @@ class FirstAdministrator:
                     self._closed.wait(PAUSE_SECONDS)
         except SkiffError as error:
             log.error("the first administrator was not added: %s", error)
+        finally:
+            self._over.set()
 
     def _add(self, client: Client) -> bool:
-        """Return whether the cluster has users now."""
+        """Return whether the cluster has users now, which this node has applied."""
         try:
-            client.add_user(NAME, self._key, only_first=True, timeout=ATTEMPT_SECONDS)
-        except UserExists:
+            try:
+                client.add_user(NAME, self._key, only_first=True, timeout=ATTEMPT_SECONDS)
+                log.info("the user %r was added, with the role admin", NAME)
+            except UserExists:
+                pass
             keys = [key for user in client.users() if user.name == NAME for key in user.keys]
-            if self._key not in keys:
-                log.warning("the cluster has users, so that admin_key was not used")
-            return True
         except (ClientConnectFailed, RequestTimeout, OutcomeUnknown):  # perhaps no leader yet
             return False
-        log.info("the user %r was added, with the role admin", NAME)
+        if self._key not in keys:
+            log.warning("the cluster has users, so that admin_key was not used")
         return True

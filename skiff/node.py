@@ -245,6 +245,8 @@ class Skiff(BoundToProcess):
     def wait_for_leader(self, timeout: float | None = 5.0) -> None:
         """Wait until this node knows a leader and the members, None for no limit in seconds.
 
+        With ``admin_key``, it waits for the first administrator, too, as long as time is left.
+
         Raises:
             LeaderElectionTimeout: the node knew no leader in time.
             ClusterJoinFailed: no node that it should join has admitted it in time.
@@ -260,6 +262,8 @@ class Skiff(BoundToProcess):
             with contextlib.suppress(ClientConnectFailed, RequestTimeout):
                 status = self._status(deadline - time.monotonic())
                 if status.leader is not None and status.members:
+                    if self._administrator is not None:
+                        self._administrator.wait(deadline - time.monotonic())
                     return
             time.sleep(POLL_SECONDS)
         _raise_failure(self._running)

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,10 @@ from skiff.cli.options import Json
 from skiff.cli.output import ReaderGone
 from skiff.cli.settings import Values, combine, read_file, with_settings
 from skiff.cli.signals import EndRequest
-from skiff.errors import SkiffError
+from skiff.errors import LeaderElectionTimeout, SkiffError
 from skiff.node import Skiff
+
+LEADER_SECONDS = 2.0
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -28,6 +30,7 @@ class Announcement(msgspec.Struct, frozen=True):
     expects: bool  # whether it forms a new cluster with those
     stands_by: bool
     as_json: bool
+    has_administrator: bool = False  # whether it names the first one
 
 
 app = typer.Typer(help="Run a node.")
@@ -81,6 +84,7 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
         bool(settings.get("expect")),
         bool(settings.get("standby")),
         as_json,
+        bool(settings.get("admin_key")),
     )
     skiff.configure_logs()
     serve(skiff, told, until_eof=until_eof)
@@ -116,6 +120,9 @@ def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> Non
                 _wait_to_be_let_in(skiff, announcement, admission)
             elif not announcement.stands_by:
                 admission.wait()  # until a new node has founded its cluster
+            if announcement.has_administrator and not announcement.stands_by:
+                with suppress(LeaderElectionTimeout):  # it serves without a leader, too
+                    skiff.wait_for_leader(LEADER_SECONDS)  # and until the key is accepted
             _announce(skiff, announcement, admission)
         skiff.wait()
         ending.tell()

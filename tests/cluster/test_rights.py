@@ -3,7 +3,6 @@
 import functools
 import sys
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from skiff import (
     PermissionDenied,
 )
 from skiff.key_files import make_user_keys, read_client_keys, read_public_key, read_server_keys
-from skiff.testing import Cluster, Node, wait_until
+from skiff.testing import Cluster, wait_until
 from tests.cluster import command
 from tests.cluster.audited import audited
 from tests.cluster.in_a_loop import InALoop, Loop
@@ -189,21 +188,9 @@ def test_a_user_that_may_write_less_keeps_its_leases_alive_no_more(
     assert administrator.get("jobs/1", int) == 1
 
 
-def is_known(node: Node, key: Path) -> bool:
-    """Return whether a node accepts the key of a user."""
-    with Client([node.address], timeout=SECONDS, follow_leader=False, key=key) as client:
-        try:
-            client.whoami()
-        except PermissionDenied:
-            return False
-    return True
-
-
 def test_the_first_administrator_is_the_one_of_the_settings(cluster: Cluster) -> None:
     assert cluster.key is not None
     key = cluster.key.parent / "admin.key_secret"
-    for node in cluster.nodes:  # which serve before they have applied the addition of this user
-        wait_until(partial(is_known, node, key), f"{node} knows the administrator")
     with Client(cluster.addresses, timeout=SECONDS, key=key) as client:
         identity = client.whoami()
         assert (identity.user, [role.name for role in identity.roles]) == ("admin", ["admin"])
