@@ -107,7 +107,7 @@ class Hostile:
             self._garbage(broken.id),
         )
         others = core.membership.voters - {core.id, broken.id}
-        if not others or self._cluster.setting.options.rates.membership:
+        if not others or self._cluster.setting.options.rates.changes_voters:
             return self._chance.choice(absurd)  # it may be a majority by the arrival
         alone = (
             RequestVote(far, last + FAR, far, transfer=True),

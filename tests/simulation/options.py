@@ -70,6 +70,11 @@ class FaultRates(msgspec.Struct, frozen=True):
     upgrade: float = 0.0
     downgrade: float = 0.0
 
+    @property
+    def changes_voters(self) -> bool:
+        """Whether some fault adds or removes voters."""
+        return bool(self.membership or self.lost_directory or self.move)
+
 
 class TightLimits(msgspec.Struct, frozen=True):
     """Limits of the real code that a run may tighten; None keeps them."""

@@ -261,7 +261,7 @@ class Watcher:
             events.after(LOOK_SECONDS, self._fetch_once_dropped, revision, until)
 
     def _fetch(self) -> None:
-        if self._watch.need is not Need.CHANGES:  # it has begun anew, or lost its stream
+        if self._awaits_entries or self._watch.need is not Need.CHANGES:  # it has begun anew
             self._is_fetching = False
             self._go_on()
             return
