@@ -30,7 +30,7 @@ class FirstAdministrator:
 
     def wait(self, timeout: float) -> None:
         """Wait until this node knows the cluster's users, at most ``timeout`` seconds."""
-        self._over.wait(timeout)
+        self._over.wait(min(timeout, threading.TIMEOUT_MAX))
 
     def close(self) -> None:
         """End the attempts."""

@@ -262,8 +262,9 @@ class Skiff(BoundToProcess):
             with contextlib.suppress(ClientConnectFailed, RequestTimeout):
                 status = self._status(deadline - time.monotonic())
                 if status.leader is not None and status.members:
-                    if self._administrator is not None:
-                        self._administrator.wait(deadline - time.monotonic())
+                    administrator = self._administrator  # another thread may shut down
+                    if administrator is not None:
+                        administrator.wait(deadline - time.monotonic())
                     return
             time.sleep(POLL_SECONDS)
         _raise_failure(self._running)

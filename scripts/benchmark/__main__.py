@@ -10,19 +10,21 @@ from typing import NoReturn
 from scripts.benchmark import etcd, skiff_cluster, zookeeper
 from scripts.benchmark.client_processes import ClientFailed
 from scripts.benchmark.conditions import note_conditions
-from scripts.benchmark.etcd import EtcdFailed
 from scripts.benchmark.failover import NoRecovery
 from scripts.benchmark.fan_out import EventsMissing
+from scripts.benchmark.foreign_process import ForeignFailed
 from scripts.benchmark.report import print_json, print_tables
 from scripts.benchmark.run import Plan, run
 from scripts.benchmark.system import System
 from scripts.benchmark.workloads import WORKLOADS
-from scripts.benchmark.zookeeper import ZooKeeperFailed
 
 SYSTEMS = ("etcd", "skiff")
 MEASUREMENTS = (*(workload.name for workload in WORKLOADS), "failover", "trace")
 WITHOUT_KEYS, WITH_KEYS = "no keys", "keys"  # what --keys compares
-ZOOKEEPERS = {"put-1", "put-8", "get-1", "get-8", "lock-1", "lock-10", "failover"}
+ZOOKEEPER_HAS = {
+    *("put-1", "put-8", "get-1", "get-8", "pipeline", "transaction-10", "transaction"),
+    *("lock-1", "lock-10", "failover"),
+}
 KEYS_COST = {"put-1", "get-1", "put-256", "get-256"}  # by these, unless others are named
 KEYS_HELP = "compare skiff with and without keys, in place of etcd"
 ZOOKEEPER_HELP = "compare with ZooKeeper, by Kazoo, in place of etcd"
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     conditions = note_conditions(systems, plan.rounds, plan.duration_s)
     try:
         results = run(plan, systems, _say)
-    except (ClientFailed, EtcdFailed, EventsMissing, NoRecovery, ZooKeeperFailed) as error:
+    except (ClientFailed, EventsMissing, ForeignFailed, NoRecovery) as error:
         sys.exit(f"The benchmark failed: {error}")
     except KeyboardInterrupt:
         sys.exit("The benchmark was interrupted.")
@@ -92,9 +94,9 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _wanted(options: argparse.Namespace) -> set[str]:
     named = set(options.only) & set(MEASUREMENTS)
     if options.zookeeper:
-        if named - ZOOKEEPERS:
-            sys.exit("With ZooKeeper are compared: " + ", ".join(sorted(ZOOKEEPERS)) + ".")
-        return named or ZOOKEEPERS
+        if named - ZOOKEEPER_HAS:
+            sys.exit("With ZooKeeper are compared: " + ", ".join(sorted(ZOOKEEPER_HAS)) + ".")
+        return named or ZOOKEEPER_HAS
     return named or (KEYS_COST if options.keys else set(MEASUREMENTS))
 
 

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -17,6 +16,7 @@ from scripts.benchmark import etcd_client
 from scripts.benchmark.drive import drive_loop, drive_threads
 from scripts.benchmark.etcd_client import AsyncEtcdClient, EtcdClient, Status
 from scripts.benchmark.fan_out import drive_paced, drive_watches
+from scripts.benchmark.foreign_process import ForeignFailed, ForeignProcess
 from scripts.benchmark.ports import free_ports
 from scripts.benchmark.system import System
 
@@ -26,21 +26,17 @@ START_ATTEMPTS_MAX = 3  # another program may take a free port before etcd does
 POLL_S = 0.02
 
 
-class EtcdFailed(Exception):
-    """An etcd cluster failed."""
-
-
-@dataclass
-class Node:
+class Node(ForeignProcess):
     """One member: its addresses, its directory and its process."""
 
-    name: str
-    client_address: str
-    peer_address: str
-    directory: Path
-    process: subprocess.Popen[bytes] | None = None
+    def __init__(self, name: str, client_port: int, peer_port: int, directory: Path) -> None:
+        super().__init__(f"etcd {name}", directory)
+        self.name = name
+        self.client_address = f"127.0.0.1:{client_port}"
+        self.peer_address = f"127.0.0.1:{peer_port}"
+        self.directory = directory
 
-    def start(self, initial_cluster: str) -> None:
+    def launch(self, initial_cluster: str) -> None:
         """Start the process, with etcd's defaults for everything that affects speed or safety."""
         client, peer = f"http://{self.client_address}", f"http://{self.peer_address}"
         options = {
@@ -54,23 +50,10 @@ class Node:
             "logger": "zap",
             "log-level": "error",
         }
-        # In a session of its own, so that Ctrl-C reaches the benchmark only.
-        with (self.directory / "output").open("ab") as output:
-            self.process = subprocess.Popen(
-                ["etcd", *(f"--{name}={value}" for name, value in options.items())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={name: value for name, value in os.environ.items() if name[:5] != "ETCD_"},
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """End the process with SIGKILL and return when it is dead."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self.start(
+            ["etcd", *(f"--{name}={value}" for name, value in options.items())],
+            {name: value for name, value in os.environ.items() if name[:5] != "ETCD_"},
+        )
 
     def status(self) -> Status | None:
         """Return the status that the node reports, or None without a reply."""
@@ -80,12 +63,6 @@ class Node:
             except grpc.RpcError:
                 return None
 
-    def check_alive(self) -> None:
-        """Raise an error with the node's last output if its process has ended."""
-        if self.process is None or self.process.poll() is not None:
-            last_words = (self.directory / "output").read_text(errors="replace")[-500:]
-            raise EtcdFailed(f"etcd {self.name} has ended: {last_words.strip()}")
-
 
 class EtcdCluster:
     """Three nodes, one of them the leader."""
@@ -93,7 +70,7 @@ class EtcdCluster:
     def __init__(self, directory: Path) -> None:
         ports = iter(free_ports(2 * NODES))
         self._nodes = [
-            Node(name, f"127.0.0.1:{next(ports)}", f"127.0.0.1:{next(ports)}", directory / name)
+            Node(name, next(ports), next(ports), directory / name)
             for name in (f"n{number}" for number in range(1, NODES + 1))
         ]
         self._initial_cluster = ",".join(f"{n.name}=http://{n.peer_address}" for n in self._nodes)
@@ -103,7 +80,7 @@ class EtcdCluster:
         """Start all nodes and return when each knows the leader."""
         for node in self._nodes:
             node.directory.mkdir()
-            node.start(self._initial_cluster)
+            node.launch(self._initial_cluster)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -127,7 +104,7 @@ class EtcdCluster:
     def restart_killed(self) -> None:
         """Start the killed node again and return when it follows a leader."""
         assert self._killed is not None, "a node must have been killed"
-        self._killed.start(self._initial_cluster)
+        self._killed.launch(self._initial_cluster)
         self._wait_until_ready()
 
     def _leader(self) -> Node:
@@ -135,7 +112,7 @@ class EtcdCluster:
             status = node.status()
             if status is not None and status.leader_id == status.member_id:
                 return node
-        raise EtcdFailed("no etcd node reports to be the leader")
+        raise ForeignFailed("no etcd node reports to be the leader")
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_MAX_S
@@ -143,7 +120,7 @@ class EtcdCluster:
             for node in self._nodes:
                 node.check_alive()
             if time.monotonic() > deadline:
-                raise EtcdFailed(f"etcd has no leader after {READY_MAX_S:.0f} s")
+                raise ForeignFailed(f"etcd has no leader after {READY_MAX_S:.0f} s")
             time.sleep(POLL_S)
 
     def _is_ready(self) -> bool:
@@ -161,7 +138,7 @@ def _start(directory: Path) -> EtcdCluster:
             cluster.start()
         except BaseException as error:
             cluster.stop()
-            if attempt == START_ATTEMPTS_MAX or not isinstance(error, EtcdFailed):
+            if attempt == START_ATTEMPTS_MAX or not isinstance(error, ForeignFailed):
                 raise
         else:
             return cluster

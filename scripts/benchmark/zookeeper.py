@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from scripts.benchmark.drive import drive_threads
+from scripts.benchmark.foreign_process import ForeignFailed, ForeignProcess
 from scripts.benchmark.kazoo_client import KazooClient
 from scripts.benchmark.ports import free_ports
 from scripts.benchmark.system import System
@@ -33,19 +33,17 @@ LEADING = "leader"
 READY_ROLES = ["follower"] * (NODES - 1) + [LEADING]
 
 
-class ZooKeeperFailed(Exception):
-    """A ZooKeeper ensemble failed."""
-
-
-@dataclass
-class Node:
+class Node(ForeignProcess):
     """One member: its number, its ports, its directory and its process."""
 
-    number: int
-    client_port: int
-    peer_ports: tuple[int, int]
-    directory: Path
-    process: subprocess.Popen[bytes] | None = None
+    def __init__(
+        self, number: int, client_port: int, peer_ports: tuple[int, int], directory: Path
+    ) -> None:
+        super().__init__(f"ZooKeeper {number}", directory)
+        self.number = number
+        self.client_port = client_port
+        self.peer_ports = peer_ports
+        self.directory = directory
 
     @property
     def listing(self) -> str:
@@ -53,7 +51,7 @@ class Node:
         first, second = self.peer_ports
         return f"server.{self.number}=127.0.0.1:{first}:{second}\n"
 
-    def start(self, class_path: str, listings: str) -> None:
+    def launch(self, class_path: str, listings: str) -> None:
         """Start the process, with the defaults for everything that affects speed or safety."""
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
@@ -61,28 +59,8 @@ class Node:
         configuration = self.directory / "zoo.cfg"
         own = f"dataDir={data}\nclientPortAddress=127.0.0.1\nclientPort={self.client_port}\n"
         configuration.write_text(SETTINGS + own + listings)
-        # In a session of its own, so that Ctrl-C reaches the benchmark only.
-        with (self.directory / "output").open("ab") as output:
-            self.process = subprocess.Popen(
-                [
-                    "java",
-                    "-cp",
-                    class_path,
-                    f"{PACKAGE}.server.quorum.QuorumPeerMain",
-                    str(configuration),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """End the process with SIGKILL and return when it is dead."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        server = f"{PACKAGE}.server.quorum.QuorumPeerMain"
+        self.start(["java", "-cp", class_path, server, str(configuration)])
 
     def role(self) -> str:
         """Return the role that the node reports, or nothing while it has none."""
@@ -94,12 +72,6 @@ class Node:
         except OSError:
             return ""
         return report.partition("Mode: ")[2].partition("\n")[0]
-
-    def check_alive(self) -> None:
-        """Raise an error with the node's last output if its process has ended."""
-        if self.process is None or self.process.poll() is not None:
-            last_words = (self.directory / "output").read_text(errors="replace")[-500:]
-            raise ZooKeeperFailed(f"ZooKeeper {self.number} has ended: {last_words.strip()}")
 
 
 class Ensemble:
@@ -144,7 +116,7 @@ class Ensemble:
         self._wait_until_ready()
 
     def _start(self, node: Node) -> None:
-        node.start(self._class_path, "".join(each.listing for each in self._nodes))
+        node.launch(self._class_path, "".join(each.listing for each in self._nodes))
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_MAX_S
@@ -152,7 +124,7 @@ class Ensemble:
             for node in self._nodes:
                 node.check_alive()
             if time.monotonic() > deadline:
-                raise ZooKeeperFailed(f"ZooKeeper has no leader after {READY_MAX_S:.0f} s")
+                raise ForeignFailed(f"ZooKeeper has no leader after {READY_MAX_S:.0f} s")
             time.sleep(POLL_S)
 
 

@@ -221,6 +221,21 @@ def test_a_program_embeds_a_secure_node_in_five_lines(
             assert client.get("key") == "value"
 
 
+def test_an_embedded_node_with_a_leader_accepts_its_first_administrator(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    make_cluster_keys(keys)
+    with Skiff(
+        tmp_path / "node",
+        port=free_port(),
+        key=keys / "cluster.key_secret",
+        admin_key=keys / "admin.key",
+        founding_ms=0,
+    ) as node:
+        node.wait_for_leader(None)
+        with Client([node.address], key=keys / "admin.key_secret") as client:
+            assert client.whoami().user == "admin"
+
+
 def test_keys_are_made_once_by_commands_and_insecure_files_are_refused(tmp_path: Path) -> None:
     made = run("keygen", "cluster", str(tmp_path / "keys"))
     assert made.returncode == 0, made.stderr

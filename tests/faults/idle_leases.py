@@ -5,12 +5,12 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from skiff import AsyncClient
+from skiff import AsyncClient, AsyncLease
 from skiff.testing import Cluster, Node
 
 LEASES = 10_000
@@ -35,9 +35,8 @@ class Use(msgspec.Struct, frozen=True):
         return f"{share:7.1%} {self.resident / 2**20:8,.0f} MiB {written:8.1f} KiB/s"
 
 
-def use_of(pids: Iterable[int]) -> Use:
+def use_of(pids: Sequence[int]) -> Use:
     """Return the use of processes."""
-    pids = tuple(pids)
     ticks = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     return Use(
         sum(int(fields[11]) + int(fields[12]) for fields in ticks) / TICKS,
@@ -57,15 +56,16 @@ async def measure(cluster: Cluster, leases: int, seconds: float) -> None:
     """Print the use without leases, then with them."""
     leader = cluster.leader()
     parts = {
-        "leader": tuple(leader.actor_pids.values()),
-        "followers": tuple(pid for node in cluster.followers() for pid in _pids(node)),
-        "client": (os.getpid(),),
+        "leader": _pids(leader),
+        "followers": [pid for node in cluster.followers() for pid in _pids(node)],
+        "client": [os.getpid()],
     }
     async with AsyncClient(cluster.addresses, timeout=TIMEOUT_SECONDS) as client:
         await _watch(parts, f"no leases, {seconds:g} s", seconds)
-        held = []
-        for _ in range(0, leases, BATCH):
-            held += await asyncio.gather(*[client.lease(TTL) for _ in range(BATCH)])
+        held: list[AsyncLease] = []
+        while len(held) < leases:
+            count = min(BATCH, leases - len(held))
+            held += await asyncio.gather(*[client.lease(TTL) for _ in range(count)])
         await asyncio.sleep(TTL)  # by then, each has been kept alive a few times
         await _watch(parts, f"{leases:,} leases of {TTL:g} s, {seconds:g} s", seconds)
         lost = sum(lease.lost.is_set() for lease in held)
@@ -73,11 +73,11 @@ async def measure(cluster: Cluster, leases: int, seconds: float) -> None:
         sys.exit(f"{lost} leases were lost; the leader was {leader}, and is {cluster.leader()}")
 
 
-def _pids(node: Node) -> tuple[int, ...]:
-    return tuple(node.actor_pids.values())
+def _pids(node: Node) -> list[int]:
+    return list(node.actor_pids.values())
 
 
-async def _watch(parts: dict[str, tuple[int, ...]], title: str, seconds: float) -> None:
+async def _watch(parts: dict[str, list[int]], title: str, seconds: float) -> None:
     before = {name: use_of(pids) for name, pids in parts.items()}
     await asyncio.sleep(seconds)
     sys.stdout.write(f"{title:28} of a core   memory     written\n")
@@ -88,7 +88,7 @@ async def _watch(parts: dict[str, tuple[int, ...]], title: str, seconds: float) 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; exit with 1 if a lease was lost or the leader changed."""
-    parser = argparse.ArgumentParser(prog="scripts/leases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/idle-leases", description=__doc__)
     add = parser.add_argument
     add("--leases", type=int, default=LEASES, metavar="N", help="10,000 by default")
     add("--seconds", type=float, default=SECONDS, metavar="S", help="of each part; 20 by default")

@@ -1,14 +1,17 @@
 """The parts of the benchmark without a cluster: figures, the trace's table and the division."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.benchmark.figures import Figures, median_of, percentile, ratio, summarize
+from scripts.benchmark.foreign_process import ForeignFailed, ForeignProcess
 from scripts.benchmark.results import Results
 from scripts.benchmark.trace import Event, aggregate, read_events
 from scripts.benchmark.workloads import WORKLOADS, split
+from skiff.testing import wait_until
 
 
 def a_put(batch: int, began: int, *, pace: int = 1_000) -> list[Event]:
@@ -123,3 +126,11 @@ def test_work_is_divided_evenly_and_no_process_is_idle(
 
 def test_every_row_of_the_table_fits_80_columns() -> None:
     assert max(len(workload.title) for workload in WORKLOADS) <= 24
+
+
+def test_a_server_that_has_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
+    server = ForeignProcess("store 2", tmp_path)
+    server.start([sys.executable, "-c", "print('Address already in use')"])
+    with pytest.raises(ForeignFailed, match="store 2 has ended: Address already in use"):
+        wait_until(server.check_alive, "the server has ended")
+    server.kill()

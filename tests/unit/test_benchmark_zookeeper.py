@@ -44,11 +44,3 @@ def test_a_node_that_is_down_has_no_role() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert a_node(port).role() == ""
-
-
-def test_a_process_that_has_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
-    node = a_node(20_000)
-    node.directory = tmp_path
-    (tmp_path / "output").write_text("Address already in use")
-    with pytest.raises(zookeeper.ZooKeeperFailed, match="2 has ended: Address already in use"):
-        node.check_alive()
