@@ -7,7 +7,7 @@ import msgspec
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
 from protocol.messages.client import Request
-from protocol.messages.peer import JoinRequest, MembershipQuery, PeerFrame
+from protocol.messages.peer import ClusterQuery, JoinRequest, MembershipQuery, PeerFrame
 from protocol.state.machine import decode_membership_change
 from protocol.wire import encode
 from tests.simulation.client import Client, Thread
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _decode_memberships = msgspec.msgpack.Decoder(tuple[MembershipAt, ...]).decode
 
 CLUSTER = b"simulated".ljust(16, b"\0")
-FINDERS = (JoinRequest, MembershipQuery)
+FINDERS = (ClusterQuery, JoinRequest, MembershipQuery)
 PREFIXES = ("", "k/", "k/0")
 SHARED_THREADS = 3  # times as many threads in a client whose threads share connections
 
@@ -174,7 +174,7 @@ class Cluster:
             copy = self.copies.get(address)
             if copy is not None:
                 copy.receive(sender, frame)
-        elif address == node.advertised or type(frame.messages[0]) in FINDERS:
+        elif address == node.advertised or _finds_others(frame, node):
             node.receive(sender, frame)
 
     def _deliver_request(self, node: Node, asker: Asker, request: Request) -> None:
@@ -192,6 +192,11 @@ def memberships_on(node: Node) -> tuple[MembershipAt, ...]:
 def membership_of(entry: LogEntry) -> Membership:
     """Return the membership of an entry."""
     return decode_membership_change(entry.payload).membership
+
+
+def _finds_others(frame: PeerFrame, node: Node) -> bool:
+    """Whether a frame looks for a cluster, and not for whether its own sender is there already."""
+    return type(frame.messages[0]) in FINDERS and frame.sender != node.id
 
 
 def _id(member: Member) -> bytes:

@@ -22,6 +22,7 @@ from tests.simulation.network import Pair
 from tests.simulation.node import Node
 from tests.simulation.options import FaultRates
 from tests.simulation.splits import SPLITS, between, draw_split
+from tests.simulation.starvation import Starvation
 from tests.simulation.storage import DISK_RESERVE, FORCED_SLOWNESS
 
 DURATIONS = (0.02, 0.1, 0.3, 0.3, 1.0, 3.0)  # seconds
@@ -51,6 +52,7 @@ class Faults:
         self._chance = cluster.setting.chance
         self._over = False
         self._hostile_ones = Hostile(cluster)
+        self._starving = Starvation(cluster)
 
     def begin(self) -> None:
         """Schedule the first fault of each kind."""
@@ -257,6 +259,9 @@ class Faults:
         self._setting.totals.clogs += 1
         self._setting.network.clog((here, there), until)
         self._setting.events.note("fault", f"clog {here} > {there} until {until:.3f}")
+
+    def _starvation(self) -> None:
+        self._starving.strike()
 
     # --- leaders
 

@@ -1,9 +1,11 @@
 """Lease holders: clients that attach keys to leases, keep them alive or fall silent."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.held_lease import HeldLease
+from protocol.client.link import Link
 from protocol.encoding import encode
 from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.state.commands import (
@@ -30,6 +32,8 @@ ATTACHES, REVOKES, FORGETS, GRANTS = 0.4, 0.03, 0.06, 0.1  # shares of turns,
 LISTS = 0.06  # while others keep leases alive
 LATE = 0.6  # share of keep-alives that come about when the lease expires
 LATE_SECONDS = (-0.03, 0.01)  # after that
+STARVED, STARVED_SECONDS = 0.5, 0.1  # share of those by a starved node, in runs with any,
+STARVED_HOPS = 4  # which come within the time of so many hops after that
 TENDED, TIRED = 0.5, 0.05  # share of leases that are kept alive regularly, and of its ends
 PAUSE_SECONDS_MIN, IMPATIENCE_SECONDS = 0.015, 0.2
 PATIENCE_SECONDS = 3.0  # with a late request
@@ -128,9 +132,27 @@ class Holder(LeaseUser):
         silent = [held for held in self._held if held is not self._tended]
         held = self._chance.choice(silent or self._held)
         expires = self._true_time(held.valid_until + held.ttl / LEASE_SHARE - held.ttl)
-        expires += self._chance.uniform(*LATE_SECONDS)
-        at = max(self._setting.events.now, expires)
-        self._setting.events.at(at, self._send, thread, [held], PATIENCE_SECONDS, thread.go_on)
+        options, link = self._setting.options, None
+        if options.rates.starvation and self._chance.random() < STARVED:
+            at = expires + self._chance.uniform(0, STARVED_HOPS * options.network.delay)
+            link = self._link_to_starved(thread, at + STARVED_SECONDS)
+        else:
+            at = expires + self._chance.uniform(*LATE_SECONDS)
+        send = partial(self._send, thread, [held], PATIENCE_SECONDS, thread.go_on, link)
+        self._setting.events.at(max(self._setting.events.now, at), send)
+
+    def _link_to_starved(self, thread: "Thread", until: float) -> Link | None:
+        """Return a link to a follower that gets no entries until a time, if there is any."""
+        cluster, network = thread.client.cluster, self._setting.network
+        leader = cluster.leader
+        others = [node for node in cluster.running if node is not leader]
+        if leader is None or not others:
+            return None
+        node = self._chance.choice(others)
+        network.starve((leader.address, node.address), until)
+        link = Link(thread.client.route, stays=True)
+        link.endpoint = f"tcp://{node.address}"
+        return link
 
     def _tend(self, thread: "Thread", held: HeldLease) -> None:
         """Keep a lease alive regularly, as the background of a client does."""

@@ -75,8 +75,9 @@ class LeaseUser:
         kept: list[HeldLease],
         patience: float,
         then: Callable[[], None],
+        link: Link | None = None,
     ) -> None:
-        """Keep leases alive."""
+        """Keep leases alive, by a link of its own or by the usual one."""
         question = KeepAlive(tuple(held.id for held in kept))
         since = self._now
 
@@ -90,7 +91,7 @@ class LeaseUser:
 
         def send() -> None:
             deadline = self._setting.events.now + patience
-            thread.drive_loosely(question, deadline, ended, self._link(thread))
+            thread.drive_loosely(question, deadline, ended, link or self._link(thread))
 
         self._after_a_pause(send)
 

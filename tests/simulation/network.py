@@ -22,6 +22,8 @@ class Network:
         self._totals = totals
         self._cut: set[Pair] = set()
         self._clogged: dict[Pair, float] = {}
+        self._starved: dict[Pair, float] = {}
+        self._is_calm = False
         self._loss, self._duplicates = options.loss, options.duplicates
 
     def send(self, source: str, target: str, repeatable: bool, deliver: Action, *what: Any) -> None:
@@ -54,13 +56,25 @@ class Network:
         self._cut -= pairs
 
     def clog(self, pair: Pair, until: float) -> None:
-        """Hold frames back until a time, at which all arrive."""
-        self._clogged[pair] = until
+        """Hold frames back until a time, at which all arrive, unless all is calm."""
+        if not self._is_calm:
+            self._clogged[pair] = until
+
+    def starve(self, pair: Pair, until: float) -> None:
+        """Lose the log entries on a route until a time, and nothing else, unless all is calm."""
+        if not self._is_calm:
+            self._starved[pair] = until
+
+    def starves(self, source: str, target: str) -> bool:
+        """Return whether a route loses log entries."""
+        return self._events.now < self._starved.get((source, target), 0.0)
 
     def calm(self) -> None:
         """Stop losing, duplicating and delaying frames; cuts remain."""
+        self._is_calm = True
         self._loss = self._duplicates = 0.0
         self._clogged.clear()
+        self._starved.clear()
         self._options = NetworkOptions(delay=min(self._options.delay, 0.005))
 
     def _carry(self, source: str, target: str, deliver: Action, what: tuple[Any, ...]) -> None:

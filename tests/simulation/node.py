@@ -1,6 +1,7 @@
 """Node: a simulated host, whose disk outlives its processes."""
 
 from collections.abc import Callable
+from itertools import filterfalse
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from protocol.entry import LogEntry
 from protocol.hard_state import HardState
 from protocol.membership import MembershipAt, NodeId
 from protocol.messages.peer import (
+    AppendEntries,
     ForwardMembershipChange,
     ForwardProposal,
     JoinRequest,
@@ -238,6 +240,10 @@ class Node:
     def send_frame(self, address: str, frame: PeerFrame) -> None:
         """Send a frame to the node at an address."""
         network, options = self.setting.network, self.setting.options
+        if network.starves(self.address, host_of(address)):
+            frame = replace(frame, messages=tuple(filterfalse(_has_entries, frame.messages)))
+            if not frame.messages:
+                return
         repeatable = not any(type(message) in NEVER_TWICE for message in frame.messages)
         if options.encoded:
             what: tuple[Any, ...] = (self._deliver_encoded, address, encode(frame))
@@ -282,3 +288,7 @@ class Node:
 def host_of(address: str) -> str:
     """Return the address of the host of a node, or of a copy, at one of its addresses."""
     return f"{address.partition(':')[0]}:{DEFAULT_PORT}"
+
+
+def _has_entries(message: object) -> bool:
+    return isinstance(message, AppendEntries) and bool(message.entries)

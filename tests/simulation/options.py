@@ -28,6 +28,7 @@ FULL_DISKS = 0.3  # share of runs in which disks fill and clear
 FULL_DISK_RATES = (0.5, 2.0, 8.0)  # per second of such a run
 LOST_DIRECTORIES = 1.0  # per second of such a run
 DESERTION = 1.0  # per second of such a run; tests persisted lease promises most
+STARVATIONS = (0.0, 0.0, 2.0)  # per second of a run
 HOSTILE = 0.3  # share of runs with a stranger and a broken member
 MIXED = 0.15  # share of runs with nodes of two builds
 LATE = 0.2  # share of runs with many snapshots, late and duplicated
@@ -69,6 +70,7 @@ class FaultRates(msgspec.Struct, frozen=True):
     full_disk: float = 0.0
     upgrade: float = 0.0
     downgrade: float = 0.0
+    starvation: float = 0.0
 
     @property
     def changes_voters(self) -> bool:
@@ -170,6 +172,8 @@ def draw_options(seed: int, nodes: int | None) -> Options:
         rates = replace(options.rates, lost_directory=LOST_DIRECTORIES)
         options = replace(options, rates=rates)
     options = replace(options, rates=_with_changed_addresses(options.rates, seed))
+    rates = replace(options.rates, starvation=Random(f"starvation {seed}").choice(STARVATIONS))
+    options = replace(options, rates=rates)
     chance = Random(f"space {seed}")
     if chance.random() < FULL_DISKS:
         rates = replace(options.rates, full_disk=chance.choice(FULL_DISK_RATES))

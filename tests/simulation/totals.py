@@ -44,6 +44,7 @@ class Totals(msgspec.Struct):
     duplicated: int = 0
     straggled: int = 0
     clogs: int = 0
+    starvations: int = 0
     halves: int = 0
     isolations: int = 0
     one_way_cuts: int = 0
