@@ -48,7 +48,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
 
     user: str  # name; empty for none in particular, without restrictions
     key: str  # fingerprint of the user's public key; empty likewise
-    operation: str  # its name in the protocol; Subscribe for a watch, Connect for a connection
+    operation: str  # name in the protocol; or Subscribe, Connect, MemberAdded, -Moved or -Removed
     target: str  # node, user, role, right and prefix, or the key that was denied; its beginning
     outcome: str  # done, denied, or the name of the failure
     suppressed: int = 0  # like it, of the user or host, before this one, that were not recorded

@@ -16,6 +16,7 @@ from protocol.gateway.admin import TOO_MANY, AdminRequests
 from protocol.gateway.audit_notes import keep_audited, keep_names, notes_of
 from protocol.gateway.batching import BatchQueue, write_cost
 from protocol.gateway.former_keys import FormerKeys
+from protocol.gateway.member_notes import notes_of_members
 from protocol.gateway.outbox import GatewayOutbox
 from protocol.gateway.pending import (
     LOST_SECONDS,
@@ -264,6 +265,8 @@ class Gateway:
 
     def _on_leadership(self, message: Leadership, now: float) -> None:
         before, self._leadership = self._leadership, message
+        if before is not None:
+            self._outbox.audit += notes_of_members(before.membership, message.membership)
         if message.stalled:
             self._fail_all(STALLED, now)
             self._fail_begun(now)

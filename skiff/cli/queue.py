@@ -112,7 +112,8 @@ def take(
     The value is printed as by 'skiff get', with --follow always with a line end, and the item is
     acknowledged after that. A command has the value on its standard input; the item is acknowledged
     if the command ends with 0. Otherwise the item is free again, at its place in the order, and the
-    exit code is that of the command, with --follow too.
+    exit code is that of the command, with --follow too. A value that JSON cannot carry is printed
+    as its Python repr, and fails with a command.
 
     The exit code is 6 if no item was free within --timeout. If the claim of an item is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after, and
@@ -133,7 +134,7 @@ def take(
                 if command:
                     goes_on = _run(command, item, kill_after, as_json=as_json)
                 else:
-                    goes_on = _print(item.value, as_json=as_json, ends_line=follow)
+                    goes_on = _print(name, item.value, as_json=as_json, ends_line=follow)
             if not follow or not goes_on:
                 return
 
@@ -156,7 +157,8 @@ def _run(command: list[str], item: Item, kill_after: float, *, as_json: bool) ->
     return ending.signalled is None
 
 
-def _print(value: Any, *, as_json: bool, ends_line: bool) -> bool:
+def _print(name: str, value: Any, *, as_json: bool, ends_line: bool) -> bool:
+    value = output.showable(name, value)  # an item that cannot be taken blocks those behind it
     if as_json:
         output.json(_facts(value))
     elif ends_line:

@@ -307,6 +307,18 @@ def test_an_item_stays_if_nobody_reads_it(node: Node, call: Call) -> None:
     assert call("queue", "take", "r", "--timeout", "0")[1] == "item"
 
 
+def test_a_value_that_json_cannot_carry_does_not_block_a_queue(node: Node, call: Call) -> None:
+    with Client(node.address) as client:
+        client.queue("j").put_many([{(1, 2): 3}, "next"])
+    code, printed, failed = call("queue", "take", "j", *python("raise SystemExit(9)"))
+    assert (code, printed) == (1, "")
+    assert "cannot be shown as JSON" in failed
+    code, printed, noted = call("queue", "take", "j")
+    assert (code, printed) == (0, "{(1, 2): 3}")
+    assert "JSON cannot carry the value of 'j'" in noted
+    assert call("queue", "take", "j") == (0, "next", "")
+
+
 # --- barriers
 
 

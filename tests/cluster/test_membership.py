@@ -1,5 +1,6 @@
 """Membership on real processes: joining, moving, leaving and coming back."""
 
+import functools
 import random
 import select
 import signal
@@ -21,6 +22,7 @@ from skiff import (
     Skiff,
 )
 from skiff.testing import Cluster, Node, free_port, wait_until
+from tests.cluster.audited import audited
 from tests.cluster.keyed import node_key
 
 pytestmark = pytest.mark.cluster
@@ -62,6 +64,18 @@ def wait_until_agreed(nodes: list[Node]) -> None:
     wait_until(are_agreed, f"{nodes} agree on each other", timeout=30)
 
 
+def wait_until_recorded(nodes: list[Node], operation: str, changed: Node) -> None:
+    """Wait until the audit trail of each of these nodes shows that a member has changed."""
+    target = f"{changed.id.hex} {changed.address}"
+
+    def is_recorded(node: Node) -> bool:
+        records = audited(node.directory)
+        return any((it["operation"], it["target"]) == (operation, target) for it in records)
+
+    for node in nodes:
+        wait_until(functools.partial(is_recorded, node), f"{node} records {operation}")
+
+
 def serves(node: Node, key: str) -> object:
     with node.client(timeout=20) as client:
         return client.get(key)
@@ -85,6 +99,7 @@ def test_a_node_can_join_through_any_member(own_cluster: Cluster, new_node: NewN
         nodes.append(joiner)
         wait_until_agreed(nodes)
         assert serves(joiner, "key") == "value"
+        wait_until_recorded(nodes[:-1], "MemberAdded", joiner)
     # Five nodes survive the loss of any two.
     leader, follower = own_cluster.leader(), own_cluster.followers()[0]
     for lost in (leader, follower):
@@ -247,6 +262,8 @@ def test_a_moved_node_is_known_at_its_new_address(own_cluster: Cluster) -> None:
         assert moving.id == identity
         wait_until_agreed(own_cluster.nodes)
         assert serves(moving, "key") == "value"
+        others = [node for node in own_cluster.nodes if node is not moving]
+        wait_until_recorded(others, "MemberMoved", moving)
 
 
 def test_a_moved_single_node_knows_its_new_address(single: Cluster) -> None:
@@ -291,6 +308,7 @@ def test_a_removed_node_stays_removed_until_it_is_started_with_rejoin(own_cluste
         client.insert("while/away", 2)
         assert client.status().term == term
         wait_until_agreed(others)
+        wait_until_recorded(others, "MemberRemoved", removed)
 
         removed.add_options("--rejoin")
         removed.start()
