@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protocol.client.calls import Calls, Ending
 from protocol.client.census import Census
 from protocol.client.link import Link
-from protocol.client.routing import Route, address_of
+from protocol.client.routing import TCP_SCHEME, Route, address_of
 from protocol.client.steps import ReturnT, Steps
 from protocol.messages.client import (
     Failed,
@@ -60,7 +60,7 @@ class Client:
         self.cluster = cluster
         self.name = name
         self.history = history
-        endpoints = [f"tcp://{address}" for address in addresses]
+        endpoints = [f"{TCP_SCHEME}{address}" for address in addresses]
         cluster.setting.chance.shuffle(endpoints)
         setting = cluster.setting
         self.route = Route(endpoints, follow_leader=setting.chance.random() < 0.7)
@@ -80,6 +80,12 @@ class Client:
         """Note the revision of an outcome, if it has one."""
         revision: int = getattr(outcome, "revision", 0)
         self.newest = max(self.newest, revision)
+
+    def link_to(self, address: str) -> Link:
+        """Return a link to the node at an address, which stays with it until it fails."""
+        link = Link(self.route, stays=True)
+        link.endpoint = f"{TCP_SCHEME}{address}"
+        return link
 
     def new_thread(self, name: str) -> "Thread":
         """Return a new thread of this client."""

@@ -150,9 +150,7 @@ class Holder(LeaseUser):
             return None
         node = self._chance.choice(others)
         network.starve((leader.address, node.address), until)
-        link = Link(thread.client.route, stays=True)
-        link.endpoint = f"tcp://{node.address}"
-        return link
+        return thread.client.link_to(node.address)
 
     def _tend(self, thread: "Thread", held: HeldLease) -> None:
         """Keep a lease alive regularly, as the background of a client does."""

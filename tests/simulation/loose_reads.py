@@ -3,6 +3,7 @@
 They are not linearizable: their guarantees are those of a session, and the bounds that they name.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ SCANS = 0.3  # share of loose reads
 PRECEDED = 0.4  # share of stale reads right after a linearizable one, at the same node if it lasts
 STALENESS_POWERS = (-3.0, -0.5)  # of ten, in seconds
 BOUNDED, REQUIRING = 0.6, 0.3  # shares of stale reads
+READ_AGAIN_SECONDS = 0.3  # for each of many reads at one node
 PREFIXES = ("", "k/", "k/1", "n/", "p/")
 LIMIT_MAX = 3  # entries of a page
 
@@ -55,7 +57,28 @@ class LooseReads:
 
         thread.drive_loosely(Get(key), deadline, ended)
 
+    def read_again_and_again(self, thread: "Thread", link: Link, count: int) -> None:
+        """Read stale states of one node, while the client's other threads see those of others."""
+        deadline = self._setting.events.now + READ_AGAIN_SECONDS
+
+        def read_once_more(_: Ending) -> None:
+            if count > 1:
+                self.read_again_and_again(thread, link, count - 1)
+
+        get = Get("k/0", max_staleness_ms=ANY_STALENESS)
+        self._drive(thread, get, deadline, read_once_more, link)
+
     def _get(self, thread: "Thread", get: Get, deadline: float) -> None:
+        self._drive(thread, get, deadline, lambda _: thread.go_on())
+
+    def _drive(
+        self,
+        thread: "Thread",
+        get: Get,
+        deadline: float,
+        then: Callable[[Ending], None],
+        link: Link | None = None,
+    ) -> None:
         least = thread.client.newest
         self._setting.totals.stale_reads += 1
 
@@ -63,9 +86,9 @@ class LooseReads:
             if isinstance(ending.outcome, Found | Missing):
                 self._check(get, least, ending.outcome)
                 thread.client.see(ending.outcome)
-            thread.go_on()
+            then(ending)
 
-        thread.drive_loosely(get, deadline, ended)
+        thread.drive_loosely(get, deadline, ended, link)
 
     def bounds(self) -> tuple[int, int]:
         """Return how stale a read may be, and the revision that it requires."""

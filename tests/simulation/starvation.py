@@ -13,13 +13,16 @@ from protocol.messages.client import (
     Reply,
     Request,
 )
+from tests.simulation.client import Thread
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Node
 from tests.simulation.rights_user import KEYS
 
-CLOG_SECONDS_MAX, STARVED_SECONDS_MAX = 0.1, 0.3
+CLOGGED = 0.6  # of the shortest election timeout, at most: the follower keeps its leader
+STARVED_SECONDS_MAX = 0.3
 CONFIRMED = 0.6  # share of those that have just confirmed a read
 QUESTIONS = 10
+OBSERVED, OBSERVATIONS = 0.5, 20  # share of those that a client reads again and again
 TIMEOUT_MS = 500
 HOPS_MAX = 3  # of a message, within which the entries cease
 
@@ -46,21 +49,31 @@ class Starvation:
             self._ask(node, Get("k/0"))
             hops = HOPS_MAX * self._chance.random()
             delay = hops * self._setting.options.network.delay
-            self._setting.events.after(delay, self._starve, leader, node, CLOG_SECONDS_MAX)
+            self._setting.events.after(delay, self._starve, leader, node, CLOGGED)
         else:
             self._starve(leader, node, 0.0)
 
     def _starve(self, leader: Node, node: Node, clogged: float) -> None:
+        """Starve a follower, and ask it; its frames may be late for a part of the time."""
         network, events = self._setting.network, self._setting.events
         pair = (leader.address, node.address)
-        clog = clogged * self._chance.random()
+        clog = clogged * self._setting.options.timeouts.shortest * self._chance.random()
         duration = clog + STARVED_SECONDS_MAX * self._chance.random()
         if clog:
             network.clog(pair, events.now + clog)
         network.starve(pair, events.now + duration)
+        if self._chance.random() < OBSERVED:
+            self._observe(node)
         for _ in range(QUESTIONS):
             moment = duration * self._chance.random()
             events.after(moment, self._ask_something, node, events.now)
+
+    def _observe(self, node: Node) -> None:
+        """Let a client read at a follower, while its other threads see what the leader has."""
+        client = self._chance.choice(self._cluster.clients)
+        thread = Thread(client, f"{client.name}.observer")
+        link = client.link_to(node.address)
+        self._cluster.loose_reads.read_again_and_again(thread, link, OBSERVATIONS)
 
     def _ask_something(self, node: Node, since: float) -> None:
         """Ask for a state of any age, or for one as old as the starvation at most."""
