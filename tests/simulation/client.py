@@ -87,6 +87,12 @@ class Client:
         link.endpoint = f"{TCP_SCHEME}{address}"
         return link
 
+    def new_helper(self, name: str) -> "Thread":
+        """Return a thread that begins nothing by itself."""
+        helper = Thread(self, name)
+        helper.stopped = True
+        return helper
+
     def new_thread(self, name: str) -> "Thread":
         """Return a new thread of this client."""
         self.threads.append(Thread(self, name))

@@ -1,5 +1,6 @@
 """Consumers: clients that put items into a queue, take them and acknowledge them, or forget to."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from protocol.state.commands import (
 )
 from tests.simulation.contenders import TTLS_MS
 from tests.simulation.lease_user import LeaseUser
-from tests.simulation.performing import Performing
+from tests.simulation.performing import Act, Performing, at_once
 from tests.simulation.setting import Setting
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ PUTS = 0.5  # share of turns; others take
 PATIENCE_SECONDS = (0.2, 2.0)
 RELEASES, FORGETS = 0.1, 0.2  # shares of deliveries; others are acknowledged
 WORK_SECONDS_MAX = 0.5
+OVERTAKEN = 0.3  # share of claims that come after another consumer has had an item
 
 
 class Consumer(LeaseUser):
@@ -46,7 +48,8 @@ class Consumer(LeaseUser):
         if self._chance.random() < PUTS:
             self._put(thread)
         else:
-            self._grant(thread, self._deadline(), partial(self._take, thread), TTLS_MS)
+            late = partial(self._commit_late, thread)
+            self._take(thread, partial(self._work, thread), thread.go_on, late)
 
     def _put(self, thread: "Thread") -> None:
         def numbered(ending: Ending) -> None:
@@ -63,20 +66,43 @@ class Consumer(LeaseUser):
 
         thread.write_loosely(Increment(NAMES.counter), self._deadline(), numbered)
 
-    def _take(self, thread: "Thread", held: HeldLease | None) -> None:
-        if held is None:
-            thread.go_on()
-            return
+    def _take(
+        self,
+        thread: "Thread",
+        claimed: Callable[[Claim, HeldLease], None],
+        failed: Act,
+        commit: Callable[[Act], None] = at_once,
+    ) -> None:
+        """Take an item; call ``claimed`` with its claim, or ``failed``."""
 
-        def ended(claim: Claim | None = None) -> None:
+        def granted(held: HeldLease | None) -> None:
+            if held is None:
+                failed()
+                return
+            done = partial(ended, held)
+            taking = take(NAMES, VALUE, held.id)
+            Performing(thread, taking, self._deadline(), done, commit).go_on()
+
+        def ended(held: HeldLease, claim: Claim | None = None) -> None:
             if claim is None or not held.remaining(self._now):
-                thread.go_on()
+                failed()
                 return
             self._setting.judge.turn_bounds.delivered(claim.item, claim.key, held.id)
-            delay = self._chance.uniform(0, WORK_SECONDS_MAX)
-            self._setting.events.after(delay, self._decide, thread, claim, held)
+            claimed(claim, held)
 
-        Performing(thread, take(NAMES, VALUE, held.id), self._deadline(), ended).go_on()
+        self._grant(thread, self._deadline(), granted, TTLS_MS)
+
+    def _commit_late(self, thread: "Thread", commit: Act) -> None:
+        """Claim an item, sometimes after another consumer has taken and acknowledged one."""
+        if self._chance.random() < OVERTAKEN:
+            other = thread.client.new_helper(f"{thread.name}.other")
+            self._take(other, partial(self._acknowledge, other, commit), commit)
+        else:
+            commit()
+
+    def _work(self, thread: "Thread", claim: Claim, held: HeldLease) -> None:
+        delay = self._chance.uniform(0, WORK_SECONDS_MAX)
+        self._setting.events.after(delay, self._decide, thread, claim, held)
 
     def _decide(self, thread: "Thread", claim: Claim, held: HeldLease) -> None:
         drawn = self._chance.random()
@@ -87,9 +113,9 @@ class Consumer(LeaseUser):
             release = Transact((), (Remove(claim.key),), (), (Fence(claim.key, claim.token),))
             thread.write_loosely(release, self._deadline(), lambda _: thread.go_on())
         else:
-            self._acknowledge(thread, claim, held)
+            self._acknowledge(thread, thread.go_on, claim, held)
 
-    def _acknowledge(self, thread: "Thread", claim: Claim, held: HeldLease) -> None:
+    def _acknowledge(self, thread: "Thread", then: Act, claim: Claim, held: HeldLease) -> None:
         bounds = self._setting.judge.turn_bounds
 
         def ended(ending: Ending) -> None:
@@ -98,7 +124,7 @@ class Consumer(LeaseUser):
                     bounds.acknowledged(claim.item, existed=existed)
                 case Inapplicable():
                     bounds.fenced_off(held.remaining(self._now) > 0)
-            thread.go_on()
+            then()
 
         bounds.acknowledges(claim.item)
         operations = (Remove(claim.item), Remove(claim.key))

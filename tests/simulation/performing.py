@@ -1,6 +1,7 @@
 """Performing: drives a procedure of a recipe for a simulated client."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from protocol.client.beginning import Beginning
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 LOOK_AGAIN_SECONDS = 0.02  # after which a page of changes is asked for again
 PAGE_SECONDS = 0.5
 
+Act = Callable[[], None]
+
+
+def at_once(act: Act) -> None:
+    """Do what a procedure wants to do without delay."""
+    act()
+
 
 class Performing:
     """One procedure, until it returns, fails or is given up at its deadline."""
@@ -27,13 +35,15 @@ class Performing:
         procedure: Procedure[Any],
         deadline: float,
         done: Callable[..., None],
+        commit: Callable[[Act], None] = at_once,
     ) -> None:
-        """Call ``done`` with the result, or without one."""
+        """Call ``done`` with the result, or without one; ``commit`` sends the commands in time."""
         self._thread = thread
         self._setting = thread.setting
         self._procedure = procedure
         self._deadline = deadline
         self._done = done
+        self._commit = commit
 
     def go_on(self, result: object = None) -> None:
         """Send the result of a step, and perform the next one."""
@@ -44,7 +54,8 @@ class Performing:
             return
         match step:
             case Commit(command=command):
-                self._thread.write_loosely(command, self._deadline, self._committed)
+                write = self._thread.write_loosely
+                self._commit(partial(write, command, self._deadline, self._committed))
             case ReadEntries(prefix=prefix):
                 EntriesRead(self._thread, prefix, self._read).go_on()
             case AwaitChange():

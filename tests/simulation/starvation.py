@@ -13,7 +13,6 @@ from protocol.messages.client import (
     Reply,
     Request,
 )
-from tests.simulation.client import Thread
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Node
 from tests.simulation.rights_user import KEYS
@@ -71,7 +70,7 @@ class Starvation:
     def _observe(self, node: Node) -> None:
         """Let a client read at a follower, while its other threads see what the leader has."""
         client = self._chance.choice(self._cluster.clients)
-        thread = Thread(client, f"{client.name}.observer")
+        thread = client.new_helper(f"{client.name}.observer")
         link = client.link_to(node.address)
         self._cluster.loose_reads.read_again_and_again(thread, link, OBSERVATIONS)
 
