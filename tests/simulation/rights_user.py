@@ -66,6 +66,7 @@ WRITES, THEFTS = 0.5, 0.1  # shares of a user's turns
 VALUE = encode(1)
 LEASES_TRIED = 2
 REPLACEMENTS = 0.1  # share of turns in which a user is removed, to be added again
+RENEWALS = 0.05  # share of turns in which a role ends, to begin again for others
 CHANGES = 0.5  # share of an administrator's turns that change rights
 
 
@@ -277,6 +278,8 @@ class AdministratorThread(Thread):
             name = self._chance.choice(USER_NAMES)
             again = (RemoveUser(name), AddUser(name, key_of(name)), AssignRole(name, "clerk"))
             self._next_ones.extend(again)
+        if not self._next_ones and self._chance.random() < RENEWALS:
+            self._next_ones.extend((RemoveRole("clerk"), Grant(*FREQUENT)))
         if self._next_ones:
             return self._next_ones.pop(0)
         if self._chance.random() < CHANGES:
