@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tests.simulation.totals import Totals
 class Plan(msgspec.Struct, frozen=True):
     """The seeds to run, and their options."""
 
-    seeds: range
+    seeds: Sequence[int]
     nodes: int | None = None
     events: int = EVENTS
     shown: int = SHOWN_EVENTS
