@@ -34,7 +34,7 @@ PUTS = 0.5  # share of turns; others take
 PATIENCE_SECONDS = (0.2, 2.0)
 RELEASES, FORGETS = 0.1, 0.2  # shares of deliveries; others are acknowledged
 WORK_SECONDS_MAX = 0.5
-OVERTAKEN = 0.3  # share of claims that come after another consumer has had an item
+CLAIMED_BEFORE, ACKNOWLEDGED_BEFORE = 0.4, 0.2  # shares of claims
 
 
 class Consumer(LeaseUser):
@@ -93,12 +93,16 @@ class Consumer(LeaseUser):
         self._grant(thread, self._deadline(), granted, TTLS_MS)
 
     def _commit_late(self, thread: "Thread", commit: Act) -> None:
-        """Claim an item, sometimes after another consumer has taken and acknowledged one."""
-        if self._chance.random() < OVERTAKEN:
-            other = thread.client.new_helper(f"{thread.name}.other")
+        """Claim an item, sometimes after another consumer has claimed one, or acknowledged it."""
+        drawn = self._chance.random()
+        if drawn > CLAIMED_BEFORE:
+            commit()
+            return
+        other = thread.client.new_helper(f"{thread.name}.other")
+        if drawn < ACKNOWLEDGED_BEFORE:
             self._take(other, partial(self._acknowledge, other, commit), commit)
         else:
-            commit()
+            self._take(other, lambda *_: commit(), commit)
 
     def _work(self, thread: "Thread", claim: Claim, held: HeldLease) -> None:
         delay = self._chance.uniform(0, WORK_SECONDS_MAX)
