@@ -16,7 +16,7 @@ def notes_of_members(before: Membership, after: Membership) -> Iterator[AuditRec
 
     The first one that a node knows differs from none: it shows who is there, and no change.
     """
-    if not before.members or before is after:
+    if not before.members:
         return
     for member in after.members:
         known = before.get(member.id)

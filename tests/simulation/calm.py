@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from protocol.membership import Member, Membership, is_majority
-from protocol.messages.client import CLIENT_PROTOCOL_VERSION, AddNode, Failed, Reply, Request
+from protocol.messages.client import AddNode, Failed, Reply
 from protocol.messages.replicator import StepAside
 from protocol.raft.clock_rates import LEASE_SHARE
 from protocol.raft.senders import LAPSE_MICROSECONDS
@@ -157,9 +157,9 @@ class Calm:
         if self._probed:
             return
         write = Write(0, 0, 0, OpenSession())
-        request = Request(CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (write,))
+        ask = self._cluster.ask_alone
         for node in self.healed:
-            self._cluster.ask(node.address, ("probe", self._heard, _nothing), request)
+            ask(node.address, "probe", write, PROBE_TIMEOUT_MS, self._heard)
         self._setting.events.after(PROBE_SECONDS, self._probe)
 
     def _invite(self) -> None:
@@ -168,12 +168,10 @@ class Calm:
         for node in self.healed:
             member = members.get(node.id)
             if member is not None and not member.voter:
-                request = Request(
-                    CLIENT_PROTOCOL_VERSION, 1, PROBE_TIMEOUT_MS, (AddNode(node.advertised),)
-                )
+                addition = AddNode(node.advertised)
                 self._setting.judge.admitted.welcome(node.id)
                 for other in self.healed:
-                    self._cluster.ask(other.address, ("admin", _ignore, _nothing), request)
+                    self._cluster.ask_alone(other.address, "admin", addition, PROBE_TIMEOUT_MS)
         self._setting.events.after(PROBE_SECONDS, self._invite)
 
     def _heard(self, reply: Reply) -> None:
@@ -289,11 +287,3 @@ def _is_majority_of(nodes: list[Node], membership: Membership) -> bool:
 def _learns(node: Node, membership: Membership) -> bool:
     member = membership.get(node.id)
     return member is not None and not member.voter
-
-
-def _ignore(_: Reply) -> None:
-    """Do nothing."""
-
-
-def _nothing() -> None:
-    """Do nothing."""

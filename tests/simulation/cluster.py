@@ -1,12 +1,13 @@
 """Cluster: the nodes, clients and watchers of a run, and the routes between them."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.messages.client import Request
+from protocol.messages.client import CLIENT_PROTOCOL_VERSION, Operation, Reply, Request
 from protocol.messages.peer import ClusterQuery, JoinRequest, MembershipQuery, PeerFrame
 from protocol.state.machine import decode_membership_change
 from protocol.wire import encode
@@ -30,6 +31,14 @@ CLUSTER = b"simulated".ljust(16, b"\0")
 FINDERS = (ClusterQuery, JoinRequest, MembershipQuery)
 PREFIXES = ("", "k/", "k/0")
 SHARED_THREADS = 3  # times as many threads in a client whose threads share connections
+
+
+def _ignore(_: Reply) -> None:
+    """Do nothing."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Cluster:
@@ -110,6 +119,18 @@ class Cluster:
             asker[0], node.address, self._deliver_request, node, asker, request
         )
         return True
+
+    def ask_alone(
+        self,
+        address: str,
+        name: str,
+        operation: Operation,
+        timeout_ms: int,
+        heard: Callable[[Reply], None] = _ignore,
+    ) -> None:
+        """Ask a node for one operation, once and without a session, as no client does."""
+        request = Request(CLIENT_PROTOCOL_VERSION, 1, timeout_ms, (operation,))
+        self.ask(address, (name, heard, _nothing), request)
 
     @property
     def has_moving(self) -> bool:

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 
 from protocol.messages.client import (
-    CLIENT_PROTOCOL_VERSION,
     AddNode,
     Get,
     RemoveNode,
     Reply,
-    Request,
     TransferLeadership,
 )
 from protocol.messages.replicator import StepAside
@@ -311,8 +309,7 @@ class Faults:
             after(number * BURST_READ_SECONDS, self._ask, node, read)
 
     def _ask(self, node: Node, operation: Write | Get) -> None:
-        request = Request(CLIENT_PROTOCOL_VERSION, 1, BURST_TIMEOUT_MS, (operation,))
-        self._cluster.ask(node.address, ("burst", self._heard, _nothing), request)
+        self._cluster.ask_alone(node.address, "burst", operation, BURST_TIMEOUT_MS, self._heard)
 
     # --- operators
 
@@ -364,9 +361,8 @@ class Faults:
         node = self._random_node()
         if node is None:
             return
-        request = Request(CLIENT_PROTOCOL_VERSION, 1, ADMIN_TIMEOUT_MS, (operation,))
         self._setting.events.note("admin", f"asks {node.name}", operation)
-        self._cluster.ask(node.address, ("admin", self._heard, _nothing), request)
+        self._cluster.ask_alone(node.address, "admin", operation, ADMIN_TIMEOUT_MS, self._heard)
 
     def _heard(self, reply: Reply) -> None:
         self._setting.events.note("admin", "hears", reply)
@@ -384,7 +380,3 @@ class Faults:
 def _resume(actors: tuple[Actor, ...]) -> None:
     for actor in actors:
         actor.resume()
-
-
-def _nothing() -> None:
-    """Do nothing."""

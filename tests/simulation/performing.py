@@ -37,7 +37,7 @@ class Performing:
         done: Callable[..., None],
         commit: Callable[[Act], None] = at_once,
     ) -> None:
-        """Call ``done`` with the result, or without one; ``commit`` sends the commands in time."""
+        """Call ``done`` with the result, or without one, and ``commit`` with what sends a command."""
         self._thread = thread
         self._setting = thread.setting
         self._procedure = procedure

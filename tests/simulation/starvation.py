@@ -1,18 +1,11 @@
 """Starvation: a follower that hears its leader but gets no entries is asked for what it has.
 
-It is behind without knowing it. The requests are no client's, so that no session hides its age.
+It is behind without knowing it. Most requests are no client's, so that no session hides its age.
 """
 
 from random import Random
 
-from protocol.messages.client import (
-    ANY_STALENESS,
-    CLIENT_PROTOCOL_VERSION,
-    Get,
-    Operation,
-    Reply,
-    Request,
-)
+from protocol.messages.client import ANY_STALENESS, Get, Operation
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Node
 from tests.simulation.rights_user import KEYS
@@ -22,6 +15,7 @@ STARVED_SECONDS_MAX = 0.3
 CONFIRMED = 0.6  # share of those that have just confirmed a read
 QUESTIONS = 10
 OBSERVED, OBSERVATIONS = 0.5, 20  # share of those that a client reads again and again
+BOUNDED = 0.7  # share of the questions that are no user's, with a limit of age
 TIMEOUT_MS = 500
 HOPS_MAX = 3  # of a message, within which the entries cease
 
@@ -81,18 +75,9 @@ class Starvation:
             self._ask(node, Get(self._chance.choice(KEYS), max_staleness_ms=ANY_STALENESS), name)
             return
         staleness = ANY_STALENESS
-        if self._chance.random() < 0.7:
+        if self._chance.random() < BOUNDED:
             staleness = 1 + int(1000 * (self._setting.events.now - since) * self._chance.random())
         self._ask(node, Get("k/0", max_staleness_ms=staleness), name)
 
     def _ask(self, node: Node, operation: Operation, name: str = "asker") -> None:
-        request = Request(CLIENT_PROTOCOL_VERSION, 1, TIMEOUT_MS, (operation,))
-        self._cluster.ask(node.address, (name, _ignore, _nothing), request)
-
-
-def _ignore(_: Reply) -> None:
-    """Do nothing."""
-
-
-def _nothing() -> None:
-    """Do nothing."""
+        self._cluster.ask_alone(node.address, name, operation, TIMEOUT_MS)
