@@ -37,7 +37,7 @@ class Performing:
         done: Callable[..., None],
         commit: Callable[[Act], None] = at_once,
     ) -> None:
-        """Call ``done`` with the result, or without one, and ``commit`` with what sends a command."""
+        """Call ``done`` with the result, or without one; give ``commit`` what sends a command."""
         self._thread = thread
         self._setting = thread.setting
         self._procedure = procedure
