@@ -67,7 +67,7 @@ class AsyncClient(
 ):
     """Client of a cluster for one event loop, with the methods of ``Client`` as coroutines.
 
-    Calls may be awaited concurrently. Calls issued in one turn of the loop share a frame, where
+    Calls may be awaited concurrently. Calls issued in one turn of the loop share frames, where
     their deadlines and sizes allow, and are done in no particular order. At most ``max_in_flight``
     calls are in flight; further ones wait. A cancelled call may have been done or may yet be, as
     after ``OutcomeUnknown``.

@@ -1,6 +1,6 @@
 """AsyncConnection: one DEALER socket to one node, for concurrent requests of an event loop.
 
-Requests issued in one turn of the loop share a frame. The loop watches the descriptors of the
+Requests issued in one turn of the loop share frames. The loop watches the descriptors of the
 socket and of its monitor; ``ZMQ_FD`` is edge-triggered, so the socket is drained after each send,
 too.
 """
@@ -84,10 +84,12 @@ class AsyncConnection:
         self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
     def ask(self, ask: Ask) -> PendingAsk:
-        """Send operations at the end of this turn of the loop; the future always gets a result."""
+        """Send operations in this turn of the loop; the future always gets a result."""
         waiting = PendingAsk(ask, self._loop.create_future())
         self._requests.add(waiting)
         self._plan_flush()
+        if self._requests.has_full_frame:
+            self._flush()
         return waiting
 
     def close(self, trouble: Trouble | None = None) -> None:
@@ -108,10 +110,13 @@ class AsyncConnection:
     def _plan_flush(self) -> None:
         if not self._flush_planned:
             self._flush_planned = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flush_planned = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flush_planned = False
         if self.is_lost or not self._is_writable():
             return  # flushed again when the connection is accepted
         if self._requests.flush(self._loop.time(), self._send):

@@ -1,4 +1,4 @@
-"""Connection: requests reach one node only, even if another takes over its address."""
+"""Connections: requests reach one node only, and soon."""
 
 import asyncio
 import time
@@ -9,6 +9,10 @@ from threading import Event, Thread
 import pytest
 import zmq
 
+from protocol.client.multiplexer import FULL_FRAME_REQUESTS
+from protocol.client.steps import Ask
+from protocol.messages.client import Get
+from protocol.wire import decode_request
 from skiff.async_connection import AsyncConnection
 from skiff.connection import CONNECT_SECONDS, Connection, ConnectionLost
 from skiff.testing import wait_until
@@ -73,3 +77,35 @@ def test_an_event_loop_notices_at_once_that_a_connection_is_refused() -> None:
     transport = Transport()
     assert asyncio.run(use()) < CONNECT_SECONDS / 2
     transport.close()
+
+
+def test_requests_that_fill_a_frame_leave_before_the_turn_of_the_loop_ends() -> None:
+    async def use(router: "zmq.Socket[bytes]", endpoint: str) -> None:
+        connection = AsyncConnection(transport, endpoint)
+
+        def ask(count: int) -> None:
+            for _ in range(count):
+                connection.ask(Ask(endpoint, (Get("key"),), asyncio.get_running_loop().time() + 9))
+
+        ask(1)
+        while not router.poll(0):  # noqa: ASYNC110 - until the connection is accepted
+            await asyncio.sleep(0.001)
+        assert _received(router) == 1
+        ask(2 * FULL_FRAME_REQUESTS + 1)
+        assert [_received(router), _received(router)] == [FULL_FRAME_REQUESTS] * 2
+        assert not router.poll(POLL_MS)
+        await asyncio.sleep(0)
+        assert _received(router) == 1
+        connection.close()
+
+    transport = Transport()
+    with zmq.Context[zmq.Socket[bytes]]() as context, context.socket(zmq.ROUTER) as router:
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        asyncio.run(use(router, f"tcp://127.0.0.1:{port}"))
+    transport.close()
+
+
+def _received(router: "zmq.Socket[bytes]") -> int:
+    """Wait for a frame; return its number of operations."""
+    assert router.poll(int(SECONDS * 1000))
+    return len(decode_request(router.recv_multipart()[-1]).operations)
