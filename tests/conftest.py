@@ -47,8 +47,8 @@ def _keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers: more than cores, as tests wait half of the time."""
-    return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
+    """Return the number of workers: more than cores, as tests mostly wait."""
+    return min(3 * (os.cpu_count() or 1), WORKERS_MAX)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
