@@ -2,8 +2,9 @@
 
 A batch costs the cluster about the same whether it carries one operation or a hundred. The next
 batch therefore waits for the previous one, and then briefly for the clients just answered: most of
-them send their next operation at once. A single client never waits. Where more is queued than a
-batch holds, users take turns, a request each.
+them send their next operation at once. A single client never waits. A large batch waits for neither
+while at most one is in flight: the next one is received while that one is written. Where more is
+queued than a batch holds, users take turns, a request each.
 """
 
 from collections import OrderedDict, deque
@@ -33,7 +34,8 @@ GET_BYTES, LIST_BYTES, LEASE_BYTES = 4 << 10, 256 << 10, 256  # assumed; most ar
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
-
+LARGE_OPERATIONS = 100  # load of a batch that would gain little from more
+LARGE_IN_FLIGHT_MAX = 2  # batches, of which the last one did not wait
 
 OperationT = TypeVar("OperationT")
 Cost = tuple[int, int]  # bytes, and load as in ``protocol.load``
@@ -112,6 +114,8 @@ class BatchQueue(Generic[OperationT]):
     def _due(self, now: float) -> float:
         if self._in_flight >= self._in_flight_max:
             return NEVER
+        if self._load >= LARGE_OPERATIONS and self._in_flight < LARGE_IN_FLIGHT_MAX:
+            return now
         if self._in_flight:
             return self._sent_at + PIPELINE_SECONDS
         return self._return_until if self._returning else now

@@ -3,6 +3,7 @@
 import pytest
 
 from protocol.gateway.batching import (
+    LARGE_OPERATIONS,
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,
@@ -78,6 +79,26 @@ def test_a_slow_batch_does_not_hold_up_the_next_one() -> None:
     queue.add(slot(b"b"), write())
     assert queue.next_deadline(1.001) == 1.0 + PIPELINE_SECONDS
     assert len(queue.take_batch(1.0 + PIPELINE_SECONDS)) == 1
+
+
+def test_a_large_batch_goes_beside_one_other_and_no_more() -> None:
+    queue = queue_of(b"a")
+    queue.take_batch(1.0)
+    for sent in (LARGE_OPERATIONS, 0):
+        for _ in range(LARGE_OPERATIONS - 1):
+            queue.add(slot(b"b"), write())
+        assert queue.take_batch(1.001) == []
+        queue.add(slot(b"b"), write())
+        assert len(queue.take_batch(1.001)) == sent
+
+
+def test_a_large_batch_does_not_wait_for_the_clients_of_the_previous_one() -> None:
+    queue = queue_of(b"a", b"b")
+    queue.take_batch(1.0)
+    queue.batch_ended([slot(b"a"), slot(b"b")], 1.001)
+    for _ in range(LARGE_OPERATIONS):
+        queue.add(slot(b"a"), write())
+    assert len(queue.take_batch(1.001)) == LARGE_OPERATIONS
 
 
 def test_a_batch_is_limited_in_writes_and_bytes() -> None:
