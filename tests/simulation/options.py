@@ -88,6 +88,8 @@ class TightLimits(msgspec.Struct, frozen=True):
     apply_entries_max: int | None = None
     read_bytes_max: int | None = None
     batch_operations_max: int | None = None
+    large_operations: int | None = None
+    full_frame_requests: int | None = None
     block_results: int | None = None
     held_log_factor: int | None = None
     sessions_max: int | None = None
@@ -298,6 +300,8 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         apply_entries_max=choose((None, 1, 3)),
         read_bytes_max=Random(f"read bytes {seed}").choice((None, 1)),
         batch_operations_max=Random(f"batch {seed}").choice((None, 3, PIPELINE_MAX)),
+        large_operations=Random(f"large {seed}").choice((None, None, 1, 3)),
+        full_frame_requests=Random(f"frames {seed}").choice((None, None, 1, 2)),
         block_results=Random(f"blocks {seed}").choice((None, 1, 2)),
         held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.door import Door
 
-TURN_SECONDS = 0.01  # longest turn of the client's event loop, in which calls share a frame
+TURN_SECONDS = 0.01  # longest turn of the client's event loop, in which calls share frames
 
 
 class PendingCall(Waiting):
@@ -94,17 +94,22 @@ class _Connection:
         return self._was_lost or has_ended
 
     def ask(self, call: PendingCall) -> None:
-        """Queue a request for the frame of this turn."""
+        """Queue a request for a frame of this turn."""
         self._requests.add(call)
         self._plan_flush()
+        if self._requests.has_full_frame:
+            self._flush()
 
     def _plan_flush(self) -> None:
         if not self._flush_planned:
             self._flush_planned = True
-            self._setting.events.after(TURN_SECONDS * self._setting.chance.random(), self._flush)
+            self._setting.events.after(TURN_SECONDS * self._setting.chance.random(), self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flush_planned = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flush_planned = False
         if not self._requests.flush(self._setting.events.now, self._send):
             self._lose()
 
