@@ -147,12 +147,14 @@ class RocksTable:
         self._handle = handle
         self._batch = batch
         self.pending: dict[bytes, bytes | None] = {}  # changes that are not yet written
+        self._set: set[bytes] = set()  # keys of those that are not deletions
         self._read: Callable[[bytes], Any] = family.get
 
     def begin(self, batch: rocksdict.WriteBatch) -> None:
         """Put further changes into a batch; those of the last one are written."""
         self._batch = batch
         self.pending.clear()
+        self._set.clear()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key."""
@@ -167,27 +169,26 @@ class RocksTable:
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
         self.pending[key] = value
+        self._set.add(key)
         self._batch.put(key, value, self._handle)
 
     def delete(self, key: bytes) -> None:
         """Delete a key."""
         self.pending[key] = None
+        self._set.discard(key)
         self._batch.delete(key, self._handle)
 
     def delete_range(self, first: bytes, end: bytes) -> None:
         """Delete all keys from ``first`` up to, but not including, ``end``."""
-        for key in [key for key in self.pending if first <= key < end]:
+        for key in [key for key in self._set if first <= key < end]:
             self.pending[key] = None
+            self._set.remove(key)
         self._batch.delete_range(first, end, self._handle)
 
     def keys_under(self, prefix: bytes, first: bytes, count_max: int) -> list[bytes]:
         """Return the keys with a prefix from ``first`` on, written or not, in order."""
         first = max(first, prefix)
-        found = [
-            key
-            for key, value in self.pending.items()
-            if value is not None and key >= first and key.startswith(prefix)
-        ]
+        found = [key for key in self._set if key >= first and key.startswith(prefix)]
         written = 0
         for key in self.keys(first):
             if written >= count_max or not key.startswith(prefix):

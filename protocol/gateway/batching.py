@@ -27,13 +27,22 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
-from protocol.state.commands import Write, command_size
+from protocol.state.commands import (
+    Command,
+    RemovePrefix,
+    RevokeLease,
+    Transact,
+    Write,
+    command_size,
+)
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 GET_BYTES, LIST_BYTES, LEASE_BYTES = 4 << 10, 256 << 10, 256  # assumed; most are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
+REMOVING = frozenset({RemovePrefix, RevokeLease, Transact})  # or may be
+REVOKED_LOAD = 100  # of a lease that is revoked: few have thousands of keys
 LARGE_OPERATIONS = 100  # load of a batch that would gain little from more
 LARGE_IN_FLIGHT_MAX = 2  # batches, of which the last one did not wait
 
@@ -190,7 +199,28 @@ def _is_too_much(size: int, load: int) -> bool:
 
 def write_cost(write: Write) -> Cost:
     """Return what a write takes of a batch."""
-    return command_size(write.command), load_of_command(write.command)
+    command = write.command
+    load = load_of_command(command)
+    if type(command) in REMOVING:
+        load = max(load, _removal_load(command))
+    return command_size(command), load
+
+
+def _removal_load(command: Command) -> int:
+    """Return the load of the thousands of keys that a command may remove without naming them.
+
+    An entry is applied as a whole, and everything else waits.
+    """
+    match command:
+        case RemovePrefix():
+            return BATCH_OPERATIONS_MAX
+        case RevokeLease():
+            return REVOKED_LOAD
+        case Transact(then=then, otherwise=otherwise):
+            removes = any(type(each) is RemovePrefix for each in (*then, *otherwise))
+            return BATCH_OPERATIONS_MAX if removes else 0
+        case _:
+            return 0
 
 
 def read_cost(operation: ReadOperation) -> Cost:

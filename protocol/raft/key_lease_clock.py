@@ -77,6 +77,11 @@ class KeyLeaseClock:
                 due.append(lease)
         return due
 
+    @property
+    def ending(self) -> int:
+        """The number of leases that unapplied entries end."""
+        return len(self._ending)
+
     def begin_end(self, leases: Iterable[int], index: int) -> None:
         """Note that the entry at an index ends these leases."""
         for lease in leases:

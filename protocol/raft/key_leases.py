@@ -102,7 +102,8 @@ def _expire(state: RaftState, leader: Leader) -> None:
     clock = leader.key_leases
     if not clock.is_due(state.now) or why_not_append(state, leader, grows=False) is not None:
         return
-    due = clock.take_due(state.now, LEASES_NAMED_MAX)
+    # Further ones wait until these are applied: other entries would wait for all of them.
+    due = clock.take_due(state.now, LEASES_NAMED_MAX - clock.ending)
     if due:
         end = Write(0, 0, 0, ExpireLeases(tuple(due)))
         batch = Batch(state.id, state.incarnation, 0, (end,))

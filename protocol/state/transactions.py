@@ -95,6 +95,7 @@ class _Draft:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
         self._rows: dict[str, StoredValue | None] = {}  # as written so far
+        self._set: set[str] = set()  # keys of rows that are there: one change may remove thousands
         self._writes: list[tuple[str, StoredValue | None, StoredValue | None]] = []  # before, after
         self._grants: list[int] = []  # milliseconds of the leases of keys' own
         self._attached: Counter[int] = Counter()  # keys, by lease
@@ -177,7 +178,7 @@ class _Draft:
     def _names_under(self, prefix: bytes) -> list[str]:
         """Return the keys with a prefix in order, as they are after the writes so far."""
         stored = self._store.keys_under(prefix, REMOVED_MAX + 1)
-        drafted = (name.encode() for name in self._rows)
+        drafted = (name.encode() for name in self._set)
         keys = {*stored, *(key for key in drafted if key.startswith(prefix))}
         names = [key.decode() for key in sorted(keys)]
         return [name for name in names if self._read(name) is not None]
@@ -205,6 +206,10 @@ class _Draft:
 
     def _note(self, key: str, before: StoredValue | None, after: StoredValue | None) -> None:
         self._rows[key] = after
+        if after is None:
+            self._set.discard(key)
+        else:
+            self._set.add(key)
         self._writes.append((key, before, after))
 
 

@@ -54,7 +54,7 @@ from protocol.storage.state_tables import TableSets
 
 APPLY_ENTRIES_MAX = 256  # in one turn, so that a backlog delays appends only briefly
 APPLY_BYTES_MAX = 16 << 20  # likewise, of entries and the changes that they make
-APPLY_OPERATIONS_MAX = 4_000  # likewise, as ``protocol.load`` counts them
+APPLY_OPERATIONS_MAX = 4_000  # likewise, as ``protocol.load`` counts them, or changes if more
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
 UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
 UNWRITTEN_BYTES_MAX = 1 << 20
@@ -264,7 +264,8 @@ class StorageWriter:
             entry = self._next_entry()
             outcome = self._machine.apply(entry)
             self._report(entry, outcome, events)
-            left = 0 if self._unwritten_bytes > APPLY_BYTES_MAX else left - outcome.load
+            left -= max(outcome.load, len(outcome.events))
+            left = 0 if self._unwritten_bytes > APPLY_BYTES_MAX else left
         last = self._machine.applied_index
         self._machine.store_progress()
         self._outbox.note_leases(last, self._machine.take_lease_changes())

@@ -7,11 +7,19 @@ from protocol.gateway.batching import (
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,
+    REVOKED_LOAD,
     BatchQueue,
     write_cost,
 )
 from protocol.gateway.pending import Call, Slot
-from protocol.state.commands import Insert, Transact, Write
+from protocol.state.commands import (
+    Insert,
+    RemovePrefix,
+    RevokeLease,
+    StateCommand,
+    Transact,
+    Write,
+)
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 
@@ -154,6 +162,25 @@ def test_users_take_turns_where_more_is_queued_than_a_batch_holds() -> None:
     assert clients[half - 1 : half + 2] == [b"a", b"b", b"c"]
     assert {each.call.id for each, _ in second} == {1, 2}
     assert len(queue) == 3 * half
+
+
+@pytest.mark.parametrize(
+    ("command", "in_a_batch"),
+    [
+        (RemovePrefix("a/"), 1),
+        (Transact((), (Insert("b", b""), RemovePrefix("a/"))), 1),
+        (Transact((), (), (RemovePrefix("a/"),)), 1),
+        (RevokeLease(1), BATCH_OPERATIONS_MAX // REVOKED_LOAD),
+    ],
+)
+def test_removals_of_unnamed_keys_share_no_entry_with_many(
+    command: StateCommand, in_a_batch: int
+) -> None:
+    queue = BatchQueue(write_cost)
+    for _ in range(2 * in_a_batch):
+        queue.add(slot(b"a"), Write(1, 1, 1, command))
+    assert len(queue.take_batch(1.0)) == in_a_batch
+    assert len(queue.take_batch(2.0)) == in_a_batch
 
 
 def test_a_transaction_takes_the_room_of_its_operations() -> None:

@@ -110,6 +110,11 @@ def test_an_entry_ends_a_limited_number_of_leases(monkeypatch: pytest.MonkeyPatc
     cluster = with_leases(1, 2, 3)
     beat(cluster, after=TTL)
     beat(cluster, after=0)
+    assert expiring(cluster) == [(1, 2)]
+    cluster.settle()
+    beat(cluster, after=0)
+    assert expiring(cluster) == [(1, 2)], "which is not applied yet"
+    cluster.step(A, LeasesApplied(cluster[A].last_index, (), (1, 2)))
     assert expiring(cluster) == [(1, 2), (3,)]
 
 

@@ -26,6 +26,7 @@ from protocol.state.commands import (
     Lookup,
     Missing,
     OpenSession,
+    RemovePrefix,
     Transact,
 )
 from protocol.storage import log_store, snapshot_source, writer
@@ -207,6 +208,22 @@ def test_a_backlog_of_transactions_is_applied_over_several_turns(node: StoredNod
     assert node.applied_index == 18, "before and after what the turn writes"
     node.turn()
     assert node.applied_index == 20
+
+
+def test_a_backlog_of_removals_is_applied_over_several_turns(
+    node: StoredNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "APPLY_OPERATIONS_MAX", 20)
+    inserts = Transact(
+        (), tuple(Insert(f"a/{n}/{key}", b"") for n in range(8) for key in range(10))
+    )
+    node.turn(node.append(entry(11, inserts)))
+    node.turn(Commit(11))
+    node.turn(node.append(*[entry(12 + n, RemovePrefix(f"a/{n}/")) for n in range(8)]))
+    node.turn(Commit(19))
+    assert node.applied_index == 15, "before and after what the turn writes, each ten keys"
+    node.turn()
+    assert node.applied_index == 19
 
 
 def test_large_reads_are_spread_over_turns_with_appends_in_between(node: StoredNode) -> None:
