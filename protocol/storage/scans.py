@@ -1,8 +1,9 @@
 """Scans: the views that scans read, so that all pages of one show the same revision.
 
-A view keeps old rows on disk. It is dropped after the last page that its client reads, after
-``IDLE_REVISIONS_MAX`` changes without a page, or for a newer scan when there are ``SCANS_MAX``:
-then it is the longest idle one of the user that has the most.
+A view keeps old rows on disk. It is dropped after ``IDLE_REVISIONS_MAX`` changes without a page, or
+for a newer scan when there are ``SCANS_MAX``: then it is the longest idle one of the user that has
+the most. After its last page it makes room for the next few that end, as a gateway or a client that
+waited for too long may ask for that page again.
 """
 
 import msgspec
@@ -14,6 +15,7 @@ from protocol.state.tables import SortedTable, TableView
 from protocol.storage.key_range import key_range
 
 SCANS_MAX = 128  # concurrent
+ENDED_MAX = 8  # views whose last page was read
 IDLE_REVISIONS_MAX = 20_000
 PAGE_ENTRIES_MAX = 4_096  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_COUNT_MAX = 10_000  # likewise, where entries are only counted
@@ -34,27 +36,35 @@ class Scans:
     def __init__(self, values: SortedTable) -> None:
         self._values = values
         self._views: Holdings[bytes, _View] = Holdings(SCANS_MAX)
+        self._ended: Holdings[bytes, _View] = Holdings(ENDED_MAX)
 
     def read(self, scan: Scan, user: bytes, revision: int) -> Page | Failed:
         """Return a page, the first one of the state at ``revision``, which must be written."""
-        view = self._views.drop(user, scan.scan)
+        view = self._views.drop(user, scan.scan) or self._ended.drop(user, scan.scan)
         if scan.revision:
             if view is None or view.revision != scan.revision:
                 return _gone(scan)
         else:
             view = _View(revision, self._values.view(), revision)
         page = _page(scan, view)
+        view.read_at = revision
         if page.more and not (scan.is_last and page.count >= scan.limit):
-            view.read_at = revision
-            self._views.add(user, scan.scan, view)
-            self._views.make_room()
+            _keep(self._views, user, scan, view)
+        elif scan.revision:  # a first page is read anew
+            _keep(self._ended, user, scan, view)
         return page
 
     def end_idle(self, revision: int) -> None:
         """Drop the views that were not read for many changes: no message reports a scan's end."""
-        for user, scan, view in self._views:
-            if revision - view.read_at > IDLE_REVISIONS_MAX:
-                self._views.drop(user, scan)
+        for views in (self._views, self._ended):
+            for user, scan, view in views:
+                if revision - view.read_at > IDLE_REVISIONS_MAX:
+                    views.drop(user, scan)
+
+
+def _keep(views: Holdings[bytes, _View], user: bytes, scan: Scan, view: _View) -> None:
+    views.add(user, scan.scan, view)
+    views.make_room()
 
 
 def _gone(scan: Scan) -> Failed:

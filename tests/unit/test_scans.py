@@ -26,7 +26,7 @@ from protocol.messages.storage import ReadAt
 from protocol.state.commands import Batch, Found, Insert, Missing, OpenSession, Remove, Write
 from protocol.storage import scans
 from protocol.storage.reader import MANY_BYTES_MAX
-from protocol.storage.scans import PAGE_BYTES_MAX
+from protocol.storage.scans import ENDED_MAX, PAGE_BYTES_MAX
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import NODE, StoredNode
 
@@ -130,10 +130,19 @@ def test_a_page_of_another_revision_or_of_an_unknown_scan_is_gone(store: Store) 
     assert gone(store.read(Scan(SCAN, "", 1, "a", revision=3))), "and ends the scan"
 
 
-def test_a_view_is_dropped_after_the_last_page(store: Store) -> None:
+def test_the_last_page_may_be_read_again_until_some_others_were(store: Store) -> None:
     store.insert("a", "b")
-    list(store.pages(Scan(SCAN, "", 1)))
-    assert gone(store.read(Scan(SCAN, "", 1, "a", revision=2)))
+    last = Scan(SCAN, "", 1, "a", revision=2)
+    for number in range(ENDED_MAX):
+        list(store.pages(Scan(number.to_bytes(16), "", 1)))
+        if not number:
+            list(store.pages(Scan(SCAN, "", 1)))
+            store.insert("c")
+            assert keys(store.page(last)) == ["b"], "as at the scan's revision"
+    assert keys(store.page(last)) == ["b"]
+    for number in range(ENDED_MAX):
+        list(store.pages(Scan(number.to_bytes(16), "", 1)))
+    assert gone(store.read(last))
 
 
 def test_no_view_is_kept_after_all_that_a_client_wants(store: Store) -> None:
