@@ -1,6 +1,7 @@
 """AsyncNamespace: the keys under a prefix by the rest of each key, for an event loop."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -54,9 +55,16 @@ class AsyncNamespace(Names, Generic[ValueT]):
         return await self._client.remove(self.key(name))
 
     async def pop(self, name: str, default: Any = None) -> Any:
-        """Remove a name and return its value, or the default."""
-        entry = await self._client.pop(self.key(name), self._type)
-        return default if entry is None else entry.value
+        """Remove a name and return its value, or the default.
+
+        A value that is not of the namespace's type stays.
+        """
+        key = self.key(name)
+        while (entry := await self._client.get_entry(key, self._type)) is not None:
+            with suppress(RevisionMismatch):  # changed meanwhile
+                await self._client.remove(key, if_revision=entry.revision)
+                return entry.value
+        return default
 
     async def setdefault(self, name: str, default: Any = None) -> Any:
         """Return the value of a name, after the default was written if there was none."""

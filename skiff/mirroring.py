@@ -296,5 +296,8 @@ class _Items(ItemsView[str, ValueT]):
 class _Values(ValuesView[ValueT]):
     _mapping: MirrorMapping[ValueT]
 
+    def __contains__(self, value: object) -> bool:
+        return any(each is value or each == value for each in self)
+
     def __iter__(self) -> Iterator[ValueT]:
         return (value for _, value in self._mapping._pairs())  # noqa: SLF001 - likewise

@@ -125,6 +125,8 @@ class Namespace(Names, MutableMapping[str, ValueT]):
     def pop(self, name: str, default: Any = _NO_DEFAULT) -> Any:
         """Remove a name and return its value, or the default.
 
+        A value that is not of the namespace's type stays.
+
         Raises:
             KeyError: there is no such name, and no default.
         """
@@ -197,6 +199,9 @@ class _Items(ItemsView[str, ValueT]):
 
 class _Values(ValuesView[ValueT]):
     _mapping: Namespace[ValueT]
+
+    def __contains__(self, value: object) -> bool:
+        return any(each is value or each == value for each in self)
 
     def __iter__(self) -> Iterator[ValueT]:
         return (value for _, value in self._mapping.scan())

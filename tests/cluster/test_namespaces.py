@@ -34,6 +34,7 @@ def test_it_behaves_as_a_mapping(space: Namespace[int]) -> None:
     assert (space["b"], "b" in space, "c" in space) == (2, True, False)
     assert 5 not in space  # type: ignore[comparison-overlap]
     assert (list(space), list(space.values())) == (["a/x", "b"], [1, 2])
+    assert (2 in space.values(), 3 in space.values()) == (True, False)
     assert dict(space.items()) == dict(space) == {"a/x": 1, "b": 2}
     assert (space.get("b"), space.get("c"), space.get("c", 7)) == (2, None, 7)
     del space["b"]
@@ -142,6 +143,13 @@ def test_an_event_loop_has_the_same_by_methods(cluster: Cluster) -> None:
             assert (await space.remove("c"), await space.remove("c")) == (True, False)
             assert (await space.pop("b"), await space.pop("b", 7)) == (2, 7)
             assert (await space.setdefault("a", 9), await space.setdefault("e", 5)) == (1, 5)
+            await client.insert("loop/text", "text")
+            with pytest.raises(DeserializeFailed):
+                await space.pop("text")
+            assert await client.get("loop/text") == "text"
+            large = client.namespace("loop/", bytes)
+            await large.insert("text", bytes(100_000))
+            assert await large.pop("text") == bytes(100_000)
             await space.namespace("x/").insert("y", 6)
             assert await space.get("x/y") == 6
             assert (await space.clear(), await space.count()) == (3, 0)

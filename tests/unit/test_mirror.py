@@ -174,11 +174,29 @@ def test_it_is_a_mapping_in_the_order_of_keys() -> None:
     assert list(mirror) == ["a", "b"]
     assert list(mirror.items()) == [("a", 1), ("b", 2)]
     assert list(mirror.values()) == [1, 2]
+    assert 2 in mirror.values()
+    assert 3 not in mirror.values()
     assert mirror.get("c") is None
     assert mirror.revision_of("b") == 5
     assert mirror.revision_of("c") == 0
     with pytest.raises(KeyError):
         mirror["c"]
+
+
+def test_a_search_of_its_values_shows_one_revision() -> None:
+    state, mirror = mapping(Event(5, "a", encode(1), 0), Event(6, "b", encode(2), 0))
+
+    class Remover:
+        """A value that a change removes the others before it is compared with."""
+
+        def __eq__(self, other: object) -> bool:
+            state.take(Event(11, "b", None, 0), 11)
+            return other == 2
+
+        __hash__ = None  # type: ignore[assignment]
+
+    assert Remover() in mirror.values()
+    assert "b" not in mirror
 
 
 def test_a_value_of_another_type_is_there_and_raises_when_it_is_read(
