@@ -8,8 +8,10 @@ from typing import Any, Self
 
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import is_of
+from protocol.keys import SEPARATOR
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.bound import BoundToProcess
+from skiff.errors import InvalidRequest
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.holder import Holder
 from skiff.recipes.turn import Contest
@@ -17,7 +19,8 @@ from skiff.records import Entry
 from skiff.subscriber import Subscriber
 from skiff.values import encode_value
 
-ROOM = 1 << 62  # for all who come
+UNLIMITED = 1 << 62  # places
+MEMBER = "member-"  # what the names of members begin with, in the party's directory
 
 
 class Member(Holder):
@@ -94,13 +97,17 @@ class Party(BoundToProcess):
 
 
 def party_contest(name: str, ttl: float) -> Contest:
-    """Return the contest for a place, of which there is one for everybody.
+    """Return the contest for a place in a party, which is never full.
 
     Raises:
-        InvalidRequest: the name is no key, or too long, or the TTL is out of its bounds.
+        InvalidRequest: the name is no key, too long or like a member's, or the TTL is out of its
+            bounds.
     """
-    prefix = f"{name}/member-"
-    return Contest("party", name, Line(prefix, ROOM), prefix, ttl, None).check()
+    prefix = f"{name}{SEPARATOR}{MEMBER}"
+    contest = Contest("party", name, Line(prefix, UNLIMITED), prefix, ttl, None).check()
+    if any(part.startswith(MEMBER) for part in name.split(SEPARATOR)):
+        raise InvalidRequest(f"no part of a party's name begins with {MEMBER!r}, unlike {name!r}")
+    return contest
 
 
 def in_order(prefix: str, entries: list[Entry[Any]]) -> list[Entry[Any]]:

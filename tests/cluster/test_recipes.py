@@ -791,6 +791,12 @@ def test_a_counter_counts(client: Any) -> None:
     assert counter.value() == 39
 
 
+def test_no_party_is_among_the_members_of_another(client: Any) -> None:
+    for name in ("a/member-b", "member-b", "member-b/c"):
+        with pytest.raises(InvalidRequest, match="begins with 'member-'"):
+            client.party(name)
+
+
 def test_a_party_lists_those_who_are_here(client: Any, cluster: Cluster) -> None:
     party = client.party("p", ttl=TTL)
     with party.watch(str) as changes, party.join("one") as one, party.join("two") as two:
