@@ -19,8 +19,8 @@ from skiff.bound import BoundToProcess
 from skiff.descriptions import described_by
 from skiff.errors import (
     ClientClosed,
-    ClientConnectFailed,
     NoNodeReached,
+    Overloaded,
     RequestTimeout,
     SkiffError,
     StreamClosed,
@@ -33,8 +33,10 @@ from skiff.subscriber import Subscriber
 from skiff.subscription import (
     HEAL_SECONDS,
     STEP_SECONDS,
+    UNANSWERED,
     event_of,
     greet_until,
+    is_final,
     may_watch,
     unconfirmed,
 )
@@ -206,8 +208,8 @@ class AsyncSubscriber(BoundToProcess):
                 if self._watch.is_lost and self._now() >= deadline:
                     raise RequestTimeout("no change in time, and no node has confirmed the watch")
             return change
-        except NoNodeReached as unreached:
-            raise RequestTimeout(f"no change in time: {unreached}") from None
+        except (NoNodeReached, Overloaded) as failure:
+            raise RequestTimeout(f"no change in time: {failure}") from None
         finally:
             self._receiving.release()
             if self._closed:
@@ -296,7 +298,7 @@ class AsyncSubscriber(BoundToProcess):
         try:
             until = min(deadline, self._now() + ESTABLISH_SECONDS)
             await self._ask(may_watch(self._prefix), until)
-        except (RequestTimeout, ClientConnectFailed) as error:
+        except UNANSWERED as error:
             raise StreamBroken(f"the right to watch was not confirmed ({error})") from error
 
     async def _ask(self, operation: Operation, deadline: float) -> Outcome:
@@ -305,10 +307,11 @@ class AsyncSubscriber(BoundToProcess):
             until = greet_until(deadline, self._now(), self._caller.route)
             try:
                 return await self._caller.call(operation, self._left(until))
-            except (RequestTimeout, ClientConnectFailed):
+            except UNANSWERED as error:
                 self._check_open()
-                if until == deadline:
+                if until == deadline and is_final(error, deadline, self._now()):
                     raise
+                await asyncio.sleep(HEAL_SECONDS)  # an overloaded one refuses at once
 
     async def _await_confirmation(self, deadline: float) -> None:
         subscription = self._subscription
@@ -342,11 +345,12 @@ class AsyncSubscriber(BoundToProcess):
             request = self._watch.request()
             outcome = await self._caller.call(request, left, anchor=missing.anchor)
             missing.take(outcome, self._now())
-        except (RequestTimeout, ClientConnectFailed):
+        except UNANSWERED as error:
             self._caller.move_on(missing.anchor)  # the next call asks another node
             missing.judge(self._now())
-            if deadline <= last and missing.gone is None:
+            if deadline <= last and missing.gone is None and is_final(error, deadline, self._now()):
                 raise
+            await asyncio.sleep(HEAL_SECONDS)
         except OlderNode:
             self._caller.move_on(missing.anchor)
             raise

@@ -19,8 +19,8 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.errors import (
     ClientClosed,
-    ClientConnectFailed,
     NoNodeReached,
+    Overloaded,
     RequestTimeout,
     StreamClosed,
     Unsupported,
@@ -32,9 +32,11 @@ from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
     STEP_SECONDS,
+    UNANSWERED,
     Subscription,
     event_of,
     greet_until,
+    is_final,
     may_watch,
     unconfirmed,
 )
@@ -212,8 +214,8 @@ class Subscriber(BoundToProcess):
             self._check_open()
             try:
                 change = self._watch.next_fetched() or self._advance(deadline)
-            except NoNodeReached as unreached:
-                raise RequestTimeout(f"no change in time: {unreached}") from None
+            except (NoNodeReached, Overloaded) as failure:
+                raise RequestTimeout(f"no change in time: {failure}") from None
             if change is None and self._watch.is_lost and time.monotonic() >= deadline:
                 raise RequestTimeout("no change in time, and no node has confirmed the watch")
             if change is not None:
@@ -304,7 +306,7 @@ class Subscriber(BoundToProcess):
         """Raise the denial of a watch, which a node tells only by closing the connection."""
         try:
             self._ask(may_watch(self._prefix), min(deadline, time.monotonic() + ESTABLISH_SECONDS))
-        except (RequestTimeout, ClientConnectFailed) as error:
+        except UNANSWERED as error:
             raise StreamBroken(f"the right to watch was not confirmed ({error})") from error
 
     def _ask(self, operation: Operation, deadline: float) -> Outcome:
@@ -313,10 +315,11 @@ class Subscriber(BoundToProcess):
             until = greet_until(deadline, time.monotonic(), self._caller.route)
             try:
                 return self._caller.call(operation, _left(until))
-            except (RequestTimeout, ClientConnectFailed):
+            except UNANSWERED as error:
                 self._check_open()
-                if until == deadline:
+                if until == deadline and is_final(error, deadline, time.monotonic()):
                     raise
+                self._caller.transport.pause(HEAL_SECONDS)  # an overloaded one refuses at once
 
     def _await_confirmation(self, deadline: float) -> None:
         assert self._subscription is not None
@@ -342,11 +345,13 @@ class Subscriber(BoundToProcess):
             request = self._watch.request()
             outcome = self._caller.call(request, left, anchor=missing.anchor)
             missing.take(outcome, time.monotonic())
-        except (RequestTimeout, ClientConnectFailed):
+        except UNANSWERED as error:
             self._caller.move_on(missing.anchor)  # the next call asks another node
-            missing.judge(time.monotonic())
-            if deadline <= last and missing.gone is None:
+            now = time.monotonic()
+            missing.judge(now)
+            if deadline <= last and missing.gone is None and is_final(error, deadline, now):
                 raise
+            self._caller.transport.pause(HEAL_SECONDS)
         except OlderNode:
             self._caller.move_on(missing.anchor)
             raise

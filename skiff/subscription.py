@@ -15,7 +15,14 @@ from protocol.messages.rights import CheckRight
 from protocol.state.commands import Event as Change
 from protocol.state.user_commands import Right
 from skiff.channel import Channel
-from skiff.errors import DeserializeFailed, RequestTimeout, SkiffError, Unsupported
+from skiff.errors import (
+    ClientConnectFailed,
+    DeserializeFailed,
+    Overloaded,
+    RequestTimeout,
+    SkiffError,
+    Unsupported,
+)
 from skiff.records import Event, EventKind
 from skiff.transport import Transport
 from skiff.values import decode_value
@@ -26,6 +33,7 @@ CONNECTION_LOST = "the connection to the node was lost"
 HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
 STEP_SECONDS = 0.25  # that a step of healing may take at least, whatever the caller's deadline
 GREET_SECONDS = 1.0  # between two looks whether a subscriber was closed, while no node answers
+UNANSWERED = (ClientConnectFailed, Overloaded, RequestTimeout)  # errors after which healing goes on
 UNREAD_MAX = 10_000  # messages that wait to be received; then a subscriber loses its stream
 
 
@@ -64,6 +72,11 @@ class Subscription:
         self.stream.take(frames, time.monotonic())
         if self.stream.is_established:
             self.channel.socket.setsockopt(zmq.UNSUBSCRIBE, self.stream.topics[-1])
+
+
+def is_final(error: SkiffError, deadline: float, now: float) -> bool:
+    """Whether a request that had time until the deadline has used it: a busy node refuses early."""
+    return now >= deadline or not isinstance(error, Overloaded)
 
 
 def greet_until(deadline: float, now: float, route: Route) -> float:

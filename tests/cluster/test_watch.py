@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.client.refusals import GRACE_SECONDS
-from protocol.messages.client import Established
+from protocol.messages.client import Established, Hello, ReadChanges
 from protocol.wire import decode_established
 from skiff import (
     AsyncClient,
@@ -25,10 +25,13 @@ from skiff import (
     Event,
     EventKind,
     InvalidRequest,
+    Overloaded,
     RequestTimeout,
     Subscriber,
     Unsupported,
 )
+from skiff.async_caller import AsyncCaller
+from skiff.caller import Caller
 from skiff.testing import Cluster, Node, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -313,6 +316,47 @@ def test_a_watch_resumes_after_a_revision(client: Client, prefix: str) -> None:
         ("remove", "a", second + 1),
         ("insert", "d", second + 2),
     ]
+
+
+def refuse_some(callers: type, monkeypatch: pytest.MonkeyPatch) -> Counter[type]:
+    """Let all nodes be too busy for the next calls; return how many of each are left."""
+    left: Counter[Any] = Counter({Hello: 2, ReadChanges: 2})
+    call = callers.call  # type: ignore[attr-defined]
+
+    def refuse(caller: Any, operation: Any, *arguments: Any, **options: Any) -> Any:
+        if left[type(operation)]:
+            left[type(operation)] -= 1
+            raise Overloaded("too many requests")
+        return call(caller, operation, *arguments, **options)
+
+    monkeypatch.setattr(callers, "call", refuse)
+    return left
+
+
+def test_a_watch_outlives_overloaded_nodes(
+    client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = client.insert(prefix + "a", 1)
+    client.insert(prefix + "b", 2)
+    left = refuse_some(Caller, monkeypatch)
+    with client.watch(prefix, since=revision) as changes:
+        assert next(iter(changes)).value == 2
+    assert not left.total()
+
+
+def test_a_watch_of_an_event_loop_outlives_overloaded_nodes(
+    cluster: Cluster, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> None:
+        async with AsyncClient(cluster.addresses, timeout=20) as client:
+            revision = await client.insert(prefix + "a", 1)
+            await client.insert(prefix + "b", 2)
+            left = refuse_some(AsyncCaller, monkeypatch)
+            async with await client.watch(prefix, since=revision) as changes:
+                assert (await anext(changes)).value == 2
+            assert not left.total()
+
+    asyncio.run(use())
 
 
 def test_another_process_goes_on_where_one_has_ended(cluster: Cluster, prefix: str) -> None:
