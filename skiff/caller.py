@@ -46,6 +46,11 @@ from skiff.method import Anchor, anchored
 from skiff.roll_call import RollCall
 from skiff.transport import Transport
 
+IN_A_CALL = (
+    "this thread is in another call of this client; a signal handler that interrupts one needs a "
+    "client of its own; this call did nothing"
+)
+
 
 class Caller:
     """Performs concurrent calls, one per thread."""
@@ -75,7 +80,7 @@ class Caller:
 
     def _begin(self, cluster: bytes) -> None:
         """Reset connections and session, which a forked child must not share with its parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant for signal handlers
         self._local = threading.local()
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
         self._calls = Calls(self.route, self._clock)
@@ -151,8 +156,12 @@ class Caller:
 
     def _perform_all(self, steps: Steps[ReturnT]) -> ReturnT:
         """Drive a call to its end; return its result."""
+        local = self._local
+        if getattr(local, "is_calling", False):
+            raise SkiffError(IN_A_CALL)
         with self.transport:
             try:
+                local.is_calling = True
                 self._leave_lost_node()
                 with self._lock:
                     step = next(steps)
@@ -168,6 +177,8 @@ class Caller:
                     steps.close()
                 self.disconnect()  # a REQ socket that owes a reply cannot send
                 raise
+            finally:
+                local.is_calling = False
 
     def _perform(self, step: Step) -> Result:
         match step:

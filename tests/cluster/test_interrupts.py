@@ -2,6 +2,7 @@
 
 import dis
 import itertools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import skiff
-from skiff import Client, LockTimeout
+from skiff import Client, LockTimeout, SkiffError
 from skiff.testing import Cluster, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -166,3 +167,34 @@ def test_what_a_call_has_acquired_is_held_though_its_object_is_dropped(client: C
     client.queue("dropped/items", ttl=TTL).take(timeout=EXPIRED).acknowledge()  # a TTL later
     assert client.list_keys("kept/") == held
     assert len(held) == 3
+
+
+def test_a_signal_handler_needs_a_client_of_its_own(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    def handle(*_: object) -> None:
+        try:
+            client.insert("handled", 1)
+        except SkiffError as error:
+            refused.append(str(error))
+        with Client(addresses) as own:
+            own.insert("handled", 2)
+
+    def ask(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGUSR1)
+        return real(*arguments)
+
+    addresses, caller = [member.address for member in client.members()], client._caller
+    before = signal.signal(signal.SIGUSR1, handle)
+    real = caller._ask
+    monkeypatch.setattr(caller, "_ask", ask)
+    try:
+        client.insert("interrupted", 3)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(refused) == 1
+    assert "a signal handler that interrupts one needs a client of its own" in refused[0]
+    assert client.get_many(["handled", "interrupted"]) == {"handled": 2, "interrupted": 3}
