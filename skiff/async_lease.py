@@ -8,10 +8,11 @@ from typing import Self
 
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
+from protocol.deadlines import NEVER
 from skiff import leasing
 from skiff.arguments import CLIENT_DEFAULT, Timeout, seconds_of
 from skiff.descriptions import described_by
-from skiff.errors import SkiffError
+from skiff.errors import LeaseExpired, SkiffError
 from skiff.lease import Lease
 from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
@@ -37,7 +38,11 @@ class AsyncLease(LeaseHandle):
     async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Keep the lease alive now, besides the background; see ``Lease.keep_alive``."""
         self._check_process()
-        await self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+        try:
+            await self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+        except LeaseExpired:
+            self._drop()
+            raise
 
     async def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """End the lease and remove its keys; return their number; see ``Lease.revoke``."""
@@ -77,6 +82,7 @@ class AsyncLeaseKeeper:
         self._leases: dict[int, AsyncLease] = {}
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._looks_at = -NEVER  # when the task will look at the leases, by the steady clock
 
     def add(self, held: HeldLease) -> AsyncLease:
         """Keep a lease alive."""
@@ -85,14 +91,16 @@ class AsyncLeaseKeeper:
         if self._task is None or self._task.done():  # its end may not be noted yet
             self._task = asyncio.create_task(self._work(), name="skiff leases")
             self._task.add_done_callback(self._end)
-        self._changed.set()
+        if self._keeping.next_deadline() < self._looks_at:
+            self._changed.set()
         return lease
 
     def drop(self, lease: AsyncLease) -> None:
         """Keep a lease alive no longer."""
         self._keeping.drop(lease.id)
         self._leases.pop(lease.id, None)
-        self._changed.set()
+        if not self._keeping:
+            self._changed.set()
 
     def close(self) -> None:
         """Keep no lease alive any more."""
@@ -113,7 +121,7 @@ class AsyncLeaseKeeper:
             if due := self._keeping.take_due(now):
                 await self._keep_alive(due, now)
             else:
-                await self._wait(self._keeping.next_deadline() - now)
+                await self._wait(now, self._keeping.next_deadline())
 
     def _end(self, task: asyncio.Task[None]) -> None:
         """Note the end of a task; leases are left if it was cancelled, or has failed."""
@@ -121,10 +129,15 @@ class AsyncLeaseKeeper:
             self._task = None
             self._lose(self._keeping.take_all())
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, now: float, deadline: float) -> None:
+        """Wait for a deadline, or an earlier one, or the end of the last lease."""
         self._changed.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+        self._looks_at = deadline
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), deadline - now)
+        finally:
+            self._looks_at = -NEVER
 
     async def _keep_alive(self, leases: tuple[int, ...], since: float) -> None:
         try:

@@ -3,6 +3,7 @@
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -10,9 +11,10 @@ from typing import Self
 
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
+from protocol.deadlines import NEVER
 from skiff import leasing
 from skiff.arguments import CLIENT_DEFAULT, Timeout, seconds_of
-from skiff.errors import SkiffError
+from skiff.errors import LeaseExpired, SkiffError
 from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
 from skiff.steady import steady_seconds
@@ -39,11 +41,15 @@ class Lease(LeaseHandle):
         """Keep the lease alive now, besides the background.
 
         Raises:
-            LeaseExpired: it has ended.
+            LeaseExpired: it has ended, or is lost.
             RequestTimeout: the deadline passed.
         """
         self._check_process()
-        self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+        try:
+            self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+        except LeaseExpired:
+            self._drop()
+            raise
 
     def revoke(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """End the lease and remove its keys; return their number, 0 if it has ended already.
@@ -97,7 +103,9 @@ class LeaseKeeper:
         self._changed = threading.Condition(self._mutex)
         self._keeping = LeaseKeeping()
         self._events: dict[int, threading.Event] = {}
-        self._owned: dict[int, weakref.ref[Lease]] = {}
+        self._looks_at = -NEVER  # when the thread will look at the leases, by the steady clock
+        self._owned: dict[int, weakref.KeyedRef[int, Lease]] = {}
+        self._orphans: deque[weakref.KeyedRef[int, Lease]] = deque()  # whose objects are gone
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()  # last, as other threads of the child look at it
 
@@ -113,21 +121,22 @@ class LeaseKeeper:
             self._begin()
         lease = Lease(held, self)
         with self._mutex:
-            self._owned[held.id] = weakref.ref(lease)
+            self._own(lease)
             self._events[held.id] = lease.lost
             self._keeping.add(held, steady_seconds())
             if self._thread is None:
                 thread = threading.Thread(target=self._work, name="skiff leases", daemon=True)
                 thread.start()
                 self._thread = thread
-            self._changed.notify()
+            if self._keeping.next_deadline() < self._looks_at:
+                self._changed.notify()
         return lease
 
     def own(self, lease: Lease) -> None:
         """Keep a lease that is kept alive only as long as its object is referred to."""
         with self._mutex:
             if lease.id in self._events:
-                self._owned[lease.id] = weakref.ref(lease)
+                self._own(lease)
 
     def disown(self, lease: Lease) -> None:
         """Keep a lease alive although its object is referred to no more."""
@@ -139,7 +148,8 @@ class LeaseKeeper:
         if self._pid == os.getpid():
             with self._mutex:
                 self._forget(lease.id)
-                self._changed.notify()
+                if not self._keeping:
+                    self._changed.notify()
 
     def _work(self) -> None:
         try:
@@ -167,7 +177,13 @@ class LeaseKeeper:
                     return None
                 if due := self._keeping.take_due(now):
                     return due
-                self._changed.wait(min(self._keeping.next_deadline() - now, WAIT_SECONDS_MAX))
+                self._wait(now)
+
+    def _wait(self, now: float) -> None:
+        """Wait for a deadline, or an earlier one, or the end of the last lease."""
+        self._looks_at = min(self._keeping.next_deadline(), now + WAIT_SECONDS_MAX)
+        self._changed.wait(self._looks_at - now)
+        self._looks_at = -NEVER
 
     def _keep_alive(self, leases: tuple[int, ...]) -> None:
         since = steady_seconds()
@@ -188,8 +204,14 @@ class LeaseKeeper:
 
     def _forget_orphans(self) -> None:
         """Let the leases expire whose objects are gone, as by an interrupt of their holders."""
-        for lease in [each for each, owner in self._owned.items() if owner() is None]:
-            self._forget(lease)
+        while self._orphans:
+            owner = self._orphans.popleft()
+            if self._owned.get(owner.key) is owner:
+                self._forget(owner.key)
+
+    def _own(self, lease: Lease) -> None:
+        """Note when the object is gone: by C code alone, as an interrupt in it would be lost."""
+        self._owned[lease.id] = weakref.KeyedRef(lease, self._orphans.append, lease.id)
 
     def _forget(self, lease: int) -> None:
         self._keeping.drop(lease)

@@ -30,10 +30,11 @@ def keep_alive(leases: tuple[int, ...]) -> Method[tuple[int, ...]]:
 
 
 def keep_one_alive(held: HeldLease) -> Method[None]:
-    """Keep a lease alive."""
+    """Keep a lease alive; one that is lost is not extended, as its holder counts on it no more."""
     since = steady_seconds()
-    (ttl_ms,) = yield from keep_alive((held.id,))
-    held.kept(ttl_ms / 1000, since)
+    if not held.is_lost:
+        (ttl_ms,) = yield from keep_alive((held.id,))
+        held.kept(ttl_ms / 1000, since)
     if held.is_lost:
         raise LeaseExpired(f"lease {held.id} has ended")
 

@@ -149,19 +149,20 @@ class Coordinator:
         Where it was not, it may yet come: so the lease is ended. Where that is unknown, the lease
         expires, and the key with it.
         """
+        existed = True
         try:
             existed = self.client.remove(key, timeout=seconds)
             if not existed:
                 lease.revoke(timeout=LEAVE_SECONDS)
-                return False
         except SkiffError:
             lease.abandon()
-            return True
         except BaseException:
             lease.abandon()
             raise
-        self.give_back(lease)
-        return True
+        else:
+            if existed:
+                self.give_back(lease)
+        return existed
 
     def _take_lease(self, ttl: float, patience: Patience) -> Lease:
         if self._pid != os.getpid():

@@ -2,11 +2,24 @@
 
 import pytest
 
+from protocol.client import lease_keeping
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from protocol.deadlines import NEVER
 
 TTL = 12.0
+COUNT = 500
+
+
+class CountedLease(HeldLease):
+    """A lease that counts how often the end of any is looked at."""
+
+    looked_at = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "valid_until":
+            CountedLease.looked_at += 1
+        return super().__getattribute__(name)
 
 
 def keeping(*leases: int, ttl: float = TTL, since: float = 0.0) -> LeaseKeeping:
@@ -97,3 +110,55 @@ def test_an_answer_for_a_lease_that_was_dropped_meanwhile_is_ignored() -> None:
     kept.answered((1, 2), (12_000, 12_000), 4.0)
     assert kept.take_due(8.0) == (2,)
     assert [held.id for held in kept.take_all()] == [2]
+
+
+def test_a_keep_alive_by_the_holder_extends_a_lease_that_is_kept() -> None:
+    kept = LeaseKeeping()
+    held = HeldLease(1, TTL, 0.0)
+    kept.add(held, 0.0)
+    held.kept(TTL, since=3.0)
+    kept.take_due(4.0)
+    assert kept.patience(4.0) == TTL - 1.0
+    assert kept.take_lost(TTL) == []
+    assert kept.take_lost(TTL + 3.0) == [held]
+
+
+def test_leases_that_are_due_go_before_those_that_may_come_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease_keeping, "LEASES_NAMED_MAX", 2)
+    kept = keeping(1, 2, ttl=90.0, since=-24.0)  # due at 6.0, or by 7.5 s earlier
+    kept.add(HeldLease(3, TTL, 0.0), 0.0)
+    assert kept.take_due(4.0) == (3, 1)
+    assert kept.take_due(6.0) == (3, 2)
+
+
+def test_a_lease_that_is_added_anew_is_kept_alive_at_its_new_time_alone() -> None:
+    kept = keeping(1)
+    kept.drop(1)
+    kept.add(HeldLease(1, TTL, 3.0), 3.0)
+    assert kept.take_due(4.0) == ()
+    assert kept.take_due(7.0) == (1,)
+    assert kept.take_due(7.0) == ()
+
+
+def test_no_call_looks_at_all_leases() -> None:
+    def look(now: float) -> None:
+        kept.take_lost(now)
+        kept.take_due(now)
+        kept.patience(now)
+        kept.next_deadline()
+
+    kept = LeaseKeeping()
+    CountedLease.looked_at = 0
+    for lease in range(COUNT):
+        kept.add(CountedLease(lease, TTL, 0.0), 0.0)
+        look(0.0)
+    for second in range(12):
+        look(float(second))
+    kept.answered(range(COUNT), [12_000] * COUNT, 11.0)
+    look(11.0)
+    for lease in range(COUNT):
+        kept.drop(lease)
+        look(11.0)
+    assert CountedLease.looked_at < 30 * COUNT
