@@ -127,6 +127,7 @@ class AsyncClient(
         Raises:
             SkiffError: the client belongs to another event loop, which still runs.
         """
+        await self._leases.releases.ended()
         self._caller.close()
         await self._leases.closed()
 

@@ -1,10 +1,10 @@
 """AsyncLease: a lease of an asyncio client, kept alive by a task."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
@@ -16,9 +16,12 @@ from skiff.errors import LeaseExpired, SkiffError
 from skiff.lease import Lease
 from skiff.lease_handle import LeaseHandle
 from skiff.method import Method
+from skiff.releases import Releases
 from skiff.steady import steady_seconds
 
-Run = Callable[[Method[object], Timeout], Awaitable[object]]
+ReturnT = TypeVar("ReturnT")
+
+Run = Callable[[Method[object], Timeout], Coroutine[Any, Any, object]]
 
 
 @described_by(Lease)
@@ -49,9 +52,13 @@ class AsyncLease(LeaseHandle):
         self._check_process()
         seconds_of(timeout, None)
         self._drop()
-        count = await self._keeper.run(leasing.revoke(self._held), timeout)
+        count = await self.finish(self._keeper.run(leasing.revoke(self._held), timeout))
         assert isinstance(count, int)
         return count
+
+    async def finish(self, release: Coroutine[Any, Any, ReturnT]) -> ReturnT:
+        """Give up what was held with this lease; see ``Releases.finish``."""
+        return await self._keeper.releases.finish(release)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,6 +85,7 @@ class AsyncLeaseKeeper:
     def __init__(self, run: Run) -> None:
         """Perform methods by ``run``."""
         self.run = run
+        self.releases = Releases()
         self._keeping = LeaseKeeping()
         self._leases: dict[int, AsyncLease] = {}
         self._task: asyncio.Task[None] | None = None

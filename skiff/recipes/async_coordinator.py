@@ -1,7 +1,7 @@
 """AsyncCoordinator: performs the procedures of recipes by an asyncio client."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +32,7 @@ from skiff.steady import steady_seconds
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
 
-Run = Callable[[Method[Any], Timeout], Awaitable[Any]]
+Run = Callable[[Method[Any], Timeout], Coroutine[Any, Any, Any]]
 Keep = Callable[[HeldLease], AsyncLease]
 
 
@@ -66,7 +66,7 @@ class AsyncCoordinator:
         if not turn.lease.remaining:
             turn.lease.abandon()
             return False
-        return await self._leave(turn.key, turn.lease, timeout)
+        return await turn.lease.finish(self._leave(turn.key, turn.lease, timeout))
 
     async def _contend(
         self, contest: Contest, value: bytes, patience: Patience
@@ -80,7 +80,7 @@ class AsyncCoordinator:
         except LeaseLost:
             token = None
         except BaseException:
-            await self._leave(key, lease, LEAVE_SECONDS)
+            await lease.finish(self._leave(key, lease, LEAVE_SECONDS))
             raise
         if token is not None and lease.remaining:
             return Turn(key, token, lease)

@@ -63,25 +63,11 @@ class AsyncItem(BoundToProcess):
 
     async def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Remove the item from the queue; see ``Item.acknowledge``."""
-        claim, fence = self._take_claim(timeout)
-        operations = (Remove(claim.item), Remove(claim.key))
-        try:
-            await self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
-        except BaseException:
-            self._lease.abandon()
-            raise
-        self._coordinator.give_back(self._lease)
+        await self._lease.finish(self._acknowledge(*self._take_claim(timeout), timeout))
 
     async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Leave the item to the next consumer; see ``Item.release``."""
-        claim, fence = self._take_claim(timeout)
-        try:
-            with suppress(Fenced):  # the key may be the claim of another consumer by now
-                await self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
-        except BaseException:
-            self._lease.abandon()
-            raise
-        self._coordinator.give_back(self._lease)
+        await self._lease.finish(self._release(*self._take_claim(timeout), timeout))
 
     async def __aenter__(self) -> Self:
         self._held()
@@ -103,6 +89,24 @@ class AsyncItem(BoundToProcess):
         except SkiffError as failure:
             assert error is not None
             error.add_note(f"the item is free only once its claim expires: {failure}")
+
+    async def _acknowledge(self, claim: Claim, fence: Fence, timeout: Timeout) -> None:
+        operations = (Remove(claim.item), Remove(claim.key))
+        try:
+            await self._coordinator.client.transact((), operations, fence=fence, timeout=timeout)
+        except BaseException:
+            self._lease.abandon()
+            raise
+        self._coordinator.give_back(self._lease)
+
+    async def _release(self, claim: Claim, fence: Fence, timeout: Timeout) -> None:
+        try:
+            with suppress(Fenced):  # the key may be the claim of another consumer by now
+                await self._coordinator.client.remove(claim.key, fence=fence, timeout=timeout)
+        except BaseException:
+            self._lease.abandon()
+            raise
+        self._coordinator.give_back(self._lease)
 
     def _take_claim(self, timeout: Timeout) -> tuple[Claim, Fence]:
         """Return the claim, which this call alone ends, with a timeout that is checked first."""

@@ -19,7 +19,8 @@ JOBS = lock_contest("jobs", 10.0, None)
 
 def lease_without_answers(mock: type[Mock]) -> Any:
     """Return a lease that its client counts on, and that no node ends in time."""
-    return Mock(remaining=SECONDS, revoke=mock(side_effect=RequestTimeout("no answer")))
+    revoke = mock(side_effect=RequestTimeout("no answer"))
+    return Mock(remaining=SECONDS, revoke=revoke, finish=lambda release: release)
 
 
 def holding(coordinator: Any, mock: type[Mock]) -> Any:
