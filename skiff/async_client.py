@@ -159,15 +159,13 @@ class AsyncClient(
         backoff = Backoff(deadline)
         while True:
             try:
-                async with self._transaction(lambda: backoff.left(clock())) as transaction:
-                    result = await function(transaction)
+                transaction = self._transaction(lambda: backoff.left(clock()))
+                return await transaction.perform(function)
             except TransactionConflict:
                 pause = backoff.next_pause(clock(), random.random())
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
-            else:
-                return result
 
     def pipeline(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncPipeline:
         """Collect operations to send together; see ``Client.pipeline``."""

@@ -202,7 +202,8 @@ class Client(
         """Call a function with a transaction, commit it, and return the function's result.
 
         If a key that it has read was changed meanwhile, the function is called again, after a
-        pause, until ``timeout`` has passed. It must not have other effects than its transaction.
+        pause, until ``timeout`` has passed; also if it has raised an error of its own, as its reads
+        are made one after another. It must not have other effects than its transaction.
 
         Raises:
             TransactionConflict: each attempt conflicted until the deadline; nothing was written.
@@ -216,15 +217,13 @@ class Client(
         backoff = Backoff(deadline)
         while True:
             try:
-                with self._transaction(lambda: backoff.left(time.monotonic())) as transaction:
-                    result = function(transaction)
+                transaction = self._transaction(lambda: backoff.left(time.monotonic()))
+                return transaction.perform(function)
             except TransactionConflict:
                 pause = backoff.next_pause(time.monotonic(), random.random())
                 if pause is None:
                     raise
                 self._caller.transport.pause(pause)
-            else:
-                return result
 
     def namespace(self, prefix: str, type: Any = Any) -> Namespace[Any]:
         """Return the keys under a prefix as a mapping to values of a type.

@@ -1,18 +1,29 @@
 """Transaction: reads and buffered writes that take effect together, unless a read is outdated."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from protocol.state import commands
 from skiff.arguments import LeaseLike, check_change, check_key, lease_fields
 from skiff.bound import BoundToProcess
-from skiff.errors import InvalidRequest, TransactionConflict
+from skiff.errors import (
+    ClientConnectFailed,
+    InvalidRequest,
+    RequestTimeout,
+    SkiffError,
+    TransactionConflict,
+)
 from skiff.operations import Check, Insert, Operation, Remove, TransactionResult
 from skiff.records import Entry
 from skiff.values import check_type, decode_value, encode_value
+
+TORN = "a key that the transaction has read was changed before it failed; nothing was written"
+
+ReturnT = TypeVar("ReturnT")
 
 
 class _Buffer(BoundToProcess):
@@ -80,11 +91,19 @@ class _Buffer(BoundToProcess):
     def _begin_commit(self) -> tuple[list[Check], list[Operation]]:
         self._check_open()
         self._is_over = True
-        checks = [
+        return self._checks(), list(self._operations.values())
+
+    def _checks(self) -> list[Check]:
+        """Return that no key has changed since it was read."""
+        return [
             Check(key, revision=0 if entry is None else entry.revision)
             for key, entry in self._read.items()
         ]
-        return checks, list(self._operations.values())
+
+    @property
+    def _may_be_torn(self) -> bool:
+        """Whether the values read may never have been there together."""
+        return len(self._read) > 1
 
     def _end_commit(self, result: TransactionResult) -> None:
         if not result.succeeded:
@@ -144,6 +163,25 @@ class Transaction(_Buffer):
         if checks or writes:
             self._end_commit(self._transact(checks, writes))
 
+    def perform(self, function: Callable[["Transaction"], ReturnT]) -> ReturnT:
+        """Call a function with this transaction, commit it, and return the function's result.
+
+        Raises:
+            TransactionConflict: a key that was read has changed, which ``commit`` has found, or
+                which may be why the function has failed; nothing was written.
+            SkiffError: as ``commit`` raises.
+        """
+        with self:
+            try:
+                return function(self)
+            except SkiffError:
+                raise
+            except Exception as failure:
+                with suppress(RequestTimeout, ClientConnectFailed):
+                    if self._may_be_torn and not self._transact(self._checks(), []).succeeded:
+                        raise TransactionConflict(TORN) from failure
+                raise
+
     def __enter__(self) -> Self:
         return self
 
@@ -182,6 +220,23 @@ class AsyncTransaction(_Buffer):
         checks, writes = self._begin_commit()
         if checks or writes:
             self._end_commit(await self._transact(checks, writes))
+
+    async def perform(
+        self, function: Callable[["AsyncTransaction"], Awaitable[ReturnT]]
+    ) -> ReturnT:
+        """Call a function with this transaction, and commit it; see ``Transaction.perform``."""
+        async with self:
+            try:
+                return await function(self)
+            except SkiffError:
+                raise
+            except Exception as failure:
+                with suppress(RequestTimeout, ClientConnectFailed):
+                    if self._may_be_torn:
+                        result = await self._transact(self._checks(), [])
+                        if not result.succeeded:
+                            raise TransactionConflict(TORN) from failure
+                raise
 
     async def __aenter__(self) -> Self:
         return self

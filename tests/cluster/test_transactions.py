@@ -57,6 +57,40 @@ def client(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Client]
 # --- transact
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
+def test_a_function_that_fails_on_torn_reads_runs_again(cluster: Cluster, is_async: bool) -> None:
+    sums: list[int] = []
+
+    def change(other: Client) -> None:
+        if not sums:
+            other.insert_many({"torn/a": 60, "torn/b": 40})
+
+    def total(transaction: Transaction) -> None:
+        first = transaction.get("torn/a", int)
+        change(client)
+        check(first + transaction.get("torn/b", int))
+
+    async def total_later(transaction: AsyncTransaction) -> None:
+        first = await transaction.get("torn/a", int)
+        change(client)
+        check(first + await transaction.get("torn/b", int))
+
+    def check(total: int) -> None:
+        sums.append(total)
+        if total != 100 or len(sums) > 1:
+            raise LookupError(total)
+
+    async def use() -> None:
+        async with AsyncClient(cluster.addresses) as asyncio_client:
+            await asyncio_client.run_transaction(total_later)
+
+    with cluster.client() as client:
+        client.insert_many({"torn/a": 50, "torn/b": 50})
+        with pytest.raises(LookupError, match="100"):  # of reads that agree, it is the function's
+            asyncio.run(use()) if is_async else client.run_transaction(total)
+    assert sums == [90, 100]
+
+
 def test_then_is_performed_at_one_revision_if_all_checks_hold(client: Client) -> None:
     before = client.insert("a", 1)
     with client.watch() as changes:
