@@ -19,6 +19,7 @@ PLAIN_SCHEME, SECURE_SCHEME = "skiff://", "skiffs://"
 IPC_SCHEME = "ipc://"
 TCP_SCHEME = "tcp://"
 KEY_VARIABLE, SERVER_KEY_VARIABLE = "SKIFF_KEY", "SKIFF_SERVER_KEY"
+KEY_PLACES = "give ?key=FILE, key= or SKIFF_KEY"
 PLAIN_WITH_KEY = "skiff:// is not encrypted, and a key is given: write skiffs://"
 
 Target: TypeAlias = str | Iterable[str] | None
@@ -41,21 +42,28 @@ def keys_of(target: Target, key: KeyPath, server_key: KeyPath) -> ClientKeys | N
     node's own ipc address. An empty ``key`` means none, whatever the environment has.
 
     Raises:
-        InvalidKey: a key file cannot be used, or the scheme and the keys contradict each other.
+        InvalidKey: a key file cannot be used, the scheme and the keys contradict each other, or
+            only the cluster's key is given.
         MissingClusterConfig: the target, or SKIFF_URL, has no address.
     """
     url = _parse(target)
     is_local = all(each.startswith(IPC_SCHEME) for each in url.addresses)
-    environment = {} if is_local else os.environ
+    environment = {} if is_local or key == "" else os.environ
     if key is None:
         key = url.key or environment.get(KEY_VARIABLE)
     if server_key is None:
         server_key = url.server_key or environment.get(SERVER_KEY_VARIABLE) or None
-    if url.scheme == PLAIN_SCHEME and key:
-        raise InvalidKey(PLAIN_WITH_KEY)
-    if url.scheme == SECURE_SCHEME and not key:
-        raise InvalidKey("skiffs:// needs a key: give ?key=FILE, key= or SKIFF_KEY")
+    _check_together(url.scheme, key, server_key)
     return read_client_keys(key, server_key) if key else None
+
+
+def _check_together(scheme: str, key: KeyPath, server_key: KeyPath) -> None:
+    if scheme == PLAIN_SCHEME and (key or server_key):
+        raise InvalidKey(PLAIN_WITH_KEY)
+    if scheme == SECURE_SCHEME and not key:
+        raise InvalidKey(f"skiffs:// needs a key: {KEY_PLACES}")
+    if server_key and not key:
+        raise InvalidKey(f"a server key needs a secret key, too: {KEY_PLACES}")
 
 
 def with_keys(url: str | None, key: str | None, server_key: str | None) -> str:

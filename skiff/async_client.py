@@ -91,7 +91,8 @@ class AsyncClient(
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
             InvalidAddress: an address does not parse as ``host`` or ``host:port``.
-            InvalidKey: a key file cannot be used, or the URL's scheme contradicts the keys.
+            InvalidKey: a key file cannot be used, the URL's scheme contradicts the keys, or
+                ``server_key`` is given without ``key``.
             InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive.
         """
         check_timeout(timeout)

@@ -279,6 +279,24 @@ def test_scheme_and_keys_must_not_contradict_each_other(
         Client(target, key=keys / "admin.key_secret" if key else None)
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_a_server_key_without_a_key_is_refused(
+    client: type[Client | AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = z85.encode(b"s" * 32)
+    for target, given in (("host", server), ("host", "/nope"), ("host?server_key=x", None)):
+        with pytest.raises(InvalidKey, match="a server key needs a secret key, too: give"):
+            client(target, server_key=given)
+    with pytest.raises(InvalidKey, match="a server key needs a secret key"):
+        client("host", key="", server_key=server)
+    with pytest.raises(InvalidKey, match="write skiffs://"):
+        client("skiff://host", server_key=server)
+    monkeypatch.setenv("SKIFF_SERVER_KEY", server)
+    with pytest.raises(InvalidKey, match="a server key needs a secret key"):
+        client("host")
+    assert keys_of("host", "", None) is None
+
+
 @pytest.mark.parametrize("target", ["skiffs://host?keys=x", "skiffs://host?x", "host?token=x"])
 def test_unknown_parts_of_a_url_are_refused(target: str) -> None:
     with pytest.raises(ValueError, match=r"may have \?key=FILE alone"):
