@@ -57,7 +57,7 @@ class _Checked(msgspec.Struct, frozen=True):
 
 
 class Check(_Checked, frozen=True, kw_only=True):
-    """Conditions on a key before the transaction; all that are given must hold.
+    """Conditions on a key before the transaction, at least one; all that are given must hold.
 
     ``exists``: whether the key does. ``revision``, ``create_revision``, ``version``: as in its
     ``Entry``, 0 if it is absent. ``value``: compared in its stored form, as MessagePack.
@@ -137,7 +137,7 @@ def check_of(check: Check) -> commands.Check:
     """Return the wire form of a check.
 
     Raises:
-        InvalidRequest: it is no check, or one of its conditions has another type.
+        InvalidRequest: it is no check, has no condition, or one of them has another type.
         SerializeFailed: MessagePack cannot encode the value.
     """
     if not isinstance(check, Check):
@@ -147,5 +147,10 @@ def check_of(check: Check) -> commands.Check:
     for name in ("revision", "create_revision", "version"):
         check_number(name, getattr(check, name))
     value = None if check.value is UNSET else encode_value(check.key, check.value)
-    history = (check.revision, check.create_revision, check.version)
-    return commands.Check(check.key, check.exists, *history, value)
+    conditions = (check.exists, check.revision, check.create_revision, check.version, value)
+    if all(each is None for each in conditions):
+        raise InvalidRequest(
+            f"the check of {check.key!r} needs a condition: exists, revision, create_revision, "
+            "version or value"
+        )
+    return commands.Check(check.key, *conditions)

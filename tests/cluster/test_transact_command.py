@@ -65,6 +65,7 @@ def test_an_insert_may_have_a_ttl_or_a_lease(node: Node) -> None:
         ({"then": [{"op": "frob"}]}, "Invalid value 'frob'"),
         ({"then": [{"op": "get", "key": "a", "kye": 1}]}, "unknown field `kye`"),
         ({"then": [{"op": "remove", "key": "a"}] * 2}, "written twice"),
+        ({"checks": [{"key": "a"}], "then": []}, "the check of 'a' needs a condition"),
     ],
 )
 def test_an_invalid_transaction_is_a_usage_error(node: Node, given: Any, reason: str) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from protocol.encoding import encode
 from skiff import Check, Client, Increment, Insert, InvalidRequest
+from skiff.operations import check_of
 
 NOWHERE = "127.0.0.1:1"
 
@@ -45,6 +47,8 @@ def test_a_limit_is_a_non_negative_integer(limit: Any) -> None:
         ([Check("a", revision="1")], [], "revision must be an int"),  # type: ignore[arg-type]
         ([Check("a", create_revision=-1)], [], "create_revision must be from 0"),
         ([Check("a", version=1 << 63)], [], "version must be from 0"),
+        ([Check("a")], [Insert("b", 1)], "the check of 'a' needs a condition: exists, revision"),
+        ([Check("a", exists=True), Check("b", exists=None)], [], "the check of 'b' needs a cond"),
     ],
 )
 def test_a_transaction_has_operations_and_conditions_of_their_types(
@@ -52,6 +56,10 @@ def test_a_transaction_has_operations_and_conditions_of_their_types(
 ) -> None:
     with Client(NOWHERE) as client, pytest.raises(InvalidRequest, match=reason):
         client.transact(checks, then)
+
+
+def test_null_is_a_value_to_compare_with() -> None:
+    assert check_of(Check("a", value=None)).value == encode(None)
 
 
 @pytest.mark.parametrize("values", [{}, [("a", 1)], None])
