@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from protocol.state.rights import whole
+from protocol.state.user_commands import PREFIX_RIGHTS
 from skiff.arguments import RightName
 from skiff.cli import output
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
@@ -14,6 +16,7 @@ from skiff.records import RoleInfo
 app = typer.Typer(help="Grant, revoke and list the rights of roles.")
 
 COLUMNS = ("role", "right", "prefix")
+NAMES_WITH_PREFIX = tuple(each.name.lower() for each in PREFIX_RIGHTS)
 
 Right = Annotated[
     RightName,
@@ -97,13 +100,21 @@ def list_roles(
 
 
 def _named(right: str, prefix: str) -> str:
-    return f"{right} on {prefix}" if prefix else right
+    place = _place(right, prefix)
+    return f"{right} on {place}" if place else right
+
+
+def _place(right: str, prefix: str) -> str:
+    """Return where a right holds; nothing for those in the whole cluster."""
+    return whole(prefix) or ("all keys" if right in NAMES_WITH_PREFIX else "")
 
 
 def _show(roles: list[RoleInfo]) -> None:
     from skiff.cli import table  # noqa: PLC0415 - commands without a table start sooner
 
-    table.show(
-        COLUMNS,
-        [(role.name, each.right, each.prefix) for role in roles for each in role.grants],
-    )
+    rows = [
+        (role.name, each.right, _place(each.right, each.prefix))
+        for role in roles
+        for each in role.grants
+    ]
+    table.show(COLUMNS, rows)

@@ -124,6 +124,34 @@ def test_users_on_the_command_line(
     assert run(["user", "remove", "dave", *url]) == 0
 
 
+def test_a_right_without_a_prefix_is_shown_as_one_on_all_keys(
+    cluster: Cluster, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    url = ["--url", cluster.addresses[0]]
+    for right, told in (
+        (["watch"], b"watch on all keys"),
+        (["read", "/"], b"read on all keys"),
+        (["write", "jobs/"], b"write on jobs/"),
+        (["backup"], b"backup"),
+    ):
+        assert run(["role", "grant", "wide", *right, *url]) == 0
+        assert b"the role wide has the right %b\n" % told in capfdbinary.readouterr().err
+    assert run(["role", "list", *url]) == 0
+    rows = [line.split(maxsplit=2) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [row[1:] for row in rows if row[0] == b"wide"] == [
+        [b"read", b"all keys"],
+        [b"write", b"jobs/"],
+        [b"watch", b"all keys"],
+        [b"backup"],
+    ]
+    assert run(["role", "list", "--json", *url]) == 0
+    assert b'{"right":"watch","prefix":""}' in capfdbinary.readouterr().out
+    assert run(["role", "revoke", "wide", "watch", *url]) == 0
+    told = capfdbinary.readouterr().err
+    assert b"the role wide has the right watch on all keys no longer" in told
+    assert run(["role", "remove", "wide", *url]) == 0
+
+
 def test_adding_a_user_with_roles_changes_nothing_or_can_be_repeated(
     cluster: Cluster,
     tmp_path: Path,
