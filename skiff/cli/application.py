@@ -1,8 +1,7 @@
 """The command ``skiff``: its subcommands, and the exit code of each error."""
 
-import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -91,11 +90,6 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         output.line(context.get_help())
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit the process with its exit code."""
-    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None) -> int:

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 
-from skiff.cli.application import main as run_command_line
+from skiff.cli import main as run_command_line
 from skiff.cli.application import run as run_in_place
 from skiff.node import import_processes
 from skiff.testing.program import DESCRIPTORS, decode_launch

@@ -2,6 +2,9 @@
 
 import re
 import socket
+import subprocess
+import sys
+import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,7 @@ from skiff.client import Client
 from skiff.records import Event, EventKind, Member, NodeStatus, Role
 from skiff.testing import free_port
 
+ROOT = Path(__file__).parents[2]
 FIRST, SECOND = (Member(uuid.UUID(int=n), f"host-{n}:9400", voter=True) for n in (1, 2))
 
 
@@ -53,7 +57,7 @@ def reach(address: str, seconds: float) -> Client:
     return Client([address], timeout=seconds, follow_leader=False)
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def all_commands() -> Iterator[str]:
@@ -203,6 +207,36 @@ def test_a_change_is_one_line() -> None:
     assert change_line(removed) == b"8 remove key\n"
     assert change_line(replace(inserted, prev_value=1)) == b'7 insert key "two\\nlines" was 1\n'
     assert change_line(replace(removed, prev_value="two")) == b'8 remove key was "two"\n'
+
+
+# --- interrupts
+
+INTERRUPTED = """
+import runpy, signal, sys
+from importlib.metadata import EntryPoint
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+if len(sys.argv) > 2:
+    sys.exit(EntryPoint("skiff", sys.argv[2], "console_scripts").load()())
+runpy.run_module("skiff", run_name="__main__")
+"""
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+@pytest.mark.parametrize("entry", [[], [SCRIPTS["skiff"]]])
+@pytest.mark.parametrize("module", ["skiff.cli.application", "typer", "skiff.cli.writing"])
+def test_an_interrupt_of_the_imports_ends_the_command_quietly(
+    module: str, entry: list[str]
+) -> None:
+    command = [sys.executable, "-P", "-c", INTERRUPTED, module, *entry]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+    assert ended.returncode == ExitCode.INTERRUPTED
 
 
 # --- the cluster
