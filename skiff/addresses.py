@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import parse_qs, quote
 
@@ -89,12 +89,38 @@ def moved_to(url: str, address: str) -> str:
     return _text(msgspec.structs.replace(_parse(url), addresses=[address]))
 
 
+def collected(target: Target) -> str | list[str] | None:
+    """Return a target in a form that can be read more than once, unlike an iterator.
+
+    Raises:
+        InvalidAddress: it is neither a str nor an iterable of them.
+    """
+    return target if target is None or isinstance(target, str) else texts_of(target)
+
+
+def texts_of(given: object) -> list[str]:
+    """Return one address, or a collection of addresses, as a list.
+
+    Raises:
+        InvalidAddress: it is neither a str nor an iterable of them, or a mapping.
+    """
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray | Mapping):
+        raise InvalidAddress(f"addresses are a str or a collection of str, not {given!r}")
+    texts = list(given)
+    for each in texts:
+        if not isinstance(each, str):
+            raise InvalidAddress(f"an address is a str, not {each!r}")
+    return texts
+
+
 def endpoints_of(target: Target) -> list[str]:
     """Return the ZeroMQ endpoints of a target; without a target, those of SKIFF_URL.
 
     Raises:
         MissingClusterConfig: the target, or SKIFF_URL, has no address.
-        InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+        InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
     """
     return [_endpoint(address) for address in _addresses(target)]
 
@@ -104,7 +130,7 @@ def addresses_of(target: Target) -> list[str]:
 
     Raises:
         MissingClusterConfig: the target, or SKIFF_URL, has no address.
-        InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+        InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
     """
     return [normal(each) for each in _addresses(target) if not each.startswith(IPC_SCHEME)]
 
@@ -128,7 +154,7 @@ def _addresses(target: Target) -> list[str]:
 def _parse(target: Target) -> _Url:
     if target is None:
         target = os.environ.get("SKIFF_URL", "")
-    url = _parse_url(target) if isinstance(target, str) else _Url("", list(map(str, target)))
+    url = _parse_url(target) if isinstance(target, str) else _Url("", texts_of(target))
     url = msgspec.structs.replace(url, addresses=[each for each in url.addresses if each])
     if not url.addresses:
         raise MissingClusterConfig(

@@ -13,7 +13,7 @@ from protocol.client.backoff import Backoff
 from protocol.deadlines import deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
-from skiff.addresses import KeyPath, endpoints_of, keys_of
+from skiff.addresses import KeyPath, collected, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
@@ -90,13 +90,14 @@ class AsyncClient(
 
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
-            InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
             InvalidKey: a key file cannot be used, the URL's scheme contradicts the keys, or
                 ``server_key`` is given without ``key``.
             InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive.
         """
         check_timeout(timeout)
         check_in_flight(max_in_flight)
+        target = collected(target)
         self._timeout = timeout
         self._caller = AsyncCaller(
             endpoints_of(target),

@@ -14,7 +14,7 @@ from protocol.client.backoff import Backoff
 from protocol.deadlines import deadline_of
 from protocol.messages.client import Outcome
 from skiff import leasing, reads
-from skiff.addresses import KeyPath, endpoints_of, keys_of
+from skiff.addresses import KeyPath, collected, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
@@ -118,12 +118,13 @@ class Client(
 
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
-            InvalidAddress: an address does not parse as ``host`` or ``host:port``.
+            InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
             InvalidKey: a key file cannot be used, the URL's scheme contradicts the keys, or
                 ``server_key`` is given without ``key``.
             InvalidRequest: ``timeout`` is not positive.
         """
         check_timeout(timeout)
+        target = collected(target)
         self._timeout = timeout
         transport = Transport(keys_of(target, key, server_key))
         self._caller = Caller(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol.encoding import encode
-from skiff import Check, Client, Increment, Insert, InvalidRequest
+from skiff import AsyncClient, Check, Client, Increment, Insert, InvalidAddress, InvalidRequest
 from skiff.operations import check_of
 
 NOWHERE = "127.0.0.1:1"
@@ -74,3 +74,31 @@ def test_a_transaction_without_reads_and_writes_sends_nothing() -> None:
         with client.transaction() as transaction:
             pass
         assert transaction.revision is None
+
+
+# --- addresses
+
+CLIENTS = pytest.mark.parametrize("client", [Client, AsyncClient])
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (b"127.0.0.1:9400", "addresses are a str or a collection of str, not b'127"),
+        (bytearray(b"a"), "addresses are a str or a collection of str"),
+        ({"a": 1}, "addresses are a str or a collection of str, not {'a': 1}"),
+        (5, "addresses are a str or a collection of str, not 5"),
+        (["a:1", 5], "an address is a str, not 5"),
+        ([b"a:1"], "an address is a str, not b'a:1'"),
+    ],
+)
+def test_addresses_are_text(client: type[Client | AsyncClient], target: Any, reason: str) -> None:
+    with pytest.raises(InvalidAddress, match=reason):
+        client(target)
+
+
+@CLIENTS
+def test_addresses_may_come_from_any_collection(client: type[Client | AsyncClient]) -> None:
+    for target in (("a:1", "b:2"), {"a:1": None, "b:2": None}.keys(), iter(["a:1", "b:2"])):
+        assert "a:1, b:2" in repr(client(target))
