@@ -14,6 +14,7 @@ from protocol.address import InvalidAddressText, parse_address
 from protocol.security.keys import ClientKeys
 from skiff.errors import InvalidAddress, InvalidKey, MissingClusterConfig
 from skiff.key_files import read_client_keys
+from skiff.paths import check_path
 
 PLAIN_SCHEME, SECURE_SCHEME = "skiff://", "skiffs://"
 IPC_SCHEME = "ipc://"
@@ -53,6 +54,9 @@ def keys_of(target: Target, key: KeyPath, server_key: KeyPath) -> ClientKeys | N
         key = url.key or environment.get(KEY_VARIABLE)
     if server_key is None:
         server_key = url.server_key or environment.get(SERVER_KEY_VARIABLE) or None
+    for name, path in (("key", key), ("server_key", server_key)):
+        if path is not None:
+            check_path(name, path, InvalidKey)
     _check_together(url.scheme, key, server_key)
     return read_client_keys(key, server_key) if key else None
 

@@ -4,6 +4,7 @@ A secret file is refused if other users of the machine may read or change it. Th
 is in ``protocol.security.key_files``.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -127,7 +128,7 @@ def read_server_keys(server_key: str | os.PathLike[str]) -> tuple[bytes, ...]:
     Raises:
         InvalidKey: it is neither.
     """
-    if isinstance(server_key, str) and not expanded(server_key).exists():
+    if isinstance(server_key, str) and not _may_exist(expanded(server_key)):
         try:
             return tuple(map(parse_key, server_key.split(",")))
         except InvalidKeyText:
@@ -147,6 +148,13 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise InvalidKey(f"{path}: there is no home directory of such a user") from None
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # of several keys as text, or of a directory that one may not read
+        return error.errno != errno.ENAMETOOLONG
 
 
 def _parsed(

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from zmq.utils import z85 as reference
@@ -295,6 +296,31 @@ def test_a_server_key_without_a_key_is_refused(
     with pytest.raises(InvalidKey, match="a server key needs a secret key"):
         client("host")
     assert keys_of("host", "", None) is None
+
+
+class PathOfBytes:
+    def __fspath__(self) -> bytes:
+        return b"x"
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("given", [5, 0, b"x", b"", PathOfBytes(), "a\0b", "\ud800"])
+def test_a_key_is_a_path(client: type[Client | AsyncClient], given: Any, keys: Path) -> None:
+    with pytest.raises(InvalidKey, match=r"^key must be a path, "):
+        client("host", key=given)
+    with pytest.raises(InvalidKey, match=r"^server_key must be a path, "):
+        client("host", key=keys / "admin.key_secret", server_key=given)
+    with pytest.raises(InvalidKey, match=r"^key must be a path, and has a null character"):
+        client("host?key=a%00b")
+
+
+def test_many_server_keys_as_text_are_no_file_name(keys: Path) -> None:
+    servers = tuple(bytes([number]) * 32 for number in range(1, 8))
+    found = keys_of("host", keys / "admin.key_secret", ",".join(map(z85.encode, servers)))
+    assert found is not None
+    assert found.servers == servers
+    with pytest.raises(InvalidKey, match="no such file, and no public key of a cluster"):
+        Client("host", key=keys / "admin.key_secret", server_key="x" * 300)
 
 
 @pytest.mark.parametrize("target", ["skiffs://host?keys=x", "skiffs://host?x", "host?token=x"])
