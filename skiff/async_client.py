@@ -17,6 +17,8 @@ from skiff.addresses import KeyPath, collected, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
+    check_awaitable,
+    check_callable,
     check_in_flight,
     check_timeout,
     check_watch,
@@ -155,14 +157,15 @@ class AsyncClient(
         *,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> ReturnT:
-        """Call a function with a transaction and commit it; see ``Client.run_transaction``."""
+        """Call a coroutine function with a transaction; see ``Client.run_transaction``."""
+        check_callable(function)
         clock = asyncio.get_running_loop().time
         deadline = deadline_of(self._seconds(timeout), clock())
         backoff = Backoff(deadline)
         while True:
             try:
                 transaction = self._transaction(lambda: backoff.left(clock()))
-                return await transaction.perform(function)
+                return await transaction.perform(lambda it: check_awaitable(function(it)))
             except TransactionConflict:
                 pause = backoff.next_pause(clock(), random.random())
                 if pause is None:

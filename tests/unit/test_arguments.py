@@ -1,5 +1,6 @@
 """Arguments: invalid ones are refused before any request is sent."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -102,3 +103,36 @@ def test_addresses_are_text(client: type[Client | AsyncClient], target: Any, rea
 def test_addresses_may_come_from_any_collection(client: type[Client | AsyncClient]) -> None:
     for target in (("a:1", "b:2"), {"a:1": None, "b:2": None}.keys(), iter(["a:1", "b:2"])):
         assert "a:1, b:2" in repr(client(target))
+
+
+# --- functions
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (42, "must be a coroutine function, not 42"),
+        (None, "must be a coroutine function, not None"),
+        (lambda transaction: transaction.insert("a", 1), "not one that returns NoneType"),
+        (lambda _: 5, "not one that returns int"),
+    ],
+)
+def test_an_asyncio_transaction_is_run_by_a_coroutine_function(function: Any, reason: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(NOWHERE) as client:
+            await client.run_transaction(function)
+
+    with pytest.raises(InvalidRequest, match=reason):
+        asyncio.run(run())
+
+
+def test_an_asyncio_transaction_is_run_by_any_function_that_returns_an_awaitable() -> None:
+    async def five() -> int:
+        return 5
+
+    async def run() -> None:
+        async with AsyncClient(NOWHERE) as client:
+            assert await client.run_transaction(lambda _: five()) == 5
+            assert await client.run_transaction(lambda _: asyncio.ensure_future(five())) == 5
+
+    asyncio.run(run())
