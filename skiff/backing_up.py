@@ -9,9 +9,11 @@ from pathlib import Path
 from protocol.messages.client import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import backup
+from skiff.arguments import check_function
 from skiff.backup import Backup, Origin, Writable
 from skiff.caller import Caller
 from skiff.errors import RPCCallFailed, StreamClosed
+from skiff.paths import check_file
 from skiff.progress import Progress, show_nothing
 
 
@@ -27,11 +29,16 @@ def back_up(
     The caller's connection is closed at the end.
 
     Raises:
+        InvalidRequest: the target is neither a path nor a binary stream, or the progress cannot
+            be called.
         ClientClosed: the client was closed.
         StreamClosed: the node dropped the snapshot: it restarted, no chunk was read for long, or
             several other backups began there.
         OSError: the file exists, or cannot be written.
     """
+    check_file("path", target, "write")
+    if progress is not None:
+        check_function(progress)
     try:
         return _back_up(caller, target, timeout, progress or show_nothing)
     finally:

@@ -319,6 +319,8 @@ class Client(
             StreamClosed: the node dropped the snapshot: it restarted, no chunk was read for long,
                 or several other backups began there.
             OSError: the file exists, or cannot be written.
+            InvalidRequest: ``path`` is neither a path nor a binary stream, or ``progress`` cannot
+                be called.
         """
         route = self._caller.route
         caller = Caller(

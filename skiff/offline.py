@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,8 +14,10 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from protocol.state.levels import STATE_LEVEL
 from protocol.storage.restoring import DamagedSnapshot
 from skiff import backup, errors
-from skiff.errors import StorageError
+from skiff.arguments import check_collection, check_function
+from skiff.errors import InvalidRequest, StorageError
 from skiff.outcomes import members_of
+from skiff.paths import check_file, check_path
 from skiff.progress import Progress, show_nothing
 from skiff.records import Member
 from skiff.spool import is_stream, spooled
@@ -89,11 +91,18 @@ def restore(
             both are unchanged.
         DataDirectoryCreateFailed: the directory cannot be created or written to.
         OSError: the backup cannot be read.
+        InvalidRequest: ``source`` is neither a path nor a binary stream, ``directory`` no path, or
+            ``progress`` cannot be called.
     """
+    check_file("source", source, "read")
+    check_path("directory", directory, InvalidRequest)
+    if progress is not None:
+        check_function(progress)
     progress, target = progress or show_nothing, Path(directory)
     if not isinstance(source, str | PathLike):
         with spooled(source, target) as copy:
-            return _restore(copy, str(source.name), target, progress)
+            name = str(getattr(source, "name", "<stream>"))  # not all streams have one
+            return _restore(copy, name, target, progress)
     path = Path(source)
     if is_stream(path):
         with path.open("rb") as stream, spooled(stream, target) as copy:
@@ -131,19 +140,28 @@ def recover(
     Raises:
         StorageError: a directory is in use, damaged, without a node or of another cluster; none
             was changed.
+        InvalidRequest: ``directories`` is neither a path nor a collection of them.
     """
     from actors import recovering  # noqa: PLC0415 - brings RocksDB, which no client needs
 
-    if isinstance(directories, str | PathLike):
-        directories = [directories]
+    paths = _paths(directories)
     try:
-        found = recovering.recover_best([str(each) for each in directories], dry_run=dry_run)
+        found = recovering.recover_best(paths, dry_run=dry_run)
     except ActorFailure as failure:
         raise getattr(errors, failure.error, StorageError)(str(failure)) from None
     survivors = {path: _survivor(path, each) for path, each in found.holdings.items()}
     chosen, given = survivors[found.best], {each.id for each in survivors.values()}
     missing = tuple(each for each in chosen.members if each.voter and each.id not in given)
     return Recovery(tuple(survivors.values()), chosen, found.cluster, missing)
+
+
+def _paths(directories: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[str]:
+    if isinstance(directories, str | PathLike):
+        directories = [directories]
+    given = check_collection("directories", directories)
+    for each in given:
+        check_path("a directory", each, InvalidRequest)
+    return [fspath(each) for each in given]
 
 
 def _survivor(path: str, holding: "Holding") -> Survivor:

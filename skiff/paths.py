@@ -1,9 +1,10 @@
-"""Paths: arguments that name a file or a directory."""
+"""Paths: arguments that name a file or a directory, or a stream in place of a file."""
 
 import os
-from typing import TypeGuard
+from io import TextIOBase
+from typing import Literal, TypeGuard
 
-from skiff.errors import SkiffError
+from skiff.errors import InvalidRequest, SkiffError
 
 
 def is_path(given: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -27,3 +28,18 @@ def check_path(name: str, given: object, error: type[SkiffError]) -> None:
         raise error(f"{name} must be a path, and has a character that none can have") from None
     if has_null:
         raise error(f"{name} must be a path, and has a null character")
+
+
+def check_file(name: str, given: object, method: Literal["read", "write"]) -> None:
+    """Check a path or a binary stream with a method, named as in the message.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if isinstance(given, str | os.PathLike):
+        check_path(name, given, InvalidRequest)
+    elif not callable(getattr(given, method, None)):
+        kind = type(given).__name__
+        raise InvalidRequest(f"{name} must be a path or a binary stream, not {kind}")
+    elif isinstance(given, TextIOBase) or isinstance(getattr(given, "encoding", None), str):
+        raise InvalidRequest(f"{name} must be a binary stream, not the text stream {given!r}")
