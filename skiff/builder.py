@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from protocol.config import SETTINGS
-from skiff.node import Skiff
+from skiff.node import Skiff, addresses_to_join
 
 HELP = {setting.name: setting.help for setting in SETTINGS}
 Method = TypeVar("Method", bound=Callable[..., "Builder"])
@@ -60,8 +60,8 @@ class Builder:
         return self._set(admin_key=path)
 
     @_sets("join_cluster")
-    def join_cluster(self, addresses: Iterable[str]) -> Self:
-        return self._set(join_cluster=tuple(addresses))
+    def join_cluster(self, addresses: str | Iterable[str]) -> Self:
+        return self._set(join_cluster=addresses_to_join(addresses))
 
     @_sets("expect")
     def expect(self, count: int) -> Self:

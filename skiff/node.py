@@ -20,6 +20,7 @@ from protocol.deadlines import deadline_of
 from protocol.security import z85
 from protocol.security.keys import ClusterKeys
 from skiff import errors
+from skiff.addresses import texts_of
 from skiff.arguments import check_wait
 from skiff.bound import BoundToProcess
 from skiff.client import Client
@@ -27,6 +28,7 @@ from skiff.errors import (
     ClientConnectFailed,
     ClusterInitFailed,
     ClusterJoinFailed,
+    InvalidAddress,
     InvalidConfig,
     InvalidKey,
     LeaderElectionTimeout,
@@ -35,6 +37,7 @@ from skiff.errors import (
 )
 from skiff.first_administrator import FirstAdministrator
 from skiff.key_files import expanded, read_cluster_keys, read_public_key
+from skiff.paths import check_path
 from skiff.records import NodeStatus, Role
 
 START_SECONDS = 15.0  # for a node's processes to start on a busy machine
@@ -99,9 +102,10 @@ class Skiff(BoundToProcess):
         """
         parameters = locals()  # one for each setting, by its name
         given = {name: parameters[name] for name in NodeConfig.__struct_fields__}
+        for name in ("dir", "key", "admin_key"):
+            check_path(name, given[name], InvalidConfig)
         given["dir"], given["key"] = _absolute(dir), _key_path(key) if str(key) else ""
-        one = isinstance(join_cluster, str)
-        given["join_cluster"] = (join_cluster,) if one else tuple(join_cluster)
+        given["join_cluster"] = addresses_to_join(join_cluster)
         self._keys = _read_keys(given)
         self._config = _validated(given)
         self._supervisor: Supervisor | None = None
@@ -334,6 +338,18 @@ class Skiff(BoundToProcess):
 def import_processes() -> None:
     """Import what a node's processes need, in a process that forks programs which fork them."""
     import_actors()
+
+
+def addresses_to_join(given: object) -> tuple[str, ...]:
+    """Return one address or several of the setting ``join_cluster``.
+
+    Raises:
+        InvalidConfig: they are neither a str nor a collection of them.
+    """
+    try:
+        return tuple(texts_of(given))
+    except InvalidAddress as error:
+        raise InvalidConfig(f"join_cluster: {error}") from None
 
 
 def _raise_failure(supervisor: Supervisor) -> None:

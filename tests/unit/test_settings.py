@@ -146,3 +146,27 @@ def test_the_readme_has_the_table_of_settings(pytestconfig: pytest.Config) -> No
 def test_a_setting_of_another_type_is_refused_by_its_name() -> None:
     with pytest.raises(InvalidConfig, match=r"^port: expected int, got str$"):
         Skiff("node", port="9400")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [5, None, b"x", "a\0b", "\ud800"])
+def test_a_directory_and_key_files_are_paths(given: Any) -> None:
+    for name in ("dir", "key", "admin_key"):
+        with pytest.raises(InvalidConfig, match=rf"^{name} must be a path, "):
+            Skiff(**{"dir": "node", name: given})
+    with pytest.raises(InvalidConfig, match=r"^dir must be a path, "):
+        Builder().set_dir(given).build()
+
+
+@pytest.mark.parametrize("given", [5, None, b"host", {"host": 1}, ["host", 5]])
+def test_addresses_to_join_are_text(given: Any) -> None:
+    reason = r"^join_cluster: (addresses are|an address is) a"
+    with pytest.raises(InvalidConfig, match=reason):
+        Skiff("node", join_cluster=given)
+    with pytest.raises(InvalidConfig, match=reason):
+        Builder().set_dir("node").join_cluster(given).build()
+
+
+@pytest.mark.parametrize("given", ["a:1", ["a:1"], iter(["a:1"])])
+def test_one_address_to_join_needs_no_list(given: Any) -> None:
+    builder = Builder().set_dir("node").join_cluster(given)
+    assert [builder.build().join_cluster for _ in range(2)] == [("a:1",)] * 2
