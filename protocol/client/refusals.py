@@ -69,17 +69,11 @@ class Refusals:
 
     @property
     def _left(self) -> list[str]:
-        refused, node_of = self._refused, self._route.node_of
-        return [each for each in self._route.nodes if node_of(each) not in refused]
-
-    @property
-    def _refused(self) -> set[str]:
-        """The nodes that have refused, each once: it may have been asked by several names."""
-        return set(map(self._route.node_of, self._oldest))
+        return [each for each in self._route.nodes if each not in self._oldest]
 
     def _is_majority_without(self, left: list[str]) -> bool:
         # A removed node may be all that a client still asks: those that refused were members.
-        refused = len(self._refused)
+        refused = len(self._oldest)
         return is_majority(refused, refused + len(left))
 
     def _has_failed(self, endpoint: str) -> bool:

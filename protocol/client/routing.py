@@ -78,10 +78,6 @@ class Route:
         self._outsiders.discard(endpoint)
         self._aliases[endpoint] = _endpoint(address)
 
-    def node_of(self, endpoint: str) -> str:
-        """Return the endpoint by which the members know a node, as far as this one is an alias."""
-        return self._aliases.get(endpoint, endpoint)
-
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
         return self._avoided.get(endpoint, 0.0) >= since + AVOID_SECONDS

@@ -175,16 +175,3 @@ def test_refusals_by_nodes_that_are_no_longer_known_as_members_count() -> None:
     assert refusals.verdict(NOW) is None
     fail(refusals, LATER)
     assert refusals.verdict(LATER) == 9
-
-
-def test_a_node_that_refuses_under_two_names_counts_once() -> None:
-    route, refusals = refusing(*(f"tcp://alias-{name}:1" for name in "abcde"))
-    route.learn(members("a", "b", "c", "d", "e"))
-    for name in "ab":
-        route.note_member(f"tcp://alias-{name}:1", f"{name}:1")
-    for endpoint in ("tcp://alias-a:1", A, "tcp://alias-b:1", B):
-        refusals.link.endpoint = endpoint
-        refusals.note(9, NOW)
-    for silent in (C, D, E):
-        route.note_failure(silent, LATER)
-    assert refusals.verdict(LATER) is None
