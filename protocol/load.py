@@ -16,11 +16,14 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.rights import ListUsers
-from protocol.state.commands import Command, Transact, Write
+from protocol.state.commands import Command, RemovePrefix, RevokeLease, Transact, Write
+from protocol.state.limits import BATCH_OPERATIONS_MAX
 
 PAGES = frozenset(
     {ListKeys, ListPrefixes, ListLeases, ListUsers, ReadChanges, ReadSnapshot, Scan}
 )  # operations that read up to thousands of rows
+REMOVING = frozenset({RemovePrefix, RevokeLease, Transact})  # commands that may
+REVOKED_LOAD = 100  # of a lease that is revoked: few have thousands of keys
 PAGE_LOAD = 15  # operations that one of them counts as, besides itself
 
 
@@ -30,6 +33,28 @@ def load_of_command(command: Command) -> int:
         return 1
     conditions = len(command.checks) + len(command.fences)
     return max(1, conditions + len(command.then) + len(command.otherwise))
+
+
+def entry_load_of(command: Command) -> int:
+    """Return the load of a command in a log entry, with that of keys that it removes unnamed.
+
+    It may remove thousands, and everything else waits while an entry is applied.
+    """
+    load = load_of_command(command)
+    return max(load, _removal_load(command)) if type(command) in REMOVING else load
+
+
+def _removal_load(command: Command) -> int:
+    match command:
+        case RemovePrefix():
+            return BATCH_OPERATIONS_MAX
+        case RevokeLease():
+            return REVOKED_LOAD
+        case Transact(then=then, otherwise=otherwise):
+            removes = any(type(each) is RemovePrefix for each in (*then, *otherwise))
+            return BATCH_OPERATIONS_MAX if removes else 0
+        case _:
+            return 0
 
 
 def load_of_writes(writes: Sequence[Write]) -> int:

@@ -7,17 +7,18 @@ position. Times are seconds of a steady clock.
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from protocol.client.steps import Answered, Ask, Lost, timeout_ms
 from protocol.encoding import encode
-from protocol.load import load_of
+from protocol.load import REMOVING, entry_load_of, load_of
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Failed,
     FailureCode,
+    Operation,
     Outcome,
     Reply,
     Request,
@@ -133,7 +134,7 @@ class Multiplexer:
         number, timeout = next(self._numbers), timeout_ms(deadline, now)
         request = Request(CLIENT_PROTOCOL_VERSION, number, timeout, operations)
         encoded = encode(request)
-        is_large = len(encoded) > BATCH_BYTES_MAX or load_of(operations) > BATCH_OPERATIONS_MAX
+        is_large = len(encoded) > BATCH_BYTES_MAX or _load(operations) > BATCH_OPERATIONS_MAX
         if is_large and len(group) > 1:
             half = len(group) // 2
             self._divide(group[:half], now, frames)
@@ -205,6 +206,16 @@ class Multiplexer:
             if waiting.on_end is not None:
                 waiting.on_end()
         return group
+
+
+def _load(operations: Sequence[Operation]) -> int:
+    """Return the load of a frame, which a node puts into one log entry."""
+    removing = [
+        entry_load_of(each.command)
+        for each in operations
+        if type(each) is Write and type(each.command) in REMOVING
+    ]
+    return max(load_of(operations), sum(removing))
 
 
 def _grows(waiting: Waiting) -> bool:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, assert_never
 
 from protocol.deadlines import NEVER
 from protocol.gateway.pending import Slot
-from protocol.load import load_of_command
+from protocol.load import entry_load_of
 from protocol.messages.client import (
     Get,
     GetMany,
@@ -27,22 +27,13 @@ from protocol.messages.client import (
     Scan,
 )
 from protocol.messages.rights import CheckRight, ListUsers, WhoAmI
-from protocol.state.commands import (
-    Command,
-    RemovePrefix,
-    RevokeLease,
-    Transact,
-    Write,
-    command_size,
-)
+from protocol.state.commands import Write, command_size
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 GET_BYTES, LIST_BYTES, LEASE_BYTES = 4 << 10, 256 << 10, 256  # assumed; most are smaller
 RETURN_SHARE = 0.5  # of a batch's duration: how long to wait for its clients' next operations,
 RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.001, 0.003  # within these bounds
 PIPELINE_SECONDS = 0.005  # on slow links, the next batch does not wait longer than this
-REMOVING = frozenset({RemovePrefix, RevokeLease, Transact})  # or may be
-REVOKED_LOAD = 100  # of a lease that is revoked: few have thousands of keys
 LARGE_OPERATIONS = 100  # load of a batch that would gain little from more
 LARGE_IN_FLIGHT_MAX = 2  # batches, of which the last one did not wait
 
@@ -161,13 +152,14 @@ class BatchQueue(Generic[OperationT]):
     ) -> tuple[list[tuple[Slot, OperationT]], int, int]:
         """Return a user's first request, or as much of it as fits into a batch; bytes and load."""
         call = waiting[0][0].call
+        fits = call.load <= BATCH_OPERATIONS_MAX  # as its client counts it
         part: list[tuple[Slot, OperationT]] = []
         size = load = 0
         for each in waiting:
             if each[0].call is not call:
                 break
             more, operations = self._cost_of(each[1])
-            if part and _is_too_much(size + more, load + operations):
+            if part and _is_too_much(size + more, 0 if fits else load + operations):
                 break
             part.append(each)
             size, load = size + more, load + operations
@@ -199,28 +191,7 @@ def _is_too_much(size: int, load: int) -> bool:
 
 def write_cost(write: Write) -> Cost:
     """Return what a write takes of a batch."""
-    command = write.command
-    load = load_of_command(command)
-    if type(command) in REMOVING:
-        load = max(load, _removal_load(command))
-    return command_size(command), load
-
-
-def _removal_load(command: Command) -> int:
-    """Return the load of the thousands of keys that a command may remove without naming them.
-
-    An entry is applied as a whole, and everything else waits.
-    """
-    match command:
-        case RemovePrefix():
-            return BATCH_OPERATIONS_MAX
-        case RevokeLease():
-            return REVOKED_LOAD
-        case Transact(then=then, otherwise=otherwise):
-            removes = any(type(each) is RemovePrefix for each in (*then, *otherwise))
-            return BATCH_OPERATIONS_MAX if removes else 0
-        case _:
-            return 0
+    return command_size(write.command), entry_load_of(write.command)
 
 
 def read_cost(operation: ReadOperation) -> Cost:

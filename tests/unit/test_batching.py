@@ -7,11 +7,11 @@ from protocol.gateway.batching import (
     PIPELINE_SECONDS,
     RETURN_SECONDS_MAX,
     RETURN_SECONDS_MIN,
-    REVOKED_LOAD,
     BatchQueue,
     write_cost,
 )
 from protocol.gateway.pending import Call, Slot
+from protocol.load import REVOKED_LOAD
 from protocol.state.commands import (
     Insert,
     RemovePrefix,
@@ -181,6 +181,15 @@ def test_removals_of_unnamed_keys_share_no_entry_with_many(
         queue.add(slot(b"a"), Write(1, 1, 1, command))
     assert len(queue.take_batch(1.0)) == in_a_batch
     assert len(queue.take_batch(2.0)) == in_a_batch
+
+
+def test_a_request_that_fits_is_not_split_for_the_keys_that_it_removes() -> None:
+    queue = BatchQueue(write_cost)
+    call = slot(b"a").call
+    for position in range(3):
+        queue.add(Slot(call, position), Write(1, 1, 1, RemovePrefix(f"{position}/")))
+    queue.add(slot(b"b"), write())
+    assert len(queue.take_batch(1.0)) == 3
 
 
 def test_a_transaction_takes_the_room_of_its_operations() -> None:

@@ -5,7 +5,16 @@ import pytest
 from protocol.client.multiplexer import Frame, Multiplexer, Waiting
 from protocol.client.steps import Answered, Ask, Lost
 from protocol.messages.client import Failed, FailureCode, Get, Operation, Outcome, Reply
-from protocol.state.commands import Insert, Inserted, Lookup, Missing, Removed, Transact, Write
+from protocol.state.commands import (
+    Insert,
+    Inserted,
+    Lookup,
+    Missing,
+    Removed,
+    RemovePrefix,
+    Transact,
+    Write,
+)
 from protocol.state.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 
 NOW, DEADLINE = 10.0, 12.0
@@ -87,6 +96,13 @@ def test_a_frame_fits_into_one_log_entry(requests: Multiplexer) -> None:
     lookups = Transact((), (Lookup("a"),) * (BATCH_OPERATIONS_MAX // 2))
     transactions = send(requests, *[Call(Write(1, n, 1, lookups)) for n in range(4)])
     assert [len(frame.request.operations) for frame in transactions] == [2, 2]
+
+
+def test_removals_by_prefix_share_no_log_entry(requests: Multiplexer) -> None:
+    removals = [Call(Write(1, number, 1, RemovePrefix(f"{number}/"))) for number in range(3)]
+    frames = send(requests, Call(Get("a")), *removals)
+    removed = [[type(each) is Write for each in frame.request.operations] for frame in frames]
+    assert [sum(each) for each in removed if any(each)] == [1, 1, 1]
 
 
 def test_a_cancelled_call_is_not_sent(requests: Multiplexer) -> None:
