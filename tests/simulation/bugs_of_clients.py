@@ -193,8 +193,15 @@ BUGS = (
         "a gateway divides a request over two entries of the log",
         "the promise of pipelines",
         Edit(
-            BatchQueue._first_part, "part and _is_too_much(size + more, load + operations)", "part"
+            BatchQueue._first_part,
+            "part and _is_too_much(size + more, 0 if fits else load + operations)",
+            "part",
         ),
+    ),
+    Bug(
+        "a gateway divides a request for the keys that it removes unnamed",
+        "the promise of pipelines",
+        Edit(BatchQueue._first_part, "0 if fits else load + operations", "load + operations"),
     ),
     Bug(
         "a client takes the answers of a request one place further on",
