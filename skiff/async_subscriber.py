@@ -220,7 +220,7 @@ class AsyncSubscriber(BoundToProcess):
             await self._receiving.acquire()
             return
         try:
-            async with asyncio.timeout_at(None if deadline == NEVER else deadline):
+            async with asyncio.timeout_at(deadline):
                 await self._receiving.acquire()
         except TimeoutError:
             raise RequestTimeout("no change in time") from None

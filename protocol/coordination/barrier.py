@@ -1,7 +1,7 @@
 """Barriers: contenders that wait for a key to go, or for each other.
 
-The parties of a double barrier count each other over the history, from before their own step: one
-that has gone on may have left, or come again, before another one looks.
+Each party of a double barrier replays the history from before its own join: a faster party may
+have left, or joined again, by the time a slower one reads.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,9 @@ def await_removal(key: str) -> Procedure[None]:
 
 
 def enter(prefix: str, key: str, value: bytes, lease: int, parties: int) -> Procedure[int | None]:
-    """Join a double barrier and wait until ``parties`` were there; return the token of this one.
+    """Join a double barrier, and wait until ``parties`` have been there at the same time.
 
-    None means that its lease or its key is gone.
+    Returns the token of this one; None means that its lease or its key is gone.
     """
     before: Entries = yield ReadEntries(prefix)
     joined = yield Commit(Insert(key, value, None, lease))

@@ -1,4 +1,4 @@
-"""Change feed: the changes that a gateway has its storage writer send, for its subscribers.
+"""Change feed: asks storage for changes while there are subscribers, for the publisher.
 
 Storage sends changes while any subscriber watches, and confirms each subscription in their order.
 """

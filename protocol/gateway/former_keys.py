@@ -1,6 +1,6 @@
-"""Former keys: public keys of which one gateway has learned that they are no user's any more.
+"""Former keys: public keys that no longer belong to a user, as far as one gateway knows.
 
-Their connections may be open still. What they ask is denied at once, so that none of it burdens the
+Their connections may be open still. Requests over them are denied at once, so that none burdens the
 log. Storage denies it as well: whatever is not noted here is judged in the order of the log, such
 as a key of which this node has not heard yet.
 """

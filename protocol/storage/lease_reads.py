@@ -19,7 +19,7 @@ class LeaseReads:
         self._granted = granted
 
     def keep_alive(self, operation: KeepAlive) -> KeptAlive:
-        """Return for how long leases last at least: that they last anew is the leader's part."""
+        """Return how long each lease lasts at least; the leader has extended it already."""
         ttls_ms = tuple([self._ttl_ms(lease) for lease in operation.leases])
         return KeptAlive(ttls_ms, self._granted())
 

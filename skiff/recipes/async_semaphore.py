@@ -1,4 +1,4 @@
-"""AsyncSemaphore: at most so many holders at a time, for an asyncio client; see ``semaphore``."""
+"""AsyncSemaphore: at most ``slots`` holders at a time, for an asyncio client; see ``semaphore``."""
 
 from skiff.recipes.async_holder import AsyncHolder
 

@@ -1,13 +1,13 @@
-"""LeasePool: the leases that recipes of one client have just had a use for, for their next one.
+"""LeasePool: idle leases, which one client's recipes reuse.
 
-A lease serves one holder at a time. Granting one costs a write, so that a few wait for the next
-holder. They are not kept alive meanwhile: one that finds no use soon expires.
+A lease serves one holder at a time. Granting one costs a write, so that a few idle ones are kept
+for the next holder. They are not kept alive: one that finds no use soon expires.
 """
 
 from protocol.client.held_lease import HeldLease
 from skiff.arguments import milliseconds_of
 
-IDLE_MAX = 4  # leases that wait
+IDLE_MAX = 4  # leases kept
 FRESH_SHARE = 0.5  # of its TTL that must remain of a lease for its next use
 
 

@@ -1,4 +1,4 @@
-"""Semaphore: at most so many holders at a time, first come, first served.
+"""Semaphore: at most ``slots`` holders at a time, first come, first served.
 
 All who use one name must give it the same number of slots: each waits by its own. Holders lose
 their slots as they lose a lock, and have tokens for fences as well.

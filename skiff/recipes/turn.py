@@ -16,7 +16,6 @@ from skiff.records import Fence
 from skiff.values import encode_value
 
 LATE = (RequestTimeout, OutcomeUnknown, NoNodeReached)  # a turn that has not come in time
-ID_LENGTH = 32  # hexadecimal digits at the end of each contender's key
 
 
 class AnyLease(Protocol):
