@@ -28,7 +28,7 @@ PAGE_LOAD = 15  # operations that one of them counts as, besides itself
 
 
 def load_of_command(command: Command) -> int:
-    """Return how many operations a command makes each state machine perform, at most."""
+    """Return how many operations a command names; keys that it removes unnamed do not count."""
     if type(command) is not Transact:
         return 1
     conditions = len(command.checks) + len(command.fences)

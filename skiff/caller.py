@@ -161,7 +161,7 @@ class Caller:
             raise SkiffError(IN_A_CALL)
         with self.transport:
             try:
-                local.is_calling = True
+                local.is_calling = True  # here, as an interrupt before ``try`` would leave it set
                 self._leave_lost_node()
                 with self._lock:
                     step = next(steps)

@@ -102,8 +102,8 @@ class _Buffer(BoundToProcess):
 
     @property
     def _may_be_torn(self) -> bool:
-        """Whether the values read may never have been there together."""
-        return len(self._read) > 1
+        """Whether the values read may never have been there together, and nothing is written."""
+        return len(self._read) > 1 and not self._is_over
 
     def _end_commit(self, result: TransactionResult) -> None:
         if not result.succeeded:
@@ -178,9 +178,12 @@ class Transaction(_Buffer):
                 raise
             except Exception as failure:
                 with suppress(RequestTimeout, ClientConnectFailed):
-                    if self._may_be_torn and not self._transact(self._checks(), []).succeeded:
+                    if self._may_be_torn and not self._are_reads_current():
                         raise TransactionConflict(TORN) from failure
                 raise
+
+    def _are_reads_current(self) -> bool:
+        return self._transact(self._checks(), []).succeeded
 
     def __enter__(self) -> Self:
         return self
@@ -232,11 +235,12 @@ class AsyncTransaction(_Buffer):
                 raise
             except Exception as failure:
                 with suppress(RequestTimeout, ClientConnectFailed):
-                    if self._may_be_torn:
-                        result = await self._transact(self._checks(), [])
-                        if not result.succeeded:
-                            raise TransactionConflict(TORN) from failure
+                    if self._may_be_torn and not await self._are_reads_current():
+                        raise TransactionConflict(TORN) from failure
                 raise
+
+    async def _are_reads_current(self) -> bool:
+        return (await self._transact(self._checks(), [])).succeeded
 
     async def __aenter__(self) -> Self:
         return self

@@ -57,6 +57,22 @@ def client(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Client]
 # --- transact
 
 
+def test_a_function_that_fails_after_its_own_commit_does_not_run_again(client: Client) -> None:
+    runs: list[int] = []
+
+    def change(transaction: Transaction) -> None:
+        runs.append(1)
+        for key in ("own/a", "own/b"):
+            transaction.insert(key, transaction.get(key, int, default=0) + 1)
+        transaction.commit()
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        client.run_transaction(change)
+    assert runs == [1]
+    assert client.get_many(["own/a", "own/b"]) == {"own/a": 1, "own/b": 1}
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
 def test_a_function_that_fails_on_torn_reads_runs_again(cluster: Cluster, is_async: bool) -> None:
     sums: list[int] = []

@@ -16,21 +16,11 @@ from skiff.async_lease import AsyncLeaseKeeper
 from skiff.lease import LeaseKeeper
 from skiff.method import Method, Question
 from skiff.steady import steady_seconds
+from tests.harness.counted_lease import CountedLease
 
 TTL = 60.0
 SECONDS = 10.0  # for what should happen at once
 COUNT = 300
-
-
-class CountedLease(HeldLease):
-    """A lease that counts how often the end of any is looked at."""
-
-    looked_at = 0
-
-    def __getattribute__(self, name: str) -> object:
-        if name == "valid_until":
-            CountedLease.looked_at += 1
-        return super().__getattribute__(name)
 
 
 class Nodes:

@@ -6,20 +6,10 @@ from protocol.client import lease_keeping
 from protocol.client.held_lease import HeldLease
 from protocol.client.lease_keeping import LeaseKeeping
 from protocol.deadlines import NEVER
+from tests.harness.counted_lease import CountedLease
 
 TTL = 12.0
 COUNT = 500
-
-
-class CountedLease(HeldLease):
-    """A lease that counts how often the end of any is looked at."""
-
-    looked_at = 0
-
-    def __getattribute__(self, name: str) -> object:
-        if name == "valid_until":
-            CountedLease.looked_at += 1
-        return super().__getattribute__(name)
 
 
 def keeping(*leases: int, ttl: float = TTL, since: float = 0.0) -> LeaseKeeping:
