@@ -150,7 +150,7 @@ class Exchange:
             raise ForeignCluster(f"{ask.endpoint} belongs to no cluster yet")
         self._attempts.reached = True
         if welcome.cluster:  # a node without one may still join any
-            self._link.welcome(ask.endpoint, welcome.level, began)
+            self._link.welcome(ask.endpoint, welcome.node, welcome.level, began)
         return tuple(others)
 
     def _drop_unreadable(self, endpoint: str, pending: Sequence[Asked]) -> list[Asked]:

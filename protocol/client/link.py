@@ -4,6 +4,7 @@ from collections.abc import Container
 
 from protocol.client.routing import Route
 from protocol.deadlines import NEVER
+from protocol.membership import NodeId
 from protocol.ranges import LEVEL_MIN
 
 WELCOME_SECONDS = 1.0  # after which the leader is asked for again
@@ -19,6 +20,7 @@ class Link:
         The ``shunned`` endpoints are chosen only if there is no other; they may change.
         """
         self.endpoint = ""  # empty while no node is chosen
+        self.node: NodeId = b""  # id of the greeted node
         self._route = route
         self._stays = stays
         self._shunned = shunned
@@ -58,10 +60,10 @@ class Link:
         """Record that the greeting was answered or lost."""
         self._greeting_since = -NEVER
 
-    def welcome(self, endpoint: str, level: int, now: float) -> None:
+    def welcome(self, endpoint: str, node: NodeId, level: int, now: float) -> None:
         """Record a greeting by a node of the client's cluster; move to the leader if need be."""
         if endpoint == self.endpoint:
-            self._greeted, self.level = True, level
+            self._greeted, self.node, self.level = True, node, level
             if not self._stays and self._route.should_move(endpoint, now):
                 self.drop()
 

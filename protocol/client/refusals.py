@@ -7,16 +7,25 @@ that has refused is not asked again until a page has come from another, or those
 silent for a while, and the requests need no pauses of their own.
 """
 
+from typing import NamedTuple
+
 from protocol.client.attempts import ATTEMPT_SECONDS
 from protocol.client.link import Link
 from protocol.client.routing import Route
 from protocol.deadlines import NEVER
-from protocol.membership import is_majority
+from protocol.membership import NodeId, is_majority
 
 # For the other nodes, from the first refusal on: three attempts at a silent one, and longer than an
 # election or the restart of a process.
 GRACE_SECONDS = 3.0
 NO_HISTORY = 1 << 62  # in place of a revision, of a node whose version keeps no changes
+
+
+class HistoryRefusal(NamedTuple):
+    """The last answer of a node that has no changes after a place."""
+
+    node: NodeId
+    oldest: int  # revision after which it has all changes
 
 
 class Refusals:
@@ -25,21 +34,20 @@ class Refusals:
     def __init__(self, route: Route) -> None:
         """Begin with the nodes of a client's route."""
         self._route = route
-        # By the endpoint that refused: the revision after which it has all changes.
-        self._oldest: dict[str, int] = {}
+        self._refusals: dict[str, HistoryRefusal] = {}  # by endpoint
         self._first = self._last = 0.0  # times of refusals
-        self.link = Link(route, stays=True, shunned=self._oldest)  # to ask for a page
+        self.link = Link(route, stays=True, shunned=self._refusals)  # to ask for a page
 
     def clear(self) -> None:
         """Forget the refusals: a page has come."""
-        self._oldest.clear()
+        self._refusals.clear()
 
     def note(self, oldest: int, now: float) -> None:
         """Record a refusal by the node of the link, and choose another one for the next request."""
-        if not self._oldest:
+        if not self._refusals:
             self._first = now
         self._last = now
-        self._oldest[self.link.endpoint] = oldest
+        self._refusals[self.link.endpoint] = HistoryRefusal(self.link.node, oldest)
         self.link.drop()
 
     def deadline(self, now: float) -> float:
@@ -63,17 +71,20 @@ class Refusals:
         if left and not are_silent:
             return None
         if not self._is_majority_without(left):
-            self._oldest.clear()  # those that have refused may tell of other members meanwhile
+            self._refusals.clear()  # those that have refused may tell of other members meanwhile
             return None
-        return min(self._oldest.values())
+        return min(each.oldest for each in self._refusals.values())
 
     @property
     def _left(self) -> list[str]:
-        return [each for each in self._route.nodes if each not in self._oldest]
+        """The endpoints of the nodes that have not refused, as far as known."""
+        refused = set(map(self._route.member_of, self._refusals))
+        return [each for each in self._route.nodes if self._route.member_of(each) not in refused]
 
     def _is_majority_without(self, left: list[str]) -> bool:
         # A removed node may be all that a client still asks: those that refused were members.
-        refused = len(self._oldest)
+        # Each counts once, by whatever addresses it was asked.
+        refused = len({each.node for each in self._refusals.values()})
         return is_majority(refused, refused + len(left))
 
     def _has_failed(self, endpoint: str) -> bool:

@@ -78,6 +78,10 @@ class Route:
         self._outsiders.discard(endpoint)
         self._aliases[endpoint] = _endpoint(address)
 
+    def member_of(self, endpoint: str) -> str:
+        """Return the endpoint at which the members know the node of this one, as far as known."""
+        return self._aliases.get(endpoint, endpoint)
+
     def has_failed_since(self, endpoint: str, since: float) -> bool:
         """Whether an endpoint has failed at a time or later."""
         return self._avoided.get(endpoint, 0.0) >= since + AVOID_SECONDS

@@ -89,8 +89,9 @@ BUGS = (
         Edit(Route.choose, "each not in shunned", "each not in ()"),
         Edit(
             Refusals.note,
-            "self._oldest[self.link.endpoint] = oldest",
-            "left = self._left or [self.link.endpoint]\n        self._oldest[left[0]] = oldest",
+            "self._refusals[self.link.endpoint] = HistoryRefusal(self.link.node, oldest)",
+            "left = (self._left or [self.link.endpoint])[0]\n"
+            "        self._refusals[left] = HistoryRefusal(left.encode(), oldest)",
         ),
     ),
     Bug(

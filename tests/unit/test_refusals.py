@@ -4,10 +4,11 @@ import pytest
 
 from protocol.client.attempts import ATTEMPT_SECONDS
 from protocol.client.refusals import GRACE_SECONDS, NO_HISTORY, Refusals
-from protocol.client.routing import Route
+from protocol.client.routing import Route, address_of
 from protocol.deadlines import NEVER
 from protocol.membership import Member, Membership
 from protocol.messages.client import Welcome
+from protocol.ranges import LEVEL_MIN
 
 NOW = 100.0
 LATER = NOW + GRACE_SECONDS
@@ -24,8 +25,14 @@ def refusing(*endpoints: str) -> tuple[Route, Refusals]:
 def refuse(refusals: Refusals, oldest: int = 9, now: float = NOW) -> str:
     """Let the next node refuse; return its endpoint."""
     endpoint = refusals.link.choose(now)
-    refusals.note(oldest, now)
+    refuse_as(endpoint, refusals, oldest, now)
     return endpoint
+
+
+def refuse_as(node: str, refusals: Refusals, oldest: int = 9, now: float = NOW) -> None:
+    """Let the chosen node refuse, which has this id."""
+    refusals.link.welcome(refusals.link.endpoint, node.encode(), LEVEL_MIN, now)
+    refusals.note(oldest, now)
 
 
 def fail(refusals: Refusals, now: float) -> str:
@@ -57,7 +64,7 @@ def test_one_reachable_node_with_a_fresh_snapshot_ends_no_watch() -> None:
         now += ATTEMPT_SECONDS
         asked.append(refusals.link.choose(now))
         if asked[-1] == A:
-            refusals.note(9, now)
+            refuse_as(A, refusals, now=now)
         else:
             refusals.link.abandon(asked[-1], now)
         assert refusals.verdict(now) is None
@@ -77,7 +84,7 @@ def test_the_watch_ends_when_the_others_were_removed_since_one_has_refused() -> 
         assert refusals.verdict(now) is None
         now += ATTEMPT_SECONDS
     route.learn(members("a"))
-    refusals.note(9, now)
+    refuse_as(A, refusals, now=now)
     assert refusals.verdict(now) == 9
 
 
@@ -156,14 +163,12 @@ def test_a_standby_node_does_not_make_a_client_forget_the_members() -> None:
 def test_older_nodes_count_as_refusing_and_end_no_watch_alone() -> None:
     _, refusals = refusing(A, B, C)
     for _ in range(3):
-        refusals.link.choose(NOW)
-        refusals.note(NO_HISTORY, NOW)
+        refuse(refusals, NO_HISTORY)
     assert refusals.verdict(NOW) == NO_HISTORY
     refusals.clear()
     refuse(refusals)
     for _ in range(2):
-        refusals.link.choose(NOW)
-        refusals.note(NO_HISTORY, NOW)
+        refuse(refusals, NO_HISTORY)
     assert refusals.verdict(NOW) == 9
 
 
@@ -175,3 +180,20 @@ def test_refusals_by_nodes_that_are_no_longer_known_as_members_count() -> None:
     assert refusals.verdict(NOW) is None
     fail(refusals, LATER)
     assert refusals.verdict(LATER) == 9
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_node_that_refuses_at_two_addresses_counts_once(*, known: bool) -> None:
+    """One of them may be its former one, which the members no longer know."""
+    route, refusals = refusing(*(f"tcp://alias-{name}:1" for name in "abcde"))
+    route.learn(members("a", "b", "c", "d", "e"))
+    for node in (A, B):
+        alias = node.replace("//", "//alias-")
+        if known:
+            route.note_member(alias, address_of(node))
+        for endpoint in (alias, node):
+            refusals.link.endpoint = endpoint
+            refuse_as(node, refusals)
+    for silent in (C, D, E):
+        route.note_failure(silent, LATER)
+    assert refusals.verdict(LATER) is None
