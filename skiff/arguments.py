@@ -2,9 +2,8 @@
 
 import math
 import sys
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from enum import Enum
-from inspect import isawaitable, iscoroutinefunction
 from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
@@ -311,40 +310,6 @@ def check_bool(name: str, given: object) -> None:
     """
     if not isinstance(given, bool):
         raise InvalidRequest(f"{name} must be True or False, not {given!r}")
-
-
-def check_function(given: object) -> None:
-    """Check whether an argument is a function, other than a coroutine's.
-
-    Raises:
-        InvalidRequest: it is not.
-    """
-    if not callable(given) or iscoroutinefunction(given):
-        raise InvalidRequest(f"the function to call must be an ordinary function, not {given!r}")
-
-
-def check_callable(given: object) -> None:
-    """Check whether an argument can be called, as a coroutine function is.
-
-    Raises:
-        InvalidRequest: it cannot.
-    """
-    if not callable(given):
-        raise InvalidRequest(f"the function to call must be a coroutine function, not {given!r}")
-
-
-def check_awaitable(returned: Awaitable[ItemT]) -> Awaitable[ItemT]:
-    """Return what a function returned, after a check whether it can be awaited.
-
-    Raises:
-        InvalidRequest: it cannot.
-    """
-    if not isawaitable(returned):
-        raise InvalidRequest(
-            "the function to call must be a coroutine function, not one that returns "
-            f"{type(returned).__name__}"
-        )
-    return returned
 
 
 def check_limit(limit: int | None) -> None:

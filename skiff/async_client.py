@@ -17,8 +17,7 @@ from skiff.addresses import KeyPath, collected, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
-    check_awaitable,
-    check_callable,
+    check_bool,
     check_in_flight,
     check_timeout,
     check_watch,
@@ -42,6 +41,7 @@ from skiff.caller import Caller
 from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.descriptions import described_by
 from skiff.errors import StreamClosed, TransactionConflict
+from skiff.functions import check_awaitable, check_callable
 from skiff.method import Method, Order
 from skiff.mirroring import BEGIN_SECONDS, MirrorState
 from skiff.pipeline import AsyncPipeline
@@ -95,10 +95,12 @@ class AsyncClient(
             InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
             InvalidKey: a key file cannot be used, the URL's scheme contradicts the keys, or
                 ``server_key`` is given without ``key``.
-            InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive.
+            InvalidRequest: ``timeout`` or ``max_in_flight`` is not positive, or ``follow_leader``
+                is no bool.
         """
         check_timeout(timeout)
         check_in_flight(max_in_flight)
+        check_bool("follow_leader", follow_leader)
         target = collected(target)
         self._timeout = timeout
         self._caller = AsyncCaller(

@@ -9,10 +9,10 @@ from pathlib import Path
 from protocol.messages.client import NodeStatus, ReadSnapshot, SnapshotPart, Status
 from protocol.snapshot import SnapshotChunk, decode_rows
 from skiff import backup
-from skiff.arguments import check_function
 from skiff.backup import Backup, Origin, Writable
 from skiff.caller import Caller
 from skiff.errors import RPCCallFailed, StreamClosed
+from skiff.functions import check_function
 from skiff.paths import check_file
 from skiff.progress import Progress, show_nothing
 

@@ -18,7 +18,7 @@ from skiff.addresses import KeyPath, collected, endpoints_of, keys_of
 from skiff.arguments import (
     CLIENT_DEFAULT,
     Timeout,
-    check_function,
+    check_bool,
     check_timeout,
     check_watch,
     seconds_of,
@@ -29,6 +29,7 @@ from skiff.bound import BoundToProcess
 from skiff.caller import Caller
 from skiff.cluster_methods import ClusterMethods
 from skiff.errors import StreamClosed, TransactionConflict
+from skiff.functions import check_function
 from skiff.lease import Lease, LeaseKeeper
 from skiff.lease_methods import LeaseMethods
 from skiff.method import Method, Order
@@ -121,9 +122,10 @@ class Client(
             InvalidAddress: an address does not parse as ``host`` or ``host:port``, or is no str.
             InvalidKey: a key file cannot be used, the URL's scheme contradicts the keys, or
                 ``server_key`` is given without ``key``.
-            InvalidRequest: ``timeout`` is not positive.
+            InvalidRequest: ``timeout`` is not positive, or ``follow_leader`` is no bool.
         """
         check_timeout(timeout)
+        check_bool("follow_leader", follow_leader)
         target = collected(target)
         self._timeout = timeout
         transport = Transport(keys_of(target, key, server_key))

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 from protocol.client.mirror import Mirrored, MirroredKeys
 from protocol.state.commands import Event as Change
-from skiff.arguments import check_function
 from skiff.bound import BoundToProcess
 from skiff.errors import ClientClosed, DeserializeFailed, SkiffError, StreamClosed
+from skiff.functions import check_function
 from skiff.records import Event
 from skiff.subscription import event_of
 from skiff.values import decode_value

@@ -14,8 +14,9 @@ from protocol.snapshot import SnapshotChunk, decode_rows
 from protocol.state.levels import STATE_LEVEL
 from protocol.storage.restoring import DamagedSnapshot
 from skiff import backup, errors
-from skiff.arguments import check_collection, check_function
+from skiff.arguments import check_bool, check_collection
 from skiff.errors import InvalidRequest, StorageError
+from skiff.functions import check_function
 from skiff.outcomes import members_of
 from skiff.paths import check_file, check_path
 from skiff.progress import Progress, show_nothing
@@ -140,10 +141,12 @@ def recover(
     Raises:
         StorageError: a directory is in use, damaged, without a node or of another cluster; none
             was changed.
-        InvalidRequest: ``directories`` is neither a path nor a collection of them.
+        InvalidRequest: ``directories`` is neither a path nor a collection of them, or ``dry_run``
+            no bool.
     """
     from actors import recovering  # noqa: PLC0415 - brings RocksDB, which no client needs
 
+    check_bool("dry_run", dry_run)
     paths = _paths(directories)
     try:
         found = recovering.recover_best(paths, dry_run=dry_run)

@@ -17,6 +17,7 @@ from skiff.errors import (
     SkiffError,
     TransactionConflict,
 )
+from skiff.functions import check_result
 from skiff.operations import Check, Insert, Operation, Remove, TransactionResult
 from skiff.records import Entry
 from skiff.values import check_type, decode_value, encode_value
@@ -173,7 +174,7 @@ class Transaction(_Buffer):
         """
         with self:
             try:
-                return function(self)
+                return check_result(function(self))
             except SkiffError:
                 raise
             except Exception as failure:

@@ -105,7 +105,18 @@ def test_addresses_may_come_from_any_collection(client: type[Client | AsyncClien
         assert "a:1, b:2" in repr(client(target))
 
 
+@CLIENTS
+@pytest.mark.parametrize("given", [0, 1, None, "yes"])
+def test_following_the_leader_is_a_bool(client: type[Client | AsyncClient], given: Any) -> None:
+    with pytest.raises(InvalidRequest, match="follow_leader must be True or False, not"):
+        client(NOWHERE, follow_leader=given)
+
+
 # --- functions
+
+
+async def _five() -> int:
+    return 5
 
 
 @pytest.mark.parametrize(
@@ -126,13 +137,24 @@ def test_an_asyncio_transaction_is_run_by_a_coroutine_function(function: Any, re
         asyncio.run(run())
 
 
-def test_an_asyncio_transaction_is_run_by_any_function_that_returns_an_awaitable() -> None:
-    async def five() -> int:
-        return 5
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (42, "must be an ordinary function, not 42"),
+        (_five, "must be an ordinary function, not <function"),
+        (lambda _: _five(), "not one that returns coroutine"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_blocking_transaction_is_run_by_an_ordinary_function(function: Any, reason: str) -> None:
+    with Client(NOWHERE) as client, pytest.raises(InvalidRequest, match=reason):
+        client.run_transaction(function)
 
+
+def test_an_asyncio_transaction_is_run_by_any_function_that_returns_an_awaitable() -> None:
     async def run() -> None:
         async with AsyncClient(NOWHERE) as client:
-            assert await client.run_transaction(lambda _: five()) == 5
-            assert await client.run_transaction(lambda _: asyncio.ensure_future(five())) == 5
+            assert await client.run_transaction(lambda _: _five()) == 5
+            assert await client.run_transaction(lambda _: asyncio.ensure_future(_five())) == 5
 
     asyncio.run(run())

@@ -114,3 +114,8 @@ def test_directories_to_recover_are_paths(tmp_path: Path, given: Any, reason: st
         skiff.recover(given, dry_run=True)
     with pytest.raises(InvalidRequest, match=f"a directory {reason}"):
         skiff.recover([tmp_path, given], dry_run=True)
+
+
+def test_a_trial_recovery_is_asked_for_by_a_bool(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="dry_run must be True or False, not 5"):
+        skiff.recover([tmp_path], dry_run=5)  # type: ignore[arg-type]
