@@ -369,7 +369,7 @@ class AsyncSubscriber(BoundToProcess):
         return None if deadline == NEVER else max(deadline - self._now(), STEP_SECONDS)
 
     def _deadline(self, timeout: float | None) -> float:
-        return deadline_of(timeout, self._now())
+        return NEVER if timeout is None else deadline_of(timeout, self._now())
 
     def _now(self) -> float:
         return self._loop.time()

@@ -95,13 +95,12 @@ def event_of(change: Change, type_: Any) -> Event[Any]:
     Raises:
         DeserializeFailed: a value is not of this type; the error has the change as it is stored.
     """
-    stored = (change.value, change.prev_value)
+    value, before = change.value, change.prev_value
     try:
-        value, before = [
-            None if each is None else decode_value(change.key, each, type_) for each in stored
-        ]
+        value = None if value is None else decode_value(change.key, value, type_)
+        before = None if before is None else decode_value(change.key, before, type_)
     except DeserializeFailed as error:
-        error.event = _event(change, *stored)
+        error.event = _event(change, change.value, change.prev_value)
         raise
     return _event(change, value, before)
 

@@ -103,10 +103,10 @@ class Watch:
             self._place = max(self._place, Place(published.revision))
         if not isinstance(published, Published):
             return None
-        place = Place(published.revision, published.position)
-        if place <= self._place:
+        revision, position = published.revision, published.position
+        if (revision, position) <= self._place:
             return None  # from before the stream began
-        self._place = Place(published.revision) if published.last else place
+        self._place = Place(revision, WHOLE if published.last else position)
         return _event(published)
 
     # --- history

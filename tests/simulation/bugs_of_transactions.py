@@ -47,7 +47,9 @@ BUGS = (
     Bug(
         "a watcher drops all but the first change of a revision",
         "the promise of watches",
-        Edit(Watch.take, "if place <= self._place:", "if place.revision <= self._place.revision:"),
+        Edit(
+            Watch.take, "(revision, position) <= self._place:", "revision <= self._place.revision:"
+        ),
     ),
     Bug(
         "an operation that cannot be performed leaves the writes before it",

@@ -76,7 +76,7 @@ BUGS = (
     Bug(
         "a stream begins before the changes that were fetched",
         "the promise of watches",
-        Edit(Watch.take, "if place <= self._place:", "if False:"),
+        Edit(Watch.take, "if (revision, position) <= self._place:", "if False:"),
     ),
     Bug(
         "every change of a transaction counts as its last",
