@@ -34,7 +34,7 @@ def keep_one_alive(held: HeldLease) -> Method[None]:
     since = steady_seconds()
     if not held.is_lost:
         (ttl_ms,) = yield from keep_alive((held.id,))
-        held.kept(ttl_ms / 1000, since)
+        held.extend(ttl_ms / 1000, since)
     if held.is_lost:
         raise LeaseExpired(f"lease {held.id} has ended")
 

@@ -15,8 +15,8 @@ class HeldLease:
         self.valid_until = since + ttl
         self.is_lost = False
 
-    def kept(self, ttl: float, since: float) -> None:
-        """Take the answer to a keep-alive sent at ``since``: its seconds, 0 if it has ended."""
+    def extend(self, ttl: float, since: float) -> None:
+        """Extend it to ``ttl`` seconds after ``since``; none if the keep-alive found it ended."""
         if ttl:
             self.valid_until = max(self.valid_until, since + ttl)
         else:

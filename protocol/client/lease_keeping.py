@@ -70,7 +70,7 @@ class LeaseKeeping:
         for lease, ttl_ms in zip(leases, ttls_ms, strict=True):
             held = self._kept.get(lease)
             if held is not None:
-                held.kept(ttl_ms / 1000, since)
+                held.extend(ttl_ms / 1000, since)
                 self._ends.set(lease, _end_of(held))
                 self._send_at(held, since + min(held.ttl, ttl_ms / 1000) / KEEPS)
 

@@ -43,9 +43,9 @@ def enter(prefix: str, key: str, value: bytes, lease: int, parties: int) -> Proc
             return joined.revision
         if key not in keys:
             return None
-        crowd = Crowd(prefix, before, lambda count: count >= parties)
-        yield AwaitChange(prefix, before.revision, crowd.take)
-        if crowd.is_right:
+        presence = Presence(prefix, before, lambda count: count >= parties)
+        yield AwaitChange(prefix, before.revision, presence.take)
+        if presence.is_reached:
             return joined.revision
         before = present  # the history of the changes before is gone
 
@@ -62,28 +62,28 @@ def await_absence(prefix: str, before: Entries) -> Procedure[None]:
         present: Entries = yield ReadEntries(prefix)
         if not present.of(prefix):
             return
-        crowd = Crowd(prefix, before, lambda count: count == 0)
-        yield AwaitChange(prefix, before.revision, crowd.take)
-        if crowd.is_right:
+        presence = Presence(prefix, before, lambda count: count == 0)
+        yield AwaitChange(prefix, before.revision, presence.take)
+        if presence.is_reached:
             return
         before = present  # the history of the changes before is gone
 
 
-class Crowd:
-    """Keys that come and go, until their number is right."""
+class Presence:
+    """Keys that come and go, until their number is the wanted one."""
 
     def __init__(self, prefix: str, present: Entries, wanted: Callable[[int], bool]) -> None:
         """Begin with the keys that are there."""
         self._prefix = prefix
         self._keys = {each.key for each in present.of(prefix)}
         self._wanted = wanted
-        self.is_right = False  # whether it has been
+        self.is_reached = False  # whether it has been the wanted one
 
     def take(self, key: str, is_removed: bool) -> bool:
-        """Take a change; return whether the number is right now."""
+        """Take a change; return whether their number is the wanted one."""
         if is_removed:
             self._keys.discard(key)
         elif is_of(self._prefix, key):
             self._keys.add(key)
-        self.is_right = self._wanted(len(self._keys))
-        return self.is_right
+        self.is_reached = self._wanted(len(self._keys))
+        return self.is_reached

@@ -30,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
         """Return the contenders in order of arrival."""
         return sorted(present.of(self.prefix), key=_arrival)
 
-    def wait_of(self, key: str, present: Entries) -> AwaitChange | None:
+    def wait_for(self, key: str, present: Entries) -> AwaitChange | None:
         """Return what a contender waits for, None if it has its turn; it must be present."""
         arrival = next(each.create_revision for each in present.entries if each.key == key)
         ahead = [each for each in self.in_order(present) if each.create_revision < arrival]
@@ -73,7 +73,7 @@ def contend(line: Line, key: str, value: bytes, lease: int) -> Procedure[int | N
         present: Entries = yield ReadEntries(line.prefix)
         if not _is_present(key, joined.revision, present.entries):
             return None
-        wait = line.wait_of(key, present)
+        wait = line.wait_for(key, present)
         if wait is None:
             return joined.revision
         yield wait

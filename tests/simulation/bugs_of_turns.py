@@ -13,13 +13,13 @@ BUGS = (
     Bug(
         "a contender has its turn one place too early",
         PROMISE,
-        Edit(Line.wait_of, "surplus <= 0", "surplus <= 1"),
+        Edit(Line.wait_for, "surplus <= 0", "surplus <= 1"),
     ),
     Bug(
         "contenders are in the order of their keys",
         PROMISE,
         Edit(
-            Line.wait_of,
+            Line.wait_for,
             "each.create_revision < arrival",
             "each.key < key",
         ),
@@ -32,7 +32,7 @@ BUGS = (
     Bug(
         "readers do not wait for writers",
         PROMISE,
-        Edit(Line.wait_of, "if not self.shares(each.key)", "if False"),
+        Edit(Line.wait_for, "if not self.shares(each.key)", "if False"),
     ),
     Bug(
         "a contender's key goes with no lease",
@@ -70,7 +70,7 @@ BUGS = (
     Bug(
         "a lease is counted on for longer than its TTL",
         PROMISE,
-        Edit(HeldLease.kept, "since + ttl", "since + 2 * ttl"),
+        Edit(HeldLease.extend, "since + ttl", "since + 2 * ttl"),
     ),
     Bug(
         "a claimed item is claimed again",

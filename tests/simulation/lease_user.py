@@ -102,7 +102,7 @@ class LeaseUser:
         return self._own_link
 
     def _hear(self, held: HeldLease, ttl_ms: int, since: float) -> None:
-        held.kept(ttl_ms / 1000, since)
+        held.extend(ttl_ms / 1000, since)
         if ttl_ms:
             self._count_on(held)
         else:

@@ -27,15 +27,15 @@ def test_a_lease_lasts_from_before_its_grant_was_asked_for() -> None:
 
 def test_a_late_answer_to_an_early_keep_alive_shortens_nothing() -> None:
     held = HeldLease(1, TTL, since=0.0)
-    held.kept(TTL, since=8.0)
-    held.kept(TTL, since=4.0)
+    held.extend(TTL, since=8.0)
+    held.extend(TTL, since=4.0)
     assert held.valid_until == 8.0 + TTL
 
 
 def test_a_lease_that_has_ended_is_lost_at_once_and_for_ever() -> None:
     held = HeldLease(1, TTL, since=0.0)
-    held.kept(0.0, since=1.0)
-    held.kept(TTL, since=0.5)
+    held.extend(0.0, since=1.0)
+    held.extend(TTL, since=0.5)
     assert held.is_lost
     assert held.remaining(1.0) == 0.0
 
@@ -106,7 +106,7 @@ def test_a_keep_alive_by_the_holder_extends_a_lease_that_is_kept() -> None:
     kept = LeaseKeeping()
     held = HeldLease(1, TTL, 0.0)
     kept.add(held, 0.0)
-    held.kept(TTL, since=3.0)
+    held.extend(TTL, since=3.0)
     kept.take_due(4.0)
     assert kept.patience(4.0) == TTL - 1.0
     assert kept.take_lost(TTL) == []
