@@ -26,7 +26,7 @@ from protocol.client.steps import (
 from protocol.deadlines import NEVER, deadline_of
 from protocol.messages.client import Hello, Operation, Outcome
 from protocol.security.keys import ClientKeys
-from protocol.state.commands import Command, Event
+from protocol.state.commands import Command
 from skiff.async_connection import AsyncConnection, PendingAsk
 from skiff.endings import outcome_of, outcomes_of
 from skiff.errors import (
@@ -122,9 +122,9 @@ class AsyncCaller:
         """Whether nodes know the client as a user."""
         return self.transport.keys is not None
 
-    def see(self, change: Event) -> None:
-        """Read no state from before a change from now on."""
-        self._calls.high_water.note(change)
+    def see(self, revision: int) -> None:
+        """Read no state from before a revision from now on."""
+        self._calls.high_water.rise_to(revision)
 
     @property
     def described(self) -> str:

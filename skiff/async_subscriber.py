@@ -83,7 +83,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._missing.gone else ""
-        return f"<AsyncSubscriber of {self._prefix!r} at revision {self.revision}{ended}>"
+        return f"<AsyncSubscriber of {self._prefix!r} at revision {self._watch.revision}{ended}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,6 +111,7 @@ class AsyncSubscriber(BoundToProcess):
     @property
     def revision(self) -> int:
         """The revision to resume from; see ``Subscriber.revision``."""
+        self._caller.see(self._watch.revision)
         return self._watch.revision
 
     async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
@@ -160,7 +161,7 @@ class AsyncSubscriber(BoundToProcess):
 
     async def advance(self) -> Change | None:
         """Return the next change as it is stored; see ``Subscriber.advance``."""
-        return await self._receive_next(NEVER, self.revision)
+        return await self._receive_next(NEVER, self._watch.revision)
 
     # --- receiving
 
@@ -180,7 +181,7 @@ class AsyncSubscriber(BoundToProcess):
         if change is None:
             change = await self._await_change(deadline, since)
         if change is not None:
-            self._caller.see(change)
+            self._caller.see(change.revision)
         return change
 
     def _arrived(self) -> Change | None:
@@ -203,7 +204,7 @@ class AsyncSubscriber(BoundToProcess):
         self._check_place()
         await self._take_turn(deadline)
         try:
-            while (change := self._arrived()) is None and self.revision <= since:
+            while (change := self._arrived()) is None and self._watch.revision <= since:
                 await self._advance(deadline)
                 if self._watch.is_lost and self._now() >= deadline:
                     raise RequestTimeout("no change in time, and no node has confirmed the watch")

@@ -33,7 +33,7 @@ from protocol.messages.client import (
     Outcome,
     Request,
 )
-from protocol.state.commands import Command, Event
+from protocol.state.commands import Command
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
 from skiff.endings import outcome_of, outcomes_of
@@ -78,12 +78,16 @@ class Caller:
         """Whether nodes know the client as a user."""
         return self.transport.keys is not None
 
-    def _begin(self, cluster: bytes) -> None:
-        """Reset connections and session, which a forked child must not share with its parent."""
+    def _begin(self, cluster: bytes, seen: int = 0) -> None:
+        """Reset connections and session, which a forked child must not share with its parent.
+
+        No state is read from before the revision ``seen``.
+        """
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._local = threading.local()
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
         self._calls = Calls(self.route, self._clock)
+        self._calls.high_water.rise_to(seen)
         self._roll_call = RollCall(self.transport, self.route.given)
         self._pid = os.getpid()  # last, as other threads of the child check it
 
@@ -125,10 +129,10 @@ class Caller:
         steps = self._calls.pipeline(self._link, operations, deadline_of(timeout, time.monotonic()))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
-    def see(self, change: Event) -> None:
-        """Read no state from before a change from now on."""
+    def see(self, revision: int) -> None:
+        """Read no state from before a revision from now on."""
         with self._lock:
-            self._calls.high_water.note(change)
+            self._calls.high_water.rise_to(revision)
 
     def close(self) -> None:
         """End the calls of all threads; returns within a second."""
@@ -259,4 +263,4 @@ class Caller:
     def check_process(self) -> None:
         """Begin anew in a forked child: with a route and connections of its own."""
         if self._pid != os.getpid():
-            self._begin(self.route.cluster)
+            self._begin(self.route.cluster, self._calls.high_water.revision)

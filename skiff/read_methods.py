@@ -279,7 +279,7 @@ class ReadMethods(Runner):
             InvalidRequest: an argument is invalid, or ``at_least`` is from the future.
             DeserializeFailed: a value is not of this type.
             StreamClosed: the node no longer has the revision of the first page: it was restarted,
-                was not read for long, or several other scans began there.
+                was not read for a minute and many changes, or several other scans began there.
             RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         mode = read_mode(read, max_staleness, at_least)

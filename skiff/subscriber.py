@@ -89,15 +89,16 @@ class Subscriber(BoundToProcess):
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._missing.gone else ""
-        return f"<Subscriber of {self._prefix!r} at revision {self.revision}{ended}>"
+        return f"<Subscriber of {self._prefix!r} at revision {self._watch.revision}{ended}>"
 
     @property
     def revision(self) -> int:
         """The revision to resume from, by ``watch(prefix, since=revision)``.
 
         All its changes were delivered. Between the changes of one transaction, it is the revision
-        before.
+        before. The client reads no older state from then on.
         """
+        self._caller.see(self._watch.revision)
         return self._watch.revision
 
     def __enter__(self) -> Self:
@@ -177,7 +178,7 @@ class Subscriber(BoundToProcess):
         Raises:
             SkiffError: as ``next_event`` raises.
         """
-        return self._receive_next(NEVER, self.revision)
+        return self._receive_next(NEVER, self._watch.revision)
 
     def abandon(self) -> None:
         """End the subscription without waiting; a thread that receives closes the channel."""
@@ -219,8 +220,8 @@ class Subscriber(BoundToProcess):
             if change is None and self._watch.is_lost and time.monotonic() >= deadline:
                 raise RequestTimeout("no change in time, and no node has confirmed the watch")
             if change is not None:
-                self._caller.see(change)
-            if change is not None or self.revision > since:
+                self._caller.see(change.revision)
+            if change is not None or self._watch.revision > since:
                 return change
 
     def _advance(self, deadline: float) -> Change | None:

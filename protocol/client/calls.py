@@ -236,7 +236,7 @@ def _is_uncertain(ending: Ending) -> bool:
     outcome = ending.outcome
     if isinstance(outcome, Failed):
         return ending.maybe_done or outcome.code is FailureCode.UNKNOWN
-    return ending.maybe_done and outcome is None
+    return ending.maybe_done and isinstance(outcome, SessionExpired | None)
 
 
 def _certainly_not_done(endings: Sequence[Ending]) -> list[int]:

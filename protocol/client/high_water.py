@@ -6,8 +6,8 @@ guarantees: monotonic reads, and reads of the client's own writes (Terry et al.,
 
 from msgspec.structs import replace
 
-from protocol.messages.client import Get, ModalRead, Operation, Outcome
-from protocol.state.commands import Event
+from protocol.messages.client import Get, ModalRead, Operation, Outcome, Scan
+from protocol.state.commands import RevisionMismatch
 
 
 class HighWaterMark:
@@ -16,15 +16,26 @@ class HighWaterMark:
     def __init__(self) -> None:
         self.revision = 0
 
-    def note(self, outcome: Outcome | Event | None) -> None:
-        """Take the revision of an outcome or of a change, if it has one."""
-        revision: int = getattr(outcome, "revision", 0)
+    def note(self, outcome: Outcome | None) -> None:
+        """Take the newest revision that an outcome shows, if it shows one."""
+        if type(outcome) is RevisionMismatch:
+            self.rise_to(outcome.current)
+        else:
+            self.rise_to(getattr(outcome, "revision", 0))
+
+    def rise_to(self, revision: int) -> None:
+        """Take a revision that the client has seen."""
         self.revision = max(self.revision, revision)
 
     def require(self, operation: Operation) -> Operation:
-        """Return an operation that reads no older state, unless it is linearizable as it is."""
+        """Return an operation that reads no older state, unless it is linearizable as it is.
+
+        A scan goes on at the revision of its first page.
+        """
         if type(operation) is Get and not (operation.leader_lease or operation.max_staleness_ms):
             return operation  # the most frequent case
+        if type(operation) is Scan and operation.revision:
+            return operation
         if isinstance(operation, ModalRead) and (
             operation.leader_lease or operation.max_staleness_ms
         ):

@@ -104,6 +104,11 @@ class Reader:
             weight += _weight(operation, len(encoded))
         return Served(tuple(outcomes), tuple(behind), weight)
 
+    def tell_time(self, now: float) -> None:
+        """Tell the time, in seconds of the wall clock, for the age of changes and of scans."""
+        self._history.tell_time(now)
+        self._scans.tell_time(now)
+
     def end_idle(self, revision: int) -> None:
         """Drop what idle scans keep."""
         self._scans.end_idle(revision)

@@ -1,9 +1,9 @@
 """Scans: the views that scans read, so that all pages of one show the same revision.
 
-A view keeps old rows on disk. It is dropped after ``IDLE_REVISIONS_MAX`` changes without a page, or
-for a newer scan when there are ``SCANS_MAX``: then it is the longest idle one of the user that has
-the most. After its last page it makes room for the next few that end, as a gateway or a client that
-waited for too long may ask for that page again.
+A view keeps old rows on disk. It is dropped after ``IDLE_REVISIONS_MAX`` changes without a page, if
+these took at least ``IDLE_SECONDS_MIN``, or for a newer scan when there are ``SCANS_MAX``: then it
+is the longest idle one of the user that has the most. After its last page it makes room for the
+next few that end, as a gateway or a client that waited for too long may ask for that page again.
 """
 
 import msgspec
@@ -17,6 +17,7 @@ from protocol.storage.key_range import key_range
 SCANS_MAX = 128  # concurrent
 ENDED_MAX = 8  # views whose last page was read
 IDLE_REVISIONS_MAX = 20_000
+IDLE_SECONDS_MIN = 60.0  # for a reader that works on its page while others write much
 PAGE_ENTRIES_MAX = 4_096  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_COUNT_MAX = 10_000  # likewise, where entries are only counted
 PAGE_BYTES_MAX = 1 << 20
@@ -28,6 +29,7 @@ class _View(msgspec.Struct):
     revision: int
     rows: TableView
     read_at: int  # revision of the state at the last page
+    read_time: float  # seconds of the wall clock
 
 
 class Scans:
@@ -37,6 +39,11 @@ class Scans:
         self._values = values
         self._views: Holdings[bytes, _View] = Holdings(SCANS_MAX)
         self._ended: Holdings[bytes, _View] = Holdings(ENDED_MAX)
+        self._now = 0.0
+
+    def tell_time(self, now: float) -> None:
+        """Tell the time, in seconds of the wall clock."""
+        self._now = now
 
     def read(self, scan: Scan, user: bytes, revision: int) -> Page | Failed:
         """Return a page, the first one of the state at ``revision``, which must be written."""
@@ -45,9 +52,9 @@ class Scans:
             if view is None or view.revision != scan.revision:
                 return _gone(scan)
         else:
-            view = _View(revision, self._values.view(), revision)
+            view = _View(revision, self._values.view(), revision, self._now)
         page = _page(scan, view)
-        view.read_at = revision
+        view.read_at, view.read_time = revision, self._now
         if page.more and not (scan.is_last and page.count >= scan.limit):
             _keep(self._views, user, scan, view)
         elif scan.revision:  # a first page is read anew
@@ -58,7 +65,8 @@ class Scans:
         """Drop the views that were not read for many changes: no message reports a scan's end."""
         for views in (self._views, self._ended):
             for user, scan, view in views:
-                if revision - view.read_at > IDLE_REVISIONS_MAX:
+                is_idle = revision - view.read_at > IDLE_REVISIONS_MAX
+                if is_idle and self._now - view.read_time >= IDLE_SECONDS_MIN:
                     views.drop(user, scan)
 
 
@@ -72,7 +80,7 @@ def _gone(scan: Scan) -> Failed:
         FailureCode.VIEW_GONE,
         f"this node does not have the view of revision {scan.revision} of this scan: it was "
         f"restarted, or keeps {SCANS_MAX} newer scans, or the scan was idle for "
-        f"{IDLE_REVISIONS_MAX} changes; or the scan began at another node",
+        f"{IDLE_REVISIONS_MAX} changes and {IDLE_SECONDS_MIN:g} s; or it began at another node",
     )
 
 

@@ -185,8 +185,8 @@ class StorageWriter:
                 assert_never(unknown)
 
     def tell_time(self, now: float) -> None:
-        """Tell the time, in seconds of the wall clock, for the age of changes."""
-        self._history.tell_time(now)
+        """Tell the time, in seconds of the wall clock, for the age of changes and of scans."""
+        self._reader.tell_time(now)
 
     def look_at_space(self, free_bytes: int) -> Shortage:
         """Evaluate the free bytes of the disk; the next turn reports a change of shortage."""

@@ -1,15 +1,25 @@
 """Partitions of test clusters: peers are cut off from each other, clients from none."""
 
+import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from protocol.encoding import encode
 from protocol.messages.peer import PEER_PROTOCOL_VERSION, PeerFrame
-from skiff import Client, ClientConnectFailed, OutcomeUnknown, RequestTimeout, Role
+from skiff import (
+    Client,
+    ClientConnectFailed,
+    OutcomeUnknown,
+    RequestTimeout,
+    RevisionMismatch,
+    Role,
+    SkiffError,
+)
 from skiff.testing import Cluster, Node, wait_until
 from skiff.testing.sender import Sender
 
@@ -71,6 +81,54 @@ def test_a_node_on_the_minority_side_is_reached_by_clients_and_catches_up(
         assert near.status().revision < last
         cluster.heal()
         assert near.get("key", int, at_least=last) == 1
+
+
+def test_a_client_reads_no_older_state_at_a_node_that_is_behind_than_it_has_seen(
+    cluster: Cluster,
+) -> None:
+    """Seen by a refused write, a mirror, a watch, or a write before a fork."""
+    behind, other = cluster.followers()
+    with behind.client(SECONDS) as near, other.client(SECONDS) as writer, ExitStack() as stack:
+        near.get("key", at_least=writer.insert("key", "old"))
+        refused, mirroring, watching, forked = (
+            stack.enter_context(
+                Client([other.address, behind.address], timeout=SECONDS, follow_leader=False)
+            )
+            for _ in range(4)
+        )
+        mirror, subscriber = mirroring.mirror("elsewhere/"), watching.watch("elsewhere/")
+        cluster.partition([behind])
+        new = writer.insert("key", "new")
+        with pytest.raises(RevisionMismatch):
+            refused.insert("key", "newer", if_revision=new + 1)
+        mirror.wait_for(new)
+        while subscriber.revision < new:
+            with suppress(RequestTimeout):
+                subscriber.next_event(timeout=0.1)
+        forked.insert("other", 1)
+        other.kill()
+        assert near.get("key", read="stale") == "old"
+        for client in (refused, mirroring, watching):
+            with pytest.raises(RequestTimeout):
+                client.get("key", read="stale", timeout=1)
+        assert in_a_fork(lambda: forked.get("key", read="stale", timeout=1)) == "RequestTimeout"
+
+
+def in_a_fork(function: Callable[[], object]) -> str:
+    """Call a function in a forked process; return its result or the name of its error."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            result = str(function())
+        except SkiffError as error:
+            result = type(error).__name__
+        os.write(writer, result.encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
 
 
 def test_a_counter_is_exact_across_partitions(cluster: Cluster) -> None:

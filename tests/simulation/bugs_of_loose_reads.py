@@ -16,7 +16,12 @@ BUGS = (
     Bug(
         "a client remembers the last revision, not the newest",
         "monotonic reads",
-        Edit(HighWaterMark.note, "max(self.revision, revision)", "revision or self.revision"),
+        Edit(HighWaterMark.rise_to, "max(self.revision, revision)", "revision or self.revision"),
+    ),
+    Bug(
+        "a client forgets the revision of a key that refused its write",
+        "monotonic reads",
+        Edit(HighWaterMark.note, "self.rise_to(outcome.current)", "pass"),
     ),
     Bug(
         "a node serves a read although its state is behind",

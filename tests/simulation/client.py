@@ -77,9 +77,9 @@ class Client:
         self.consumer = Consumer(setting, name)
 
     def see(self, outcome: object) -> None:
-        """Note the revision of an outcome, if it has one."""
-        revision: int = getattr(outcome, "revision", 0)
-        self.newest = max(self.newest, revision)
+        """Note the revision that an outcome shows, if it shows one."""
+        shown = "current" if isinstance(outcome, RevisionMismatch) else "revision"
+        self.newest = max(self.newest, getattr(outcome, shown, 0))
 
     def link_to(self, address: str) -> Link:
         """Return a link to the node at an address, which stays with it until it fails."""

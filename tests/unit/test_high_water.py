@@ -11,8 +11,15 @@ from protocol.messages.client import (
     ListKeys,
     Names,
     ReadSnapshot,
+    Scan,
 )
-from protocol.state.commands import Found, Inserted, Missing, SessionOpened
+from protocol.state.commands import (
+    Found,
+    Inserted,
+    Missing,
+    RevisionMismatch,
+    SessionOpened,
+)
 
 
 def test_the_newest_revision_of_all_outcomes_counts() -> None:
@@ -30,6 +37,23 @@ def test_reads_that_a_node_may_serve_from_an_older_state_require_it() -> None:
     assert mark.require(Get("k", leader_lease=True)) == Get("k", leader_lease=True, min_revision=5)
     stale = ListKeys("", 1, max_staleness_ms=ANY_STALENESS, min_revision=9)
     assert mark.require(stale) == stale
+
+
+def test_a_refused_write_shows_the_revision_of_its_key() -> None:
+    mark = HighWaterMark()
+    mark.note(RevisionMismatch(6))
+    assert mark.revision == 6
+
+
+def test_a_stale_scan_goes_on_at_the_revision_of_its_first_page() -> None:
+    mark = HighWaterMark()
+    mark.note(Inserted(5))
+    following = Scan(b"s" * 16, "", 9, "a", revision=3, max_staleness_ms=ANY_STALENESS)
+    assert mark.require(following) is following
+    first = Scan(b"s" * 16, "", 9, max_staleness_ms=ANY_STALENESS)
+    required = mark.require(first)
+    assert isinstance(required, Scan)
+    assert required.min_revision == 5
 
 
 def test_linearizable_reads_and_other_operations_stay_as_they_are() -> None:

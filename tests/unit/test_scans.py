@@ -179,7 +179,7 @@ def test_a_newer_scan_beyond_the_limit_ends_the_one_that_was_idle_for_longest(
     assert keys(store.page(Scan(ids[0], "", 1, "b", revision=3))) == ["c"]
 
 
-def test_an_idle_scan_ends_after_many_changes(
+def test_an_idle_scan_ends_after_many_changes_and_a_minute(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scans, "IDLE_REVISIONS_MAX", 3)
@@ -191,7 +191,14 @@ def test_an_idle_scan_ends_after_many_changes(
     assert keys(store.page(Scan(SCAN, "", 1, "b", revision=3))) == ["c"]
     store.page(Scan(SCAN, "", 1))
     store.insert("p", "q", "r", "s")
-    assert gone(store.read(Scan(SCAN, "", 1, "a", revision=9)))
+    assert keys(store.page(Scan(SCAN, "", 1, "a", revision=9))) == ["b"], "its reader is slow"
+    store.node.writer.tell_time(60.0)
+    store.insert("p", "q", "r")
+    assert keys(store.page(Scan(SCAN, "", 1, "b", revision=9))) == ["c"]
+    store.insert("p", "q", "r")
+    store.node.writer.tell_time(120.0)
+    store.insert("s")
+    assert gone(store.read(Scan(SCAN, "", 1, "c", revision=9)))
 
 
 @pytest.mark.parametrize(
