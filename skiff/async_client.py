@@ -165,12 +165,12 @@ class AsyncClient(
         deadline = deadline_of(self._seconds(timeout), clock())
         backoff = Backoff(deadline)
         while True:
+            transaction = self._transaction(lambda: backoff.left(clock()))
             try:
-                transaction = self._transaction(lambda: backoff.left(clock()))
                 return await transaction.perform(lambda it: check_awaitable(function(it)))
             except TransactionConflict:
                 pause = backoff.next_pause(clock(), random.random())
-                if pause is None:
+                if pause is None or transaction.revision is not None:  # it is of another one
                     raise
                 await asyncio.sleep(pause)
 

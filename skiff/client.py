@@ -206,8 +206,9 @@ class Client(
         """Call a function with a transaction, commit it, and return the function's result.
 
         If a key that it has read was changed meanwhile, the function is called again, after a
-        pause, until ``timeout`` has passed; also if it has raised an error of its own, as its reads
-        are made one after another. It must not have other effects than its transaction.
+        pause, until ``timeout`` has passed; also if it has failed on values that were never there
+        together, as its reads are made one after another. It must not have other effects than its
+        transaction.
 
         Raises:
             TransactionConflict: each attempt conflicted until the deadline; nothing was written.
@@ -220,12 +221,12 @@ class Client(
         deadline = deadline_of(self._seconds(timeout), time.monotonic())
         backoff = Backoff(deadline)
         while True:
+            transaction = self._transaction(lambda: backoff.left(time.monotonic()))
             try:
-                transaction = self._transaction(lambda: backoff.left(time.monotonic()))
                 return transaction.perform(function)
             except TransactionConflict:
                 pause = backoff.next_pause(time.monotonic(), random.random())
-                if pause is None:
+                if pause is None or transaction.revision is not None:  # it is of another one
                     raise
                 self._caller.transport.pause(pause)
 

@@ -11,9 +11,9 @@ from protocol.state import commands
 from skiff.arguments import LeaseLike, check_change, check_key, lease_fields
 from skiff.bound import BoundToProcess
 from skiff.errors import (
-    ClientConnectFailed,
+    DeserializeFailed,
     InvalidRequest,
-    RequestTimeout,
+    SerializeFailed,
     SkiffError,
     TransactionConflict,
 )
@@ -22,6 +22,7 @@ from skiff.operations import Check, Insert, Operation, Remove, TransactionResult
 from skiff.records import Entry
 from skiff.values import check_type, decode_value, encode_value
 
+OF_VALUES = (DeserializeFailed, SerializeFailed, InvalidRequest)  # errors that values lead to
 TORN = "a key that the transaction has read was changed before it failed; nothing was written"
 
 ReturnT = TypeVar("ReturnT")
@@ -101,10 +102,10 @@ class _Buffer(BoundToProcess):
             for key, entry in self._read.items()
         ]
 
-    @property
-    def _may_be_torn(self) -> bool:
-        """Whether the values read may never have been there together, and nothing is written."""
-        return len(self._read) > 1 and not self._is_over
+    def _may_come_of_torn_reads(self, failure: Exception) -> bool:
+        """Whether values that were never there together may be why a function has failed."""
+        is_of_values = not isinstance(failure, SkiffError) or isinstance(failure, OF_VALUES)
+        return is_of_values and len(self._read) > 1 and not self._is_over
 
     def _end_commit(self, result: TransactionResult) -> None:
         if not result.succeeded:
@@ -175,16 +176,15 @@ class Transaction(_Buffer):
         with self:
             try:
                 return check_result(function(self))
-            except SkiffError:
-                raise
             except Exception as failure:
-                with suppress(RequestTimeout, ClientConnectFailed):
-                    if self._may_be_torn and not self._are_reads_current():
-                        raise TransactionConflict(TORN) from failure
+                if self._may_come_of_torn_reads(failure) and not self._are_reads_current():
+                    raise TransactionConflict(TORN) from failure
                 raise
 
     def _are_reads_current(self) -> bool:
-        return self._transact(self._checks(), []).succeeded
+        with suppress(SkiffError):  # the function's own failure tells more
+            return self._transact(self._checks(), []).succeeded
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -232,16 +232,15 @@ class AsyncTransaction(_Buffer):
         async with self:
             try:
                 return await function(self)
-            except SkiffError:
-                raise
             except Exception as failure:
-                with suppress(RequestTimeout, ClientConnectFailed):
-                    if self._may_be_torn and not await self._are_reads_current():
-                        raise TransactionConflict(TORN) from failure
+                if self._may_come_of_torn_reads(failure) and not await self._are_reads_current():
+                    raise TransactionConflict(TORN) from failure
                 raise
 
     async def _are_reads_current(self) -> bool:
-        return (await self._transact(self._checks(), [])).succeeded
+        with suppress(SkiffError):
+            return (await self._transact(self._checks(), [])).succeeded
+        return True
 
     async def __aenter__(self) -> Self:
         return self

@@ -36,6 +36,7 @@ from skiff.testing import Cluster
 pytestmark = pytest.mark.cluster
 
 SECONDS = 20.0
+OPERATIONS_MAX = 1_000
 INTEGER_MAX = (1 << 63) - 1
 
 
@@ -105,6 +106,77 @@ def test_a_function_that_fails_on_torn_reads_runs_again(cluster: Cluster, is_asy
         with pytest.raises(LookupError, match="100"):  # of reads that agree, it is the function's
             asyncio.run(use()) if is_async else client.run_transaction(total)
     assert sums == [90, 100]
+
+
+def test_torn_reads_that_lead_to_an_error_of_values_run_the_function_again(
+    client: Client,
+) -> None:
+    types = {"a number": int, "a text": str}
+    runs: list[int] = []
+
+    def read(transaction: Transaction) -> object:
+        runs.append(1)
+        type_ = types[transaction.get("of/type", str)]
+        if len(runs) == 1:
+            client.insert_many({"of/type": "a text", "of/value": "one"})
+        return transaction.get("of/value", type_)
+
+    client.insert_many({"of/type": "a number", "of/value": 1})
+    assert client.run_transaction(read) == "one"
+    assert len(runs) == 2
+    client.insert("of/value", 2)
+    with pytest.raises(DeserializeFailed):  # of reads that agree
+        client.run_transaction(read)
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
+def test_a_function_that_fails_keeps_its_error_if_its_reads_cannot_be_checked(
+    cluster: Cluster, is_async: bool
+) -> None:
+    keys = [f"many/{number}" for number in range(OPERATIONS_MAX + 1)]
+
+    def read(transaction: Transaction) -> None:
+        for key in keys:
+            transaction.get(key)
+        raise LookupError("of the function")
+
+    async def read_later(transaction: AsyncTransaction) -> None:
+        await asyncio.gather(*map(transaction.get, keys))
+        raise LookupError("of the function")
+
+    async def use() -> None:
+        async with AsyncClient(cluster.addresses) as asyncio_client:
+            await asyncio_client.run_transaction(read_later)
+
+    with cluster.client() as client, pytest.raises(LookupError, match="of the function"):
+        asyncio.run(use()) if is_async else client.run_transaction(read)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
+def test_a_conflict_of_another_transaction_runs_no_committed_function_again(
+    cluster: Cluster, is_async: bool
+) -> None:
+    key = f"committed/{is_async}"
+
+    def change(transaction: Transaction) -> None:
+        transaction.insert(key, transaction.get(key, int, default=0) + 1)
+        transaction.commit()
+        raise TransactionConflict("of another one")
+
+    async def change_later(transaction: AsyncTransaction) -> None:
+        transaction.insert(key, await transaction.get(key, int, default=0) + 1)
+        await transaction.commit()
+        raise TransactionConflict("of another one")
+
+    async def use() -> None:
+        async with AsyncClient(cluster.addresses) as asyncio_client:
+            await asyncio_client.run_transaction(change_later)
+
+    with cluster.client() as client:
+        with pytest.raises(TransactionConflict, match="of another one"):
+            asyncio.run(use()) if is_async else client.run_transaction(change)
+        assert client.get(key) == 1
 
 
 def test_then_is_performed_at_one_revision_if_all_checks_hold(client: Client) -> None:

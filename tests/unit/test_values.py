@@ -1,0 +1,28 @@
+"""Values: what a type of the user raises on a stored value is a typed error."""
+
+import msgspec
+import pytest
+
+from protocol.encoding import encode
+from skiff import DeserializeFailed
+from skiff.values import decode_value
+
+RAISED = (AttributeError, KeyError, ZeroDivisionError, TypeError, ValueError)
+
+
+@pytest.mark.parametrize("raised", RAISED)
+def test_any_error_of_a_type_tells_the_key_and_keeps_the_stored_bytes(
+    raised: type[Exception],
+) -> None:
+    class Picky(msgspec.Struct):
+        number: int
+
+        def __post_init__(self) -> None:
+            raise raised("odd")
+
+    stored = encode({"number": 5})
+    with pytest.raises(
+        DeserializeFailed, match=r"the value of 'k' is not of type Picky: .*odd"
+    ) as e:
+        decode_value("k", stored, Picky)
+    assert e.value.stored == stored
