@@ -208,7 +208,8 @@ class MirrorMapping(BoundToProcess, Mapping[str, ValueT]):
 
     Values are decoded at each read, so that what a reader does to one concerns no other. A key
     whose value is not of the mirror's type is there, and reading it raises ``DeserializeFailed``.
-    Iteration, ``items`` and ``values`` show one revision.
+    Iteration, ``items`` and ``values`` show one revision; ``dict(it)`` reads each value on its own,
+    so copy it by ``dict(it.items())``.
     """
 
     def __init__(self, state: MirrorState) -> None:

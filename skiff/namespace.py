@@ -58,9 +58,10 @@ class Names:
 class Namespace(Names, MutableMapping[str, ValueT]):
     """A mapping over the keys under a prefix, in order; every use of it makes requests.
 
-    Iteration, ``items`` and ``values`` show one revision. ``pop``, ``popitem``, ``setdefault``,
-    ``update``, of up to 1,000 keys, and ``clear``, of up to 10,000, are atomic. The errors are
-    those of ``Client``, and ``KeyError``.
+    Iteration, ``items`` and ``values`` show one revision; ``dict(it)`` reads each value on its own,
+    so copy it by ``dict(it.items())``. ``pop``, ``popitem``, ``setdefault``, ``update``, of up to
+    1,000 keys, and ``clear``, of up to 10,000, are atomic. The errors are those of ``Client``, and
+    ``KeyError``.
     """
 
     def __init__(self, client: "Client", prefix: str, type_: Any) -> None:
@@ -113,6 +114,9 @@ class Namespace(Names, MutableMapping[str, ValueT]):
 
     def __len__(self) -> int:
         return self._client.count(self.prefix)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self._client.scan(self.prefix, msgspec.Raw, limit=1))
 
     def items(self) -> ItemsView[str, ValueT]:
         """Return a view of the names with their values; iterating it is one scan."""

@@ -28,7 +28,7 @@ def space(cluster: Cluster) -> Iterator[Namespace[int]]:
 
 def test_it_behaves_as_a_mapping(space: Namespace[int]) -> None:
     assert isinstance(space, MutableMapping)
-    assert (len(space), dict(space), list(space)) == (0, {}, [])
+    assert (len(space), bool(space), dict(space), list(space)) == (0, False, {}, [])
     space["b"] = 2
     space["a/x"] = 1
     assert (space["b"], "b" in space, "c" in space) == (2, True, False)
@@ -38,7 +38,7 @@ def test_it_behaves_as_a_mapping(space: Namespace[int]) -> None:
     assert dict(space.items()) == dict(space) == {"a/x": 1, "b": 2}
     assert (space.get("b"), space.get("c"), space.get("c", 7)) == (2, None, 7)
     del space["b"]
-    assert (len(space), space == {"a/x": 1}) == (1, True)
+    assert (len(space), bool(space), space == {"a/x": 1}) == (1, True, True)
 
 
 def test_a_missing_name_is_a_key_error(space: Namespace[int]) -> None:
