@@ -19,11 +19,6 @@ BUGS = (
         Edit(HighWaterMark.rise_to, "max(self.revision, revision)", "revision or self.revision"),
     ),
     Bug(
-        "a client forgets the revision of a key that refused its write",
-        "monotonic reads",
-        Edit(HighWaterMark.note, "self.rise_to(outcome.current)", "pass"),
-    ),
-    Bug(
         "a node serves a read although its state is behind",
         "monotonic reads",
         Edit(Reader.serve, "(least := _least(operation)) > revision", "False"),
