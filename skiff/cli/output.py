@@ -1,5 +1,6 @@
 """Output of a command: results on standard output, everything else on standard error."""
 
+import math
 import os
 import sys
 
@@ -91,9 +92,26 @@ def as_json(thing: object) -> bytes:
         CommandFailed: JSON cannot represent the value.
     """
     try:
-        return msgspec.json.encode(thing)
+        encoded = msgspec.json.encode(thing)
     except (TypeError, ValueError, RecursionError) as reason:
         raise CommandFailed(f"the value cannot be shown as JSON: {reason}") from None
+    if b"null" in encoded and not _is_finite(thing):  # msgspec encodes NaN and infinity as null
+        raise CommandFailed("the value cannot be shown as JSON: it has a number that is not finite")
+    return encoded
+
+
+def _is_finite(thing: object) -> bool:
+    """Return whether JSON has all numbers of a value."""
+    left = [thing]
+    while left:
+        match left.pop():
+            case float() as number if not math.isfinite(number):
+                return False
+            case dict() as pairs:
+                left += pairs.values()
+            case list() | tuple() as items:
+                left += items
+    return True
 
 
 def showable(key: str, value: object) -> object:

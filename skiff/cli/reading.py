@@ -45,7 +45,8 @@ def get(
 ) -> None:
     """Print a value.
 
-    Text and bytes are printed exactly as stored, anything else as JSON.
+    Text and bytes are printed exactly as stored, anything else as JSON, or as its Python repr if
+    JSON cannot carry it.
     --json adds the revision, the revision of the first write, the version, which counts the
     writes, and the key's lease, or its TTL in seconds. It prints bytes as base64, marked by
     "encoding": "base64".
@@ -55,9 +56,9 @@ def get(
     if entry is None:
         raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
     if as_json:
-        output.json(output.facts(entry, entry.value))
+        _print_entry(entry, as_json=True)
     else:
-        output.value(entry.value)
+        output.value(output.showable(entry.key, entry.value))
 
 
 def get_many(

@@ -1,0 +1,48 @@
+"""Odd values: what commands print of values that JSON cannot carry."""
+
+import json
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from skiff.client import Client
+from skiff.testing import Cluster, Node
+from tests.cluster.test_transact_command import call
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Cluster(1, directory=tmp_path_factory.mktemp("odd")) as cluster:
+        yield cluster.nodes[0]
+
+
+@pytest.fixture
+def client(node: Node) -> Iterator[Client]:
+    with node.client() as client:
+        yield client
+
+
+def noted(called: tuple[int, str, str], note: str) -> str:
+    """Return what a command printed that succeeded with this note."""
+    code, printed, notes = called
+    assert (code, notes) == (0, f"skiff: {note}\n")
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(math.nan, "nan"), ([1, {"x": -math.inf}], "[1, {'x': -inf}]"), ({(1, 2): 3}, "{(1, 2): 3}")],
+)
+def test_a_value_that_json_cannot_carry_is_shown_as_its_repr(
+    node: Node, client: Client, value: object, shown: str
+) -> None:
+    client.insert("odd", value)
+    note = "JSON cannot carry the value of 'odd': shown as its Python repr"
+    assert noted(call(node, "get", "odd"), note) == shown
+    assert json.loads(noted(call(node, "get", "odd", "--json"), note))["value"] == shown
+    assert noted(call(node, "scan", "odd"), note) == f'odd "{shown}"\n'
+    many = noted(call(node, "get-many", "odd", "--json"), note)
+    assert json.loads(many) == {"odd": shown}
