@@ -1,5 +1,6 @@
 """Output of a command: results on standard output, everything else on standard error."""
 
+import base64
 import math
 import os
 import sys
@@ -62,6 +63,8 @@ def value(found: object) -> None:
 def as_bytes(found: object) -> bytes:
     """Return text and bytes as stored, anything else as a line of JSON.
 
+    A memoryview, of a value that Python cannot hold, becomes a line of base64.
+
     Raises:
         CommandFailed: JSON cannot represent the value.
     """
@@ -70,6 +73,8 @@ def as_bytes(found: object) -> bytes:
             return found.encode()
         case bytes():
             return found
+        case memoryview():
+            return base64.b64encode(found) + b"\n"
         case _:
             return as_json(found) + b"\n"
 
@@ -77,12 +82,6 @@ def as_bytes(found: object) -> bytes:
 def json(thing: object) -> None:
     """Print a line of JSON."""
     write(as_json(thing) + b"\n")
-
-
-def facts(record: msgspec.Struct, value: object) -> dict[str, object]:
-    """Return a record's fields, with ``encoding`` if JSON would hide that its value is bytes."""
-    fields = msgspec.structs.asdict(record)
-    return {**fields, "encoding": "base64"} if isinstance(value, bytes) else fields
 
 
 def as_json(thing: object) -> bytes:
@@ -112,16 +111,6 @@ def _is_finite(thing: object) -> bool:
             case list() | tuple() as items:
                 left += items
     return True
-
-
-def showable(key: str, value: object) -> object:
-    """Return a value that JSON can represent: one value must not end a long output."""
-    try:
-        as_json(value)
-    except CommandFailed:
-        note(f"JSON cannot carry the value of {key!r}: shown as its Python repr")
-        return repr(value)
-    return value
 
 
 def note(text: str) -> None:

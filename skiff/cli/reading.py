@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from msgspec.structs import replace
 
-from skiff.cli import output
+from skiff.cli import output, shown
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import (
     DEFAULT_URL,
@@ -58,7 +58,7 @@ def get(
     if as_json:
         _print_entry(entry, as_json=True)
     else:
-        output.value(output.showable(entry.key, entry.value))
+        output.value(shown.showable(entry.key, entry.value))
 
 
 def get_many(
@@ -80,11 +80,11 @@ def get_many(
     """
     with connect(url, timeout) as client:
         values = client.get_many(keys, read=read, max_staleness=max_staleness, at_least=at_least)
-    shown = {key: output.showable(key, value) for key, value in values.items()}
+    found = {key: shown.showable(key, value) for key, value in values.items()}
     if as_json:
-        output.json(shown)
+        output.json(found)
     else:
-        for key, value in shown.items():
+        for key, value in found.items():
             output.write(_line(key, value))
     missing = [key for key in keys if key not in values]
     if missing:
@@ -187,11 +187,11 @@ def count(
 
 
 def _print_entry(entry: Entry[Any], *, as_json: bool) -> None:
-    shown = replace(entry, value=output.showable(entry.key, entry.value))
+    known = replace(entry, value=shown.showable(entry.key, entry.value))
     if as_json:
-        output.json(output.facts(shown, shown.value))
+        output.json(shown.facts(known))
     else:
-        output.write(_line(shown.key, shown.value))
+        output.write(_line(known.key, known.value))
 
 
 def _line(key: str, value: object) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from msgspec.structs import replace
 
-from skiff.cli import output
+from skiff.cli import output, shown
 from skiff.cli.child import run_child
 from skiff.cli.coordination import OptionalCommand
 from skiff.cli.failures import CommandFailed, ExitCode
@@ -134,15 +134,14 @@ def change_line(event: Event[Any]) -> bytes:
 
 def _showable(event: Event[Any]) -> Event[Any]:
     """Return an event with values that JSON can represent."""
-    value = output.showable(event.key, event.value)
-    return replace(event, value=value, prev_value=output.showable(event.key, event.prev_value))
+    value = shown.showable(event.key, event.value)
+    return replace(event, value=value, prev_value=shown.showable(event.key, event.prev_value))
 
 
 def _facts(event: Event[Any], *, prev_value: bool) -> dict[str, object]:
     """Return an event's fields for JSON, the previous value only if it is asked for."""
-    facts = output.facts(event, event.value)
+    facts = shown.facts(event)
     if not prev_value:
         del facts["prev_value"]
-    elif isinstance(event.prev_value, bytes):
-        facts["prev_encoding"] = "base64"
-    return facts
+        return facts
+    return {**facts, **shown.form(event.prev_value, "prev_")}

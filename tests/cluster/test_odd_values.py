@@ -4,11 +4,15 @@ import json
 import math
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from skiff.client import Client
 from skiff.testing import Cluster, Node
 from tests.cluster.test_transact_command import call
+
+STRANGE = msgspec.Raw(b"\x81\x80\x01")  # a map with a map as its key
+BASE64 = "gYAB"
 
 pytestmark = pytest.mark.cluster
 
@@ -46,3 +50,23 @@ def test_a_value_that_json_cannot_carry_is_shown_as_its_repr(
     assert noted(call(node, "scan", "odd"), note) == f'odd "{shown}"\n'
     many = noted(call(node, "get-many", "odd", "--json"), note)
     assert json.loads(many) == {"odd": shown}
+
+
+def test_a_transaction_that_was_done_is_printed_whatever_it_has_read(
+    node: Node, client: Client
+) -> None:
+    client.insert("pair", {(1, 2): 3})
+    client.insert("map", STRANGE)
+    reads = [{"op": "get", "key": key} for key in ("pair", "map")]
+    given = {"then": [{"op": "increment", "key": "n"}, *reads]}
+    code, printed, notes = call(node, "transact", "--json", given=given)
+    done, pair, strange = json.loads(printed)["results"]
+    assert (code, done, client.get("n")) == (0, 1, 1)
+    assert pair["value"] == "{(1, 2): 3}"
+    assert (strange["value"], strange["stored"]) == (None, BASE64)
+    assert [note.split(":")[1] for note in notes.splitlines()] == [
+        " JSON cannot carry the value of 'pair'",
+        " Python cannot hold the value of 'map'",
+    ]
+    code, printed, _ = call(node, "transact", given=given)
+    assert (code, printed.splitlines()[0], json.loads(printed.splitlines()[1])) == (0, "2", pair)
