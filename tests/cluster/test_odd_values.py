@@ -70,3 +70,44 @@ def test_a_transaction_that_was_done_is_printed_whatever_it_has_read(
     ]
     code, printed, _ = call(node, "transact", given=given)
     assert (code, printed.splitlines()[0], json.loads(printed.splitlines()[1])) == (0, "2", pair)
+
+
+STRANGE_NOTE = "Python cannot hold the value of {!r}: shown as its stored bytes in base64"
+
+
+def test_a_read_goes_on_after_a_value_that_python_cannot_hold(node: Node, client: Client) -> None:
+    client.insert_many({"s/1": STRANGE, "s/2": msgspec.Raw(b"\xd4\xff\x00"), "s/3": "next"})
+    note = STRANGE_NOTE.format("s/1")
+    assert noted(call(node, "get", "s/1"), note) == f"{BASE64}\n"
+    entry = json.loads(noted(call(node, "get", "s/1", "--json"), note))
+    assert (entry["value"], entry["stored"], entry["version"]) == (None, BASE64, 1)
+    assert json.loads(noted(call(node, "get-many", "s/1", "--json"), note)) == {"s/1": BASE64}
+    both = f"{note}\nskiff: {STRANGE_NOTE.format('s/2')}"
+    lines = f's/1 "{BASE64}"\ns/2 "1P8A"\ns/3 "next"\n'
+    assert noted(call(node, "get-many", "s/1", "s/2", "s/3"), both) == lines
+    assert noted(call(node, "scan", "s/"), both) == lines
+    entries = [json.loads(line) for line in call(node, "scan", "s/", "--json")[1].splitlines()]
+    assert [(each["value"], each.get("stored")) for each in entries] == [
+        (None, BASE64),
+        (None, "1P8A"),
+        ("next", None),
+    ]
+
+
+def test_a_watch_goes_on_after_a_value_that_python_cannot_hold(node: Node, client: Client) -> None:
+    since = client.insert("w", STRANGE) - 1
+    client.insert("w", msgspec.Raw(b"\xc1"))  # no MessagePack at all
+    client.insert("w", "next")
+    note = STRANGE_NOTE.format("w")
+    watch = ("watch", "w", "--since", str(since), "--count", "3")
+    code, printed, notes = call(node, *watch, "--prev-value")
+    assert (code, notes.count(note)) == (0, 4)
+    values = [line.split(" ", 3)[3] for line in printed.splitlines()]
+    assert values == [f'"{BASE64}"', f'"wQ==" was "{BASE64}"', '"next" was "wQ=="']
+    code, printed, _ = call(node, *watch, "--prev-value", "--json")
+    changes = [json.loads(line) for line in printed.splitlines()]
+    assert [each["value"] for each in changes] == [None, None, "next"]
+    assert [each.get("stored") for each in changes] == [BASE64, "wQ==", None]
+    assert [each.get("prev_stored") for each in changes] == [None, BASE64, "wQ=="]
+    code, printed, _ = call(node, *watch, "--", "cat")
+    assert (code, printed) == (0, f"{BASE64}\nwQ==\nnext")
