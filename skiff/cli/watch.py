@@ -1,6 +1,5 @@
 """Watch: the command that prints changes as they happen."""
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
@@ -21,7 +20,12 @@ from skiff.subscriber import Subscriber
 
 Count = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", min=1, help="End after this many changes.", show_default=False),
+    typer.Option(
+        metavar="COUNT",
+        min=1,
+        help="End after this many changes, the entries of --initial among them.",
+        show_default=False,
+    ),
 ]
 Since = Annotated[
     int | None,
@@ -74,11 +78,11 @@ def watch(
     ):
         if not initial:
             output.note(f"watching {prefix!r} after revision {changes.revision}")
-        events = _received(changes)
+        events = _up_to(count, _received(changes))
         if command:
-            _run_for_each(command, events, count, as_json=as_json, prev_value=prev_value)
+            _run_for_each(command, events, as_json=as_json, prev_value=prev_value)
         else:
-            _print_each(events, count, as_json=as_json, prev_value=prev_value)
+            _print_each(events, as_json=as_json, prev_value=prev_value)
 
 
 def _received(changes: Subscriber) -> Iterator[Event[Any]]:
@@ -100,10 +104,18 @@ def _decoded(event: Event[Any]) -> Event[Any]:
     return replace(event, value=value, prev_value=before)
 
 
-def _print_each(
-    events: Iterable[Event[Any]], count: int | None, *, as_json: bool, prev_value: bool
-) -> None:
-    for event in itertools.islice(events, count):
+def _up_to(count: int | None, events: Iterable[Event[Any]]) -> Iterator[Event[Any]]:
+    """Yield events up to a number of changes, of which the mark 'synced' is none."""
+    changes = 0
+    for event in events:
+        yield event
+        changes += event.kind is not EventKind.SYNCED
+        if changes == count:
+            return
+
+
+def _print_each(events: Iterable[Event[Any]], *, as_json: bool, prev_value: bool) -> None:
+    for event in events:
         if as_json:
             output.json(_facts(event, prev_value=prev_value))
         else:
@@ -111,12 +123,7 @@ def _print_each(
 
 
 def _run_for_each(
-    command: list[str],
-    events: Iterable[Event[Any]],
-    count: int | None,
-    *,
-    as_json: bool,
-    prev_value: bool,
+    command: list[str], events: Iterable[Event[Any]], *, as_json: bool, prev_value: bool
 ) -> None:
     """Run a command for each change.
 
@@ -124,8 +131,9 @@ def _run_for_each(
         Exit: a signal has ended the watch.
         CommandFailed: the command cannot be started.
     """
-    changes = (event for event in events if event.kind is not EventKind.SYNCED)
-    for event in itertools.islice(changes, count):
+    for event in events:
+        if event.kind is EventKind.SYNCED:
+            continue
         if as_json:
             given = output.as_json(_facts(event, prev_value=prev_value)) + b"\n"
         else:

@@ -1,4 +1,4 @@
-"""Odd values: what commands print of values that JSON cannot carry."""
+"""Odd values: what commands print of keys and values that text or JSON cannot carry."""
 
 import json
 import math
