@@ -201,11 +201,11 @@ def _print_entry(entry: Entry[msgspec.Raw], *, as_json: bool) -> None:
 
 
 def _line(key: str, value: object) -> bytes:
-    return b"%b %b\n" % (key.encode(), output.as_json(value))
+    return b"%b %b\n" % (shown.on_one_line(key).encode(), output.as_json(value))
 
 
 def _print_names(names: list[str], *, as_json: bool) -> None:
     if as_json:
         output.json(names)
     else:
-        output.write("".join(f"{name}\n" for name in names).encode())
+        output.write("".join(f"{shown.on_one_line(name)}\n" for name in names).encode())

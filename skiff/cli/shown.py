@@ -1,5 +1,6 @@
-"""Shown: stored values in the form in which commands print them."""
+"""Shown: stored keys and values in the form in which commands print them."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,6 +11,13 @@ from skiff.cli.failures import CommandFailed
 from skiff.errors import DeserializeFailed
 from skiff.records import Entry
 from skiff.values import decode_value
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and all that ends a line
+
+
+def on_one_line(text: str) -> str:
+    """Return a key or another name with its control characters escaped: it must forge no line."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def showable(key: str, value: object) -> object:

@@ -156,7 +156,7 @@ def change_line(event: Event[Any]) -> bytes:
     """Return a change as one line."""
     words = [str(event.revision).encode(), str(event.kind).encode()]
     if event.kind is not EventKind.SYNCED:
-        words.append(event.key.encode())
+        words.append(shown.on_one_line(event.key).encode())
     if event.kind is EventKind.INSERT:
         words.append(output.as_json(event.value))
     if event.prev_value is not None:

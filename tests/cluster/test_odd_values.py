@@ -111,3 +111,15 @@ def test_a_watch_goes_on_after_a_value_that_python_cannot_hold(node: Node, clien
     assert [each.get("prev_stored") for each in changes] == [None, BASE64, "wQ=="]
     code, printed, _ = call(node, *watch, "--", "cat")
     assert (code, printed) == (0, f"{BASE64}\nwQ==\nnext")
+
+
+def test_a_key_with_line_ends_forges_no_lines(node: Node, client: Client) -> None:
+    key = "k\n1 insert fake 2/\x1b[1mgrüße"
+    since = client.insert(key, 1) - 1
+    shown = r"k\n1 insert fake 2/\x1b[1mgrüße"
+    assert call(node, "list", "k") == (0, f"{shown}\n", "")
+    assert call(node, "prefixes", "k") == (0, f"{shown.partition('/')[0]}\n", "")
+    assert call(node, "scan", "k")[1] == call(node, "get-many", key)[1] == f"{shown} 1\n"
+    watch = ("watch", "k", "--since", str(since), "--count", "1")
+    assert call(node, *watch)[1] == f"{since + 1} insert {shown} 1\n"
+    assert json.loads(call(node, "list", "k", "--json")[1]) == [key]
