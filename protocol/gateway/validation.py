@@ -148,7 +148,10 @@ def _validate_limit(limit: int) -> None:
 def _validate_changes(operation: ReadChanges) -> None:
     encode_prefix(operation.prefix)
     for number in (operation.after, operation.position, operation.min_revision):
-        require(0 <= number <= COUNTER_MAX, "revisions and positions must not be negative")
+        require(
+            0 <= number <= COUNTER_MAX,
+            f"a revision or position of changes must be from 0 to {COUNTER_MAX}, not {number}",
+        )
 
 
 def _validate_mode(operation: ModalRead) -> None:

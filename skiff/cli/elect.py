@@ -10,6 +10,7 @@ from skiff.cli.child import LOOK_SECONDS
 from skiff.cli.coordination import Ttl, Wait, cluster, note_of_wait
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Url
+from skiff.cli.shown import form, showable
 from skiff.cli.signals import SIGNALS, SignalInbox
 from skiff.cli.values import AsBytes, AsJson, AsText, kind_of, stored
 from skiff.errors import LockLost
@@ -93,9 +94,8 @@ def _print(leader: Entry[Any] | None, *, as_json: bool) -> None:
     if leader is None:
         output.write(b'{"token":null}\n' if as_json else b"-\n")
         return
-    token, shown = leader.create_revision, output.showable(leader.key, leader.value)
+    token, value = leader.create_revision, showable(leader.key, leader.value)
     if as_json:
-        facts = {"token": token, "value": shown, "key": leader.key}
-        output.json({**facts, "encoding": "base64"} if isinstance(shown, bytes) else facts)
+        output.json({"token": token, "value": value, "key": leader.key, **form(value)})
     else:
-        output.write(b"%d %b\n" % (token, output.as_json(shown)))
+        output.write(b"%d %b\n" % (token, output.as_json(value)))

@@ -1,5 +1,7 @@
 """Output of a command: results on standard output, everything else on standard error."""
 
+import base64
+import math
 import os
 import sys
 
@@ -61,6 +63,8 @@ def value(found: object) -> None:
 def as_bytes(found: object) -> bytes:
     """Return text and bytes as stored, anything else as a line of JSON.
 
+    A memoryview, of a value that Python cannot hold, becomes a line of base64.
+
     Raises:
         CommandFailed: JSON cannot represent the value.
     """
@@ -69,6 +73,8 @@ def as_bytes(found: object) -> bytes:
             return found.encode()
         case bytes():
             return found
+        case memoryview():
+            return base64.b64encode(found) + b"\n"
         case _:
             return as_json(found) + b"\n"
 
@@ -78,12 +84,6 @@ def json(thing: object) -> None:
     write(as_json(thing) + b"\n")
 
 
-def facts(record: msgspec.Struct, value: object) -> dict[str, object]:
-    """Return a record's fields, with ``encoding`` if JSON would hide that its value is bytes."""
-    fields = msgspec.structs.asdict(record)
-    return {**fields, "encoding": "base64"} if isinstance(value, bytes) else fields
-
-
 def as_json(thing: object) -> bytes:
     """Return a stored value as JSON on one line; bytes become base64.
 
@@ -91,19 +91,26 @@ def as_json(thing: object) -> bytes:
         CommandFailed: JSON cannot represent the value.
     """
     try:
-        return msgspec.json.encode(thing)
+        encoded = msgspec.json.encode(thing)
     except (TypeError, ValueError, RecursionError) as reason:
         raise CommandFailed(f"the value cannot be shown as JSON: {reason}") from None
+    if b"null" in encoded and not _is_finite(thing):  # msgspec encodes NaN and infinity as null
+        raise CommandFailed("the value cannot be shown as JSON: it has a number that is not finite")
+    return encoded
 
 
-def showable(key: str, value: object) -> object:
-    """Return a value that JSON can represent: one value must not end a long output."""
-    try:
-        as_json(value)
-    except CommandFailed:
-        note(f"JSON cannot carry the value of {key!r}: shown as its Python repr")
-        return repr(value)
-    return value
+def _is_finite(thing: object) -> bool:
+    """Return whether JSON has all numbers of a value."""
+    left = [thing]
+    while left:
+        match left.pop():
+            case float() as number if not math.isfinite(number):
+                return False
+            case dict() as pairs:
+                left += pairs.values()
+            case list() | tuple() as items:
+                left += items
+    return True
 
 
 def note(text: str) -> None:

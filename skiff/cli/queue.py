@@ -19,6 +19,7 @@ from skiff.cli.coordination import (
 )
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
+from skiff.cli.shown import form, showable
 from skiff.cli.values import (
     STANDARD_INPUT,
     AsBytes,
@@ -158,7 +159,7 @@ def _run(command: list[str], item: Item, kill_after: float, *, as_json: bool) ->
 
 
 def _print(name: str, value: Any, *, as_json: bool, ends_line: bool) -> bool:
-    value = output.showable(name, value)  # an item that cannot be taken blocks those behind it
+    value = showable(name, value)  # an item that cannot be taken blocks those behind it
     if as_json:
         output.json(_facts(value))
     elif ends_line:
@@ -169,8 +170,7 @@ def _print(name: str, value: Any, *, as_json: bool, ends_line: bool) -> bool:
 
 
 def _facts(value: Any) -> dict[str, Any]:
-    facts = {"value": value}
-    return {**facts, "encoding": "base64"} if isinstance(value, bytes) else facts
+    return {"value": value, **form(value)}
 
 
 @app.command()

@@ -1,11 +1,11 @@
 """Reading: the commands that print values, entries and names."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
-from msgspec.structs import replace
 
-from skiff.cli import output
+from skiff.cli import output, shown
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import (
     DEFAULT_URL,
@@ -45,19 +45,23 @@ def get(
 ) -> None:
     """Print a value.
 
-    Text and bytes are printed exactly as stored, anything else as JSON.
+    Text and bytes are printed exactly as stored, anything else as JSON, or as its Python repr if
+    JSON cannot carry it. A value that Python cannot hold, as another language may have stored, is
+    printed as its stored bytes in base64.
     --json adds the revision, the revision of the first write, the version, which counts the
     writes, and the key's lease, or its TTL in seconds. It prints bytes as base64, marked by
-    "encoding": "base64".
+    "encoding": "base64", and a value that Python cannot hold as "stored" in place of "value".
     """
     with connect(url, timeout) as client:
-        entry = client.get_entry(key, read=read, max_staleness=max_staleness, at_least=at_least)
+        entry = client.get_entry(
+            key, msgspec.Raw, read=read, max_staleness=max_staleness, at_least=at_least
+        )
     if entry is None:
         raise CommandFailed(f"no such key: {key!r}", ExitCode.NOT_FOUND)
     if as_json:
-        output.json(output.facts(entry, entry.value))
+        _print_entry(entry, as_json=True)
     else:
-        output.value(entry.value)
+        output.value(shown.decoded(entry.key, entry.value))
 
 
 def get_many(
@@ -78,12 +82,14 @@ def get_many(
     If a key is absent, the others are printed, and the exit code is 3.
     """
     with connect(url, timeout) as client:
-        values = client.get_many(keys, read=read, max_staleness=max_staleness, at_least=at_least)
-    shown = {key: output.showable(key, value) for key, value in values.items()}
+        values = client.get_many(
+            keys, msgspec.Raw, read=read, max_staleness=max_staleness, at_least=at_least
+        )
+    found = {key: shown.decoded(key, value) for key, value in values.items()}
     if as_json:
-        output.json(shown)
+        output.json(found)
     else:
-        for key, value in shown.items():
+        for key, value in found.items():
             output.write(_line(key, value))
     missing = [key for key in keys if key not in values]
     if missing:
@@ -111,6 +117,7 @@ def scan(
     with connect(url, timeout) as client:
         for entry in client.scan(
             prefix,
+            msgspec.Raw,
             limit=limit,
             start_after=start_after,
             reverse=reverse,
@@ -185,20 +192,20 @@ def count(
         output.line(str(number))
 
 
-def _print_entry(entry: Entry[Any], *, as_json: bool) -> None:
-    shown = replace(entry, value=output.showable(entry.key, entry.value))
+def _print_entry(entry: Entry[msgspec.Raw], *, as_json: bool) -> None:
+    known = shown.decoded_entry(entry)
     if as_json:
-        output.json(output.facts(shown, shown.value))
+        output.json(shown.facts(known))
     else:
-        output.write(_line(shown.key, shown.value))
+        output.write(_line(known.key, known.value))
 
 
 def _line(key: str, value: object) -> bytes:
-    return b"%b %b\n" % (key.encode(), output.as_json(value))
+    return b"%b %b\n" % (shown.on_one_line(key).encode(), output.as_json(value))
 
 
 def _print_names(names: list[str], *, as_json: bool) -> None:
     if as_json:
         output.json(names)
     else:
-        output.write("".join(f"{name}\n" for name in names).encode())
+        output.write("".join(f"{shown.on_one_line(name)}\n" for name in names).encode())

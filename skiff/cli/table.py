@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skiff.cli import output
+from skiff.cli.shown import on_one_line
 
 UNBROKEN_COLUMNS = 1000  # without a terminal, lines are never wrapped
 STYLES = {
@@ -29,7 +30,7 @@ def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         side = _side([row[number] for row in rows])
         table.add_column(column, justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(on_one_line(cell), style=STYLES.get(cell, "")) for cell in row))
     console = _console()
     with console.capture() as captured:
         console.print(table)

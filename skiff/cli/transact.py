@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from skiff import operations
-from skiff.cli import output
+from skiff.cli import output, shown
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
 from skiff.cli.values import read_input
@@ -94,6 +94,8 @@ def _parsed(text: bytes) -> _Transaction:
 
 
 def _public(operation: _Operation) -> Operation:
+    if isinstance(operation, _Get):
+        return operations.Get(operation.key, msgspec.Raw)  # no value hides what was done
     kind = getattr(operations, type(operation).__name__.removeprefix("_"))
     made: Operation = kind(**msgspec.structs.asdict(operation))
     return made
@@ -111,4 +113,4 @@ def _print(result: TransactionResult, *, as_json: bool) -> None:
 
 
 def _fact(result: object) -> object:
-    return output.facts(result, result.value) if isinstance(result, Entry) else result
+    return shown.facts(shown.decoded_entry(result)) if isinstance(result, Entry) else result

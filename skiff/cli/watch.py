@@ -1,24 +1,31 @@
 """Watch: the command that prints changes as they happen."""
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from msgspec.structs import replace
 
-from skiff.cli import output
+from skiff.cli import output, shown
 from skiff.cli.child import run_child
 from skiff.cli.coordination import OptionalCommand
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
 from skiff.cli.signals import SIGNALLED
 from skiff.client import DEFAULT_TIMEOUT
+from skiff.errors import DeserializeFailed
 from skiff.records import Event, EventKind
+from skiff.subscriber import Subscriber
 
 Count = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", min=1, help="End after this many changes.", show_default=False),
+    typer.Option(
+        metavar="COUNT",
+        min=1,
+        help="End after this many changes, the entries of --initial among them.",
+        show_default=False,
+    ),
 ]
 Since = Annotated[
     int | None,
@@ -51,7 +58,8 @@ def watch(
     --prev-value, the word 'was' and the value before the change follow, if there was one. Every
     change after the note on standard error is printed, once and in order, whatever happens to the
     nodes; if none of them keeps the next changes any more, the command ends with an error. Ctrl-C
-    ends it, too.
+    ends it, too. A value that Python cannot hold, as another language may have stored, is shown as
+    its stored bytes in base64; with --json, as "stored" in place of "value".
 
     A command, as in: skiff watch "" -- cat, runs for each change, one after another, with
     SKIFF_CHANGE_KEY, SKIFF_CHANGE_KIND (insert, remove or expire) and SKIFF_CHANGE_REVISION in
@@ -64,21 +72,50 @@ def watch(
         raise CommandFailed("with a command, --prev-value needs --json", ExitCode.USAGE)
     with (
         connect(url, timeout) as client,
-        client.watch(prefix, since=since, initial=initial, prev_value=prev_value) as changes,
+        client.watch(
+            prefix, type=msgspec.Raw, since=since, initial=initial, prev_value=prev_value
+        ) as changes,
     ):
         if not initial:
             output.note(f"watching {prefix!r} after revision {changes.revision}")
+        events = _up_to(count, _received(changes))
         if command:
-            _run_for_each(command, changes, count, as_json=as_json, prev_value=prev_value)
+            _run_for_each(command, events, as_json=as_json, prev_value=prev_value)
         else:
-            _print_each(changes, count, as_json=as_json, prev_value=prev_value)
+            _print_each(events, as_json=as_json, prev_value=prev_value)
 
 
-def _print_each(
-    events: Iterable[Event[Any]], count: int | None, *, as_json: bool, prev_value: bool
-) -> None:
-    for changed in itertools.islice(events, count):
-        event = _showable(changed)
+def _received(changes: Subscriber) -> Iterator[Event[Any]]:
+    """Yield changes in a form that can be printed, whatever their values are."""
+    while True:
+        try:
+            event = changes.next_event()
+        except DeserializeFailed as error:  # a value that is no MessagePack
+            event = error.event
+        yield _decoded(event)
+
+
+def _decoded(event: Event[Any]) -> Event[Any]:
+    """Return an event whose values are given as they are stored with values to be printed."""
+    value, before = (
+        None if stored is None else shown.decoded(event.key, stored)
+        for stored in (event.value, event.prev_value)
+    )
+    return replace(event, value=value, prev_value=before)
+
+
+def _up_to(count: int | None, events: Iterable[Event[Any]]) -> Iterator[Event[Any]]:
+    """Yield events up to a number of changes, of which the mark 'synced' is none."""
+    changes = 0
+    for event in events:
+        yield event
+        changes += event.kind is not EventKind.SYNCED
+        if changes == count:
+            return
+
+
+def _print_each(events: Iterable[Event[Any]], *, as_json: bool, prev_value: bool) -> None:
+    for event in events:
         if as_json:
             output.json(_facts(event, prev_value=prev_value))
         else:
@@ -86,12 +123,7 @@ def _print_each(
 
 
 def _run_for_each(
-    command: list[str],
-    events: Iterable[Event[Any]],
-    count: int | None,
-    *,
-    as_json: bool,
-    prev_value: bool,
+    command: list[str], events: Iterable[Event[Any]], *, as_json: bool, prev_value: bool
 ) -> None:
     """Run a command for each change.
 
@@ -99,9 +131,9 @@ def _run_for_each(
         Exit: a signal has ended the watch.
         CommandFailed: the command cannot be started.
     """
-    changes = (event for event in events if event.kind is not EventKind.SYNCED)
-    for changed in itertools.islice(changes, count):
-        event = _showable(changed)
+    for event in events:
+        if event.kind is EventKind.SYNCED:
+            continue
         if as_json:
             given = output.as_json(_facts(event, prev_value=prev_value)) + b"\n"
         else:
@@ -124,7 +156,7 @@ def change_line(event: Event[Any]) -> bytes:
     """Return a change as one line."""
     words = [str(event.revision).encode(), str(event.kind).encode()]
     if event.kind is not EventKind.SYNCED:
-        words.append(event.key.encode())
+        words.append(shown.on_one_line(event.key).encode())
     if event.kind is EventKind.INSERT:
         words.append(output.as_json(event.value))
     if event.prev_value is not None:
@@ -132,17 +164,10 @@ def change_line(event: Event[Any]) -> bytes:
     return b" ".join(words) + b"\n"
 
 
-def _showable(event: Event[Any]) -> Event[Any]:
-    """Return an event with values that JSON can represent."""
-    value = output.showable(event.key, event.value)
-    return replace(event, value=value, prev_value=output.showable(event.key, event.prev_value))
-
-
 def _facts(event: Event[Any], *, prev_value: bool) -> dict[str, object]:
     """Return an event's fields for JSON, the previous value only if it is asked for."""
-    facts = output.facts(event, event.value)
+    facts = shown.facts(event)
     if not prev_value:
         del facts["prev_value"]
-    elif isinstance(event.prev_value, bytes):
-        facts["prev_encoding"] = "base64"
-    return facts
+        return facts
+    return {**facts, **shown.form(event.prev_value, "prev_")}

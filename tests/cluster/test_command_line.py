@@ -309,6 +309,20 @@ def test_watch_prints_previous_values_on_request(run: Run, cluster: Cluster, key
     assert removed["prev_encoding"] == "base64"
 
 
+def test_watch_counts_changes_and_not_the_mark_after_the_entries(
+    run: Run, cluster: Cluster, key: str
+) -> None:
+    url = ["--url", cluster.addresses[0]]
+    with command.start(["watch", key, "--initial", "--count", "1", *url]) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().endswith(b"synced\n")
+        revision = int(run("insert", key, "x").stdout)
+        shown, _ = watching.communicate(timeout=command.SECONDS_MAX)
+    assert shown.decode() == f'{revision} insert {key} "x"\n'
+    entry = run("watch", key, "--initial", "--count", "1")
+    assert entry.stdout == shown
+
+
 def test_watch_continues_after_a_value_json_cannot_represent(cluster: Cluster, key: str) -> None:
     wanted = ["watch", key, "--count", "2", "--url", cluster.addresses[0]]
     with command.start(wanted) as watching, cluster.client() as client:

@@ -15,12 +15,13 @@ import typer
 from msgspec.structs import replace
 
 from skiff import errors
-from skiff.cli import output
+from skiff.cli import output, table
 from skiff.cli.application import app
 from skiff.cli.demo_writer import longest_silence
 from skiff.cli.failures import CommandFailed, ExitCode, describe, exit_code_of
 from skiff.cli.member_status import MemberStatus, ask_members, leader_of
 from skiff.cli.settings import combine, read_file
+from skiff.cli.shown import on_one_line
 from skiff.cli.status import _row, report, summary
 from skiff.cli.watch import change_line
 from skiff.client import Client
@@ -207,6 +208,24 @@ def test_a_change_is_one_line() -> None:
     assert change_line(removed) == b"8 remove key\n"
     assert change_line(replace(inserted, prev_value=1)) == b'7 insert key "two\\nlines" was 1\n'
     assert change_line(replace(removed, prev_value="two")) == b'8 remove key was "two"\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("a\nb\r\t\x1b[2J\x7f", r"a\nb\r\t\x1b[2J\x7f"),
+        ("a\x85b\u2028c\u2029", r"a\x85b\u2028c\u2029"),
+        ("grüße/日本 😀\\n", "grüße/日本 😀\\n"),
+    ],
+)
+def test_a_key_stays_on_one_line(key: str, shown: str) -> None:
+    assert on_one_line(key) == shown
+    assert change_line(Event(EventKind.REMOVE, key, None, 8, 7)) == f"8 remove {shown}\n".encode()
+
+
+def test_a_cell_of_a_table_stays_on_one_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    table.show(("role", "keys"), [("ops", "jobs/\nroot  *")])
+    assert capfdbinary.readouterr().out.splitlines()[1:] == [rb"ops  jobs/\nroot  *"]
 
 
 # --- interrupts

@@ -26,6 +26,7 @@ from protocol.messages.client import (
     ListLeases,
     ListPrefixes,
     Operation,
+    ReadChanges,
     ReadSnapshot,
     RemoveNode,
     Request,
@@ -51,6 +52,7 @@ from protocol.messages.replicator import (
     RemoveMember,
     TransferTo,
 )
+from protocol.ranges import COUNTER_MAX
 from protocol.refusal import Refusal
 from protocol.state.commands import (
     Found,
@@ -240,6 +242,15 @@ def test_an_invalid_operation_fails_alone(desk: Desk) -> None:
 def test_an_invalid_read_of_leases_is_refused(desk: Desk, operation: KeepAlive) -> None:
     desk.ask(operation)
     assert desk.failure().code is FailureCode.INVALID
+
+
+@pytest.mark.parametrize("number", [-1, COUNTER_MAX + 1])
+@pytest.mark.parametrize("field", ["after", "position"])
+def test_a_read_of_changes_from_no_revision_is_refused(desk: Desk, field: str, number: int) -> None:
+    desk.ask(replace(ReadChanges("", 0, 0), **{field: number}))
+    failure = desk.failure()
+    assert failure.code is FailureCode.INVALID
+    assert f"from 0 to {COUNTER_MAX}, not {number}" in failure.message
 
 
 def test_another_protocol_version_is_refused(desk: Desk) -> None:
