@@ -50,6 +50,8 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
     Raises:
         DeserializeFailed: the value is not of that type.
     """
+    if type_ is msgspec.Raw:  # any bytes, though they be no MessagePack
+        return msgspec.Raw(stored)
     try:
         return _decoder(type_).decode(stored)
     except Exception as error:  # a type's own code may raise anything

@@ -14,9 +14,7 @@ from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Prefix, Timeout, Url, connect
 from skiff.cli.signals import SIGNALLED
 from skiff.client import DEFAULT_TIMEOUT
-from skiff.errors import DeserializeFailed
 from skiff.records import Event, EventKind
-from skiff.subscriber import Subscriber
 
 Count = Annotated[
     int | None,
@@ -78,21 +76,11 @@ def watch(
     ):
         if not initial:
             output.note(f"watching {prefix!r} after revision {changes.revision}")
-        events = _up_to(count, _received(changes))
+        events = _up_to(count, map(_decoded, changes))
         if command:
             _run_for_each(command, events, as_json=as_json, prev_value=prev_value)
         else:
             _print_each(events, as_json=as_json, prev_value=prev_value)
-
-
-def _received(changes: Subscriber) -> Iterator[Event[Any]]:
-    """Yield changes in a form that can be printed, whatever their values are."""
-    while True:
-        try:
-            event = changes.next_event()
-        except DeserializeFailed as error:  # a value that is no MessagePack
-            event = error.event
-        yield _decoded(event)
 
 
 def _decoded(event: Event[Any]) -> Event[Any]:

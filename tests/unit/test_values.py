@@ -1,4 +1,4 @@
-"""Values: what a type of the user raises on a stored value is a typed error."""
+"""Values: errors of types are typed, and bytes that are no MessagePack stay readable."""
 
 import msgspec
 import pytest
@@ -26,3 +26,10 @@ def test_any_error_of_a_type_tells_the_key_and_keeps_the_stored_bytes(
     ) as e:
         decode_value("k", stored, Picky)
     assert e.value.stored == stored
+
+
+@pytest.mark.parametrize("stored", [b"", b"\xc1", b"\x91" * 100_000 + b"\1"])
+def test_any_stored_bytes_can_be_read_raw(stored: bytes) -> None:
+    assert bytes(decode_value("k", stored, msgspec.Raw)) == stored
+    with pytest.raises(DeserializeFailed):
+        decode_value("k", stored, object)
