@@ -3,7 +3,8 @@
 import asyncio
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from protocol.client.calls import Calls
@@ -41,6 +42,7 @@ from skiff.places import Places
 from skiff.transport import Transport
 
 LOOK_SECONDS = 0.02  # between two checks of a census in progress
+LEFT_SECONDS_MIN = 0.001  # as a timeout is positive
 
 
 class Dependent(Protocol):
@@ -81,8 +83,11 @@ class AsyncCaller:
         *,
         writes: bool = False,
         anchor: Anchor | None = None,
+        urgent: bool = False,
     ) -> Outcome:
         """Return the outcome of an operation; ``anchor`` names the node to ask, or learns it.
+
+        An urgent one is sent though too many calls are in flight.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
@@ -90,18 +95,20 @@ class AsyncCaller:
         deadline = self._deadline(seconds)
         link = self._link if anchor is None else anchored(anchor, self.route)
         steps = self._calls.call(link, operation, deadline, writes=writes)
-        ending = await self._perform_all(steps, deadline)
+        ending = await self._perform_all(steps, deadline, urgent=urgent)
         return outcome_of(ending, self.route, closed=self.is_closed)
 
-    async def write(self, command: Command, seconds: float | None) -> Outcome:
-        """Return the outcome of a command that is applied exactly once.
+    async def write(
+        self, command: Command, seconds: float | None, *, urgent: bool = False
+    ) -> Outcome:
+        """Return the outcome of a command that is applied exactly once; ``urgent`` as for ``call``.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         deadline = self._deadline(seconds)
         steps = self._calls.write(self._link, command, deadline)
-        ending = await self._perform_all(steps, deadline)
+        ending = await self._perform_all(steps, deadline, urgent=urgent)
         return outcome_of(ending, self.route, closed=self.is_closed)
 
     async def pipeline(
@@ -116,6 +123,21 @@ class AsyncCaller:
         steps = self._calls.pipeline(self._link, operations, deadline)
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
+
+    @asynccontextmanager
+    async def place(self, seconds: float | None) -> AsyncIterator[float | None]:
+        """Hold a place for a call that is urgent once it has one; yields the seconds left to it.
+
+        Raises:
+            RequestTimeout: too many calls were in flight until the deadline.
+        """
+        deadline = self._deadline(seconds)
+        await self._places.wait(deadline)
+        try:
+            left = max(deadline - self._clock(), LEFT_SECONDS_MIN)
+            yield None if deadline == NEVER else left
+        finally:
+            self._places.leave()
 
     @property
     def has_key(self) -> bool:
@@ -166,9 +188,11 @@ class AsyncCaller:
 
     # --- steps
 
-    async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
+    async def _perform_all(
+        self, steps: Steps[ReturnT], deadline: float, *, urgent: bool = False
+    ) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
-        if self._places.are_free:
+        if urgent or self._places.are_free:
             self._places.take()
         else:
             await self._places.wait(deadline)

@@ -22,7 +22,7 @@ class Places:
         return self._free > 0
 
     def take(self) -> None:
-        """Take a free place."""
+        """Take a place at once: a free one, or one in excess, which takes that of a later call."""
         self._free -= 1
 
     async def wait(self, deadline: float) -> None:
@@ -31,6 +31,9 @@ class Places:
         Raises:
             RequestTimeout: none became free in time.
         """
+        if self.are_free:
+            self.take()
+            return
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(given)
         try:
@@ -45,13 +48,13 @@ class Places:
             raise
 
     def leave(self) -> None:
-        """Give up a place: the first call that still waits gets it."""
-        while self._queue:
+        """Give up a place: the first call that still waits gets it, unless it was in excess."""
+        self._free += 1
+        while self._free > 0 and self._queue:
             given = self._queue.popleft()
             if not given.done():
+                self._free -= 1
                 given.set_result(None)
-                return
-        self._free += 1
 
     def _drop_ended(self) -> None:
         """Forget the calls in front that wait no longer, though no place has become free."""

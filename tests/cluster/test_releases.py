@@ -1,4 +1,4 @@
-"""Releases: a task that is cancelled just as its block ends leaves nothing held."""
+"""Releases: a cancelled task leaves nothing held, and what is held does not wait for calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from skiff import AsyncClient, EventKind
+from skiff import AsyncClient, EventKind, RequestTimeout
 from skiff.testing import Cluster
-from tests.cluster.asyncio_client import client_of, run
+from tests.cluster.asyncio_client import client_of, run, until
 
 pytestmark = pytest.mark.cluster
 
@@ -68,5 +68,43 @@ def test_a_task_that_is_cancelled_as_its_block_ends_leaves_nothing_held(
             async with asyncio.timeout(SECONDS):
                 while (await anext(changes)).kind is not EventKind.REMOVE:
                     pass
+
+    run(use())
+
+
+def test_leases_and_turns_do_not_queue_behind_other_calls(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster, max_in_flight=1, timeout=SECONDS) as client:
+            held = await client.lease(1.0)
+            mutex = client.lock("releases/mutex", ttl=TTL)
+            await mutex.acquire()
+            client._caller._places.take()  # as by a call whose outcome is long in coming
+            behind = asyncio.ensure_future(client.get("releases/mutex", timeout=None))
+            before = held.remaining
+            await until(lambda: held.remaining > before or held.lost.is_set())
+            assert not held.lost.is_set()
+            await held.keep_alive()
+            await held.revoke()
+            await mutex.release()
+            assert not behind.done()
+            client._caller._places.leave()
+            await behind
+
+    run(use())
+
+
+def test_a_lease_counts_from_the_request_that_has_a_place(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster, max_in_flight=1, timeout=SECONDS) as client:
+            await client.get("releases/first")
+            client._caller._places.take()
+            granting = asyncio.ensure_future(client.lease(TTL))
+            with pytest.raises(RequestTimeout):
+                await client.lease(TTL, timeout=0.5)
+            client._caller._places.leave()
+            held = await granting
+            assert held.remaining > TTL - 0.5
+            await held.revoke()
+            await client.get("releases/first")
 
     run(use())

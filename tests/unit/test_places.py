@@ -47,6 +47,23 @@ def test_a_place_that_is_given_to_a_call_as_it_is_cancelled_goes_to_the_next() -
     asyncio.run(use())
 
 
+def test_a_place_in_excess_is_given_to_none() -> None:
+    async def use() -> None:
+        places = Places(1)
+        places.take()
+        waiting = await taken(places)
+        places.take()
+        places.leave()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        places.leave()
+        await waiting
+        places.leave()
+        assert places.are_free
+
+    asyncio.run(use())
+
+
 def test_calls_that_gave_up_are_not_kept_while_no_place_becomes_free() -> None:
     async def use() -> None:
         places = Places(1)
