@@ -135,8 +135,10 @@ class AsyncClient(
         Raises:
             SkiffError: the client belongs to another event loop, which still runs.
         """
-        await self._leases.releases.ended()
-        self._caller.close()
+        try:
+            await self._leases.releases.ended()
+        finally:
+            self._caller.close()
         await self._leases.closed()
 
     async def lease(self, ttl: float, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncLease:

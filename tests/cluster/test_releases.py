@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from skiff import AsyncClient, EventKind, RequestTimeout
+from skiff import AsyncClient, ClientClosed, EventKind, RequestTimeout, SkiffError
 from skiff.testing import Cluster
-from tests.cluster.asyncio_client import client_of, run, until
+from tests.cluster.asyncio_client import client_of, in_flight, run, until
 
 pytestmark = pytest.mark.cluster
 
@@ -106,5 +106,28 @@ def test_a_lease_counts_from_the_request_that_has_a_place(cluster: Cluster) -> N
             assert held.remaining > TTL - 0.5
             await held.revoke()
             await client.get("releases/first")
+
+    run(use())
+
+
+def test_a_client_whose_closing_is_cancelled_is_closed(own_cluster: Cluster) -> None:
+    async def use() -> None:
+        client = client_of(own_cluster, timeout=SECONDS)
+        held = await client.lease(TTL)
+        for node in own_cluster.nodes:
+            own_cluster.pause(node)
+        revoking = asyncio.ensure_future(held.revoke())
+        await until(lambda: in_flight(client))
+        closing = asyncio.ensure_future(client.aclose())
+        await asyncio.sleep(0)
+        assert not closing.done()  # it waits for the release
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert client._caller.is_closed
+        with pytest.raises(SkiffError):
+            await revoking
+        with pytest.raises(ClientClosed):
+            await client.get("releases/closed")
 
     run(use())
