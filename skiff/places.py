@@ -1,7 +1,7 @@
 """Places: the calls of an asyncio client that may be in flight together; others queue."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from protocol.deadlines import NEVER
 from skiff.errors import RequestTimeout
@@ -14,7 +14,7 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     @property
     def are_free(self) -> bool:
@@ -35,14 +35,14 @@ class Places:
             self.take()
             return
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(given)
+        self._queue[given] = None
         try:
             async with asyncio.timeout_at(None if deadline == NEVER else deadline):
                 await given
         except BaseException as error:
             if given.done() and not given.cancelled():
                 self.leave()  # it was given one just as it ended
-            self._drop_ended()
+            self._queue.pop(given, None)
             if isinstance(error, TimeoutError):
                 raise RequestTimeout(TOO_MANY) from None
             raise
@@ -51,12 +51,7 @@ class Places:
         """Give up a place: the first call that still waits gets it, unless it was in excess."""
         self._free += 1
         while self._free > 0 and self._queue:
-            given = self._queue.popleft()
+            given, _ = self._queue.popitem(last=False)
             if not given.done():
                 self._free -= 1
                 given.set_result(None)
-
-    def _drop_ended(self) -> None:
-        """Forget the calls in front that wait no longer, though no place has become free."""
-        while self._queue and self._queue[0].done():
-            del self._queue[0]

@@ -68,9 +68,13 @@ def test_calls_that_gave_up_are_not_kept_while_no_place_becomes_free() -> None:
     async def use() -> None:
         places = Places(1)
         places.take()
+        patient = await taken(places)
         for _ in range(10):
             with pytest.raises(RequestTimeout):
                 await places.wait(asyncio.get_running_loop().time())
+        assert len(places._queue) == 1
+        places.leave()
+        await patient
         assert not places._queue
 
     asyncio.run(use())
