@@ -169,12 +169,14 @@ class AsyncCaller:
             return
         if self._loop is not None and not self._loop.is_closed():
             self._check_loop()
-        for dependent in list(self.dependents):
-            dependent.close()
-        for connection in self._nodes.values():
-            connection.close()
-        self._nodes.clear()
-        self.transport.close()
+        try:
+            for dependent in list(self.dependents):
+                dependent.close()
+            for connection in self._nodes.values():
+                connection.close()
+            self._nodes.clear()
+        finally:
+            self.transport.close()
 
     @property
     def endpoint(self) -> str:

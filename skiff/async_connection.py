@@ -103,7 +103,8 @@ class AsyncConnection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._requests.lose(trouble)
+        if not self._loop.is_closed():  # else its tasks, which wait, never go on
+            self._requests.lose(trouble)
 
     # --- sending
 

@@ -36,6 +36,7 @@ class AsyncLease(LeaseHandle):
         """Wrap a lease that a keeper keeps alive."""
         super().__init__(held)
         self._keeper = keeper
+        self._loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
 
     async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
@@ -78,9 +79,17 @@ class AsyncLease(LeaseHandle):
         with suppress(SkiffError):  # it expires otherwise
             await self.revoke()
 
+    def note_lost(self) -> None:
+        """Set ``lost``; its waiting tasks go on, unless their loop is closed."""
+        try:
+            self.lost.set()
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
     def _drop(self) -> None:
         self._keeper.drop(self)
-        self.lost.set()
+        self.note_lost()
 
 
 class AsyncLeaseKeeper:
@@ -168,4 +177,4 @@ class AsyncLeaseKeeper:
             held.lose()
             lease = self._leases.pop(held.id, None)
             if lease is not None:
-                lease.lost.set()
+                lease.note_lost()
