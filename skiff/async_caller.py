@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import warnings
 import weakref
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from protocol.client.calls import Calls
@@ -74,6 +75,7 @@ class AsyncCaller:
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._dropped: weakref.finalize[..., AsyncCaller] | None = None
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
     async def call(
@@ -169,6 +171,8 @@ class AsyncCaller:
             return
         if self._loop is not None and not self._loop.is_closed():
             self._check_loop()
+        if self._dropped is not None:
+            self._dropped.detach()
         try:
             for dependent in list(self.dependents):
                 dependent.close()
@@ -320,10 +324,35 @@ class AsyncCaller:
         if self._pid != os.getpid():
             raise SkiffError("an AsyncClient cannot be used after a fork; create a new one")
         if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+            self._bind(asyncio.get_running_loop())
         else:
             self._check_loop()
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        bound = (self._pid, loop, self._nodes, self.route)
+        self._dropped = weakref.finalize(self, _close_dropped, *bound)
+        self._dropped.atexit = False
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
             raise SkiffError("an AsyncClient belongs to one event loop; create one for each loop")
+
+
+def _close_dropped(
+    pid: int, loop: asyncio.AbstractEventLoop, nodes: dict[str, AsyncConnection], route: Route
+) -> None:
+    """Close the connections of a client that is dropped without ``aclose``, in any thread.
+
+    The loop refers to them, as it watches their sockets; a closed one does not.
+    """
+    if pid != os.getpid():
+        return  # the loop watches the parent's sockets, which go on
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_close_all, nodes)
+    warnings.warn(f"unclosed AsyncClient of {route.described}", ResourceWarning, stacklevel=2)
+
+
+def _close_all(nodes: dict[str, AsyncConnection]) -> None:
+    for connection in nodes.values():
+        connection.close()
