@@ -73,8 +73,8 @@ class AsyncClient(
 
     Calls may be awaited concurrently. Calls issued in one turn of the loop share frames, where
     their deadlines and sizes allow, and are done in no particular order. At most ``max_in_flight``
-    calls are in flight; further ones wait. A cancelled call may have been done or may yet be, as
-    after ``OutcomeUnknown``.
+    calls are in flight; further ones wait, but for those that keep a lease alive, revoke it or
+    release a lock. A cancelled call may have been done or may yet be, as after ``OutcomeUnknown``.
     """
 
     def __init__(
