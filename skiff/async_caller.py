@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from protocol.client.calls import Calls
@@ -41,6 +43,7 @@ from skiff.places import Places
 from skiff.transport import Transport
 
 LOOK_SECONDS = 0.02  # between two checks of a census in progress
+LEFT_SECONDS_MIN = 0.001  # as a timeout is positive
 
 
 class Dependent(Protocol):
@@ -72,6 +75,7 @@ class AsyncCaller:
         self._news: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._dropped: weakref.finalize[..., AsyncCaller] | None = None
         self.dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
     async def call(
@@ -81,8 +85,11 @@ class AsyncCaller:
         *,
         writes: bool = False,
         anchor: Anchor | None = None,
+        urgent: bool = False,
     ) -> Outcome:
         """Return the outcome of an operation; ``anchor`` names the node to ask, or learns it.
+
+        An urgent one is sent though too many calls are in flight.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
@@ -90,18 +97,20 @@ class AsyncCaller:
         deadline = self._deadline(seconds)
         link = self._link if anchor is None else anchored(anchor, self.route)
         steps = self._calls.call(link, operation, deadline, writes=writes)
-        ending = await self._perform_all(steps, deadline)
+        ending = await self._perform_all(steps, deadline, urgent=urgent)
         return outcome_of(ending, self.route, closed=self.is_closed)
 
-    async def write(self, command: Command, seconds: float | None) -> Outcome:
-        """Return the outcome of a command that is applied exactly once.
+    async def write(
+        self, command: Command, seconds: float | None, *, urgent: bool = False
+    ) -> Outcome:
+        """Return the outcome of a command that is applied exactly once; ``urgent`` as for ``call``.
 
         Raises:
             SkiffError: the call failed; its class tells whether a write may have been done.
         """
         deadline = self._deadline(seconds)
         steps = self._calls.write(self._link, command, deadline)
-        ending = await self._perform_all(steps, deadline)
+        ending = await self._perform_all(steps, deadline, urgent=urgent)
         return outcome_of(ending, self.route, closed=self.is_closed)
 
     async def pipeline(
@@ -116,6 +125,21 @@ class AsyncCaller:
         steps = self._calls.pipeline(self._link, operations, deadline)
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
+
+    @asynccontextmanager
+    async def place(self, seconds: float | None) -> AsyncIterator[float | None]:
+        """Hold a place for a call that is urgent once it has one; yields the seconds left to it.
+
+        Raises:
+            RequestTimeout: too many calls were in flight until the deadline.
+        """
+        deadline = self._deadline(seconds)
+        await self._places.wait(deadline)
+        try:
+            left = max(deadline - self._clock(), LEFT_SECONDS_MIN)
+            yield None if deadline == NEVER else left
+        finally:
+            self._places.leave()
 
     @property
     def has_key(self) -> bool:
@@ -147,12 +171,16 @@ class AsyncCaller:
             return
         if self._loop is not None and not self._loop.is_closed():
             self._check_loop()
-        for dependent in list(self.dependents):
-            dependent.close()
-        for connection in self._nodes.values():
-            connection.close()
-        self._nodes.clear()
-        self.transport.close()
+        if self._dropped is not None:
+            self._dropped.detach()
+        try:
+            for dependent in list(self.dependents):
+                dependent.close()
+            for connection in self._nodes.values():
+                connection.close()
+            self._nodes.clear()
+        finally:
+            self.transport.close()
 
     @property
     def endpoint(self) -> str:
@@ -166,9 +194,11 @@ class AsyncCaller:
 
     # --- steps
 
-    async def _perform_all(self, steps: Steps[ReturnT], deadline: float) -> ReturnT:
+    async def _perform_all(
+        self, steps: Steps[ReturnT], deadline: float, *, urgent: bool = False
+    ) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
-        if self._places.are_free:
+        if urgent or self._places.are_free:
             self._places.take()
         else:
             await self._places.wait(deadline)
@@ -294,10 +324,35 @@ class AsyncCaller:
         if self._pid != os.getpid():
             raise SkiffError("an AsyncClient cannot be used after a fork; create a new one")
         if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+            self._bind(asyncio.get_running_loop())
         else:
             self._check_loop()
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        bound = (self._pid, loop, self._nodes, self.route)
+        self._dropped = weakref.finalize(self, _close_dropped, *bound)
+        self._dropped.atexit = False
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
             raise SkiffError("an AsyncClient belongs to one event loop; create one for each loop")
+
+
+def _close_dropped(
+    pid: int, loop: asyncio.AbstractEventLoop, nodes: dict[str, AsyncConnection], route: Route
+) -> None:
+    """Close the connections of a client that is dropped without ``aclose``, in any thread.
+
+    The loop refers to them, as it watches their sockets; a closed one does not.
+    """
+    if pid != os.getpid():
+        return  # the loop watches the parent's sockets, which go on
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_close_all, nodes)
+    warnings.warn(f"unclosed AsyncClient of {route.described}", ResourceWarning, stacklevel=2)
+
+
+def _close_all(nodes: dict[str, AsyncConnection]) -> None:
+    for connection in nodes.values():
+        connection.close()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,6 +22,7 @@ from skiff.arguments import (
     check_in_flight,
     check_timeout,
     check_watch,
+    milliseconds_of,
     seconds_of,
 )
 from skiff.async_caller import AsyncCaller
@@ -71,8 +73,8 @@ class AsyncClient(
 
     Calls may be awaited concurrently. Calls issued in one turn of the loop share frames, where
     their deadlines and sizes allow, and are done in no particular order. At most ``max_in_flight``
-    calls are in flight; further ones wait. A cancelled call may have been done or may yet be, as
-    after ``OutcomeUnknown``.
+    calls are in flight; further ones wait, but for those that keep a lease alive, revoke it or
+    release a lock. A cancelled call may have been done or may yet be, as after ``OutcomeUnknown``.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class AsyncClient(
             max_in_flight=max_in_flight,
             keys=keys_of(target, key, server_key),
         )
-        self._leases = AsyncLeaseKeeper(self._run)
+        self._leases = AsyncLeaseKeeper(partial(self._run, urgent=True))
         self._caller.dependents.add(self._leases)
         self._coordinator = AsyncCoordinator(self, self._run, self._leases.add, timeout)
 
@@ -133,13 +135,18 @@ class AsyncClient(
         Raises:
             SkiffError: the client belongs to another event loop, which still runs.
         """
-        await self._leases.releases.ended()
-        self._caller.close()
+        try:
+            await self._leases.releases.ended()
+        finally:
+            self._caller.close()
         await self._leases.closed()
 
     async def lease(self, ttl: float, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncLease:
         """Begin a lease of ``ttl`` seconds, kept alive in the background; see ``Client.lease``."""
-        return self._leases.add(await self._run(leasing.grant(ttl), timeout))
+        milliseconds_of(ttl)  # checks it before anything is done
+        # The lease counts from before its request, but not from before the wait for a place.
+        async with self._caller.place(self._seconds(timeout)) as left:
+            return self._leases.add(await self._run(leasing.grant(ttl), left, urgent=True))
 
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:
         """Return a transaction; see ``Client.transaction``."""
@@ -248,19 +255,30 @@ class AsyncClient(
     def _seconds(self, timeout: Timeout) -> float | None:
         return seconds_of(timeout, self._timeout)
 
-    async def _run(self, method: Method[ReturnT], timeout: Timeout) -> ReturnT:
-        """Return the result of a method; the timeout holds for each of its requests."""
+    async def _run(
+        self, method: Method[ReturnT], timeout: Timeout, *, urgent: bool = False
+    ) -> ReturnT:
+        """Return the result of a method; the timeout holds for each of its requests.
+
+        Those of an urgent one do not wait for their turn among ``max_in_flight`` calls.
+        """
         seconds = self._seconds(timeout)
         try:
             asked = next(method)
             while True:
                 if isinstance(asked, Order):
-                    outcome: Outcome = await self._caller.write(asked.command, seconds)
+                    outcome: Outcome = await self._caller.write(
+                        asked.command, seconds, urgent=urgent
+                    )
                     asked = method.send(outcome)
                     continue
                 try:
                     outcome = await self._caller.call(
-                        asked.operation, seconds, writes=asked.writes, anchor=asked.anchor
+                        asked.operation,
+                        seconds,
+                        writes=asked.writes,
+                        anchor=asked.anchor,
+                        urgent=urgent,
                     )
                 except StreamClosed as closed:
                     asked = method.throw(closed)

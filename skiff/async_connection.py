@@ -81,7 +81,7 @@ class AsyncConnection:
         ):
             self._loop.add_reader(descriptor, react)
             self._loop.call_soon(react)  # ZeroMQ signals nothing before the first look
-        self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
+        self._connecting = self._loop.call_later(CONNECT_SECONDS, self._expect_connection)
 
     def ask(self, ask: Ask) -> PendingAsk:
         """Send operations in this turn of the loop; the future always gets a result."""
@@ -100,10 +100,12 @@ class AsyncConnection:
         for descriptor in self._channel.descriptors:
             self._loop.remove_reader(descriptor)
         self._channel.close()
+        self._connecting.cancel()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._requests.lose(trouble)
+        if not self._loop.is_closed():  # else its tasks, which wait, never go on
+            self._requests.lose(trouble)
 
     # --- sending
 

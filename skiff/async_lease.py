@@ -36,13 +36,14 @@ class AsyncLease(LeaseHandle):
         """Wrap a lease that a keeper keeps alive."""
         super().__init__(held)
         self._keeper = keeper
+        self._loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
 
     async def keep_alive(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Keep the lease alive now, besides the background; see ``Lease.keep_alive``."""
         self._check_process()
         try:
-            await self._keeper.run(leasing.keep_one_alive(self._held), timeout)
+            await self.perform(leasing.keep_one_alive(self._held), timeout)
         except LeaseExpired:
             self._drop()
             raise
@@ -52,9 +53,13 @@ class AsyncLease(LeaseHandle):
         self._check_process()
         seconds_of(timeout, None)
         self._drop()
-        count = await self.finish(self._keeper.run(leasing.revoke(self._held), timeout))
+        count = await self.finish(self.perform(leasing.revoke(self._held), timeout))
         assert isinstance(count, int)
         return count
+
+    async def perform(self, method: Method[object], timeout: Timeout) -> object:
+        """Return the result of a method on the lease, which does not queue behind other calls."""
+        return await self._keeper.run(method, timeout)
 
     async def finish(self, release: Coroutine[Any, Any, ReturnT]) -> ReturnT:
         """Give up what was held with this lease; see ``Releases.finish``."""
@@ -74,16 +79,28 @@ class AsyncLease(LeaseHandle):
         with suppress(SkiffError):  # it expires otherwise
             await self.revoke()
 
+    def note_lost(self) -> None:
+        """Set ``lost``; its waiting tasks go on, unless their loop is closed."""
+        try:
+            self.lost.set()
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
     def _drop(self) -> None:
         self._keeper.drop(self)
-        self.lost.set()
+        self.note_lost()
 
 
 class AsyncLeaseKeeper:
     """Keeps the leases of one client alive, by a task that runs while there are any."""
 
     def __init__(self, run: Run) -> None:
-        """Perform methods by ``run``."""
+        """Perform methods by ``run``, which does not queue them behind other calls.
+
+        Else a busy client would lose leases, though it and its cluster are well. There are not
+        many, as one request keeps all leases alive.
+        """
         self.run = run
         self.releases = Releases()
         self._keeping = LeaseKeeping()
@@ -160,4 +177,4 @@ class AsyncLeaseKeeper:
             held.lose()
             lease = self._leases.pop(held.id, None)
             if lease is not None:
-                lease.lost.set()
+                lease.note_lost()

@@ -113,8 +113,9 @@ class AsyncSubscription:
     # ---
 
     def _wake(self) -> None:
-        if self._awaited is not None and not self._awaited.done():
-            self._awaited.set_result(None)
+        awaited = self._awaited
+        if awaited is not None and not awaited.done() and not self._loop.is_closed():
+            awaited.set_result(None)
 
     def _set_alarm(self, at: float) -> None:
         if self._alarm is not None:

@@ -1,7 +1,7 @@
 """Places: the calls of an asyncio client that may be in flight together; others queue."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from protocol.deadlines import NEVER
 from skiff.errors import RequestTimeout
@@ -14,7 +14,7 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     @property
     def are_free(self) -> bool:
@@ -22,7 +22,7 @@ class Places:
         return self._free > 0
 
     def take(self) -> None:
-        """Take a free place."""
+        """Take a place at once: a free one, or one in excess, which takes that of a later call."""
         self._free -= 1
 
     async def wait(self, deadline: float) -> None:
@@ -31,29 +31,27 @@ class Places:
         Raises:
             RequestTimeout: none became free in time.
         """
+        if self.are_free:
+            self.take()
+            return
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(given)
+        self._queue[given] = None
         try:
             async with asyncio.timeout_at(None if deadline == NEVER else deadline):
                 await given
         except BaseException as error:
             if given.done() and not given.cancelled():
                 self.leave()  # it was given one just as it ended
-            self._drop_ended()
+            self._queue.pop(given, None)
             if isinstance(error, TimeoutError):
                 raise RequestTimeout(TOO_MANY) from None
             raise
 
     def leave(self) -> None:
-        """Give up a place: the first call that still waits gets it."""
-        while self._queue:
-            given = self._queue.popleft()
-            if not given.done():
-                given.set_result(None)
-                return
+        """Give up a place: the first call that still waits gets it, unless it was in excess."""
         self._free += 1
-
-    def _drop_ended(self) -> None:
-        """Forget the calls in front that wait no longer, though no place has become free."""
-        while self._queue and self._queue[0].done():
-            del self._queue[0]
+        while self._free > 0 and self._queue:
+            given, _ = self._queue.popitem(last=False)
+            if not given.done():
+                self._free -= 1
+                given.set_result(None)

@@ -23,10 +23,17 @@ class Releases:
         """
         task = asyncio.create_task(release, name="skiff release")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._end)
+        await asyncio.wait([task])
+        return task.result()
 
     async def ended(self) -> None:
         """Wait for those whose callers were cancelled, ``CLOSE_SECONDS`` at most."""
         if self._tasks and next(iter(self._tasks)).get_loop() is asyncio.get_running_loop():
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        """Forget a request; the error of one whose caller was cancelled is reported by none."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()

@@ -127,7 +127,7 @@ class AsyncCoordinator:
         """
         existed = True
         try:
-            existed = await self.client.remove(key, timeout=seconds)
+            existed = bool(await lease.perform(writes.remove(key, None), seconds))
             if not existed:
                 await lease.revoke(timeout=LEAVE_SECONDS)
         except SkiffError:

@@ -1,15 +1,16 @@
-"""Releases: a task that is cancelled just as its block ends leaves nothing held."""
+"""Releases: a cancelled task leaves nothing held, and what is held does not wait for calls."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from skiff import AsyncClient, EventKind
+from skiff import AsyncClient, ClientClosed, EventKind, RequestTimeout
 from skiff.testing import Cluster
-from tests.cluster.asyncio_client import client_of, run
+from tests.cluster.asyncio_client import client_of, in_flight, run, until
 
 pytestmark = pytest.mark.cluster
 
@@ -68,5 +69,71 @@ def test_a_task_that_is_cancelled_as_its_block_ends_leaves_nothing_held(
             async with asyncio.timeout(SECONDS):
                 while (await anext(changes)).kind is not EventKind.REMOVE:
                     pass
+
+    run(use())
+
+
+def test_leases_and_turns_do_not_queue_behind_other_calls(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster, max_in_flight=1, timeout=SECONDS) as client:
+            held = await client.lease(1.0)
+            mutex = client.lock("releases/mutex", ttl=TTL)
+            await mutex.acquire()
+            client._caller._places.take()  # as by a call whose outcome is long in coming
+            behind = asyncio.ensure_future(client.get("releases/mutex", timeout=None))
+            before = held.remaining
+            await until(lambda: held.remaining > before or held.lost.is_set())
+            assert not held.lost.is_set()
+            await held.keep_alive()
+            await held.revoke()
+            await mutex.release()
+            assert not behind.done()
+            client._caller._places.leave()
+            await behind
+
+    run(use())
+
+
+def test_a_lease_counts_from_the_request_that_has_a_place(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster, max_in_flight=1, timeout=SECONDS) as client:
+            await client.get("releases/first")
+            client._caller._places.take()
+            granting = asyncio.ensure_future(client.lease(TTL))
+            with pytest.raises(RequestTimeout):
+                await client.lease(TTL, timeout=0.5)
+            client._caller._places.leave()
+            held = await granting
+            assert held.remaining > TTL - 0.5
+            await held.revoke()
+            await client.get("releases/first")
+
+    run(use())
+
+
+def test_a_client_whose_closing_is_cancelled_is_closed(own_cluster: Cluster) -> None:
+    async def use() -> None:
+        reports: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+        client = client_of(own_cluster, timeout=SECONDS)
+        held = await client.lease(TTL)
+        for node in own_cluster.nodes:
+            own_cluster.pause(node)
+        revoking = asyncio.ensure_future(held.revoke())
+        await until(lambda: in_flight(client))
+        revoking.cancel()
+        closing = asyncio.ensure_future(client.aclose())
+        await asyncio.sleep(0)
+        assert not closing.done()  # it waits for the release
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert client._caller.is_closed
+        with pytest.raises(ClientClosed):
+            await client.get("releases/closed")
+        await until(lambda: not client._leases.releases._tasks)
+        del revoking  # whose traceback keeps the release
+        gc.collect()
+        assert reports == []
 
     run(use())

@@ -17,15 +17,14 @@ SECONDS = 5.0
 JOBS = lock_contest("jobs", 10.0, None)
 
 
-def lease_without_answers(mock: type[Mock]) -> Any:
-    """Return a lease that its client counts on, and that no node ends in time."""
+def holding(coordinator: Any, mock: type[Mock], **lease: Any) -> Any:
+    """Return a coordinator that gives each contender its turn.
+
+    Its client counts on the lease, which no node ends in time.
+    """
     revoke = mock(side_effect=RequestTimeout("no answer"))
-    return Mock(remaining=SECONDS, revoke=revoke, finish=lambda release: release)
-
-
-def holding(coordinator: Any, mock: type[Mock]) -> Any:
-    """Return a coordinator that gives each contender its turn."""
-    coordinator.take_turn = mock(return_value=Turn("k", 7, lease_without_answers(mock)))
+    held: Any = Mock(remaining=SECONDS, revoke=revoke, **lease)
+    coordinator.take_turn = mock(return_value=Turn("k", 7, held))
     return coordinator
 
 
@@ -35,9 +34,10 @@ def lock(removed: Any) -> Lock:
 
 
 def async_lock(removed: Any) -> AsyncLock:
-    client = Mock(remove=AsyncMock(side_effect=[removed]))
-    coordinator = AsyncCoordinator(client, AsyncMock(), Mock(), SECONDS)
-    return AsyncLock(holding(coordinator, AsyncMock), JOBS)
+    coordinator = AsyncCoordinator(Mock(), AsyncMock(), Mock(), SECONDS)
+    remove = AsyncMock(side_effect=[removed])
+    finish = lambda release: release  # noqa: E731
+    return AsyncLock(holding(coordinator, AsyncMock, perform=remove, finish=finish), JOBS)
 
 
 def test_a_lock_whose_key_was_gone_is_lost_though_its_lease_cannot_be_revoked() -> None:

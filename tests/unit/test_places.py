@@ -47,13 +47,34 @@ def test_a_place_that_is_given_to_a_call_as_it_is_cancelled_goes_to_the_next() -
     asyncio.run(use())
 
 
+def test_a_place_in_excess_is_given_to_none() -> None:
+    async def use() -> None:
+        places = Places(1)
+        places.take()
+        waiting = await taken(places)
+        places.take()
+        places.leave()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        places.leave()
+        await waiting
+        places.leave()
+        assert places.are_free
+
+    asyncio.run(use())
+
+
 def test_calls_that_gave_up_are_not_kept_while_no_place_becomes_free() -> None:
     async def use() -> None:
         places = Places(1)
         places.take()
+        patient = await taken(places)
         for _ in range(10):
             with pytest.raises(RequestTimeout):
                 await places.wait(asyncio.get_running_loop().time())
+        assert len(places._queue) == 1
+        places.leave()
+        await patient
         assert not places._queue
 
     asyncio.run(use())
