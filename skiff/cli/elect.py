@@ -1,8 +1,9 @@
 """Elect: the command that leads an election, or prints its leaders."""
 
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 
 from skiff.cli import output
@@ -10,7 +11,7 @@ from skiff.cli.child import LOOK_SECONDS
 from skiff.cli.coordination import Ttl, Wait, cluster, note_of_wait
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Url
-from skiff.cli.shown import form, showable
+from skiff.cli.shown import decoded, form
 from skiff.cli.signals import SIGNALS, SignalInbox
 from skiff.cli.values import AsBytes, AsJson, AsText, kind_of, stored
 from skiff.errors import LockLost
@@ -86,15 +87,15 @@ def _lead(name: str, election: Election, *, as_json: bool) -> None:
 
 def _listen(name: str, *, as_json: bool, url: str) -> None:
     with cluster(url) as client:
-        for leader in client.election(name).observe():
+        for leader in client.election(name).observe(msgspec.Raw):
             _print(leader, as_json=as_json)
 
 
-def _print(leader: Entry[Any] | None, *, as_json: bool) -> None:
+def _print(leader: Entry[msgspec.Raw] | None, *, as_json: bool) -> None:
     if leader is None:
         output.write(b'{"token":null}\n' if as_json else b"-\n")
         return
-    token, value = leader.create_revision, showable(leader.key, leader.value)
+    token, value = leader.create_revision, decoded(leader.key, leader.value)
     if as_json:
         output.json({"token": token, "value": value, "key": leader.key, **form(value)})
     else:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from skiff.cli import output
@@ -19,7 +20,7 @@ from skiff.cli.coordination import (
 )
 from skiff.cli.failures import CommandFailed, ExitCode
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
-from skiff.cli.shown import form, showable
+from skiff.cli.shown import decoded, form
 from skiff.cli.values import (
     STANDARD_INPUT,
     AsBytes,
@@ -33,6 +34,7 @@ from skiff.client import DEFAULT_TIMEOUT
 from skiff.errors import LockLost, LockTimeout, SkiffError
 from skiff.recipe_methods import QUEUE_TTL_SECONDS
 from skiff.recipes.queue import Item, Queue
+from skiff.values import decode_value
 
 app = typer.Typer(help="Put items into a queue, and take them.")
 
@@ -114,7 +116,8 @@ def take(
     acknowledged after that. A command has the value on its standard input; the item is acknowledged
     if the command ends with 0. Otherwise the item is free again, at its place in the order, and the
     exit code is that of the command, with --follow too. A value that JSON cannot carry is printed
-    as its Python repr, and fails with a command.
+    as its Python repr, one that Python cannot hold as its stored bytes in base64; with a command,
+    they fail.
 
     The exit code is 6 if no item was free within --timeout. If the claim of an item is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after, and
@@ -122,7 +125,7 @@ def take(
     SIGUSR2 end --follow after it.
     """
     with cluster(url) as client:
-        queue = client.queue(name, ttl=ttl)
+        queue = client.queue(name, msgspec.Raw, ttl=ttl)
         while True:
             try:
                 with nullcontext() if follow else note_of_wait(f"an item of queue {name!r}"):
@@ -133,21 +136,25 @@ def take(
                 raise
             with item:
                 if command:
-                    goes_on = _run(command, item, kill_after, as_json=as_json)
+                    value = decode_value(name, bytes(item.value), Any)
+                    goes_on = _run(command, item, value, kill_after, as_json=as_json)
                 else:
-                    goes_on = _print(name, item.value, as_json=as_json, ends_line=follow)
+                    value = decoded(name, item.value)
+                    goes_on = _print(value, as_json=as_json, ends_line=follow)
             if not follow or not goes_on:
                 return
 
 
-def _run(command: list[str], item: Item, kill_after: float, *, as_json: bool) -> bool:
+def _run(
+    command: list[str], item: Item, value: object, kill_after: float, *, as_json: bool
+) -> bool:
     """Run a command with an item; return whether no signal has asked for the end.
 
     Raises:
         Exit: it has not ended with 0.
         LockLost: another consumer may have got the item meanwhile.
     """
-    given = output.as_json(_facts(item.value)) + b"\n" if as_json else output.as_bytes(item.value)
+    given = output.as_json(_facts(value)) + b"\n" if as_json else output.as_bytes(value)
     protection = Protection("the claim of the item", item.lost, kill_after)
     ending = run_child(command, {}, given=given, protection=protection)
     if item.lost.is_set():
@@ -158,8 +165,7 @@ def _run(command: list[str], item: Item, kill_after: float, *, as_json: bool) ->
     return ending.signalled is None
 
 
-def _print(name: str, value: Any, *, as_json: bool, ends_line: bool) -> bool:
-    value = showable(name, value)  # an item that cannot be taken blocks those behind it
+def _print(value: object, *, as_json: bool, ends_line: bool) -> bool:
     if as_json:
         output.json(_facts(value))
     elif ends_line:
@@ -169,7 +175,7 @@ def _print(name: str, value: Any, *, as_json: bool, ends_line: bool) -> bool:
     return True
 
 
-def _facts(value: Any) -> dict[str, Any]:
+def _facts(value: object) -> dict[str, object]:
     return {"value": value, **form(value)}
 
 

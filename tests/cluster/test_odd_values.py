@@ -123,3 +123,14 @@ def test_a_key_with_line_ends_forges_no_lines(node: Node, client: Client) -> Non
     watch = ("watch", "k", "--since", str(since), "--count", "1")
     assert call(node, *watch)[1] == f"{since + 1} insert {shown} 1\n"
     assert json.loads(call(node, "list", "k", "--json")[1]) == [key]
+
+
+def test_an_item_that_python_cannot_hold_is_taken(node: Node, client: Client) -> None:
+    client.queue("jobs").put(STRANGE)
+    client.queue("jobs").put("next")
+    note = STRANGE_NOTE.format("jobs")
+    with_command = call(node, "queue", "take", "jobs", "--", "cat")
+    assert with_command[0] != 0
+    assert "the value of 'jobs' is not of type" in with_command[2]
+    assert noted(call(node, "queue", "take", "jobs"), note) == f"{BASE64}\n"
+    assert call(node, "queue", "take", "jobs", "--", "cat") == (0, "next", "")
