@@ -4,8 +4,8 @@ import asyncio
 import os
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from protocol.client.calls import Calls
@@ -126,20 +126,18 @@ class AsyncCaller:
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
 
-    @asynccontextmanager
-    async def place(self, seconds: float | None) -> AsyncIterator[float | None]:
-        """Hold a place for a call that is urgent once it has one; yields the seconds left to it.
+    async def await_place(self, seconds: float | None) -> float | None:
+        """Wait for the turn of a call that is urgent from then on; return the seconds left to it.
 
         Raises:
             RequestTimeout: too many calls were in flight until the deadline.
+            ClientClosed: the client is closed.
+            SkiffError: the caller runs in another event loop, or in a forked process.
         """
         deadline = self._deadline(seconds)
         await self._places.wait(deadline)
-        try:
-            left = max(deadline - self._clock(), LEFT_SECONDS_MIN)
-            yield None if deadline == NEVER else left
-        finally:
-            self._places.leave()
+        self._places.leave()  # the call takes one itself, in this turn of the loop
+        return None if deadline == NEVER else max(deadline - self._clock(), LEFT_SECONDS_MIN)
 
     @property
     def has_key(self) -> bool:
@@ -350,7 +348,7 @@ def _close_dropped(
         return  # the loop watches the parent's sockets, which go on
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_close_all, nodes)
-    warnings.warn(f"unclosed AsyncClient of {route.described}", ResourceWarning, stacklevel=2)
+    warnings.warn(f"unclosed AsyncClient of {route.described}", ResourceWarning, stacklevel=1)
 
 
 def _close_all(nodes: dict[str, AsyncConnection]) -> None:

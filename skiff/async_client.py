@@ -90,7 +90,7 @@ class AsyncClient(
         """Name the cluster; connections open on first use.
 
         ``target``, ``timeout``, ``follow_leader``, ``key`` and ``server_key`` are as for
-        ``Client``. At most ``max_in_flight`` calls are in flight; further ones wait.
+        ``Client``, ``max_in_flight`` as described above.
 
         Raises:
             MissingClusterConfig: neither ``target`` nor SKIFF_URL has an address.
@@ -145,8 +145,8 @@ class AsyncClient(
         """Begin a lease of ``ttl`` seconds, kept alive in the background; see ``Client.lease``."""
         milliseconds_of(ttl)  # checks it before anything is done
         # The lease counts from before its request, but not from before the wait for a place.
-        async with self._caller.place(self._seconds(timeout)) as left:
-            return self._leases.add(await self._run(leasing.grant(ttl), left, urgent=True))
+        left = await self._caller.await_place(self._seconds(timeout))
+        return self._leases.add(await self._run(leasing.grant(ttl), left, urgent=True))
 
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:
         """Return a transaction; see ``Client.transaction``."""
@@ -177,7 +177,7 @@ class AsyncClient(
                 return await transaction.perform(lambda it: check_awaitable(function(it)))
             except TransactionConflict:
                 pause = backoff.next_pause(clock(), random.random())
-                if pause is None or transaction.revision is not None:  # it is of another one
+                if pause is None or transaction.revision is not None:  # it had committed
                     raise
                 await asyncio.sleep(pause)
 

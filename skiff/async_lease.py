@@ -98,8 +98,8 @@ class AsyncLeaseKeeper:
     def __init__(self, run: Run) -> None:
         """Perform methods by ``run``, which does not queue them behind other calls.
 
-        Else a busy client would lose leases, though it and its cluster are well. There are not
-        many, as one request keeps all leases alive.
+        Else a busy client would lose leases, though it and its cluster are well. One request keeps
+        all leases alive; besides, there are few for each lease: to keep, release or revoke it.
         """
         self.run = run
         self.releases = Releases()

@@ -83,7 +83,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._missing.gone else ""
-        return f"<AsyncSubscriber of {self._prefix!r} at revision {self._watch.revision}{ended}>"
+        return f"<AsyncSubscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +111,6 @@ class AsyncSubscriber(BoundToProcess):
     @property
     def revision(self) -> int:
         """The revision to resume from; see ``Subscriber.revision``."""
-        self._caller.see(self._watch.revision)
         return self._watch.revision
 
     async def recv(self, type: Any = None, timeout: float | None = None) -> tuple[str, Any]:
@@ -161,7 +160,7 @@ class AsyncSubscriber(BoundToProcess):
 
     async def advance(self) -> Change | None:
         """Return the next change as it is stored; see ``Subscriber.advance``."""
-        return await self._receive_next(NEVER, self._watch.revision)
+        return await self._receive_next(NEVER, self.revision)
 
     # --- receiving
 
@@ -180,8 +179,6 @@ class AsyncSubscriber(BoundToProcess):
         change = None if self._receiving.locked() else self._arrived()
         if change is None:
             change = await self._await_change(deadline, since)
-        if change is not None:
-            self._caller.see(change.revision)
         return change
 
     def _arrived(self) -> Change | None:
@@ -197,6 +194,7 @@ class AsyncSubscriber(BoundToProcess):
                 change = self._watch.take(message, self._now())
         except StreamBroken as broken:
             self._lose_stream(broken)
+        self._caller.see(self._watch.revision if change is None else change.revision)
         return change
 
     async def _await_change(self, deadline: float, since: float) -> Change | None:
@@ -204,7 +202,7 @@ class AsyncSubscriber(BoundToProcess):
         self._check_place()
         await self._take_turn(deadline)
         try:
-            while (change := self._arrived()) is None and self._watch.revision <= since:
+            while (change := self._arrived()) is None and self.revision <= since:
                 await self._advance(deadline)
                 if self._watch.is_lost and self._now() >= deadline:
                     raise RequestTimeout("no change in time, and no node has confirmed the watch")
@@ -275,6 +273,7 @@ class AsyncSubscriber(BoundToProcess):
                 raise unconfirmed(self._broken)
             await self._advance(deadline)
             self._check_open()
+        self._caller.see(self._watch.revision)
 
     async def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""

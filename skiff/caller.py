@@ -86,8 +86,9 @@ class Caller:
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._local = threading.local()
         self.route = Route(self._endpoints, follow_leader=self._follow_leader, cluster=cluster)
-        self._calls = Calls(self.route, self._clock)
-        self._calls.high_water.rise_to(seen)
+        calls = Calls(self.route, self._clock)
+        calls.high_water.rise_to(seen)
+        self._calls = calls
         self._roll_call = RollCall(self.transport, self.route.given)
         self._pid = os.getpid()  # last, as other threads of the child check it
 

@@ -226,7 +226,7 @@ class Client(
                 return transaction.perform(function)
             except TransactionConflict:
                 pause = backoff.next_pause(time.monotonic(), random.random())
-                if pause is None or transaction.revision is not None:  # it is of another one
+                if pause is None or transaction.revision is not None:  # it had committed
                     raise
                 self._caller.transport.pause(pause)
 

@@ -116,7 +116,7 @@ class Namespace(Names, MutableMapping[str, ValueT]):
         return self._client.count(self.prefix)
 
     def __bool__(self) -> bool:
-        return any(True for _ in self._client.scan(self.prefix, msgspec.Raw, limit=1))
+        return bool(self._client.list_keys(self.prefix, limit=1))
 
     def items(self) -> ItemsView[str, ValueT]:
         """Return a view of the names with their values; iterating it is one scan."""

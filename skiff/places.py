@@ -22,7 +22,7 @@ class Places:
         return self._free > 0
 
     def take(self) -> None:
-        """Take a place at once: a free one, or one in excess, which takes that of a later call."""
+        """Take a place at once, in excess if none is free: later calls wait the longer."""
         self._free -= 1
 
     async def wait(self, deadline: float) -> None:
@@ -52,6 +52,6 @@ class Places:
         self._free += 1
         while self._free > 0 and self._queue:
             given, _ = self._queue.popitem(last=False)
-            if not given.done():
+            if not given.done() and not given.get_loop().is_closed():
                 self._free -= 1
                 given.set_result(None)

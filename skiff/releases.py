@@ -33,7 +33,7 @@ class Releases:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
-        """Forget a request; the error of one whose caller was cancelled is reported by none."""
+        """Forget a request; its error counts as retrieved: a cancelled caller cannot take it."""
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

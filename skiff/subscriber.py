@@ -89,16 +89,15 @@ class Subscriber(BoundToProcess):
 
     def __repr__(self) -> str:
         ended = ", closed" if self._closed or self._missing.gone else ""
-        return f"<Subscriber of {self._prefix!r} at revision {self._watch.revision}{ended}>"
+        return f"<Subscriber of {self._prefix!r} at revision {self.revision}{ended}>"
 
     @property
     def revision(self) -> int:
         """The revision to resume from, by ``watch(prefix, since=revision)``.
 
         All its changes were delivered. Between the changes of one transaction, it is the revision
-        before. The client reads no older state from then on.
+        before.
         """
-        self._caller.see(self._watch.revision)
         return self._watch.revision
 
     def __enter__(self) -> Self:
@@ -178,7 +177,7 @@ class Subscriber(BoundToProcess):
         Raises:
             SkiffError: as ``next_event`` raises.
         """
-        return self._receive_next(NEVER, self._watch.revision)
+        return self._receive_next(NEVER, self.revision)
 
     def abandon(self) -> None:
         """End the subscription without waiting; a thread that receives closes the channel."""
@@ -217,11 +216,10 @@ class Subscriber(BoundToProcess):
                 change = self._watch.next_fetched() or self._advance(deadline)
             except (NoNodeReached, Overloaded) as failure:
                 raise RequestTimeout(f"no change in time: {failure}") from None
+            self._caller.see(self._watch.revision if change is None else change.revision)
             if change is None and self._watch.is_lost and time.monotonic() >= deadline:
                 raise RequestTimeout("no change in time, and no node has confirmed the watch")
-            if change is not None:
-                self._caller.see(change.revision)
-            if change is not None or self._watch.revision > since:
+            if change is not None or self.revision > since:
                 return change
 
     def _advance(self, deadline: float) -> Change | None:
@@ -284,6 +282,7 @@ class Subscriber(BoundToProcess):
                 raise unconfirmed(self._broken)
             self._advance(deadline)
             self._check_open()
+        self._caller.see(self._watch.revision)
 
     def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""

@@ -22,7 +22,7 @@ from skiff.operations import Check, Insert, Operation, Remove, TransactionResult
 from skiff.records import Entry
 from skiff.values import check_type, decode_value, encode_value
 
-OF_VALUES = (DeserializeFailed, SerializeFailed, InvalidRequest)  # errors that values lead to
+VALUE_ERRORS = (DeserializeFailed, SerializeFailed, InvalidRequest)  # that values lead to
 TORN = "a key that the transaction has read was changed before it failed; nothing was written"
 
 ReturnT = TypeVar("ReturnT")
@@ -102,10 +102,10 @@ class _Buffer(BoundToProcess):
             for key, entry in self._read.items()
         ]
 
-    def _may_come_of_torn_reads(self, failure: Exception) -> bool:
+    def _may_be_torn(self, failure: Exception) -> bool:
         """Whether values that were never there together may be why a function has failed."""
-        is_of_values = not isinstance(failure, SkiffError) or isinstance(failure, OF_VALUES)
-        return is_of_values and len(self._read) > 1 and not self._is_over
+        is_of_value = not isinstance(failure, SkiffError) or isinstance(failure, VALUE_ERRORS)
+        return is_of_value and len(self._read) > 1 and not self._is_over
 
     def _end_commit(self, result: TransactionResult) -> None:
         if not result.succeeded:
@@ -177,7 +177,7 @@ class Transaction(_Buffer):
             try:
                 return check_result(function(self))
             except Exception as failure:
-                if self._may_come_of_torn_reads(failure) and not self._are_reads_current():
+                if self._may_be_torn(failure) and not self._are_reads_current():
                     raise TransactionConflict(TORN) from failure
                 raise
 
@@ -233,7 +233,7 @@ class AsyncTransaction(_Buffer):
             try:
                 return await function(self)
             except Exception as failure:
-                if self._may_come_of_torn_reads(failure) and not await self._are_reads_current():
+                if self._may_be_torn(failure) and not await self._are_reads_current():
                     raise TransactionConflict(TORN) from failure
                 raise
 

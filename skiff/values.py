@@ -50,7 +50,7 @@ def decode_value(key: str, stored: bytes, type_: Any) -> Any:
     Raises:
         DeserializeFailed: the value is not of that type.
     """
-    if type_ is msgspec.Raw:  # any bytes, though they be no MessagePack
+    if type_ is msgspec.Raw:  # any bytes, even if they are not MessagePack
         return msgspec.Raw(stored)
     try:
         return _decoder(type_).decode(stored)

@@ -20,7 +20,7 @@ class Link:
         The ``shunned`` endpoints are chosen only if there is no other; they may change.
         """
         self.endpoint = ""  # empty while no node is chosen
-        self.node: NodeId = b""  # id of the greeted node
+        self.node: NodeId = b""  # id of the node that was greeted last
         self._route = route
         self._stays = stays
         self._shunned = shunned

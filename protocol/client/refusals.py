@@ -22,7 +22,7 @@ NO_HISTORY = 1 << 62  # in place of a revision, of a node whose version keeps no
 
 
 class HistoryRefusal(NamedTuple):
-    """The last answer of a node that has no changes after a place."""
+    """The last answer at an endpoint whose node lacks the changes after a place."""
 
     node: NodeId
     oldest: int  # revision after which it has all changes

@@ -66,7 +66,8 @@ class Scans:
         for views in (self._views, self._ended):
             for user, scan, view in views:
                 is_idle = revision - view.read_at > IDLE_REVISIONS_MAX
-                if is_idle and self._now - view.read_time >= IDLE_SECONDS_MIN:
+                age = abs(self._now - view.read_time)  # the clock may have been set back
+                if is_idle and age >= IDLE_SECONDS_MIN:
                     views.drop(user, scan)
 
 

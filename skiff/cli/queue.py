@@ -116,8 +116,8 @@ def take(
     acknowledged after that. A command has the value on its standard input; the item is acknowledged
     if the command ends with 0. Otherwise the item is free again, at its place in the order, and the
     exit code is that of the command, with --follow too. A value that JSON cannot carry is printed
-    as its Python repr, one that Python cannot hold as its stored bytes in base64; with a command,
-    they fail.
+    as its Python repr, one that Python cannot hold as its stored bytes in base64. With a command,
+    they fail and stay the first: take them without one.
 
     The exit code is 6 if no item was free within --timeout. If the claim of an item is lost, as
     after a long loss of the cluster, the command gets SIGTERM, and SIGKILL after --kill-after, and

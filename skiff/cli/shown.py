@@ -22,6 +22,8 @@ def on_one_line(text: str) -> str:
 
 def showable(key: str, value: object) -> object:
     """Return a value that JSON can represent: one value must not end a long output."""
+    if isinstance(value, str | bytes):
+        return value
     try:
         output.as_json(value)
     except CommandFailed:

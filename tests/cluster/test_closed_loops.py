@@ -20,7 +20,7 @@ else:
 
 pytestmark = pytest.mark.cluster
 
-Begin = Callable[[AsyncClient, Cluster], Coroutine[Any, Any, "asyncio.Task[Any]"]]
+Begin = Callable[[AsyncClient, Cluster], Coroutine[Any, Any, "asyncio.Future[Any]"]]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,15 @@ async def call(client: AsyncClient, node: Cluster) -> "asyncio.Task[Any]":
     return task
 
 
+async def queue(client: AsyncClient, node: Cluster) -> "asyncio.Future[Any]":
+    first = await call(client, node)
+    while client._caller._places.are_free:
+        client._caller._places.take()
+    second = asyncio.ensure_future(client.get("loops/third"))
+    await asyncio.sleep(0)
+    return asyncio.gather(first, second)
+
+
 async def change(client: AsyncClient, node: Cluster) -> "asyncio.Task[Any]":
     changes = await client.watch("loops/none/")
     task = asyncio.ensure_future(changes.next_event())
@@ -52,7 +61,7 @@ async def loss(client: AsyncClient, node: Cluster) -> "asyncio.Task[Any]":
     return task
 
 
-@pytest.mark.parametrize("begin", [call, change, loss])
+@pytest.mark.parametrize("begin", [call, queue, change, loss])
 @pytest.mark.parametrize("new_loop", LOOPS)
 def test_a_client_whose_loop_was_closed_with_a_waiting_task_is_closed_in_another(
     node: Cluster, begin: Begin, new_loop: Callable[[], asyncio.AbstractEventLoop]
