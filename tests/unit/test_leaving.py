@@ -20,7 +20,7 @@ JOBS = lock_contest("jobs", 10.0, None)
 def holding(coordinator: Any, mock: type[Mock], **lease: Any) -> Any:
     """Return a coordinator that gives each contender its turn.
 
-    Its client counts on the lease, which no node ends in time.
+    The client counts on the lease of the turn, which no node ends in time.
     """
     revoke = mock(side_effect=RequestTimeout("no answer"))
     held: Any = Mock(remaining=SECONDS, revoke=revoke, **lease)

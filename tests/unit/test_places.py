@@ -47,7 +47,7 @@ def test_a_place_that_is_given_to_a_call_as_it_is_cancelled_goes_to_the_next() -
     asyncio.run(use())
 
 
-def test_a_place_in_excess_is_given_to_none() -> None:
+def test_a_place_in_excess_is_not_handed_on() -> None:
     async def use() -> None:
         places = Places(1)
         places.take()
