@@ -1,9 +1,10 @@
-"""Promises: no node sends a message that a crash could take back."""
+"""Promises: no node says, or believes of itself, what a crash could take back."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from protocol.messages.peer import AppendEntriesReply, PeerMessage, RequestVote, RequestVoteReply
+from protocol.raft.node import RaftNode
 from tests.harness.breach import expect
 from tests.harness.durable_state import DurableState
 
@@ -32,6 +33,12 @@ class Promises:
                 self._voted(node, to, term, disk)
         elif kind is RequestVote:
             self._voted(node, node, term, disk)
+
+    def turn_over(self, core: RaftNode) -> None:
+        """Check after a turn that the disk knows of a removal, unless a write is still due."""
+        if core._state.durability.hard_state_durable:
+            known = self._disks[core.id].hard_state.removed == core.removed
+            expect(known, "a crash would take back a removal")
 
     def _accepted(self, disk: DurableState, message: AppendEntriesReply) -> None:
         if message.accepted and disk.hard_state.term == message.term:

@@ -60,6 +60,7 @@ class Judge:
                     self._reads(core.id, message)
         self._confirm_reads(core.id, outbox.gateway)
         self._election_safety(core)
+        self._promises.turn_over(core)
         for to, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(core.id, to, each)

@@ -151,6 +151,7 @@ class Judge:
         self.leaders.turn_over(core)
         self._members.turn_over(core)
         self.belief.turn_over(core)
+        self._promises.turn_over(core)
         for peer, messages in outbox.peers.items():
             for each in messages:
                 self._promises.judge(node, peer, each)
