@@ -1,4 +1,4 @@
-"""Doorkeeper: answers ZeroMQ's questions who may connect, in the loop of an actor.
+"""Doorkeeper: answers ZeroMQ's authentication requests (ZAP), in the loop of an actor.
 
 There is no thread that could die unnoticed: an actor that does not answer admits no one.
 """
@@ -23,7 +23,7 @@ class Doorkeeper:
         self._refused = OncePerSender()
 
     def answer(self) -> None:
-        """Answer all questions that have arrived."""
+        """Answer all requests that have arrived."""
         for frames in self._port.drain():
             envelope, request = frames[:ENVELOPE_FRAMES], frames[ENVELOPE_FRAMES:]
             decision = self._decide(request)

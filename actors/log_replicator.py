@@ -157,8 +157,8 @@ class LogReplicator:
 
     def _receive(self, connection: bytes, frame: PeerFrame) -> None:
         match frame.messages:
-            case (JoinRequest() | ClusterQuery() as question,):
-                answer = self._admission.answer(frame, question)
+            case (JoinRequest() | ClusterQuery() as request,):
+                answer = self._admission.answer(frame, request)
                 if answer is not None:
                     self._links.answer(connection, self._core.cluster, answer)
                 if self._core.is_of_member(frame):  # it has moved: no leader may know that yet
@@ -256,8 +256,8 @@ class LogReplicator:
             self._admission.learn_trouble(address, trouble or self._dialer.trouble_of(address))
         outbox = self._admission.flush(time.monotonic())
         self._log(outbox)
-        for address, question in outbox.questions:
-            self._admission_links.send(address, self._links.frame(self._core.cluster, question))
+        for address, request in outbox.requests:
+            self._admission_links.send(address, self._links.frame(self._core.cluster, request))
             self._prober.probe(address)
         if outbox.storage:
             self._storage.send(encode(outbox.storage))

@@ -31,7 +31,7 @@ def refuse_copy(
     query = _query(recovered, address)
     received: list[ReplicatorMessage] = []
     while not moving.is_over(time.monotonic()):
-        if moving.take_question(time.monotonic()):
+        if moving.take_request(time.monotonic()):
             links.send(moving.former_address, query)
         readable = context.sockets.wait(moving.deadline - time.monotonic())
         if context.lifeline in readable and Stop() in context.lifeline.orders():

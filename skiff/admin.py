@@ -6,7 +6,7 @@ from protocol.messages.client import AddNode, RemoveNode, Status, TransferLeader
 from protocol.messages.client import NodeStatus as WireStatus
 from skiff.addresses import normal
 from skiff.arguments import check_bool
-from skiff.method import Method, Question
+from skiff.method import Idempotent, Method
 from skiff.naming import find_member, whole_id
 from skiff.outcomes import expect, status_of
 from skiff.records import NodeStatus
@@ -14,27 +14,27 @@ from skiff.records import NodeStatus
 
 def status() -> Method[NodeStatus]:
     """Return the status of the node that answers."""
-    return status_of(expect((yield Question(Status())), WireStatus))
+    return status_of(expect((yield Idempotent(Status())), WireStatus))
 
 
 def add_member(address: str) -> Method[None]:
     """Add a standby node to the cluster."""
     normal(address)
-    yield Question(AddNode(address), writes=True)
+    yield Idempotent(AddNode(address), writes=True)
 
 
 def remove_node(node: uuid.UUID | str, *, force: bool) -> Method[uuid.UUID]:
     """Remove a node from the cluster; return its id."""
     check_bool("force", force)
     id_ = yield from _node_id(node)
-    yield Question(RemoveNode(id_.bytes, force), writes=True)
+    yield Idempotent(RemoveNode(id_.bytes, force), writes=True)
     return id_
 
 
 def transfer_leadership(to: uuid.UUID | str | None) -> Method[uuid.UUID]:
     """Make a voter the leader, or any other than the current one; return the leader's id."""
     chosen = b"" if to is None else (yield from _node_id(to)).bytes
-    outcome = yield Question(TransferLeadership(chosen), writes=True)
+    outcome = yield Idempotent(TransferLeadership(chosen), writes=True)
     return uuid.UUID(bytes=expect(outcome, Transferred).leader)
 
 

@@ -43,8 +43,8 @@ from skiff.caller import Caller
 from skiff.client import DEFAULT_TIMEOUT, Client
 from skiff.descriptions import described_by
 from skiff.errors import StreamClosed, TransactionConflict
-from skiff.functions import check_awaitable, check_callable
-from skiff.method import Method, Order
+from skiff.functions import check_async_function, check_awaitable
+from skiff.method import ExactlyOnce, Method
 from skiff.mirroring import BEGIN_SECONDS, MirrorState
 from skiff.pipeline import AsyncPipeline
 from skiff.progress import Progress
@@ -167,7 +167,7 @@ class AsyncClient(
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> ReturnT:
         """Call a coroutine function with a transaction; see ``Client.run_transaction``."""
-        check_callable(function)
+        check_async_function(function)
         clock = asyncio.get_running_loop().time
         deadline = deadline_of(self._seconds(timeout), clock())
         backoff = Backoff(deadline)
@@ -266,7 +266,7 @@ class AsyncClient(
         try:
             asked = next(method)
             while True:
-                if isinstance(asked, Order):
+                if isinstance(asked, ExactlyOnce):
                     outcome: Outcome = await self._caller.write(
                         asked.command, seconds, urgent=urgent
                     )

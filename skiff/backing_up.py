@@ -72,10 +72,10 @@ def _read_origin(caller: Caller, timeout: float | None) -> Origin:
 def _read_chunks(
     caller: Caller, timeout: float | None, progress: Progress
 ) -> Iterator[SnapshotChunk]:
-    question = ReadSnapshot(uuid.uuid4().bytes, None)
+    request = ReadSnapshot(uuid.uuid4().bytes, None)
     rows = 0
     while True:
-        part = caller.call(question, timeout)
+        part = caller.call(request, timeout)
         if not isinstance(part, SnapshotPart):
             raise RPCCallFailed(f"expected a SnapshotPart, not {part!r}")
         if part.chunk is None:
@@ -88,4 +88,4 @@ def _read_chunks(
         progress(rows, part.rows_estimate)
         if part.chunk.last:
             break
-        question = ReadSnapshot(question.backup, part.chunk.end)
+        request = ReadSnapshot(request.backup, part.chunk.end)

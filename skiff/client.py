@@ -32,7 +32,7 @@ from skiff.errors import StreamClosed, TransactionConflict
 from skiff.functions import check_function
 from skiff.lease import Lease, LeaseKeeper
 from skiff.lease_methods import LeaseMethods
-from skiff.method import Method, Order
+from skiff.method import ExactlyOnce, Method
 from skiff.mirror import Feeder, Mirror
 from skiff.mirroring import BEGIN_SECONDS, MirrorState
 from skiff.namespace import Namespace
@@ -345,7 +345,7 @@ class Client(
         try:
             asked = next(method)
             while True:
-                if isinstance(asked, Order):
+                if isinstance(asked, ExactlyOnce):
                     outcome: Outcome = self._caller.write(asked.command, seconds)
                     asked = method.send(outcome)
                     continue

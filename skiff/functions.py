@@ -35,7 +35,7 @@ def check_result(returned: ReturnT) -> ReturnT:
     return returned
 
 
-def check_callable(given: object) -> None:
+def check_async_function(given: object) -> None:
     """Check whether an argument can be called, as a coroutine function is.
 
     Raises:

@@ -5,7 +5,7 @@ from protocol.messages.client import KeepAlive, KeptAlive, LeasePage, ListLeases
 from protocol.state.commands import GrantLease, LeaseEnded, LeaseGranted, NoLease, RevokeLease
 from skiff.arguments import check_change, lease_id, milliseconds_of
 from skiff.errors import LeaseExpired
-from skiff.method import Method, Order, Question
+from skiff.method import ExactlyOnce, Idempotent, Method
 from skiff.outcomes import applied, expect
 from skiff.records import LeaseInfo
 from skiff.steady import steady_seconds
@@ -18,14 +18,14 @@ def grant(ttl: float) -> Method[HeldLease]:
     command = GrantLease(milliseconds_of(ttl))
     check_change(command)
     since = steady_seconds()
-    outcome = yield Order(command)
+    outcome = yield ExactlyOnce(command)
     lease = expect(applied(outcome), LeaseGranted).lease
     return HeldLease(lease, command.ttl_ms / 1000, since)
 
 
 def keep_alive(leases: tuple[int, ...]) -> Method[tuple[int, ...]]:
     """Keep leases alive; return the milliseconds of each, 0 if it has ended."""
-    outcome = yield Question(KeepAlive(leases))
+    outcome = yield Idempotent(KeepAlive(leases))
     return expect(outcome, KeptAlive).ttls_ms
 
 
@@ -42,7 +42,7 @@ def keep_one_alive(held: HeldLease) -> Method[None]:
 def keep_alive_by_id(lease: object) -> Method[float]:
     """Keep a lease of any client alive; return its seconds."""
     number = lease_id(lease)
-    kept = expect((yield Question(KeepAlive((number,)))), KeptAlive)
+    kept = expect((yield Idempotent(KeepAlive((number,)))), KeptAlive)
     (ttl_ms,) = kept.ttls_ms
     if not ttl_ms:
         applied(NoLease(number, has_ended=number <= kept.granted))
@@ -52,13 +52,13 @@ def keep_alive_by_id(lease: object) -> Method[float]:
 def revoke(held: HeldLease) -> Method[int]:
     """End a lease; return the number of its keys, 0 if it has ended already."""
     held.lose()
-    outcome = yield Order(RevokeLease(held.id))
+    outcome = yield ExactlyOnce(RevokeLease(held.id))
     return 0 if isinstance(outcome, NoLease) else expect(outcome, LeaseEnded).count
 
 
 def revoke_by_id(lease: object) -> Method[int]:
     """End a lease of any client; return the number of its keys."""
-    outcome = yield Order(RevokeLease(lease_id(lease)))
+    outcome = yield ExactlyOnce(RevokeLease(lease_id(lease)))
     return expect(applied(outcome), LeaseEnded).count
 
 
@@ -67,6 +67,6 @@ def leases() -> Method[list[LeaseInfo]]:
     found: list[LeaseInfo] = []
     page = LeasePage(0, (), 0, more=True)
     while page.more:
-        page = expect((yield Question(ListLeases(PAGE_LEASES, page.end))), LeasePage)
+        page = expect((yield Idempotent(ListLeases(PAGE_LEASES, page.end))), LeasePage)
         found += [LeaseInfo(each.lease, each.ttl_ms / 1000, each.keys) for each in page.leases]
     return found

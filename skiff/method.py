@@ -1,7 +1,7 @@
 """Method: the requests of a client's method and its result, as a generator.
 
-It yields questions, is sent their outcomes and returns the result; ``Client`` and ``AsyncClient``
-drive the same ones. Each raises ``InvalidRequest`` for invalid arguments before its first question.
+It yields requests, is sent their outcomes and returns the result; ``Client`` and ``AsyncClient``
+drive the same ones. Each raises ``InvalidRequest`` for invalid arguments before its first request.
 """
 
 from abc import ABC, abstractmethod
@@ -19,9 +19,9 @@ from skiff.arguments import Timeout
 
 
 class Anchor(msgspec.Struct):
-    """The node that a series of questions stays with."""
+    """The node that a series of requests stays with."""
 
-    link: Link | None = None  # None before the first question
+    link: Link | None = None  # None before the first request
 
 
 def anchored(anchor: Anchor, route: Route) -> Link:
@@ -31,22 +31,22 @@ def anchored(anchor: Anchor, route: Route) -> Link:
     return anchor.link
 
 
-class Question(msgspec.Struct, frozen=True):
-    """An operation that is safe to repeat."""
+class Idempotent(msgspec.Struct, frozen=True):
+    """A request to perform an operation that is safe to repeat."""
 
     operation: Operation
     writes: bool = False  # whether it changes anything
     anchor: Anchor | None = None  # None: any node will do
 
 
-class Order(msgspec.Struct, frozen=True):
-    """A command to apply exactly once."""
+class ExactlyOnce(msgspec.Struct, frozen=True):
+    """A request to apply a command exactly once."""
 
     command: Command
 
 
 ReturnT = TypeVar("ReturnT")
-Method: TypeAlias = Generator[Question | Order, Outcome, ReturnT]
+Method: TypeAlias = Generator[Idempotent | ExactlyOnce, Outcome, ReturnT]
 
 
 class Runner(ABC):
@@ -64,6 +64,6 @@ def only_operation(method: Method[Any]) -> Pipelined:
         SkiffError: an argument of the method is invalid.
     """
     asked = next(method)
-    operation = asked.command if isinstance(asked, Order) else asked.operation
+    operation = asked.command if isinstance(asked, ExactlyOnce) else asked.operation
     assert isinstance(operation, Insert | Remove | Get)
     return operation

@@ -19,7 +19,7 @@ from skiff.arguments import (
     check_start,
 )
 from skiff.errors import StreamClosed
-from skiff.method import Anchor, Method, Question
+from skiff.method import Anchor, Idempotent, Method
 from skiff.outcomes import expect
 from skiff.records import Entry
 from skiff.scan import COUNT_PAGE, PageOf
@@ -48,7 +48,7 @@ def get_many(keys: Iterable[str], type_: Any, mode: ReadMode) -> Method[dict[str
     check_type(type_)
     if not asked:
         return {}
-    outcome = expect((yield Question(GetMany(asked, *mode))), FoundMany)
+    outcome = expect((yield Idempotent(GetMany(asked, *mode))), FoundMany)
     pairs = zip(asked, outcome.found, strict=True)
     return {
         key: decode_value(key, found.value, type_)
@@ -83,9 +83,9 @@ def entries(prefix: str, enough: int | None = None) -> Method[Beginning]:
     """Read the entries under a prefix, all or ``enough`` of the first, at one revision."""
     beginning, anchor = Beginning(prefix), Anchor()
     while not beginning.is_over and not beginning.has(enough):
-        question = Question(beginning.request(uuid.uuid4().bytes, enough), anchor=anchor)
+        request = Idempotent(beginning.request(uuid.uuid4().bytes, enough), anchor=anchor)
         try:
-            beginning.take(expect((yield question), Page))
+            beginning.take(expect((yield request), Page))
         except StreamClosed:  # the node no longer has the view
             if not beginning.begin_anew():
                 raise
@@ -95,7 +95,7 @@ def entries(prefix: str, enough: int | None = None) -> Method[Beginning]:
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:
     check_key(key)
-    outcome = yield Question(Get(key, *mode))
+    outcome = yield Idempotent(Get(key, *mode))
     return None if isinstance(outcome, Missing) else expect(outcome, Found)
 
 
@@ -108,7 +108,7 @@ def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]
     while limit is None or len(names) < limit:
         if limit is not None:
             page = replace(page, limit=min(limit - len(names), PAGE_NAMES))
-        outcome = expect((yield Question(page)), Names)
+        outcome = expect((yield Idempotent(page)), Names)
         names.extend(outcome.names)
         if not outcome.more:
             break

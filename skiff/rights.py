@@ -21,7 +21,7 @@ from skiff.errors import (
     UserExists,
     UserNotFound,
 )
-from skiff.method import Method, Order, Question
+from skiff.method import ExactlyOnce, Idempotent, Method
 from skiff.outcomes import expect
 from skiff.records import GrantInfo, Identity, RoleInfo, UserInfo
 from skiff.user_keys import decode_user_key
@@ -89,7 +89,7 @@ def remove_role(role: str) -> Method[None]:
 
 def users() -> Method[list[UserInfo]]:
     """Return all users."""
-    found = expect((yield Question(ListUsers())), Users)
+    found = expect((yield Idempotent(ListUsers())), Users)
     return [
         UserInfo(each.name, tuple(map(z85.encode, each.keys)), each.roles) for each in found.users
     ]
@@ -97,19 +97,19 @@ def users() -> Method[list[UserInfo]]:
 
 def roles() -> Method[list[RoleInfo]]:
     """Return all roles but the built-in one."""
-    found = expect((yield Question(ListUsers())), Users)
+    found = expect((yield Idempotent(ListUsers())), Users)
     return [_role_info(each) for each in found.roles]
 
 
 def whoami() -> Method[Identity]:
     """Return the user of the client."""
-    found = expect((yield Question(WhoAmI())), WireIdentity)
+    found = expect((yield Idempotent(WhoAmI())), WireIdentity)
     return Identity(found.user or None, tuple(map(_role_info, found.roles)))
 
 
 def _change(command: UserCommand) -> Method[None]:
     check_change(command)
-    outcome = yield Order(command)
+    outcome = yield ExactlyOnce(command)
     if isinstance(outcome, RightsRefused):
         error, reason = OBJECTIONS[outcome.objection]
         raise error(f"{outcome.detail!r} {reason}; nothing was changed")

@@ -8,7 +8,7 @@ from protocol.client.pages import PAGE_ENTRIES, Pages
 from protocol.messages import client as wire
 from protocol.messages.client import Page
 from skiff.arguments import ReadMode, check_bool, check_limit, check_prefix, check_start
-from skiff.method import Anchor, Method, Question
+from skiff.method import Anchor, Idempotent, Method
 from skiff.outcomes import expect
 from skiff.records import Entry
 from skiff.values import check_type, entry_of
@@ -49,8 +49,8 @@ class PageOf:
 
     def read(self, limit: int, *, is_last: bool = False) -> Method[Page]:
         """Read the next page, of at most ``limit`` entries, which are the last ones if said so."""
-        question = Question(self._pages.request(limit, is_last=is_last), anchor=self._anchor)
-        page = expect((yield question), Page)
+        request = Idempotent(self._pages.request(limit, is_last=is_last), anchor=self._anchor)
+        page = expect((yield request), Page)
         self._pages.take(page)
         return page
 

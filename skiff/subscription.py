@@ -85,7 +85,7 @@ def greet_until(deadline: float, now: float, route: Route) -> float:
 
 
 def may_watch(prefix: str) -> CheckRight:
-    """Return the question whose denial is raised: a node just closes a connection."""
+    """Return the request whose denial is raised: a node just closes a connection."""
     return CheckRight(Right.WATCH, prefix)
 
 

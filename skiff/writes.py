@@ -30,7 +30,7 @@ from skiff.arguments import (
     lease_fields,
 )
 from skiff.errors import InvalidRequest
-from skiff.method import Method, Order, Question
+from skiff.method import ExactlyOnce, Idempotent, Method
 from skiff.operations import TransactionResult, check_of, command_of, result_of
 from skiff.outcomes import applied, expect, matching
 from skiff.records import Entry
@@ -84,14 +84,14 @@ def increment(key: str, by: int) -> Method[int]:
     """Add to an integer; return the sum."""
     check_key(key)
     check_increment(by)
-    outcome = yield Order(commands.Increment(key, by))
+    outcome = yield ExactlyOnce(commands.Increment(key, by))
     return expect(applied(outcome), Incremented).value
 
 
 def remove_prefix(prefix: str) -> Method[int]:
     """Remove all keys under a prefix; return their number."""
     check_prefix(prefix)
-    outcome = yield Order(commands.RemovePrefix(prefix))
+    outcome = yield ExactlyOnce(commands.RemovePrefix(prefix))
     return expect(applied(outcome), PrefixRemoved).count
 
 
@@ -110,7 +110,7 @@ def insert_many(
     ]
     command = commands.Transact((), tuple(inserts))
     check_change(command)
-    outcome = yield Order(command)
+    outcome = yield ExactlyOnce(command)
     return expect(applied(outcome), Transacted).revision
 
 
@@ -130,7 +130,7 @@ def transact(
         () if fence is None else (fence_of(fence),),
     )
     check_change(command)
-    outcome = yield Order(command)
+    outcome = yield ExactlyOnce(command)
     transacted = expect(applied(outcome), Transacted)
     performed = branches[0] if transacted.succeeded else branches[1]
     results = tuple(
@@ -142,7 +142,7 @@ def transact(
 
 def commit(command: commands.StateCommand) -> Method[Outcome]:
     """Apply a command; return its result, also where a lease has ended or a fence stopped it."""
-    outcome = yield Order(command)
+    outcome = yield ExactlyOnce(command)
     is_fenced = isinstance(outcome, Inapplicable) and outcome.obstacle is Obstacle.FENCED
     return outcome if is_fenced or isinstance(outcome, commands.NoLease) else applied(outcome)
 
@@ -150,17 +150,17 @@ def commit(command: commands.StateCommand) -> Method[Outcome]:
 def _write(command: commands.Insert | commands.Remove, fence: object) -> Method[Outcome]:
     """Write one key, behind a fence if there is one; return the outcome of the command."""
     if fence is None:
-        return (yield Order(command))
+        return (yield ExactlyOnce(command))
     required = command.if_revision
     checks = () if required is None else (commands.Check(command.key, revision=required),)
     bare = replace(command, if_revision=None)
     fenced = commands.Transact(checks, (bare,), fences=(fence_of(fence),))
     check_change(fenced)
     while True:
-        outcome = expect(applied((yield Order(fenced))), Transacted)
+        outcome = expect(applied((yield ExactlyOnce(fenced))), Transacted)
         if outcome.succeeded:
             return outcome.results[0]
-        current = yield Question(Get(command.key))
+        current = yield Idempotent(Get(command.key))
         revision = current.mod_revision if isinstance(current, Found) else 0
         if revision != required:  # else the key has it by now
             return commands.RevisionMismatch(revision)

@@ -196,8 +196,8 @@ class Gateway:
             case _ if self._leadership is not None and self._leadership.stalled:
                 self._answer(slot, STALLED)
             case Status():
-                question = AskStatus(self._pending.next_number())
-                self._send_request(question, [slot], now, slot.call.deadline)
+                request = AskStatus(self._pending.next_number())
+                self._send_request(request, [slot], now, slot.call.deadline)
             case _ if self._leadership is not None and self._leadership.removed:
                 self._answer(slot, NOT_MEMBER)
             case _ if slot.call.user:

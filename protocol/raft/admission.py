@@ -251,13 +251,13 @@ class Admission:
         if membership is not None or bootstrap.found_cluster:
             self._bootstrap = None
             return
-        self._ask(bootstrap.take_questions(now))
+        self._ask(bootstrap.take_requests(now))
 
     def _flush_founding(self, founding: Founding, now: float) -> None:
         if self._core.cluster and not self._core.is_alone:
             self._founding = None  # other nodes have joined, so that the cluster stands
             return
-        self._ask(founding.take_questions(now))
+        self._ask(founding.take_requests(now))
         taken = founding.taken
         if taken is not None:
             self._fail(
@@ -319,10 +319,10 @@ class Admission:
         others = known.without(self._core.id)  # not its own former address
         address = self._joining.take_address(others, now)
         if address:
-            self._outbox.questions.append((address, self._request))
+            self._outbox.requests.append((address, self._request))
 
     def _ask(self, addresses: list[str]) -> None:
-        self._outbox.questions.extend((address, ClusterQuery()) for address in addresses)
+        self._outbox.requests.extend((address, ClusterQuery()) for address in addresses)
 
     # --- for the operator
 

@@ -33,7 +33,7 @@ class AdmissionFailure(msgspec.Struct, frozen=True):
 class AdmissionOutbox(msgspec.Struct):
     """The messages and notes of one turn."""
 
-    questions: list[tuple[str, PeerMessage]] = msgspec.field(default_factory=list)  # by address
+    requests: list[tuple[str, PeerMessage]] = msgspec.field(default_factory=list)  # by address
     storage: list[AdoptCluster] = msgspec.field(default_factory=list)
     notes: list[Note] = msgspec.field(default_factory=list)
     failure: AdmissionFailure | None = None

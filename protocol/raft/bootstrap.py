@@ -38,7 +38,7 @@ class Bootstrap:
         self._present: dict[str, _Presence] = {}
         self.found_cluster = False  # an expected node already belongs to a cluster: join that one
 
-    def take_questions(self, now: float) -> list[str]:
+    def take_requests(self, now: float) -> list[str]:
         """Return the addresses to query now."""
         if now < self.ask_at:
             return []

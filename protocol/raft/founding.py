@@ -64,7 +64,7 @@ class Founding:
         elif len(self._claims) + len(self._void_until) < CLAIMS_MAX:
             self._claims[address] = _Claim(now, now + CLAIM_SECONDS)
 
-    def take_questions(self, now: float) -> list[str]:
+    def take_requests(self, now: float) -> list[str]:
         """Return the addresses to query now."""
         self._claims = {a: claim for a, claim in self._claims.items() if claim.expires_at > now}
         due = [address for address, claim in self._claims.items() if claim.ask_at <= now]

@@ -168,7 +168,7 @@ PEER_RULES = (
         Ignored("its sender repeats the request until another node leads"),
         transfer.on_forward_transfer,
     ),
-    # questions of nodes that need not be members, and the replies
+    # requests of nodes that need not be members, and the replies
     _peers(JoinRequest, SHELL_ONLY, SHELL_ONLY),
     _peers(JoinReply, SHELL_ONLY, SHELL_ONLY),
     _peers(Invitation, SHELL_ONLY, SHELL_ONLY),

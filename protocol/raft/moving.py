@@ -31,7 +31,7 @@ class Moving:
         """Whether the check is over: the directory is a copy, or counts as moved."""
         return self.is_copy or now >= self._quiet_until
 
-    def take_question(self, now: float) -> bool:
+    def take_request(self, now: float) -> bool:
         """Return whether to query the former address now."""
         if now < self._ask_at:
             return False

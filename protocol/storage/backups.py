@@ -19,18 +19,18 @@ class Backups:
         self._read_at: Holdings[bytes, int] = Holdings(BACKUPS_MAX)
 
     def read(
-        self, question: ReadSnapshot, user: bytes, here: SnapshotId, tables: StateTables
+        self, request: ReadSnapshot, user: bytes, here: SnapshotId, tables: StateTables
     ) -> SnapshotPart:
         """Return a chunk; repeating its first request does not restart a backup."""
-        reader = user + question.backup
+        reader = user + request.backup
         is_known = self._read_at.drop(user, reader) is not None
-        if question.position is None and not is_known:
+        if request.position is None and not is_known:
             self._source.begin(reader, here, tables.view())
             is_known = True
         if is_known:
             self._read_at.add(user, reader, here.index)
             self._make_room()
-        return SnapshotPart(self._source.read(reader, question.position), tables.rows_estimate())
+        return SnapshotPart(self._source.read(reader, request.position), tables.rows_estimate())
 
     def end_idle(self, applied_index: int) -> None:
         """End idle backups, complete ones included: no message reports their end."""

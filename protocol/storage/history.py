@@ -92,19 +92,19 @@ class ChangeHistory:
             self._store()
         return len(row)
 
-    def read(self, question: ReadChanges, revision: int) -> ChangePage | Compacted:
+    def read(self, request: ReadChanges, revision: int) -> ChangePage | Compacted:
         """Return changes after a place, of the state at ``revision``, which must be written."""
-        if (question.after, question.position) < (self.after, WHOLE):
+        if (request.after, request.position) < (self.after, WHOLE):
             return Compacted(self.after)
-        return self._page(question, revision)
+        return self._page(request, revision)
 
     # ---
 
-    def _page(self, question: ReadChanges, revision: int) -> ChangePage:
-        prefix = encode_prefix(question.prefix)
-        start = (question.after, question.position)
+    def _page(self, request: ReadChanges, revision: int) -> ChangePage:
+        prefix = encode_prefix(request.prefix)
+        start = (request.after, request.position)
         found: list[Event] = []
-        full = question.prev_value
+        full = request.prev_value
         rows = size = 0
         for event, row_bytes in self._events_from(start):
             place = (event.revision, event.position)

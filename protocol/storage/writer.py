@@ -344,8 +344,8 @@ class StorageWriter:
         chunk = self._source.read(message.reader, message.position)
         self._outbox.replicator.append(SnapshotRead(message.reader, chunk))
 
-    def _read_for_backup(self, question: ReadSnapshot, user: bytes) -> SnapshotPart:
-        return self._backups.read(question, user, self._here(), self._table_sets.active)
+    def _read_for_backup(self, request: ReadSnapshot, user: bytes) -> SnapshotPart:
+        return self._backups.read(request, user, self._here(), self._table_sets.active)
 
     def _here(self) -> SnapshotId:
         return SnapshotId(self._machine.applied_index, self._machine.applied_term)

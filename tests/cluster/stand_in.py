@@ -63,15 +63,15 @@ class StandIn:
         while self._heard.poll(0):
             self._heard.recv_multipart()
 
-    def ask(self, question: PeerMessage, kind: type[MessageT]) -> MessageT:
+    def ask(self, request: PeerMessage, kind: type[MessageT]) -> MessageT:
         """Send a message repeatedly until a reply of one kind arrives."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            self.say(question)
+            self.say(request)
             answer = self._next(kind, time.monotonic() + REPEAT_MS / 1000)
             if answer is not None:
                 return answer
-        raise AssertionError(f"{question} was not answered")
+        raise AssertionError(f"{request} was not answered")
 
     def _next(self, kind: type[MessageT], deadline: float) -> MessageT | None:
         while (left := deadline - time.monotonic()) > 0:

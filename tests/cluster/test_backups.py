@@ -108,8 +108,8 @@ def test_a_late_duplicate_of_the_first_request_ends_no_backup(source: Cluster) -
         assert part_of(client, ReadSnapshot(other, begun_later.end)).start == begun_later.end
 
 
-def part_of(client: RawClient, question: ReadSnapshot) -> SnapshotChunk:
-    (part,) = client.ask(question)
+def part_of(client: RawClient, request: ReadSnapshot) -> SnapshotChunk:
+    (part,) = client.ask(request)
     assert isinstance(part, SnapshotPart)
     assert part.chunk is not None
     return part.chunk

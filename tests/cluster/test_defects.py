@@ -175,8 +175,8 @@ def stand_for_election(peer: StandIn) -> RequestVote:
 
 
 def granted(candidate: StandIn, term: int, last_index: int, last_term: int) -> bool:
-    question = RequestVote(term, last_index, last_term)
-    return candidate.ask(question, RequestVoteReply).granted
+    request = RequestVote(term, last_index, last_term)
+    return candidate.ask(request, RequestVoteReply).granted
 
 
 # --- only committed writes are visible, and no node serves alone

@@ -16,7 +16,7 @@ from tests.cluster.raw_client import RawClient
 pytestmark = pytest.mark.cluster
 
 ROUNDS = 4
-QUESTIONS = 20
+REQUESTS = 20
 # A lease of three seconds, long enough to observe.
 PATIENT = ("--election-timeout-min-ms", "4000", "--election-timeout-max-ms", "6000")
 
@@ -67,14 +67,14 @@ def number_in(outcome: Outcome) -> int | None:
 
 @pytest.mark.timeout(120)
 def test_a_resumed_leader_serves_no_read_on_an_expired_lease(cluster: Cluster) -> None:
-    question = Get("key", leader_lease=True)
+    request = Get("key", leader_lease=True)
     with cluster.client(timeout=20) as client:
         for attempt in range(ROUNDS):
             old, new = 2 * attempt + 1, 2 * attempt + 2
             client.insert("key", old)
             leader = cluster.leader()
             with RawClient(leader) as pinned:
-                assert number_in(*pinned.ask(question)) == old
+                assert number_in(*pinned.ask(request)) == old
                 cluster.pause(leader)
                 try:
                     wait_until(lambda node=leader: leads_again(cluster, node), "others lead")  # type: ignore[misc]
@@ -82,10 +82,10 @@ def test_a_resumed_leader_serves_no_read_on_an_expired_lease(cluster: Cluster) -
                     with others[0].client(timeout=20) as writer:
                         writer.insert("key", new)
                     # These reach a node that held a lease when it was frozen.
-                    waiting = [pinned.send(question) for _ in range(QUESTIONS)]
+                    waiting = [pinned.send(request) for _ in range(REQUESTS)]
                 finally:
                     cluster.resume(leader)
-                asked_later = [pinned.send(question) for _ in range(QUESTIONS)]
+                asked_later = [pinned.send(request) for _ in range(REQUESTS)]
                 answers = [number_in(*pinned.outcomes(each)) for each in [*waiting, *asked_later]]
             assert set(answers) <= {new, None}
             assert answers[-1] == new, "the node does not serve again"

@@ -17,7 +17,7 @@ from tests.cluster.raw_client import RawClient
 pytestmark = pytest.mark.cluster
 
 ROUNDS = 4
-QUESTIONS = 20
+REQUESTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def test_a_resumed_leader_never_returns_an_overwritten_value(cluster: Cluster) -
                     with others[0].client(timeout=20) as writer:
                         writer.insert("key", new)
                     # These reach a node that still believes that it leads.
-                    waiting = [pinned.send(Get("key")) for _ in range(QUESTIONS)]
+                    waiting = [pinned.send(Get("key")) for _ in range(REQUESTS)]
                 finally:
                     cluster.resume(leader)
-                asked_later = [pinned.send(Get("key")) for _ in range(QUESTIONS)]
+                asked_later = [pinned.send(Get("key")) for _ in range(REQUESTS)]
                 answers = [number_in(*pinned.outcomes(each)) for each in [*waiting, *asked_later]]
             assert set(answers) <= {new, None}
             assert answers[-1] == new, "the node does not serve again"
@@ -176,7 +176,7 @@ def test_a_read_on_a_lagging_follower_waits_until_it_has_caught_up(cluster: Clus
         try:
             for number in range(2, 100):
                 writer.insert("key", number)
-            waiting = [pinned.send(Get("key")) for _ in range(QUESTIONS)]
+            waiting = [pinned.send(Get("key")) for _ in range(REQUESTS)]
         finally:
             cluster.resume(follower)
         assert {number_in(*pinned.outcomes(each)) for each in waiting} == {99}

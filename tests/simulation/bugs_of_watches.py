@@ -40,7 +40,7 @@ BUGS = (
         "the promise of watches",
         Edit(
             ChangeHistory.read,
-            "(question.after, question.position) < (self.after, WHOLE)",
+            "(request.after, request.position) < (self.after, WHOLE)",
             "False",
         ),
     ),
@@ -49,8 +49,8 @@ BUGS = (
         "the promise of watches",
         Edit(
             ChangeHistory.read,
-            "(question.after, question.position) < (self.after, WHOLE)",
-            "question.after < self.after",
+            "(request.after, request.position) < (self.after, WHOLE)",
+            "request.after < self.after",
         ),
     ),
     Bug(

@@ -36,7 +36,7 @@ class Copy:
         if moving.is_over(events.now):
             self._end()
             return
-        if moving.take_question(events.now):
+        if moving.take_request(events.now):
             self._ask()
         events.at(moving.deadline, self.turn)
 

@@ -36,9 +36,9 @@ class LeaseBounds:
         """Return until when its client counts on a lease."""
         return self._held_until.get(lease, 0.0)
 
-    def hears(self, question: KeepAlive, answer: KeptAlive) -> None:
+    def hears(self, request: KeepAlive, answer: KeptAlive) -> None:
         """Check which leases a client is told have ended."""
-        for lease, ttl_ms in zip(question.leases, answer.ttls_ms, strict=True):
+        for lease, ttl_ms in zip(request.leases, answer.ttls_ms, strict=True):
             if ttl_ms:
                 right = self._model.all_ttls[lease]
                 expect(ttl_ms <= right, "a keep-alive is confirmed for another time")

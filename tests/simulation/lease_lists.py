@@ -28,7 +28,7 @@ class LeaseList:
         self._before = self._leases.copy()
         is_first = chance.random() < FROM_START
         after = 0 if is_first else chance.randint(0, self._before.granted)
-        self._question = ListLeases(chance.randint(1, PAGE_LEASES_MAX), after)
+        self._request = ListLeases(chance.randint(1, PAGE_LEASES_MAX), after)
 
     def read(self, thread: "Thread", deadline: float, done: Callable[[], None]) -> None:
         """Read the page, and compare it."""
@@ -39,7 +39,7 @@ class LeaseList:
                 self._check(ending.outcome)
             done()
 
-        thread.drive_loosely(self._question, deadline, ended)
+        thread.drive_loosely(self._request, deadline, ended)
 
     @property
     def _leases(self) -> LeaseModel:
@@ -55,5 +55,5 @@ class LeaseList:
             expect(lease in before or is_new, f"lease {lease} is listed after its end")
             expect(ttls.get(lease) == ttl_ms, f"lease {lease} is listed with another TTL")
         for lease in before.keys() & after.keys():
-            is_within = self._question.start_after < lease and (lease <= page.end or not page.more)
+            is_within = self._request.start_after < lease and (lease <= page.end or not page.more)
             expect(not is_within or lease in listed, f"lease {lease} is not listed")

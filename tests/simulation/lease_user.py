@@ -78,20 +78,20 @@ class LeaseUser:
         link: Link | None = None,
     ) -> None:
         """Keep leases alive, by a link of its own or by the usual one."""
-        question = KeepAlive(tuple(held.id for held in kept))
+        request = KeepAlive(tuple(held.id for held in kept))
         since = self._now
 
         def ended(ending: Ending) -> None:
             if isinstance(ending.outcome, KeptAlive):
                 self._setting.totals.keep_alives += 1
-                self._setting.judge.lease_bounds.hears(question, ending.outcome)
+                self._setting.judge.lease_bounds.hears(request, ending.outcome)
                 for held, ttl_ms in zip(kept, ending.outcome.ttls_ms, strict=True):
                     self._hear(held, ttl_ms, since)
             then()
 
         def send() -> None:
             deadline = self._setting.events.now + patience
-            thread.drive_loosely(question, deadline, ended, link or self._link(thread))
+            thread.drive_loosely(request, deadline, ended, link or self._link(thread))
 
         self._after_a_pause(send)
 

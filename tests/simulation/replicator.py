@@ -133,8 +133,8 @@ class Replicator(Actor):
 
     def _receive(self, frame: PeerFrame) -> None:
         match frame.messages:
-            case (JoinRequest() | ClusterQuery() as question,):
-                self._answer(frame, question)
+            case (JoinRequest() | ClusterQuery() as request,):
+                self._answer(frame, request)
             case (JoinReply() | ClusterReply() | Invitation() as message,):
                 if isinstance(message, Invitation):
                     self._judge.admitted.welcome(self._the_core.id)
@@ -144,11 +144,11 @@ class Replicator(Actor):
             case _ if not self._is_too_late(frame):
                 self._receive_from_member(frame)
 
-    def _answer(self, frame: PeerFrame, question: JoinRequest | ClusterQuery) -> None:
-        joins = type(question) is JoinRequest
+    def _answer(self, frame: PeerFrame, request: JoinRequest | ClusterQuery) -> None:
+        joins = type(request) is JoinRequest
         if joins and not self.life.setting.may_change_members(frame.sender):
             return
-        answer = self._the_admission.answer(frame, question)
+        answer = self._the_admission.answer(frame, request)
         if answer is not None:
             self._send(frame.address, answer)
         if self._the_core.is_of_member(frame):
@@ -212,8 +212,8 @@ class Replicator(Actor):
             return False
         if self._the_core.cluster and not belonged:
             self._judge.node_founds(self.life.node, self._the_core.membership)
-        for address, question in outbox.questions:
-            self._send(address, question)
+        for address, request in outbox.requests:
+            self._send(address, request)
         if outbox.storage:
             self.life.post("replicator storage", self.life.storage, outbox.storage)
         return True

@@ -13,9 +13,9 @@ from tests.simulation.rights_user import KEYS
 CLOGGED = 0.6  # of the shortest election timeout, at most: the follower keeps its leader
 STARVED_SECONDS_MAX = 0.3
 CONFIRMED = 0.6  # share of those that have just confirmed a read
-QUESTIONS = 10
+REQUESTS = 10
 OBSERVED, OBSERVATIONS = 0.5, 20  # share of those that a client reads again and again
-BOUNDED = 0.7  # share of the questions that are no user's, with a limit of age
+BOUNDED = 0.7  # share of the requests that are no user's, with a limit of age
 TIMEOUT_MS = 500
 HOPS_MAX = 3  # of a message, within which the entries cease
 
@@ -57,7 +57,7 @@ class Starvation:
         network.starve(pair, events.now + duration)
         if self._chance.random() < OBSERVED:
             self._observe(node)
-        for _ in range(QUESTIONS):
+        for _ in range(REQUESTS):
             moment = duration * self._chance.random()
             events.after(moment, self._ask_something, node, events.now)
 

@@ -41,9 +41,9 @@ def test_a_node_founds_a_cluster_if_no_member_claims_its_address() -> None:
 def test_a_claim_postpones_the_founding_until_it_expires() -> None:
     core = founding()
     core.hear_claim("b:9400", 0.9)
-    assert core.take_questions(0.9) == ["b:9400"]
+    assert core.take_requests(0.9) == ["b:9400"]
     assert not core.is_over(2.0)
-    core.take_questions(0.9 + CLAIM_SECONDS)
+    core.take_requests(0.9 + CLAIM_SECONDS)
     assert core.is_over(0.9 + CLAIM_SECONDS)
 
 
@@ -60,7 +60,7 @@ def test_a_claim_is_void_if_the_members_do_not_list_the_address() -> None:
     core.hear_claim("b:9400", 0.5)
     core.hear("b:9400", listing((B, "b:9400")), 0.6)
     core.hear_claim("b:9400", 0.7)
-    assert core.take_questions(0.7) == []
+    assert core.take_requests(0.7) == []
     assert core.is_over(1.0)
     core.hear_claim("b:9400", 0.6 + VOID_SECONDS)
     assert core.is_asking, "it is looked into again"
@@ -83,10 +83,10 @@ def test_claimants_are_queried_repeatedly_and_their_number_is_bounded() -> None:
     core = founding()
     for number in range(100):
         core.hear_claim(f"stranger-{number}:9400", 0.0)
-    asked = core.take_questions(0.0)
+    asked = core.take_requests(0.0)
     assert len(asked) == 8
-    assert core.take_questions(0.1) == []
-    assert core.take_questions(0.2) == asked
+    assert core.take_requests(0.1) == []
+    assert core.take_requests(0.2) == asked
 
 
 # --- together
@@ -157,9 +157,9 @@ def test_a_stranger_is_not_counted() -> None:
 
 def test_all_other_nodes_are_queried_periodically() -> None:
     core = Bootstrap(A, "a:9400", ADDRESSES, 1)
-    assert core.take_questions(0.0) == ["b:9400", "c:9400"]
-    assert core.take_questions(0.1) == []
-    assert core.take_questions(ASK_SECONDS) == ["b:9400", "c:9400"]
+    assert core.take_requests(0.0) == ["b:9400", "c:9400"]
+    assert core.take_requests(0.1) == []
+    assert core.take_requests(ASK_SECONDS) == ["b:9400", "c:9400"]
 
 
 # --- joining

@@ -50,8 +50,8 @@ class Store:
     def read(
         self, after: int, position: int = WHOLE, prefix: str = "", *, prev_value: bool = False
     ) -> object:
-        question = ReadChanges(prefix, after, position, prev_value=prev_value)
-        payload = encode(ReadBatch((question,)))
+        request = ReadChanges(prefix, after, position, prev_value=prev_value)
+        payload = encode(ReadBatch((request,)))
         *_, done = self.node.turn(ReadAt(1, 0, payload, confirmed=True))
         assert isinstance(done, ReadsDone)
         return decode_outcome(bytes(done.outcomes[0]))

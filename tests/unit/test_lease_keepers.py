@@ -14,7 +14,7 @@ from skiff import lease as lease_module
 from skiff.arguments import Timeout
 from skiff.async_lease import AsyncLeaseKeeper
 from skiff.lease import LeaseKeeper
-from skiff.method import Method, Question
+from skiff.method import Idempotent, Method
 from skiff.steady import steady_seconds
 from tests.harness.counted_lease import CountedLease
 
@@ -33,17 +33,17 @@ class Nodes:
         self.kept: list[tuple[int, ...]] = []
 
     def run(self, method: Method[Any], _: Timeout) -> object:
-        question = next(method)
-        assert isinstance(question, Question)
-        assert isinstance(question.operation, KeepAlive)
-        leases = question.operation.leases
+        request = next(method)
+        assert isinstance(request, Idempotent)
+        assert isinstance(request.operation, KeepAlive)
+        leases = request.operation.leases
         self.kept.append(leases)
         self.asked.set()
         try:
             method.send(KeptAlive(tuple(self.ttl_ms for _ in leases), COUNT))
         except StopIteration as stop:
             return stop.value
-        raise AssertionError("one question only")
+        raise AssertionError("one request only")
 
     async def run_in_loop(self, method: Method[Any], seconds: Timeout) -> object:
         self.asked_in_loop.set()

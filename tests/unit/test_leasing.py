@@ -6,7 +6,7 @@ from protocol.client.held_lease import HeldLease
 from protocol.messages.client import KeepAlive, KeptAlive
 from skiff import LeaseExpired
 from skiff.leasing import keep_one_alive
-from skiff.method import Question
+from skiff.method import Idempotent
 from skiff.steady import steady_seconds
 
 TTL = 10.0
@@ -15,7 +15,7 @@ TTL = 10.0
 def test_a_lease_is_kept_alive_by_one_request() -> None:
     held = HeldLease(7, TTL, steady_seconds() - TTL / 2)
     method = keep_one_alive(held)
-    assert next(method) == Question(KeepAlive((7,)))
+    assert next(method) == Idempotent(KeepAlive((7,)))
     with pytest.raises(StopIteration):
         method.send(KeptAlive((10_000,), 9))
     assert held.remaining(steady_seconds()) > TTL / 2

@@ -29,7 +29,7 @@ def test_an_unmoved_node_and_a_non_member_do_not_wait() -> None:
 def test_the_former_address_is_queried_periodically_for_the_quiet_time() -> None:
     core = moving()
     assert core.former_address == FORMER
-    asked = [at for at in range(10) if core.take_question(at * ASK_SECONDS / 2)]
+    asked = [at for at in range(10) if core.take_request(at * ASK_SECONDS / 2)]
     assert asked == [0, 2, 4, 6, 8]
     assert not core.is_over(QUIET_SECONDS - 0.01)
     assert core.is_over(QUIET_SECONDS)

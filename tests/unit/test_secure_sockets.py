@@ -336,7 +336,7 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def test_the_doorkeeper_drops_no_question(door: Door) -> None:
+def test_the_doorkeeper_drops_no_request(door: Door) -> None:
     """A malformed one is answered, too: ZeroMQ would wait for ever."""
     sent: list[tuple[bytes, ...]] = []
 
