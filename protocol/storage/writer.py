@@ -57,7 +57,7 @@ APPLY_BYTES_MAX = 16 << 20  # likewise, of entries and the changes that they mak
 APPLY_OPERATIONS_MAX = 4_000  # likewise, as ``protocol.load`` counts them, or changes if more
 READ_BYTES_MAX = 1 << 20  # likewise, of reads in one turn; a single read may exceed it
 UNWRITTEN_ENTRIES_MAX = 16  # applied, but not yet in the tables on disk
-UNWRITTEN_BYTES_MAX = 1 << 20
+UNWRITTEN_BYTES_MAX = 16 << 10  # likewise, with the results on their way to the clients
 
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # processed in order, after writes
 
@@ -149,7 +149,10 @@ class StorageWriter:
                 self._answer_gateway(message)
 
     def flush(self) -> Iterator[StorageOutbox]:
-        """Apply if awaited, write, fetch, apply the rest; yield the messages of each step."""
+        """Apply if awaited, write, fetch, apply the rest; yield the messages of each step.
+
+        Large changes reach the tables after that, so that the next sync is shorter.
+        """
         writes = bool(self._appends)
         if not writes or self._is_result_awaited():
             self._apply()
@@ -158,7 +161,7 @@ class StorageWriter:
         if writes:
             self._write()
             yield self._take_outbox()
-        fetches = self._take_fetches()
+        fetches, self._fetches = self._fetches, []
         for fetch in fetches:
             self._fetch(fetch)
             yield self._take_outbox()
@@ -167,6 +170,9 @@ class StorageWriter:
         if writes or fetches:
             self._outbox.warnings.extend(self._retention.compact(self._applied_durably))
         yield self._take_outbox()
+        unwritten = self._machine.applied_index - self._applied_in_tables
+        if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
+            self.write_tables()
 
     def _answer_gateway(self, message: ReportStatus | FollowChanges | IgnoreChanges) -> None:
         """Answer a message that asks about the state as stored now."""
@@ -270,9 +276,6 @@ class StorageWriter:
         self._machine.store_progress()
         self._outbox.note_leases(last, self._machine.take_lease_changes())
         self._outbox.tell_rights(self._machine.users)
-        unwritten = last - self._applied_in_tables
-        if unwritten > UNWRITTEN_ENTRIES_MAX or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
-            self.write_tables()
         self._backups.end_idle(last)
         self._reader.end_idle(self._machine.revision)
         if events and self._followed:
@@ -313,10 +316,6 @@ class StorageWriter:
         self._reads = waiting
 
     # --- log and snapshots
-
-    def _take_fetches(self) -> list[Fetch]:
-        fetches, self._fetches = self._fetches, []
-        return fetches
 
     def _fetch(self, message: Fetch) -> None:
         """Read for a follower that is far behind, or stage a chunk as such a follower."""

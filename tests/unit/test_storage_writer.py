@@ -299,6 +299,15 @@ def test_the_applied_but_unwritten_entries_are_limited(node: StoredNode) -> None
     assert node.applied_index == entries[-1].index
 
 
+def test_large_changes_are_written_once_their_results_are_sent(node: StoredNode) -> None:
+    large = Insert("k", bytes(writer.UNWRITTEN_BYTES_MAX))
+    node.turn(node.append(entry(11, large, number=7)))
+    writes = len(node.disk.syncs)
+    *results, _ = [(len(node.disk.syncs), step.gateway) for step in node.steps(Commit(11))]
+    assert [(written, len(told)) for written, told in results if told] == [(writes, 1)]
+    assert node.disk.syncs[writes:] == [False], "with no further sync"
+
+
 def test_a_list_shows_applied_but_unwritten_keys(node: StoredNode) -> None:
     node.turn(node.append(entry(11, Insert("new/key", b"v"), number=7)))
     payload = encode(ReadBatch((ListKeys("new", 10), ListPrefixes("new", 10))))
