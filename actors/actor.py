@@ -88,7 +88,7 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         memory=MemoryWatch(name),
     )
     try:
-        os.chdir(start.names)  # keeps the sockets' names within the limit of ipc paths
+        os.chdir(start.ipc_directory)  # keeps the sockets' names within the limit of ipc paths
         _run(build, context)
     except Stopped:
         sys.exit(0)
@@ -99,14 +99,14 @@ def run(name: str, build: Callable[[ActorContext], Actor]) -> None:
         sys.exit(1)
     except Exception:
         # The actors that noticed the program's end first have removed this one's sockets.
-        if lifeline.is_cut() or not Path(start.names).is_dir():
+        if lifeline.is_cut() or not Path(start.ipc_directory).is_dir():
             _end_alone(start)
         raise
 
 
 def _end_alone(start: Start) -> NoReturn:
     """End after the program has ended: its actors must remove the sockets."""
-    shutil.rmtree(start.names, ignore_errors=True)
+    shutil.rmtree(start.ipc_directory, ignore_errors=True)
     os._exit(1)
 
 

@@ -24,7 +24,7 @@ from protocol.messages.gateway import (
     HandshakesRefused,
     Leadership,
     Opened,
-    RightsTold,
+    RightsUpdate,
 )
 from protocol.wire import Malformed, decode_for_gateway, decode_request, encode
 
@@ -130,7 +130,7 @@ class ClientGateway:
             self._context.log_fields.learn_term(message.term)
         if not isinstance(message, Changes | Following):
             self._core.step(message, now)
-        if isinstance(message, RightsTold):
+        if isinstance(message, RightsUpdate):
             self._learn_rights()
         if isinstance(message, HandshakesRefused):
             self._audit.refused.note(message.hosts, now)

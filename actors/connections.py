@@ -30,14 +30,13 @@ from protocol.connection_limits import (
     to_break_off,
     to_close,
 )
-from protocol.security.handshakes import FAILED, PROTOCOL, REFUSED_AUTH
+from protocol.security.handshakes import FAILED, PROTOCOL, REFUSED_AUTH, read_event
 
 TCP_INFO: int | None = 11 if sys.platform == "linux" else None
 TCP_INFO_BYTES = 136
 LAST_DATA_RECEIVED = struct.Struct("52xI")  # milliseconds ago
 BYTES_ACKNOWLEDGED, BYTES_RECEIVED = struct.Struct("120xQ"), struct.Struct("128xQ")
 TRAFFIC = struct.Struct("120xQQ")  # bytes acknowledged and received
-EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and descriptor, or the error of a failure
 
 UNKNOWN = "a connection"  # that had ended before it could be looked at
 NONE_REFUSED: Mapping[str, int] = {}
@@ -94,7 +93,7 @@ class Connections:
         """
         lost: list[int] = []
         for frames in self._monitor.drain():
-            event, descriptor = EVENT.unpack(frames[0][: EVENT.size])
+            event, descriptor = read_event(frames[0])
             if event & FAILED:
                 self.refused += 1
                 self._failed = event
@@ -131,7 +130,7 @@ class Connections:
         return self._accepted.pop(descriptor, None)
 
     def _note_refusal(self, event: int, origin: str) -> None:
-        """Count it, and log once for each origin; the doorkeeper has told of unknown keys."""
+        """Count it, and log once for each origin; the ZAP handler has logged unknown keys."""
         if event in (PROTOCOL, REFUSED_AUTH):
             self._refused_hosts[origin] += 1
         if event == REFUSED_AUTH or not self._warned.is_new(origin.encode() + bytes([event >> 8])):

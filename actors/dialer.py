@@ -6,17 +6,15 @@ has none, and it tries for ever with the same server key: such a link is closed 
 
 import contextlib
 import logging
-import struct
 import time
 
 from actors.logs import OncePerSender
 from actors.port import Frames, Port
 from actors.sockets import ConnectFailed, Sockets
 from protocol.address import InvalidAddressText, parse_address
-from protocol.security.handshakes import SUCCEEDED, Failure, ServerKeys, failure_of
+from protocol.security.handshakes import SUCCEEDED, Failure, ServerKeys, failure_of, read_event
 
 REDIAL_SECONDS = 0.25  # between two attempts with the same key
-EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and value
 
 log = logging.getLogger("skiff.dialer")
 
@@ -129,7 +127,7 @@ class PeerLink:
         """Give a connection up whose handshake has failed; try the next key at once."""
         assert self._port is not None
         assert self._port.monitor is not None
-        events = [EVENT.unpack(frames[0][: EVENT.size]) for frames in self._port.monitor.drain()]
+        events = [read_event(frames[0]) for frames in self._port.monitor.drain()]
         for event, value in events:
             if event == SUCCEEDED:
                 self._dialer.note_success(self._endpoint)

@@ -77,22 +77,22 @@ class IpcDirectory:
 def _clear_abandoned() -> None:
     """Remove abandoned directories of this user's programs."""
     with contextlib.suppress(OSError):
-        for names in list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
+        for path in list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
             with contextlib.suppress(OSError):
-                _clear_if_abandoned(names)
+                _clear_if_abandoned(path)
 
 
-def _clear_if_abandoned(names: Path) -> None:
+def _clear_if_abandoned(path: Path) -> None:
     """Remove a directory; raises OSError if its lock is held."""
-    if names.lstat().st_uid != os.getuid():
+    if path.lstat().st_uid != os.getuid():
         return
-    lock = _open(names)
+    lock = _open(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(names, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(lock)
 
 
-def _open(names: str | Path) -> int:
-    return os.open(names, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _open(path: str | Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

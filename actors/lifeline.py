@@ -18,10 +18,10 @@ RECEIVE_BYTES = 65536
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """Run with these settings; ``names`` is the directory of the node's ipc sockets."""
+    """Run with these settings; ``ipc_directory`` holds the node's ipc sockets."""
 
     config: NodeConfig
-    names: str
+    ipc_directory: str
     keys: ClusterKeys | None  # None for a node without
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from protocol.messages.peer import (
     Invitation,
     JoinRequest,
     MembershipQuery,
-    MembershipTold,
+    MembershipReply,
     PeerFrame,
 )
 from protocol.messages.replicator import (
@@ -38,7 +38,7 @@ from protocol.raft.admission_outbox import AdmissionOutbox
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
 from protocol.raft.pacing import Pacing
-from protocol.raft.senders import StrangeFrame, UnknownSender
+from protocol.raft.senders import RejectedFrame, UnknownSender
 from protocol.raft.vouching import Vouching
 from protocol.silence import Silence
 from protocol.wire import decode_for_replicator, encode
@@ -79,7 +79,7 @@ class LogReplicator:
         self._pacing = Pacing()
         self._stop_at = 0.0
         self._stalled = False
-        self._refused_told = 0
+        self._refused_reported = 0
         self._silence = Silence()
         context.log_fields.node = recovered.node.hex()[:8]
         context.log_fields.learn_term(recovered.hard_state.term)
@@ -95,7 +95,7 @@ class LogReplicator:
 
     def _begin(self, messages: Iterable[ReplicatorMessage]) -> None:
         """Run the first turn, with the messages that arrived before it."""
-        self._core.tell_time(steady_microseconds())
+        self._core.set_time(steady_microseconds())
         for message in messages:
             self._step(message)
         self._admit()
@@ -114,7 +114,7 @@ class LogReplicator:
         A leader's message therefore counts before an election deadline that passed at the same
         time.
         """
-        self._core.tell_time(steady_microseconds())
+        self._core.set_time(steady_microseconds())
         if self._links.is_readable(readable):
             for connection, frame in self._links.receive():
                 self._receive(connection, frame)
@@ -166,7 +166,7 @@ class LogReplicator:
             case (Invitation() as invitation,):
                 self._admission.receive(frame, invitation, time.monotonic())
             case (MembershipQuery(),):
-                self._tell_memberships(connection, frame)
+                self._answer_membership_query(connection, frame)
             case _:
                 self._receive_from_member(frame)
 
@@ -178,7 +178,7 @@ class LogReplicator:
             self._warn_of_unknown(frame)
             if unknown.is_answered:
                 self._links.open_reply_link(frame.sender, frame.address)
-        except StrangeFrame as error:
+        except RejectedFrame as error:
             self._admission.receive_foreign(frame, time.monotonic())
             # A node that has not joined yet may receive messages from members that list it.
             is_odd = bool(self._core.cluster)
@@ -207,10 +207,10 @@ class LogReplicator:
                 frame.address,
             )
 
-    def _tell_memberships(self, connection: bytes, frame: PeerFrame) -> None:
+    def _answer_membership_query(self, connection: bytes, frame: PeerFrame) -> None:
         """Answer a node of this cluster, member or not, that asks for the memberships."""
         if self._core.cluster and frame.cluster == self._core.cluster:
-            self._links.answer(connection, self._core.cluster, self._core.tell_memberships())
+            self._links.answer(connection, self._core.cluster, self._core.membership_reply())
 
     def _serve_non_members(self) -> None:
         """Exchange messages with nodes that are not peers; most members have nothing to do here."""
@@ -225,8 +225,8 @@ class LogReplicator:
         """Ask members about unknown nodes of this cluster, and process the answers."""
         for frame in self._vouching_links.receive():
             for message in frame.messages:
-                if isinstance(message, MembershipTold) and frame.cluster == self._core.cluster:
-                    self._core.hear_memberships(frame.sender, message)
+                if isinstance(message, MembershipReply) and frame.cluster == self._core.cluster:
+                    self._core.on_membership_reply(frame.sender, message)
         now = time.monotonic()
         if self._core.cluster and self._core.wants_vouchers:
             query = self._links.frame(self._core.cluster, MembershipQuery())
@@ -278,7 +278,7 @@ class LogReplicator:
     # --- the end of a turn
 
     def _finish_turn(self) -> None:
-        self._core.tell_time(steady_microseconds())
+        self._core.set_time(steady_microseconds())
         outbox = self._core.flush()
         self._trace.note("sends", chain(*outbox.peers.values(), outbox.storage))
         self._links.send(self._core.cluster, outbox.peers)
@@ -297,14 +297,14 @@ class LogReplicator:
         self._links.follow(self._core.membership)
         if self._silence.deadline <= now:
             self._log_silence(now)
-        self._tell_refusals()
+        self._report_refusals()
 
-    def _tell_refusals(self) -> None:
-        """Tell the gateway of connections that the peer port has refused, for status and audit."""
+    def _report_refusals(self) -> None:
+        """Report the connections that the peer port has refused, for status and audit."""
         refused = self._links.connections.refused
         hosts = self._links.connections.take_refused()
-        if hosts or refused != self._refused_told:
-            self._refused_told = refused
+        if hosts or refused != self._refused_reported:
+            self._refused_reported = refused
             self._gateway.send(encode([HandshakesRefused(refused, dict(hosts))]))
 
     def _log_complaints(self, outbox: Outbox) -> None:

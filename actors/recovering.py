@@ -14,7 +14,7 @@ from actors.failure import ActorFailure
 from actors.restoring import SESSIONS_SKIPPED
 from protocol.config import NodeConfig
 from protocol.storage.log_store import DamagedLog
-from protocol.storage.recovering import Holding, NewerVersion, NoMember, recover, survey
+from protocol.storage.recovering import DirectoryContents, NewerVersion, NoMember, recover, survey
 
 LIMITS = NodeConfig().log_limits
 
@@ -24,13 +24,13 @@ class Open(NamedTuple):
 
     path: str
     database: RocksDatabase
-    holding: Holding
+    contents: DirectoryContents
 
 
 class Found(NamedTuple):
     """The contents of the directories, the best of them, and its new cluster, if any."""
 
-    holdings: dict[str, Holding]
+    contents: dict[str, DirectoryContents]
     best: str
     cluster: uuid.UUID | None
 
@@ -47,15 +47,15 @@ def recover_best(paths: Sequence[str], *, dry_run: bool) -> Found:
     with ExitStack() as closing:
         opened = [_open(path, closing) for path in _distinct(paths)]
         _refuse_strange(opened)
-        best = max(opened, key=lambda each: each.holding.rank)
+        best = max(opened, key=lambda each: each.contents.rank)
         cluster = None
-        if not dry_run and not best.holding.is_alone:
+        if not dry_run and not best.contents.is_alone:
             cluster = uuid.uuid4()
             skipped = SESSIONS_SKIPPED + secrets.randbits(40)
             _recover(best, cluster.bytes, skipped)
-            former = best.holding.cluster.hex()
+            former = best.contents.cluster.hex()
             AuditTrail(best.path).write_offline("Recover", f"{former} as cluster {cluster.hex}")
-        return Found({each.path: each.holding for each in opened}, best.path, cluster)
+        return Found({each.path: each.contents for each in opened}, best.path, cluster)
 
 
 def _distinct(paths: Sequence[str]) -> list[str]:
@@ -81,7 +81,7 @@ def _open(path: str, closing: ExitStack) -> Open:
     return Open(path, database, _look(path, database))
 
 
-def _look(path: str, database: RocksDatabase) -> Holding:
+def _look(path: str, database: RocksDatabase) -> DirectoryContents:
     try:
         return survey(database, LIMITS)
     except NoMember:
@@ -104,10 +104,10 @@ def _recover(best: Open, cluster: bytes, sessions_skipped: int) -> None:
 def _refuse_strange(opened: list[Open]) -> None:
     first = opened[0]
     for each in opened[1:]:
-        if each.holding.cluster != first.holding.cluster:
-            clusters = f"{first.holding.cluster.hex()} and {each.holding.cluster.hex()}"
+        if each.contents.cluster != first.contents.cluster:
+            clusters = f"{first.contents.cluster.hex()} and {each.contents.cluster.hex()}"
             raise _refused(f"{first.path} and {each.path} are of two clusters, {clusters}")
-    nodes = [each.holding.node for each in opened]
+    nodes = [each.contents.node for each in opened]
     if len(set(nodes)) < len(nodes):
         raise _refused("two of the directories are of the same node")
 

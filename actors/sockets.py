@@ -4,7 +4,7 @@
     subscriber    --SUB------->   XPUB    client gateway    tcp port + 1
     peer          --DEALER---->   ROUTER  log replicator    tcp port + 2
     actor         --PUSH------>   PULL    actor's inbox     ipc, one inbox an actor
-    ZeroMQ        --REQ------->   ROUTER  doorkeeper        inproc, if the node has keys
+    ZeroMQ        --REQ------->   ROUTER  ZAP handler       inproc, if the node has keys
 
 With keys, CURVE is set for the first three here, and nowhere else. ZeroMQ fails open: unless a
 domain is named and enforced, it admits any key while no handler is bound (``_secure``). Besides
@@ -18,8 +18,8 @@ from math import ceil
 
 import zmq
 
-from actors.doorkeeper import Doorkeeper
 from actors.port import Pollable, Port, Readable
+from actors.zap_handler import ZapHandler
 from protocol.deadlines import NEVER
 from protocol.security import handshakes
 from protocol.security.gatekeeper import CLIENT_DOMAIN, PEER_DOMAIN, Gatekeeper
@@ -69,7 +69,7 @@ class Sockets:
         self._ports: list[Port] = []
         self._reactions: dict[Port, Callable[[], None]] = {}
         self.keys = keys
-        self.gatekeeper = None if keys is None else self._post(Gatekeeper(keys.known))
+        self.gatekeeper = None if keys is None else self._bind_zap_handler(Gatekeeper(keys.known))
 
     def wait(self, timeout: float) -> Readable:
         """Wait for at most ``timeout`` seconds; return what is readable."""
@@ -222,11 +222,11 @@ class Sockets:
 
     # --- security
 
-    def _post(self, gatekeeper: Gatekeeper) -> Gatekeeper:
+    def _bind_zap_handler(self, gatekeeper: Gatekeeper) -> Gatekeeper:
         """Have a gatekeeper asked for each connection; before any socket is bound for others."""
         port = self._port(zmq.ROUTER)
         port.socket.bind(ZAP_ENDPOINT)
-        self.watch(port, Doorkeeper(port, gatekeeper).answer)
+        self.watch(port, ZapHandler(port, gatekeeper).answer)
         return gatekeeper
 
     def _secure(self, port: Port, domain: bytes) -> None:

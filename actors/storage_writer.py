@@ -100,7 +100,7 @@ class StorageActor:
     def _look_at_space(self) -> None:
         """Measure the free space for the core, each second and before each write."""
         self._look_at = time.monotonic() + LOOK_SECONDS
-        self._core.tell_time(time.time())
+        self._core.set_time(time.time())
         before, self._shortage = (
             self._shortage,
             self._core.look_at_space(self._space.free_bytes()),

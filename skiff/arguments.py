@@ -21,8 +21,8 @@ ItemT = TypeVar("ItemT")
 REVISION_MAX = (1 << 63) - 1
 TTL_SECONDS_CEILING = 1e9
 
-Reading = Literal["linearizable", "leader-lease", "stale"]
-READINGS = get_args(Reading)
+Consistency = Literal["linearizable", "leader-lease", "stale"]
+CONSISTENCIES = get_args(Consistency)
 RightName = Literal["read", "write", "watch", "members", "backup", "users"]
 
 
@@ -67,7 +67,7 @@ LINEARIZABLE = ReadMode()
 
 
 def read_mode(
-    read: Reading, max_staleness: float | None = None, at_least: int | None = None
+    read: Consistency, max_staleness: float | None = None, at_least: int | None = None
 ) -> ReadMode:
     """Return the mode of a read; ``max_staleness`` is in seconds, None for any age.
 
@@ -77,8 +77,8 @@ def read_mode(
     """
     if read == "linearizable" and max_staleness is None and at_least is None:
         return LINEARIZABLE  # the most frequent case
-    if read not in READINGS:
-        known = " or ".join(map(repr, READINGS))
+    if read not in CONSISTENCIES:
+        known = " or ".join(map(repr, CONSISTENCIES))
         raise InvalidRequest(f"read must be {known}, not {read!r}")
     check_number("at_least", at_least)
     staleness = ANY_STALENESS if read == "stale" else 0
@@ -87,7 +87,7 @@ def read_mode(
     return ReadMode(read == "leader-lease", staleness, at_least or 0)
 
 
-def _milliseconds(read: Reading, max_staleness: float) -> int:
+def _milliseconds(read: Consistency, max_staleness: float) -> int:
     if read != "stale":
         raise InvalidRequest(f'max_staleness is for read="stale", not for read={read!r}')
     if not _is_number(max_staleness) or not max_staleness > 0:  # written so that NaN fails, too

@@ -38,8 +38,8 @@ from skiff.errors import (
     SkiffError,
 )
 from skiff.feed import Feeds
+from skiff.in_flight import InFlightLimit
 from skiff.method import Anchor, anchored
-from skiff.places import Places
 from skiff.transport import Transport
 
 LOOK_SECONDS = 0.02  # between two checks of a census in progress
@@ -71,8 +71,8 @@ class AsyncCaller:
         self._link = Link(self.route)
         self._nodes: dict[str, AsyncConnection] = {}
         self.feeds = Feeds(self.transport)
-        self._places = Places(max_in_flight)
-        self._news: asyncio.Future[None] | None = None  # done at the next result of any call
+        self._in_flight = InFlightLimit(max_in_flight)
+        self._any_result: asyncio.Future[None] | None = None  # done at the next result of any call
         self._census = Census(map(address_of, endpoints))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dropped: weakref.finalize[..., AsyncCaller] | None = None
@@ -126,7 +126,7 @@ class AsyncCaller:
         endings = await self._perform_all(steps, deadline)
         return outcomes_of(endings, self.route, closed=self.is_closed)
 
-    async def await_place(self, seconds: float | None) -> float | None:
+    async def await_slot(self, seconds: float | None) -> float | None:
         """Wait for the turn of a call that is urgent from then on; return the seconds left to it.
 
         Raises:
@@ -135,8 +135,8 @@ class AsyncCaller:
             SkiffError: the caller runs in another event loop, or in a forked process.
         """
         deadline = self._deadline(seconds)
-        await self._places.wait(deadline)
-        self._places.leave()  # the call takes one itself, in this turn of the loop
+        await self._in_flight.wait(deadline)
+        self._in_flight.leave()  # the call takes one itself, in this turn of the loop
         return None if deadline == NEVER else max(deadline - self._clock(), LEFT_SECONDS_MIN)
 
     @property
@@ -144,7 +144,7 @@ class AsyncCaller:
         """Whether nodes know the client as a user."""
         return self.transport.keys is not None
 
-    def see(self, revision: int) -> None:
+    def note_revision(self, revision: int) -> None:
         """Read no state from before a revision from now on."""
         self._calls.high_water.rise_to(revision)
 
@@ -196,10 +196,10 @@ class AsyncCaller:
         self, steps: Steps[ReturnT], deadline: float, *, urgent: bool = False
     ) -> ReturnT:
         """Drive a call, which counts as in flight meanwhile."""
-        if urgent or self._places.are_free:
-            self._places.take()
+        if urgent or self._in_flight.has_room:
+            self._in_flight.take()
         else:
-            await self._places.wait(deadline)
+            await self._in_flight.wait(deadline)
         pending: PendingAsk | None = None
         result: Result = None
         try:
@@ -208,7 +208,7 @@ class AsyncCaller:
                 if isinstance(step, Ask):
                     pending = self._ask(step)
                     result = await pending.future
-                    self._tell_news()
+                    self._wake_waiters()
                 else:
                     result = await self._perform(step)
         except StopIteration as stop:
@@ -217,9 +217,9 @@ class AsyncCaller:
         finally:
             steps.close()
             if pending is not None and pending.is_sent:  # cancelled: the request is on its way
-                pending.on_end = self._places.leave
+                pending.on_end = self._in_flight.leave
             else:
-                self._places.leave()
+                self._in_flight.leave()
 
     async def _perform(self, step: Pause | AwaitOthers | TakeCensus) -> Counted | None:
         match step:
@@ -227,7 +227,7 @@ class AsyncCaller:
                 await asyncio.sleep(seconds)
                 return None
             case AwaitOthers(seconds=seconds):
-                await self._await_news(seconds)
+                await self._await_any_result(seconds)
                 return None
             case TakeCensus():
                 return await self._take_census(step)
@@ -235,7 +235,7 @@ class AsyncCaller:
     def _ask(self, ask: Ask) -> PendingAsk:
         """Send a request, with the next ones of this turn; its future always gets a result."""
         obstacle = ""
-        if not self.is_closed and not self._was_lost(ask.endpoint):
+        if not self.is_closed and not self._drop_if_lost(ask.endpoint):
             try:
                 return self._connect(ask.endpoint).ask(ask)
             except ClientConnectFailed as failure:  # out of sockets, which may pass
@@ -244,16 +244,16 @@ class AsyncCaller:
         unsent.resolve(Lost(sent=False, obstacle=obstacle))
         return unsent
 
-    def _tell_news(self) -> None:
+    def _wake_waiters(self) -> None:
         """Wake the calls that wait for a result of another one."""
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        if self._any_result is not None and not self._any_result.done():
+            self._any_result.set_result(None)
 
-    async def _await_news(self, seconds: float) -> None:
+    async def _await_any_result(self, seconds: float) -> None:
         """Wait until any call gets a result, at most ``seconds``."""
-        if self._news is None or self._news.done():
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.wait({self._news}, timeout=seconds)
+        if self._any_result is None or self._any_result.done():
+            self._any_result = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._any_result}, timeout=seconds)
 
     def _connect(self, endpoint: str) -> AsyncConnection:
         connection = self._nodes.get(endpoint)
@@ -261,7 +261,7 @@ class AsyncCaller:
             connection = self._nodes[endpoint] = AsyncConnection(self.transport, endpoint)
         return connection
 
-    def _was_lost(self, endpoint: str) -> bool:
+    def _drop_if_lost(self, endpoint: str) -> bool:
         """Forget a lost connection; return whether there was one.
 
         The request is not sent over a new one: another node may be at the address by now, and is
@@ -292,7 +292,7 @@ class AsyncCaller:
     async def _ask_for_census(self, endpoint: str, step: TakeCensus) -> None:
         try:
             result = await self._ask(Ask(endpoint, (Hello(),), step.deadline)).future
-            self._tell_news()
+            self._wake_waiters()
         except RPCCallFailed:
             result = Lost(sent=True)
         outcome = result.outcomes[0] if isinstance(result, Answered) else None

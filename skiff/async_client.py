@@ -145,7 +145,7 @@ class AsyncClient(
         """Begin a lease of ``ttl`` seconds, kept alive in the background; see ``Client.lease``."""
         milliseconds_of(ttl)  # checks it before anything is done
         # The lease counts from before its request, but not from before the wait for a place.
-        left = await self._caller.await_place(self._seconds(timeout))
+        left = await self._caller.await_slot(self._seconds(timeout))
         return self._leases.add(await self._run(leasing.grant(ttl), left, urgent=True))
 
     def transaction(self, *, timeout: Timeout = CLIENT_DEFAULT) -> AsyncTransaction:

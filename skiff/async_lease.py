@@ -166,7 +166,7 @@ class AsyncLeaseKeeper:
 
     async def _keep_alive(self, leases: tuple[int, ...], since: float) -> None:
         try:
-            ttls_ms = await self.run(leasing.keep_alive(leases), self._keeping.patience(since))
+            ttls_ms = await self.run(leasing.keep_alive(leases), self._keeping.reply_timeout(since))
         except SkiffError:
             return  # it is repeated until the lease is lost
         assert isinstance(ttls_ms, tuple)

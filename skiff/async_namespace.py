@@ -8,7 +8,7 @@ import msgspec
 
 from skiff.arguments import LeaseLike
 from skiff.errors import RevisionMismatch
-from skiff.namespace import Names
+from skiff.namespace import KeyNames
 
 if TYPE_CHECKING:
     from skiff.async_client import AsyncClient
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 
 
-class AsyncNamespace(Names, Generic[ValueT]):
+class AsyncNamespace(KeyNames, Generic[ValueT]):
     """The keys under a prefix; the errors are those of ``AsyncClient``."""
 
     def __init__(self, client: "AsyncClient", prefix: str, type_: Any) -> None:

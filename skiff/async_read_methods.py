@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar, overload
 
 from skiff import reads
-from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, read_mode
+from skiff.arguments import CLIENT_DEFAULT, Consistency, Timeout, read_mode
 from skiff.async_runner import AsyncRunner
 from skiff.descriptions import described_by
 from skiff.read_methods import ReadMethods
 from skiff.records import Entry
-from skiff.scan import PageOf, Scan
+from skiff.scan import Scan, ScanPages
 
 ValueT = TypeVar("ValueT")
 
@@ -24,7 +24,7 @@ class AsyncReadMethods(AsyncRunner):
         key: str,
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -36,7 +36,7 @@ class AsyncReadMethods(AsyncRunner):
         type: type[ValueT],
         *,
         default: ValueT,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -48,7 +48,7 @@ class AsyncReadMethods(AsyncRunner):
         type: Any = ...,
         *,
         default: Any = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -59,7 +59,7 @@ class AsyncReadMethods(AsyncRunner):
         type: Any = Any,
         *,
         default: Any = None,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -74,7 +74,7 @@ class AsyncReadMethods(AsyncRunner):
         key: str,
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -85,7 +85,7 @@ class AsyncReadMethods(AsyncRunner):
         key: str,
         type: Any = ...,
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -95,7 +95,7 @@ class AsyncReadMethods(AsyncRunner):
         key: str,
         type: Any = Any,
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -110,7 +110,7 @@ class AsyncReadMethods(AsyncRunner):
         keys: Iterable[str],
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -121,7 +121,7 @@ class AsyncReadMethods(AsyncRunner):
         keys: Iterable[str],
         type: Any = ...,
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -131,7 +131,7 @@ class AsyncReadMethods(AsyncRunner):
         keys: Iterable[str],
         type: Any = Any,
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -147,7 +147,7 @@ class AsyncReadMethods(AsyncRunner):
         limit: int | None = None,
         start_after: str | None = None,
         reverse: bool = False,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -162,7 +162,7 @@ class AsyncReadMethods(AsyncRunner):
         self,
         prefix: str = "",
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -175,7 +175,7 @@ class AsyncReadMethods(AsyncRunner):
         self,
         prefix: str = "",
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -193,7 +193,7 @@ class AsyncReadMethods(AsyncRunner):
         limit: int | None = ...,
         start_after: str | None = ...,
         reverse: bool = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -207,7 +207,7 @@ class AsyncReadMethods(AsyncRunner):
         limit: int | None = ...,
         start_after: str | None = ...,
         reverse: bool = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -220,14 +220,14 @@ class AsyncReadMethods(AsyncRunner):
         limit: int | None = None,
         start_after: str | None = None,
         reverse: bool = False,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> AsyncIterator[Entry[Any]]:
         """Yield the entries under a prefix at one revision; see ``Client.scan``."""
         mode = read_mode(read, max_staleness, at_least)
-        pages = PageOf(prefix, mode, start_after=start_after, reverse=reverse)
+        pages = ScanPages(prefix, mode, start_after=start_after, reverse=reverse)
         return self._entries(Scan(pages, type, limit), timeout)
 
     async def _entries(self, scan: Scan, timeout: Timeout) -> AsyncIterator[Entry[Any]]:

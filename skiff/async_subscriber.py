@@ -5,8 +5,8 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from protocol.client.beginning import Beginning
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -154,9 +154,9 @@ class AsyncSubscriber(BoundToProcess):
         else:
             self._loop.call_soon_threadsafe(subscription.close)
 
-    def begin_with(self, beginning: Beginning) -> None:
+    def begin_with(self, initial: InitialEntries) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
-        self._watch.begin_with(beginning.entries, beginning.revision)
+        self._watch.begin_with(initial.entries, initial.revision)
 
     async def advance(self) -> Change | None:
         """Return the next change as it is stored; see ``Subscriber.advance``."""
@@ -194,7 +194,7 @@ class AsyncSubscriber(BoundToProcess):
                 change = self._watch.take(message, self._now())
         except StreamBroken as broken:
             self._lose_stream(broken)
-        self._caller.see(self._watch.revision if change is None else change.revision)
+        self._caller.note_revision(self._watch.revision if change is None else change.revision)
         return change
 
     async def _await_change(self, deadline: float, since: float) -> Change | None:
@@ -273,7 +273,7 @@ class AsyncSubscriber(BoundToProcess):
                 raise unconfirmed(self._broken)
             await self._advance(deadline)
             self._check_open()
-        self._caller.see(self._watch.revision)
+        self._caller.note_revision(self._watch.revision)
 
     async def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""

@@ -130,7 +130,7 @@ class Caller:
         steps = self._calls.pipeline(self._link, operations, deadline_of(timeout, time.monotonic()))
         return outcomes_of(self._perform_all(steps), self.route, closed=self.transport.closed)
 
-    def see(self, revision: int) -> None:
+    def note_revision(self, revision: int) -> None:
         """Read no state from before a revision from now on."""
         with self._lock:
             self._calls.high_water.rise_to(revision)

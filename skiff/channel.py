@@ -1,11 +1,10 @@
 """Channel: a socket to one node, with the monitor of its connection and its handshake."""
 
 import os
-import struct
 
 import zmq
 
-from protocol.security.handshakes import FAILED, Failure, Trouble, failure_of
+from protocol.security.handshakes import FAILED, Failure, Trouble, failure_of, read_event
 from protocol.wire import PEER_FRAME_BYTES_MAX
 from skiff.errors import ClientConnectFailed, InvalidAddress
 from skiff.transport import Transport
@@ -14,7 +13,6 @@ from skiff.transport import Transport
 # off, it would discard received messages together with a lost connection, and abort the whole
 # program if it was lost in the middle of a message.
 NEVER_MS = (1 << 31) - 1
-EVENT = struct.Struct("=HI")  # of ZeroMQ's monitor: event and value
 
 
 class Channel:
@@ -95,7 +93,7 @@ class Channel:
         """
         said = None
         while int(self.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            event, value = EVENT.unpack(self.monitor.recv_multipart()[0][: EVENT.size])
+            event, value = read_event(self.monitor.recv_multipart()[0])
             failure = failure_of(event, value)
             if failure is not None:
                 said = self._note_failure(failure) or said

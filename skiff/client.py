@@ -294,7 +294,7 @@ class Client(
         check_type(type)
         synced = threading.Event()
         # A callback's SystemExit would end no more than the mirror's thread.
-        state = MirrorState(prefix, type, synced, survived=BaseException)
+        state = MirrorState(prefix, type, synced, logged_errors=BaseException)
         feeder = Feeder(
             state,
             self.watch(prefix, initial=True, timeout=timeout),

@@ -119,8 +119,7 @@ class Feed:
 
 
 def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
-    events: int = socket.getsockopt(EVENTS)  # type: ignore[assignment]
-    return events & READABLE != 0
+    return bool(int(socket.getsockopt(EVENTS)) & READABLE)
 
 
 class Feeds:

@@ -188,9 +188,9 @@ class LeaseKeeper:
     def _keep_alive(self, leases: tuple[int, ...]) -> None:
         since = steady_seconds()
         with self._mutex:
-            patience = self._keeping.patience(since)
+            reply_timeout = self._keeping.reply_timeout(since)
         try:
-            ttls_ms = self.run(leasing.keep_alive(leases), patience)
+            ttls_ms = self.run(leasing.keep_alive(leases), reply_timeout)
         except SkiffError:
             return  # it is repeated until the lease is lost
         assert isinstance(ttls_ms, tuple)

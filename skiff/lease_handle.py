@@ -38,9 +38,9 @@ class LeaseHandle(BoundToProcess, ABC):
 
     def abandon(self) -> None:
         """Keep the lease alive no longer, without a request: it expires."""
-        self.let_go().lose()
+        self.detach().lose()
 
-    def let_go(self) -> HeldLease:
+    def detach(self) -> HeldLease:
         """Keep the lease alive no longer; return it for its next user, as long as it lasts."""
         self._drop()
         return self._held

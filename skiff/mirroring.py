@@ -47,9 +47,9 @@ class MirrorState:
         prefix: str,
         type_: Any,
         synced: Signal,
-        survived: type[BaseException] = Exception,
+        logged_errors: type[BaseException] = Exception,
     ) -> None:
-        """Begin without entries; ``survived`` of its callbacks' errors are logged."""
+        """Begin without entries; ``logged_errors`` of its callbacks are logged."""
         self.prefix = prefix
         self.type = type_
         self.failure: SkiffError | None = None
@@ -58,7 +58,7 @@ class MirrorState:
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant for signal handlers and finalizers
         self._keys: MirroredKeys[Signal] = MirroredKeys()
-        self._survived = survived
+        self._logged_errors = logged_errors
         self._callbacks: dict[object, Callback] = {}
 
     @property
@@ -90,7 +90,7 @@ class MirrorState:
         for waiter in due:
             waiter.set()
         for each in applied if callbacks else ():
-            self._tell(each, callbacks)
+            self._notify(each, callbacks)
 
     def begin_anew(self) -> None:
         """Expect the entries of another watch: the last one has lost changes for good."""
@@ -108,7 +108,7 @@ class MirrorState:
         for waiter in waiters:
             waiter.set()
 
-    def _tell(self, change: Change, callbacks: tuple[Callback, ...]) -> None:
+    def _notify(self, change: Change, callbacks: tuple[Callback, ...]) -> None:
         try:
             event = event_of(change, self.type)
         except DeserializeFailed as error:
@@ -117,7 +117,7 @@ class MirrorState:
         for callback in callbacks:
             try:
                 callback(event)
-            except self._survived:
+            except self._logged_errors:
                 log.exception("a mirror's callback failed at %r", change.key)
 
     # --- by its readers
@@ -135,7 +135,7 @@ class MirrorState:
         """Return the stored value of a key, None if it is absent."""
         self.check_process()
         with self._lock:
-            return self._keys.entries.get(key)  # type: ignore[call-overload, no-any-return]
+            return self._keys.entries.get(key) if isinstance(key, str) else None
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys of the present revision, in order."""

@@ -19,7 +19,7 @@ ValueT = TypeVar("ValueT")
 _NO_DEFAULT: Any = object()
 
 
-class Names:
+class KeyNames:
     """The names of keys without the prefix that they share."""
 
     def __init__(self, prefix: str, type_: Any) -> None:
@@ -55,7 +55,7 @@ class Names:
         return {self.key(name): value for name, value in values.items()}
 
 
-class Namespace(Names, MutableMapping[str, ValueT]):
+class Namespace(KeyNames, MutableMapping[str, ValueT]):
     """A mapping over the keys under a prefix, in order; every use of it makes requests.
 
     Iteration, ``items`` and ``values`` show one revision; ``dict(it)`` reads each value on its own,

@@ -24,7 +24,7 @@ from skiff.records import Member
 from skiff.spool import is_stream, spooled
 
 if TYPE_CHECKING:
-    from protocol.storage.recovering import Holding
+    from protocol.storage.recovering import DirectoryContents
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -152,7 +152,7 @@ def recover(
         found = recovering.recover_best(paths, dry_run=dry_run)
     except ActorFailure as failure:
         raise getattr(errors, failure.error, StorageError)(str(failure)) from None
-    survivors = {path: _survivor(path, each) for path, each in found.holdings.items()}
+    survivors = {path: _survivor(path, each) for path, each in found.contents.items()}
     chosen, given = survivors[found.best], {each.id for each in survivors.values()}
     missing = tuple(each for each in chosen.members if each.voter and each.id not in given)
     return Recovery(tuple(survivors.values()), chosen, found.cluster, missing)
@@ -167,16 +167,16 @@ def _paths(directories: str | PathLike[str] | Sequence[str | PathLike[str]]) -> 
     return [fspath(each) for each in given]
 
 
-def _survivor(path: str, holding: "Holding") -> Survivor:
+def _survivor(path: str, contents: "DirectoryContents") -> Survivor:
     return Survivor(
         dir=path,
-        id=uuid.UUID(bytes=holding.node),
-        cluster_id=uuid.UUID(bytes=holding.cluster),
-        last_term=holding.last_term,
-        last_index=holding.last_index,
-        applied_index=holding.applied_index,
-        revision=holding.revision,
-        members=members_of(holding.membership),
+        id=uuid.UUID(bytes=contents.node),
+        cluster_id=uuid.UUID(bytes=contents.cluster),
+        last_term=contents.last_term,
+        last_index=contents.last_index,
+        applied_index=contents.applied_index,
+        revision=contents.revision,
+        members=members_of(contents.membership),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 from protocol.client.pipeline import Pipelined
 from protocol.messages.client import Outcome
 from skiff import reads, writes
-from skiff.arguments import LeaseLike, Reading, read_mode
+from skiff.arguments import Consistency, LeaseLike, read_mode
 from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest, PipelineFailed, SkiffError
 from skiff.method import Method, only_operation
@@ -65,7 +65,7 @@ class _Operations(BoundToProcess):
         return self._add(writes.insert(key, value, if_revision, lease, ttl))
 
     def get(
-        self, key: str, type: Any = Any, *, default: Any = None, read: Reading = "linearizable"
+        self, key: str, type: Any = Any, *, default: Any = None, read: Consistency = "linearizable"
     ) -> Self:
         """Add a read; its result is the value, or ``default``. See ``Client.get``.
 
@@ -74,7 +74,7 @@ class _Operations(BoundToProcess):
         """
         return self._add(reads.get(key, type, default, read_mode(read)))
 
-    def get_entry(self, key: str, type: Any = Any, *, read: Reading = "linearizable") -> Self:
+    def get_entry(self, key: str, type: Any = Any, *, read: Consistency = "linearizable") -> Self:
         """Add a read; its result is an ``Entry``, or None. See ``Client.get_entry``.
 
         Raises:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, overload
 
 from skiff import reads
-from skiff.arguments import CLIENT_DEFAULT, Reading, Timeout, read_mode
+from skiff.arguments import CLIENT_DEFAULT, Consistency, Timeout, read_mode
 from skiff.method import Runner
 from skiff.records import Entry
-from skiff.scan import PageOf, Scan
+from skiff.scan import Scan, ScanPages
 
 ValueT = TypeVar("ValueT")
 
@@ -21,7 +21,7 @@ class ReadMethods(Runner):
         key: str,
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -33,7 +33,7 @@ class ReadMethods(Runner):
         type: type[ValueT],
         *,
         default: ValueT,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -45,7 +45,7 @@ class ReadMethods(Runner):
         type: Any = ...,
         *,
         default: Any = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -56,7 +56,7 @@ class ReadMethods(Runner):
         type: Any = Any,
         *,
         default: Any = None,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -78,7 +78,7 @@ class ReadMethods(Runner):
         key: str,
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -89,7 +89,7 @@ class ReadMethods(Runner):
         key: str,
         type: Any = ...,
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -99,7 +99,7 @@ class ReadMethods(Runner):
         key: str,
         type: Any = Any,
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -121,7 +121,7 @@ class ReadMethods(Runner):
         keys: Iterable[str],
         type: type[ValueT],
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -132,7 +132,7 @@ class ReadMethods(Runner):
         keys: Iterable[str],
         type: Any = ...,
         *,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -142,7 +142,7 @@ class ReadMethods(Runner):
         keys: Iterable[str],
         type: Any = Any,
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -167,7 +167,7 @@ class ReadMethods(Runner):
         limit: int | None = None,
         start_after: str | None = None,
         reverse: bool = False,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -191,7 +191,7 @@ class ReadMethods(Runner):
         self,
         prefix: str = "",
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -211,7 +211,7 @@ class ReadMethods(Runner):
         self,
         prefix: str = "",
         *,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -237,7 +237,7 @@ class ReadMethods(Runner):
         limit: int | None = ...,
         start_after: str | None = ...,
         reverse: bool = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -251,7 +251,7 @@ class ReadMethods(Runner):
         limit: int | None = ...,
         start_after: str | None = ...,
         reverse: bool = ...,
-        read: Reading = ...,
+        read: Consistency = ...,
         max_staleness: float | None = ...,
         at_least: int | None = ...,
         timeout: Timeout = ...,
@@ -264,7 +264,7 @@ class ReadMethods(Runner):
         limit: int | None = None,
         start_after: str | None = None,
         reverse: bool = False,
-        read: Reading = "linearizable",
+        read: Consistency = "linearizable",
         max_staleness: float | None = None,
         at_least: int | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
@@ -283,7 +283,7 @@ class ReadMethods(Runner):
             RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         mode = read_mode(read, max_staleness, at_least)
-        pages = PageOf(prefix, mode, start_after=start_after, reverse=reverse)
+        pages = ScanPages(prefix, mode, start_after=start_after, reverse=reverse)
         return self._entries(Scan(pages, type, limit), timeout)
 
     def _entries(self, scan: Scan, timeout: Timeout) -> Iterator[Entry[Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.client.beginning import Beginning
+from protocol.client.initial_entries import InitialEntries
 from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names, Page
 from protocol.state.commands import Found, Missing
 from skiff.arguments import (
@@ -22,7 +22,7 @@ from skiff.errors import StreamClosed
 from skiff.method import Anchor, Idempotent, Method
 from skiff.outcomes import expect
 from skiff.records import Entry
-from skiff.scan import COUNT_PAGE, PageOf
+from skiff.scan import COUNT_PAGE, ScanPages
 from skiff.values import check_type, decode_value, entry_of
 
 PAGE_NAMES = 10_000
@@ -72,25 +72,25 @@ def get_prefixes(prefix: str, mode: ReadMode) -> Method[list[str]]:
 
 def count(prefix: str, mode: ReadMode) -> Method[int]:
     """Return the number of keys that begin with a prefix, at one revision."""
-    pages = PageOf(prefix, mode, counts=True)
+    pages = ScanPages(prefix, mode, counts=True)
     total = 0
     while not pages.is_over:
         total += (yield from pages.read(COUNT_PAGE)).count
     return total
 
 
-def entries(prefix: str, enough: int | None = None) -> Method[Beginning]:
+def entries(prefix: str, enough: int | None = None) -> Method[InitialEntries]:
     """Read the entries under a prefix, all or ``enough`` of the first, at one revision."""
-    beginning, anchor = Beginning(prefix), Anchor()
-    while not beginning.is_over and not beginning.has(enough):
-        request = Idempotent(beginning.request(uuid.uuid4().bytes, enough), anchor=anchor)
+    initial, anchor = InitialEntries(prefix), Anchor()
+    while not initial.is_over and not initial.has(enough):
+        request = Idempotent(initial.request(uuid.uuid4().bytes, enough), anchor=anchor)
         try:
-            beginning.take(expect((yield request), Page))
+            initial.take(expect((yield request), Page))
         except StreamClosed:  # the node no longer has the view
-            if not beginning.begin_anew():
+            if not initial.begin_anew():
                 raise
             anchor = Anchor()
-    return beginning
+    return initial
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:

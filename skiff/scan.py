@@ -16,7 +16,7 @@ from skiff.values import check_type, entry_of
 COUNT_PAGE = 10_000
 
 
-class PageOf:
+class ScanPages:
     """The pages of one scan; each continues the one before, in the same node's view."""
 
     def __init__(
@@ -58,7 +58,7 @@ class PageOf:
 class Scan:
     """The entries of one scan, up to a limit; None has no limit."""
 
-    def __init__(self, pages: PageOf, type_: Any, limit: int | None) -> None:
+    def __init__(self, pages: ScanPages, type_: Any, limit: int | None) -> None:
         """Name the entries and the type of their values.
 
         Raises:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import zmq
 
-from protocol.client.beginning import Beginning
 from protocol.client.changes import ESTABLISH_SECONDS, OlderNode, StreamBroken
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.watch import Need, Watch
 from protocol.deadlines import NEVER, deadline_of
 from protocol.keys import encode_prefix
@@ -167,9 +167,9 @@ class Subscriber(BoundToProcess):
             self._close_channel()
             self._receiving.release()
 
-    def begin_with(self, beginning: Beginning) -> None:
+    def begin_with(self, initial: InitialEntries) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
-        self._watch.begin_with(beginning.entries, beginning.revision)
+        self._watch.begin_with(initial.entries, initial.revision)
 
     def advance(self) -> Change | None:
         """Return the next change as it is stored; None once only ``revision`` has advanced.
@@ -216,7 +216,7 @@ class Subscriber(BoundToProcess):
                 change = self._watch.next_fetched() or self._advance(deadline)
             except (NoNodeReached, Overloaded) as failure:
                 raise RequestTimeout(f"no change in time: {failure}") from None
-            self._caller.see(self._watch.revision if change is None else change.revision)
+            self._caller.note_revision(self._watch.revision if change is None else change.revision)
             if change is None and self._watch.is_lost and time.monotonic() >= deadline:
                 raise RequestTimeout("no change in time, and no node has confirmed the watch")
             if change is not None or self.revision > since:
@@ -282,7 +282,7 @@ class Subscriber(BoundToProcess):
                 raise unconfirmed(self._broken)
             self._advance(deadline)
             self._check_open()
-        self._caller.see(self._watch.revision)
+        self._caller.note_revision(self._watch.revision)
 
     def _subscribe(self, deadline: float) -> None:
         """Subscribe to a node; leave it if it does not confirm in time."""

@@ -19,7 +19,7 @@ socket for each node; and the simulator's client.
     high_water   the newest revision seen, below which no state is read
     changes      the stream of changes of one node
     watch        the order and completeness of changes over several streams
-    beginning    the entries that a watch begins with
+    initial_entries  the entries that a watch begins with
     pages        the pages of a scan
     refusals     the nodes that no longer have what a watch needs, and its end
     mirror       the entries under a prefix, one whole revision at a time

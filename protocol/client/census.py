@@ -25,7 +25,7 @@ class DividedCensus(Exception):
     """The addresses name several clusters, equally often."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Greeting(msgspec.Struct, frozen=True):
     """The greeting of the node at one address."""
 
     address: str  # host:port, as the client was given it
@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
         members = self.membership.members
         return {self.address, *(each.address for each in members if each.id == self.node)}
 
-    def disowns(self, other: "Answer") -> bool:
+    def disowns(self, other: "Greeting") -> bool:
         """Whether this node's cluster lists the other node's address under another node id."""
         return other.cluster != self.cluster and any(
             each.address in other.addresses and each.id != other.node
@@ -52,7 +52,7 @@ class Census:
 
     def __init__(self, addresses: Iterable[str]) -> None:
         self._given = frozenset(addresses)
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Greeting] = {}
         self._absent: set[str] = set()
         self._began = NEVER  # when the first node was greeted, in seconds of a steady clock
 
@@ -71,7 +71,7 @@ class Census:
             return Counted(cluster)
         return Counted(b"", UNDECIDED) if now >= deadline else None
 
-    def note_answer(self, answer: Answer) -> None:
+    def note_answer(self, answer: Greeting) -> None:
         """Record the answer from an address; the latest one counts."""
         self._absent.discard(answer.address)
         self._answers[answer.address] = answer
@@ -79,7 +79,7 @@ class Census:
     def note_outcome(self, address: str, outcome: Outcome | None) -> None:
         """Record the outcome of a greeting; None if there was no reply."""
         if isinstance(outcome, Welcome) and outcome.cluster:
-            answer = Answer(address, outcome.node, outcome.cluster, outcome.membership)
+            answer = Greeting(address, outcome.node, outcome.cluster, outcome.membership)
             self.note_answer(answer)
         else:
             self.note_absence(address)
@@ -110,7 +110,7 @@ class Census:
             raise DividedCensus(self._contradiction())
         return cluster
 
-    def _believed(self) -> list[Answer]:
+    def _believed(self) -> list[Greeting]:
         """Return the answers of nodes that no other cluster disowns; all answers if none remains.
 
         A disowned node stands at an address that belongs to a member of another cluster.

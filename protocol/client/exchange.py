@@ -108,7 +108,7 @@ class Exchange:
                 pending = self._drop_unreadable(endpoint, pending)
                 continue
             ask = Ask(endpoint, operations, attempts.next_deadline(now))
-            if link.owes_greeting(now):
+            if not link.is_ready(now):
                 outcomes = yield from self._ask_and_greet(ask, pending)
                 pending = yield from self._judge(endpoint, pending, outcomes)
             else:

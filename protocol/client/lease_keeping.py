@@ -59,7 +59,7 @@ class LeaseKeeping:
             self._send_at(held, now + held.ttl / RETRIES)
         return tuple(held.id for held in kept)
 
-    def patience(self, now: float) -> float:
+    def reply_timeout(self, now: float) -> float:
         """Return for how many seconds an answer may be awaited: until some lease is lost."""
         first = self._first_to_end()
         end = now if first is None else first.valid_until

@@ -44,10 +44,6 @@ class Link:
         """Whether the node has confirmed that it belongs to the client's cluster."""
         return self._greeted
 
-    def owes_greeting(self, now: float) -> bool:
-        """Whether the next request must include a greeting."""
-        return not self._greeted or now - self._asked_at > WELCOME_SECONDS
-
     def is_being_greeted(self, now: float) -> bool:
         """Whether another call's first greeting of the node is pending."""
         return not self._greeted and now - self._greeting_since <= GREETING_SECONDS

@@ -14,7 +14,7 @@ DIGITS = 16  # hexadecimal, of a number in a key, so that keys are in order of t
 SPARE = 16  # items read besides those that are claimed
 
 
-class Names(msgspec.Struct, frozen=True):
+class QueueKeys(msgspec.Struct, frozen=True):
     """The keys of one queue."""
 
     name: str
@@ -56,18 +56,18 @@ class Claim(msgspec.Struct, frozen=True):
     token: int  # the revision that created the claim
 
 
-def take(names: Names, holder: bytes, lease: int) -> Procedure[Claim | None]:
+def take(keys: QueueKeys, holder: bytes, lease: int) -> Procedure[Claim | None]:
     """Claim the first item that is free; wait for one if none is; None if the lease has ended."""
     while True:
-        claims: Entries = yield ReadEntries(names.claims)
+        claims: Entries = yield ReadEntries(keys.claims)
         claimed = {each.key for each in claims.entries}
-        items: Entries = yield ReadEntries(names.items, len(claimed) + SPARE)
-        own = items.of(names.items)
+        items: Entries = yield ReadEntries(keys.items, len(claimed) + SPARE)
+        own = items.of(keys.items)
         if len(own) < len(items.entries):  # keys of a longer name may be before the queue's own
-            own = (yield ReadEntries(names.items)).of(names.items)
-        free = [each for each in own if names.claim_of(each.key) not in claimed]
+            own = (yield ReadEntries(keys.items)).of(keys.items)
+        free = [each for each in own if keys.claim_of(each.key) not in claimed]
         for item in free:
-            claim = names.claim_of(item.key)
+            claim = keys.claim_of(item.key)
             checks = (Check(item.key, exists=True), Check(claim, exists=False))
             result = yield Commit(Transact(checks, (Insert(claim, holder, None, lease),)))
             if isinstance(result, NoLease):
@@ -75,4 +75,4 @@ def take(names: Names, holder: bytes, lease: int) -> Procedure[Claim | None]:
             if isinstance(result, Transacted) and result.succeeded:
                 return Claim(item.key, item.value, claim, result.revision)
         if not free:
-            yield AwaitChange(f"{names.name}/", claims.revision, names.may_free)
+            yield AwaitChange(f"{keys.name}/", claims.revision, keys.may_free)

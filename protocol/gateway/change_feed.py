@@ -11,7 +11,7 @@ from protocol.messages.gateway import (
     Following,
     GatewayMessage,
     Leadership,
-    RightsTold,
+    RightsUpdate,
 )
 from protocol.messages.storage import FollowChanges, IgnoreChanges
 from protocol.state.rights import Rights
@@ -37,7 +37,7 @@ class ChangeFeed:
                 self.publisher.lose(revision, now)
             case Following():
                 self.publisher.establish(message, now)
-            case RightsTold(users=users, roles=roles):
+            case RightsUpdate(users=users, roles=roles):
                 self._denied += self.subscriptions.learn_rights(Rights(users, roles))
             case Leadership(removed=removed):
                 if removed and not self._removed:

@@ -70,7 +70,7 @@ from protocol.messages.gateway import (
     ReadsConfirmed,
     ReadsDone,
     Refused,
-    RightsTold,
+    RightsUpdate,
     StatusReport,
 )
 from protocol.messages.replicator import AskStatus, Propose, Read, RemoveMember
@@ -117,7 +117,7 @@ class Gateway:
             Leadership: self._on_leadership,
             StatusReport: self._on_status_report,
             HandshakesRefused: self._on_handshakes_refused,
-            RightsTold: self._on_rights,
+            RightsUpdate: self._on_rights,
             ChangesLost: lambda _, now: self._send_all_again(now),  # results were lost, too
         }
 
@@ -278,7 +278,7 @@ class Gateway:
         ):
             self._send_all_again(now)  # the earlier leader may have lost them
 
-    def _on_rights(self, message: RightsTold, _: float) -> None:
+    def _on_rights(self, message: RightsUpdate, _: float) -> None:
         before, self.rights = self.rights, Rights(message.users, message.roles)
         self.former_keys.learn(before.keys, self.rights.keys)
 

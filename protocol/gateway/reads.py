@@ -94,7 +94,7 @@ class Reads:
     def _path(self, operation: ReadOperation, user: bytes, now: float) -> ReadPath:
         if type(operation) is Get and not operation.max_staleness_ms:  # the most frequent case
             return ReadPath.LEASED if operation.leader_lease else ReadPath.CONFIRMED
-        if not user and _has_one_answer(operation):
+        if not user and _is_immutable(operation):
             return ReadPath.LOCAL
         if isinstance(operation, ReadSnapshot | ReadChanges | LeaseRead | RightsRead):
             return ReadPath.CONFIRMED
@@ -125,7 +125,7 @@ class Reads:
         path = self.queues.batch_ended(pending, now)
         if path is ReadPath.CONFIRMED:
             self._current_at = max(self._current_at, pending.sent_at)
-            behind = ()  # no state has that revision, nor the user that right
+            behind = ()  # final: the revision is in the future, or the right is missing
         for place, outcome in enumerate(outcomes):
             slot = pending.slots[place]
             if not slot.is_answered and place not in behind:
@@ -149,8 +149,8 @@ class Reads:
                 self.add(slot, operation, now)
 
 
-def _has_one_answer(operation: ReadOperation) -> bool:
-    """Whether no later state answers otherwise: but the rights of a user may have been revoked."""
+def _is_immutable(operation: ReadOperation) -> bool:
+    """Whether every later state gives the same outcome, but for the rights of a user."""
     match operation:
         case ReadChanges() | CheckRight():
             return True  # changes are committed, and nothing denies a check without restrictions

@@ -106,7 +106,7 @@ class HandshakesRefused(msgspec.Struct, frozen=True, array_like=True, tag=51):
     hosts: dict[str, int]  # that were refused since the last message, with their numbers
 
 
-class RightsTold(msgspec.Struct, frozen=True, array_like=True, tag=52):
+class RightsUpdate(msgspec.Struct, frozen=True, array_like=True, tag=52):
     """All users and roles, at the start and whenever they have changed."""
 
     users: tuple[User, ...]  # in any order
@@ -126,5 +126,5 @@ GatewayMessage = (
     | Following
     | ChangesLost
     | HandshakesRefused
-    | RightsTold
+    | RightsUpdate
 )

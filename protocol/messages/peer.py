@@ -211,7 +211,7 @@ class MembershipQuery(msgspec.Struct, frozen=True, array_like=True, tag=25):
     """Ask a member for its memberships: the sender receives messages from unknown nodes."""
 
 
-class MembershipTold(msgspec.Struct, frozen=True, array_like=True, tag=26):
+class MembershipReply(msgspec.Struct, frozen=True, array_like=True, tag=26):
     """The last committed membership that the sender knows, and those after it, oldest first."""
 
     memberships: tuple[MembershipAt, ...]  # the last committed one, then later ones, oldest first
@@ -255,7 +255,7 @@ PeerMessage = (
     | ClusterQuery
     | ClusterReply
     | MembershipQuery
-    | MembershipTold
+    | MembershipReply
 )
 
 

@@ -4,6 +4,7 @@ from protocol.membership import MembershipAt, NodeId, majority_index
 from protocol.messages.peer import RemovalNotice
 from protocol.messages.replicator import CommitNoticeDue, Persisted
 from protocol.raft import heartbeats
+from protocol.raft.progress import Progress
 from protocol.raft.replication import track_followers
 from protocol.raft.roles import Leader, Role
 from protocol.raft.state import RaftState
@@ -79,19 +80,19 @@ def on_commit_notice_due(state: RaftState, leader: Leader, _: CommitNoticeDue) -
 
 
 def owes_notice(state: RaftState) -> bool:
-    """Whether some follower could commit more entries than its last commit index covers."""
+    """Whether some follower is to be sent a newer commit index."""
     if not isinstance(state.role, Leader):
         return False
-    for progress in state.role.progress.values():
-        if progress.commit_told < min(state.commit_index, progress.match_index):
-            return True
-    return False
+    return any(_lacks_commit(state, progress) for progress in state.role.progress.values())
+
+
+def _lacks_commit(state: RaftState, progress: Progress) -> bool:
+    """Whether a follower could commit more entries than its last commit index covers."""
+    return progress.commit_sent < min(state.commit_index, progress.match_index)
 
 
 def send_commit(state: RaftState, leader: Leader, peer: NodeId) -> None:
     """Send a follower the commit index by a heartbeat, unless it was sent already."""
     progress = leader.progress.get(peer)
-    if progress is not None and progress.commit_told < min(
-        state.commit_index, progress.match_index
-    ):
+    if progress is not None and _lacks_commit(state, progress):
         heartbeats.send(state, leader, peer, progress)

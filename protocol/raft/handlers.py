@@ -29,7 +29,7 @@ from protocol.messages.peer import (
     JoinReply,
     JoinRequest,
     MembershipQuery,
-    MembershipTold,
+    MembershipReply,
     ProposalRefused,
     ReadIndex,
     ReadRefused,
@@ -175,7 +175,7 @@ PEER_RULES = (
     _peers(ClusterQuery, SHELL_ONLY, SHELL_ONLY),
     _peers(ClusterReply, SHELL_ONLY, SHELL_ONLY),
     _peers(MembershipQuery, SHELL_ONLY, SHELL_ONLY),
-    _peers(MembershipTold, SHELL_ONLY, SHELL_ONLY),
+    _peers(MembershipReply, SHELL_ONLY, SHELL_ONLY),
 )
 
 ACTOR_RULES = (

@@ -43,8 +43,8 @@ def send_to_majority(state: RaftState, leader: Leader) -> None:
 def send(state: RaftState, leader: Leader, peer: NodeId, progress: Progress) -> None:
     """Send a follower a heartbeat."""
     # A heartbeat does not check the log, so it commits only entries known to match.
-    progress.commit_told = min(state.commit_index, progress.match_index)
-    beat = Heartbeat(state.term, leader.reads.round, progress.commit_told, state.now)
+    progress.commit_sent = min(state.commit_index, progress.match_index)
+    beat = Heartbeat(state.term, leader.reads.round, progress.commit_sent, state.now)
     state.send(peer, beat)
 
 

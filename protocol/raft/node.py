@@ -14,7 +14,7 @@ from protocol.messages.peer import (
     InstallSnapshot,
     JoinReply,
     JoinRequest,
-    MembershipTold,
+    MembershipReply,
     PeerFrame,
     PeerMessage,
     RemovalNotice,
@@ -38,7 +38,7 @@ from protocol.raft import (
 from protocol.raft.handlers import ACTOR_HANDLERS, PEER_HANDLERS
 from protocol.raft.outbox import Outbox
 from protocol.raft.roles import Leader
-from protocol.raft.senders import Senders, StrangeFrame, UnknownSender
+from protocol.raft.senders import RejectedFrame, Senders, UnknownSender
 from protocol.raft.state import CheckProposal, RaftState
 from protocol.raft.status import leadership_of
 from protocol.state.batches import check_proposal
@@ -74,8 +74,8 @@ class RaftNode:
         self._state.check_proposal = check_proposal
         self._senders = Senders(self._state)
         self._commit_handed = self._state.commit_index
-        self._contact_told = -1
-        self._standing_told: tuple[object, ...] = (None,) * 7
+        self._reported_contact = -1
+        self._reported_standing: tuple[object, ...] = (None,) * 7
         if self._state.memberships.only_voter == self._state.id:
             election.campaign(self._state, pre=False)  # no other node could be the leader
 
@@ -185,14 +185,14 @@ class RaftNode:
         """Answer a node that asks to become a member."""
         return membership_changes.join(self._state, joiner, request)
 
-    def believes(self, sender: NodeId) -> bool:
+    def trusts(self, sender: NodeId) -> bool:
         """Whether a sender is a member, as far as this node knows, or a member vouches for it."""
-        return self._senders.believes(sender)
+        return self._senders.trusts(sender)
 
     def is_of_member(self, frame: PeerFrame) -> bool:
         """Whether a frame is of a listed member, and of its newest incarnation."""
         is_listed = self.membership.get(frame.sender) is not None
-        return frame.cluster == self.cluster and is_listed and not self._senders.why_strange(frame)
+        return frame.cluster == self.cluster and is_listed and not self._senders.why_rejected(frame)
 
     @property
     def wants_vouchers(self) -> bool:
@@ -203,37 +203,37 @@ class RaftNode:
         """Ask the members whether this node was removed: one of them does not list it."""
         self._senders.wants_vouchers = True
 
-    def tell_memberships(self) -> MembershipTold:
-        """Return the answer to a node that asks for the members of the cluster."""
-        return MembershipTold(self._state.memberships.to_store(), self._state.term)
+    def membership_reply(self) -> MembershipReply:
+        """Return the reply to a ``MembershipQuery``."""
+        return MembershipReply(self._state.memberships.to_store(), self._state.term)
 
-    def hear_memberships(self, sender: NodeId, told: MembershipTold) -> None:
-        """Take the answer of a node that was asked at a known address or one from the settings."""
+    def on_membership_reply(self, sender: NodeId, reply: MembershipReply) -> None:
+        """Process the reply of a node at a known address, or at one from the settings."""
         self._senders.wants_vouchers = False
-        for each in told.memberships:
-            self._senders.vouch(each, told.term)
-        if self._senders.believes(sender) and removal.is_left_out(self._state, told.memberships):
-            self._handle(sender, RemovalNotice(told.memberships[0].index))
+        for each in reply.memberships:
+            self._senders.vouch(each, reply.term)
+        if self._senders.trusts(sender) and removal.is_left_out(self._state, reply.memberships):
+            self._handle(sender, RemovalNotice(reply.memberships[0].index))
 
-    def vouch(self, told: MembershipAt, term: int, *, joins: bool = True) -> None:
-        """Believe the voters of a membership, in a term, that a node the settings name has sent.
+    def vouch(self, listed: MembershipAt, term: int, *, joins: bool = True) -> None:
+        """Trust the voters of a membership, in a term, that a node from the settings has sent.
 
         A node that ``joins`` takes its own listing from it, which one that has moved does not: an
         uncommitted one, lost since, would hide its removal.
         """
-        self._senders.vouch(told, term)
-        if joins and told.membership.get(self.id) is not None:
-            self._state.listed_at = max(self._state.listed_at, told.index)
+        self._senders.vouch(listed, term)
+        if joins and listed.membership.get(self.id) is not None:
+            self._state.listed_at = max(self._state.listed_at, listed.index)
 
     # --- a turn
 
-    def tell_time(self, now: int) -> None:
+    def set_time(self, now: int) -> None:
         """Set the microseconds of a steady clock: before a turn, and again before ``flush``.
 
         Leader leases are compared with the second time: the process may have been suspended after
         the first, while reads arrived for which the first would be too early.
         """
-        self._state.tell_time(now)
+        self._state.set_time(now)
 
     def step(self, message: ReplicatorMessage) -> None:
         """Take a message of this node's own actors."""
@@ -246,20 +246,20 @@ class RaftNode:
 
         Raises:
             UnknownSender: no message was taken; ``wants_vouchers`` is set.
-            StrangeFrame: no message was taken.
+            RejectedFrame: no message was taken.
         """
         if frame.version != PEER_PROTOCOL_VERSION:
-            raise StrangeFrame(f"peer protocol version {frame.version}")
+            raise RejectedFrame(f"peer protocol version {frame.version}")
         if not self._state.cluster or frame.cluster != self._state.cluster:
-            raise StrangeFrame(f"another cluster, {frame.cluster.hex()}")
+            raise RejectedFrame(f"another cluster, {frame.cluster.hex()}")
         if frame.sender == self._state.id:
-            raise StrangeFrame("this node's own id: does another one run on a copy of its data?")
+            raise RejectedFrame("this node's own id: does another one run on a copy of its data?")
         is_member = self._state.membership.get(frame.sender) is not None
-        if not is_member and not self._senders.believes(frame.sender):
+        if not is_member and not self._senders.trusts(frame.sender):
             raise UnknownSender(is_answered=self._meet_unknown(frame))
-        strange = self._senders.why_strange(frame)
+        strange = self._senders.why_rejected(frame)
         if strange:
-            raise StrangeFrame(strange)
+            raise RejectedFrame(strange)
         for message in frame.messages:
             self._step_peer(frame.sender, message)
 
@@ -270,7 +270,7 @@ class RaftNode:
             self._lead(state.role)
         self._write()
         self._hand_commit()
-        self._tell_role()
+        self._report_role()
         state.log.trim(state.commit_index)
         outbox, state.outbox = state.outbox, Outbox()
         return outbox
@@ -383,16 +383,16 @@ class RaftNode:
             self._commit_handed = self._state.commit_index
             self._state.outbox.storage.append(Commit(self._commit_handed))
 
-    def _tell_role(self) -> None:
+    def _report_role(self) -> None:
         """Notify the timer and the gateway of a change of role, term, members or condition."""
         state = self._state
         # Compared by identity: every change replaces one of these objects.
         membership = (state.cluster, state.memberships.committed, state.removed, state.founding)
         standing = (state.role, state.term, state.durability.stalled, *membership)
-        moved = not all(map(operator.is_, standing, self._standing_told))
+        moved = not all(map(operator.is_, standing, self._reported_standing))
         if moved:
-            self._standing_told = standing
+            self._reported_standing = standing
             state.outbox.gateway.append(leadership_of(state))
-        if moved or state.contact_count != self._contact_told:
-            self._contact_told = state.contact_count
+        if moved or state.contact_count != self._reported_contact:
+            self._reported_contact = state.contact_count
             state.outbox.clock = ClockState(self.leads, state.may_campaign, state.contact_count)

@@ -68,7 +68,7 @@ class Progress(msgspec.Struct):
     paused: bool = False  # a probe is unanswered, or storage is reading entries for the follower
     checks_since_reply: int = 0  # quorum checks since the follower's last reply
     answered_at: int = 0  # leader's clock at the sending of the last heartbeat it replied to
-    commit_told: int = 0
+    commit_sent: int = 0  # the last commit index that the follower was sent
     confirmed_round: int = 0
     shortage: Shortage | None = None  # of space; None until the follower has reported it
     level: int | None = None  # of its commands; None until the follower has announced it

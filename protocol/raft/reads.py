@@ -97,7 +97,7 @@ def take_up(state: RaftState, leader: Leader) -> None:
 def _serve_leased(state: RaftState, leader: Leader) -> None:
     """Serve the reads for which a leader lease is enough; without one they wait for a round.
 
-    All of them arrived before the last ``tell_time``, whose time the lease is compared with.
+    All of them arrived before the last ``set_time``, whose time the lease is compared with.
     """
     leased = leader.reads.take_leased()
     if leased and holds_leader_lease(state, leader):

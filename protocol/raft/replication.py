@@ -67,7 +67,7 @@ def _send_entries(
     built[first] = message
     state.send(peer, message)
     progress.sent(first - 1 + len(message.entries), payload_bytes(message.entries))
-    progress.commit_told = state.commit_index
+    progress.commit_sent = state.commit_index
 
 
 def _build(state: RaftState, first: int) -> AppendEntries | None:

@@ -1,8 +1,8 @@
-"""Senders: the nodes whose frames are believed, their incarnations, and the terms they may show.
+"""Senders: the nodes whose frames are accepted, their incarnations, and the terms they may show.
 
-Frames are believed from members of any membership that may be in force. A follower whose log is
+Frames are accepted from members of any membership that may be in force. A follower whose log is
 behind may not know its leader, or the candidate that needs its vote (dissertation §4.1). It asks
-the members that it knows for their memberships, and believes the voters of these until its own
+the members that it knows for their memberships, and trusts the voters of these until its own
 log has caught up.
 
 These rules hold against one broken member, not against a malicious one: a member can raise the
@@ -17,16 +17,16 @@ from protocol.raft.state import RaftState
 
 TERM_JUMP_MAX = 100_000  # hours of elections without a pause; a majority may show more
 INCARNATION_JUMP_MAX = 1000  # starts of a node between two of its frames
-LAPSE_MICROSECONDS = 10_000_000  # of silence, after which any incarnation is believed again
+LAPSE_MICROSECONDS = 10_000_000  # of silence, after which any incarnation is accepted again
 VOUCHED_MAX = 64
-REMEMBERED_MAX = 1024  # senders, most of them no members any more by then
+REMEMBERED_MAX = 1024  # senders, most of which are no longer members by then
 
 
-class StrangeFrame(ValueError):
+class RejectedFrame(ValueError):
     """A frame of another cluster, protocol version or incarnation of its sender."""
 
 
-class UnknownSender(StrangeFrame):
+class UnknownSender(RejectedFrame):
     """A frame of this cluster whose sender no known membership lists and no member vouches for.
 
     ``is_answered`` if the sender is notified that it was removed.
@@ -55,28 +55,28 @@ class Senders:
         self._vouched_term = 0
         self.wants_vouchers = False  # a frame of an unknown sender has arrived
 
-    def believes(self, sender: NodeId) -> bool:
+    def trusts(self, sender: NodeId) -> bool:
         """Whether a sender is a member, or a member vouches for it and this log is behind."""
         if self._state.memberships.ever_had(sender):
             return True
         return self._vouched.get(sender, 0) > self._state.commit_index
 
-    def vouch(self, told: MembershipAt, term: int) -> None:
-        """Believe the voters of a membership that is newer than the commit index.
+    def vouch(self, listed: MembershipAt, term: int) -> None:
+        """Trust the voters of a membership that is newer than the commit index.
 
         A node that knows no members yet takes their term as its starting point.
         """
         self._vouched_term = max(self._vouched_term, term)
         committed = self._state.commit_index
-        if told.index <= committed:
+        if listed.index <= committed:
             return
         self._vouched = {node: at for node, at in self._vouched.items() if at > committed}
-        for node in sorted(told.membership.voters):
+        for node in sorted(listed.membership.voters):
             if len(self._vouched) < VOUCHED_MAX or node in self._vouched:
-                self._vouched[node] = max(told.index, self._vouched.get(node, 0))
+                self._vouched[node] = max(listed.index, self._vouched.get(node, 0))
 
-    def why_strange(self, frame: PeerFrame) -> str:
-        """Return what is wrong with the incarnation of a believed sender, or ''."""
+    def why_rejected(self, frame: PeerFrame) -> str:
+        """Return what is wrong with the incarnation of a trusted sender, or ''."""
         now = self._state.now
         known = self._known.get(frame.sender)
         if known is None or now - known.received_at >= LAPSE_MICROSECONDS:
@@ -101,6 +101,6 @@ class Senders:
 
     def _remember(self, frame: PeerFrame, now: int) -> None:
         if len(self._known) >= REMEMBERED_MAX:
-            self._known = {node: it for node, it in self._known.items() if self.believes(node)}
+            self._known = {node: it for node, it in self._known.items() if self.trusts(node)}
             self._shown.clear()
         self._known[frame.sender] = _Sender(frame.incarnation, now)

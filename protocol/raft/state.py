@@ -51,7 +51,7 @@ class RaftState:
         self.role: Role = Follower(leader_lease_granted=True)
         # Counts the events that postpone an election: leader contacts, votes, and this start.
         self.contact_count = 1
-        self.now = 0  # microseconds of a steady clock, at the last ``tell_time``
+        self.now = 0  # microseconds of a steady clock, at the last ``set_time``
         self.leader_contact_at = 0  # 0 before the first contact
         self.election_timeout_min_us = election_timeout_min_us
         promised = hard_state.lease_promise_us
@@ -74,7 +74,7 @@ class RaftState:
         if election_timeout_min_us > promised:
             self._write_hard_state()
 
-    def tell_time(self, now: int) -> None:
+    def set_time(self, now: int) -> None:
         """Set the time; the first call starts the countdown of a recovered lease promise."""
         if not self.now:
             self.leader_lease_recovered_until = now + self._recovered_promise_us

@@ -7,7 +7,7 @@ ASKED_MAX = 8  # addresses in one round: those given first, then voters
 
 
 class Vouching:
-    """The rounds of queries of one node; ``RaftNode.hear_memberships`` takes the answers."""
+    """The rounds of queries of one node; ``RaftNode.on_membership_reply`` takes the answers."""
 
     def __init__(self, named: tuple[str, ...], own_address: str) -> None:
         """Start with the addresses that the operator gave by ``--join``."""

@@ -5,11 +5,13 @@ endpoint is tried with the known keys in turn. A node that has another key just 
 connection, as one does that goes down; so only repeated failures say something.
 """
 
+import struct
 from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
 
+_EVENT = struct.Struct("=HI")
 NO_DETAIL, PROTOCOL, REFUSED_AUTH = 0x0800, 0x2000, 0x4000  # events of ZeroMQ's monitors
 SUCCEEDED = 0x1000
 FAILED = NO_DETAIL | PROTOCOL | REFUSED_AUTH
@@ -24,6 +26,12 @@ class Failure(Enum):
     REFUSED = 1  # the node does not know the key
     MISMATCH = 2  # one end has keys, and the other has none
     BROKEN_OFF = 3  # the node has another key, or the connection was lost
+
+
+def read_event(frame: bytes) -> tuple[int, int]:
+    """Return the event, and its value or descriptor, of the first frame from ZeroMQ's monitor."""
+    event, value = _EVENT.unpack_from(frame)
+    return event, value
 
 
 def failure_of(event: int, value: int) -> Failure | None:

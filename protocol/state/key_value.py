@@ -37,10 +37,8 @@ class StoredValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return (0, self.ttl_ms) if self.ttl_ms else (self.lease, 0)
 
 
-_decode_value = msgspec.msgpack.Decoder(StoredValue).decode
-_decode_count = msgspec.msgpack.Decoder(int).decode
-
-decode_stored_value, decode_count = _decode_value, _decode_count
+decode_stored_value = msgspec.msgpack.Decoder(StoredValue).decode
+decode_count = msgspec.msgpack.Decoder(int).decode
 
 
 def written(
@@ -137,7 +135,7 @@ class KeyValue:
     def read(self, key: bytes) -> StoredValue | None:
         """Return the value of a key with its history."""
         stored = self._values.get(key)
-        return None if stored is None else _decode_value(stored)
+        return None if stored is None else decode_stored_value(stored)
 
     def keys_under(self, prefix: bytes, count_max: int) -> list[bytes]:
         """Return the first keys with a prefix, in order, at most ``count_max``."""
@@ -192,7 +190,7 @@ class KeyValue:
             return
         if parent not in self._counts:
             stored = self._prefixes.get(parent.encode())
-            self._counts[parent] = 0 if stored is None else _decode_count(stored)
+            self._counts[parent] = 0 if stored is None else decode_count(stored)
         self._counts[parent] += change
 
     def store_counts(self) -> None:

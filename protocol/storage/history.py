@@ -63,7 +63,7 @@ class ChangeHistory:
         """The revision after which every change is kept."""
         return self._segments[0].after
 
-    def tell_time(self, now: float) -> None:
+    def set_time(self, now: float) -> None:
         """Tell the time, in seconds of the wall clock; old segments are dropped at the next row."""
         self._now = now
 

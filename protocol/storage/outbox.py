@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.entry import LogEntry
-from protocol.messages.gateway import GatewayMessage, RightsTold
+from protocol.messages.gateway import GatewayMessage, RightsUpdate
 from protocol.messages.replicator import LeasesApplied, ReplicatorMessage
 from protocol.state.key_leases import LeaseChanges
 from protocol.state.user_table import UserTable
@@ -18,7 +18,7 @@ class StorageOutbox(msgspec.Struct):
     errors: list[str] = msgspec.field(default_factory=list)  # likewise, at level error
 
     def note_leases(self, index: int, changes: LeaseChanges) -> None:
-        """Tell the replicator what has become of leases up to an entry."""
+        """Report to the replicator the leases that were granted and ended up to an entry."""
         if changes.granted or changes.ended or changes.left or changes.is_new_term:
             begun, left = tuple(changes.granted), tuple(changes.left)
             self.replicator.append(LeasesApplied(index, begun, tuple(changes.ended), left))
@@ -30,10 +30,10 @@ class StorageOutbox(msgspec.Struct):
             f"it was skipped, here as on every node: {fault}"
         )
 
-    def tell_rights(self, users: UserTable) -> None:
-        """Tell the gateway all users and roles, unless it knows them."""
+    def send_rights(self, users: UserTable) -> None:
+        """Send the gateway all users and roles, if they have changed."""
         if users.has_changed:
             users.has_changed = False
             rights = users.rights
-            told = RightsTold(tuple(rights.users.values()), tuple(rights.roles.values()))
-            self.gateway.append(told)
+            update = RightsUpdate(tuple(rights.users.values()), tuple(rights.roles.values()))
+            self.gateway.append(update)

@@ -104,10 +104,10 @@ class Reader:
             weight += _weight(operation, len(encoded))
         return Served(tuple(outcomes), tuple(behind), weight)
 
-    def tell_time(self, now: float) -> None:
+    def set_time(self, now: float) -> None:
         """Tell the time, in seconds of the wall clock, for the age of changes and of scans."""
-        self._history.tell_time(now)
-        self._scans.tell_time(now)
+        self._history.set_time(now)
+        self._scans.set_time(now)
 
     def end_idle(self, revision: int) -> None:
         """Drop what idle scans keep."""

@@ -28,7 +28,7 @@ class NewerVersion(Exception):
     """The log may have commands that only newer versions can apply."""
 
 
-class Holding(msgspec.Struct, frozen=True):
+class DirectoryContents(msgspec.Struct, frozen=True):
     """The contents of a node's directory."""
 
     node: NodeId
@@ -50,7 +50,7 @@ class Holding(msgspec.Struct, frozen=True):
         return self.membership.voters == {self.node}
 
 
-def survey(database: Database, limits: LogLimits) -> Holding:
+def survey(database: Database, limits: LogLimits) -> DirectoryContents:
     """Return the contents of a database.
 
     Raises:
@@ -64,7 +64,7 @@ def survey(database: Database, limits: LogLimits) -> Holding:
         raise NoMember
     if any(each.membership.level > STATE_LEVEL for each in store.memberships):
         raise NewerVersion
-    return Holding(
+    return DirectoryContents(
         node=store.node,
         cluster=store.cluster,
         last_term=store.last_term,
@@ -88,7 +88,7 @@ def recover(
         NewerVersion: its cluster was upgraded to a newer version than this one.
         DamagedLog: the log is damaged, or too few session numbers are left.
     """
-    holding = survey(database, limits)
+    contents = survey(database, limits)
     store, tables = LogStore(database, limits), TableSets(database).active
     machine = tables.machine()
     for index in range(machine.applied_index + 1, store.last_index + 1):
@@ -100,9 +100,9 @@ def recover(
     except OverflowError as error:
         raise DamagedLog(str(error)) from error
     machine.store_progress()
-    here = holding.membership.get(holding.node)
+    here = contents.membership.get(contents.node)
     address = UNKNOWN_ADDRESS if here is None else here.address
-    alone = Membership((Member(holding.node, address, True, STATE_LEVEL),))
+    alone = Membership((Member(contents.node, address, True, STATE_LEVEL),))
     members = MembershipAt(store.last_index, alone)
     term = max(store.hard_state.term, store.last_term)
     store.adopt_cluster(cluster)

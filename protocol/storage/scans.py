@@ -41,7 +41,7 @@ class Scans:
         self._ended: Holdings[bytes, _View] = Holdings(ENDED_MAX)
         self._now = 0.0
 
-    def tell_time(self, now: float) -> None:
+    def set_time(self, now: float) -> None:
         """Tell the time, in seconds of the wall clock."""
         self._now = now
 

@@ -62,7 +62,7 @@ UNWRITTEN_BYTES_MAX = 16 << 10  # likewise, with the results on their way to the
 Fetch = FetchLog | FetchSnapshot | EndSnapshot | StageChunk  # processed in order, after writes
 
 
-def _no_step(_: str) -> None:
+def _no_fail_point(_: str) -> None:
     """Ignore the steps of an installation; a test crashes the process at one."""
 
 
@@ -73,13 +73,13 @@ class StorageWriter:
         self,
         database: Database,
         limits: LogLimits,
-        passing: Callable[[str], None] = _no_step,
+        fail_point: Callable[[str], None] = _no_fail_point,
         space: SpaceLimits | None = None,
         history: HistoryLimits | None = None,
     ) -> None:
         self._database = database
         self._history_limits = history or HistoryLimits()
-        self._passing = passing
+        self._fail_point = fail_point
         self._space = SpaceWatch(space or SpaceLimits())
         self._table_sets = TableSets(database)
         self._store = LogStore(database, limits)
@@ -129,7 +129,7 @@ class StorageWriter:
         self._outbox.replicator.append(self._store.recover(self._machine.applied_index, leases))
         opened = Opened(self.node, self._store.cluster, self._incarnation)
         self._outbox.gateway.append(opened)
-        self._outbox.tell_rights(self._machine.users)
+        self._outbox.send_rights(self._machine.users)
         return self._take_outbox()
 
     def step(self, message: StorageMessage) -> None:
@@ -190,9 +190,9 @@ class StorageWriter:
             case unknown:
                 assert_never(unknown)
 
-    def tell_time(self, now: float) -> None:
+    def set_time(self, now: float) -> None:
         """Tell the time, in seconds of the wall clock, for the age of changes and of scans."""
-        self._reader.tell_time(now)
+        self._reader.set_time(now)
 
     def look_at_space(self, free_bytes: int) -> Shortage:
         """Evaluate the free bytes of the disk; the next turn reports a change of shortage."""
@@ -275,7 +275,7 @@ class StorageWriter:
         last = self._machine.applied_index
         self._machine.store_progress()
         self._outbox.note_leases(last, self._machine.take_lease_changes())
-        self._outbox.tell_rights(self._machine.users)
+        self._outbox.send_rights(self._machine.users)
         self._backups.end_idle(last)
         self._reader.end_idle(self._machine.revision)
         if events and self._followed:
@@ -351,7 +351,7 @@ class StorageWriter:
 
     def _stage(self, chunk: SnapshotChunk) -> None:
         staged = self._staging.take(chunk)
-        self._passing("staged")
+        self._fail_point("staged")
         position = self._staging.position
         if staged and chunk.last and self._install(chunk.end.snapshot):
             return
@@ -361,7 +361,7 @@ class StorageWriter:
     def _install(self, snapshot: SnapshotId) -> bool:
         """Replace state and log by the snapshot, in one write, unless it is older."""
         self._sync()
-        self._passing("whole")
+        self._fail_point("whole")
         self._staging.end()
         if snapshot.index <= self._machine.applied_index:
             return False
@@ -374,12 +374,12 @@ class StorageWriter:
         membership = self._machine.membership
         self._store.begin_after_snapshot(snapshot.index, snapshot.term, membership)
         self._unapplied.clear()
-        self._passing("switching")
+        self._fail_point("switching")
         self._sync()
-        self._passing("installed")
+        self._fail_point("installed")
         self._outbox.gateway.append(ChangesLost(self._machine.revision))
         self._machine.users.has_changed = True
-        self._outbox.tell_rights(self._machine.users)
+        self._outbox.send_rights(self._machine.users)
         leases = self._table_sets.active.lease_times()
         installed = SnapshotInstalled(snapshot.index, snapshot.term, membership, leases)
         self._outbox.replicator.append(installed)

@@ -57,7 +57,7 @@ def run_child(
     with SignalInbox(*PASSED_SIGNALS, signal.SIGCHLD) as inbox, _standard_input(given) as source:
         process = _start(command, variables, source)
         try:
-            signalled = _accompany(process, inbox, protection)
+            signalled = _supervise(process, inbox, protection)
         except BaseException:
             process.kill()  # or it would run on, unprotected
             process.wait()
@@ -91,7 +91,7 @@ def _standard_input(given: bytes | None) -> "Iterator[IO[bytes] | int | None]":
         yield file
 
 
-def _accompany(
+def _supervise(
     process: "subprocess.Popen[bytes]", inbox: SignalInbox, protection: Protection | None
 ) -> int | None:
     """Pass signals on until the command has ended; return the first that asks for an end."""

@@ -78,11 +78,11 @@ def worst(findings: list[Finding]) -> Severity:
 def _check_majority(standings: list[MemberStatus]) -> Iterator[Finding]:
     voters = _voters(standings)
     reached = sum(each.is_reachable for each in voters)
-    told = f"{reached} of {len(voters)} voters answer"
+    summary = f"{reached} of {len(voters)} voters answer"
     if not has_majority(standings):
-        yield Finding("majority", Severity.CRITICAL, f"{told}, which is no majority")
+        yield Finding("majority", Severity.CRITICAL, f"{summary}, which is no majority")
     else:
-        yield Finding("majority", Severity.OK, told)
+        yield Finding("majority", Severity.OK, summary)
 
 
 def _check_leader(standings: list[MemberStatus]) -> Iterator[Finding]:

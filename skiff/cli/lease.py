@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from protocol.client.lease_keeping import KEEPS, RETRIES
 from skiff.cli import output
 from skiff.cli.options import DEFAULT_URL, Json, Timeout, Url, connect
 from skiff.client import DEFAULT_TIMEOUT, Client
@@ -14,8 +15,6 @@ from skiff.records import LeaseInfo
 app = typer.Typer(help="Grant, keep alive, revoke and list leases.")
 
 COLUMNS = ("id", "ttl", "keys")
-KEEPS = 3  # keep-alives in the time of a lease
-RETRIES = 12  # in the time of a lease, while no keep-alive is confirmed
 
 Id = Annotated[int, typer.Argument(metavar="ID", help="The lease's number.", show_default=False)]
 

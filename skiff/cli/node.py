@@ -79,7 +79,7 @@ def start(
 
 def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
     skiff = Skiff(**settings)
-    told = Announcement(
+    announcement = Announcement(
         ", ".join(skiff.join_cluster),
         bool(settings.get("expect")),
         bool(settings.get("standby")),
@@ -87,7 +87,7 @@ def _run(settings: Values, *, as_json: bool, until_eof: bool) -> None:
         bool(settings.get("admin_key")),
     )
     skiff.configure_logs()
-    serve(skiff, told, until_eof=until_eof)
+    serve(skiff, announcement, until_eof=until_eof)
 
 
 def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) -> None:
@@ -101,8 +101,8 @@ def serve(skiff: Skiff, announcement: Announcement, *, until_eof: bool = False) 
     skiff.start(fork=threading.active_count() == 1)  # a debugger has threads of its own
     if until_eof:
         threading.Thread(target=_wait_for_eof, args=(ending,), daemon=True).start()
-    told = (skiff, ending, announcement)
-    threading.Thread(target=_follow, args=told, daemon=True).start()
+    follower = threading.Thread(target=_follow, args=(skiff, ending, announcement), daemon=True)
+    follower.start()
     try:
         failure = ending.wait()
     finally:
@@ -125,15 +125,15 @@ def _follow(skiff: Skiff, ending: EndRequest, announcement: Announcement) -> Non
                     skiff.wait_for_leader(LEADER_SECONDS)  # and until the key is accepted
             _announce(skiff, announcement, admission)
         skiff.wait()
-        ending.tell()
+        ending.request()
     except (SkiffError, OSError) as failure:
-        ending.tell(failure)
+        ending.request(failure)
 
 
 def _wait_for_eof(ending: EndRequest) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
-    ending.tell()
+    ending.request()
 
 
 def _wait_to_be_let_in(skiff: Skiff, announcement: Announcement, admission: Admission) -> None:

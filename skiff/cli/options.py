@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from skiff.addresses import with_keys
-from skiff.arguments import Reading
+from skiff.arguments import Consistency
 from skiff.client import Client
 
 DEFAULT_URL = "127.0.0.1:9400"
@@ -45,7 +45,7 @@ Timeout = Annotated[
 ]
 
 Read = Annotated[
-    Reading,
+    Consistency,
     typer.Option(
         "--read",
         help="leader-lease: no quorum round trip, correct while clock drift is bounded; stale: the "

@@ -21,25 +21,25 @@ class EndRequest:
     """
 
     def __init__(self) -> None:
-        self._told, self._teller = socket.socketpair()
-        self._teller.setblocking(False)  # as ``signal.set_wakeup_fd`` demands
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)  # as ``signal.set_wakeup_fd`` demands
         self._failure: Exception | None = None
 
     def listen_to_signals(self) -> None:
         """Let the first signal request the end; ignore further ones."""
-        signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
             if number != signal.SIGHUP or not _is_ignored(number):  # as by nohup
                 signal.signal(number, lambda *_: None)
 
-    def tell(self, failure: Exception | None = None) -> None:
+    def request(self, failure: Exception | None = None) -> None:
         """Request the end of the node, with the failure that causes it, if any."""
         self._failure = failure
-        self._teller.send(b"!")
+        self._writer.send(b"!")
 
     def wait(self) -> Exception | None:
         """Wait for the request to end; return the failure that causes it, or None."""
-        self._told.recv(1)
+        self._reader.recv(1)
         return self._failure
 
 
@@ -58,9 +58,9 @@ class SignalInbox:
         self._numbers = numbers
 
     def __enter__(self) -> Self:
-        self._told, self._teller = socket.socketpair()
-        self._teller.setblocking(False)
-        self._former_fd = signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._former_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._former = {
             number: signal.signal(number, lambda *_: None)
             for number in self._numbers
@@ -77,13 +77,13 @@ class SignalInbox:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._former_fd)
-        self._told.close()
-        self._teller.close()
+        self._reader.close()
+        self._writer.close()
 
     def next(self, seconds: float) -> int | None:
         """Return the number of the next signal, None if there was none within the seconds."""
-        ready, _, _ = select.select([self._told], [], [], max(0.0, seconds))
-        return self._told.recv(1)[0] if ready else None
+        ready, _, _ = select.select([self._reader], [], [], max(0.0, seconds))
+        return self._reader.recv(1)[0] if ready else None
 
 
 def end_on_signals() -> None:

@@ -210,9 +210,9 @@ def _assign_all(client: Client, name: str, roles: list[str]) -> None:
         except SkiffError as error:
             left = ", ".join(roles[done:])
             reason = str(error).removesuffix("; nothing was changed")
-            told = f"the user {name} was added, but its roles {left} are not confirmed: {reason}"
+            message = f"the user {name} was added, but its roles {left} are not confirmed: {reason}"
             code = ExitCode(exit_code_of(error))
-            raise CommandFailed(f"{told}; repeat the command", code) from None
+            raise CommandFailed(f"{message}; repeat the command", code) from None
 
 
 def _show(users: list[UserInfo]) -> None:

@@ -40,6 +40,6 @@ class AsyncBarrier(BoundToProcess):
         check_wait(timeout)
         coordinator = self._coordinator
         try:
-            await coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
+            await coordinator.perform(await_removal(self._key), coordinator.time_limits(timeout))
         except LATE as error:
             raise LockTimeout(late(f"barrier {self._name!r} did not go", timeout)) from error

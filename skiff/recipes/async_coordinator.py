@@ -16,7 +16,7 @@ from protocol.coordination.procedure import (
     ReturnT,
     Step,
 )
-from protocol.coordination.queue import Claim, Names, take
+from protocol.coordination.queue import Claim, QueueKeys, take
 from skiff import reads, writes
 from skiff.arguments import Timeout, seconds_of
 from skiff.async_lease import AsyncLease
@@ -24,7 +24,7 @@ from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.method import Method
 from skiff.recipes.coordinator import LEAVE_SECONDS, LOOK_SECONDS, LeaseLost
 from skiff.recipes.lease_pool import LeasePool
-from skiff.recipes.patience import NotFree, Patience, patience_of
+from skiff.recipes.time_limits import NotFree, TimeLimits, time_limits_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
 from skiff.steady import steady_seconds
@@ -55,9 +55,9 @@ class AsyncCoordinator:
         self, contest: Contest, value: bytes, timeout: float | None
     ) -> Turn[AsyncLease]:
         """Wait for a turn in a line; see ``Coordinator.take_turn``."""
-        patience = self.patience(timeout)
+        limits = self.time_limits(timeout)
         while True:
-            turn = await self._contend(contest, value, patience)
+            turn = await self._contend(contest, value, limits)
             if turn is not None:
                 return turn
 
@@ -69,14 +69,14 @@ class AsyncCoordinator:
         return await turn.lease.finish(self._leave(turn.key, turn.lease, timeout))
 
     async def _contend(
-        self, contest: Contest, value: bytes, patience: Patience
+        self, contest: Contest, value: bytes, limits: TimeLimits
     ) -> Turn[AsyncLease] | None:
         """Contend once; return None if the lease or the key was lost meanwhile."""
-        lease = await self._take_lease(contest.ttl, patience)
+        lease = await self._take_lease(contest.ttl, limits)
         key = contest.new_key()
         try:
             procedure = contest.join(key, value, lease.id)
-            token = await self.perform(procedure, patience, lease.lost)
+            token = await self.perform(procedure, limits, lease.lost)
         except LeaseLost:
             token = None
         except BaseException:
@@ -88,15 +88,15 @@ class AsyncCoordinator:
         return None
 
     async def take_item(
-        self, names: Names, ttl: float, timeout: float | None
+        self, keys: QueueKeys, ttl: float, timeout: float | None
     ) -> tuple[Claim, AsyncLease]:
         """Claim the first free item of a queue; see ``Coordinator.take_item``."""
-        patience = self.patience(timeout).with_last_look
+        limits = self.time_limits(timeout).with_last_look
         while True:
-            lease = await self._take_lease(ttl, patience)
+            lease = await self._take_lease(ttl, limits)
             try:
-                procedure = take(names, this_process(), lease.id)
-                claim = await self.perform(procedure, patience, lease.lost)
+                procedure = take(keys, this_process(), lease.id)
+                claim = await self.perform(procedure, limits, lease.lost)
             except LeaseLost:
                 claim = None
             except RequestTimeout:
@@ -111,13 +111,13 @@ class AsyncCoordinator:
 
     def give_back(self, lease: AsyncLease) -> None:
         """Keep a lease without keys for the next holder, or let it expire."""
-        self._idle.put(lease.let_go())
+        self._idle.put(lease.detach())
 
-    async def _take_lease(self, ttl: float, patience: Patience) -> AsyncLease:
+    async def _take_lease(self, ttl: float, limits: TimeLimits) -> AsyncLease:
         held = self._idle.take(ttl, steady_seconds())
         if held is not None:
             return self._keep(held)
-        return await self.client.lease(ttl, timeout=patience.request_seconds(_now()))
+        return await self.client.lease(ttl, timeout=limits.request_seconds(_now()))
 
     async def _leave(self, key: str, lease: AsyncLease, seconds: Timeout) -> bool:
         """Remove a contender's key; return whether it was there, as far as is known.
@@ -142,30 +142,30 @@ class AsyncCoordinator:
 
     # --- procedures
 
-    def request_patience(self, timeout: Timeout) -> Patience:
-        """Return the patience of requests; see ``Coordinator.request_patience``."""
-        return patience_of(0, seconds_of(timeout, self._request_seconds), _now())
+    def request_limits(self, timeout: Timeout) -> TimeLimits:
+        """Return the time limits of requests; see ``Coordinator.request_limits``."""
+        return time_limits_of(0, seconds_of(timeout, self._request_seconds), _now())
 
-    def patience(self, timeout: float | None) -> Patience:
-        """Return the patience of a timeout that begins now; see ``Coordinator.patience``."""
-        return patience_of(timeout, self._request_seconds, _now())
+    def time_limits(self, timeout: float | None) -> TimeLimits:
+        """Return the time limits of a timeout that begins now; see ``Coordinator.time_limits``."""
+        return time_limits_of(timeout, self._request_seconds, _now())
 
     async def perform(
-        self, procedure: Procedure[ReturnT], patience: Patience, lost: asyncio.Event | None = None
+        self, procedure: Procedure[ReturnT], limits: TimeLimits, lost: asyncio.Event | None = None
     ) -> ReturnT:
         """Perform a procedure; return its result; see ``Coordinator.perform``."""
         try:
             step = next(procedure)
             while True:
-                step = procedure.send(await self._perform_step(step, patience, lost))
+                step = procedure.send(await self._perform_step(step, limits, lost))
         except StopIteration as stop:
             result: ReturnT = stop.value
             return result
 
     async def _perform_step(
-        self, step: Step, patience: Patience, lost: asyncio.Event | None
+        self, step: Step, limits: TimeLimits, lost: asyncio.Event | None
     ) -> object:
-        seconds = patience.request_seconds(_now())
+        seconds = limits.request_seconds(_now())
         match step:
             case Commit(command=command):
                 return await self.run(writes.commit(command), seconds)
@@ -173,15 +173,15 @@ class AsyncCoordinator:
                 read = await self.run(reads.entries(prefix, enough), seconds)
                 return Entries(read.revision, tuple(read.scanned))
             case AwaitChange():
-                await self._await_change(step, patience, lost)
+                await self._await_change(step, limits, lost)
                 return None
 
     async def _await_change(
-        self, step: AwaitChange, patience: Patience, lost: asyncio.Event | None
+        self, step: AwaitChange, limits: TimeLimits, lost: asyncio.Event | None
     ) -> None:
-        if _now() >= patience.waits:
+        if _now() >= limits.waits:
             raise NotFree("it was not free")
-        seconds = patience.request_seconds(_now())
+        seconds = limits.request_seconds(_now())
         try:
             async with await self.client.watch(
                 step.prefix, type=msgspec.Raw, since=step.since, timeout=seconds
@@ -189,11 +189,11 @@ class AsyncCoordinator:
                 while True:
                     if lost is not None and lost.is_set():
                         raise LeaseLost
-                    left = patience.waits - _now()
+                    left = limits.waits - _now()
                     try:
                         change = await changes.next_event(max(0.0, min(left, LOOK_SECONDS)))
                     except RequestTimeout:
-                        if patience.ends_wait(_now()):
+                        if limits.ends_wait(_now()):
                             return  # the procedure reads the entries once more
                         continue
                     is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)

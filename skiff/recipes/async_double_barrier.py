@@ -23,19 +23,19 @@ class AsyncDoubleBarrier(AsyncHolder):
         """Leave, and wait until all parties have; see ``DoubleBarrier.leave``."""
         check_wait(timeout)
         coordinator, prefix = self._coordinator, self._contest.line.prefix
-        patience = coordinator.patience(timeout)
+        limits = coordinator.time_limits(timeout)
         self._held()
         try:
             try:
-                before = await coordinator.perform(look(prefix), patience)
+                before = await coordinator.perform(look(prefix), limits)
             finally:
                 lasted = await self._end()
             if lasted:
-                await coordinator.perform(await_absence(prefix, before), patience)
+                await coordinator.perform(await_absence(prefix, before), limits)
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise self._was_lost()
+            raise self._drop_if_lost()
 
     async def __aexit__(
         self,

@@ -9,7 +9,7 @@ from skiff.descriptions import described_by
 from skiff.errors import LockMisused
 from skiff.recipes.async_holder import AsyncHolder
 from skiff.recipes.election import Election
-from skiff.recipes.patience import FOREVER
+from skiff.recipes.time_limits import FOREVER
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
 
@@ -40,8 +40,8 @@ class AsyncElection(AsyncHolder):
     ) -> Entry[Any] | None:
         """Return the leader's entry, None if there is no candidate; see ``Election.leader``."""
         check_type(type)
-        patience = self._coordinator.request_patience(timeout)
-        leader = await self._coordinator.perform(find_leader(self._contest.line), patience)
+        limits = self._coordinator.request_limits(timeout)
+        leader = await self._coordinator.perform(find_leader(self._contest.line), limits)
         return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:

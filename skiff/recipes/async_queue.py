@@ -21,8 +21,8 @@ from skiff.errors import (
 )
 from skiff.operations import Remove
 from skiff.recipes.async_coordinator import AsyncCoordinator
-from skiff.recipes.patience import NotFree
 from skiff.recipes.queue import RESET, Item, Queue, appending, check_queue, encoded
+from skiff.recipes.time_limits import NotFree
 from skiff.recipes.turn import late
 from skiff.records import Fence
 from skiff.values import decode_value
@@ -130,12 +130,12 @@ class AsyncQueue(BoundToProcess):
     def __init__(self, coordinator: AsyncCoordinator, name: str, type_: Any, ttl: float) -> None:
         """Name the queue; see ``Client.queue``."""
         self._coordinator = coordinator
-        self._names = check_queue(name, type_, ttl)
+        self._keys = check_queue(name, type_, ttl)
         self._type = type_
         self._ttl = ttl
 
     def __repr__(self) -> str:
-        return f"<AsyncQueue {self._names.name!r} of {self._coordinator.client!r}>"
+        return f"<AsyncQueue {self._keys.name!r} of {self._coordinator.client!r}>"
 
     async def put(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Append an item; see ``Queue.put``."""
@@ -145,22 +145,22 @@ class AsyncQueue(BoundToProcess):
         self, values: Iterable[object], *, timeout: Timeout = CLIENT_DEFAULT
     ) -> None:
         """Append items as one change, up to 500 and 4 MiB; see ``Queue.put`` for the errors."""
-        items = encoded(self._names, values)
+        items = encoded(self._keys, values)
         if items:
             client = self._coordinator.client
-            last = await client.increment(self._names.counter, len(items), timeout=timeout)
-            checks, then = appending(self._names, last, items)
+            last = await client.increment(self._keys.counter, len(items), timeout=timeout)
+            checks, then = appending(self._keys, last, items)
             result = await client.transact(checks, then, timeout=timeout)
             if not result.succeeded:
-                raise InsertFailed(f"{self._names.counter!r} {RESET}")
+                raise InsertFailed(f"{self._keys.counter!r} {RESET}")
 
     async def take(self, *, timeout: float | None = None) -> AsyncItem:
         """Claim the first free item, waiting for one; see ``Queue.take``."""
         check_wait(timeout)
         try:
-            claim, lease = await self._coordinator.take_item(self._names, self._ttl, timeout)
+            claim, lease = await self._coordinator.take_item(self._keys, self._ttl, timeout)
         except NotFree as error:
-            state = f"queue {self._names.name!r} had no free item"
+            state = f"queue {self._keys.name!r} had no free item"
             raise LockTimeout(late(state, timeout)) from error
         item = AsyncItem(self._coordinator, claim, lease, None)
         try:
@@ -172,4 +172,4 @@ class AsyncQueue(BoundToProcess):
 
     async def size(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Return the number of items that are not acknowledged; see ``Queue.size``."""
-        return await self._coordinator.client.count(self._names.items, timeout=timeout)
+        return await self._coordinator.client.count(self._keys.items, timeout=timeout)

@@ -58,7 +58,7 @@ class Barrier(BoundToProcess):
         check_wait(timeout)
         coordinator = self._coordinator
         try:
-            coordinator.perform(await_removal(self._key), coordinator.patience(timeout))
+            coordinator.perform(await_removal(self._key), coordinator.time_limits(timeout))
         except LATE as error:
             raise LockTimeout(late(f"barrier {self._name!r} did not go", timeout)) from error
 

@@ -18,14 +18,14 @@ from protocol.coordination.procedure import (
     ReturnT,
     Step,
 )
-from protocol.coordination.queue import Claim, Names, take
+from protocol.coordination.queue import Claim, QueueKeys, take
 from skiff import leasing, reads, writes
 from skiff.arguments import Timeout, seconds_of
 from skiff.errors import Compacted, RequestTimeout, SkiffError
 from skiff.lease import Lease, LeaseKeeper
 from skiff.method import Method
 from skiff.recipes.lease_pool import LeasePool
-from skiff.recipes.patience import NotFree, Patience, patience_of
+from skiff.recipes.time_limits import NotFree, TimeLimits, time_limits_of
 from skiff.recipes.turn import Contest, Turn, this_process
 from skiff.records import EventKind
 from skiff.steady import steady_seconds
@@ -76,9 +76,9 @@ class Coordinator:
                 expires.
             OutcomeUnknown: likewise.
         """
-        patience = self.patience(timeout)
+        limits = self.time_limits(timeout)
         while True:
-            turn = self._contend(contest, value, patience)
+            turn = self._contend(contest, value, limits)
             if turn is not None:
                 return turn
 
@@ -97,12 +97,12 @@ class Coordinator:
             return False
         return self._leave(turn.key, turn.lease, timeout)
 
-    def _contend(self, contest: Contest, value: bytes, patience: Patience) -> Turn[Lease] | None:
+    def _contend(self, contest: Contest, value: bytes, limits: TimeLimits) -> Turn[Lease] | None:
         """Contend once; return None if the lease or the key was lost meanwhile."""
-        lease = self._take_lease(contest.ttl, patience)
+        lease = self._take_lease(contest.ttl, limits)
         key = contest.new_key()
         try:
-            token = self.perform(contest.join(key, value, lease.id), patience, lease.lost)
+            token = self.perform(contest.join(key, value, lease.id), limits, lease.lost)
             if token is not None and lease.remaining:
                 return Turn(key, token, lease)
         except LeaseLost:
@@ -113,7 +113,7 @@ class Coordinator:
         lease.abandon()
         return None
 
-    def take_item(self, names: Names, ttl: float, timeout: float | None) -> tuple[Claim, Lease]:
+    def take_item(self, keys: QueueKeys, ttl: float, timeout: float | None) -> tuple[Claim, Lease]:
         """Claim the first free item of a queue, with a lease that is kept alive.
 
         Raises:
@@ -121,11 +121,11 @@ class Coordinator:
             RequestTimeout: no node answered in time.
             OutcomeUnknown: likewise; one may have been claimed, and becomes free again.
         """
-        patience = self.patience(timeout).with_last_look
+        limits = self.time_limits(timeout).with_last_look
         while True:
-            lease = self._take_lease(ttl, patience)
+            lease = self._take_lease(ttl, limits)
             try:
-                claim = self.perform(take(names, this_process(), lease.id), patience, lease.lost)
+                claim = self.perform(take(keys, this_process(), lease.id), limits, lease.lost)
                 if claim is not None and lease.remaining:
                     return claim, lease
             except LeaseLost:
@@ -141,7 +141,7 @@ class Coordinator:
     def give_back(self, lease: Lease) -> None:
         """Keep a lease without keys for the next holder, or let it expire."""
         with self._mutex:
-            self._idle.put(lease.let_go())
+            self._idle.put(lease.detach())
 
     def _leave(self, key: str, lease: Lease, seconds: Timeout) -> bool:
         """Remove a contender's key; return whether it was there, as far as is known.
@@ -164,27 +164,27 @@ class Coordinator:
                 self.give_back(lease)
         return existed
 
-    def _take_lease(self, ttl: float, patience: Patience) -> Lease:
+    def _take_lease(self, ttl: float, limits: TimeLimits) -> Lease:
         if self._pid != os.getpid():
             self._begin()
         with self._mutex:
             held = self._idle.take(ttl, steady_seconds())
         if held is None:
-            held = self.run(leasing.grant(ttl), patience.request_seconds(time.monotonic()))
+            held = self.run(leasing.grant(ttl), limits.request_seconds(time.monotonic()))
         return self._keeper.add_owned(held)
 
     # --- procedures
 
-    def request_patience(self, timeout: Timeout) -> Patience:
-        """Return the patience of requests alone: no change is awaited."""
-        return patience_of(0, seconds_of(timeout, self._request_seconds), time.monotonic())
+    def request_limits(self, timeout: Timeout) -> TimeLimits:
+        """Return the time limits of requests alone: no change is awaited."""
+        return time_limits_of(0, seconds_of(timeout, self._request_seconds), time.monotonic())
 
-    def patience(self, timeout: float | None) -> Patience:
-        """Return the patience of a timeout that begins now; with 0, no change is awaited."""
-        return patience_of(timeout, self._request_seconds, time.monotonic())
+    def time_limits(self, timeout: float | None) -> TimeLimits:
+        """Return the time limits of a timeout that begins now; with 0, no change is awaited."""
+        return time_limits_of(timeout, self._request_seconds, time.monotonic())
 
     def perform(
-        self, procedure: Procedure[ReturnT], patience: Patience, lost: Signal | None = None
+        self, procedure: Procedure[ReturnT], limits: TimeLimits, lost: Signal | None = None
     ) -> ReturnT:
         """Perform a procedure; return its result.
 
@@ -195,13 +195,13 @@ class Coordinator:
         try:
             step = next(procedure)
             while True:
-                step = procedure.send(self._perform_step(step, patience, lost))
+                step = procedure.send(self._perform_step(step, limits, lost))
         except StopIteration as stop:
             result: ReturnT = stop.value
             return result
 
-    def _perform_step(self, step: Step, patience: Patience, lost: Signal | None) -> object:
-        seconds = patience.request_seconds(time.monotonic())
+    def _perform_step(self, step: Step, limits: TimeLimits, lost: Signal | None) -> object:
+        seconds = limits.request_seconds(time.monotonic())
         match step:
             case Commit(command=command):
                 return self.run(writes.commit(command), seconds)
@@ -209,13 +209,13 @@ class Coordinator:
                 read = self.run(reads.entries(prefix, enough), seconds)
                 return Entries(read.revision, tuple(read.scanned))
             case AwaitChange():
-                self._await_change(step, patience, lost)
+                self._await_change(step, limits, lost)
                 return None
 
-    def _await_change(self, step: AwaitChange, patience: Patience, lost: Signal | None) -> None:
-        if time.monotonic() >= patience.waits:
+    def _await_change(self, step: AwaitChange, limits: TimeLimits, lost: Signal | None) -> None:
+        if time.monotonic() >= limits.waits:
             raise NotFree("it was not free")
-        seconds = patience.request_seconds(time.monotonic())
+        seconds = limits.request_seconds(time.monotonic())
         try:
             with self.client.watch(
                 step.prefix, type=msgspec.Raw, since=step.since, timeout=seconds
@@ -223,11 +223,11 @@ class Coordinator:
                 while True:
                     if lost is not None and lost.is_set():
                         raise LeaseLost
-                    left = patience.waits - time.monotonic()
+                    left = limits.waits - time.monotonic()
                     try:
                         change = changes.next_event(timeout=max(0.0, min(left, LOOK_SECONDS)))
                     except RequestTimeout:
-                        if patience.ends_wait(time.monotonic()):
+                        if limits.ends_wait(time.monotonic()):
                             return  # the procedure reads the entries once more
                         continue
                     is_removed = change.kind in (EventKind.REMOVE, EventKind.EXPIRE)

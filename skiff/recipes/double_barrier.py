@@ -48,19 +48,19 @@ class DoubleBarrier(Holder):
         """
         check_wait(timeout)
         coordinator, prefix = self._coordinator, self._contest.line.prefix
-        patience = coordinator.patience(timeout)
+        limits = coordinator.time_limits(timeout)
         self._held()
         try:
             try:
-                before = coordinator.perform(look(prefix), patience)
+                before = coordinator.perform(look(prefix), limits)
             finally:
                 lasted = self._end()
             if lasted:
-                coordinator.perform(await_absence(prefix, before), patience)
+                coordinator.perform(await_absence(prefix, before), limits)
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise self._was_lost()
+            raise self._drop_if_lost()
 
     def _end_block(self, *, failed: bool) -> None:
         if failed:

@@ -13,7 +13,7 @@ from protocol.coordination.line import Line
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.errors import LockMisused
 from skiff.recipes.holder import Holder
-from skiff.recipes.patience import FOREVER
+from skiff.recipes.time_limits import FOREVER
 from skiff.recipes.turn import Contest
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
@@ -68,8 +68,8 @@ class Election(Holder):
             RequestTimeout: the deadline passed.
         """
         check_type(type)
-        patience = self._coordinator.request_patience(timeout)
-        leader = self._coordinator.perform(find_leader(self._contest.line), patience)
+        limits = self._coordinator.request_limits(timeout)
+        leader = self._coordinator.perform(find_leader(self._contest.line), limits)
         return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:

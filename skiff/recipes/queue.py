@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from protocol.coordination.queue import Claim, Names
+from protocol.coordination.queue import Claim, QueueKeys
 from protocol.state import commands
 from protocol.state.commands import GrantLease, Transact
 from skiff.arguments import (
@@ -40,7 +40,7 @@ from skiff.errors import (
 from skiff.lease import Lease
 from skiff.operations import Check, Insert, Remove
 from skiff.recipes.coordinator import Coordinator
-from skiff.recipes.patience import NotFree
+from skiff.recipes.time_limits import NotFree
 from skiff.recipes.turn import late
 from skiff.records import Fence
 from skiff.values import check_type, decode_value, encode_value
@@ -169,12 +169,12 @@ class Queue(BoundToProcess):
     def __init__(self, coordinator: Coordinator, name: str, type_: Any, ttl: float) -> None:
         """Name the queue; see ``Client.queue``."""
         self._coordinator = coordinator
-        self._names = check_queue(name, type_, ttl)
+        self._keys = check_queue(name, type_, ttl)
         self._type = type_
         self._ttl = ttl
 
     def __repr__(self) -> str:
-        return f"<Queue {self._names.name!r} of {self._coordinator.client!r}>"
+        return f"<Queue {self._keys.name!r} of {self._coordinator.client!r}>"
 
     def put(self, value: object, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Append an item.
@@ -191,14 +191,14 @@ class Queue(BoundToProcess):
 
     def put_many(self, values: Iterable[object], *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Append items as one change, up to 500 and 4 MiB; see ``put`` for the errors."""
-        items = encoded(self._names, values)
+        items = encoded(self._keys, values)
         if items:
             client = self._coordinator.client
-            last = client.increment(self._names.counter, len(items), timeout=timeout)
-            checks, then = appending(self._names, last, items)
+            last = client.increment(self._keys.counter, len(items), timeout=timeout)
+            checks, then = appending(self._keys, last, items)
             result = client.transact(checks, then, timeout=timeout)
             if not result.succeeded:
-                raise InsertFailed(f"{self._names.counter!r} {RESET}")
+                raise InsertFailed(f"{self._keys.counter!r} {RESET}")
 
     def take(self, *, timeout: float | None = None) -> Item:
         """Claim the first free item, waiting for one; ``timeout`` in seconds, None for no limit.
@@ -216,9 +216,9 @@ class Queue(BoundToProcess):
         """
         check_wait(timeout)
         try:
-            claim, lease = self._coordinator.take_item(self._names, self._ttl, timeout)
+            claim, lease = self._coordinator.take_item(self._keys, self._ttl, timeout)
         except NotFree as error:
-            state = f"queue {self._names.name!r} had no free item"
+            state = f"queue {self._keys.name!r} had no free item"
             raise LockTimeout(late(state, timeout)) from error
         item = Item(self._coordinator, claim, lease, None)
         try:
@@ -230,10 +230,10 @@ class Queue(BoundToProcess):
 
     def size(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Return the number of items that are not acknowledged, and of other keys below theirs."""
-        return self._coordinator.client.count(self._names.items, timeout=timeout)
+        return self._coordinator.client.count(self._keys.items, timeout=timeout)
 
 
-def check_queue(name: str, type_: Any, ttl: float) -> Names:
+def check_queue(name: str, type_: Any, ttl: float) -> QueueKeys:
     """Return the keys of a queue.
 
     Raises:
@@ -241,32 +241,32 @@ def check_queue(name: str, type_: Any, ttl: float) -> Names:
             does not support the type.
     """
     check_key(name)
-    names = Names(name)
-    check_key(names.claim_of(names.item(0)))
+    keys = QueueKeys(name)
+    check_key(keys.claim_of(keys.item(0)))
     check_type(type_)
     check_change(GrantLease(milliseconds_of(ttl)))
-    return names
+    return keys
 
 
-def encoded(names: Names, values: Iterable[object]) -> list[msgspec.Raw]:
+def encoded(keys: QueueKeys, values: Iterable[object]) -> list[msgspec.Raw]:
     """Return the values of items as they are stored.
 
     Raises:
         SerializeFailed: MessagePack cannot encode one.
         InvalidRequest: they are too many, or too large.
     """
-    items = [encode_value(names.items, value) for value in check_collection("values", values)]
+    items = [encode_value(keys.items, value) for value in check_collection("values", values)]
     if items:
-        numbered = [commands.Insert(names.item(number), item) for number, item in enumerate(items)]
+        numbered = [commands.Insert(keys.item(number), item) for number, item in enumerate(items)]
         checks = tuple(commands.Check(each.key, exists=False) for each in numbered)
         check_change(Transact(checks, tuple(numbered)))
     return [msgspec.Raw(item) for item in items]
 
 
 def appending(
-    names: Names, last: int, values: list[msgspec.Raw]
+    keys: QueueKeys, last: int, values: list[msgspec.Raw]
 ) -> tuple[list[Check], list[Insert]]:
     """Return the transaction that appends items with numbers up to ``last``."""
-    keys = [names.item(number) for number in range(last - len(values) + 1, last + 1)]
-    checks = [Check(key=key, exists=False) for key in keys]
-    return checks, [Insert(key, value) for key, value in zip(keys, values, strict=True)]
+    items = [keys.item(number) for number in range(last - len(values) + 1, last + 1)]
+    checks = [Check(key=item, exists=False) for item in items]
+    return checks, [Insert(item, value) for item, value in zip(items, values, strict=True)]

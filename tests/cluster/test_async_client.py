@@ -143,7 +143,7 @@ def test_a_queued_call_times_out_at_its_own_deadline(cluster: Cluster) -> None:
                 cluster.pause(node)
             try:
                 long = asyncio.ensure_future(client.insert("short/long", 1, timeout=None))
-                await until(lambda: not client._caller._places.are_free)
+                await until(lambda: not client._caller._in_flight.has_room)
                 with pytest.raises(RequestTimeout, match="in flight"):
                     await client.get("short/first", timeout=0.3)
             finally:
@@ -260,7 +260,7 @@ def test_cancelled_calls_count_as_in_flight_until_their_requests_end(own_cluster
             for node in followers:
                 own_cluster.resume(node)
             assert await client.insert("after", 1)
-            await until(lambda: client._caller._places._free == 10)
+            await until(lambda: client._caller._in_flight._free == 10)
 
     run(use())
 

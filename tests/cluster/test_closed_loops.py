@@ -40,8 +40,8 @@ async def call(client: AsyncClient, node: Cluster) -> "asyncio.Task[Any]":
 
 async def queue(client: AsyncClient, node: Cluster) -> "asyncio.Future[Any]":
     first = await call(client, node)
-    while client._caller._places.are_free:
-        client._caller._places.take()
+    while client._caller._in_flight.has_room:
+        client._caller._in_flight.take()
     second = asyncio.ensure_future(client.get("loops/third"))
     await asyncio.sleep(0)
     return asyncio.gather(first, second)

@@ -19,7 +19,7 @@ from skiff import (
     RequestTimeout,
     StreamClosed,
 )
-from skiff.arguments import Reading
+from skiff.arguments import Consistency
 from skiff.testing import Cluster, Node
 from tests.harness.stopped_actor import stopped_actor
 
@@ -233,7 +233,7 @@ def test_a_client_that_moves_to_a_node_behind_reads_no_older_state(
 
 
 def test_a_revision_from_the_future_is_an_error(client: Client) -> None:
-    for read in get_args(Reading):
+    for read in get_args(Consistency):
         with pytest.raises(InvalidRequest, match="revision 1000000000 is from the future"):
             client.get("key", read=read, at_least=10**9)
 

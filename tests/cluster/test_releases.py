@@ -80,7 +80,7 @@ def test_leases_and_turns_do_not_queue_behind_other_calls(cluster: Cluster) -> N
             held = await client.lease(3.0)
             mutex = client.lock("releases/mutex", ttl=TTL)
             await mutex.acquire()
-            client._caller._places.take()  # as by a call whose outcome is long in coming
+            client._caller._in_flight.take()  # as by a call whose outcome is long in coming
             behind = asyncio.ensure_future(client.get("releases/mutex", timeout=None))
             before = held.remaining
             await until(lambda: held.remaining > before or held.lost.is_set())
@@ -89,7 +89,7 @@ def test_leases_and_turns_do_not_queue_behind_other_calls(cluster: Cluster) -> N
             await held.revoke()
             await mutex.release()
             assert not behind.done()
-            client._caller._places.leave()
+            client._caller._in_flight.leave()
             await behind
 
     run(use())
@@ -99,11 +99,11 @@ def test_a_lease_counts_from_the_request_that_has_a_place(cluster: Cluster) -> N
     async def use() -> None:
         async with client_of(cluster, max_in_flight=1, timeout=SECONDS) as client:
             await client.get("releases/first")
-            client._caller._places.take()
+            client._caller._in_flight.take()
             granting = asyncio.ensure_future(client.lease(TTL))
             with pytest.raises(RequestTimeout):
                 await client.lease(TTL, timeout=0.5)
-            client._caller._places.leave()
+            client._caller._in_flight.leave()
             began = time.monotonic()
             held = await granting
             left = held.remaining

@@ -8,7 +8,7 @@ import pytest
 from protocol.messages.client import Failed, Get, Outcome
 from protocol.state.commands import Found
 from skiff import InvalidRequest, SkiffError
-from skiff.arguments import Reading
+from skiff.arguments import Consistency
 from skiff.testing import Cluster, Node, wait_until
 from tests.cluster.command import run
 from tests.cluster.raw_client import RawClient
@@ -28,7 +28,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-def is_served(node: Node, read: Reading, timeout: float) -> bool:
+def is_served(node: Node, read: Consistency, timeout: float) -> bool:
     with node.client(timeout=timeout) as client:
         try:
             return client.get("key", int, read=read) == 1

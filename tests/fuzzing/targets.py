@@ -18,7 +18,7 @@ from protocol.messages.gateway import Following, Leadership, Opened
 from protocol.messages.replicator import ElectionDue, HeartbeatDue, Persisted, Recovered
 from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
-from protocol.raft.senders import StrangeFrame
+from protocol.raft.senders import RejectedFrame
 from protocol.state.machine import decode_batch, decode_membership_change
 from protocol.status import RoleName
 from protocol.wire import (
@@ -134,10 +134,10 @@ def fuzz_peer(given: bytes) -> None:
     now, term = 0, core.term
     for selects, frame in frames_of(given):
         now += 1_000_000
-        core.tell_time(now)
+        core.set_time(now)
         try:
             core.receive(decode_peer_frame(frame))
-        except (Malformed, StrangeFrame):
+        except (Malformed, RejectedFrame):
             core.step(HeartbeatDue() if selects & 1 else ElectionDue(selects >> 1))
         for message in core.flush().storage:
             if isinstance(message, Append):

@@ -41,7 +41,7 @@ from protocol.messages.replicator import (
 from protocol.messages.storage import Append, Commit, FetchLog, ReadAt, StorageMessage
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode
-from protocol.raft.senders import StrangeFrame, UnknownSender
+from protocol.raft.senders import RejectedFrame, UnknownSender
 from protocol.state.levels import STATE_LEVEL
 from tests.harness.raft_judge import Judge
 
@@ -291,7 +291,7 @@ class Cluster:
 
     def step(self, node: NodeId, *messages: ReplicatorMessage) -> None:
         """Deliver messages of a node's own actors in one turn."""
-        self[node].core.tell_time(self[node].now)
+        self[node].core.set_time(self[node].now)
         for message in messages:
             self[node].core.step(message)
         self._end_turn(self[node])
@@ -355,7 +355,7 @@ class Cluster:
         return reply
 
     def _end_turn(self, machine: Machine) -> None:
-        machine.core.tell_time(machine.now)
+        machine.core.set_time(machine.now)
         outbox = machine.core.flush()
         machine.disk.unwritten.extend(outbox.storage)
         machine.gateway.extend(outbox.gateway)
@@ -402,8 +402,8 @@ class Cluster:
         if machine.running is None or not self.are_linked(packet.sender, packet.to):
             return
         frame = frame_of(packet.sender, packet.message, incarnation=packet.incarnation)
-        machine.core.tell_time(machine.now)
-        with suppress(StrangeFrame):  # the sender has restarted since, or is unknown
+        machine.core.set_time(machine.now)
+        with suppress(RejectedFrame):  # the sender has restarted since, or is unknown
             self.receive(machine, frame)
         self._end_turn(machine)
 
@@ -414,8 +414,8 @@ class Cluster:
         except UnknownSender:
             for other in self.alive:
                 if other is not machine and self.are_linked(machine.id, other.id):
-                    machine.core.hear_memberships(other.id, other.core.tell_memberships())
-            if not machine.core.believes(frame.sender):
+                    machine.core.on_membership_reply(other.id, other.core.membership_reply())
+            if not machine.core.trusts(frame.sender):
                 raise
             machine.core.receive(frame)  # the sender repeats the frame
 

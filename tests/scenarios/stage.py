@@ -12,7 +12,7 @@ from protocol.messages.replicator import Read, ReplicatorMessage
 from protocol.messages.storage import Append, Commit, ReadAt, StageChunk, StorageMessage
 from protocol.raft.node import RaftNode
 from protocol.raft.outbox import Outbox
-from protocol.raft.senders import StrangeFrame
+from protocol.raft.senders import RejectedFrame
 from tests.harness.raft_cluster import (
     CLUSTER,
     ROUNDS_TO_SETTLE_MAX,
@@ -131,7 +131,7 @@ class Stage(Cluster):
         with self.trace.cause(write_packet(packet)):
             try:
                 self.receive(machine, frame)
-            except StrangeFrame as strange:
+            except RejectedFrame as strange:
                 self.trace.tell(f"{node_name(packet.to)}: drops the frame, of {strange}")
             self._end_turn(machine)
 

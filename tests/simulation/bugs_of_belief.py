@@ -23,7 +23,7 @@ BUGS = (
         "nodes that no member knows are believed",
         "dissertation §4.1 asks for their votes, and for no more",
         Edit(
-            Senders.believes,
+            Senders.trusts,
             "return self._vouched.get(sender, 0) > self._state.commit_index",
             "return True",
         ),

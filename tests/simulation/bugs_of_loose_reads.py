@@ -2,7 +2,7 @@
 
 from protocol.client.high_water import HighWaterMark
 from protocol.client.pages import Pages
-from protocol.gateway.reads import Reads, _has_one_answer
+from protocol.gateway.reads import Reads, _is_immutable
 from protocol.storage.reader import Reader
 from protocol.storage.scans import Scans
 from tests.simulation.bug import Bug, Edit
@@ -74,6 +74,6 @@ BUGS = (
     Bug(
         "a first page is read without confirmation",
         "the promise of scans",
-        Edit(_has_one_answer, "revision > 0", "True"),
+        Edit(_is_immutable, "revision > 0", "True"),
     ),
 )

@@ -82,7 +82,7 @@ BUGS = (
     Bug(
         "a voter started again forgets how long it promised to wait",
         "dissertation §6.4.1",
-        Edit(RaftState.tell_time, "now + self._recovered_promise_us", "now"),
+        Edit(RaftState.set_time, "now + self._recovered_promise_us", "now"),
     ),
     Bug(
         "a leader lease is longer than a voter's election timeout",

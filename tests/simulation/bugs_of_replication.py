@@ -49,8 +49,8 @@ BUGS = (
         "Raft §5.3",
         Edit(
             heartbeats.send,
-            "progress.commit_told = min(state.commit_index, progress.match_index)",
-            "progress.commit_told = state.commit_index",
+            "progress.commit_sent = min(state.commit_index, progress.match_index)",
+            "progress.commit_sent = state.commit_index",
         ),
     ),
     Bug(

@@ -1,6 +1,6 @@
 """Bugs in the history of changes, and in watches that resume."""
 
-from protocol.client.beginning import Beginning
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.mirror import MirroredKeys
 from protocol.client.refusals import Refusals
 from protocol.client.routing import Route
@@ -133,7 +133,7 @@ BUGS = (
     Bug(
         "a watch that reads its entries anew keeps those of before",
         "the promise of watches",
-        Edit(Beginning.begin_anew, "self.scanned = []", "pass"),
+        Edit(InitialEntries.begin_anew, "self.scanned = []", "pass"),
     ),
     Bug(
         "the history returns no previous values",

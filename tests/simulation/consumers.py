@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from protocol.client.calls import Ending
 from protocol.client.held_lease import HeldLease
-from protocol.coordination.queue import Claim, Names, take
+from protocol.coordination.queue import Claim, QueueKeys, take
 from protocol.encoding import encode
 from protocol.state.commands import (
     Fence,
@@ -28,7 +28,7 @@ from tests.simulation.setting import Setting
 if TYPE_CHECKING:
     from tests.simulation.client import Thread
 
-NAMES = Names("q")
+NAMES = QueueKeys("q")
 VALUE = encode(None)
 PUTS = 0.5  # share of turns; others take
 PATIENCE_SECONDS = (0.2, 2.0)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.link import Link
 from protocol.messages.client import Failed, FailureCode, Page
 
@@ -20,11 +20,11 @@ class EntriesRead:
     """One such read; ``done`` gets its result, or None if it failed."""
 
     def __init__(
-        self, thread: "Thread", prefix: str, done: Callable[[Beginning | None], None]
+        self, thread: "Thread", prefix: str, done: Callable[[InitialEntries | None], None]
     ) -> None:
         self._thread = thread
         self._done = done
-        self._beginning = Beginning(prefix)
+        self._beginning = InitialEntries(prefix)
         self._link = Link(thread.client.route, stays=True)
         chance = thread.setting.chance
         self._pause = PAUSE_SECONDS_MAX * chance.random() if chance.random() < PAUSES else 0.0

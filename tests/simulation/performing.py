@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.link import Link
 from protocol.coordination.procedure import AwaitChange, Commit, Entries, Procedure, ReadEntries
 from protocol.messages.client import WHOLE, ChangePage, Compacted, Failed, ReadChanges
@@ -70,11 +70,11 @@ class Performing:
         else:
             self.go_on(outcome)
 
-    def _read(self, beginning: Beginning | None) -> None:
-        if beginning is None:
+    def _read(self, initial: InitialEntries | None) -> None:
+        if initial is None:
             self._done()
         else:
-            self.go_on(Entries(beginning.revision, tuple(beginning.scanned)))
+            self.go_on(Entries(initial.revision, tuple(initial.scanned)))
 
     def _look(self, step: AwaitChange, request: ReadChanges, link: Link) -> None:
         """Read the next changes, until one ends the wait."""

@@ -13,7 +13,7 @@ from protocol.messages.peer import (
     JoinReply,
     JoinRequest,
     MembershipQuery,
-    MembershipTold,
+    MembershipReply,
     PeerFrame,
     PeerMessage,
 )
@@ -27,7 +27,7 @@ from protocol.messages.replicator import (
 from protocol.raft.admission import Admission
 from protocol.raft.node import RaftNode
 from protocol.raft.pacing import Pacing
-from protocol.raft.senders import StrangeFrame, UnknownSender
+from protocol.raft.senders import RejectedFrame, UnknownSender
 from protocol.raft.vouching import Vouching
 from protocol.state.batches import check_proposal
 from protocol.state.levels import STATE_LEVEL
@@ -68,7 +68,7 @@ class Replicator(Actor):
         """Handle all messages that have arrived, peers' first, and send the results."""
         if self.core is None and not self._start():
             return
-        self._the_core.tell_time(self._microseconds())
+        self._the_core.set_time(self._microseconds())
         frames, self._frames = self._frames, []
         for frame in frames:
             self._receive(frame)
@@ -139,8 +139,8 @@ class Replicator(Actor):
                 if isinstance(message, Invitation):
                     self._judge.admitted.welcome(self._the_core.id)
                 self._the_admission.receive(frame, message, self._events.now)
-            case (MembershipQuery() | MembershipTold() as message,):
-                self._hear_of_members(frame, message)
+            case (MembershipQuery() | MembershipReply() as message,):
+                self._exchange_members(frame, message)
             case _ if not self._is_too_late(frame):
                 self._receive_from_member(frame)
 
@@ -154,13 +154,15 @@ class Replicator(Actor):
         if self._the_core.is_of_member(frame):
             self._links[frame.sender] = frame.address
 
-    def _hear_of_members(self, frame: PeerFrame, message: MembershipQuery | MembershipTold) -> None:
+    def _exchange_members(
+        self, frame: PeerFrame, message: MembershipQuery | MembershipReply
+    ) -> None:
         if frame.cluster != self._the_core.cluster:
             return
-        if isinstance(message, MembershipTold):
-            self._the_core.hear_memberships(frame.sender, message)
+        if isinstance(message, MembershipReply):
+            self._the_core.on_membership_reply(frame.sender, message)
         else:
-            self._send(frame.address, self._the_core.tell_memberships())
+            self._send(frame.address, self._the_core.membership_reply())
 
     def _is_too_late(self, frame: PeerFrame) -> bool:
         changes = any(type(message) is ForwardMembershipChange for message in frame.messages)
@@ -171,7 +173,7 @@ class Replicator(Actor):
         try:
             self._the_core.receive(frame)
             spaces.judge(self._the_core, before)
-        except StrangeFrame as strange:
+        except RejectedFrame as strange:
             self._the_admission.receive_foreign(frame, self._events.now)
             if not (isinstance(strange, UnknownSender) and strange.is_answered):
                 return
@@ -228,7 +230,7 @@ class Replicator(Actor):
     # --- the end of a turn
 
     def _finish_turn(self) -> None:
-        self._the_core.tell_time(self._microseconds())
+        self._the_core.set_time(self._microseconds())
         outbox = self._the_core.flush()
         self._judge.replicator_turn(self._the_core, outbox)
         life = self.life

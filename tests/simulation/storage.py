@@ -60,7 +60,7 @@ class Storage(Actor):
                 return
             self._looks = False
             self.core.look_at_space(self.life.node.disk_free)
-            self.core.tell_time(self._events.now)
+            self.core.set_time(self._events.now)
             for message in self._take_inbox():
                 self.core.step(message)
             self._steps = self.core.flush()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol import compaction
-from protocol.client import beginning, multiplexer, pipeline, refusals, session
+from protocol.client import initial_entries, multiplexer, pipeline, refusals, session
 from protocol.gateway import batching
 from protocol.raft import key_leases as raft_leases
 from protocol.raft import lease_checkpoints, membership_changes, replication
@@ -30,7 +30,7 @@ PLACES = (
     (compaction, "HELD_LOG_FACTOR"),
     (history, "PAGE_EVENTS_MAX"),
     (refusals, "GRACE_SECONDS"),
-    (beginning, "PAGE_ENTRIES"),
+    (initial_entries, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),
     (sessions, "SESSIONS_MAX"),
     (batches, "LEASE_TTL_MS_MIN"),

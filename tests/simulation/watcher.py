@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from protocol.client.beginning import Beginning
 from protocol.client.calls import Ending
 from protocol.client.changes import ESTABLISH_SECONDS, ChangeStream, StreamBroken
+from protocol.client.initial_entries import InitialEntries
 from protocol.client.refusals import NO_HISTORY, Refusals
 from protocol.client.routing import address_of
 from protocol.client.watch import Need, Place, Watch
@@ -228,15 +228,15 @@ class Watcher:
         watch = self._watch
         self._awaits_entries = True
 
-        def ended(beginning: Beginning | None) -> None:
+        def ended(initial: InitialEntries | None) -> None:
             if watch is not self._watch:
                 return
-            if beginning is None:
+            if initial is None:
                 self._begin_anew()
                 self._break_off()
                 return
             self._awaits_entries = False
-            watch.begin_with(beginning.entries, beginning.revision)
+            watch.begin_with(initial.entries, initial.revision)
             self._go_on()
 
         EntriesRead(self._thread, self._prefix, ended).go_on()

@@ -8,9 +8,9 @@ from protocol.client.census import (
     MAJORITY_SECONDS,
     MINORITY_SECONDS,
     UNDECIDED,
-    Answer,
     Census,
     DividedCensus,
+    Greeting,
 )
 from protocol.client.steps import Counted
 from protocol.membership import Member, Membership
@@ -27,17 +27,17 @@ def membership(*addresses: str, cluster: bytes = REAL) -> Membership:
     return Membership(tuple(members))
 
 
-def answer(at: str, *members: str, cluster: bytes = REAL, itself: str = "") -> Answer:
+def answer(at: str, *members: str, cluster: bytes = REAL, itself: str = "") -> Greeting:
     """Return a node's reply at one address, whose cluster may be elsewhere."""
     node = cluster + (itself or at).encode()
-    return Answer(at, node, cluster, membership(*members, cluster=cluster))
+    return Greeting(at, node, cluster, membership(*members, cluster=cluster))
 
 
-def ghost(at: str, *members: str) -> Answer:
+def ghost(at: str, *members: str) -> Greeting:
     return answer(at, *(members or (at,)), cluster=GHOST)
 
 
-def census(*answers: Answer, given: tuple[str, ...] = (A, B, C)) -> Census:
+def census(*answers: Greeting, given: tuple[str, ...] = (A, B, C)) -> Census:
     taken = Census(given)
     for each in answers:
         taken.note_answer(each)

@@ -44,7 +44,7 @@ def cluster() -> Cluster:
 def deliver(cluster: Cluster, node: bytes, sender: bytes, message: PeerMessage) -> list[Complaint]:
     """Deliver a message; return the node's complaints."""
     core = cluster[node].core
-    core.tell_time(cluster[node].now)
+    core.set_time(cluster[node].now)
     core.receive(frame_of(sender, message))
     complaints = core._state.outbox.complaints.copy()
     cluster.turn(node, lambda _: None)

@@ -279,11 +279,11 @@ def test_a_party_whose_key_is_gone_does_not_enter(store: Store) -> None:
 
 
 def put(store: Store, number: int) -> None:
-    store.insert(queue.Names("q").item(number), str(number).encode())
+    store.insert(queue.QueueKeys("q").item(number), str(number).encode())
 
 
 def taking(store: Store, lease: int = 1) -> Task:
-    return Task(store, queue.take(queue.Names("q"), b"", lease))
+    return Task(store, queue.take(queue.QueueKeys("q"), b"", lease))
 
 
 def test_items_are_claimed_in_order_by_one_consumer_each(store: Store) -> None:
@@ -326,7 +326,7 @@ def test_a_consumer_whose_lease_has_ended_claims_nothing(store: Store) -> None:
 
 def test_keys_below_the_items_hide_none(store: Store) -> None:
     for number in range(20):
-        store.insert(queue.Names("q/item-0").item(number))
+        store.insert(queue.QueueKeys("q/item-0").item(number))
     put(store, 1)
     assert taking(store).result.value == b"1"
 

@@ -25,7 +25,7 @@ from protocol.messages.client import (
     Status,
     TransferLeadership,
 )
-from protocol.messages.gateway import Opened, ReadsDone, RightsTold
+from protocol.messages.gateway import Opened, ReadsDone, RightsUpdate
 from protocol.messages.replicator import Propose, Read, RemoveMember
 from protocol.messages.rights import CheckRight
 from protocol.state.commands import Insert, Write
@@ -129,7 +129,7 @@ def test_a_check_that_a_client_asks_for_is_answered(gateway: Gateway) -> None:
         ReadChanges("a/", 3, 0),
     ],
 )
-def test_what_has_one_answer_needs_a_leader_for_the_rights_of_users_alone(
+def test_an_immutable_read_needs_a_leader_for_the_rights_of_users_alone(
     gateway: Gateway, operation: Operation
 ) -> None:
     (free,) = ask(gateway, operation, user=b"").storage
@@ -141,22 +141,22 @@ def test_what_has_one_answer_needs_a_leader_for_the_rights_of_users_alone(
 
 def test_the_keys_of_users_are_known_as_storage_tells_them(gateway: Gateway) -> None:
     assert gateway.user_keys == frozenset()
-    gateway.step(RightsTold((User("bob", (BOB, ALICE), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB, ALICE), ()),), ()), 0.0)
     assert gateway.user_keys == {BOB, ALICE}
 
 
 def test_administration_and_denials_are_audited(gateway: Gateway) -> None:
-    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB,), ()),), ()), 0.0)
     check = only_read(ask(gateway, RemoveNode(NODE)))
     (record,) = answer(gateway, check, Denied(Right.MEMBERS)).audit
     assert (record.user, record.operation, record.outcome) == ("bob", "RemoveNode", "denied")
     read = only_read(ask(gateway, Get("secret")))
     (record,) = answer(gateway, read, Denied(Right.READ, "secret")).audit
     assert record == AuditRecord("bob", fingerprint(BOB), "Get", "read secret", "denied")
-    gateway.step(RightsTold((), ()), 0.0)
+    gateway.step(RightsUpdate((), ()), 0.0)
     (denied,) = ask(gateway, Write(1, 1, 2, Insert("secret", b"a value"))).audit
     assert denied == AuditRecord("", fingerprint(BOB), "Insert", "known user", "denied")
-    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB,), ()),), ()), 0.0)
     read = only_read(ask(gateway, Get("a"), user=b""))
     assert answer(gateway, read, Done()).audit == []
 
@@ -164,7 +164,7 @@ def test_administration_and_denials_are_audited(gateway: Gateway) -> None:
 def test_all_audited_operations_and_different_denials_of_a_request_are_recorded(
     gateway: Gateway,
 ) -> None:
-    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB,), ()),), ()), 0.0)
     keys = [f"secret/{number}" for number in range(DENIALS_MAX + 2)]
     reads = [Get(key) for key in keys[:1] + keys]
     check = only_read(ask(gateway, RemoveNode(NODE), AddNode("host:9400"), *reads))
@@ -181,8 +181,8 @@ def test_all_audited_operations_and_different_denials_of_a_request_are_recorded(
 
 def test_a_user_that_was_removed_is_denied_at_once_within_its_quota_and_on_record() -> None:
     gateway = Gateway(Opened(NODE, NODE, 1), NodeConfig(dir="d", user_operations_max=5))
-    gateway.step(RightsTold((User("bob", (BOB,), ()), User("ann", (ALICE,), ())), ()), 0.0)
-    gateway.step(RightsTold((User("ann", (ALICE,), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB,), ()), User("ann", (ALICE,), ())), ()), 0.0)
+    gateway.step(RightsUpdate((User("ann", (ALICE,), ()),), ()), 0.0)
     grant = Write(1, 1, 1, Grant("clerk", Right.READ))
     outbox = ask(gateway, Hello(), Status(), Get("a"), grant)
     assert not outbox.replicator
@@ -195,7 +195,7 @@ def test_a_user_that_was_removed_is_denied_at_once_within_its_quota_and_on_recor
     ]
     (refused,) = ask(gateway, Hello(), Hello()).replies
     assert {each.code for each in refused.outcomes} == {FailureCode.OVERLOADED}  # type: ignore[union-attr]
-    gateway.step(RightsTold((User("bob", (BOB,), ()),), ()), 0.0)
+    gateway.step(RightsUpdate((User("bob", (BOB,), ()),), ()), 0.0)
     assert not ask(gateway, Hello()).audit, "it is a user again"
 
 

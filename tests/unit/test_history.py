@@ -213,7 +213,7 @@ def test_previous_values_count_towards_the_size_of_changes() -> None:
 def test_changes_are_dropped_by_their_age() -> None:
     store = Store(HistoryLimits(changes=1 << 30, bytes=1 << 30, seconds=3200))
     for minute in range(100):
-        store.writer.tell_time(1e9 + 60.0 * minute)
+        store.writer.set_time(1e9 + 60.0 * minute)
         store.insert(f"k/{minute}")
     kept = 100 - store.oldest()
     assert 3200 // 60 <= kept <= 3200 // 60 + 5

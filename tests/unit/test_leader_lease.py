@@ -92,7 +92,7 @@ def test_a_lease_is_checked_against_the_time_after_the_last_arrival() -> None:
     cluster = led_by(A, B, C)
     bind(cluster, B, C)
     machine = cluster[A]
-    machine.core.tell_time(machine.now)
+    machine.core.set_time(machine.now)
     machine.core.step(Read(1, b"", leader_lease=True))
     machine.now += LEASE
     cluster.turn(A, lambda _: None)

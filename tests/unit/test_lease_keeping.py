@@ -90,8 +90,8 @@ def test_a_lease_that_a_node_says_has_ended_is_lost() -> None:
 def test_an_answer_is_awaited_no_longer_than_every_lease_lasts() -> None:
     kept = keeping(1)
     kept.add(HeldLease(2, 30.0, 0.0), 0.0)
-    assert kept.patience(4.0) == TTL - 4.0
-    assert kept.patience(20.0) > 0
+    assert kept.reply_timeout(4.0) == TTL - 4.0
+    assert kept.reply_timeout(20.0) > 0
 
 
 def test_an_answer_for_a_lease_that_was_dropped_meanwhile_is_ignored() -> None:
@@ -108,7 +108,7 @@ def test_a_keep_alive_by_the_holder_extends_a_lease_that_is_kept() -> None:
     kept.add(held, 0.0)
     held.extend(TTL, since=3.0)
     kept.take_due(4.0)
-    assert kept.patience(4.0) == TTL - 1.0
+    assert kept.reply_timeout(4.0) == TTL - 1.0
     assert kept.take_lost(TTL) == []
     assert kept.take_lost(TTL + 3.0) == [held]
 
@@ -136,7 +136,7 @@ def test_no_call_looks_at_all_leases() -> None:
     def look(now: float) -> None:
         kept.take_lost(now)
         kept.take_due(now)
-        kept.patience(now)
+        kept.reply_timeout(now)
         kept.next_deadline()
 
     kept = LeaseKeeping()

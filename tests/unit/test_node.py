@@ -17,7 +17,7 @@ from protocol.messages.replicator import AskStatus, Persisted, Propose, Recovere
 from protocol.messages.storage import Append, Commit, ReportStatus
 from protocol.messages.timer import ClockState
 from protocol.raft.node import RaftNode
-from protocol.raft.senders import StrangeFrame
+from protocol.raft.senders import RejectedFrame
 from protocol.status import RoleName
 from tests.harness.raft_cluster import CLUSTER, A, B, C, Cluster, address_of, frame_of, led_by
 
@@ -41,16 +41,16 @@ def node(cluster: bytes = CLUSTER) -> RaftNode:
 )
 def test_a_strange_frame_is_refused_as_a_whole(strange: PeerFrame) -> None:
     core = node()
-    with pytest.raises(StrangeFrame):
+    with pytest.raises(RejectedFrame):
         core.receive(strange)
     assert core.term == 0
 
 
 def test_a_node_without_a_cluster_refuses_all_frames_until_it_adopts_one() -> None:
     core = node(cluster=b"")
-    with pytest.raises(StrangeFrame):
+    with pytest.raises(RejectedFrame):
         core.receive(frame(cluster=b""))
-    with pytest.raises(StrangeFrame):
+    with pytest.raises(RejectedFrame):
         core.receive(frame())
     core.adopt(CLUSTER)
     core.receive(frame())
@@ -61,7 +61,7 @@ def test_a_frame_of_an_earlier_incarnation_is_refused() -> None:
     core = node()
     core.receive(frame(incarnation=3))
     core.receive(frame(incarnation=3))
-    with pytest.raises(StrangeFrame):
+    with pytest.raises(RejectedFrame):
         core.receive(frame(incarnation=2))
     core.receive(frame(incarnation=4))
 

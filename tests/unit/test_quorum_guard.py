@@ -136,7 +136,7 @@ def test_two_concurrent_removals_do_not_block_each_other() -> None:
 
 
 def join_in_place(cluster: Cluster, address: str) -> JoinReply:
-    cluster[A].core.tell_time(cluster[A].now)
+    cluster[A].core.set_time(cluster[A].now)
     request = JoinRequest(address, True, *cluster.basis(A), STATE_LEVEL)
     return cluster[A].core.join(b"N" * 16, request)
 

@@ -323,7 +323,7 @@ def test_a_node_that_was_not_told_of_leases_since_its_start_has_those_it_recover
     recovered = cluster[A].disk.recover(A, CLUSTER, None)
     leases = ((5, TTL_MS, 0),)
     core = RaftNode(replace(recovered, leases=leases))
-    core.tell_time(100)
+    core.set_time(100)
     core.flush()
     assert core._state.key_leases == {5: TTL_MS}
 
@@ -340,9 +340,9 @@ def test_a_lease_lasts_from_after_the_messages_of_a_turn_were_received() -> None
     """A turn may last while its process is suspended, and take in messages that are newer."""
     cluster = with_leases()
     core, now = cluster[A].core, cluster[A].now
-    core.tell_time(now)
+    core.set_time(now)
     core.step(LeasesApplied(1, ((5, TTL_MS),), ()))
-    core.tell_time(now + TTL)
+    core.set_time(now + TTL)
     core.flush()
     cluster[A].now = now + TTL
     beat(cluster, after=TTL - 1)

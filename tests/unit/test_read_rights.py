@@ -28,7 +28,7 @@ from protocol.messages.client import (
     Scan,
     SnapshotPart,
 )
-from protocol.messages.gateway import ReadsDone, RightsTold
+from protocol.messages.gateway import ReadsDone, RightsUpdate
 from protocol.messages.rights import CheckRight, Identity, ListUsers, Users, WhoAmI
 from protocol.messages.storage import ReadAt
 from protocol.state.commands import Batch, Command, GrantLease, Insert, OpenSession, Write
@@ -200,18 +200,18 @@ def test_the_backups_of_a_user_end_none_of_another(
 def test_the_gateway_is_told_of_the_users_at_the_start_and_when_they_change(
     node: StoredNode,
 ) -> None:
-    told = [each for each in node.apply(entry(4, RemoveUser("bob"))) if type(each) is RightsTold]
+    told = [each for each in node.apply(entry(4, RemoveUser("bob"))) if type(each) is RightsUpdate]
     grants = ((READ, "jobs/"), (WRITE, "jobs/"), (WATCH, "jobs/"))
     role, alice = Role("clerk", grants), User("alice", (ALICE,), ("admin",))
-    assert told == [RightsTold((alice,), (role,))]
-    assert not any(type(each) is RightsTold for each in node.apply(entry(5, Insert("a", b""))))
+    assert told == [RightsUpdate((alice,), (role,))]
+    assert not any(type(each) is RightsUpdate for each in node.apply(entry(5, Insert("a", b""))))
     node.crash(kept=99)
-    assert RightsTold((alice,), (role,)) in node.writer.recover().gateway
+    assert RightsUpdate((alice,), (role,)) in node.writer.recover().gateway
 
 
 def test_a_snapshot_carries_the_users(node: StoredNode) -> None:
     follower = StoredNode(b"follower".ljust(16, b"\0"))
-    told = [each for each in follower.stage(*node.chunks()) if type(each) is RightsTold]
+    told = [each for each in follower.stage(*node.chunks()) if type(each) is RightsUpdate]
     assert {user.name for user in told[-1].users} == {"alice", "bob"}
     assert read(follower, Get("other")) == [Denied(READ, "other")]
     assert follower.rows == node.rows

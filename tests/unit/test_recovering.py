@@ -9,7 +9,7 @@ from protocol.messages.storage import Append
 from protocol.raft.node import RaftNode
 from protocol.state.commands import Batch, Insert, OpenSession, SessionOpened, Write
 from protocol.state.levels import STATE_LEVEL
-from protocol.storage.recovering import Holding, NewerVersion, recover, survey
+from protocol.storage.recovering import DirectoryContents, NewerVersion, recover, survey
 from protocol.wire import encode
 from tests.harness.stored_node import CLUSTER, NODE, PEER, UNLIMITED, StoredNode, entry, history
 from tests.simulation.disk import DiskFailure
@@ -39,18 +39,18 @@ def begin_again(node: StoredNode) -> None:
 
 
 def test_a_survey_reports_the_identity_and_state_of_a_directory(node: StoredNode) -> None:
-    holding = survey(node.disk, UNLIMITED)
-    assert isinstance(holding, Holding)
-    assert (holding.node, holding.cluster) == (NODE, CLUSTER)
-    assert (holding.rank, holding.applied_index) == ((3, LAST), 10)
-    assert not holding.is_alone
+    contents = survey(node.disk, UNLIMITED)
+    assert isinstance(contents, DirectoryContents)
+    assert (contents.node, contents.cluster) == (NODE, CLUSTER)
+    assert (contents.rank, contents.applied_index) == ((3, LAST), 10)
+    assert not contents.is_alone
 
 
 def test_recovery_applies_the_whole_log_and_leaves_a_single_member(node: StoredNode) -> None:
     begin_again(node)
-    holding = survey(node.disk, UNLIMITED)
-    assert (holding.cluster, holding.is_alone) == (NEW_CLUSTER, True)
-    assert (holding.rank, holding.applied_index) == ((3, LAST), LAST)
+    contents = survey(node.disk, UNLIMITED)
+    assert (contents.cluster, contents.is_alone) == (NEW_CLUSTER, True)
+    assert (contents.rank, contents.applied_index) == ((3, LAST), LAST)
     node.open()
     assert {b"a", b"b"} <= node.rows[0].keys()
     assert node.writer.revision == 10
@@ -80,8 +80,8 @@ def test_a_crash_leaves_the_old_cluster_or_the_new_one(node: StoredNode) -> None
     with pytest.raises(DiskFailure):
         recover(node.disk, UNLIMITED, NEW_CLUSTER, sessions_skipped=SKIPPED)
     node.crash()
-    holding = survey(node.disk, UNLIMITED)
-    assert (holding.cluster, holding.applied_index) in ((CLUSTER, 10), (NEW_CLUSTER, LAST))
+    contents = survey(node.disk, UNLIMITED)
+    assert (contents.cluster, contents.applied_index) in ((CLUSTER, 10), (NEW_CLUSTER, LAST))
     begin_again(node)
     assert survey(node.disk, UNLIMITED).is_alone
 

@@ -9,7 +9,7 @@ from protocol.audit import fingerprint
 from protocol.gateway.change_feed import ChangeFeed
 from protocol.gateway.subscriptions import GONE, Subscriptions
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, MARK_TOPIC, PREV_TOPIC
-from protocol.messages.gateway import RightsTold
+from protocol.messages.gateway import RightsUpdate
 from protocol.state.rights import Rights
 from protocol.state.user_commands import Right, Role, User
 from skiff.testing import free_port
@@ -82,18 +82,18 @@ def test_a_denied_subscription_is_recorded_once_for_its_connection(
 
 def test_a_connection_is_closed_when_a_right_to_one_of_its_topics_is_lost() -> None:
     feed = ChangeFeed()
-    feed.step(RightsTold(USERS, ROLES), 0.0)
+    feed.step(RightsUpdate(USERS, ROLES), 0.0)
     for connection, topic, user in (
         (1, EVENT_TOPIC + b"jobs/", BOB),
         (2, MARK_TOPIC, BOB),
         (3, EVENT_TOPIC, b""),
     ):
         feed.subscriptions.take(ON + topic, connection, user=user)
-    feed.step(RightsTold(USERS, ROLES), 0.0)
+    feed.step(RightsUpdate(USERS, ROLES), 0.0)
     assert feed.take_denied() == []
-    feed.step(RightsTold(USERS, (Role("clerk", ((Right.READ, "jobs/"),)),)), 0.0)
+    feed.step(RightsUpdate(USERS, (Role("clerk", ((Right.READ, "jobs/"),)),)), 0.0)
     assert feed.take_denied() == [1]
-    feed.step(RightsTold((), ()), 0.0)
+    feed.step(RightsUpdate((), ()), 0.0)
     assert feed.take_denied() == [2]
 
 

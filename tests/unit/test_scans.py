@@ -192,11 +192,11 @@ def test_an_idle_scan_ends_after_many_changes_and_a_minute(
     store.page(Scan(SCAN, "", 1))
     store.insert("p", "q", "r", "s")
     assert keys(store.page(Scan(SCAN, "", 1, "a", revision=9))) == ["b"], "its reader is slow"
-    store.node.writer.tell_time(60.0)
+    store.node.writer.set_time(60.0)
     store.insert("p", "q", "r")
     assert keys(store.page(Scan(SCAN, "", 1, "b", revision=9))) == ["c"]
     store.insert("p", "q", "r")
-    store.node.writer.tell_time(120.0)
+    store.node.writer.set_time(120.0)
     store.insert("s")
     assert gone(store.read(Scan(SCAN, "", 1, "c", revision=9)))
 

@@ -11,9 +11,9 @@ import pytest
 import zmq
 
 from actors.connections import Connections
-from actors.doorkeeper import Doorkeeper
 from actors.port import Port
 from actors.sockets import Sockets
+from actors.zap_handler import ZapHandler
 from protocol.connection_limits import HANDSHAKE_BYTES
 from protocol.security import z85
 from protocol.security.gatekeeper import Decision, Gatekeeper
@@ -90,7 +90,7 @@ def gatekeeper_of(door: Door) -> Gatekeeper:
     return door.sockets.gatekeeper
 
 
-def doorkeeper_port(door: Door) -> Port:
+def zap_port(door: Door) -> Port:
     (port,) = door.sockets._reactions
     return port
 
@@ -136,13 +136,13 @@ def test_a_password_opens_nothing(door: Door) -> None:
 
 
 def test_without_a_handler_nothing_gets_in(door: Door) -> None:
-    door.sockets.forget(doorkeeper_port(door))
+    door.sockets.forget(zap_port(door))
     assert not door.admits(CLUSTER)
     assert not door.admits(STRANGER)
 
 
 def test_while_the_handler_does_not_answer_nothing_gets_in(door: Door) -> None:
-    door.sockets._reactions[doorkeeper_port(door)] = lambda: None
+    door.sockets._reactions[zap_port(door)] = lambda: None
     assert not door.admits(CLUSTER)
 
 
@@ -227,7 +227,7 @@ def test_a_stranger_that_sends_more_than_a_handshake_is_closed_and_no_authentica
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a connection brings")
 def test_a_connection_is_in_its_handshake_until_it_is_admitted(door: Door) -> None:
     connections = Connections(door.port)
-    door.sockets._reactions[doorkeeper_port(door)] = lambda: None
+    door.sockets._reactions[zap_port(door)] = lambda: None
     with door.connect(CLUSTER):
         wait_until(lambda: bool(connections.take_in(0.0)) or len(connections) > 0, "accepted")
         assert connections.break_off(0.0) == []
@@ -336,7 +336,7 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def test_the_doorkeeper_drops_no_request(door: Door) -> None:
+def test_the_zap_handler_drops_no_request(door: Door) -> None:
     """A malformed one is answered, too: ZeroMQ would wait for ever."""
     sent: list[tuple[bytes, ...]] = []
 
@@ -347,5 +347,5 @@ def test_the_doorkeeper_drops_no_request(door: Door) -> None:
         def send(self, *frames: bytes) -> None:
             sent.append(frames)
 
-    Doorkeeper(Asked(), gatekeeper_of(door)).answer()  # type: ignore[arg-type]
+    ZapHandler(Asked(), gatekeeper_of(door)).answer()  # type: ignore[arg-type]
     assert [frames[3:5] for frames in sent] == [(b"", b"500"), (b"7", b"500"), (b"x", b"500")]

@@ -10,7 +10,7 @@ from protocol.messages.peer import (
     ForwardProposal,
     Heartbeat,
     HeartbeatReply,
-    MembershipTold,
+    MembershipReply,
     PeerMessage,
     RemovalNotice,
     RequestVote,
@@ -25,7 +25,7 @@ from protocol.raft.senders import (
     LAPSE_MICROSECONDS,
     TERM_JUMP_MAX,
     VOUCHED_MAX,
-    StrangeFrame,
+    RejectedFrame,
     UnknownSender,
 )
 from tests.harness.raft_cluster import A, B, C, Cluster, D, E, address_of, frame_of, led_by
@@ -44,7 +44,7 @@ def cluster() -> Cluster:
 
 def deliver(cluster: Cluster, node: bytes, sender: bytes, *messages: PeerMessage) -> None:
     core = cluster[node].core
-    core.tell_time(cluster[node].now)
+    core.set_time(cluster[node].now)
     core.receive(frame_of(sender, *messages))
     cluster.turn(node, lambda _: None)
 
@@ -87,7 +87,7 @@ def test_only_a_vote_request_of_a_stranger_gets_a_reply(cluster: Cluster) -> Non
 
 
 def test_a_frame_with_the_nodes_own_id_is_refused(cluster: Cluster) -> None:
-    with pytest.raises(StrangeFrame, match="own id"):
+    with pytest.raises(RejectedFrame, match="own id"):
         deliver(cluster, A, A, Heartbeat(9, 1, 1))
 
 
@@ -96,8 +96,8 @@ def test_a_frame_with_the_nodes_own_id_is_refused(cluster: Cluster) -> None:
 
 def test_a_lagging_follower_trusts_a_leader_that_a_member_vouches_for(cluster: Cluster) -> None:
     follower = cluster[B].core
-    follower.hear_memberships(C, MembershipTold((MembershipAt(5, voters(A, B, C, D)),)))
-    assert follower.believes(D)
+    follower.on_membership_reply(C, MembershipReply((MembershipAt(5, voters(A, B, C, D)),)))
+    assert follower.trusts(D)
     assert not follower.wants_vouchers
     deliver(cluster, B, D, Heartbeat(2, 1, 0))
     assert follower.term == 2
@@ -105,33 +105,33 @@ def test_a_lagging_follower_trusts_a_leader_that_a_member_vouches_for(cluster: C
 
 def test_a_voter_of_a_pending_membership_is_trusted(cluster: Cluster) -> None:
     told = (MembershipAt(4, voters(A, B, C)), MembershipAt(5, voters(A, B, C, D)))
-    cluster[B].core.hear_memberships(C, MembershipTold(told))
-    assert cluster[B].core.believes(D)
+    cluster[B].core.on_membership_reply(C, MembershipReply(told))
+    assert cluster[B].core.trusts(D)
 
 
 def test_a_membership_no_newer_than_the_commit_index_vouches_for_no_one(cluster: Cluster) -> None:
     assert cluster[B].commit_index == 1
     cluster[B].core.vouch(MembershipAt(1, voters(A, B, C, D)), 1)
-    assert not cluster[B].core.believes(D)
+    assert not cluster[B].core.trusts(D)
 
 
 def test_vouching_ends_when_the_nodes_own_log_has_caught_up(cluster: Cluster) -> None:
     cluster[B].core.vouch(MembershipAt(3, voters(A, B, C, D)), 1)
     for payload in (b"x", b"y"):
-        assert cluster[B].core.believes(D)
+        assert cluster[B].core.trusts(D)
         cluster.propose(A, payload)
         cluster.settle()
-    assert not cluster[B].core.believes(D)
+    assert not cluster[B].core.trusts(D)
 
 
 def test_learners_are_not_vouched_for_and_voters_only_up_to_a_bound(cluster: Cluster) -> None:
     core = cluster[B].core
     learner = Membership((Member(E, address_of(E), voter=False),))
     core.vouch(MembershipAt(9, learner), 1)
-    assert not core.believes(E)
+    assert not core.trusts(E)
     many = [number.to_bytes(16, "big") for number in range(2 * VOUCHED_MAX)]
     core.vouch(MembershipAt(9, voters(*many)), 1)
-    assert sum(map(core.believes, many)) == VOUCHED_MAX
+    assert sum(map(core.trusts, many)) == VOUCHED_MAX
 
 
 # --- incarnations
@@ -140,7 +140,7 @@ def test_learners_are_not_vouched_for_and_voters_only_up_to_a_bound(cluster: Clu
 def accepts(core: RaftNode, incarnation: int) -> bool:
     try:
         core.receive(frame_of(B, HeartbeatReply(0, 0), incarnation=incarnation))
-    except StrangeFrame:
+    except RejectedFrame:
         return False
     return True
 
@@ -154,14 +154,14 @@ def test_an_incarnation_far_ahead_does_not_mute_the_current_one(cluster: Cluster
 
 def test_a_newer_incarnation_mutes_older_ones_while_it_keeps_sending(cluster: Cluster) -> None:
     core = cluster[A].core
-    core.tell_time(1)
+    core.set_time(1)
     assert accepts(core, 7)
     assert not accepts(core, 6)
-    core.tell_time(LAPSE_MICROSECONDS)
+    core.set_time(LAPSE_MICROSECONDS)
     assert accepts(core, 7)
-    core.tell_time(2 * LAPSE_MICROSECONDS - 1)
+    core.set_time(2 * LAPSE_MICROSECONDS - 1)
     assert not accepts(core, 6)
-    core.tell_time(2 * LAPSE_MICROSECONDS)
+    core.set_time(2 * LAPSE_MICROSECONDS)
     assert accepts(core, 6), "the newer one was another node's"
 
 
@@ -240,7 +240,7 @@ def test_a_removal_notice_about_another_node_is_ignored(cluster: Cluster) -> Non
 
 def test_removal_reports_from_two_members_remove_a_node(cluster: Cluster) -> None:
     deliver(cluster, B, C, RemovalNotice(9))
-    cluster[B].core.hear_memberships(A, MembershipTold((MembershipAt(9, voters(A, C)),)))
+    cluster[B].core.on_membership_reply(A, MembershipReply((MembershipAt(9, voters(A, C)),)))
     cluster.turn(B, lambda _: None)
     assert cluster[B].core.removed
     assert cluster[B].told(Leadership)[-1].removed
@@ -269,7 +269,7 @@ def test_a_removal_notice_from_the_only_other_member_removes_a_node() -> None:
 
 def test_a_pending_membership_without_the_node_does_not_remove_it(cluster: Cluster) -> None:
     for member in (A, C):
-        told = MembershipTold((MembershipAt(9, voters(A, B, C)), MembershipAt(10, voters(A, C))))
-        cluster[B].core.hear_memberships(member, told)
+        told = MembershipReply((MembershipAt(9, voters(A, B, C)), MembershipAt(10, voters(A, C))))
+        cluster[B].core.on_membership_reply(member, told)
     assert not cluster[B].core.removed
     assert not cluster[B].core.wants_vouchers

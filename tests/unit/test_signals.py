@@ -17,7 +17,7 @@ def ending() -> Iterator[EndRequest]:
     ending.listen_to_signals()
     yield ending
     signal.set_wakeup_fd(-1)
-    for end in (ending._told, ending._teller):
+    for end in (ending._reader, ending._writer):
         end.close()
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -43,7 +43,7 @@ def test_a_hangup_that_is_ignored_stays_ignored(ending: EndRequest) -> None:
 
 def test_a_failure_reported_by_a_thread_ends_the_wait(ending: EndRequest) -> None:
     failure = OSError("no space left")
-    threading.Thread(target=ending.tell, args=(failure,)).start()
+    threading.Thread(target=ending.request, args=(failure,)).start()
     assert ending.wait() is failure
 
 

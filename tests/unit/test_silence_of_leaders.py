@@ -8,7 +8,7 @@ SECOND = 1_000_000  # microseconds
 
 def silence_ms(cluster: Cluster, node: bytes) -> int | None:
     machine = cluster[node]
-    machine.core.tell_time(machine.now)
+    machine.core.set_time(machine.now)
     return status_of(machine.core._state).silence_ms
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol.entry import EntryKind, LogEntry, MembershipChange
 from protocol.hard_state import HardState
 from protocol.membership import Member, Membership, MembershipAt
-from protocol.messages.gateway import BatchApplied, ChangesLost, RightsTold
+from protocol.messages.gateway import BatchApplied, ChangesLost, RightsUpdate
 from protocol.messages.replicator import ChunkStaged, SnapshotInstalled
 from protocol.messages.storage import Append, Commit, FetchSnapshot
 from protocol.snapshot import SnapshotChunk
@@ -53,7 +53,7 @@ def test_the_last_chunk_installs_state_log_and_members_of_the_snapshot(leader: S
     membership = MembershipAt(LAST, MEMBERS)
     assert installed == SnapshotInstalled(LAST, 1, membership)
     assert lost == ChangesLost(leader.writer.revision)
-    assert told == RightsTold((), ())
+    assert told == RightsUpdate((), ())
     assert follower.rows == leader.rows
     assert follower.log == ()
     assert (follower.store.start.index, follower.store.start.term) == (LAST, 1)

@@ -177,7 +177,7 @@ PEER_MESSAGES: list[Any] = [
     peer.InstallSnapshotReply(3, CHUNK.end),
     peer.ForwardTransfer(ID),
     peer.MembershipQuery(),
-    peer.MembershipTold((MembershipAt(4, MEMBERSHIP),), 3),
+    peer.MembershipReply((MembershipAt(4, MEMBERSHIP),), 3),
 ]
 FOR_STORAGE: list[Any] = [
     storage.Append(1, HardState(3, ID), ENTRIES, (MembershipAt(4, MEMBERSHIP),)),
@@ -240,7 +240,7 @@ FOR_GATEWAY: list[Any] = [
     gateway.Following(b"nonce", 7),
     gateway.ChangesLost(7),
     gateway.HandshakesRefused(7, {"127.0.0.1": 2}),
-    gateway.RightsTold((USER,), (ROLE,)),
+    gateway.RightsUpdate((USER,), (ROLE,)),
 ]
 
 SAMPLES: list[tuple[Decoder[Any], Any]] = [

@@ -1,4 +1,4 @@
-"""Patience: how long the procedure of a recipe may take."""
+"""Time limits: how long the procedure of a recipe may take."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ class NotFree(RequestTimeout):
     """The time to wait is over."""
 
 
-class Patience(msgspec.Struct, frozen=True):
+class TimeLimits(msgspec.Struct, frozen=True):
     """Deadlines, in seconds of the clock of the client's requests; ``NEVER`` for none."""
 
     requests: float
@@ -34,18 +34,18 @@ class Patience(msgspec.Struct, frozen=True):
         return now >= self.waits
 
     @property
-    def with_last_look(self) -> "Patience":
+    def with_last_look(self) -> "TimeLimits":
         """The same, with time for a last request after the waits."""
-        return Patience(self.requests + LAST_LOOK_SECONDS, self.waits)
+        return TimeLimits(self.requests + LAST_LOOK_SECONDS, self.waits)
 
 
-FOREVER = Patience(NEVER, NEVER)
+FOREVER = TimeLimits(NEVER, NEVER)
 
 
-def patience_of(timeout: float | None, request_seconds: float | None, now: float) -> Patience:
-    """Return the patience of a timeout; with 0, requests are still given their usual time."""
+def time_limits_of(timeout: float | None, request_seconds: float | None, now: float) -> TimeLimits:
+    """Return the time limits of a timeout; with 0, requests are still given their usual time."""
     if timeout is None:
-        return Patience(NEVER, NEVER)
+        return TimeLimits(NEVER, NEVER)
     if timeout:
-        return Patience(now + timeout, now + timeout)
-    return Patience(NEVER if request_seconds is None else now + request_seconds, now)
+        return TimeLimits(now + timeout, now + timeout)
+    return TimeLimits(NEVER if request_seconds is None else now + request_seconds, now)

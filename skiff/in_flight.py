@@ -1,4 +1,4 @@
-"""Places: the calls of an asyncio client that may be in flight together; others queue."""
+"""In-flight limit: how many calls of an asyncio client may be in flight; further ones queue."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,29 +9,29 @@ from skiff.errors import RequestTimeout
 TOO_MANY = "too many calls were in flight until the deadline; nothing was sent"
 
 
-class Places:
-    """Places, given to the waiting calls in their order. Used by one event loop."""
+class InFlightLimit:
+    """Slots for calls, granted to the waiting ones in their order. Used by one event loop."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     @property
-    def are_free(self) -> bool:
-        """Whether a place can be taken without waiting."""
+    def has_room(self) -> bool:
+        """Whether a slot can be taken without waiting."""
         return self._free > 0
 
     def take(self) -> None:
-        """Take a place at once, in excess if none is free: later calls wait the longer."""
+        """Take a slot at once, in excess if none is free: later calls wait the longer."""
         self._free -= 1
 
     async def wait(self, deadline: float) -> None:
-        """Wait for a place, and take it; the deadline is in seconds of the loop's clock.
+        """Wait for a slot, and take it; the deadline is in seconds of the loop's clock.
 
         Raises:
             RequestTimeout: none became free in time.
         """
-        if self.are_free:
+        if self.has_room:
             self.take()
             return
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -41,14 +41,14 @@ class Places:
                 await given
         except BaseException as error:
             if given.done() and not given.cancelled():
-                self.leave()  # it was given one just as it ended
+                self.leave()  # it was granted one just as it ended
             self._queue.pop(given, None)
             if isinstance(error, TimeoutError):
                 raise RequestTimeout(TOO_MANY) from None
             raise
 
     def leave(self) -> None:
-        """Give up a place: the first call that still waits gets it, unless it was in excess."""
+        """Give up a slot: the first call that still waits gets it, unless it was in excess."""
         self._free += 1
         while self._free > 0 and self._queue:
             given, _ = self._queue.popitem(last=False)

@@ -1,6 +1,6 @@
-"""Doorkeeper: answers ZeroMQ's authentication requests (ZAP), in the loop of an actor.
+"""ZAP handler: answers ZeroMQ's authentication requests (RFC 27), in the loop of an actor.
 
-There is no thread that could die unnoticed: an actor that does not answer admits no one.
+There is no thread that could die unnoticed: an actor that hangs admits no connection.
 """
 
 import logging
@@ -11,10 +11,10 @@ from protocol.security.gatekeeper import MALFORMED, Decision, Gatekeeper, reply
 
 ENVELOPE_FRAMES = 2  # the connection that asks, and an empty delimiter
 
-log = logging.getLogger("skiff.doorkeeper")
+log = logging.getLogger("skiff.zap_handler")
 
 
-class Doorkeeper:
+class ZapHandler:
     """The shell around the gatekeeper of one actor."""
 
     def __init__(self, port: Port, gatekeeper: Gatekeeper) -> None:

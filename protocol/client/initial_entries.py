@@ -1,4 +1,4 @@
-"""Beginning of a watch: the entries that are there, by a scan, all at one revision.
+"""Initial entries of a watch: the entries that are there, by a scan, all at one revision.
 
 The watch delivers them and goes on with the changes after that revision, whether its stream began
 before or after: what the stream has from before is dropped, and what it lacks is fetched.
@@ -11,7 +11,7 @@ from protocol.state.commands import Event
 ATTEMPTS_MAX = 10  # scans; each may lose its view
 
 
-class Beginning:
+class InitialEntries:
     """The entries under a prefix."""
 
     def __init__(self, prefix: str) -> None:
