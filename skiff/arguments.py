@@ -105,7 +105,7 @@ def milliseconds_of(ttl: object) -> int:
     """
     if not _is_number(ttl) or not 0 < ttl < TTL_SECONDS_CEILING:  # written so that NaN fails, too
         raise InvalidRequest(f"a TTL is a number of seconds from 1 to 2,592,000, not {ttl!r}")
-    return math.ceil(ttl * 1000)  # never shorter
+    return math.ceil(round(ttl * 1000, 6))  # never shorter, but for the error of a product
 
 
 def lease_fields(lease: object, ttl: object) -> tuple[int, int]:

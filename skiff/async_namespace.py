@@ -104,4 +104,4 @@ class AsyncNamespace(KeyNames, Generic[ValueT]):
 
     def namespace(self, prefix: str, type: Any = None) -> "AsyncNamespace[Any]":
         """Return the namespace under a further prefix."""
-        return AsyncNamespace(self._client, self.prefix + prefix, type or self._type)
+        return AsyncNamespace(self._client, self.within(prefix), type or self._type)

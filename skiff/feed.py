@@ -18,6 +18,8 @@ from skiff.transport import Transport
 TOPICS_MAX = 200  # of one connection; nodes refuse more than 256
 TOPIC_BYTES_MAX = 48 << 10  # likewise; nodes refuse more than 64 KiB
 READ_MAX = 100  # messages in a row before other tasks run
+HEARTBEAT_MS = 2000  # between two pings of an idle connection
+HEARTBEAT_TIMEOUT_MS = 2500  # without a reply, after which the connection is lost
 EVENTS, READABLE, AT_ONCE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK)  # enums are slow
 
 
@@ -34,6 +36,9 @@ class Feed:
         self._channel = Channel(transport, zmq.SUB, BROKEN_EVENTS)
         self._socket, self._monitor = self._channel.socket, self._channel.monitor
         self._socket.setsockopt(zmq.RCVHWM, UNREAD_MAX)
+        # A watch that is not read would not notice a dead connection, and keep it for all others.
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         self._channel.connect(endpoint)
         self._descriptors = self._channel.descriptors
         self._topics: Counter[bytes] = Counter()

@@ -1,21 +1,32 @@
 """Functions that a client calls: checks of what was passed, and of what it returned."""
 
 from collections.abc import Awaitable
-from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from inspect import (
+    isasyncgen,
+    isasyncgenfunction,
+    isawaitable,
+    iscoroutine,
+    iscoroutinefunction,
+    isgenerator,
+    isgeneratorfunction,
+)
 from typing import TypeVar
 
 from skiff.errors import InvalidRequest
 
 ReturnT = TypeVar("ReturnT")
 
+# Functions whose calls run none of their code.
+SUSPENDED = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+
 
 def check_function(given: object) -> None:
-    """Check whether an argument is a function, other than a coroutine's.
+    """Check whether an argument is a function, other than one of a coroutine or a generator.
 
     Raises:
         InvalidRequest: it is not.
     """
-    if not callable(given) or iscoroutinefunction(given):
+    if not callable(given) or any(is_of_kind(given) for is_of_kind in SUSPENDED):
         raise InvalidRequest(f"the function to call must be an ordinary function, not {given!r}")
 
 
@@ -23,9 +34,9 @@ def check_result(returned: ReturnT) -> ReturnT:
     """Return what a function returned, after a check whether it is the result itself.
 
     Raises:
-        InvalidRequest: it must be awaited first.
+        InvalidRequest: it must be awaited or iterated first.
     """
-    if isawaitable(returned):
+    if isawaitable(returned) or isgenerator(returned) or isasyncgen(returned):
         if iscoroutine(returned):
             returned.close()  # it was never begun
         raise InvalidRequest(

@@ -14,7 +14,7 @@ from protocol.client.mirror import Mirrored, MirroredKeys
 from protocol.state.commands import Event as Change
 from skiff.bound import BoundToProcess
 from skiff.errors import ClientClosed, DeserializeFailed, SkiffError, StreamClosed
-from skiff.functions import check_function
+from skiff.functions import check_function, check_result
 from skiff.records import Event
 from skiff.subscription import event_of
 from skiff.values import decode_value
@@ -84,7 +84,7 @@ class MirrorState:
             was_synced = self._keys.is_synced
             applied = self._keys.take(change, revision)
             due = self._keys.take_due()
-            callbacks = tuple(self._callbacks.values())
+            callbacks = tuple(self._callbacks.items())
         if self._keys.is_synced and not was_synced:
             self.synced.set()
         for waiter in due:
@@ -108,15 +108,18 @@ class MirrorState:
         for waiter in waiters:
             waiter.set()
 
-    def _notify(self, change: Change, callbacks: tuple[Callback, ...]) -> None:
+    def _notify(self, change: Change, callbacks: tuple[tuple[object, Callback], ...]) -> None:
+        """Call the callbacks that have not been ended by an earlier call, nor the mirror closed."""
         try:
             event = event_of(change, self.type)
         except DeserializeFailed as error:
             log.error("a mirror's callbacks were not called: %s", error)
             return
-        for callback in callbacks:
+        for token, callback in callbacks:
+            if self.is_closed or token not in self._callbacks:
+                continue
             try:
-                callback(event)
+                check_result(callback(event))
             except self._logged_errors:
                 log.exception("a mirror's callback failed at %r", change.key)
 

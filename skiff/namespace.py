@@ -45,6 +45,16 @@ class KeyNames:
         check_key(key)
         return key
 
+    def within(self, prefix: object) -> str:
+        """Return the prefix of a namespace within this one.
+
+        Raises:
+            InvalidRequest: the further prefix is no str.
+        """
+        if not isinstance(prefix, str):
+            raise InvalidRequest(f"a prefix is a str, not {type(prefix).__name__}")
+        return self.prefix + prefix
+
     def name(self, key: str) -> str:
         """Return the name of a key."""
         return key[len(self.prefix) :]
@@ -186,7 +196,7 @@ class Namespace(KeyNames, MutableMapping[str, ValueT]):
 
     def namespace(self, prefix: str, type: Any = None) -> "Namespace[Any]":
         """Return the namespace under a further prefix."""
-        return Namespace(self._client, self.prefix + prefix, type or self._type)
+        return Namespace(self._client, self.within(prefix), type or self._type)
 
     def scan(self) -> Iterator[tuple[str, ValueT]]:
         """Yield the names with their values, at one revision."""

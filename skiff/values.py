@@ -22,7 +22,7 @@ def encode_value(key: str, value: object) -> bytes:
     """
     try:
         stored = encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except Exception as error:  # a value's own code may raise anything
         raise SerializeFailed(f"cannot store the value of {key!r}: {error}") from error
     if len(stored) > VALUE_BYTES_CEILING:
         raise InvalidRequest(
@@ -40,8 +40,8 @@ def check_type(type_: Any) -> None:
     """
     try:
         _decoder(type_)
-    except (TypeError, ValueError, NameError) as error:
-        raise InvalidRequest(f"no value can be decoded as {type_!r}: {error}") from None
+    except Exception as error:  # of an annotation, too
+        raise InvalidRequest(f"no value can be decoded as {type_!r}: {error}") from error
 
 
 def decode_value(key: str, stored: bytes, type_: Any) -> Any:

@@ -38,7 +38,7 @@ def backup(
         taken = client.backup(target, progress=progress)
     if as_json:
         facts = {"rows": taken.rows, "bytes": taken.size, "index": taken.index}
-        output.json({"file": str(file), **facts, "cluster_id": taken.cluster})
+        output.json({"file": output.in_unicode(file), **facts, "cluster_id": taken.cluster})
     else:
         checked = "" if is_piped else ", verified"
         output.note(f"{file}: {taken.rows} rows, {taken.size} bytes{checked}")

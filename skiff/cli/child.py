@@ -113,7 +113,8 @@ def _supervise(
                 signalled = signalled or number
             if not _is_from_terminal(number):
                 process.send_signal(number)
-    return signalled
+    late = [number for number in inbox.take_unread() if number not in USER_SIGNALS]
+    return signalled or next(iter(late), None)
 
 
 def _is_from_terminal(number: int) -> bool:

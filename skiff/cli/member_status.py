@@ -154,6 +154,6 @@ def _takes_connections(address: str, timeout: float) -> bool:
     place = parse_address(address)
     try:
         socket.create_connection((place.host, place.port), timeout).close()
-    except OSError:
+    except (OSError, UnicodeError):  # no such host, or no name of one
         return False
     return True

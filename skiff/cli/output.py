@@ -46,8 +46,13 @@ class Stream:
 
 
 def line(text: str) -> None:
-    """Print a line in UTF-8, whatever the locale."""
-    write(text.encode() + b"\n")
+    """Print a line in UTF-8, whatever the locale; bytes of a path stay as they are."""
+    write(text.encode(errors="surrogateescape") + b"\n")
+
+
+def in_unicode(path: str | os.PathLike[str]) -> str:
+    """Return a path for JSON, with bytes that are no UTF-8 escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def value(found: object) -> None:

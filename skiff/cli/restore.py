@@ -35,7 +35,7 @@ def restore(
         restored = skiff.restore(source, directory, progress)
     if as_json:
         ids = {"id": restored.node, "cluster_id": restored.cluster}
-        output.json({"dir": str(directory), **ids})
+        output.json({"dir": output.in_unicode(directory), **ids})
     else:
         start = f"start it by 'skiff node start --dir {directory}'"
         output.note(f"{directory} holds node {restored.node} of a new cluster; {start}")

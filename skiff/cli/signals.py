@@ -50,8 +50,8 @@ def _is_ignored(number: int) -> bool:
 class SignalInbox:
     """The signals that arrive during a ``with`` block of the main thread, which reads them.
 
-    Those that are ignored stay ignored, as SIGHUP by nohup or SIGINT in a background job. For the
-    socket, see ``EndRequest``.
+    Those that are ignored stay ignored, as SIGHUP by nohup or SIGINT in a background job. Those
+    that were not read go to the former handlers at the end. For the socket, see ``EndRequest``.
     """
 
     def __init__(self, *numbers: int) -> None:
@@ -77,13 +77,21 @@ class SignalInbox:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._former_fd)
+        unread = self.take_unread()
         self._reader.close()
         self._writer.close()
+        for number in unread:
+            signal.raise_signal(number)
 
     def next(self, seconds: float) -> int | None:
         """Return the number of the next signal, None if there was none within the seconds."""
         ready, _, _ = select.select([self._reader], [], [], max(0.0, seconds))
         return self._reader.recv(1)[0] if ready else None
+
+    def take_unread(self) -> list[int]:
+        """Return the signals that have arrived and were not read, without SIGCHLD."""
+        unread = list(iter(lambda: self.next(0.0), None))
+        return [number for number in unread if number != signal.SIGCHLD]
 
 
 def end_on_signals() -> None:

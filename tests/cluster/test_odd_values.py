@@ -2,13 +2,17 @@
 
 import json
 import math
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from skiff.client import Client
 from skiff.testing import Cluster, Node
+from tests.cluster.command import command, environment
 from tests.cluster.test_transact_command import call
 
 STRANGE = msgspec.Raw(b"\x81\x80\x01")  # a map with a map as its key
@@ -134,3 +138,22 @@ def test_an_item_that_python_cannot_hold_is_taken(node: Node, client: Client) ->
     assert "the value of 'jobs' is not of type" in with_command[2]
     assert noted(call(node, "queue", "take", "jobs"), note) == f"{BASE64}\n"
     assert call(node, "queue", "take", "jobs", "--", "cat") == (0, "next", "")
+
+
+def test_a_path_that_is_not_utf8_is_printed(node: Node, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/odd\xff"
+    made = run_on_odd_path("keygen", "cluster", odd)
+    assert odd in made
+    done = run_on_odd_path("backup", odd + b"/backup", "--json", "--url", node.address)
+    assert json.loads(done)["file"] == f"{tmp_path}/odd\\xff/backup"
+
+
+def run_on_odd_path(*arguments: str | bytes) -> bytes:
+    """Run a command in a process of its own; return what it printed."""
+    line = [*map(os.fsencode, command()), *map(os.fsencode, arguments)]
+    return subprocess.run(line, env=environment(), capture_output=True, check=True).stdout
+
+
+def test_an_address_that_no_host_can_have_is_not_reachable(node: Node) -> None:
+    code, printed, _ = call(node, "status", "--url", f"{node.address},a..b:9400")
+    assert (code, node.address in printed) == (0, True)

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from protocol.encoding import encode
 from skiff import AsyncClient, Check, Client, Increment, Insert, InvalidAddress, InvalidRequest
+from skiff.arguments import milliseconds_of
 from skiff.operations import check_of
 
 NOWHERE = "127.0.0.1:1"
@@ -119,6 +121,10 @@ async def _five() -> int:
     return 5
 
 
+def _six() -> Iterator[int]:
+    yield 6
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -143,6 +149,8 @@ def test_an_asyncio_transaction_is_run_by_a_coroutine_function(function: Any, re
         (42, "must be an ordinary function, not 42"),
         (_five, "must be an ordinary function, not <function"),
         (lambda _: _five(), "not one that returns coroutine"),
+        (_six, "must be an ordinary function, not <function"),
+        (lambda _: _six(), "not one that returns generator"),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -158,3 +166,19 @@ def test_an_asyncio_transaction_is_run_by_any_function_that_returns_an_awaitable
             assert await client.run_transaction(lambda _: asyncio.ensure_future(_five())) == 5
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("ttl", "milliseconds"), [(16.1, 16_100), (1.0001, 1001), (2, 2000)])
+def test_a_ttl_is_rounded_up_to_milliseconds_and_not_by_a_floating_point_error(
+    ttl: float, milliseconds: int
+) -> None:
+    assert milliseconds_of(ttl) == milliseconds
+
+
+@pytest.mark.parametrize("prefix", [None, 5, b"a/"])
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_the_prefix_of_a_namespace_within_another_is_text(
+    client: type[Client | AsyncClient], prefix: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="a prefix is a str, not"):
+        client(NOWHERE).namespace("a/").namespace(prefix)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -112,6 +113,34 @@ def test_a_command_ends_with_its_protection(
     notes = capsys.readouterr().err
     assert "lock 'l' is lost: the command gets SIGTERM" in notes
     assert ("SIGKILL" in notes) == (code == 128 + signal.SIGKILL)
+
+
+def test_a_signal_that_arrives_as_the_command_ends_asks_for_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poll = subprocess.Popen.poll
+
+    def signal_at_the_end(process: "subprocess.Popen[bytes]") -> int | None:
+        code = poll(process)
+        if code is not None:
+            signal.raise_signal(signal.SIGTERM)
+        return code
+
+    monkeypatch.setattr(subprocess.Popen, "poll", signal_at_the_end)
+    assert run_child(python("pass"), {}) == Ending(0, signal.SIGTERM)
+
+
+def test_signals_that_were_not_read_go_to_the_former_handlers() -> None:
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number))
+    try:
+        with SignalInbox(signal.SIGTERM, signal.SIGCHLD):
+            signal.raise_signal(signal.SIGCHLD)
+            signal.raise_signal(signal.SIGTERM)
+            assert arrived == []
+        assert arrived == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_signals_that_are_ignored_stay_ignored() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import zmq
@@ -9,7 +10,7 @@ import zmq
 from protocol.client.changes import StreamBroken
 from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, Established, Published
 from protocol.wire import encode
-from skiff import async_subscription
+from skiff import async_subscription, feed
 from skiff.async_subscription import AsyncSubscription, FellBehind
 from skiff.feed import Feeds
 from skiff.subscription import CONNECTION_LOST
@@ -117,6 +118,62 @@ def test_a_connection_that_is_lost_right_after_the_confirmation_ends_the_stream(
         assert subscription.stream.is_established
         with pytest.raises(StreamBroken, match=CONNECTION_LOST):
             subscription.take()
+
+    asyncio.run(asyncio.wait_for(use(), SECONDS))
+
+
+class Firewall:
+    """The way to a publisher, which can drop all that is sent and close no connection."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._port = int(endpoint.rpartition(":")[2])
+        self._passes = True
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> str:
+        """Listen, and return the endpoint."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def drop_all(self) -> None:
+        """Drop what is sent from now on."""
+        self._passes = False
+
+    def close(self) -> None:
+        """Close all connections."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, far_writer]
+        with suppress(ConnectionError):
+            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+
+    async def _pass(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            if self._passes:
+                to.write(data)
+
+
+def test_a_dead_connection_ends_the_stream_of_a_watch_that_is_not_read(
+    publisher: Publisher, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "HEARTBEAT_MS", 50)
+    monkeypatch.setattr(feed, "HEARTBEAT_TIMEOUT_MS", 200)
+
+    async def use() -> None:
+        firewall = Firewall(publisher.endpoint)
+        subscription = subscribe(Feeds(transport), await firewall.open())
+        await established(publisher, subscription)
+        firewall.drop_all()
+        await until(lambda: subscription._feed.is_closed)
+        with pytest.raises(StreamBroken, match=CONNECTION_LOST):
+            subscription.take()
+        firewall.close()
 
     asyncio.run(asyncio.wait_for(use(), SECONDS))
 

@@ -11,6 +11,7 @@ from protocol.client.mirror import Mirrored, MirroredKeys
 from protocol.encoding import encode
 from protocol.state.commands import Event
 from skiff import DeserializeFailed
+from skiff import Event as SkiffEvent
 from skiff.mirroring import MirrorMapping, MirrorState
 
 KEYS = st.sampled_from(["a", "b", "c", "d/e"])
@@ -166,6 +167,52 @@ def mapping(*entries: Event) -> tuple[MirrorState, MirrorMapping[int]]:
     for entry in (*entries, Event(10, "", None, 0)):
         state.take(entry, entry.revision)
     return state, MirrorMapping[int](state)
+
+
+def insert_many(state: MirrorState, *keys: str) -> None:
+    """Apply the inserts of one transaction."""
+    for position, key in enumerate(keys):
+        state.take(Event(11, key, encode(1), 0, position), 10)
+    state.take(None, 11)
+
+
+def test_a_callback_that_was_ended_is_not_called_for_the_rest_of_a_transaction() -> None:
+    state, mirror = mapping()
+    seen: list[str] = []
+
+    def once(event: SkiffEvent[int]) -> None:
+        seen.append(event.key)
+        end()
+
+    end = mirror.on_change(once)
+    others: list[str] = []
+    mirror.on_change(lambda event: others.append(event.key))
+    insert_many(state, "a", "b", "c")
+    assert (seen, others) == (["a"], ["a", "b", "c"])
+
+
+def test_no_callback_is_called_once_the_mirror_is_closed() -> None:
+    state, mirror = mapping()
+    seen: list[str] = []
+
+    def closing(event: SkiffEvent[int]) -> None:
+        seen.append(event.key)
+        state.end(None)
+
+    mirror.on_change(closing)
+    insert_many(state, "a", "b", "c")
+    assert seen == ["a"]
+
+
+def test_a_callback_that_returns_a_coroutine_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    state, mirror = mapping()
+
+    async def ignored() -> None:
+        """Do nothing."""
+
+    mirror.on_change(lambda _: ignored())
+    insert_many(state, "a")
+    assert "not one that returns coroutine" in caplog.text
 
 
 def test_it_is_a_mapping_in_the_order_of_keys() -> None:

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from protocol.encoding import encode
-from skiff import DeserializeFailed
-from skiff.values import decode_value
+from skiff import DeserializeFailed, InvalidRequest, SerializeFailed
+from skiff.values import check_type, decode_value, encode_value
 
 RAISED = (AttributeError, KeyError, ZeroDivisionError, TypeError, ValueError)
 
@@ -26,6 +26,23 @@ def test_any_error_of_a_type_tells_the_key_and_keeps_the_stored_bytes(
     ) as e:
         decode_value("k", stored, Picky)
     assert e.value.stored == stored
+
+
+def test_a_value_that_raises_as_it_is_encoded_cannot_be_stored() -> None:
+    class Halved(msgspec.Struct):
+        first: int
+        second: int
+
+    value = Halved(1, 2)
+    del value.second
+    with pytest.raises(SerializeFailed, match=r"cannot store the value of 'k': .*second"):
+        encode_value("k", value)
+
+
+def test_a_type_with_a_broken_annotation_is_refused() -> None:
+    broken = msgspec.defstruct("Broken", [("number", "int |")])
+    with pytest.raises(InvalidRequest, match="no value can be decoded as"):
+        check_type(broken)
 
 
 @pytest.mark.parametrize("stored", [b"", b"\xc1", b"\x91" * 100_000 + b"\1"])
