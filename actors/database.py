@@ -40,6 +40,9 @@ NEWER_FAMILIES = (
 WRITE_BUFFER_BYTES = 32 << 20
 WRITE_BUFFERS_MAX = 4  # of a table; writes stall while all but one are being flushed
 WAL_BYTES_MAX = 96 << 20  # beyond this, RocksDB flushes tables to free old write-ahead logs
+# A file with so many deletions among so many rows in a row is compacted soon: readers of a queue's
+# first keys pass over the deletions of all that were there before.
+DELETIONS_WINDOW, DELETIONS_MAX = 1000, 500
 KEPT_INFO_LOGS = 3
 SYNCS_KEY = b"syncs"
 SYNCS_FILE = "SYNCS"  # among RocksDB's files, which ignores it
@@ -294,5 +297,6 @@ def _options(*, create: bool) -> rocksdict.Options:
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
     options.set_max_total_wal_size(WAL_BYTES_MAX)
+    options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS_MAX, 0.0)
     options.set_keep_log_file_num(KEPT_INFO_LOGS)
     return options
