@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from protocol.client.changes import ChangeStream, StreamBroken
+from protocol.messages.client import MARK_TOPIC
 from skiff.subscription import NONCE_BYTES, UNREAD_MAX
 
 if TYPE_CHECKING:
@@ -98,8 +99,13 @@ class AsyncSubscription:
     # --- by the feed
 
     def put(self, message: list[bytes]) -> None:
-        """Add a message; a subscriber that has fallen behind too far gets no more."""
-        if len(self._messages) < UNREAD_MAX and self._end is None:
+        """Add a message; a subscriber that has fallen behind too far gets no more.
+
+        A mark replaces the one before it, so that no watch falls behind while nothing changes.
+        """
+        if self._messages and message[0] == self._messages[-1][0] == MARK_TOPIC:
+            self._messages[-1] = message
+        elif len(self._messages) < UNREAD_MAX and self._end is None:
             self._messages.append(message)
         else:
             self._end = self._end or FellBehind()

@@ -8,7 +8,14 @@ import pytest
 import zmq
 
 from protocol.client.changes import StreamBroken
-from protocol.messages.client import ESTABLISHED_TOPIC, EVENT_TOPIC, Established, Published
+from protocol.messages.client import (
+    ESTABLISHED_TOPIC,
+    EVENT_TOPIC,
+    MARK_TOPIC,
+    Established,
+    Mark,
+    Published,
+)
 from protocol.wire import encode
 from skiff import async_subscription, feed
 from skiff.async_subscription import AsyncSubscription, FellBehind
@@ -42,6 +49,10 @@ class Publisher:
         """Publish an insert."""
         body = encode(Published(0, 2, key, b"v", 0, 0, True))
         self._socket.send_multipart([EVENT_TOPIC + key.encode(), body])
+
+    def mark(self, revision: int) -> None:
+        """Publish a mark."""
+        self._socket.send_multipart([MARK_TOPIC, encode(Mark(0, revision))])
 
     def close(self) -> None:
         self._context.destroy(linger=1000)
@@ -174,6 +185,25 @@ def test_a_dead_connection_ends_the_stream_of_a_watch_that_is_not_read(
         with pytest.raises(StreamBroken, match=CONNECTION_LOST):
             subscription.take()
         firewall.close()
+
+    asyncio.run(asyncio.wait_for(use(), SECONDS))
+
+
+def test_a_watch_that_is_not_read_does_not_fall_behind_by_marks(
+    publisher: Publisher, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_subscription, "UNREAD_MAX", 5)
+
+    async def use() -> None:
+        subscription = subscribe(Feeds(transport), publisher.endpoint)
+        await established(publisher, subscription)
+        publisher.publish("k/1")
+        for revision in range(2, 20):
+            publisher.mark(revision)
+        publisher.publish("k/2")
+        await until(lambda: len(subscription._messages) == 3)
+        taken = [subscription.stream.take(subscription.take() or [], 0.0) for _ in range(3)]
+        assert taken[1] == Mark(0, 19)
 
     asyncio.run(asyncio.wait_for(use(), SECONDS))
 
