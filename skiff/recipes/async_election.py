@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from protocol.coordination.election import find_leader, next_leader
+from protocol.coordination.election import find_leader
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.descriptions import described_by
 from skiff.errors import LockMisused
 from skiff.recipes.async_holder import AsyncHolder
 from skiff.recipes.election import Election
-from skiff.recipes.time_limits import FOREVER
+from skiff.recipes.leaders import AsyncLeaders
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
 
@@ -47,14 +47,7 @@ class AsyncElection(AsyncHolder):
     def observe(self, type: Any = Any) -> AsyncIterator[Entry[Any] | None]:
         """Yield the present leader's entry, then one for each change; see ``Election.observe``."""
         check_type(type)
-        return self._observe(type)
-
-    async def _observe(self, type_: Any) -> AsyncIterator[Entry[Any] | None]:
-        line = self._contest.line
-        leader = await self._coordinator.perform(find_leader(line), FOREVER)
-        while True:
-            yield None if leader is None else entry_of(leader.key, leader, type_)
-            leader = await self._coordinator.perform(next_leader(line, leader), FOREVER)
+        return AsyncLeaders(self._coordinator, self._contest.line, type)
 
     async def __aenter__(self) -> Self:
         if self._turn is None:

@@ -8,12 +8,12 @@ Observers see the leaders in order, but may miss one that led briefly.
 from collections.abc import Iterator
 from typing import Any, Self
 
-from protocol.coordination.election import find_leader, next_leader
+from protocol.coordination.election import find_leader
 from protocol.coordination.line import Line
 from skiff.arguments import CLIENT_DEFAULT, Timeout
 from skiff.errors import LockMisused
 from skiff.recipes.holder import Holder
-from skiff.recipes.time_limits import FOREVER
+from skiff.recipes.leaders import Leaders
 from skiff.recipes.turn import Contest
 from skiff.records import Entry
 from skiff.values import check_type, encode_value, entry_of
@@ -73,15 +73,12 @@ class Election(Holder):
         return None if leader is None else entry_of(leader.key, leader, type)
 
     def observe(self, type: Any = Any) -> Iterator[Entry[Any] | None]:
-        """Yield the present leader's entry, then one for each change; None while there is none."""
-        check_type(type)
-        return self._observe(type)
+        """Yield the present leader's entry, then one for each change; None while there is none.
 
-    def _observe(self, type_: Any) -> Iterator[Entry[Any] | None]:
-        leader = self._coordinator.perform(find_leader(self._contest.line), FOREVER)
-        while True:
-            yield None if leader is None else entry_of(leader.key, leader, type_)
-            leader = self._coordinator.perform(next_leader(self._contest.line, leader), FOREVER)
+        A value of another type raises ``DeserializeFailed``; the next iteration goes on after it.
+        """
+        check_type(type)
+        return Leaders(self._coordinator, self._contest.line, type)
 
     def __enter__(self) -> Self:
         if self._turn is None:

@@ -553,6 +553,15 @@ def test_candidates_lead_one_after_another(client: Any) -> None:
     assert next(leaders) is None
 
 
+def test_an_observer_goes_on_after_a_value_of_another_type(client: Any) -> None:
+    leaders = client.election("e").observe(str)
+    with client.election("e").campaign(3) as leader:
+        with pytest.raises(DeserializeFailed):
+            next(leaders)
+        leader.proclaim("text")
+        assert next(leaders).value == "text"
+
+
 def begun(client: Any, kind: str) -> Any:
     """Return a holder that has its turn before its block begins."""
     return client.election("e").campaign() if kind == "election" else client.party("e").join()
