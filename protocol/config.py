@@ -233,7 +233,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
     ] = "text"
     trace: Annotated[
-        bool, Setting(unit="", help="Log when each batch passes which stage.", hidden=True)
+        bool,
+        Setting(
+            unit="",
+            help="Write the time at which each batch passes each stage to trace/ in the data "
+            "directory.",
+            hidden=True,
+        ),
     ] = False
 
     @property

@@ -176,7 +176,7 @@ def test_a_fence_refuses_the_writes_of_an_earlier_holder(client: Any) -> None:
         assert mismatch.value.current == revision
         assert client.transact([], [], fence=lock).succeeded
     before = client.get_entry("k")
-    refused = pytest.raises(Fenced, match="is not held with this token any more")
+    refused = pytest.raises(Fenced, match="is no longer held with this token")
     with refused:
         client.insert("k", 2, fence=stale)
     with refused:
