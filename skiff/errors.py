@@ -110,7 +110,7 @@ class RevisionMismatch(InsertFailed):
 
 
 class NotInteger(InsertFailed, ValueError):
-    """The value to increment is no integer of 64 bits; nothing was written."""
+    """The value to increment is not a 64-bit integer; nothing was written."""
 
 
 class CounterOverflow(InsertFailed, OverflowError):

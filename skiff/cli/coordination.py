@@ -43,7 +43,7 @@ Ttl = Annotated[
     typer.Option(
         "--ttl",
         metavar="SECONDS",
-        help="What this process holds is free so long after its death, or up to a third longer.",
+        help="What this process holds is released this long after it dies, or up to a third later.",
     ),
 ]
 KillAfter = Annotated[

@@ -17,7 +17,7 @@ COLUMNS = ("id", "ttl", "keys")
 KEEPS = 3  # keep-alives in the time of a lease
 RETRIES = 12  # in the time of a lease, while no keep-alive is confirmed
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="The lease's number.", show_default=False)]
+Id = Annotated[int, typer.Argument(metavar="ID", help="The lease's id.", show_default=False)]
 
 
 @app.command()
