@@ -1,4 +1,4 @@
-"""Coordination: the options and the manner that the commands of recipes share."""
+"""Coordination: options and context managers that the recipe commands share."""
 
 import threading
 from collections.abc import Iterator
