@@ -70,7 +70,7 @@ class ChangePublisher:
             self._log_closing(1, "too many subscriptions", now)
             self._connections.bar(connection, now)
         elif self._subscriptions.denies(frame, connection, user):
-            self._close(connection, "their users may not watch that", now)
+            self._close(connection, "the user has no right to watch this prefix", now)
             return None
         elif self._port.is_manual:
             self._port.admit(frame)
@@ -91,7 +91,7 @@ class ChangePublisher:
         if self._connections.is_readable(readable):
             self._follow_connections(now)
         for connection in self.feed.take_denied():  # before anything else is published
-            self._close(connection, "their users may no longer watch that", now)
+            self._close(connection, "the user has lost the right to watch a prefix", now)
         if not self._connections:
             self._subscriptions.drop_lost()
         self._core.mark(now, has_subscribers=bool(self._subscriptions))
@@ -112,7 +112,7 @@ class ChangePublisher:
         for descriptor in self._connections.take_in(now):
             self._subscriptions.forget(descriptor)
         closed = self._connections.trim(self._connections_max, now)
-        self._log_closing(len(closed), "too many", now)
+        self._log_closing(len(closed), "too many connections", now)
 
     def _send(self, message: Message) -> bool:
         """Send a message; return False where the pipes are full, or too much is unsent."""
@@ -142,7 +142,8 @@ class ChangePublisher:
 
     def _log_closing(self, count: int, reason: str, now: float) -> None:
         if count and self._closings.is_due(now):
-            log.warning("closed %d connections of subscribers: %s", count, reason)
+            noun = "connection" if count == 1 else "connections"
+            log.warning("closed %d subscriber %s: %s", count, noun, reason)
 
     def _close(self, connection: int, reason: str, now: float) -> None:
         self._log_closing(1, reason, now)

@@ -159,7 +159,7 @@ class ClientGateway:
         self._clients.take_in(now)
         closed = self._clients.trim(self._context.limits.clients, now)
         if closed and self._crowded.is_due(now):
-            log.warning("closed %d idle client connections: too many", len(closed))
+            log.warning("closed %d idle client connections: the limit is reached", len(closed))
 
     def _receive_some(self, now: float) -> None:
         """Receive requests, up to a limit that keeps this turn short."""

@@ -79,7 +79,11 @@ class MemoryWatch:
         if hosts:
             self._strangers_until = now + STRANGERS_SECONDS
             if self._strange.is_due(now):
-                log.warning("closed %d connections of strangers, as from %s", len(hosts), hosts[0])
+                log.warning(
+                    "closed %d unauthenticated connections, for example from %s",
+                    len(hosts),
+                    hosts[0],
+                )
 
     def _check(self, now: float) -> None:
         if now < self._strangers_until:
@@ -106,7 +110,9 @@ class MemoryWatch:
                 self._ports, self._received, received, strict=True
             ):
                 for connection in floods(before, after):
-                    log.warning("closed a connection with much traffic, because memory grows")
+                    log.warning(
+                        "closed a connection with heavy traffic because memory use is growing"
+                    )
                     connections.close(connection)
         self._received = received
 

@@ -208,7 +208,7 @@ class PeerLinks:
         members = set(self._members.values())
         closed = self.connections.trim(self._connections_max, now, members)
         if closed and self._crowded.is_due(now):
-            log.warning("closed %d connections to the peer port: too many", len(closed))
+            log.warning("closed %d connections to the peer port: the limit is reached", len(closed))
 
     def _decode(self, frames: Frames) -> PeerFrame | None:
         try:

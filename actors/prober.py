@@ -67,7 +67,7 @@ def trouble_of(address: str) -> str:
     except TimeoutError:
         return ""
     except InvalidAddressText as error:
-        return f"is no address: {error}"
+        return f"is not an address: {error}"
     except (socket.gaierror, UnicodeError) as error:
         return f"cannot be resolved: {getattr(error, 'strerror', None) or error}"
     except ConnectionRefusedError:

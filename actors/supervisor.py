@@ -175,7 +175,7 @@ class Supervisor:
             return None
         if failure is None or failure.lasting or self._restarts_too_often():
             return failure
-        self._warn("%s, starting all actors again", failure.message)
+        self._warn("%s; restarting all actors", failure.message)
         return None
 
     def _await_space(self, failure: Failing) -> None:
@@ -183,7 +183,7 @@ class Supervisor:
         self._starts.pop()
         if time.monotonic() - self._full_at > RESTART_WINDOW_SECONDS:
             self._full_starts = 0
-            self._warn("%s, starting all actors again until there is some", failure.message)
+            self._warn("%s; restarting all actors until there is space", failure.message)
         self._full_at = time.monotonic()
         delay = min(BACKOFF_SECONDS * 2**self._full_starts, FULL_DISK_SECONDS_MAX)
         self._full_starts += 1

@@ -30,7 +30,7 @@ from protocol.wire import decode_outcome
 
 DONE_MAX = 50  # of one user recorded in a window
 FAILURES_MAX = 20  # likewise, of administration and of other requests each
-USERS_MAX = 10  # who have these numbers to themselves in a window; all others share one
+USERS_MAX = 10  # users with limits of their own in a window; all others share one
 OTHER_USERS = "*"  # in place of their names, of which none has this character
 WINDOW_SECONDS = 60.0
 TARGET_LENGTH_MAX = 200  # characters
@@ -51,7 +51,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     operation: str  # name in the protocol; or Subscribe, Connect, MemberAdded, -Moved or -Removed
     target: str  # node, user, role, right and prefix, or the key that was denied; its beginning
     outcome: str  # done, denied, or the name of the failure
-    suppressed: int = 0  # like it, of the user or host, before this one, that were not recorded
+    suppressed: int = 0  # similar records of the user or host before this one, not written
 
 
 _CLUSTER_WIDE = AddNode | RemoveNode | TransferLeadership

@@ -50,7 +50,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="PORT",
-            help="Answer clients on this port; the next two serve watchers and peers.",
+            help="Serve clients on this port; the next two serve watchers and peers.",
             least=1,
             most=PORT_MAX,
         ),
@@ -76,7 +76,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Setting(
             unit="",
             help="Run without `key` even where other machines can reach the node: all who reach "
-            "its ports may read and change everything. Warns at each start.",
+            "its ports may read and change everything. Logs a warning at each start.",
         ),
     ] = False
     admin_key: Annotated[
@@ -205,7 +205,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="COUNT",
-            help="Maximum number of learners, which join at the same time, while this node leads.",
+            help="Maximum number of learners, that is, of nodes that are joining, while this node "
+            "leads.",
             least=1,
             most=LEARNERS_CEILING,
         ),
@@ -214,14 +215,19 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Setting(
             unit="COUNT",
-            help="Refuse what a user, or a connection without a key, asks of this node beyond this "
-            "many operations a second, those of transactions included. 0: no limit.",
+            help="Maximum operations per second from one user, or from one connection without a "
+            "key, through this node; further ones are refused. Each operation of a transaction "
+            "counts. 0: no limit.",
             least=0,
         ),
     ] = 0
     log_level: Annotated[
         str,
-        Setting(unit="LEVEL", help="Log to standard error from this level on.", choices=LOG_LEVELS),
+        Setting(
+            unit="LEVEL",
+            help="Log to standard error at this level and above.",
+            choices=LOG_LEVELS,
+        ),
     ] = "warning"
     log_format: Annotated[
         str,
@@ -233,7 +239,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
     ] = "text"
     trace: Annotated[
-        bool, Setting(unit="", help="Log when each batch passes which stage.", hidden=True)
+        bool,
+        Setting(
+            unit="",
+            help="Write the time at which each batch passes each stage to trace/ in the data "
+            "directory.",
+            hidden=True,
+        ),
     ] = False
 
     @property
@@ -301,7 +313,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Raises:
             InvalidSetting: with the name of the setting, its fault and the accepted values.
         """
-        _check(bool(self.dir), "dir must be named: the directory that keeps this node's data")
+        _check(bool(self.dir), "dir is required: the directory for this node's data")
         for setting in SETTINGS:
             refusal = setting.refuses(getattr(self, setting.name))
             _check(not refusal, refusal)
@@ -314,7 +326,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check_address("bind", f"[{self.bind.strip('[]')}]")
         _check(
             bool(self.advertise) or self.bind not in ANY_HOST,
-            f"bind {self.bind} is no address to connect to: give the host in advertise",
+            f"bind {self.bind} is not an address that others can connect to: set advertise",
         )
         if self.advertise:
             _check_address("advertise", self.advertise)
@@ -322,7 +334,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             _check_address("join_cluster", address)
         _check(
             not (self.standby and self.join_cluster),
-            "standby waits to be invited and join_cluster does not: give one of them",
+            "standby and join_cluster exclude each other: a standby node waits for an invitation",
         )
         _check(
             bool(self.join_cluster) or not self.rejoin,
@@ -345,8 +357,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         expected = self.expected_addresses
         _check(
             EXPECT_MIN <= self.expect == len(expected),
-            f"expect must be at least {EXPECT_MIN} and the number of addresses in join_cluster, "
-            f"which are {len(expected)}, not {self.expect}",
+            f"expect must be at least {EXPECT_MIN} and equal the number of addresses in "
+            f"join_cluster: {len(expected)}, not {self.expect}",
         )
         _check(
             str(self.address) in expected,

@@ -10,6 +10,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
 
     term: Term = 0  # the highest that the node has seen
     voted_for: IdOrNone = b""  # id of the candidate that has its vote in this term; empty for none
-    # Microseconds of its own clock, counted from a start: a leader may still rely on its vote.
+    # How long after a start, in microseconds of its own clock, a leader may still rely on a promise
+    # from before it.
     lease_promise_us: Microseconds = 0
     removed: bool = False  # whether the node knows that it was removed

@@ -12,24 +12,24 @@ class Silence:
     def __init__(self) -> None:
         self.deadline = NEVER  # when ``take_notes`` is due if no event occurs before
         self._since = NEVER
-        self._is_told = False
+        self._has_warned = False
         self._notes: list[str] = []
 
     def observe(self, leadership: Leadership, now: float) -> None:
         """Record who leads; a node without a cluster needs no leader."""
         if leadership.leader is None and leadership.cluster and not leadership.removed:
             self._since = min(self._since, now)
-            self.deadline = NEVER if self._is_told else self._since + QUIET_SECONDS
+            self.deadline = NEVER if self._has_warned else self._since + QUIET_SECONDS
             return
-        if self._is_told and leadership.leader is not None:
-            leader = leadership.leader.hex()[:8]
-            self._notes.append(f"node {leader} leads, after {now - self._since:.0f} s of no leader")
-        self._since, self._is_told, self.deadline = NEVER, False, NEVER
+        if self._has_warned and leadership.leader is not None:
+            leader, seconds = leadership.leader.hex()[:8], now - self._since
+            self._notes.append(f"node {leader} leads after {seconds:.0f} s without a leader")
+        self._since, self._has_warned, self.deadline = NEVER, False, NEVER
 
     def take_notes(self, now: float) -> list[str]:
         """Return the warnings that are due."""
         if self.deadline <= now:
-            self._is_told, self.deadline = True, NEVER
+            self._has_warned, self.deadline = True, NEVER
             self._notes.append(
                 "no leader: a majority of the voters does not answer or cannot agree; reads and "
                 "writes fail at their deadline until it does"

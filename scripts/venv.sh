@@ -61,7 +61,7 @@ make_venv() {
     fi
 }
 
-# Install with uv where it is at hand and knows the way, with pip otherwise.
+# Install with uv if it is available and succeeds, with pip otherwise.
 install_project() {
     echo "Installing $1 into .venv" >&2
     if command -v uv >/dev/null &&
@@ -74,7 +74,7 @@ install_project() {
     }
 }
 
-# Bring .venv to hold the project: `ensure_venv plain` to run it, `ensure_venv dev` to judge it.
+# Bring .venv to hold the project: `ensure_venv plain` to run it, `ensure_venv dev` to check it.
 #
 # A stamp in .venv remembers what was installed; the dev install contains the plain one.
 ensure_venv() {

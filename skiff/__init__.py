@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         Fence,
         GrantInfo,
         Identity,
+        LeaseInfo,
         Member,
         NodeStatus,
         Role,

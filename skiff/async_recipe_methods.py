@@ -50,7 +50,7 @@ class AsyncRecipeMethods(AsyncRunner):
         return AsyncElection(self._coordinator, election_contest(name, ttl))
 
     def barrier(self, name: str) -> AsyncBarrier:
-        """Return a barrier: while it is up, those who come wait; see ``Client.barrier``."""
+        """Return a barrier: while it is up, tasks that reach it wait; see ``Client.barrier``."""
         return AsyncBarrier(self._coordinator, name)
 
     def double_barrier(

@@ -236,7 +236,7 @@ def _read_header(file: BinaryIO, path: Path) -> Header:
     if magic != MAGIC and magic.startswith(KIND):
         raise needs_newer_version(path, "it has another format")
     if magic != MAGIC:
-        raise StorageError(f"{path} is no backup of skiff")
+        raise StorageError(f"{path} is not a skiff backup")
     try:
         return _decode_header(_read_record(file, path))
     except msgspec.MsgspecError as error:

@@ -89,10 +89,10 @@ class Client(
     - ``ClientConnectFailed``: the nodes belong to another cluster, or no socket can be opened.
     - ``RequestTimeout``: the deadline passed; nothing was changed.
     - ``Overloaded``: the node has too many requests; nothing was changed.
-    - ``PermissionDenied``: the client's user lacks a right; nothing was changed.
+    - ``PermissionDenied``: the client's user lacks a right, or the nodes refuse its key or require
+      one; nothing was changed.
     - ``ClientClosed``: the client is closed, or was closed meanwhile.
     - ``Unsupported``: a node or a member runs a version that cannot do it; nothing was changed.
-    - ``PermissionDenied``: the nodes refuse this client's key, or require one.
     - ``RPCCallFailed``: a node sent a reply that the client does not understand.
     - ``InvalidRequest``: ``timeout`` is not positive.
     """

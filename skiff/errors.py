@@ -110,7 +110,7 @@ class RevisionMismatch(InsertFailed):
 
 
 class NotInteger(InsertFailed, ValueError):
-    """The value to increment is no integer of 64 bits; nothing was written."""
+    """The value to increment is not a 64-bit integer; nothing was written."""
 
 
 class CounterOverflow(InsertFailed, OverflowError):
@@ -230,9 +230,10 @@ class Compacted(SkiffError):
 
 
 class StreamClosed(SkiffError, ConnectionError):
-    """A watch, a scan or a backup broke.
+    """A scan or a backup broke off, or a watch or mirror is used in a forked process.
 
-    Changes may have been missed, entries are missing, and a backup has left no file.
+    A broken scan lacks entries; a broken backup leaves no file. A mirror, or a watch that is asked
+    for initial entries, begins with a scan.
     """
 
 

@@ -1,7 +1,8 @@
 """Greeting: the security that a node offers, as the first bytes of a connection tell.
 
 Of two ends with different security, the one that notices it first closes the connection; the other
-one cannot tell that from the end of a node. So a handshake that was broken off is looked into.
+one cannot tell that from the end of a node. After an aborted handshake, the node's greeting is
+therefore read over a plain connection.
 """
 
 import contextlib

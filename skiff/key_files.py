@@ -69,7 +69,7 @@ def make_user_keys(name: str, directory: Path, servers: tuple[bytes, ...]) -> li
     """
     if not is_name(name):
         raise InvalidKey(
-            f"{name!r} is no name of a user: use 1 to 64 characters of a-z, 0-9, dot, _ and -"
+            f"{name!r} is not a valid user name: use 1 to 64 characters of a-z, 0-9, dot, _ and -"
         )
     if name == CLUSTER:
         raise InvalidKey(f"{name!r} is the name of the cluster's own files")

@@ -1,4 +1,4 @@
-"""Mirroring: the state of a mirror, and its face as a mapping, of blocking and asyncio clients.
+"""Mirroring: the state of a mirror, and its mapping interface, of blocking and asyncio clients.
 
 The state is held by the thread or the task that feeds it; the mapping is held by the program alone,
 so that a mirror that is dropped ends.
@@ -33,10 +33,10 @@ class Signal(Protocol):
     """An event of ``threading`` or of ``asyncio``."""
 
     def set(self) -> None:
-        """Wake those who wait."""
+        """Wake the waiters."""
 
     def clear(self) -> None:
-        """Make the next ones wait."""
+        """Make later waiters wait."""
 
 
 class MirrorState:

@@ -1,6 +1,6 @@
 """MissingChanges: the pages of what a watch's stream has missed, and the end if no node has them.
 
-Both kinds of subscribers ask the nodes, and give the outcomes to this.
+Both kinds of subscribers send the requests, and pass the outcomes in.
 """
 
 from protocol.client.refusals import NO_HISTORY, Refusals

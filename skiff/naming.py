@@ -31,7 +31,9 @@ def find_member(text: str, members: Iterable[Member]) -> Member:
     digits = text.lower().replace("-", "")
     is_prefix = bool(digits) and HEX_DIGITS.issuperset(digits)
     if not is_prefix and not address:
-        raise InvalidRequest(f"{text!r} is no node id and no address; the list of members has them")
+        raise InvalidRequest(
+            f"{text!r} is neither a node id nor an address; 'skiff member list' shows both"
+        )
     found = [each for each in known if is_prefix and each.id.hex.startswith(digits)]
     found = found or [each for each in known if each.address == address]
     if not found:

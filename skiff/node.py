@@ -247,9 +247,10 @@ class Skiff(BoundToProcess):
         return self.election_state().leader is not None
 
     def wait_for_leader(self, timeout: float | None = 5.0) -> None:
-        """Wait until this node knows a leader and the members, None for no limit in seconds.
+        """Wait until this node knows a leader and the members.
 
-        With ``admin_key``, it waits for the first administrator, too, as long as time is left.
+        ``timeout`` is in seconds, None for no limit. With ``admin_key``, it waits for the first
+        administrator, too, as long as time is left.
 
         Raises:
             LeaderElectionTimeout: the node knew no leader in time.

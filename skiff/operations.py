@@ -106,7 +106,7 @@ def command_of(operation: Operation) -> commands.TransactionOperation:
             check_type(type_)
             return commands.Lookup(key)
         case _:
-            raise InvalidRequest(f"{operation!r} is no operation of a transaction")
+            raise InvalidRequest(f"{operation!r} is not an operation of a transaction")
 
 
 def result_of(operation: Operation, result: commands.OperationResult) -> Any:
@@ -130,7 +130,7 @@ def result_of(operation: Operation, result: commands.OperationResult) -> Any:
         case Get(key, type_), commands.Found():
             return entry_of(key, result, type_)
         case _:
-            raise RPCCallFailed(f"{result!r} is no result of {operation!r}")
+            raise RPCCallFailed(f"{result!r} is not a result of {operation!r}")
 
 
 def check_of(check: Check) -> commands.Check:
@@ -141,7 +141,7 @@ def check_of(check: Check) -> commands.Check:
         SerializeFailed: MessagePack cannot encode the value.
     """
     if not isinstance(check, Check):
-        raise InvalidRequest(f"{check!r} is no check of a transaction")
+        raise InvalidRequest(f"{check!r} is not a check of a transaction")
     if not isinstance(check.exists, bool | None):
         raise InvalidRequest(f"exists must be True, False or None, not {check.exists!r}")
     for name in ("revision", "create_revision", "version"):

@@ -39,7 +39,7 @@ from skiff.records import Member, NodeStatus, Role, Shortage
 OutcomeT = TypeVar("OutcomeT")
 
 OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
-    Obstacle.NOT_INTEGER: (NotInteger, "holds no integer of 64 bits"),
+    Obstacle.NOT_INTEGER: (NotInteger, "does not hold a 64-bit integer"),
     Obstacle.OUT_OF_RANGE: (CounterOverflow, "would be outside of -2**63 to 2**63 - 1"),
     Obstacle.TOO_MANY_KEYS: (
         InvalidRequest,
@@ -47,11 +47,14 @@ OBSTACLES: dict[Obstacle, tuple[type[SkiffError], str]] = {
     ),
     Obstacle.TOO_LARGE: (
         InvalidRequest,
-        f"is read beyond the {READ_BYTES_MAX} bytes that one transaction may read",
+        f"exceeds the {READ_BYTES_MAX} bytes of values that one transaction may read",
     ),
-    Obstacle.TOO_MANY_LEASES: (TooManyLeases, f"would be one lease more than {LEASES_MAX}"),
-    Obstacle.LEASE_FULL: (InvalidRequest, f"is a lease that has {LEASE_KEYS_MAX} keys"),
-    Obstacle.FENCED: (Fenced, "is not held with this token any more"),
+    Obstacle.TOO_MANY_LEASES: (TooManyLeases, f"the cluster has {LEASES_MAX} leases already"),
+    Obstacle.LEASE_FULL: (
+        InvalidRequest,
+        f"is a lease with {LEASE_KEYS_MAX} keys, which is the limit",
+    ),
+    Obstacle.FENCED: (Fenced, "is no longer held with this token"),
 }
 
 ERRORS: dict[FailureCode, type[SkiffError]] = {
@@ -73,7 +76,7 @@ ERRORS: dict[FailureCode, type[SkiffError]] = {
 def raise_failure(failed: Failed, *, maybe_done: bool) -> NoReturn:
     """Raise the error for a refusal; ``maybe_done`` if an earlier attempt may have been done."""
     if maybe_done and failed.code is not FailureCode.QUORUM_AT_RISK:
-        raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no answer")
+        raise OutcomeUnknown(f"{failed.message}; an earlier attempt got no reply")
     if failed.code is FailureCode.OVERLOADED:
         raise Overloaded(failed.message, failed.retry_after_ms / 1000)
     raise ERRORS[failed.code](failed.message)
@@ -85,7 +88,7 @@ def denial_of(denied: Denied, *, maybe_done: bool) -> SkiffError:
     ``maybe_done`` if an earlier attempt may have been done, before the right was revoked.
     """
     if maybe_done:
-        return OutcomeUnknown("the right is missing now; an earlier attempt got no answer")
+        return OutcomeUnknown("the right is missing now; an earlier attempt got no reply")
     if denied.right is None:
         text = "the user of this key was removed, or is unknown"
         return PermissionDenied(text, None, denied.place)
@@ -115,7 +118,7 @@ def applied(result: OutcomeT) -> OutcomeT:
     """Return a result other than that the command cannot be applied.
 
     Raises:
-        NotInteger: a value to increment is no integer of 64 bits.
+        NotInteger: a value to increment is not a 64-bit integer.
         CounterOverflow: a sum would be outside of -2**63 to 2**63 - 1.
         InvalidRequest: too many keys are removed or attached to a lease, or too much is read.
         LeaseExpired: a lease has ended.
@@ -129,7 +132,8 @@ def applied(result: OutcomeT) -> OutcomeT:
         raise LeaseNotFound(f"lease {result.lease} was never granted; nothing was written")
     if isinstance(result, Inapplicable):
         error, reason = OBSTACLES[result.obstacle]
-        raise error(f"{result.detail!r} {reason}; nothing was written")
+        subject = f"{result.detail!r} " if result.detail else ""
+        raise error(f"{subject}{reason}; nothing was written")
     return result
 
 

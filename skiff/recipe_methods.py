@@ -54,7 +54,7 @@ class RecipeMethods(Runner):
         return Election(self._coordinator, election_contest(name, ttl))
 
     def barrier(self, name: str) -> Barrier:
-        """Return a barrier: while it is up, those who come wait."""
+        """Return a barrier: while it is up, processes that reach it wait."""
         return Barrier(self._coordinator, name)
 
     def double_barrier(

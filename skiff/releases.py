@@ -1,4 +1,4 @@
-"""Releases: requests of an event loop that give up what a task holds, though it is cancelled."""
+"""Releases: requests that give up what a task holds, completed even if the task is cancelled."""
 
 import asyncio
 from collections.abc import Coroutine

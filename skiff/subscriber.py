@@ -303,7 +303,7 @@ class Subscriber(BoundToProcess):
         self._watch.begin_stream(self._subscription.stream)
 
     def _check_right(self, deadline: float) -> None:
-        """Raise the denial of a watch, which a node tells only by closing the connection."""
+        """Raise the denial of a watch, which a node shows only by closing the connection."""
         try:
             self._ask(may_watch(self._prefix), min(deadline, time.monotonic() + ESTABLISH_SECONDS))
         except UNANSWERED as error:

@@ -1,6 +1,6 @@
 """Subscription: the change stream of one watch, over a SUB socket of its own.
 
-The functions are of both kinds of subscribers; those of asyncio clients share sockets by ``feed``.
+The functions serve both kinds of subscribers; asyncio subscribers share sockets (``feed``).
 """
 
 import os
@@ -85,7 +85,7 @@ def greet_until(deadline: float, now: float, route: Route) -> float:
 
 
 def may_watch(prefix: str) -> CheckRight:
-    """Return the request whose denial is raised: a node just closes a connection."""
+    """Return the check that raises a denial: to deny a watch, a node just closes the connection."""
     return CheckRight(Right.WATCH, prefix)
 
 

@@ -6,7 +6,7 @@ from protocol.client.routing import address_of
 from protocol.security.handshakes import Trouble
 
 ATTEMPT_SECONDS = 1.0  # minimum time for a connected node to answer
-ATTEMPT_SECONDS_MAX = 3.0  # likewise at most: a node that is cut off holds requests in vain
+ATTEMPT_SECONDS_MAX = 3.0  # likewise at most: a partitioned node holds requests without an answer
 ATTEMPTS = 3  # number of attempts that a timeout is divided into
 SPACE_SECONDS = 0.5  # within which leadership moves away from a node without space
 PAUSE_SECONDS = 0.02  # before the next attempt, doubled each time

@@ -20,9 +20,10 @@ class Backoff:
         return None if self._deadline == NEVER else max(self._deadline - now, SHORTEST_SECONDS)
 
     def next_pause(self, now: float, chance: float) -> float | None:
-        """Return the seconds to wait, drawn by a chance from 0 to 1; None close to the deadline.
+        """Return the seconds to wait, scaled by a random ``chance`` from 0 to 1.
 
-        An attempt that begins too late may end without an answer, and so with an unknown outcome.
+        It is None near the deadline: an attempt that begins too late may end without an answer, and
+        so with an unknown outcome.
         """
         pause = 2 * chance * self._pause
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)

@@ -16,7 +16,7 @@ class HeldLease:
         self.is_lost = False
 
     def extend(self, ttl: float, since: float) -> None:
-        """Extend it to ``ttl`` seconds after ``since``; none if the keep-alive found it ended."""
+        """Extend it to ``ttl`` seconds after ``since``; a ``ttl`` of 0 means that it has ended."""
         if ttl:
             self.valid_until = max(self.valid_until, since + ttl)
         else:

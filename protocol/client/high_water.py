@@ -1,4 +1,4 @@
-"""High-water mark: the newest revision that a client has seen, and reads no older state than.
+"""High-water mark: the newest revision that a client has seen; no later read may fall behind it.
 
 Nodes that serve stale reads, or lead by their leases only, may be behind each other. Session
 guarantees: monotonic reads, and reads of the client's own writes (Terry et al., 1994).

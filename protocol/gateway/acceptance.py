@@ -1,4 +1,4 @@
-"""Acceptance: whether a gateway has room for one more request, of anybody and of this user."""
+"""Acceptance: whether a gateway has room for one more request, in total and for its user."""
 
 from protocol.gateway.pending import CALL_OPERATIONS_MAX, Call, Calls
 from protocol.gateway.quotas import Quotas

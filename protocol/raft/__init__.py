@@ -96,8 +96,18 @@ A client may ask for a leader-lease read instead (dissertation §6.4.1), which n
 Each reply to a heartbeat promises that its sender votes for no other candidate until its minimum
 election timeout has passed. The leader relies on three quarters of that, counted from the moment it
 sent the heartbeat. The promise is durable, so that a restart does not break it. A leader that has
-sent TimeoutNow relies on no lease in that term. These reads, and only these, trust clocks: see
-Caveats.
+sent TimeoutNow relies on no lease in that term. Of all reads, only these trust clocks: see Caveats.
+
+
+Leases on keys (``key_leases.py``, ``key_lease_clock.py``, ``lease_checkpoints.py``)
+====================================================================================
+
+Keys may go with a lease, and end with it. The leader alone measures the time of leases. It proposes
+an entry that ends those which no client has kept alive, and every node ends them when it applies
+that entry. A keep-alive is confirmed like a read, by a round of heartbeats, from whose beginning
+the lease lasts anew. A new leader starts every lease anew. From time to time, a leader records how
+much of a long lease is left (``lease_records.py``), and its successor starts the lease with that:
+each change of leader delays the end of a silent lease by a bounded time.
 
 
 Snapshots (``snapshots.py``)
@@ -178,9 +188,11 @@ Caveats
 
 Assumed, and not defended against:
 
-- Clocks. Safety depends on none, except for leader-lease reads: while the leader's clock measures
-  three quarters of an election timeout, no voter's may measure a whole one, and no clock may stand
-  still while its node is suspended. Liveness needs timeouts well above the round trip (Raft §5.6).
+- Clocks. Safety depends on none, except for leader-lease reads and leases on keys
+  (``clock_rates.py``). While the leader's clock measures three quarters of an election timeout, no
+  voter's may measure a whole one; while that of a lease's holder measures the lease's TTL, the
+  leader's may not measure four thirds of it; and no clock may stand still while its node is
+  suspended. Liveness needs timeouts well above the round trip (Raft §5.6).
 - Disks. A write that storage has reported durable stays, and reads return what was written. A node
   that lost its data must return under a new id, never as an empty member under its former one.
 - Network. Messages may be lost, delayed, repeated and reordered, but not altered. Without keys, any

@@ -1,6 +1,7 @@
 """Check-quorum: a leader steps down when no majority answers it (dissertation §6.2).
 
-Once in each maximum election timeout; whatever else waits for followers ends here too.
+The check runs once in each maximum election timeout. A pending transfer, and the snapshots of
+followers that were silent for too long, end with it.
 """
 
 from protocol.membership import is_majority

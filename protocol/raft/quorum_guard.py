@@ -48,7 +48,7 @@ def describe(state: RaftState, leader: Leader, after: Membership) -> str:
     voters = after.voters
     needed, answering = len(voters) // 2 + 1, len(_answering(state, leader, voters, 1))
     answer = "answers" if answering == 1 else "answer"
-    return f"{needed} of {len(voters)} voters would be needed then, and {answering} {answer}"
+    return f"a majority would then be {needed} of {len(voters)} voters, and {answering} {answer}"
 
 
 def _requested_at(state: RaftState, leader: Leader, node: NodeId) -> int:

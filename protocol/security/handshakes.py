@@ -17,7 +17,7 @@ SUCCEEDED = 0x1000
 FAILED = NO_DETAIL | PROTOCOL | REFUSED_AUTH
 MECHANISM_MISMATCH = 0x11000002  # value of an event of PROTOCOL
 PLAIN, ENCRYPTED = "NULL", "CURVE"  # mechanisms that nodes offer
-ROUNDS = 3  # in which all known keys fail before that is told
+ROUNDS = 3  # rounds through all known keys before the failure is reported
 
 
 class Failure(Enum):
@@ -51,12 +51,13 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 REFUSED = Trouble("refuses this key")
-KEYLESS = Trouble("runs without the keys that are demanded of it")
+KEYLESS = Trouble("does not offer the encryption that this side requires")
 KEY_REQUIRED = Trouble("requires a key")
-OTHER_KEY = Trouble("shows none of the keys by which this cluster is known")
-PERHAPS_KEY_REQUIRED = Trouble("breaks off each handshake: it may require a key", is_certain=False)
+OTHER_KEY = Trouble("presents none of the known keys of this cluster")
+PERHAPS_KEY_REQUIRED = Trouble("aborts every handshake: it may require a key", is_certain=False)
 PERHAPS_OTHER_KEY = Trouble(
-    "breaks off each handshake: the known keys of the cluster may not be its own", is_certain=False
+    "aborts every handshake: its key may not be among the known keys of the cluster",
+    is_certain=False,
 )
 
 

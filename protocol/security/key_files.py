@@ -30,7 +30,7 @@ _FAULTS = (
     (_UNKNOWN, "it has the unknown field {}"),
     (_MISSING, "it has no field {}"),
     (_MISTYPED, "its field {} has a wrong type or value"),
-    (_PLACE, "it is no TOML, {}"),
+    (_PLACE, "it is not valid TOML, {}"),
 )
 
 
@@ -68,7 +68,7 @@ def parse_cluster_keys(text: bytes) -> ClusterKeys:
     """
     file = _parse(text)
     if file.kind != CLUSTER:
-        raise InvalidKey(f"the key of a user, {file.name!r}: a node needs the cluster's")
+        raise InvalidKey(f"this is the key file of user {file.name!r}; a node needs the cluster's")
     return ClusterKeys(_pair(file), _keys("accepted", file.accepted))
 
 
@@ -91,9 +91,11 @@ def parse_public_key(text: bytes) -> bytes:
     """
     file = _parse(text)
     if file.secret:
-        raise InvalidKey(f"a secret file: name the public one, which ends in {PUBLIC_SUFFIX}")
+        raise InvalidKey(
+            f"this is a secret key file; give the public one, which ends in {PUBLIC_SUFFIX}"
+        )
     if file.kind == CLUSTER:
-        raise InvalidKey("the public key of a cluster: name that of a user")
+        raise InvalidKey("this is a cluster's public key file; give a user's")
     return _key("public", file.public)
 
 
@@ -105,7 +107,7 @@ def parse_server_keys(text: bytes) -> tuple[bytes, ...]:
     """
     file = _parse(text)
     if file.kind != CLUSTER:
-        raise InvalidKey(f"the key of a user, {file.name!r}, not of a cluster")
+        raise InvalidKey(f"this is the key file of user {file.name!r}; give a cluster's")
     return _own(file)
 
 
@@ -114,7 +116,7 @@ def _parse(text: bytes) -> _File:
         return msgspec.toml.decode(text, type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # Not the error itself, which may show what the decoder has read.
-        raise InvalidKey(f"no key file: {_fault_in(str(error))}") from None
+        raise InvalidKey(f"not a key file: {_fault_in(str(error))}") from None
 
 
 def _fault_in(text: str) -> str:
@@ -138,12 +140,14 @@ def _key(field: str, text: str) -> bytes:
     try:
         return parse_key(text)
     except InvalidKey as error:
-        raise InvalidKey(f"its field {field} has no key: {error}") from None
+        raise InvalidKey(f"field {field} is not a key: {error}") from None
 
 
 def _pair(file: _File) -> KeyPair:
     if not file.secret:
-        raise InvalidKey(f"a public file: name the secret one, which ends in {SECRET_SUFFIX}")
+        raise InvalidKey(
+            f"this is a public key file; give the secret one, which ends in {SECRET_SUFFIX}"
+        )
     return KeyPair(_key("public", file.public), _key("secret", file.secret))
 
 

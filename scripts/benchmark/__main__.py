@@ -95,7 +95,8 @@ def _wanted(options: argparse.Namespace) -> set[str]:
     named = set(options.only) & set(MEASUREMENTS)
     if options.zookeeper:
         if named - ZOOKEEPER_HAS:
-            sys.exit("With ZooKeeper are compared: " + ", ".join(sorted(ZOOKEEPER_HAS)) + ".")
+            comparable = ", ".join(sorted(ZOOKEEPER_HAS))
+            sys.exit(f"Only these can be compared with ZooKeeper: {comparable}.")
         return named or ZOOKEEPER_HAS
     return named or (KEYS_COST if options.keys else set(MEASUREMENTS))
 

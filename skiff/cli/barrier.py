@@ -36,7 +36,7 @@ def create(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Put a barrier up: those who come wait until it is removed.
+    """Put a barrier up: processes that wait at it go on once it is removed.
 
     It stays up when this command ends. The exit code is 4 if it was up already.
     """
@@ -72,7 +72,7 @@ def remove(
 def wait(
     name: Name, *, timeout: Wait = None, as_json: Json = False, url: Url = DEFAULT_URL
 ) -> None:
-    """Wait until a barrier is down, not at all if it is.
+    """Wait until a barrier is down; return at once if it is.
 
     The exit code is 6 if it was up until --timeout.
     """

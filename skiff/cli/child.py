@@ -24,7 +24,7 @@ TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # which a ter
 
 
 class Protection(msgspec.Struct, frozen=True):
-    """What a command runs under, and must not outlast."""
+    """The lock, claim or place that a command runs under; once it is lost, the command is ended."""
 
     described: str  # as in "lock 'jobs'"
     lost: threading.Event

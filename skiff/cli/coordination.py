@@ -1,4 +1,4 @@
-"""Coordination: the options and the manner that the commands of recipes share."""
+"""Coordination: options and context managers that the recipe commands share."""
 
 import threading
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ Ttl = Annotated[
     typer.Option(
         "--ttl",
         metavar="SECONDS",
-        help="What this process holds is free so long after its death, or up to a third longer.",
+        help="What this process holds is released this long after it dies, or up to a third later.",
     ),
 ]
 KillAfter = Annotated[

@@ -52,7 +52,6 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     errors.NodeRemoved: ExitCode.REMOVED,
     errors.UnsafeMembershipChange: ExitCode.CONFLICT,
     errors.PeerNotFound: ExitCode.NOT_FOUND,
-    errors.PermissionDenied: ExitCode.DENIED,
     errors.ClientConnectFailed: ExitCode.UNAVAILABLE,
     errors.PeerConnectFailed: ExitCode.UNAVAILABLE,
     errors.StreamClosed: ExitCode.UNAVAILABLE,

@@ -80,7 +80,7 @@ def _check_majority(standings: list[MemberStatus]) -> Iterator[Finding]:
     reached = sum(each.is_reachable for each in voters)
     summary = f"{reached} of {len(voters)} voters answer"
     if not has_majority(standings):
-        yield Finding("majority", Severity.CRITICAL, f"{summary}, which is no majority")
+        yield Finding("majority", Severity.CRITICAL, f"{summary}, which is not a majority")
     else:
         yield Finding("majority", Severity.OK, summary)
 

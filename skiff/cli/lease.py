@@ -16,7 +16,7 @@ app = typer.Typer(help="Grant, keep alive, revoke and list leases.")
 
 COLUMNS = ("id", "ttl", "keys")
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="The lease's number.", show_default=False)]
+Id = Annotated[int, typer.Argument(metavar="ID", help="The lease's id.", show_default=False)]
 
 
 @app.command()

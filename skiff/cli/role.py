@@ -68,7 +68,7 @@ def revoke(
     with connect(url, timeout) as client:
         client.revoke(role, right, prefix)
     facts: dict[str, object] = {"role": role, "right": right, "prefix": prefix}
-    text = f"the role {role} has the right {_named(right, prefix)} no longer"
+    text = f"the role {role} no longer has the right {_named(right, prefix)}"
     report(facts, text, as_json=as_json)
 
 

@@ -65,7 +65,7 @@ def remove(
     """Remove a user, whose connections are denied everything from then on."""
     with connect(url, timeout) as client:
         client.remove_user(name)
-    report({"user": name}, f"{name} is a user no longer", as_json=as_json)
+    report({"user": name}, f"{name} is no longer a user", as_json=as_json)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def remove_key(
     key = read_public_key(file)
     with connect(url, timeout) as client:
         client.remove_user_key(name, key)
-    report({"user": name, "key": key}, f"{name} has the key no longer", as_json=as_json)
+    report({"user": name, "key": key}, f"{name} no longer has this key", as_json=as_json)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def unassign(
     """Take a role from a user."""
     with connect(url, timeout) as client:
         client.unassign_role(name, role)
-    report({"user": name, "role": role}, f"{name} has the role {role} no longer", as_json=as_json)
+    report({"user": name, "role": role}, f"{name} no longer has the role {role}", as_json=as_json)
 
 
 @app.command("list")
@@ -146,10 +146,10 @@ def list_users(
 def whoami(
     *, as_json: Json = False, url: Url = DEFAULT_URL, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
-    """Print the user as whom this command is known, and its roles.
+    """Print the user that this command acts as, and its roles.
 
-    The holder of the cluster's key is not restricted, and no client of a cluster without keys: then
-    the user is "-".
+    With the cluster's own key, or on a cluster without keys, nothing is restricted and the user is
+    "-".
     """
     with connect(url, timeout) as client:
         identity = client.whoami()
@@ -181,12 +181,12 @@ def _check_roles(client: Client, roles: list[str]) -> None:
     """Check, before a user is added, that there are these roles.
 
     Raises:
-        RoleNotFound: there is one not.
+        RoleNotFound: one of them does not exist.
     """
     known = {ADMIN.name, *(each.name for each in client.roles())}
     for role in roles:
         if role not in known:
-            raise RoleNotFound(f"{role!r} is no role; nothing was changed")
+            raise RoleNotFound(f"{role!r} is not a role; nothing was changed")
 
 
 def _add(client: Client, name: str, key: str, roles: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Values: what the arguments of commands that write stand for."""
+"""Values: parses the VALUE arguments of commands that write."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""AsyncBarrier: while it is up, those who come wait, for an asyncio client; see ``barrier``."""
+"""AsyncBarrier: while it is up, tasks that reach it wait; see ``barrier``."""
 
 from protocol.coordination.barrier import await_removal
 from skiff.arguments import CLIENT_DEFAULT, Timeout, check_wait

@@ -1,4 +1,4 @@
-"""Barrier: while it is up, those who come wait; when it is taken down, all go on.
+"""Barrier: while it is up, processes that reach it wait; when it is taken down, all go on.
 
 It is a key without a lease: it stays up when the process that put it up dies, and any process may
 take it down. One that is taken down and put up again at once may be missed by none: each waits for

@@ -1,8 +1,8 @@
 """Read/write lock: many readers or one writer at a time, first come, first served.
 
-A reader waits for the writers that came before it, a writer for all that did. As nobody overtakes,
-neither readers nor writers starve. Both sides are lost as a lock is; a writer's token fences its
-writes as that of a lock does.
+A reader waits for the writers that came before it, a writer for all that did. As the line is
+strictly first come, first served, neither readers nor writers starve. Both sides are lost as a lock
+is; a writer's token fences its writes as that of a lock does.
 """
 
 from protocol.coordination.line import Line

@@ -1,4 +1,4 @@
-"""Turn: a contender's turn in a line, while it holds it, and what a recipe says of itself."""
+"""Turn and contest: a turn granted in a line, and the description of what is contended for."""
 
 import os
 import socket

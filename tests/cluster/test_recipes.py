@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -176,7 +177,7 @@ def test_a_fence_refuses_the_writes_of_an_earlier_holder(client: Any) -> None:
         assert mismatch.value.current == revision
         assert client.transact([], [], fence=lock).succeeded
     before = client.get_entry("k")
-    refused = pytest.raises(Fenced, match="is not held with this token any more")
+    refused = pytest.raises(Fenced, match="is no longer held with this token")
     with refused:
         client.insert("k", 2, fence=stale)
     with refused:
@@ -505,13 +506,16 @@ def test_a_writer_is_not_overtaken_by_readers(client: Any) -> None:
 def test_a_semaphore_has_so_many_holders_at_a_time(client: Any) -> None:
     present: list[int] = []
     most: list[int] = []
+    full = threading.Event()  # the first holders wait for it
 
     def work(number: int) -> None:
         for _ in range(3):
             with client.semaphore("s", 3):
                 present.append(number)
                 most.append(len(present))
-                time.sleep(0.01)
+                if most[-1] == 3:
+                    full.set()
+                assert full.wait(SECONDS)
                 present.remove(number)
 
     in_threads(8, work)

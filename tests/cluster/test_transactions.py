@@ -243,7 +243,7 @@ def test_a_transaction_that_cannot_be_applied_changes_nothing(client: Client) ->
         ([Insert(f"k/{number}", number) for number in range(1001)], "the limit is 1000"),
         ([Insert(f"k/{number}", b"x" * 900_000) for number in range(5)], "bytes of values"),
         ([Get("a", list[int] | list[str])], "no value can be decoded"),
-        (["insert"], "no operation"),
+        (["insert"], "not an operation"),
     ],
 )
 def test_an_invalid_transaction_is_refused_before_it_is_sent(
@@ -251,7 +251,7 @@ def test_an_invalid_transaction_is_refused_before_it_is_sent(
 ) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         client.transact([], then)
-    with pytest.raises(InvalidRequest, match="no check"):
+    with pytest.raises(InvalidRequest, match="not a check"):
         client.transact([("a", 1)], [])  # type: ignore[list-item]
     with pytest.raises(SerializeFailed):
         client.transact([Check("a", value=object())], [])

@@ -148,7 +148,7 @@ def test_a_right_without_a_prefix_is_shown_as_one_on_all_keys(
     assert b'{"right":"watch","prefix":""}' in capfdbinary.readouterr().out
     assert run(["role", "revoke", "wide", "watch", *url]) == 0
     told = capfdbinary.readouterr().err
-    assert b"the role wide has the right watch on all keys no longer" in told
+    assert b"the role wide no longer has the right watch on all keys" in told
     assert run(["role", "remove", "wide", *url]) == 0
 
 
@@ -165,7 +165,7 @@ def test_adding_a_user_with_roles_changes_nothing_or_can_be_repeated(
         client.grant("first", "read")
         client.grant("second", "read")
         assert run([*add, "--role", "first", "--role", "nosuch"]) == 3
-        assert b"'nosuch' is no role; nothing was changed" in capfdbinary.readouterr().err
+        assert b"'nosuch' is not a role; nothing was changed" in capfdbinary.readouterr().err
         assert "fred" not in {each.name for each in client.users()}
         with monkeypatch.context() as patch:
             patch.setattr(Client, "assign_role", interrupted(Client.assign_role))

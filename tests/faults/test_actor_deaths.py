@@ -66,8 +66,8 @@ def test_an_actor_death_is_logged_in_one_line(tmp_path: Path, level: str) -> Non
     with Cluster(1, directory=tmp_path, log_level=level) as cluster:
         node = cluster.nodes[0]
         kill_actor(node, "election_timer")
-        told = f"WARNING node={node.id.hex[:8]} actor=supervisor term=- election_timer died, "
+        told = f"WARNING node={node.id.hex[:8]} actor=supervisor term=- election_timer died; "
         log = node.log()
     if level == "warning":
-        assert log.endswith(f"{told}starting all actors again\n")
+        assert log.endswith(f"{told}restarting all actors\n")
     assert log.count("\n") == (level == "warning")

@@ -213,4 +213,4 @@ def test_an_actor_killed_during_startup_leaves_no_traceback(
             env={**os.environ, "TMPDIR": str(temporary)},
         )
         assert "Traceback" not in ended.stderr, ended.stderr
-        assert set(ended.stderr.splitlines()) <= {f"{actor} died, starting all actors again"}
+        assert set(ended.stderr.splitlines()) <= {f"{actor} died; restarting all actors"}

@@ -133,7 +133,7 @@ def test_a_client_of_an_embedded_node_survives_the_death_of_each_actor(
 
 @pytest.mark.parametrize(
     ("level", "told"),
-    [("warning", ["client_gateway died, starting all actors again"]), ("error", [])],
+    [("warning", ["client_gateway died; restarting all actors"]), ("error", [])],
 )
 def test_an_actor_death_is_logged_to_the_program_as_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, level: str, told: list[str]

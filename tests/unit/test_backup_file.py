@@ -81,7 +81,7 @@ def test_a_flipped_bit_in_any_byte_is_detected(file: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 5, 15, 30, -1])
 def test_a_truncated_file_is_refused(file: Path, cut: int) -> None:
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(StorageError, match=r"ends too early|no backup"):
+    with pytest.raises(StorageError, match=r"ends too early|not a skiff backup"):
         backup.verify(file)
 
 

@@ -56,7 +56,7 @@ def test_valid_settings_are_accepted(settings: dict[str, Any]) -> None:
         ("join_cluster", {"join_cluster": ("a.example", "b.example:0")}),
         ("standby", {"standby": True, "join_cluster": ("a.example",)}),
         ("at least 2", {"join_cluster": ("127.0.0.1",), "expect": 1}),
-        ("which are 2", {"join_cluster": ("127.0.0.1", "a.example"), "expect": 3}),
+        ("join_cluster: 2, not 3", {"join_cluster": ("127.0.0.1", "a.example"), "expect": 3}),
         ("127.0.0.1:9400 is not among", {"join_cluster": ("a.example", "b"), "expect": 2}),
         ("founding_ms", {"founding_ms": -1}),
         ("heartbeat_ms", {"heartbeat_ms": 0}),

@@ -1,5 +1,6 @@
 """The distribution: its version, and the files of its source archive."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -62,3 +63,19 @@ def test_every_public_name_is_imported_on_first_use() -> None:
             assert getattr(package, name) is not None
         with pytest.raises(AttributeError):
             _ = package.Missing
+
+
+def test_type_checkers_see_an_import_of_every_public_name() -> None:
+    for package in (skiff, skiff.testing):
+        (guarded,) = [
+            statement
+            for statement in ast.parse(Path(str(package.__file__)).read_text()).body
+            if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+        ]
+        imported = {
+            alias.name: statement.module
+            for statement in guarded.body
+            if isinstance(statement, ast.ImportFrom)
+            for alias in statement.names
+        }
+        assert imported == package._ON_FIRST_USE

@@ -58,7 +58,7 @@ def test_a_lost_majority_is_critical() -> None:
     standings = [WHOLE[0], MemberStatus(MEMBERS[1], None), MemberStatus(MEMBERS[2], None)]
     assert trouble(standings) == "no majority of the voters answers"
     critical = findings(standings, Severity.CRITICAL)
-    assert critical == {"majority": "1 of 3 voters answer, which is no majority"}
+    assert critical == {"majority": "1 of 3 voters answer, which is not a majority"}
 
 
 def test_a_missing_leader_is_critical() -> None:

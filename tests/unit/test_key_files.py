@@ -124,19 +124,19 @@ def test_a_rotated_file_accepts_further_keys(keys: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("cluster.key", None, "name the secret one"),
+        ("cluster.key", None, "give the secret one"),
         ("admin.key_secret", None, "a node needs the cluster's"),
         ("missing", None, "cannot read the key file"),
-        ("other", "garbage = ", r"no key file: it is no TOML, at end of document; make one by"),
-        ("other", 'kind = "cluster"\npublic = oops', "is no TOML, at line 2, column 10; make"),
-        ("other", 'kind = "cluster"', "no key file: it has no field public; make one by"),
+        ("other", "garbage = ", "not a key file: it is not valid TOML, at end of document; make"),
+        ("other", 'kind = "cluster"\npublic = oops', "not valid TOML, at line 2, column 10; make"),
+        ("other", 'kind = "cluster"', "not a key file: it has no field public; make one by"),
         ("other", 'kind = "cluster"\npublic = ""\nservrs = 1', "has the unknown field servrs;"),
         ("other", 'kind = "cluster"\npublic = 3', "its field public has a wrong type or value;"),
         ("other", 'kind = "cluster"\npublic = ""\naccepted = [3]', "its field accepted has a wr"),
         ("other", 'kind = "XSECRET"', "its field kind has a wrong type or value;"),
         ("other", 'kind = "cluster"\npublic = ""\nXSECRET = 1', "make one by 'skiff keygen'$"),
         ("other", 'kind = "cluster"\npublic = "short"\nsecret = "x"', "40 characters of Z85"),
-        ("other", "\udcff", "no key file"),
+        ("other", "\udcff", "not a key file"),
     ],
 )
 def test_what_is_no_key_of_a_cluster_is_refused(
@@ -153,7 +153,7 @@ def test_what_is_no_key_of_a_cluster_is_refused(
 def test_a_file_name_in_place_of_a_key_is_refused_with_where_the_key_is(keys: Path) -> None:
     path = keys / "cluster.key_secret"
     path.write_text(path.read_text().replace("accepted = []", 'accepted = ["new/cluster.key"]'))
-    told = "field accepted has no key: a key is 40 characters of Z85: the value of public in a .key"
+    told = "field accepted is not a key: a key is 40 characters of Z85: the value of public in a"
     for read in (read_cluster_keys, read_client_keys):
         with pytest.raises(InvalidKey, match=told):
             read(path)
@@ -219,7 +219,7 @@ def test_the_administrators_key_is_read_at_the_start(keys: Path, tmp_path: Path)
     key = keys / "cluster.key_secret"
     node = Skiff(tmp_path / "node", key=key, admin_key=keys / "admin.key")
     assert node._config.admin_key == z85.encode(read_public_key(keys / "admin.key"))
-    with pytest.raises(InvalidConfig, match="name the public one"):
+    with pytest.raises(InvalidConfig, match="give the public one"):
         Skiff(tmp_path / "node", key=key, admin_key=keys / "admin.key_secret")
 
 

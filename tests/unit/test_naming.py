@@ -46,7 +46,7 @@ def test_an_unknown_member_is_not_found(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "no one", "host:port"])
 def test_text_that_is_neither_an_id_nor_an_address_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="is no node id and no address"):
+    with pytest.raises(InvalidRequest, match="is neither a node id nor an address"):
         find_member(text, MEMBERS)
 
 

@@ -24,7 +24,7 @@ def listening() -> Iterator[str]:
         ("no-such-host.invalid:9400", "cannot be resolved: "),
         (f"{'a' * 64}.example:9400", "cannot be resolved: "),  # too long a label
         ("255.255.255.255:9400", "cannot be reached: "),
-        ("[:", "is no address: "),
+        ("[:", "is not an address: "),
     ],
 )
 def test_each_connection_failure_has_its_own_message(address: str, trouble: str) -> None:

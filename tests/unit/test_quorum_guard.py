@@ -45,7 +45,7 @@ def test_a_live_voter_of_three_is_not_removed_while_another_is_dead() -> None:
     refused = ask(cluster, B)
     assert refused is not None
     assert refused.refusal is Refusal.QUORUM_AT_RISK
-    assert refused.detail == "2 of 2 voters would be needed then, and 1 answers"
+    assert refused.detail == "a majority would then be 2 of 2 voters, and 1 answers"
     assert cluster[A].core.membership.get(B)
 
 

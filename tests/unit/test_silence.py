@@ -24,7 +24,7 @@ def test_a_long_silence_is_logged_at_its_start_and_its_end() -> None:
     assert lost.startswith("no leader")
     assert silence.take_notes(100.0) == []
     silence.observe(leadership(LEADER), 110.0)
-    assert silence.take_notes(110.0) == ["node abababab leads, after 100 s of no leader"]
+    assert silence.take_notes(110.0) == ["node abababab leads after 100 s without a leader"]
     assert silence.take_notes(200.0) == []
 
 
