@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
 from protocol.config import VALUE_BYTES_CEILING
 from protocol.keys import InvalidKey, encode_key, encode_prefix
@@ -134,14 +134,15 @@ def fence_of(fence: object) -> commands.Fence:
     """Return the wire form of a fence.
 
     Raises:
-        InvalidRequest: it is neither a ``Fence`` nor an object with one, such as a lock.
+        InvalidRequest: it is neither a ``Fence`` nor an object with one, such as a lock, or its
+            token is no revision.
         LockMisused: it is a lock that is not held.
     """
     named = getattr(fence, "fence", fence)
     if not isinstance(named, Fence) or type(named.token) is not int or named.token < 1:
         raise InvalidRequest(f"fence must be a lock that is held, or its fence, not {fence!r}")
-    check_key(named.key)
-    return commands.Fence(named.key, named.token)
+    check_number("the token of a fence", named.token)
+    return commands.Fence(check_key(named.key), named.token)
 
 
 def check_keys(keys: Iterable[str]) -> tuple[str, ...]:
@@ -156,25 +157,34 @@ def check_keys(keys: Iterable[str]) -> tuple[str, ...]:
         distinct = tuple(dict.fromkeys(keys))
     except TypeError as error:
         raise InvalidRequest(f"keys must be a collection of keys: {error}") from None
-    for key in distinct:
-        check_key(key)
+    checked = tuple([check_key(key) for key in distinct])
     if len(distinct) > BATCH_OPERATIONS_MAX:
         raise InvalidRequest(
             f"at most {BATCH_OPERATIONS_MAX} keys are read together, not {len(distinct)}"
         )
-    return distinct
+    return checked
 
 
-def check_key(key: str) -> None:
-    """Check a key.
+def plain_text(given: Any) -> Any:
+    """Return a str in place of an object of a subclass, which MessagePack does not encode."""
+    if type(given) is not str and isinstance(given, str):
+        return str.__str__(given)
+    return given
+
+
+def check_key(key: str) -> str:
+    """Return a key, as plain text.
 
     Raises:
         InvalidRequest: the key is invalid; the message names the reason.
     """
+    if type(key) is not str:
+        key = plain_text(key)
     try:
         encode_key(key)
     except InvalidKey as error:
         raise InvalidRequest(str(error)) from None
+    return key
 
 
 def check_revision(revision: int | None) -> None:
@@ -263,43 +273,48 @@ def check_in_flight(limit: object) -> None:
         raise InvalidRequest(f"max_in_flight must be a whole number from 1 on, not {limit!r}")
 
 
-def check_prefix(prefix: str) -> None:
-    """Check a key prefix.
+def check_prefix(prefix: str) -> str:
+    """Return a key prefix, as plain text.
 
     Raises:
         InvalidRequest: the prefix is invalid; the message names the reason.
     """
+    prefix = plain_text(prefix)
     try:
         encode_prefix(prefix)
     except InvalidKey as error:
         raise InvalidRequest(f"prefix: {error}") from None
+    return prefix
 
 
-def check_watch(prefix: str, since: int | None, *, initial: bool, prev_value: bool) -> None:
-    """Check the beginning of a watch, and what its events have.
+def check_watch(prefix: str, since: int | None, *, initial: bool, prev_value: bool) -> str:
+    """Check the beginning of a watch, and what its events have; return its prefix.
 
     Raises:
         InvalidRequest: the message says what is wrong.
     """
-    check_prefix(prefix)
+    prefix = check_prefix(prefix)
     check_number("since", since)
     for name, given in (("initial", initial), ("prev_value", prev_value)):
         check_bool(name, given)
     if initial and since is not None:
         raise InvalidRequest("a watch begins with the entries that are there, or after a revision")
+    return prefix
 
 
-def check_start(start_after: str | None) -> None:
-    """Check the name after which a list begins; None begins at the first.
+def check_start(start_after: str | None) -> str | None:
+    """Return the name after which a list begins, as plain text; None begins at the first.
 
     Raises:
         InvalidRequest: it is neither None nor a valid key.
     """
+    start_after = plain_text(start_after)
     try:
         if start_after is not None:
             encode_key(start_after)
     except InvalidKey as error:
         raise InvalidRequest(f"start_after: {error}") from None
+    return start_after
 
 
 def check_bool(name: str, given: object) -> None:

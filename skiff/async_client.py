@@ -201,7 +201,7 @@ class AsyncClient(
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> AsyncSubscriber:
         """Subscribe to the changes of the keys under a prefix; see ``Client.watch``."""
-        check_watch(prefix, since, initial=initial, prev_value=prev_value)
+        prefix = check_watch(prefix, since, initial=initial, prev_value=prev_value)
         check_type(type)
         subscriber = AsyncSubscriber(self._caller, prefix, type, since, prev_value=prev_value)
         self._caller.dependents.add(subscriber)

@@ -22,6 +22,7 @@ from skiff.connection import (
     HEARTBEAT_TIMEOUT_MS,
     LOST_EVENTS,
 )
+from skiff.endings import unencodable
 from skiff.errors import RPCCallFailed
 from skiff.transport import Transport
 
@@ -51,6 +52,11 @@ class PendingAsk(Waiting):
         """Raise an error from the call, unless it was cancelled."""
         if not self.future.done():
             self.future.set_exception(RPCCallFailed(f"{self.ask.endpoint} {reason}"))
+
+    def reject(self, reason: str) -> None:
+        """Raise an error about the request from the call, unless it was cancelled."""
+        if not self.future.done():
+            self.future.set_exception(unencodable(reason))
 
 
 class AsyncConnection:

@@ -27,6 +27,7 @@ from protocol.client.steps import (
     timeout_ms,
 )
 from protocol.deadlines import NEVER, deadline_of
+from protocol.encoding import UNENCODABLE
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
     Operation,
@@ -36,7 +37,7 @@ from protocol.messages.client import (
 from protocol.state.commands import Command
 from protocol.wire import Malformed, decode_reply, encode
 from skiff.connection import Connection, ConnectionLost
-from skiff.endings import outcome_of, outcomes_of
+from skiff.endings import outcome_of, outcomes_of, unencodable
 from skiff.errors import (
     ClientConnectFailed,
     RPCCallFailed,
@@ -214,7 +215,11 @@ class Caller:
         connection.open(ask.deadline)  # first, as the node counts the timeout from receipt
         timeout = timeout_ms(ask.deadline, time.monotonic())
         request = Request(CLIENT_PROTOCOL_VERSION, next(self._ids), timeout, ask.operations)
-        answer = connection.ask(encode(request), ask.deadline + GRACE_SECONDS)
+        try:
+            encoded = encode(request)
+        except UNENCODABLE as error:
+            raise unencodable(error) from error
+        answer = connection.ask(encoded, ask.deadline + GRACE_SECONDS)
         try:
             reply = decode_reply(answer)
         except Malformed as error:

@@ -265,7 +265,7 @@ class Client(
             RequestTimeout: no node confirmed the subscription before the deadline.
             Unsupported: likewise, as the nodes run an older version, without previous values.
         """
-        check_watch(prefix, since, initial=initial, prev_value=prev_value)
+        prefix = check_watch(prefix, since, initial=initial, prev_value=prev_value)
         check_type(type)
         seconds = self._seconds(timeout)
         subscriber = Subscriber(self._caller, prefix, type, seconds, since, prev_value=prev_value)

@@ -10,6 +10,7 @@ from protocol.state.user_commands import Denied
 from skiff.errors import (
     ClientClosed,
     ClientConnectFailed,
+    InvalidRequest,
     NoNodeReached,
     NotSent,
     OutcomeUnknown,
@@ -49,6 +50,11 @@ def outcomes_of(
         except SkiffError as error:
             outcomes.append(error)
     return outcomes
+
+
+def unencodable(reason: object) -> InvalidRequest:
+    """Return the error of a request that MessagePack cannot carry."""
+    return InvalidRequest(f"the request cannot be encoded, and was not sent: {reason}")
 
 
 def _why_none(ending: Ending, route: Route, *, closed: bool) -> SkiffError:

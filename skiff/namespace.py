@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from protocol.keys import SEPARATOR
-from skiff.arguments import LeaseLike, check_key, check_prefix
+from skiff.arguments import LeaseLike, check_key, check_prefix, plain_text
 from skiff.errors import InvalidRequest, RevisionMismatch
 from skiff.records import Entry
 from skiff.values import check_type
@@ -28,7 +28,7 @@ class KeyNames:
         Raises:
             InvalidRequest: the prefix is invalid, or msgspec does not support the type.
         """
-        check_prefix(prefix)
+        prefix = check_prefix(prefix)
         check_type(type_)
         self.prefix = "" if prefix == SEPARATOR else prefix
         self._type = type_
@@ -41,9 +41,7 @@ class KeyNames:
         """
         if not isinstance(name, str):
             raise InvalidRequest(f"a name is a str, not {type(name).__name__}")
-        key = self.prefix + name
-        check_key(key)
-        return key
+        return check_key(self.prefix + plain_text(name))
 
     def within(self, prefix: object) -> str:
         """Return the prefix of a namespace within this one.
@@ -53,7 +51,7 @@ class KeyNames:
         """
         if not isinstance(prefix, str):
             raise InvalidRequest(f"a prefix is a str, not {type(prefix).__name__}")
-        return self.prefix + prefix
+        return self.prefix + plain_text(prefix)  # type: ignore[no-any-return]
 
     def name(self, key: str) -> str:
         """Return the name of a key."""

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.state import commands
-from skiff.arguments import LeaseLike, check_increment, check_number, lease_fields
+from skiff.arguments import LeaseLike, check_increment, check_number, lease_fields, plain_text
 from skiff.errors import InvalidRequest, RPCCallFailed
 from skiff.values import check_type, encode_value, entry_of
 
@@ -94,17 +94,17 @@ def command_of(operation: Operation) -> commands.TransactionOperation:
     match operation:
         case Insert(key, value, lease, ttl):
             fields = lease_fields(lease, ttl)
-            return commands.Insert(key, encode_value(key, value), None, *fields)
+            return commands.Insert(plain_text(key), encode_value(key, value), None, *fields)
         case Remove(key):
-            return commands.Remove(key)
+            return commands.Remove(plain_text(key))
         case RemovePrefix(prefix):
-            return commands.RemovePrefix(prefix)
+            return commands.RemovePrefix(plain_text(prefix))
         case Increment(key, by):
             check_increment(by)
-            return commands.Increment(key, by)
+            return commands.Increment(plain_text(key), by)
         case Get(key, type_):
             check_type(type_)
-            return commands.Lookup(key)
+            return commands.Lookup(plain_text(key))
         case _:
             raise InvalidRequest(f"{operation!r} is not an operation of a transaction")
 
@@ -128,7 +128,7 @@ def result_of(operation: Operation, result: commands.OperationResult) -> Any:
         case Get(), commands.Missing():
             return None
         case Get(key, type_), commands.Found():
-            return entry_of(key, result, type_)
+            return entry_of(plain_text(key), result, type_)
         case _:
             raise RPCCallFailed(f"{result!r} is not a result of {operation!r}")
 
@@ -153,4 +153,4 @@ def check_of(check: Check) -> commands.Check:
             f"the check of {check.key!r} needs a condition: exists, revision, create_revision, "
             "version or value"
         )
-    return commands.Check(check.key, *conditions)
+    return commands.Check(plain_text(check.key), *conditions)

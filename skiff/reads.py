@@ -31,13 +31,14 @@ PAGE_NAMES = 10_000
 def get(key: str, type_: Any, default: Any, mode: ReadMode) -> Method[Any]:
     """Return a key's value, or the default."""
     check_type(type_)
-    found = yield from _find(key, mode)
+    found = yield from _find(check_key(key), mode)
     return default if found is None else decode_value(key, found.value, type_)
 
 
 def get_entry(key: str, type_: Any, mode: ReadMode) -> Method[Entry[Any] | None]:
     """Return a key's value with its revisions and version, or None."""
     check_type(type_)
+    key = check_key(key)
     found = yield from _find(key, mode)
     return None if found is None else entry_of(key, found, type_)
 
@@ -62,12 +63,13 @@ def list_keys(
 ) -> Method[list[str]]:
     """Return the sorted keys that begin with a prefix."""
     check_bool("reverse", reverse)
+    prefix, start_after = check_prefix(prefix), check_start(start_after)
     return _list(ListKeys(prefix, PAGE_NAMES, start_after, *mode, reverse), limit)
 
 
 def get_prefixes(prefix: str, mode: ReadMode) -> Method[list[str]]:
     """Return every path that directly holds a key, sorted."""
-    return _list(ListPrefixes(prefix, PAGE_NAMES, None, *mode), None)
+    return _list(ListPrefixes(check_prefix(prefix), PAGE_NAMES, None, *mode), None)
 
 
 def count(prefix: str, mode: ReadMode) -> Method[int]:
@@ -94,16 +96,13 @@ def entries(prefix: str, enough: int | None = None) -> Method[InitialEntries]:
 
 
 def _find(key: str, mode: ReadMode) -> Method[Found | None]:
-    check_key(key)
     outcome = yield Idempotent(Get(key, *mode))
     return None if isinstance(outcome, Missing) else expect(outcome, Found)
 
 
 def _list(page: ListKeys | ListPrefixes, limit: int | None) -> Method[list[str]]:
     """Return the names of all pages, up to the limit."""
-    check_prefix(page.prefix)
     check_limit(limit)
-    check_start(page.start_after)
     names: list[str] = []
     while limit is None or len(names) < limit:
         if limit is not None:

@@ -12,7 +12,7 @@ from protocol.state.user_commands import (
     RightsRefused,
     UserCommand,
 )
-from skiff.arguments import RightName, check_bool, check_change
+from skiff.arguments import RightName, check_bool, check_change, plain_text
 from skiff.errors import (
     InvalidRequest,
     LastAdministrator,
@@ -119,14 +119,15 @@ def _change(command: UserCommand) -> Method[None]:
 def _text(given: object) -> str:
     if not isinstance(given, str):
         raise InvalidRequest(f"a name or prefix is a str, not {given!r}")
-    return given
+    text: str = plain_text(given)
+    return text
 
 
 def _right(name: object) -> user_commands.Right:
     if name not in get_args(RightName):
         known = ", ".join(map(repr, get_args(RightName)))
         raise InvalidRequest(f"a right is one of {known}, not {name!r}")
-    return user_commands.Right[str(name).upper()]
+    return user_commands.Right[plain_text(name).upper()]
 
 
 def _role_info(role: user_commands.Role) -> RoleInfo:

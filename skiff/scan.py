@@ -33,8 +33,7 @@ class ScanPages:
         Raises:
             InvalidRequest: an argument is invalid.
         """
-        check_prefix(prefix)
-        check_start(start_after)
+        prefix, start_after = check_prefix(prefix), check_start(start_after)
         check_bool("reverse", reverse)
         self._anchor = Anchor()  # to the node that keeps the view
         scan = uuid.uuid4().bytes

@@ -56,7 +56,7 @@ class _Buffer(BoundToProcess):
             InvalidRequest: an argument is invalid, or the transaction is over.
             SerializeFailed: MessagePack cannot encode the value.
         """
-        check_key(key)
+        key = check_key(key)
         self._check_open()
         stored = encode_value(key, value)
         if lease is not None or ttl is not None:
@@ -70,7 +70,7 @@ class _Buffer(BoundToProcess):
         Raises:
             InvalidRequest: the key is invalid, or the transaction is over.
         """
-        check_key(key)
+        key = check_key(key)
         self._check_open()
         self._written[key] = None
         self._operations[key] = Remove(key)

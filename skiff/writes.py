@@ -28,6 +28,7 @@ from skiff.arguments import (
     check_revision,
     fence_of,
     lease_fields,
+    plain_text,
 )
 from skiff.errors import InvalidRequest
 from skiff.method import ExactlyOnce, Idempotent, Method
@@ -46,7 +47,7 @@ def insert(
     fence: object = None,
 ) -> Method[int]:
     """Write a value, perhaps with a lease; return the revision of that write."""
-    check_key(key)
+    key = check_key(key)
     check_revision(if_revision)
     command = commands.Insert(key, encode_value(key, value), if_revision)
     if lease is not None or ttl is not None:
@@ -58,7 +59,7 @@ def insert(
 
 def remove(key: str, if_revision: int | None, fence: object = None) -> Method[bool]:
     """Remove a key; return whether it existed."""
-    check_key(key)
+    key = check_key(key)
     check_revision(if_revision)
     outcome = yield from _write(commands.Remove(key, if_revision), fence)
     return expect(applied(matching(key, if_revision, outcome)), Removed).existed
@@ -82,7 +83,7 @@ def pop(key: str, type_: Any) -> Method[Entry[Any] | None]:
 
 def increment(key: str, by: int) -> Method[int]:
     """Add to an integer; return the sum."""
-    check_key(key)
+    key = check_key(key)
     check_increment(by)
     outcome = yield ExactlyOnce(commands.Increment(key, by))
     return expect(applied(outcome), Incremented).value
@@ -90,8 +91,7 @@ def increment(key: str, by: int) -> Method[int]:
 
 def remove_prefix(prefix: str) -> Method[int]:
     """Remove all keys under a prefix; return their number."""
-    check_prefix(prefix)
-    outcome = yield ExactlyOnce(commands.RemovePrefix(prefix))
+    outcome = yield ExactlyOnce(commands.RemovePrefix(check_prefix(prefix)))
     return expect(applied(outcome), PrefixRemoved).count
 
 
@@ -105,7 +105,7 @@ def insert_many(
         raise InvalidRequest(f"values must be a mapping, not {type(values).__name__}")
     fields = lease_fields(lease, ttl)
     inserts = [
-        commands.Insert(key, encode_value(key, value), None, *fields)
+        commands.Insert(plain_text(key), encode_value(key, value), None, *fields)
         for key, value in values.items()
     ]
     command = commands.Transact((), tuple(inserts))
@@ -170,7 +170,7 @@ def _exchange(
     key: str, type_: Any, write: operations.Insert | operations.Remove
 ) -> Method[Entry[Any] | None]:
     """Write a key; return the entry that it had before."""
-    check_key(key)
+    check_key(key)  # first, as a transaction encodes values before it checks keys
     result = yield from transact((), [operations.Get(key, type_), write], ())
     entry: Entry[Any] | None = result.results[0]
     return entry

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from protocol.client.steps import Answered, Ask, Lost, timeout_ms
-from protocol.encoding import encode
+from protocol.encoding import UNENCODABLE, encode
 from protocol.load import REMOVING, entry_load_of, load_of
 from protocol.messages.client import (
     CLIENT_PROTOCOL_VERSION,
@@ -56,6 +56,10 @@ class Waiting(ABC):
     @abstractmethod
     def fail(self, reason: str) -> None:
         """Fail the call because the node broke the protocol, unless the call has ended."""
+
+    @abstractmethod
+    def reject(self, reason: str) -> None:
+        """Fail the call because its request cannot be sent, unless the call has ended."""
 
 
 class Frame(msgspec.Struct):
@@ -133,17 +137,27 @@ class Multiplexer:
         deadline = min([waiting.ask.deadline for waiting in group])
         number, timeout = next(self._numbers), timeout_ms(deadline, now)
         request = Request(CLIENT_PROTOCOL_VERSION, number, timeout, operations)
-        encoded = encode(request)
+        try:
+            encoded = encode(request)
+        except UNENCODABLE as error:  # which must not concern the others of the group
+            if len(group) > 1:
+                self._halve(group, now, frames)
+            else:
+                group[0].reject(str(error))
+            return
         is_large = len(encoded) > BATCH_BYTES_MAX or _load(operations) > BATCH_OPERATIONS_MAX
         if is_large and len(group) > 1:
-            half = len(group) // 2
-            self._divide(group[:half], now, frames)
-            self._divide(group[half:], now, frames)
+            self._halve(group, now, frames)
             return
         self._sent[number] = group
         for waiting in group:
             waiting.is_sent = True
         frames.append(Frame(len(group), request, encoded, deadline))
+
+    def _halve(self, group: list[Waiting], now: float, frames: list[Frame]) -> None:
+        half = len(group) // 2
+        self._divide(group[:half], now, frames)
+        self._divide(group[half:], now, frames)
 
     # --- results
 

@@ -13,9 +13,8 @@ class AsyncCounter(BoundToProcess):
 
     def __init__(self, coordinator: AsyncCoordinator, name: str) -> None:
         """Name the key; see ``Client.counter``."""
-        check_key(name)
         self._client = coordinator.client
-        self._key = name
+        self._key = check_key(name)
 
     def __repr__(self) -> str:
         return f"<AsyncCounter {self._key!r} of {self._client!r}>"

@@ -69,7 +69,4 @@ def barrier_key(name: str) -> str:
     Raises:
         InvalidRequest: the name is no key, or too long.
     """
-    check_key(name)
-    key = f"{name}/barrier"
-    check_key(key)
-    return key
+    return check_key(f"{check_key(name)}/barrier")

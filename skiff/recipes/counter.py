@@ -10,9 +10,8 @@ class Counter(BoundToProcess):
 
     def __init__(self, coordinator: Coordinator, name: str) -> None:
         """Name the key; see ``Client.counter``."""
-        check_key(name)
         self._client = coordinator.client
-        self._key = name
+        self._key = check_key(name)
 
     def __repr__(self) -> str:
         return f"<Counter {self._key!r} of {self._client!r}>"

@@ -9,7 +9,7 @@ which all were there, if one has left again by then.
 from protocol.coordination.barrier import await_absence, enter, look
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import Procedure
-from skiff.arguments import check_wait
+from skiff.arguments import check_key, check_wait
 from skiff.errors import InvalidRequest, LockTimeout
 from skiff.recipes.holder import Holder
 from skiff.recipes.turn import LATE, Contest, late
@@ -73,9 +73,10 @@ def gathering(name: str, parties: int, ttl: float, timeout: float | None) -> Gat
     """Return the contest of a double barrier.
 
     Raises:
-        InvalidRequest: ``parties`` is no whole number from 1 on.
+        InvalidRequest: ``parties`` is no whole number from 1 on, or the name is no key.
     """
     if type(parties) is not int or parties < 1:
         raise InvalidRequest(f"parties must be a whole number from 1 on, not {parties!r}")
+    name = check_key(name)
     prefix = f"{name}/party-"
     return Gathering("double barrier", name, Line(prefix), prefix, ttl, timeout, parties)

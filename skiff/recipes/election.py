@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from protocol.coordination.election import find_leader
 from protocol.coordination.line import Line
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
 from skiff.errors import LockMisused
 from skiff.recipes.holder import Holder
 from skiff.recipes.leaders import Leaders
@@ -87,6 +87,11 @@ class Election(Holder):
 
 
 def election_contest(name: str, ttl: float) -> Contest:
-    """Return the contest for leadership."""
+    """Return the contest for leadership.
+
+    Raises:
+        InvalidRequest: the name is no key.
+    """
+    name = check_key(name)
     prefix = f"{name}/candidate-"
     return Contest("election", name, Line(prefix), prefix, ttl, None)

@@ -8,6 +8,7 @@ another process removes the key of the holder: that is noticed only at the end.
 """
 
 from protocol.coordination.line import Line
+from skiff.arguments import check_key
 from skiff.recipes.holder import Holder
 from skiff.recipes.turn import Contest
 
@@ -20,6 +21,11 @@ class Lock(Holder):
 
 
 def lock_contest(name: str, ttl: float, timeout: float | None) -> Contest:
-    """Return the contest for a lock."""
+    """Return the contest for a lock.
+
+    Raises:
+        InvalidRequest: the name is no key.
+    """
+    name = check_key(name)
     prefix = f"{name}/lock-"
     return Contest("lock", name, Line(prefix), prefix, ttl, timeout)

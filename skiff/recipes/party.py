@@ -9,7 +9,7 @@ from typing import Any, Self
 from protocol.coordination.line import Line
 from protocol.coordination.procedure import is_of
 from protocol.keys import SEPARATOR
-from skiff.arguments import CLIENT_DEFAULT, Timeout
+from skiff.arguments import CLIENT_DEFAULT, Timeout, check_key
 from skiff.bound import BoundToProcess
 from skiff.errors import InvalidRequest
 from skiff.recipes.coordinator import Coordinator
@@ -103,6 +103,7 @@ def party_contest(name: str, ttl: float) -> Contest:
         InvalidRequest: the name is no key, too long or like a member's, or the TTL is out of its
             bounds.
     """
+    name = check_key(name)
     prefix = f"{name}{SEPARATOR}{MEMBER}"
     contest = Contest("party", name, Line(prefix, UNLIMITED), prefix, ttl, None).check()
     if any(part.startswith(MEMBER) for part in name.split(SEPARATOR)):

@@ -240,8 +240,7 @@ def check_queue(name: str, type_: Any, ttl: float) -> QueueKeys:
         InvalidRequest: the name is no key, or too long, the TTL is out of its bounds, or msgspec
             does not support the type.
     """
-    check_key(name)
-    keys = QueueKeys(name)
+    keys = QueueKeys(check_key(name))
     check_key(keys.claim_of(keys.item(0)))
     check_type(type_)
     check_change(GrantLease(milliseconds_of(ttl)))

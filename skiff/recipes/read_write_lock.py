@@ -6,6 +6,7 @@ is; a writer's token fences its writes as that of a lock does.
 """
 
 from protocol.coordination.line import Line
+from skiff.arguments import check_key
 from skiff.bound import BoundToProcess
 from skiff.recipes.coordinator import Coordinator
 from skiff.recipes.holder import Holder
@@ -51,6 +52,7 @@ class Sides:
         Raises:
             InvalidRequest: the name is no key, or too long, or a number is out of its bounds.
         """
+        name = check_key(name)
         prefix = f"{name}/side-"
         reader, writer = f"{prefix}r-", f"{prefix}w-"
         line = Line(prefix, shared=reader)

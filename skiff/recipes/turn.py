@@ -66,7 +66,6 @@ class Contest(msgspec.Struct, frozen=True):
         Raises:
             InvalidRequest: the name is no key, or too long, or a number is out of its bounds.
         """
-        check_key(self.name)
         check_key(self.new_key())
         check_change(GrantLease(milliseconds_of(self.ttl)))
         check_wait(self.timeout)

@@ -11,6 +11,7 @@ import pytest
 from skiff import (
     AsyncClient,
     ClientClosed,
+    Fence,
     InvalidRequest,
     NoNodeReached,
     OutcomeUnknown,
@@ -71,6 +72,29 @@ def test_thousands_of_concurrent_calls_are_each_applied_once(
             assert await asyncio.gather(*map(client.get, keys)) == list(range(len(keys)))
             entries = await asyncio.gather(*map(client.get_entry, keys))
             assert {entry.version for entry in entries if entry is not None} == {1}
+
+    run(use())
+
+
+class Text(str):
+    """Text that MessagePack does not encode."""
+
+    __slots__ = ()
+
+
+def test_an_odd_argument_concerns_no_other_call_of_the_client(cluster: Cluster) -> None:
+    async def use() -> None:
+        async with client_of(cluster) as client:
+            await client.insert("odd/0", 0)
+            inserts = [client.insert(f"odd/{number}", number) for number in range(20)]
+            odd = [client.insert(Text("odd/odd"), 1), client.get(Text("odd/0"))]
+            fence = Fence("lock", 1 << 64)
+            refused = [client.insert("odd/refused", 1, fence=fence)]
+            calls = asyncio.gather(*odd, *refused, *inserts, return_exceptions=True)
+            inserted, got, error, *others = await asyncio.wait_for(calls, SECONDS)
+            assert isinstance(error, InvalidRequest)
+            assert (type(inserted), got, {type(each) for each in others}) == (int, 0, {int})
+            assert await client.get("odd/odd") == 1
 
     run(use())
 

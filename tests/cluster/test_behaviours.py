@@ -7,17 +7,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from protocol.state.commands import GrantLease, LeaseGranted
 from skiff import (
     Builder,
     Client,
     EventKind,
+    InvalidRequest,
     OutcomeUnknown,
     RequestTimeout,
     Role,
     Skiff,
 )
+from skiff.addresses import endpoints_of
+from skiff.caller import Caller
 from skiff.testing import Cluster, Node, free_port, wait_until
 from tests.cluster.keyed import node_key
+
+SECONDS = 10.0
 
 pytestmark = pytest.mark.cluster
 
@@ -55,6 +61,17 @@ def test_three_nodes_agree_on_one_leader(cluster: Cluster) -> None:
     statuses = [node.status() for node in cluster.nodes]
     assert {status.leader for status in statuses if status} == {cluster.leader().id}
     assert [status.role for status in statuses if status].count(Role.LEADER) == 1
+
+
+def test_a_request_that_cannot_be_encoded_is_invalid(cluster: Cluster) -> None:
+    caller = Caller(endpoints_of(cluster.addresses), follow_leader=True)
+    try:
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match="cannot be encoded"):
+                caller.write(GrantLease(1 << 64), SECONDS)
+            assert isinstance(caller.write(GrantLease(5000), SECONDS), LeaseGranted)
+    finally:
+        caller.close()
 
 
 def test_getting_a_missing_key_returns_none(client: Client, prefix: str) -> None:

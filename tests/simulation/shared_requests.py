@@ -47,6 +47,10 @@ class PendingCall(Waiting):
         """Report a breach: simulated nodes keep the protocol."""
         raise Breach(f"{self.ask.endpoint} {reason}")
 
+    def reject(self, reason: str) -> None:
+        """Report a breach: simulated clients send valid requests."""
+        raise Breach(f"a request to {self.ask.endpoint} cannot be encoded: {reason}")
+
 
 class SharedRequests:
     """The connections of one client, which its threads share as tasks share an event loop."""

@@ -42,6 +42,9 @@ class Call(Waiting):
     def fail(self, reason: str) -> None:
         self.reason = reason
 
+    def reject(self, reason: str) -> None:
+        self.reason = f"rejected: {reason}"
+
 
 def insert(number: int, value: bytes = b"v") -> Write:
     return Write(1, number, 1, Insert(f"key/{number}", value))
@@ -224,3 +227,32 @@ def test_the_end_of_a_request_is_reported_once(requests: Multiplexer) -> None:
     requests.lose()
     assert ends == [number]
     assert not call.is_sent
+
+
+# --- requests that cannot be encoded
+
+
+class Text(str):
+    """Text that MessagePack does not encode."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "odd", [Get(Text("b")), Write(1, 1 << 64, 1, Insert("b", b"v"))], ids=["type", "range"]
+)
+def test_a_request_that_cannot_be_encoded_fails_alone(
+    requests: Multiplexer, odd: Operation
+) -> None:
+    calls = [Call(Get("a")), Call(odd), Call(insert(1), insert(2)), Call(Get("c"))]
+    frames = send(requests, *calls)
+    assert calls[1].reason.startswith("rejected: ")
+    assert not calls[1].is_sent
+    for frame in frames:
+        outcomes: tuple[Outcome, ...] = (Missing(1),) * len(frame.request.operations)
+        requests.take_reply(Reply(frame.request.id, outcomes))
+    others = (calls[0], calls[2], calls[3])
+    assert [call.result for call in others] == [
+        Answered((Missing(1),) * len(call.ask.operations)) for call in others
+    ]
+    assert not requests.has_unsent
