@@ -165,9 +165,10 @@ class Caller:
         local = self._local
         if getattr(local, "is_calling", False):
             raise SkiffError(IN_A_CALL)
-        with self.transport:
+        with self.transport.use():
             try:
                 local.is_calling = True  # here, as an interrupt before ``try`` would leave it set
+                self.transport.check_open()
                 self._leave_lost_node()
                 with self._lock:
                     step = next(steps)

@@ -32,7 +32,7 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """Sends one request at a time. Used by one thread at a time, inside ``with transport``."""
+    """Sends one request at a time. Used by one thread at a time, within a use of the transport."""
 
     def __init__(self, transport: Transport, endpoint: str) -> None:
         """Connect in the background.

@@ -80,7 +80,8 @@ class Subscriber(BoundToProcess):
         self._missing = MissingChanges(self._watch, caller.route)
         self._broken: StreamBroken | None = None  # why the last stream has ended
         self._subscription: Subscription | None = None
-        with caller.transport:
+        with caller.transport.use():
+            caller.transport.check_open()
             try:
                 self._establish(deadline_of(timeout, time.monotonic()))
             except BaseException:
@@ -194,7 +195,8 @@ class Subscriber(BoundToProcess):
         """Return the next change, or None once the revision is beyond ``since``."""
         if self._subscription is not None and self._subscription.channel.is_inherited:
             raise StreamClosed("the subscription belongs to the parent process of this fork")
-        with self._caller.transport:
+        with self._caller.transport.use():
+            self._caller.transport.check_open()
             self._take_turn(deadline)
             try:
                 return self._next_change(deadline, since)

@@ -6,9 +6,8 @@ its parent's, because they share their wake-up descriptors.
 
 import os
 import threading
+import time
 import weakref
-from types import TracebackType
-from typing import Self
 
 from protocol.security.handshakes import ServerKeys
 from protocol.security.keys import ClientKeys
@@ -23,8 +22,9 @@ CLOSE_SECONDS = 1.0  # for calls in progress to end; each notices within ``SLICE
 class Transport:
     """The sockets of a client's calls, subscribers and backups. Threads may share it.
 
-    Every use of a socket is inside ``with transport``. After ``close``, the last use to end closes
-    the sockets, so that none is closed while a thread uses it.
+    Every use of a socket is inside ``with transport.use():``, after ``check_open``. After
+    ``close``, the last use to end closes the sockets, so that none is closed while a thread uses
+    it.
     """
 
     def __init__(self, keys: ClientKeys | None = None) -> None:
@@ -41,39 +41,34 @@ class Transport:
         # Closes the sockets of a client that is dropped without ``close``.
         self._dropped = weakref.finalize(self, self.sockets.close_all)
         self._dropped.atexit = False
-        self._uses = 0
+        self._uses: set[weakref.ref[threading.Lock]] = set()
+        self._last_uses: list[weakref.ref[threading.Lock]] = []  # that ``close`` has not awaited
         self.lock = threading.RLock()  # reentrant for signal handlers and finalizers
-        self._unused = threading.Condition(self.lock)
         self._closing = threading.Event()
         if self.closed:
             self._closing.set()
         self._pid = os.getpid()  # last, as other threads of the child check it
 
-    def __enter__(self) -> Self:
-        """Begin to use sockets.
+    def use(self) -> threading.Lock:
+        """Return the lock of one use of sockets, to be held during it.
+
+        A ``with`` statement takes and leaves a lock by C code alone, which no interrupt, as by
+        Ctrl-C, comes between; an interrupted count of uses would never fall to 0.
+        """
+        if self._pid != os.getpid():
+            self._begin()
+        use = threading.Lock()
+        self._uses.add(weakref.ref(use, self._uses.discard))
+        return use
+
+    def check_open(self) -> None:
+        """Check that the client is open, at the beginning of a use.
 
         Raises:
             ClientClosed: the client is closed.
         """
-        if self._pid != os.getpid():
-            self._begin()
-        with self.lock:
-            if self.closed:
-                raise ClientClosed("the client is closed; this call did nothing")
-            self._uses += 1
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self.lock:
-            self._uses -= 1
-            if self.closed and not self._uses:
-                self.sockets.close_all()
-                self._unused.notify_all()
+        if self.closed:
+            raise ClientClosed("the client is closed; this call did nothing")
 
     def close(self) -> None:
         """Refuse further calls and end those in progress; returns within a second."""
@@ -81,9 +76,22 @@ class Transport:
         if self._pid != os.getpid():
             return
         self._closing.set()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for use in self._present_uses():
+            if use.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                use.release()
+            else:
+                self._last_uses.append(weakref.ref(use, self._close_unused))
+        self._close_unused()
+
+    def _close_unused(self, _: object = None) -> None:
+        """Close the sockets, unless there is another use."""
         with self.lock:
-            if self._unused.wait_for(lambda: not self._uses, CLOSE_SECONDS):
+            if not any(use.locked() for use in self._present_uses()):
                 self.sockets.close_all()
+
+    def _present_uses(self) -> list[threading.Lock]:
+        return [use for each in list(self._uses) if (use := each()) is not None]
 
     def pause(self, seconds: float) -> None:
         """Wait ``seconds``, or until the client is closed."""

@@ -149,16 +149,16 @@ class Calls:
         self, session: Session, link: Link, commands: Sequence[Command], deadline: float
     ) -> Steps[list[Ending]]:
         attempts = self._attempts(deadline)
-        sequences, acknowledged = session.begin_writes(len(commands))
-        number = session.number
-        writes = tuple(
-            [
-                Write(number, sequence, acknowledged, command)
-                for sequence, command in zip(sequences, commands, strict=True)
-            ]
-        )
+        sequences, number = session.next_writes(len(commands)), session.number
         first = None
         try:
+            acknowledged = session.begin_writes(sequences)
+            writes = tuple(
+                [
+                    Write(number, sequence, acknowledged, command)
+                    for sequence, command in zip(sequences, commands, strict=True)
+                ]
+            )
             if ask := self._ask_at_once(link, writes, attempts):
                 first = yield ask
                 if is_settled(first):
@@ -166,7 +166,8 @@ class Calls:
             asked = [Asked(write, writes=True) for write in writes]
             yield from self._exchange(link, attempts).run(asked, ask, first)
         finally:
-            session.end_writes(sequences)
+            if session.next >= sequences.stop:  # else an interrupt came before they were begun
+                session.end_writes(sequences)
         for each in asked:
             self.high_water.note(each.outcome)
         return [
@@ -180,7 +181,8 @@ class Calls:
         """Wait for a session with room for ``count`` writes; return the ending if there is none.
 
         One call opens the session for all: thousands of sessions would evict those of other
-        clients.
+        clients. A session that one write has long blocked is replaced: an interrupt may have left
+        that write without an end. Calls in progress keep the session that they have begun in.
         """
         attempts = self._attempts(deadline)
         while (now := self._clock()) < deadline:
@@ -193,6 +195,8 @@ class Calls:
                     return ending
             elif self.session.has_room(count):
                 return None
+            elif self.session.is_blocked(now):
+                self.session = None
             else:
                 attempts.reached = True
                 yield Pause(min(PAUSE_SECONDS, deadline - now))

@@ -1,28 +1,29 @@
 """Interrupts: an exception of a signal handler, wherever it comes, leaves nothing held for ever."""
 
-import dis
 import itertools
 import signal
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
-from types import CodeType, FrameType
+from functools import partial
 from typing import Any
 
 import pytest
 
-import skiff
+from protocol.state.sessions import UNACKNOWLEDGED_MAX
 from skiff import Client, LockTimeout, SkiffError
 from skiff.testing import Cluster, wait_until
+from skiff.transport import CLOSE_SECONDS
+from tests.harness.interrupts import interrupted, sources
 
 pytestmark = pytest.mark.cluster
 
 TTL = 1.0
 EXPIRED = TTL * 4 / 3 + 10.0
-PACKAGE = Path(skiff.__file__).parent
-TRACED = (str(PACKAGE / "recipes"), str(PACKAGE / "lease"))
+RECIPES = sources("skiff/recipes", "skiff/lease")
+CALLS = sources(
+    "skiff/caller", "skiff/transport", "protocol/client/calls", "protocol/client/session"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,49 +31,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     directory = tmp_path_factory.mktemp("interrupts")
     with Cluster(1, directory=directory) as cluster, cluster.client(timeout=20.0) as connected:
         yield connected
-
-
-@cache
-def places(code: CodeType) -> frozenset[int]:
-    """Return the offsets of instructions before which the interpreter runs signal handlers."""
-    pairs = itertools.pairwise(dis.get_instructions(code))
-    return frozenset(
-        after.offset
-        for before, after in pairs
-        if before.opname.startswith("CALL") or before.opname in ("RESUME", "JUMP_BACKWARD")
-    )
-
-
-class Interrupt:
-    """Raises ``KeyboardInterrupt`` once, at one of the places that a call passes in recipes."""
-
-    def __init__(self, place: int) -> None:
-        self._left = place
-        self.is_over = False
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> "Interrupt | None":
-        if not frame.f_code.co_filename.startswith(TRACED):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode" and frame.f_lasti in places(frame.f_code):
-            self._left -= 1
-            if self._left < 0 and not self.is_over:
-                self.is_over = True
-                raise KeyboardInterrupt
-        return self
-
-
-def interrupted(place: int, use: Callable[[Any], None], used: Any) -> bool:
-    """Use something with an interrupt at a place; return whether it came that far."""
-    interrupt = Interrupt(place)
-    before = sys.gettrace()
-    sys.settrace(interrupt)
-    try:
-        with suppress(KeyboardInterrupt):
-            use(used)
-    finally:
-        sys.settrace(before)
-    return interrupt.is_over
 
 
 def in_block(holder: Any) -> None:
@@ -111,7 +69,7 @@ def test_an_interrupted_holder_holds_nothing_for_ever(client: Client, kind: str,
     for place in itertools.count():
         holder = getattr(client, kind)(f"{kind}/{place}", ttl=TTL, **more)
         holders.append(holder)
-        if not interrupted(place, use, holder):
+        if not interrupted(place, RECIPES, partial(use, holder)):
             break
         reused(holder)
     assert len(holders) > 50
@@ -123,7 +81,7 @@ def test_an_interrupted_candidate_leads_only_if_it_says_so(client: Client) -> No
     for place in itertools.count():
         candidate = client.election(f"election/{place}", ttl=TTL)
         candidates.append(candidate)
-        if not interrupted(place, campaign, candidate):
+        if not interrupted(place, RECIPES, partial(campaign, candidate)):
             break
         reused(candidate)
     assert len(candidates) > 50
@@ -141,7 +99,7 @@ def test_an_interrupted_consumer_keeps_no_item(client: Client) -> None:
         queue = client.queue(f"queue/{place}", ttl=TTL)
         queues.append(queue)
         queue.put(place)
-        if not interrupted(place, consume, queue):
+        if not interrupted(place, RECIPES, partial(consume, queue)):
             break
     assert len(queues) > 50
     for queue in queues:
@@ -167,6 +125,32 @@ def test_what_a_call_has_acquired_is_held_though_its_object_is_dropped(client: C
     client.queue("dropped/items", ttl=TTL).take(timeout=EXPIRED).acknowledge()  # a TTL later
     assert client.list_keys("kept/") == held
     assert len(held) == 3
+
+
+def test_an_interrupted_write_takes_no_room_of_the_session(client: Client) -> None:
+    client.insert("written", 0)
+    session = client._caller._calls.session
+    assert session is not None
+    for place in itertools.count():
+        if not interrupted(place, CALLS, lambda: client.insert("written", 1)):
+            break
+        assert session.has_room(UNACKNOWLEDGED_MAX)
+    assert place > 50
+    assert client._caller._calls.session is session
+
+
+def test_a_client_is_closed_at_once_after_an_interrupt(client: Client) -> None:
+    address = client.status().address
+    for place in itertools.count():
+        own = Client(address)
+        is_over = not interrupted(place, CALLS, lambda: own.get("written"))  # noqa: B023
+        began = time.monotonic()
+        own.close()
+        assert time.monotonic() - began < CLOSE_SECONDS / 2
+        assert not own._caller.transport.sockets._open
+        if is_over:
+            break
+    assert place > 50
 
 
 def test_a_signal_handler_needs_a_client_of_its_own(

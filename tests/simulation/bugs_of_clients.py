@@ -150,7 +150,7 @@ BUGS = (
     Bug(
         "two writes of a session take one sequence",
         "dissertation §6.3",
-        Edit(Session.begin_writes, "self._next += count", "pass"),
+        Edit(Session.begin_writes, "self.next = sequences.stop", "pass"),
     ),
     Bug(
         "a session is used again after it expired",
@@ -171,8 +171,17 @@ BUGS = (
         "dissertation §6.3",
         Edit(
             Session.has_room,
-            "self._next + count - self._lowest <= UNACKNOWLEDGED_MAX",
+            "self.next + count - self._lowest <= UNACKNOWLEDGED_MAX",
             "True",
+        ),
+    ),
+    Bug(
+        "a session that one write blocks begins again with its first sequence",
+        "dissertation §6.3",
+        Edit(
+            Calls._await_session,
+            "self.session = None",
+            "self.session = Session(self.session.number)",
         ),
     ),
     Bug(

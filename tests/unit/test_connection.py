@@ -49,7 +49,7 @@ def answering(context: "zmq.Context[zmq.Socket[bytes]]", port: int, answer: byte
 
 def test_a_connection_never_reconnects_to_another_node_at_its_address() -> None:
     transport = Transport()
-    with zmq.Context[zmq.Socket[bytes]]() as context, transport:
+    with zmq.Context[zmq.Socket[bytes]]() as context, transport.use():
         with answering(context, 0, b"first") as port:
             connection = Connection(transport, f"tcp://127.0.0.1:{port}")
             assert connection.ask(b"who?", time.monotonic() + SECONDS) == b"first"
