@@ -22,6 +22,7 @@ from skiff.errors import (
     NoNodeReached,
     Overloaded,
     RequestTimeout,
+    SkiffError,
     StreamClosed,
     Unsupported,
 )
@@ -31,6 +32,7 @@ from skiff.records import Event
 from skiff.subscription import (
     CONNECTION_LOST,
     HEAL_SECONDS,
+    IN_A_RECEIVE,
     STEP_SECONDS,
     UNANSWERED,
     Subscription,
@@ -74,7 +76,8 @@ class Subscriber(BoundToProcess):
         self._prefix = prefix
         self._type = type_
         self._closed = False
-        self._receiving = threading.Lock()
+        self._receiving = threading.RLock()  # of which a thread knows whether it holds it
+        self._receiver: int | None = None  # the thread that holds it to receive
         self._prev_value = prev_value
         self._watch = Watch(prefix, since, prev_value=prev_value)
         self._missing = MissingChanges(self._watch, caller.route)
@@ -164,9 +167,16 @@ class Subscriber(BoundToProcess):
         if self._subscription is not None and self._subscription.channel.is_inherited:
             return
         # A thread that does not notice the end in time closes the channel when it does.
-        if self._receiving.acquire(timeout=CLOSE_SECONDS):
-            self._close_channel()
-            self._receiving.release()
+        if self._receiver == threading.get_ident():
+            return  # this is a signal handler, which has interrupted it
+        try:
+            if self._receiving.acquire(timeout=CLOSE_SECONDS):
+                self._close_channel()
+        finally:
+            try:  # noqa: SIM105 - as in ``_receive_next``
+                self._receiving.release()
+            except RuntimeError:
+                pass
 
     def begin_with(self, initial: InitialEntries) -> None:
         """Deliver the entries of a revision first, then a mark, then the changes after it."""
@@ -197,19 +207,31 @@ class Subscriber(BoundToProcess):
             raise StreamClosed("the subscription belongs to the parent process of this fork")
         with self._caller.transport.use():
             self._caller.transport.check_open()
-            self._take_turn(deadline)
+            if self._receiver == threading.get_ident():
+                raise SkiffError(IN_A_RECEIVE)
             try:
-                return self._next_change(deadline, since)
+                self._take_turn(deadline)
+                return self._receive_in_turn(deadline, since)
             finally:
-                if self._closed:
-                    self._close_channel()
-                self._receiving.release()
+                try:  # noqa: SIM105 - an interrupt may come within ``suppress``, and before the call
+                    self._receiving.release()
+                except RuntimeError:  # its turn has not come
+                    pass
 
     def _take_turn(self, deadline: float) -> None:
         """Wait while another thread receives."""
         left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
         if not self._receiving.acquire(timeout=left):
             raise RequestTimeout("no change in time")
+
+    def _receive_in_turn(self, deadline: float, since: float) -> Change | None:
+        try:
+            self._receiver = threading.get_ident()
+            return self._next_change(deadline, since)
+        finally:
+            self._receiver = None
+            if self._closed:
+                self._close_channel()
 
     def _next_change(self, deadline: float, since: float) -> Change | None:
         while True:

@@ -29,6 +29,10 @@ from skiff.values import decode_value
 
 NONCE_BYTES = 12
 BROKEN_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+IN_A_RECEIVE = (
+    "this thread receives from this subscription already; a signal handler that interrupts it "
+    "needs a subscription of its own"
+)
 CONNECTION_LOST = "the connection to the node was lost"
 HEAL_SECONDS = 0.05  # before another node is tried after a lost stream
 STEP_SECONDS = 0.25  # that a step of healing may take at least, whatever the caller's deadline

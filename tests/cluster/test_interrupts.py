@@ -4,6 +4,7 @@ import itertools
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from protocol.state.sessions import UNACKNOWLEDGED_MAX
-from skiff import Client, LockTimeout, SkiffError
+from skiff import Client, ClientClosed, LockTimeout, RequestTimeout, SkiffError
 from skiff.testing import Cluster, wait_until
 from skiff.transport import CLOSE_SECONDS
 from tests.harness.interrupts import interrupted, sources
@@ -19,8 +20,10 @@ from tests.harness.interrupts import interrupted, sources
 pytestmark = pytest.mark.cluster
 
 TTL = 1.0
+SECONDS = 10.0
 EXPIRED = TTL * 4 / 3 + 10.0
 RECIPES = sources("skiff/recipes", "skiff/lease")
+SUBSCRIBERS = sources("skiff/subscriber")
 CALLS = sources(
     "skiff/caller", "skiff/transport", "protocol/client/calls", "protocol/client/session"
 )
@@ -137,6 +140,50 @@ def test_an_interrupted_write_takes_no_room_of_the_session(client: Client) -> No
         assert session.has_room(UNACKNOWLEDGED_MAX)
     assert place > 50
     assert client._caller._calls.session is session
+
+
+def test_an_interrupted_subscriber_goes_on(client: Client) -> None:
+    with client.watch("watched/", type=int) as changes:
+        received: list[int] = []
+
+        def receive() -> None:
+            received.append(changes.recv(timeout=SECONDS)[1])
+
+        for place in itertools.count():
+            client.insert("watched/key", place)
+            is_over = not interrupted(place, SUBSCRIBERS, receive)
+            with (
+                suppress(RequestTimeout),
+                ThreadPoolExecutor(1) as other,
+            ):  # it has its turn at once
+                received.append(other.submit(changes.recv, timeout=0.05).result()[1])
+            if is_over:
+                break
+    assert place > 20
+    assert set(received) <= set(range(place + 1))
+    assert place in received
+
+
+def test_a_signal_handler_closes_the_subscriber_that_it_interrupts(client: Client) -> None:
+    changes, took = client.watch("closed/"), []
+
+    def handle(*_: object) -> None:
+        with pytest.raises(SkiffError, match="a subscription of its own"):
+            changes.next_event(timeout=SECONDS)
+        began = time.monotonic()
+        changes.close()
+        took.append(time.monotonic() - began)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(ClientClosed):
+            changes.next_event(timeout=SECONDS)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert took[0] < CLOSE_SECONDS / 2
+    assert changes._subscription is not None
+    assert changes._subscription.channel.socket.closed
 
 
 def test_a_client_is_closed_at_once_after_an_interrupt(client: Client) -> None:

@@ -221,7 +221,7 @@ def test_receiving_continues_after_a_timeout(client: Client, prefix: str) -> Non
 def test_receiving_times_out_while_another_thread_receives(client: Client, prefix: str) -> None:
     with client.watch(prefix) as subscriber, ThreadPoolExecutor() as pool:
         first = pool.submit(subscriber.next_event)
-        wait_until(subscriber._receiving.locked, "another thread receives")
+        wait_until(lambda: subscriber._receiver is not None, "another thread receives")
         with pytest.raises(RequestTimeout):
             subscriber.next_event(0.05)
         client.insert(prefix + "key", 1)
