@@ -5,7 +5,7 @@ import time
 
 import zmq
 
-from protocol.client.census import Census
+from protocol.client.census import UNDECIDED, Census
 from protocol.client.routing import address_of
 from protocol.client.steps import Counted, TakeCensus
 from protocol.deadlines import NEVER
@@ -30,17 +30,26 @@ class RollCall:
         self._transport = transport
         self._endpoints = endpoints
         self._census = Census(map(address_of, endpoints))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # of which a thread knows whether it holds it
 
     def take(self, step: TakeCensus) -> Counted:
         """Return the cluster that the addresses name, given one node's greeting.
 
         Asks no other address if that node's cluster has members at all of them. The result is
-        undecided at the step's deadline, and when the client is closed.
+        undecided at the step's deadline, also while another thread asks, and when the client is
+        closed.
         """
-        with self._lock:
+        left = min(max(0.0, step.deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        try:
+            if not self._lock.acquire(timeout=left):
+                return Counted(b"", UNDECIDED)
             self._census.begin(address_of(step.greeted), step.welcome, time.monotonic())
             return self._count(step.deadline) or self._ask(step)
+        finally:
+            try:  # noqa: SIM105 - an interrupt may come within ``suppress``, and before the call
+                self._lock.release()
+            except RuntimeError:  # its turn has not come
+                pass
 
     def _count(self, deadline: float) -> Counted | None:
         now = NEVER if self._transport.closed else time.monotonic()
