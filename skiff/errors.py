@@ -1,5 +1,10 @@
-"""Errors of skiff: each message tells what happened, to which address or key, and what to do."""
+"""Errors of skiff: each message tells what happened, to which address or key, and what to do.
 
+``pickle`` and ``copy`` make an error from its message alone and add its attributes then, so that
+every other argument has a default.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -104,7 +109,7 @@ class StorageFull(InsertFailed):
 class RevisionMismatch(InsertFailed):
     """The key's revision is ``current``, not the required one; 0 means that the key is absent."""
 
-    def __init__(self, message: str, current: int) -> None:
+    def __init__(self, message: str, current: int = 0) -> None:
         super().__init__(message)
         self.current = current
 
@@ -181,9 +186,9 @@ class TransactionConflict(SkiffError):
 class PipelineFailed(SkiffError):
     """Some operations of a pipeline failed; ``results`` holds a result or an error for each."""
 
-    def __init__(self, message: str, results: list[Any]) -> None:
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.results = results
+        self.results = list(results)
 
 
 class NotSent(SkiffError):
@@ -224,7 +229,7 @@ class Compacted(SkiffError):
     ``oldest`` is the revision after which all changes are kept: the earliest one to watch from.
     """
 
-    def __init__(self, message: str, oldest: int) -> None:
+    def __init__(self, message: str, oldest: int = 0) -> None:
         super().__init__(message)
         self.oldest = oldest
 
