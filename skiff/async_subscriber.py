@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -254,7 +255,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def _check_open(self) -> None:
         if self._missing.gone is not None:
-            raise self._missing.gone
+            raise copy(self._missing.gone)  # it would keep the frames of its callers
         if self._closed or self._caller.is_closed:
             raise ClientClosed("the subscription is closed")
 
@@ -328,7 +329,7 @@ class AsyncSubscriber(BoundToProcess):
 
     def _lose_stream(self, broken: StreamBroken) -> None:
         """Give up the stream, and mostly its node; another one is tried after a pause."""
-        self._broken = broken
+        self._broken = broken.with_traceback(None)
         self._watch.end_stream()
         self._close_channel()
         # Else the node is not to blame, or another watch of the client has left it.

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from copy import copy
 from typing import Any, Protocol, TypeVar
 
 from protocol.client.mirror import Mirrored, MirroredKeys
@@ -184,8 +185,8 @@ class MirrorState:
             self._keys.forget(waiter)
 
     def ending(self) -> SkiffError:
-        """Return the error of a mirror that has ended."""
-        return self.failure or ClientClosed("the mirror is closed")
+        """Return a new error of a mirror that has ended: a raised one keeps its callers' frames."""
+        return copy(self.failure) or ClientClosed("the mirror is closed")
 
     def decode(self, key: str, stored: Mirrored) -> Any:
         """Return a stored value as the mirror's type."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -257,7 +258,7 @@ class Subscriber(BoundToProcess):
                 case Need.MESSAGES:
                     return self._listen(deadline)
         except StreamBroken as broken:
-            self._broken = broken
+            self._broken = broken.with_traceback(None)
             self._lose_stream()
         return None
 
@@ -293,7 +294,7 @@ class Subscriber(BoundToProcess):
 
     def _check_open(self) -> None:
         if self._missing.gone is not None:
-            raise self._missing.gone
+            raise copy(self._missing.gone)  # it would keep the frames of its callers
         if self._closed or self._caller.transport.closed:
             raise ClientClosed("the subscription is closed")
 
