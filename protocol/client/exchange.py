@@ -96,6 +96,7 @@ class Exchange:
         while pending:
             now = self._clock()
             if now >= attempts.deadline:
+                attempts.reached |= link.is_greeted and not attempts.obstacle  # by an earlier call
                 return
             if attempts.denials and attempts.are_denied(self._route.all):
                 return
