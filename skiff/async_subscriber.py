@@ -35,6 +35,7 @@ from skiff.subscription import (
     HEAL_SECONDS,
     STEP_SECONDS,
     UNANSWERED,
+    check_late,
     event_of,
     greet_until,
     is_final,
@@ -205,8 +206,8 @@ class AsyncSubscriber(BoundToProcess):
         try:
             while (change := self._arrived()) is None and self.revision <= since:
                 await self._advance(deadline)
-                if self._watch.is_lost and self._now() >= deadline:
-                    raise RequestTimeout("no change in time, and no node has confirmed the watch")
+                if self._now() >= deadline:
+                    check_late(self._watch)
             return change
         except (NoNodeReached, Overloaded) as failure:
             raise RequestTimeout(f"no change in time: {failure}") from None

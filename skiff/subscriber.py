@@ -37,6 +37,7 @@ from skiff.subscription import (
     STEP_SECONDS,
     UNANSWERED,
     Subscription,
+    check_late,
     event_of,
     greet_until,
     is_final,
@@ -242,8 +243,8 @@ class Subscriber(BoundToProcess):
             except (NoNodeReached, Overloaded) as failure:
                 raise RequestTimeout(f"no change in time: {failure}") from None
             self._caller.note_revision(self._watch.revision if change is None else change.revision)
-            if change is None and self._watch.is_lost and time.monotonic() >= deadline:
-                raise RequestTimeout("no change in time, and no node has confirmed the watch")
+            if change is None and time.monotonic() >= deadline:
+                check_late(self._watch)
             if change is not None or self.revision > since:
                 return change
 

@@ -11,6 +11,7 @@ import zmq
 
 from protocol.client.changes import ChangeStream, OlderNode, StreamBroken
 from protocol.client.routing import Route
+from protocol.client.watch import Watch
 from protocol.messages.rights import CheckRight
 from protocol.state.commands import Event as Change
 from protocol.state.user_commands import Right
@@ -81,6 +82,18 @@ class Subscription:
 def is_final(error: SkiffError, deadline: float, now: float) -> bool:
     """Whether a request that had time until the deadline has used it: a busy node refuses early."""
     return now >= deadline or not isinstance(error, Overloaded)
+
+
+def check_late(watch: Watch) -> None:
+    """Check that a watch may deliver its next change at once, as its deadline has passed.
+
+    Raises:
+        RequestTimeout: it needs a stream, or missing changes, before.
+    """
+    if watch.is_lost:
+        raise RequestTimeout("no change in time, and no node has confirmed the watch")
+    if watch.is_behind:
+        raise RequestTimeout("no change in time, and missing ones are still being fetched")
 
 
 def greet_until(deadline: float, now: float, route: Route) -> float:

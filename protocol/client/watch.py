@@ -69,6 +69,11 @@ class Watch:
         return self.stream is None and not self._fetched
 
     @property
+    def is_behind(self) -> bool:
+        """Whether it must fetch missing changes before it has another one to deliver."""
+        return not self._fetched and self.need is Need.CHANGES
+
+    @property
     def need(self) -> Need:
         """What the watch needs, once ``next_fetched`` has no change left."""
         if self.stream is None:

@@ -43,6 +43,7 @@ PAGE_BYTES_MAX = 1 << 20
 QUICK = (Get, KeepAlive, CheckRight, WhoAmI)  # operations that read a few rows at most
 SCAN_BYTES_MIN = 256 << 10  # minimum cost of a scan, which takes long even if it finds little
 COUNT_BYTES = 512 << 10  # cost of a page that counts more entries than any other has
+EXAMINED_BYTES = 128  # cost of what the history examines for a page: two full ones fill a turn
 MANY_BYTES_MAX = 8 << 20  # of the values that are read together
 TOO_MUCH = Failed(
     FailureCode.INVALID,
@@ -91,6 +92,7 @@ class Reader:
         for place, operation in enumerate(batch.operations):
             if outcomes and weight >= bytes_max:
                 break
+            examined = self._history.examined
             user = batch.users[place] if batch.users else b""
             if user and (denied := self._rights.denial(operation, user)) is not None:
                 behind.append(place)  # the right may have been granted meanwhile
@@ -101,7 +103,8 @@ class Reader:
             else:
                 encoded = encode(self._serve(operation, revision, user))
             outcomes.append(msgspec.Raw(encoded))
-            weight += _weight(operation, len(encoded))
+            examined = self._history.examined - examined
+            weight += _weight(operation, len(encoded) + EXAMINED_BYTES * examined)
         return Served(tuple(outcomes), tuple(behind), weight)
 
     def set_time(self, now: float) -> None:
@@ -169,7 +172,7 @@ class Reader:
 
 
 def _weight(operation: ReadOperation, size: int) -> int:
-    """Return what a read counts as, in bytes, by the size of its outcome."""
+    """Return what a read counts as, in bytes, by the size of what it returns and examines."""
     if type(operation) in QUICK:
         return size
     counts = isinstance(operation, Scan) and operation.counts

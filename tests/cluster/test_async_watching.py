@@ -8,6 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from protocol.client.watch import Place
+from protocol.messages.client import ChangePage
 from skiff import (
     AsyncClient,
     ClientClosed,
@@ -16,10 +18,37 @@ from skiff import (
     RequestTimeout,
     SkiffError,
 )
+from skiff.async_caller import AsyncCaller
 from skiff.testing import Cluster
 from tests.cluster.asyncio_client import SECONDS, client_of, run, until, until_waiting
 
 pytestmark = pytest.mark.cluster
+
+
+def test_a_receiver_times_out_while_pages_bring_no_change(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = AsyncCaller.call
+
+    async def never_finish(self: AsyncCaller, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outcome = await call(self, operation, *args, **kwargs)
+        if isinstance(outcome, ChangePage):
+            outcome = ChangePage((), operation.after, operation.position, more=True)
+        return outcome
+
+    async def use() -> None:
+        async with client_of(cluster) as client:
+            since = await client.insert("empty pages/key", 1)
+            with monkeypatch.context() as patched:
+                patched.setattr(AsyncCaller, "call", never_finish)
+                changes = await client.watch("empty pages/", since=since)
+                changes._watch._complete_from = Place(await client.insert("empty pages/key", 2))
+                with pytest.raises(RequestTimeout, match="still being fetched"):
+                    await changes.recv(timeout=0.1)
+            async with changes:
+                assert await changes.recv(int, timeout=SECONDS) == ("empty pages/key", 2)
+
+    run(use())
 
 
 def test_every_change_arrives_in_order(cluster: Cluster) -> None:

@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.client.refusals import GRACE_SECONDS
-from protocol.messages.client import Established, Hello, ReadChanges
+from protocol.client.watch import Place
+from protocol.messages.client import ChangePage, Established, Hello, ReadChanges
 from protocol.wire import decode_established
 from skiff import (
     AsyncClient,
@@ -146,6 +147,29 @@ def test_watchers_of_overlapping_prefixes_each_receive_their_own_changes(
         for subscriber in (all_of_it, inner, single, twin):
             with pytest.raises(RequestTimeout):
                 subscriber.recv(timeout=0)
+
+
+def test_a_receiver_times_out_while_pages_bring_no_change(
+    client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = client.insert(prefix + "key", 1)
+    call = Caller.call
+
+    def never_finish(self: Caller, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outcome = call(self, operation, *args, **kwargs)
+        if isinstance(outcome, ChangePage):
+            outcome = ChangePage((), operation.after, operation.position, more=True)
+        return outcome
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Caller, "call", never_finish)
+        subscriber = client.watch(prefix, since=since)
+        client.insert(prefix + "key", 2)
+        subscriber._watch._complete_from = Place(client.insert(prefix + "key", 3))
+        with pytest.raises(RequestTimeout, match="still being fetched"):
+            subscriber.recv(timeout=0.1)
+    with subscriber:
+        assert [subscriber.recv(int, timeout=10)[1] for _ in range(2)] == [2, 3]
 
 
 def test_watching_everything_sees_every_key(client: Client, prefix: str) -> None:

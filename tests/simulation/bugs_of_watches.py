@@ -20,7 +20,7 @@ BUGS = (
         "a watch that resumes misses the first change",
         "the promise of watches",
         Edit(
-            ChangeHistory._events_from,
+            ChangeHistory._rows_from,
             "start[0] if start[1] < WHOLE else start[0] + 1",
             "start[0] + 1 if start[1] < WHOLE else start[0] + 2",
         ),
@@ -28,7 +28,7 @@ BUGS = (
     Bug(
         "a page repeats the change that it begins after",
         "the promise of watches",
-        Edit(ChangeHistory._page, "if place <= start:", "if place < start:"),
+        Edit(ChangeHistory._page, "if place <= start or", "if place < start or"),
     ),
     Bug(
         "a full page claims the change after it",
@@ -72,6 +72,21 @@ BUGS = (
         "the changes after the last page are taken for received",
         "the promise of watches",
         Edit(ChangeHistory._page, "*_before(place), more=True", "revision, WHOLE, more=False"),
+    ),
+    Bug(
+        "a page that ends at what it may examine claims all changes",
+        "the promise of watches",
+        Edit(ChangeHistory._page, "last, WHOLE, more=True", "revision, WHOLE, more=False"),
+    ),
+    Bug(
+        "a row is passed over as its first key lacks the prefix",
+        "the promise of watches",
+        Edit(
+            ChangeHistory._rows_from,
+            "decode_events(row) if prefix in row else ()",
+            "decode_events(row)\n"
+            "            events = events if events[0].key.encode().startswith(prefix) else ()",
+        ),
     ),
     Bug(
         "a stream begins before the changes that were fetched",

@@ -94,6 +94,7 @@ class TightLimits(msgspec.Struct, frozen=True):
     held_log_factor: int | None = None
     sessions_max: int | None = None
     page_events_max: int | None = None
+    page_examined_max: int | None = None
     grace_seconds: float | None = None  # for nodes that do not answer a watch
     page_entries: int | None = None
     lease_ttl_ms_min: int | None = None
@@ -306,6 +307,7 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         held_log_factor=Random(f"held log {seed}").choice((None, 4)),
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         page_events_max=Random(f"pages {seed}").choice((None, 1, 2)),
+        page_examined_max=Random(f"examined {seed}").choice((None, 1, 3)),
         grace_seconds=Random(f"grace {seed}").choice((None, 0.3)),
         page_entries=Random(f"entries {seed}").choice((None, 1, 2)),
         lease_ttl_ms_min=1,

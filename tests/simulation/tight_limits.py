@@ -29,6 +29,7 @@ PLACES = (
     (multiplexer, "FULL_FRAME_REQUESTS"),
     (compaction, "HELD_LOG_FACTOR"),
     (history, "PAGE_EVENTS_MAX"),
+    (history, "PAGE_EXAMINED_MAX"),
     (refusals, "GRACE_SECONDS"),
     (initial_entries, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),

@@ -18,8 +18,8 @@ from protocol.state.commands import (
     Transact,
     Write,
 )
-from protocol.storage import history
-from protocol.storage.writer import StorageWriter
+from protocol.storage import history, reader
+from protocol.storage.writer import READ_BYTES_MAX, StorageWriter
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import NODE, StoredNode
 
@@ -119,7 +119,7 @@ def test_only_changes_under_the_prefix_are_returned(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("PAGE_EVENTS_MAX", 2), ("PAGE_ROWS_MAX", 1), ("PAGE_BYTES_MAX", 3)]
+    ("limit", "value"), [("PAGE_EVENTS_MAX", 2), ("PAGE_EXAMINED_MAX", 1), ("PAGE_BYTES_MAX", 3)]
 )
 def test_pages_are_limited_and_continue(
     store: Store, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
@@ -135,6 +135,42 @@ def test_pages_are_limited_and_continue(
         if not page.more:
             break
     assert (found, place) == (["a", "b", "c", "d", "e"], (3, WHOLE))
+
+
+def test_a_page_without_changes_ends_at_what_it_may_examine(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PAGE_EXAMINED_MAX", 4)
+    store.insert_together("q/a", "ab", "ac")
+    store.insert(*"bcdefghij", value=b"q")
+    store.insert("q/b")
+    pages = [store.page(0, prefix="q/")]
+    while pages[-1].more:
+        pages.append(store.page(pages[-1].revision, pages[-1].position, prefix="q/"))
+    assert [(keys(page), page.revision, page.position) for page in pages] == [
+        (["q/a"], 2, WHOLE),  # three changes of a row with the prefix, and a row without
+        ([], 6, WHOLE),
+        ([], 10, WHOLE),
+        (["q/b"], 11, WHOLE),
+    ]
+
+
+def test_large_rows_count_by_their_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "PAGE_EXAMINED_MAX", 8)
+    store.insert(*"abcdef", value=bytes(4 << 10))
+    page = store.page(0, prefix="q/")
+    assert (page.events, page.revision, page.more) == ((), 2, True)
+
+
+def test_pages_without_changes_share_the_limit_of_a_turn(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "EXAMINED_BYTES", READ_BYTES_MAX // 8)
+    store.insert_together("a/1", "q", "a/2", "a/3")
+    payload = encode(ReadBatch((ReadChanges("a/2", 0, WHOLE),) * 4))
+    *_, done = store.node.turn(ReadAt(1, 0, payload, confirmed=True))
+    assert isinstance(done, ReadsDone)
+    assert len(done.outcomes) == 2
 
 
 def test_the_values_before_the_changes_are_returned_where_they_are_asked_for(store: Store) -> None:
