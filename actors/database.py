@@ -26,7 +26,7 @@ import rocksdict
 from actors import manifest
 from actors.failure import ActorFailure, damaged_data
 from protocol.state.tables import Row
-from protocol.storage.state_tables import table_names
+from protocol.storage.state_tables import AFTER_ALL_KEYS, table_names
 
 FAMILIES = table_names()
 RIGHTS_FAMILIES = {"rights.0", "rights.1"}
@@ -236,8 +236,11 @@ class RocksView:
 
     def scan(self, first: bytes, *, reverse: bool = False) -> Iterator[Row]:
         """Yield the rows from a key on, in order, or from there down; one scan at a time."""
-        for key in _walk(self._iterator, first, self._path, reverse=reverse):
-            yield key, self._iterator.value()
+        try:
+            for key in _walk(self._iterator, first, self._path, reverse=reverse):
+                yield key, self._iterator.value()
+        finally:
+            self._iterator.seek(AFTER_ALL_KEYS)  # keeps no block of large rows in memory
 
 
 def _walk(

@@ -57,12 +57,20 @@ class Holdings(Generic[Key, Entry]):
 
     def make_room(self) -> tuple[Key, Entry] | None:
         """Drop an entry if there are too many, and return it."""
+        surplus = self.find_surplus()
+        if surplus is None:
+            return None
+        user, key, entry = surplus
+        self.drop(user, key)
+        return key, entry
+
+    def find_surplus(self) -> tuple[bytes, Key, Entry] | None:
+        """Return the entry that ``make_room`` drops, with its user; None if there is room."""
         if self._count <= self._limit:
             return None
         user = min(self._users[max(self._users)], key=self._oldest_use)
-        key, (_, entry) = self._held[user].popitem(last=False)
-        self._note(user, len(self._held[user]) + 1)
-        return key, entry
+        key, (_, entry) = next(iter(self._held[user].items()))
+        return user, key, entry
 
     def drop(self, user: bytes, key: Key) -> Entry | None:
         """Drop an entry and return it; None if this user has no such one."""

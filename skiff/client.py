@@ -262,6 +262,7 @@ class Client(
                 no revision, or one from the future, or is given together with ``initial``.
             Compacted: no node has the changes after ``since`` any more.
             StreamClosed: the entries could not be read at one revision.
+            Overloaded: the node has 1,024 scans; see ``scan``.
             RequestTimeout: no node confirmed the subscription before the deadline.
             Unsupported: likewise, as the nodes run an older version, without previous values.
         """

@@ -222,7 +222,8 @@ class ReadMethods(Runner):
 
         Raises:
             InvalidRequest: an argument is invalid, or ``at_least`` is from the future.
-            StreamClosed: the node no longer has the revision of the first request.
+            StreamClosed: the nodes have lost the revision of the first request again and again.
+            Overloaded: the node has 1,024 scans; see ``scan``.
             RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         mode = read_mode(read, max_staleness, at_least)
@@ -279,7 +280,9 @@ class ReadMethods(Runner):
             InvalidRequest: an argument is invalid, or ``at_least`` is from the future.
             DeserializeFailed: a value is not of this type.
             StreamClosed: the node no longer has the revision of the first page: it was restarted,
-                was not read for a minute and many changes, or several other scans began there.
+                or the scan was idle, for a minute and many changes or, when the node had 1,024, for
+                5 seconds or as one of the user with the most.
+            Overloaded: the node has 1,024 scans, and none was idle before the deadline.
             RequestTimeout: the deadline passed before a majority confirmed the read.
         """
         mode = read_mode(read, max_staleness, at_least)

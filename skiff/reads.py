@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.client.initial_entries import InitialEntries
+from protocol.client.initial_entries import ATTEMPTS_MAX, InitialEntries
 from protocol.messages.client import FoundMany, Get, GetMany, ListKeys, ListPrefixes, Names, Page
 from protocol.state.commands import Found, Missing
 from skiff.arguments import (
@@ -74,6 +74,15 @@ def get_prefixes(prefix: str, mode: ReadMode) -> Method[list[str]]:
 
 def count(prefix: str, mode: ReadMode) -> Method[int]:
     """Return the number of keys that begin with a prefix, at one revision."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return (yield from _count(prefix, mode))
+        except StreamClosed:  # the node no longer has the view
+            continue
+    return (yield from _count(prefix, mode))
+
+
+def _count(prefix: str, mode: ReadMode) -> Method[int]:
     pages = ScanPages(prefix, mode, counts=True)
     total = 0
     while not pages.is_over:

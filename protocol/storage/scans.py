@@ -2,11 +2,14 @@
 
 A view keeps old rows on disk. It is dropped after ``IDLE_REVISIONS_MAX`` changes without a page, if
 these took at least ``IDLE_SECONDS_MIN``, or for a newer scan when there are ``SCANS_MAX``: then it
-is the longest idle one of the user that has the most. After its last page it makes room for the
-next few that end, as a gateway or a client that waited for too long may ask for that page again.
+is the longest idle one of the user that has the most. If that is the user of the newer scan, and
+the view was read within ``ACTIVE_SECONDS``, the newer scan has to wait, unless its first page has
+all. After its last page a view makes room for the next few that end, as a gateway or a client that
+waited for too long may ask for that page again.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from protocol.holdings import Holdings
 from protocol.messages.client import Failed, FailureCode, Page, Scan, ScannedEntry
@@ -14,13 +17,21 @@ from protocol.state.key_value import decode_stored_value
 from protocol.state.tables import SortedTable, TableView
 from protocol.storage.key_range import key_range
 
-SCANS_MAX = 128  # concurrent
-ENDED_MAX = 8  # views whose last page was read
+SCANS_MAX = 1_024  # concurrent
+ENDED_MAX = 256  # views whose last page was read: as many as may end with one reply
+ACTIVE_SECONDS = 5.0  # in which most clients ask for the next page, even of a busy node
+WAITING_ENTRIES_MAX = 1_000  # of a scan that gets no view
+RETRY_MS = 500  # after which some scans have probably ended
 IDLE_REVISIONS_MAX = 20_000
 IDLE_SECONDS_MIN = 60.0  # for a reader that works on its page while others write much
 PAGE_ENTRIES_MAX = 4_096  # in a page, of up to ``PAGE_BYTES_MAX``: appends wait while one is read
 PAGE_COUNT_MAX = 10_000  # likewise, where entries are only counted
 PAGE_BYTES_MAX = 1 << 20
+BUSY = Failed(
+    FailureCode.OVERLOADED,
+    f"this node reads {SCANS_MAX} scans at a time: try again in {RETRY_MS / 1000:.2g} s",
+    RETRY_MS,
+)
 
 
 class _View(msgspec.Struct):
@@ -48,18 +59,36 @@ class Scans:
     def read(self, scan: Scan, user: bytes, revision: int) -> Page | Failed:
         """Return a page, the first one of the state at ``revision``, which must be written."""
         view = self._views.drop(user, scan.scan) or self._ended.drop(user, scan.scan)
-        if scan.revision:
-            if view is None or view.revision != scan.revision:
-                return _gone(scan)
-        else:
-            view = _View(revision, self._values.view(), revision, self._now)
+        if not scan.revision:
+            return self._begin(scan, user, revision)
+        if view is None or view.revision != scan.revision:
+            return _gone(scan)
         page = _page(scan, view)
         view.read_at, view.read_time = revision, self._now
-        if page.more and not (scan.is_last and page.count >= scan.limit):
-            _keep(self._views, user, scan, view)
-        elif scan.revision:  # a first page is read anew
-            _keep(self._ended, user, scan, view)
+        views = self._ended if _is_over(scan, page) else self._views
+        views.add(user, scan.scan, view)
+        views.make_room()
         return page
+
+    def _begin(self, scan: Scan, user: bytes, revision: int) -> Page | Failed:
+        """Return the first page, which is read anew if it is asked for again."""
+        view = _View(revision, self._values.view(), revision, self._now)
+        self._views.add(user, scan.scan, view)
+        waits = self._is_surplus(user)
+        limit = min(scan.limit, WAITING_ENTRIES_MAX) if waits else scan.limit
+        page = _page(replace(scan, limit=limit), view)
+        is_over = _is_over(scan, page)
+        if is_over or waits:
+            self._views.drop(user, scan.scan)
+        self._views.make_room()
+        return page if is_over or not waits else BUSY
+
+    def _is_surplus(self, user: bytes) -> bool:
+        """Whether a user has a view too many, and reads all others."""
+        surplus = self._views.find_surplus()
+        if surplus is None or surplus[0] != user:
+            return False
+        return abs(self._now - surplus[2].read_time) < ACTIVE_SECONDS
 
     def end_idle(self, revision: int) -> None:
         """Drop the views that were not read for many changes: no message reports a scan's end."""
@@ -71,9 +100,9 @@ class Scans:
                     views.drop(user, scan)
 
 
-def _keep(views: Holdings[bytes, _View], user: bytes, scan: Scan, view: _View) -> None:
-    views.add(user, scan.scan, view)
-    views.make_room()
+def _is_over(scan: Scan, page: Page) -> bool:
+    """Whether no further page will be asked for."""
+    return not page.more or (scan.is_last and page.count >= scan.limit)
 
 
 def _gone(scan: Scan) -> Failed:

@@ -100,6 +100,18 @@ def test_a_scan_shows_one_revision_whatever_is_written_meanwhile(client: Client)
         client.remove("many/late")
 
 
+def test_hundreds_of_scans_run_at_once(cluster: Cluster) -> None:
+    async def scan() -> None:
+        async with AsyncClient(cluster.addresses, timeout=SECONDS) as client:
+
+            async def one() -> int:
+                return len([each async for each in client.scan("many/", int, limit=1001)])
+
+            assert await asyncio.gather(*[one() for _ in range(500)]) == [1001] * 500
+
+    asyncio.run(scan())
+
+
 def test_scans_are_sorted_in_either_direction_and_limited(client: Client) -> None:
     last = [each.key for each in client.scan("many/", limit=1500, reverse=True)]
     assert last == [key(n) for n in range(MANY - 1, MANY - 1501, -1)]

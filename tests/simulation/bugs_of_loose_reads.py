@@ -44,7 +44,16 @@ BUGS = (
         Edit(
             Scans.read,
             "view = self._views.drop(user, scan.scan)",
-            "view = _View(scan.revision, self._values.view(), revision)",
+            "view = _View(scan.revision, self._values.view(), revision, 0.0)",
+        ),
+    ),
+    Bug(
+        "a scan that has to wait ends with what its first page has",
+        "the promise of scans",
+        Edit(
+            Scans._begin,
+            "return page if is_over or not waits else BUSY",
+            "return page if not waits else replace(page, more=False)",
         ),
     ),
     Bug(

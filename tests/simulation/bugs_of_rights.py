@@ -147,7 +147,7 @@ BUGS = (
     Bug(
         "a user's new sessions evict those of others",
         CHECKS,
-        Edit(Holdings.make_room, "self._users[max(self._users)]", "self._held"),
+        Edit(Holdings.find_surplus, "self._users[max(self._users)]", "self._held"),
     ),
     Bug(
         "sessions outlive the key of their user",

@@ -95,6 +95,8 @@ class TightLimits(msgspec.Struct, frozen=True):
     sessions_max: int | None = None
     page_events_max: int | None = None
     page_examined_max: int | None = None
+    scans_max: int | None = None
+    waiting_entries_max: int | None = None
     grace_seconds: float | None = None  # for nodes that do not answer a watch
     page_entries: int | None = None
     lease_ttl_ms_min: int | None = None
@@ -308,6 +310,8 @@ def _draw_tight_limits(seed: int, chance: Random) -> TightLimits:
         sessions_max=Random(f"sessions {seed}").choice((None, None, 3, 8)),
         page_events_max=Random(f"pages {seed}").choice((None, 1, 2)),
         page_examined_max=Random(f"examined {seed}").choice((None, 1, 3)),
+        scans_max=Random(f"scans {seed}").choice((None, None, 1, 3)),
+        waiting_entries_max=1,
         grace_seconds=Random(f"grace {seed}").choice((None, 0.3)),
         page_entries=Random(f"entries {seed}").choice((None, 1, 2)),
         lease_ttl_ms_min=1,

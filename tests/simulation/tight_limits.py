@@ -10,7 +10,7 @@ from protocol.raft import key_leases as raft_leases
 from protocol.raft import lease_checkpoints, membership_changes, replication
 from protocol.state import batches, sessions
 from protocol.state import key_leases as state_leases
-from protocol.storage import history, log_store, snapshot_source, writer
+from protocol.storage import history, log_store, scans, snapshot_source, writer
 from tests.simulation.options import Options
 
 PLACES = (
@@ -30,6 +30,8 @@ PLACES = (
     (compaction, "HELD_LOG_FACTOR"),
     (history, "PAGE_EVENTS_MAX"),
     (history, "PAGE_EXAMINED_MAX"),
+    (scans, "SCANS_MAX"),
+    (scans, "WAITING_ENTRIES_MAX"),
     (refusals, "GRACE_SECONDS"),
     (initial_entries, "PAGE_ENTRIES"),
     (sessions, "BLOCK_RESULTS"),

@@ -42,6 +42,16 @@ def test_a_view_shows_the_rows_at_its_creation(database: RocksDatabase, table: R
     assert dict(table.scan(b"")) == rows(50, b"after") | {b"new": b"after"}
 
 
+def test_a_view_keeps_no_row_in_memory_between_two_scans(
+    database: RocksDatabase, table: RocksTable
+) -> None:
+    put(database, table, rows(3, b"row"))
+    view = table.view()
+    next(view.scan(b"0001"))
+    assert not view._iterator.valid()
+    assert next(view.scan(b"0001")) == (b"0001", b"row")
+
+
 def test_a_put_after_a_range_deletion_in_the_same_batch_survives(
     database: RocksDatabase, table: RocksTable
 ) -> None:

@@ -26,11 +26,13 @@ from protocol.messages.storage import ReadAt
 from protocol.state.commands import Batch, Found, Insert, Missing, OpenSession, Remove, Write
 from protocol.storage import scans
 from protocol.storage.reader import MANY_BYTES_MAX
-from protocol.storage.scans import ENDED_MAX, PAGE_BYTES_MAX
+from protocol.storage.scans import ACTIVE_SECONDS, ENDED_MAX, PAGE_BYTES_MAX, RETRY_MS
 from protocol.wire import decode_outcome, encode
 from tests.harness.stored_node import NODE, StoredNode
 
 SCAN = b"s" * 16
+VIEWS = 4  # of a node with few
+IDS = [bytes([number]) * 16 for number in range(VIEWS + 1)]
 KEYS = st.text("ab/é\x7f", min_size=1, max_size=4)
 
 
@@ -86,6 +88,15 @@ class Store:
 @pytest.fixture
 def store() -> Store:
     return Store()
+
+
+@pytest.fixture
+def few_views(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A node with three keys that keeps few views."""
+    monkeypatch.setattr(scans, "SCANS_MAX", VIEWS)
+    store = Store()
+    store.insert("a", "b", "c")
+    return store
 
 
 def keys(page: Page) -> list[str]:
@@ -167,16 +178,43 @@ def test_a_repeated_first_page_begins_a_newer_view(store: Store) -> None:
 
 
 def test_a_newer_scan_beyond_the_limit_ends_the_one_that_was_idle_for_longest(
-    store: Store,
+    few_views: Store,
 ) -> None:
-    store.insert("a", "b", "c")
-    ids = [bytes([number]) * 16 for number in range(scans.SCANS_MAX + 1)]
+    store, ids = few_views, IDS
     for each in ids[:-1]:
         store.page(Scan(each, "", 1))
+    store.node.writer.set_time(ACTIVE_SECONDS)
     store.page(Scan(ids[0], "", 1, "a", revision=3))
     store.page(Scan(ids[-1], "", 1))
     assert gone(store.read(Scan(ids[1], "", 1, "a", revision=3)))
     assert keys(store.page(Scan(ids[0], "", 1, "b", revision=3))) == ["c"]
+
+
+def test_a_newer_scan_waits_while_all_views_are_read(few_views: Store) -> None:
+    store = few_views
+    for each in IDS[:-1]:
+        store.page(Scan(each, "", 1))
+    refused = store.read(Scan(IDS[-1], "", 1))
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.retry_after_ms) == (FailureCode.OVERLOADED, RETRY_MS)
+    store.page(Scan(IDS[0], "", 2))  # its first page once more, for which it has a view
+    assert keys(store.page(Scan(IDS[0], "", 2, "b", revision=3))) == ["c"]
+    assert keys(store.page(Scan(IDS[-1], "", 1))) == ["a"]
+    assert keys(store.page(Scan(IDS[1], "", 1, "a", revision=3))) == ["b"]
+
+
+def test_a_scan_that_needs_no_view_never_waits(
+    few_views: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = few_views
+    for each in IDS[:-1]:
+        store.page(Scan(each, "", 1))
+    assert keys(store.page(Scan(IDS[-1], "", 3))) == ["a", "b", "c"]
+    assert keys(store.page(Scan(IDS[-1], "", 2, is_last=True))) == ["a", "b"]
+    monkeypatch.setattr(scans, "WAITING_ENTRIES_MAX", 2)
+    assert isinstance(store.read(Scan(IDS[-1], "", 3, is_last=True)), Failed)
+    for each in IDS[:-1]:
+        assert keys(store.page(Scan(each, "", 1, "a", revision=3))) == ["b"]
 
 
 def test_an_idle_scan_ends_after_many_changes_and_a_minute(
