@@ -170,10 +170,10 @@ class WriteMethods(Runner):
     def increment(self, key: str, by: int = 1, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Add to the integer that a key holds, 0 if it is absent; return the sum.
 
-        Integers have 64 bits, from -2**63 to 2**63 - 1.
+        Sums have 64 bits, from -2**63 to 2**63 - 1; a larger value may be decreased to one.
 
         Raises:
-            NotInteger: the key holds another value; nothing was written.
+            NotInteger: the key holds no integer of 64 bits; nothing was written.
             CounterOverflow: the sum would be outside of -2**63 to 2**63 - 1; nothing was written.
             InvalidRequest: the key or ``by`` is invalid.
             StorageFull: the disks of a majority are full, or the quota is reached.

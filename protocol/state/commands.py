@@ -55,7 +55,7 @@ class Increment(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """Add to the integer that is a key's value; an absent key counts as 0."""
 
     key: str  # 1 to 4096 bytes of UTF-8
-    by: Integer = 1  # added to the value, which is a MessagePack integer of 64 bits
+    by: Integer = 1  # added to the value, which is a MessagePack integer
 
 
 class Lookup(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -255,8 +255,8 @@ class Incremented(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False)
 class Obstacle(IntEnum):
     """Why a command cannot be applied to the present state."""
 
-    NOT_INTEGER = 1  # the value to increment is no MessagePack integer of 64 bits
-    OUT_OF_RANGE = 2  # the sum has more than 64 bits
+    NOT_INTEGER = 1  # the value to increment is no MessagePack integer
+    OUT_OF_RANGE = 2  # the sum is outside of -2^63 to 2^63 - 1
     TOO_MANY_KEYS = 3  # more keys begin with the prefixes than one change may remove
     TOO_LARGE = 4  # the values read by a transaction exceed its limit
     TOO_MANY_LEASES = 5  # the cluster has no room for another lease
