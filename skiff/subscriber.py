@@ -368,8 +368,7 @@ class Subscriber(BoundToProcess):
         last = missing.deadline(time.monotonic())
         left = _left(min(deadline, last))
         try:
-            request = self._watch.request()
-            outcome = self._caller.call(request, left, anchor=missing.anchor)
+            outcome = self._caller.call(self._watch.request(), left, anchor=missing.anchor)
             missing.take(outcome, time.monotonic())
         except UNANSWERED as error:
             self._caller.move_on(missing.anchor)  # the next call asks another node

@@ -79,7 +79,7 @@ def test_an_increment_prints_the_sum(node: Node) -> None:
     assert call(node, "increment", "n", "--json", "--", "-3")[:2] == (0, '{"key":"n","value":-2}\n')
     call(node, "insert", "word", "five")
     code, _, failed = call(node, "increment", "word")
-    assert (code, "holds no integer" in failed) == (4, True)
+    assert (code, "does not hold a 64-bit integer" in failed) == (4, True)
 
 
 def test_a_prefix_is_removed_after_a_confirmation(node: Node) -> None:

@@ -109,7 +109,7 @@ def test_leadership_is_never_transferred_to_an_ineligible_node(cluster: Cluster)
     with leader.client(timeout=20) as client:
         with pytest.raises(PeerNotFound):
             client.transfer_leadership(uuid.UUID(int=7))
-        with pytest.raises(InvalidRequest, match="no node id"):
+        with pytest.raises(InvalidRequest, match="neither a node id nor an address"):
             client.transfer_leadership("the other one")
         assert client.transfer_leadership() == other.id, "no dead node is chosen"
     with other.client(timeout=20) as client:
