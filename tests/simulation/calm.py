@@ -18,6 +18,7 @@ from tests.simulation.node import Node
 from tests.simulation.revision_order import RevisionOrder
 from tests.simulation.search import Undecided, check_by_search
 from tests.simulation.splits import between
+from tests.simulation.watcher import Watcher
 
 TIMEOUTS_TO_RECOVER_MAX = 20
 PROBE_SECONDS = 0.5
@@ -257,7 +258,21 @@ class Calm:
             return True  # they cannot return the changes that a watch has missed
         pipes = None if node.door is None else node.door.pipes
         watchers = [each for each in self._cluster.watchers if each.pipes is pipes]
-        return all(each.revision >= self._setting.judge.log.model.revision for each in watchers)
+        revision = self._setting.judge.log.model.revision
+        return all(each.revision >= revision or self._waits_for_others(each) for each in watchers)
+
+    def _waits_for_others(self, watcher: Watcher) -> bool:
+        """Return whether all members with a leader have refused a watch, but no majority has.
+
+        The other nodes are cut off from the leader: they may have the changes, once it is back.
+        """
+        members = self._cluster.members.membership
+        serving = {
+            node.address
+            for node in self._cluster.nodes.values()
+            if members.get(node.id) is not None and self._hears_the_leader(node)
+        }
+        return watcher.awaits_a_majority and serving <= watcher.refused_by
 
     # --- judging the whole run
 

@@ -105,6 +105,17 @@ class Watcher:
         """The pipes that it is connected to."""
         return self._pipes
 
+    @property
+    def refused_by(self) -> set[str]:
+        """The names of the nodes that have refused it since the last page of changes."""
+        return self._nodes_at(self._refused_by)
+
+    @property
+    def awaits_a_majority(self) -> bool:
+        """Whether fewer than a majority of the known nodes have refused it."""
+        known = self.refused_by | self._nodes_at(self._client.route.nodes)
+        return not is_majority(len(self.refused_by), len(known))
+
     def wants(self, topic: bytes) -> bool:
         """Return whether it has subscribed to this topic."""
         return topic.startswith(self._stream.topics)
@@ -318,9 +329,7 @@ class Watcher:
 
     def _judge_end(self) -> None:
         """Check that a majority of the known nodes have refused, each counted once."""
-        refused = self._nodes_at(self._refused_by)
-        known = refused | self._nodes_at(self._client.route.nodes)
-        expect(is_majority(len(refused), len(known)), "a minority's refusals end a watch")
+        expect(not self.awaits_a_majority, "a minority's refusals end a watch")
 
     def _nodes_at(self, endpoints: Iterable[str]) -> set[str]:
         """Return the names of the nodes at these endpoints, present ones or former ones."""
