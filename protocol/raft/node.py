@@ -257,9 +257,9 @@ class RaftNode:
         is_member = self._state.membership.get(frame.sender) is not None
         if not is_member and not self._senders.trusts(frame.sender):
             raise UnknownSender(is_answered=self._meet_unknown(frame))
-        strange = self._senders.why_rejected(frame)
-        if strange:
-            raise RejectedFrame(strange)
+        reason = self._senders.why_rejected(frame)
+        if reason:
+            raise RejectedFrame(reason)
         for message in frame.messages:
             self._step_peer(frame.sender, message)
 

@@ -35,7 +35,7 @@ class AsyncDoubleBarrier(AsyncHolder):
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise self._drop_if_lost()
+            raise self._was_lost()
 
     async def __aexit__(
         self,

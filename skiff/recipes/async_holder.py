@@ -44,7 +44,7 @@ class AsyncHolder(TurnHolder[AsyncLease]):
     async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """End the turn; the next contender has it at once; see ``Holder.release``."""
         if not await self._end(timeout):
-            raise self._drop_if_lost()
+            raise self._was_lost()
 
     async def __aenter__(self) -> Self:
         await self.acquire()
@@ -61,7 +61,7 @@ class AsyncHolder(TurnHolder[AsyncLease]):
         if self._turn is not None and self._is_own_process():  # else it was released in the block
             lasted = await self._end()
         if was_cancelled or (not lasted and kind is None):
-            raise self._drop_if_lost() from error
+            raise self._was_lost() from error
 
     # ---
 

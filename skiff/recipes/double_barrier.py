@@ -60,7 +60,7 @@ class DoubleBarrier(Holder):
         except LATE as error:
             raise LockTimeout(late(f"{self._contest.described} was not empty", timeout)) from error
         if not lasted:
-            raise self._drop_if_lost()
+            raise self._was_lost()
 
     def _end_block(self, *, failed: bool) -> None:
         if failed:

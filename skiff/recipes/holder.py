@@ -75,7 +75,7 @@ class Holder(TurnHolder[Lease]):
             InvalidRequest: the timeout is invalid.
         """
         if not self._end(timeout):
-            raise self._drop_if_lost()
+            raise self._was_lost()
 
     def __enter__(self) -> Self:
         before = self._user
@@ -118,7 +118,7 @@ class Holder(TurnHolder[Lease]):
     def _end_block(self, *, failed: bool) -> None:
         """End the turn at the end of its block."""
         if not self._end() and not failed:
-            raise self._drop_if_lost()
+            raise self._was_lost()
 
     def _acquire(self, value: bytes, timeout: float | None) -> None:
         seconds = self._contest.timeout if timeout is None else timeout

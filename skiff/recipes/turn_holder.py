@@ -65,7 +65,7 @@ class TurnHolder(BoundToProcess, ABC, Generic[LeaseT]):
             raise LockMisused(f"{self._contest.described} is held by the parent of this process")
         return self._turn
 
-    def _drop_if_lost(self) -> LockLost:
+    def _was_lost(self) -> LockLost:
         """Return the error for a turn that was over too early."""
         return LockLost(
             f"{self._contest.described} was lost before the end of its block: its lease or its key "

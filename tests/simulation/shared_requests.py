@@ -89,13 +89,13 @@ class _Connection:
         self._requests = Multiplexer()
         self._flush_planned = False
         self._door: Door | None = None  # of the node's process at the other end
-        self._drop_if_lost = False
+        self._was_lost = False
 
     @property
     def is_lost(self) -> bool:
         """Whether the process at the other end is known to be gone."""
         has_ended = self._door not in (None, self._cluster.node_at(self._address).door)
-        return self._drop_if_lost or has_ended
+        return self._was_lost or has_ended
 
     def ask(self, call: PendingCall) -> None:
         """Queue a request for a frame of this turn."""
@@ -129,11 +129,11 @@ class _Connection:
         return True
 
     def _take(self, reply: Reply) -> None:
-        if not self._drop_if_lost:
+        if not self._was_lost:
             self._requests.take_reply(reply)
             if self._requests.has_unsent:
                 self._plan_flush()
 
     def _lose(self) -> None:
-        self._drop_if_lost = True
+        self._was_lost = True
         self._requests.lose()
